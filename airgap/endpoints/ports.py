@@ -1,0 +1,151 @@
+"""What the use-cases ask of their neighbours: one page of Protocols.
+
+Adapters give the minimum. Walking the graph of an image, checking digests, deciding what is
+already there, ordering and retrying live once, in the use-cases. Every adapter raises only
+`EndpointError` and its children (also while streaming), never prints, and takes its time-outs as
+arguments.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+
+
+class ContentSource(Protocol):
+    """Serves documents and blobs by digest: a registry, an OCI layout, an OCI archive.
+
+    Nothing that it hands out is checked: callers compare digest and size.
+    """
+
+    @property
+    def name(self) -> str:
+        """How a person would call it: `registry:ghcr.io`, `oci:/srv/images`."""
+
+    def resolve(self, reference: ImageReference) -> Descriptor:
+        """What `reference` means now; the digest wins over the tag. Raises `NotFoundError`."""
+
+    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        """An image manifest or image index, at most 4 MiB."""
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
+        """The blob's bytes from `offset` on. A source that cannot seek raises `EndpointError` for
+        an offset other than 0 before it hands out a byte.
+        """
+
+
+class BlobSink(Protocol):
+    """Takes the blobs of an export; a bundle's blob store is one."""
+
+    def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
+        """Keep the content under `digest`, after checking digest and size while it streams.
+        Content that is there already is drained and checked all the same.
+        """
+
+    def add_unnamed(self, stream: ByteStream) -> tuple[Digest, int]:
+        """Keep content whose digest is not known before; return its SHA-256 and size in bytes."""
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """Content that was added, at most `limit` bytes."""
+
+
+class ExportSource(Protocol):
+    """Hands out whole images in one pass: a Docker engine, a `docker save` archive."""
+
+    @property
+    def name(self) -> str:
+        """How a person would call it."""
+
+    def identify(self, reference: ImageReference) -> Digest:
+        """The image ID that `reference` has now: of the config (graph driver) or of the image
+        manifest or index (containerd image store). Raises `NotFoundError`.
+        """
+
+    def export(
+        self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
+    ) -> "list[ExportedImage]":
+        """Stream all `references` into `sink` with one request; one result each, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedImage:
+    """What an export put into the sink for one reference."""
+
+    reference: ImageReference
+    descriptor: Descriptor
+    """The image manifest or image index; its bytes are in the sink too."""
+    image_id: Digest
+    repacked: bool
+    """Whether layers were compressed anew and the image manifest made here."""
+
+
+class ContentTarget(Protocol):
+    """Takes documents and blobs by digest: a registry, an OCI layout."""
+
+    @property
+    def name(self) -> str:
+        """How a person would call it."""
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        """The digest that the name (its tag, else its digest) has at the target now; None when it
+        has none.
+        """
+
+    def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Whether the blob is there, with the right size, readable for `reference`."""
+
+    def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
+        """Store a blob. `stream` raises before its last byte when the content is wrong."""
+
+    def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+        """Store an image manifest or index under its digest; what it names is there already."""
+
+    def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+        """Point the name of `reference` at the document: the commit point of one image."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a stream target can take."""
+
+    platform: Platform | None
+    """The one platform that it runs; None takes all."""
+    keeps_index: bool
+    """Whether it keeps image manifests and indexes (containerd image store, archives), so that
+    the image's ID is the manifest's digest, and not only configs and layers (graph driver)."""
+    zstd_layers: bool
+    """Whether it can unpack layers in zstd."""
+    version: str = ""
+
+
+class StreamTarget(Protocol):
+    """Takes images as a tar stream in the form of `docker save`: a Docker engine, a file."""
+
+    @property
+    def name(self) -> str:
+        """How a person would call it."""
+
+    def info(self) -> EngineInfo:
+        """What it can take; asks the engine once."""
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        """The image ID that the name has now, or None."""
+
+    def find_id(self, image_id: Digest) -> bool:
+        """Whether an image of that ID is there and whole, under any name."""
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        """Send the stream. When `tar` raises, the connection is cut before its end and the
+        exception passes on; any complaint of the engine, also one it makes with a friendly status
+        code, is an `EndpointError`.
+        """
+
+    def tag(self, image_id: Digest, reference: ImageReference) -> None:
+        """Point a name at an image that is there."""
+
+    def untag(self, reference: ImageReference) -> None:
+        """Take a name away; no error when it is not there."""

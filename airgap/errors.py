@@ -1,0 +1,224 @@
+"""Every error that airgap raises, and the exit code of each.
+
+    AirgapError                 1   anything without a code of its own
+    ├ UsageError                2   the command line asks for something impossible
+    ├ PartialError              3   finished, but some images failed
+    ├ FormatError              10   a manifest or a document is not what its format says
+    │   └ AmbiguousError            a document that two readers could read differently
+    ├ MediaError               11   a disk or medium failed to read or write
+    │   └ NoSpaceError
+    ├ IntegrityError           12   bytes are not the bytes that were promised
+    │   ├ DigestMismatchError
+    │   ├ SizeMismatchError
+    │   ├ MissingContentError
+    │   └ UnlistedContentError
+    ├ TrustError               13   a signature, key or trust root does not hold
+    │   ├ NoTrustRootError
+    │   ├ UnsignedError
+    │   ├ UnknownKeyError
+    │   ├ SignatureMismatchError
+    │   ├ ThresholdError
+    │   └ KeyFileError
+    ├ RollbackError            14   an older, replayed or forked bundle
+    │   └ ExpiredError              … or one outside its time
+    ├ DestinationError         15   a bundle for another site
+    ├ PolicyError              16   a rule of the operator forbids it
+    ├ LedgerError              17   the audit ledger cannot be written or is broken
+    ├ EndpointError            18   a registry or an engine
+    │   ├ NotFoundError
+    │   ├ AccessDeniedError
+    │   └ UnavailableError          it may work later
+    ├ IncompleteError          19   an unfinished bundle, a missing volume or base
+    └ TransportError           20   SSH
+
+130 is Ctrl-C. A code belongs to the class; the tree is the table in README.
+"""
+
+from typing import ClassVar
+
+
+def printable(text: object) -> str:
+    """`text` with every control, bidirectional and unassigned character escaped.
+
+    Names that come off a medium or a network end up on terminals and in ledgers; an escape
+    sequence or a right-to-left override there could show an operator something else than is true.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in str(text)
+    )
+
+
+class AirgapError(Exception):
+    """What went wrong, on which subject, what was wanted, what was got, and what to do.
+
+    `str()` is the one line that people read; `hint` is the remedy, where there is one.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        subject: object = None,
+        want: object = None,
+        got: object = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.subject = subject
+        self.want = want
+        self.got = got
+        self.hint = hint
+
+    def __str__(self) -> str:
+        parts = [self.what if self.subject is None else f"{self.what}: {self.subject}"]
+        if self.want is not None:
+            parts.append(f"want {self.want}")
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        return printable(", ".join(parts))
+
+
+class UsageError(AirgapError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class PartialError(AirgapError):
+    """The work is finished, but some images failed; each was reported where it failed."""
+
+    exit_code = 3
+
+
+class FormatError(AirgapError):
+    """A manifest, a document or a name is not what its format says."""
+
+    exit_code = 10
+
+
+class AmbiguousError(FormatError):
+    """A document that two readers could understand differently (CVE-2021-41190 and kin)."""
+
+
+class MediaError(AirgapError):
+    """A disk or medium refused to read or to write."""
+
+    exit_code = 11
+
+
+class NoSpaceError(MediaError):
+    """The medium is full, or will be."""
+
+
+class IntegrityError(AirgapError):
+    """Bytes are not the bytes that were promised."""
+
+    exit_code = 12
+
+
+class DigestMismatchError(IntegrityError):
+    """Content of the right size with another digest."""
+
+
+class SizeMismatchError(IntegrityError):
+    """Content that is shorter or longer than its descriptor says."""
+
+
+class MissingContentError(IntegrityError):
+    """Content that is named but not there."""
+
+
+class UnlistedContentError(IntegrityError):
+    """Content that is there but named nowhere, or is no regular file."""
+
+
+class TrustError(AirgapError):
+    """A signature, a key or a trust root does not hold."""
+
+    exit_code = 13
+
+
+class NoTrustRootError(TrustError):
+    """No trust root is installed here, so nothing can be trusted yet."""
+
+
+class UnsignedError(TrustError):
+    """No signature at all."""
+
+
+class UnknownKeyError(TrustError):
+    """Signed, but by no key that the trust root gives this role."""
+
+
+class SignatureMismatchError(TrustError):
+    """A signature of a known key does not fit the bytes."""
+
+
+class ThresholdError(TrustError):
+    """Some signatures hold, but fewer than the trust root demands."""
+
+
+class KeyFileError(TrustError):
+    """A key file cannot be used: wrong passphrase, readable by others, unknown kind."""
+
+
+class RollbackError(AirgapError):
+    """An older, replayed or forked bundle."""
+
+    exit_code = 14
+
+
+class ExpiredError(RollbackError):
+    """A bundle or a trust root outside the time in which it may be used."""
+
+
+class DestinationError(AirgapError):
+    """A bundle for another site."""
+
+    exit_code = 15
+
+
+class PolicyError(AirgapError):
+    """A rule of the operator forbids it: a tag conflict, a foreign licence, a deny-list."""
+
+    exit_code = 16
+
+
+class LedgerError(AirgapError):
+    """The audit ledger cannot be written or is broken; nothing goes on without it."""
+
+    exit_code = 17
+
+
+class EndpointError(AirgapError):
+    """A registry, an engine or another neighbour did not do what was asked."""
+
+    exit_code = 18
+
+
+class NotFoundError(EndpointError):
+    """The endpoint does not have it."""
+
+
+class AccessDeniedError(EndpointError):
+    """The endpoint wants a login, or refuses ours."""
+
+
+class UnavailableError(EndpointError):
+    """The endpoint cannot be reached or is overloaded; the same call may work later."""
+
+
+class IncompleteError(AirgapError):
+    """An unfinished bundle, a missing volume, or a base that is not there."""
+
+    exit_code = 19
+
+
+class TransportError(AirgapError):
+    """SSH failed: the link, the host key, or the far side's disk."""
+
+    exit_code = 20

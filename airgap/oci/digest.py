@@ -1,0 +1,150 @@
+"""Digests, and the reader that enforces them (OCI image-spec, descriptor.md#digests)."""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from airgap.errors import DigestMismatchError, FormatError, SizeMismatchError
+
+_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_GRAMMAR = re.compile(r"(sha256|sha512):([0-9a-f]+)", re.ASCII)
+
+CHUNK = 1 << 20
+"""Bytes moved at a time wherever content is streamed."""
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes just done; may be called from several threads."""
+
+
+class Hasher(Protocol):
+    """What `hashlib` gives."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+class ByteStream(Protocol):
+    """A readable stream of bytes: `readinto` returns 0 only at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """`sha256:` or `sha512:` and lower-case hex; nothing else is a digest here."""
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str, where: str = "digest") -> Self:
+        """Raise `FormatError` unless `text` is exactly one supported digest."""
+        match = _GRAMMAR.fullmatch(text) if isinstance(text, str) else None
+        if match is None or len(match[2]) != _HEX_LENGTH[match[1]]:
+            raise FormatError(
+                "not a digest", subject=where, want="sha256:<64 lower-case hex digits>", got=repr(text)
+            )
+        return cls(match[1], match[2])
+
+    @classmethod
+    def of(cls, raw: bytes, algorithm: str = "sha256") -> Self:
+        """The digest of `raw`."""
+        return cls(algorithm, hashlib.new(algorithm, raw).hexdigest())
+
+    @property
+    def path(self) -> str:
+        """Where an OCI image layout keeps the content: `blobs/<algorithm>/<hex>`."""
+        return f"blobs/{self.algorithm}/{self.hex}"
+
+    def hasher(self) -> Hasher:
+        """A fresh hash object of this algorithm."""
+        return hashlib.new(self.algorithm)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+class CheckedReader(io.RawIOBase):
+    """Reads `stream` and raises before the last byte is handed out, unless size and digest hold.
+
+    `prior` continues a hash over bytes that were already taken (a resumed download), `done` says
+    how many those were. A reader that is not read to its end has proved nothing.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        digest: Digest,
+        size: int,
+        subject: object = None,
+        *,
+        prior: Hasher | None = None,
+        done: int = 0,
+    ) -> None:
+        super().__init__()
+        self._stream = stream
+        self._digest = digest
+        self._size = size
+        self._subject = subject if subject is not None else digest
+        self._hasher = prior if prior is not None else digest.hasher()
+        self._done = done
+        self._checked = False
+        if done == size:
+            self._check()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
+        if self._checked:
+            return 0
+        view = memoryview(buffer).cast("B")
+        if not view:
+            return 0
+        got = self._stream.readinto(view) or 0
+        self._done += got
+        if got == 0 or self._done > self._size:
+            found = f"{self._done:,} bytes" if got == 0 else "more"
+            raise SizeMismatchError(
+                "wrong size", subject=self._subject, want=f"{self._size:,} bytes", got=found
+            )
+        self._hasher.update(view[:got])
+        if self._done == self._size:
+            self._check()
+        return got
+
+    def _check(self) -> None:
+        found = self._hasher.hexdigest()
+        if found != self._digest.hex:
+            raise DigestMismatchError(
+                "wrong digest",
+                subject=self._subject,
+                want=self._digest,
+                got=f"{self._digest.algorithm}:{found}",
+            )
+        if self._stream.readinto(memoryview(bytearray(1))):
+            raise SizeMismatchError(
+                "wrong size", subject=self._subject, want=f"{self._size:,} bytes", got="more"
+            )
+        self._checked = True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def copy(stream: ByteStream, write: Callable[[memoryview], object], advance: Advance | None = None) -> int:
+    """Move all of `stream` through one buffer into `write`; return the number of bytes."""
+    buffer = memoryview(bytearray(CHUNK))
+    total = 0
+    while got := stream.readinto(buffer):
+        write(buffer[:got])
+        total += got
+        if advance is not None:
+            advance(got)
+    return total

@@ -1,0 +1,234 @@
+"""Image manifests, image indexes and image configs (OCI image-spec 1.1, Docker manifest v2 schema 2).
+
+Each is parsed once from the bytes that came, and keeps them as `raw`: a digest is of `raw`, and
+`raw` is what travels on. Documents that two programs could read differently are refused.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
+from airgap.oci.digest import Digest
+from airgap.oci.platform import Platform
+from airgap.oci.strict_json import Fields, parse_object
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
+DOCUMENT_TYPES = MANIFEST_TYPES | INDEX_TYPES
+CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+
+SCHEMA_VERSION = 2
+MAX_SIZE = 1 << 40
+"""A single layer may claim 1 TiB at most."""
+
+REF_NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Names content by media type, digest and size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: dict[str, str] = field(default_factory=dict, hash=False)
+    artifact_type: str | None = None
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        """From a JSON object; raises `FormatError`, also for foreign (`urls`) content."""
+        fields = Fields(value, where)
+        media_type = fields.text("mediaType")
+        digest = Digest.parse(fields.text("digest"), where)
+        size = fields.integer("size")
+        if size > MAX_SIZE:
+            raise FormatError("too large", subject=where, want=f"at most {MAX_SIZE:,} bytes", got=f"{size:,}")
+        if fields.take("urls"):
+            raise FormatError(
+                "content kept elsewhere (urls) cannot cross the gap", subject=f"{where} {digest}"
+            )
+        if (data := fields.optional_text("data")) is not None:
+            _check_embedded(data, digest, size, where)
+        return cls(
+            media_type,
+            digest,
+            size,
+            _parse_platform(fields.take("platform"), where),
+            fields.string_map("annotations"),
+            fields.optional_text("artifactType"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object, in the customary order of keys."""
+        value: dict[str, Any] = {"mediaType": self.media_type}
+        if self.artifact_type is not None:
+            value["artifactType"] = self.artifact_type
+        value |= {"digest": str(self.digest), "size": self.size}
+        if self.annotations:
+            value["annotations"] = dict(sorted(self.annotations.items()))
+        if self.platform is not None:
+            platform = {"architecture": self.platform.architecture, "os": self.platform.os}
+            if self.platform.variant:
+                platform["variant"] = self.platform.variant
+            value["platform"] = platform
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ImageManifest:
+    """One image for one platform: a config and layers. With another config type, an artifact."""
+
+    raw: bytes
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an engine could run it; anything else is an artifact (a chart, an SBOM, …)."""
+        return self.config.media_type in CONFIG_TYPES
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers, each digest once."""
+        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ImageIndex:
+    """Several image manifests under one digest, one for each platform."""
+
+    raw: bytes
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the raw bytes."""
+        return Digest.of(self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an engine needs of an image's config: its platform and the digests of its unpacked layers."""
+
+    raw: bytes
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str = "image config") -> Self:
+        """From the config blob's bytes; raises `FormatError`."""
+        fields = Fields(parse_object(raw, where), where)
+        rootfs = fields.child("rootfs")
+        if rootfs.text("type") != "layers":
+            raise FormatError("unknown rootfs type", subject=where, want="layers", got=rootfs.text("type"))
+        diff_ids = rootfs.texts("diff_ids") if rootfs.take("diff_ids") is not None else ()
+        return cls(
+            raw,
+            Platform.of(
+                fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or ""
+            ),
+            tuple(Digest.parse(text, f"{where}: diff_ids") for text in diff_ids),
+        )
+
+
+def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManifest | ImageIndex:
+    """The image manifest or image index in `raw`, which a descriptor called `media_type`.
+
+    Raises `FormatError`, or `AmbiguousError` when the document could be taken for both kinds
+    (CVE-2021-41190) or calls itself something else than its descriptor does.
+    """
+    fields = Fields(parse_object(raw, where), where)
+    if fields.integer("schemaVersion") != SCHEMA_VERSION:
+        raise FormatError(
+            "unsupported schemaVersion",
+            subject=where,
+            want=SCHEMA_VERSION,
+            got=fields.integer("schemaVersion"),
+        )
+    own = fields.optional_text("mediaType")
+    if own is not None and media_type is not None and own != media_type:
+        raise AmbiguousError(
+            "mediaType differs from the descriptor's", subject=where, want=media_type, got=own
+        )
+    has = [key for key in ("layers", "config", "manifests", "fsLayers") if fields.has(key)]
+    if has == ["manifests"]:
+        found, allowed = media_type or own or OCI_INDEX, INDEX_TYPES
+    elif has == ["layers", "config"]:
+        found, allowed = media_type or own or OCI_MANIFEST, MANIFEST_TYPES
+    else:
+        raise AmbiguousError(
+            "neither an image manifest nor an image index",
+            subject=where, want="config and layers, or manifests", got=", ".join(has) or "none of them",
+        )  # fmt: skip
+    if found not in allowed:
+        raise AmbiguousError(
+            "mediaType does not fit the content", subject=where, want=" or ".join(sorted(allowed)), got=found
+        )
+    if has == ["manifests"]:
+        return ImageIndex(
+            raw, found, _descriptors(fields, "manifests", where), fields.string_map("annotations")
+        )
+    config = Descriptor.parse(fields.take("config"), f"{where}: config")
+    subject = fields.take("subject")
+    return ImageManifest(
+        raw, found, config, _descriptors(fields, "layers", where),
+        None if subject is None else Descriptor.parse(subject, f"{where}: subject"),
+        fields.optional_text("artifactType"),
+    )  # fmt: skip
+
+
+def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> bytes:
+    """`raw` itself, when it is what `descriptor` promises; else an `IntegrityError`."""
+    if len(raw) != descriptor.size:
+        raise SizeMismatchError(
+            "wrong size", subject=where, want=f"{descriptor.size:,} bytes", got=f"{len(raw):,}"
+        )
+    found = Digest.of(raw, descriptor.digest.algorithm)
+    if found != descriptor.digest:
+        raise DigestMismatchError("wrong digest", subject=where, want=descriptor.digest, got=found)
+    return raw
+
+
+def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
+    return tuple(Descriptor.parse(value, f"{where}: {key}[{i}]") for i, value in enumerate(fields.items(key)))
+
+
+def _parse_platform(value: Any, where: str) -> Platform | None:
+    if value is None:
+        return None
+    fields = Fields(value, f"{where}: platform")
+    return Platform.of(fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or "")
+
+
+def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:
+    """Embedded content (`data`) must be the content itself, or readers could differ."""
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FormatError("embedded data is not base64", subject=where) from error
+    if len(raw) != size or Digest.of(raw, digest.algorithm) != digest:
+        raise AmbiguousError("embedded data differs from the digest", subject=where, want=digest)

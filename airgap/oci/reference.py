@@ -1,0 +1,86 @@
+"""Names of images, as Docker and containerd read them (distribution/reference, OCI distribution-spec)."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from airgap.errors import FormatError
+from airgap.oci.digest import Digest
+
+DOCKER_HUB = "docker.io"
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_HOST = re.compile(
+    r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+    r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?",
+    re.ASCII,
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_MAX_NAME = 255
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImageReference:
+    """A registry host, a repository in it, and a tag, a digest or both."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, where: str = "image reference") -> Self:
+        """Read `text` as Docker does: `nginx` is `docker.io/library/nginx:latest`.
+
+        Raises `FormatError`. `latest` is only meant where there is no digest.
+        """
+
+        def refuse(why: str) -> FormatError:
+            return FormatError(f"not an image reference ({why})", subject=where, got=repr(text))
+
+        if not isinstance(text, str) or not text:
+            raise refuse("empty")
+        rest, at, digest_text = text.partition("@")
+        digest = Digest.parse(digest_text, f"{where}: digest of {text}") if at else None
+        name, colon, tag = rest.rpartition(":")
+        if not colon or "/" in tag:
+            name, tag = rest, ""
+        elif not _TAG.fullmatch(tag):
+            raise refuse("tag")
+        host, slash, path = name.partition("/")
+        if slash and ("." in host or ":" in host or host == "localhost" or host != host.lower()):
+            registry, repository = host, path
+        else:
+            registry, repository = DOCKER_HUB, name
+        if registry == "index.docker.io":
+            registry = DOCKER_HUB
+        if registry == DOCKER_HUB and "/" not in repository:
+            repository = f"library/{repository}"
+        if not _HOST.fullmatch(registry):
+            raise refuse("registry host")
+        if not _REPOSITORY.fullmatch(repository):
+            lower = repository != repository.lower()
+            raise refuse("repository names are lower-case" if lower else "repository name")
+        if len(registry) + len(repository) + 1 > _MAX_NAME:
+            raise refuse(f"name longer than {_MAX_NAME}")
+        return cls(registry, repository, tag or (None if digest else "latest"), digest)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, without tag and digest."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def familiar(self) -> str:
+        """The short form that Docker shows: `nginx:1.27`."""
+        text = str(self).removeprefix(f"{DOCKER_HUB}/")
+        return text.removeprefix("library/")
+
+    def with_digest(self, digest: Digest | None) -> Self:
+        """The same name with `digest`; the tag stays."""
+        return replace(self, digest=digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}{f'@{self.digest}' if self.digest else ''}"

@@ -1,0 +1,209 @@
+"""JSON in the one reading on which every parser agrees (DESIGN §4, "Strict JSON").
+
+Go folds the case of keys and takes the last of two equal ones, Python does neither and takes the
+last too: the same bytes can so name two different images. What could be read in two ways is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from airgap.errors import AmbiguousError, FormatError
+
+MAX_BYTES = 4 << 20
+MAX_DEPTH = 32
+MAX_INTEGER = 2**53 - 1
+
+_FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
+"""Maps whose keys are the user's own, where `Version` beside `version` is legitimate."""
+
+
+def parse_object(
+    raw: bytes, where: str, *, max_bytes: int = MAX_BYTES, floats: bool = True
+) -> dict[str, Any]:
+    """The JSON object in `raw`.
+
+    Raises `FormatError` for anything that is no UTF-8 JSON object within the limits, and
+    `AmbiguousError` for duplicate keys and for keys that differ in case only.
+    """
+    if len(raw) > max_bytes:
+        raise FormatError(
+            "too large", subject=where, want=f"at most {max_bytes:,} bytes", got=f"{len(raw):,}"
+        )
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            keys = [key for key, _ in items]
+            twin = next(key for key in keys if keys.count(key) > 1)
+            raise AmbiguousError("duplicate key", subject=where, got=repr(twin))
+        return found
+
+    def constant(name: str) -> NoReturn:
+        raise FormatError("not JSON", subject=where, got=name)
+
+    def integer(text: str) -> int:
+        if len(text) > len(f"-{MAX_INTEGER}") or abs(int(text)) > MAX_INTEGER:
+            raise FormatError(
+                "integer too large", subject=where, want=f"at most {MAX_INTEGER}", got=text[:40]
+            )
+        return int(text)
+
+    def real(text: str) -> float:
+        if not floats:
+            raise FormatError("not an integer", subject=where, got=text[:40])
+        return float(text)
+
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=pairs,
+            parse_constant=constant,
+            parse_int=integer,
+            parse_float=real,
+        )
+    except UnicodeDecodeError as error:
+        raise FormatError("not UTF-8", subject=where, got=f"byte {error.start}") from error
+    except RecursionError as error:
+        raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}") from error
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            "not JSON", subject=where, got=f"{error.msg} at line {error.lineno} column {error.colno}"
+        ) from error
+    if not isinstance(value, dict):
+        raise FormatError("not a JSON object", subject=where, got=kind(value))
+    _check(value, where)
+    return value
+
+
+def _check(top: dict[str, Any], where: str) -> None:
+    """Refuse depth, case twins and unpaired surrogates, without recursion."""
+    open_values: list[tuple[Any, int, bool]] = [(top, 1, False)]
+    while open_values:
+        value, depth, free = open_values.pop()
+        if depth > MAX_DEPTH:
+            raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}")
+        if isinstance(value, dict):
+            if not free:
+                _refuse_case_twins(value, where)
+            for key, inner in value.items():
+                _check_text(key, where)
+                open_values.append((inner, depth + 1, key.casefold() in _FREE_MAPS))
+        elif isinstance(value, list):
+            open_values.extend((inner, depth + 1, False) for inner in value)
+        elif isinstance(value, str):
+            _check_text(value, where)
+
+
+def _refuse_case_twins(value: dict[str, Any], where: str) -> None:
+    seen: dict[str, str] = {}
+    for key in value:
+        other = seen.setdefault(key.casefold(), key)
+        if other != key:
+            raise AmbiguousError("keys differ in case only", subject=where, got=f"{other!r} and {key!r}")
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FormatError("unpaired surrogate", subject=where, got=repr(text[:40])) from error
+
+
+def kind(value: object) -> str:
+    """What JSON calls the type of `value`; `nothing` for a key that is not there."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer"}
+    return names.get(type(value), "nothing" if value is None else "a number")
+
+
+class Fields:
+    """Typed access to one object, with located errors; `end()` refuses what nobody asked for."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise FormatError("wrong type", subject=where, want="an object", got=kind(value))
+        self._value: Mapping[str, Any] = value
+        self._taken: set[str] = set()
+        self.where = where
+
+    def take(self, key: str) -> Any:
+        """The raw value of `key`, or None."""
+        self._taken.add(key)
+        return self._value.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether `key` is there at all (also with the value null)."""
+        return key in self._value
+
+    def _typed(self, key: str, want: type, name: str) -> Any:
+        value = self.take(key)
+        if type(value) is not want:
+            raise FormatError("wrong type", subject=f"{self.where}: {key}", want=name, got=kind(value))
+        return value
+
+    def text(self, key: str) -> str:
+        """A string."""
+        return str(self._typed(key, str, "a string"))
+
+    def optional_text(self, key: str) -> str | None:
+        """A string, or None when the key is not there or null."""
+        return None if self.take(key) is None else self.text(key)
+
+    def integer(self, key: str) -> int:
+        """An integer of at least 0."""
+        value = int(self._typed(key, int, "an integer"))
+        if value < 0:
+            raise FormatError("negative", subject=f"{self.where}: {key}", got=value)
+        return value
+
+    def boolean(self, key: str) -> bool:
+        """A boolean."""
+        return bool(self._typed(key, bool, "a boolean"))
+
+    def items(self, key: str) -> list[Any]:
+        """A list."""
+        return list(self._typed(key, list, "a list"))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        found = self.items(key)
+        for value in found:
+            if not isinstance(value, str):
+                raise FormatError(
+                    "wrong type", subject=f"{self.where}: {key}", want="strings", got=kind(value)
+                )
+        return tuple(found)
+
+    def child(self, key: str) -> "Fields":
+        """An object, for typed access in turn."""
+        return Fields(self.take(key), f"{self.where}: {key}")
+
+    def children(self, key: str) -> "list[Fields]":
+        """A list of objects."""
+        return [Fields(value, f"{self.where}: {key}[{i}]") for i, value in enumerate(self.items(key))]
+
+    def string_map(self, key: str) -> dict[str, str]:
+        """An object whose values are all strings; empty when the key is not there."""
+        value = self.take(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise FormatError(
+                "wrong type", subject=f"{self.where}: {key}", want="an object of strings", got=kind(value)
+            )
+        return dict(value)
+
+    def keys(self) -> tuple[str, ...]:
+        """All keys of the object."""
+        return tuple(self._value)
+
+    def end(self, hint: str | None = None) -> None:
+        """Raise `FormatError` when the object holds a key that was not taken."""
+        for key in self._value:
+            if key not in self._taken:
+                raise FormatError("unknown field", subject=self.where, got=repr(key), hint=hint)
+
+
+def dump(value: object) -> bytes:
+    """Canonical bytes of our own documents: no spaces, keys as given, ASCII, no floats."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
