@@ -6,6 +6,7 @@ last too: the same bytes can so name two different images. What could be read in
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from airgap.errors import AmbiguousError, FormatError
@@ -13,6 +14,7 @@ from airgap.errors import AmbiguousError, FormatError
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 """Maps whose keys are the user's own, where `Version` beside `version` is legitimate."""
@@ -156,6 +158,19 @@ class Fields:
             raise FormatError("negative", subject=f"{self.where}: {key}", got=value)
         return value
 
+    def time(self, key: str) -> datetime:
+        """A UTC time in whole seconds, `2026-01-31T12:00:00Z`."""
+        text = self.text(key)
+        try:
+            found = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+        except ValueError:
+            found = None
+        if found is None or format_time(found) != text:
+            raise FormatError(
+                "not a time", subject=f"{self.where}: {key}", want="YYYY-MM-DDTHH:MM:SSZ", got=repr(text[:40])
+            )
+        return found
+
     def boolean(self, key: str) -> bool:
         """A boolean."""
         return bool(self._typed(key, bool, "a boolean"))
@@ -202,6 +217,11 @@ class Fields:
         for key in self._value:
             if key not in self._taken:
                 raise FormatError("unknown field", subject=self.where, got=repr(key), hint=hint)
+
+
+def format_time(when: datetime) -> str:
+    """RFC 3339 in UTC and whole seconds, the only form our documents use."""
+    return when.astimezone(UTC).strftime(TIME_FORMAT)
 
 
 def dump(value: object) -> bytes:

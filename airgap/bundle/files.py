@@ -1,0 +1,238 @@
+"""Files on media: written whole or not at all, read without following anything.
+
+Every `OSError` ends here as `MediaError` or `NoSpaceError`.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from airgap.errors import (
+    AirgapError,
+    MediaError,
+    MissingContentError,
+    NoSpaceError,
+    SizeMismatchError,
+    UnlistedContentError,
+)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DEPTH = 3
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def media_errors(what: str, subject: object) -> Iterator[None]:
+    """Turn `OSError` into ours, with `what` was being done and on which `subject`."""
+    try:
+        yield
+    except OSError as error:
+        kind = NoSpaceError if error.errno in _FULL else MediaError
+        hint = "free some space or choose another medium, then run the same command again"
+        raise kind(
+            what,
+            subject=subject,
+            got=error.strerror or str(error),
+            hint=hint if kind is NoSpaceError else None,
+        ) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. File systems that cannot (some FUSE ones) are let be."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything, however many calls it takes. Raises `OSError`."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write `data` to `path`, whole or not at all, and durably. The same content is left alone."""
+    with media_errors("cannot write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _same(path, data):
+            return
+        part = path.with_name(path.name + ".part")
+        part.unlink(missing_ok=True)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        part.replace(path)
+        sync_folder(path.parent)
+
+
+def _same(path: Path, data: bytes) -> bool:
+    try:
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+class FileStream:
+    """A regular file as a `ByteStream`."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self.size = os.fstat(fd).st_size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        with media_errors("cannot read", self._name):
+            return os.readv(self._fd, [buffer])
+
+    def seek(self, offset: int) -> None:
+        """Go on reading at `offset` bytes from the start."""
+        os.lseek(self._fd, offset, os.SEEK_SET)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file seen in a folder: its name below it, with `/`, and its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Folder:
+    """A folder on a medium, opened once: all below is opened relative to it, and no link is followed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingContentError("no such folder", subject=path) from error
+        except OSError as error:
+            raise MediaError("cannot open", subject=path, got=error.strerror) from error
+
+    def open(self, name: str) -> FileStream:
+        """The regular file `name` (one link, no symbolic link on the way), ready to read."""
+        with self._parent(name) as (parent, leaf), media_errors("cannot read", f"{self.path}/{name}"):
+            try:
+                fd = os.open(leaf, _READ, dir_fd=parent)
+            except OSError as error:
+                raise self._refusal(error, name) from error
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            os.close(fd)
+            raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
+        return FileStream(fd, f"{self.path}/{name}")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
+        with self.open(name) as stream:
+            out = bytearray()
+            buffer = memoryview(bytearray(1 << 16))
+            while got := stream.readinto(buffer):
+                out += buffer[:got]
+                if len(out) > limit:
+                    raise SizeMismatchError(
+                        "too large",
+                        subject=f"{self.path}/{name}",
+                        want=f"at most {limit:,} bytes",
+                        got="more",
+                    )
+            return bytes(out)
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything under that name, of any kind."""
+        try:
+            with self._parent(name) as (parent, leaf):
+                os.stat(leaf, dir_fd=parent, follow_symlinks=False)
+        except (FileNotFoundError, MissingContentError):
+            return False
+        return True
+
+    def files(self) -> Iterator[FoundFile]:
+        """Every file below, in no order. Anything that is no regular file with one link, or lies
+        more than two folders deep, raises `UnlistedContentError`.
+        """
+        yield from self._walk("", self._fd, 1)
+
+    def _walk(self, prefix: str, fd: int, depth: int) -> Iterator[FoundFile]:
+        with media_errors("cannot read", self.path):
+            entries = list(os.scandir(fd))
+        for entry in entries:
+            name = prefix + entry.name
+            with media_errors("cannot read", f"{self.path}/{name}"):
+                found = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode) and depth < _DEPTH:
+                with media_errors("cannot read", f"{self.path}/{name}"):
+                    below = os.open(entry.name, _READ | os.O_DIRECTORY, dir_fd=fd)
+                try:
+                    yield from self._walk(f"{name}/", below, depth + 1)
+                finally:
+                    os.close(below)
+            elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                yield FoundFile(name, found.st_size)
+            else:
+                raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
+
+    @contextlib.contextmanager
+    def _parent(self, name: str) -> Iterator[tuple[int, str]]:
+        """A descriptor of the folder that holds `name`, reached without following a link."""
+        *folders, leaf = name.split("/")
+        fd = os.dup(self._fd)
+        try:
+            for folder in folders:
+                try:
+                    below = os.open(folder, _READ | os.O_DIRECTORY, dir_fd=fd)
+                except OSError as error:
+                    raise self._refusal(error, name) from error
+                os.close(fd)
+                fd = below
+            yield fd, leaf
+        finally:
+            os.close(fd)
+
+    def _refusal(self, error: OSError, name: str) -> AirgapError:
+        subject = f"{self.path}/{name}"
+        if error.errno == errno.ENOENT:
+            return MissingContentError("missing file", subject=subject)
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            return UnlistedContentError("not a regular file", subject=subject)
+        return MediaError("cannot read", subject=subject, got=error.strerror)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

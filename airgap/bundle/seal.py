@@ -1,0 +1,86 @@
+"""Closing a bundle: the small files, the sums, and at last the envelope (FORMAT.md §6)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.store import BlobStore
+from airgap.bundle.views import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    OCI_LAYOUT,
+    OCI_LAYOUT_FILE,
+    DockerView,
+    index_json,
+    manifest_json,
+    sha256sums,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+
+ENVELOPE_FILE = "bundle.dsse.json"
+STATEMENT_FILE = "statement.json"
+SUMS_FILE = "SHA256SUMS"
+VERIFY_FILE = "VERIFY.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Everything that a statement says of files: SHA-256 in hex by name, and the bytes in all."""
+
+    subjects: dict[str, str] = field(hash=False)
+    total_bytes: int
+
+
+def write_contents(
+    folder: Path,
+    store: BlobStore,
+    images: Sequence[tuple[ImageReference, Descriptor]],
+    views: Sequence[DockerView],
+    roots: Mapping[int, bytes],
+) -> Contents:
+    """Write all files but statement, signatures and envelope. The blobs are those in `store.sums`."""
+    small = {
+        OCI_LAYOUT_FILE: OCI_LAYOUT,
+        INDEX_FILE: index_json(images),
+        MANIFEST_FILE: manifest_json(views),
+        VERIFY_FILE: resources.files("airgap.bundle").joinpath(VERIFY_FILE).read_bytes(),
+        **{f"trust/{version}.root.json": raw for version, raw in roots.items()},
+    }
+    sums = {name: Digest.of(raw).hex for name, raw in small.items()}
+    sums |= {digest.path: sha256 for digest, (sha256, _) in store.sums.items()}
+    small[SUMS_FILE] = sha256sums(sums)
+    sums[SUMS_FILE] = Digest.of(small[SUMS_FILE]).hex
+    for name, raw in small.items():
+        write_file(folder / name, raw)
+    _remove_stale(folder / "trust", {f"{version}.root.json" for version in roots})
+    blobs = sum(size for _, size in store.sums.values())
+    return Contents(sums, blobs + sum(map(len, small.values())))
+
+
+def commit(folder: Path, statement: bytes, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
+    """Write statement, raw signatures by key id, and the envelope as the very last."""
+    write_file(folder / STATEMENT_FILE, statement)
+    names = {f"{keyid[:16]}.sig": raw for keyid, raw in signatures.items()}
+    for name, raw in names.items():
+        write_file(folder / "sig" / name, raw)
+    _remove_stale(folder / "sig", set(names))
+    write_file(folder / ENVELOPE_FILE, envelope)
+
+
+def unseal(folder: Path) -> None:
+    """Make a bundle unfinished before its content changes, so that no half state looks complete."""
+    path = folder / ENVELOPE_FILE
+    with media_errors("cannot remove", path):
+        path.unlink(missing_ok=True)
+
+
+def _remove_stale(folder: Path, wanted: set[str]) -> None:
+    """Remove files of an earlier attempt from a folder that is ours alone."""
+    with media_errors("cannot remove", folder):
+        for path in folder.glob("*"):
+            if path.name not in wanted:
+                path.unlink()

@@ -1,0 +1,317 @@
+"""The statement: names every file of a bundle by digest, and says what the bundle is (FORMAT.md §3)."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from airgap.errors import FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, dump, format_time, parse_object
+
+IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:airgap:bundle:v1"
+MAX_STATEMENT = 12 << 20
+"""Bytes; about 100,000 files."""
+
+STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+FILE_GRAMMAR = re.compile(
+    r"oci-layout|index\.json|manifest\.json|SHA256SUMS|VERIFY\.txt"
+    r"|trust/[1-9][0-9]{0,8}\.root\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
+    re.ASCII,
+)
+KINDS = ("image", "artifact")
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The bundle before this one in its stream."""
+
+    serial: int
+    statement_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformRecord:
+    """One carried manifest of an image."""
+
+    platform: str
+    digest: Digest
+    config_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of the bundle."""
+
+    reference: ImageReference
+    name: ImageReference
+    """`as`: the name on the offline side."""
+    kind: str
+    digest: Digest
+    platforms: tuple[PlatformRecord, ...]
+    source: str
+    upstream_signature: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A blob that the images need and the bundle leaves out."""
+
+    digest: Digest
+    size: int
+    needed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a ledger: whose, how many lines, and their RFC 6962 root in hex."""
+
+    origin: str
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The site that made the bundle, and the state of its ledger then."""
+
+    site: str
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is signed. `subjects` maps each file's name to its SHA-256 in hex."""
+
+    subjects: dict[str, str] = field(hash=False)
+    stream: str
+    serial: int
+    epoch: int
+    previous: Previous | None
+    created: datetime
+    not_before: datetime
+    expires: datetime
+    destinations: tuple[str, ...]
+    images: tuple[ImageRecord, ...]
+    requires: tuple[Requirement, ...]
+    total_bytes: int
+    manifest_sha256: str
+    root_version: int
+    sender: Sender | None
+    transfer: dict[str, str] = field(hash=False)
+    tool_version: str
+
+    @property
+    def title(self) -> str:
+        """The name of the bundle's folder: stream and serial."""
+        return f"{self.stream}-{self.serial:04d}"
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes of FORMAT.md §3."""
+        subjects = [
+            {"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(self.subjects.items())
+        ]
+        predicate: dict[str, bytes] = {
+            "stream": dump(self.stream),
+            "serial": dump(self.serial),
+            "epoch": dump(self.epoch),
+            "previous": dump(_previous_json(self.previous)),
+            "created": dump(format_time(self.created)),
+            "not_before": dump(format_time(self.not_before)),
+            "expires": dump(format_time(self.expires)),
+            "destinations": dump(list(self.destinations)),
+            "images": _lines([_image_json(image) for image in self.images]),
+            "requires": _lines([_requirement_json(item) for item in self.requires]),
+            "total_bytes": dump(self.total_bytes),
+            "manifest_sha256": dump(self.manifest_sha256),
+            "root_version": dump(self.root_version),
+            "sender": dump(_sender_json(self.sender)),
+            "transfer": dump(dict(sorted(self.transfer.items()))),
+            "tool": dump({"name": "airgap", "version": self.tool_version}),
+        }
+        fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
+        return b"".join(
+            (
+                b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + _lines(subjects),
+                b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
+            )
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
+        """From authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
+        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
+        _expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
+        _expect(
+            top.text("predicateType"),
+            PREDICATE_TYPE,
+            f"{where}: predicateType",
+            "this is no bundle of format v1; a newer airgap may read it",
+        )
+        subjects = _parse_subjects(top)
+        predicate = top.child("predicate")
+        tool = predicate.child("tool")
+        _expect(tool.text("name"), "airgap", f"{where}: tool", None)
+        version = tool.text("version")
+        hint = f"the bundle was written by airgap {version}; use that version or a later one"
+        found = cls._from_predicate(subjects, predicate, version)
+        for fields in (tool, predicate, top):
+            fields.end(hint)
+        if found.to_bytes() != raw:
+            raise FormatError("not in canonical form", subject=where, hint=hint)
+        return found
+
+    @classmethod
+    def _from_predicate(cls, subjects: dict[str, str], fields: Fields, version: str) -> Self:
+        stream = fields.text("stream")
+        if not STREAM_GRAMMAR.fullmatch(stream):
+            raise FormatError("not a stream name", subject=fields.where, got=repr(stream))
+        found = cls(
+            subjects=subjects,
+            stream=stream,
+            serial=fields.integer("serial"),
+            epoch=fields.integer("epoch"),
+            previous=_parse_previous(fields),
+            created=fields.time("created"),
+            not_before=fields.time("not_before"),
+            expires=fields.time("expires"),
+            destinations=fields.texts("destinations"),
+            images=tuple(_parse_image(image) for image in fields.children("images")),
+            requires=tuple(_parse_requirement(item) for item in fields.children("requires")),
+            total_bytes=fields.integer("total_bytes"),
+            manifest_sha256=_sha256(fields, "manifest_sha256"),
+            root_version=fields.integer("root_version"),
+            sender=_parse_sender(fields),
+            transfer=fields.string_map("transfer"),
+            tool_version=version,
+        )
+        names = [str(image.name) for image in found.images]
+        if len(set(names)) != len(names):
+            raise FormatError("two images with one name", subject=fields.where)
+        if found.serial < 1:
+            raise FormatError("serial below 1", subject=fields.where, got=found.serial)
+        return found
+
+
+def _lines(values: list[dict[str, Any]]) -> bytes:
+    """A JSON list with one element a line."""
+    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
+
+
+def _expect(got: str, want: str, subject: str, hint: str | None) -> None:
+    if got != want:
+        raise FormatError("unexpected value", subject=subject, want=want, got=repr(got[:80]), hint=hint)
+
+
+def _sha256(fields: Fields, key: str) -> str:
+    return Digest.parse(f"sha256:{fields.text(key)}", f"{fields.where}: {key}").hex
+
+
+def _parse_subjects(top: Fields) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for subject in top.children("subject"):
+        name = subject.text("name")
+        if not FILE_GRAMMAR.fullmatch(name):
+            raise FormatError("not a file of a bundle", subject=subject.where, got=repr(name[:200]))
+        if name in found:
+            raise FormatError("file listed twice", subject=subject.where, got=name)
+        digest = subject.child("digest")
+        found[name] = _sha256(digest, "sha256")
+        digest.end()
+        subject.end()
+    return found
+
+
+def _image_json(image: ImageRecord) -> dict[str, Any]:
+    return {
+        "reference": str(image.reference),
+        "as": str(image.name),
+        "kind": image.kind,
+        "digest": str(image.digest),
+        "platforms": [
+            {"platform": p.platform, "digest": str(p.digest), "config_digest": str(p.config_digest)}
+            for p in image.platforms
+        ],
+        "source": image.source,
+        "upstream_signature": image.upstream_signature,
+    }
+
+
+def _parse_image(fields: Fields) -> ImageRecord:
+    kind = fields.text("kind")
+    if kind not in KINDS:
+        raise FormatError("unknown kind", subject=fields.where, want=" or ".join(KINDS), got=repr(kind))
+    if fields.take("upstream_signature") is not None:
+        raise FormatError("unexpected value", subject=f"{fields.where}: upstream_signature", want="null")
+    platforms = []
+    for item in fields.children("platforms"):
+        platforms.append(
+            PlatformRecord(
+                item.text("platform"),
+                Digest.parse(item.text("digest"), item.where),
+                Digest.parse(item.text("config_digest"), item.where),
+            )
+        )
+        item.end()
+    found = ImageRecord(
+        ImageReference.parse(fields.text("reference"), fields.where),
+        ImageReference.parse(fields.text("as"), fields.where),
+        kind,
+        Digest.parse(fields.text("digest"), fields.where),
+        tuple(platforms),
+        fields.text("source"),
+    )
+    fields.end()
+    return found
+
+
+def _requirement_json(item: Requirement) -> dict[str, Any]:
+    return {"digest": str(item.digest), "size": item.size, "needed_by": list(item.needed_by)}
+
+
+def _parse_requirement(fields: Fields) -> Requirement:
+    found = Requirement(
+        Digest.parse(fields.text("digest"), fields.where), fields.integer("size"), fields.texts("needed_by")
+    )
+    fields.end()
+    return found
+
+
+def _previous_json(previous: Previous | None) -> dict[str, Any] | None:
+    if previous is None:
+        return None
+    return {"serial": previous.serial, "statement_sha256": previous.statement_sha256}
+
+
+def _parse_previous(fields: Fields) -> Previous | None:
+    if fields.take("previous") is None:
+        return None
+    item = fields.child("previous")
+    found = Previous(item.integer("serial"), _sha256(item, "statement_sha256"))
+    item.end()
+    return found
+
+
+def _sender_json(sender: Sender | None) -> dict[str, Any] | None:
+    if sender is None:
+        return None
+    point = sender.checkpoint
+    return {
+        "site": sender.site,
+        "checkpoint": {"origin": point.origin, "size": point.size, "root": point.root},
+    }
+
+
+def _parse_sender(fields: Fields) -> Sender | None:
+    if fields.take("sender") is None:
+        return None
+    item = fields.child("sender")
+    point = item.child("checkpoint")
+    found = Sender(
+        item.text("site"), Checkpoint(point.text("origin"), point.integer("size"), _sha256(point, "root"))
+    )
+    point.end()
+    item.end()
+    return found

@@ -1,0 +1,70 @@
+"""The two tables of contents that engines read: `index.json` and `manifest.json` (FORMAT.md §2.1, §2.2)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump
+
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+OCI_LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerView:
+    """What `manifest.json` says of one image: where its config and its layers are, bottom first."""
+
+    name: ImageReference
+    config: str
+    layers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: ImageReference, manifest: ImageManifest) -> "DockerView":
+        """The view of an image manifest whose blobs are at their usual places."""
+        return cls(name, manifest.config.digest.path, tuple(layer.digest.path for layer in manifest.layers))
+
+
+def named(descriptor: Descriptor, name: ImageReference) -> Descriptor:
+    """The entry of `index.json` for an image: its bare descriptor with both names on it."""
+    notes = {REF_NAME: str(name), CONTAINERD_NAME: str(name)}
+    return replace(descriptor, platform=None, annotations=notes, artifact_type=None)
+
+
+def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
+    """The bytes of `index.json`, one entry a line, sorted by name."""
+    entries = [
+        named(descriptor, name) for name, descriptor in sorted(images, key=lambda image: str(image[0]))
+    ]
+    lines = b",\n".join(dump(entry.to_json()) for entry in entries)
+    return b'{"schemaVersion":2,"mediaType":' + dump(OCI_INDEX) + b',"manifests":[\n' + lines + b"\n]}\n"
+
+
+def manifest_json(images: Iterable[DockerView]) -> bytes:
+    """The bytes of `manifest.json`, one image a line, sorted by name."""
+    return b"[\n" + b",\n".join(map(dump, docker_entries(images))) + b"\n]\n"
+
+
+def docker_entries(images: Iterable[DockerView]) -> list[dict[str, Any]]:
+    """The entries of `manifest.json`. Docker takes names with a tag and without a digest only."""
+    return [
+        {
+            "Config": image.config,
+            "RepoTags": [tag] if (tag := repo_tag(image.name)) else [],
+            "Layers": list(image.layers),
+        }
+        for image in sorted(images, key=lambda image: str(image.name))
+    ]
+
+
+def repo_tag(name: ImageReference) -> str | None:
+    """The name in the form of RepoTags, or None when it has no tag."""
+    return f"{name.name}:{name.tag}" if name.tag else None
+
+
+def sha256sums(sums: dict[str, str]) -> bytes:
+    """`SHA256SUMS` over names and their SHA-256 in hex."""
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())).encode("ascii")
