@@ -1,0 +1,150 @@
+"""The ledger's file: opened, locked, and its end read without reading all of it."""
+
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.audit.record import MAX_LINE, NO_PREVIOUS, parse_record
+from airgap.errors import FormatError, LedgerError
+
+_FIRST_WINDOW = 64 << 10
+_LAST_WINDOW = 2 * MAX_LINE + 2
+_MAX_UNREADABLE = 16
+"""More unreadable lines at the end than crashes leave: then it is no ledger, and is not written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TornBytes:
+    """What a crash left at the end; the SHA-256 is of the bytes without a newline at their end."""
+
+    offset: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The last line's number and SHA-256, what is torn there, and whether a newline ends the file."""
+
+    seq: int
+    sha256: str
+    torn: TornBytes | None
+    ended: bool
+
+
+@contextmanager
+def open_locked(path: Path) -> Iterator[int]:
+    """A descriptor for reading and appending, held alone; the file is made when it is not there.
+
+    Raises `OSError`, and `LedgerError` for what is no regular file. The parent directory must exist.
+    """
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+    )
+    try:
+        _check_regular(descriptor, path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_size == 0:
+            _sync_directory(path.parent)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def open_snapshot(path: Path) -> Iterator[tuple[int, int]]:
+    """A descriptor for reading, and the size in bytes at a moment when nobody was writing.
+
+    What comes before that size never changes any more, so the lock isn't held while it is read: who
+    reads may append. Raises as `open_locked` does.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _check_regular(descriptor, path)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        size = os.fstat(descriptor).st_size
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        yield descriptor, size
+    finally:
+        os.close(descriptor)
+
+
+def read_tail(descriptor: int, path: Path) -> Tail:
+    """The end of the ledger; reads at most two lines' worth (8 MiB). The chain is not checked.
+
+    Raises `LedgerError` when there is no record near the end of a file that is not empty.
+    """
+    size = os.fstat(descriptor).st_size
+    window = _FIRST_WINDOW
+    while True:
+        start = max(0, size - window)
+        tail = _find_tail(_read(descriptor, start, size), start)
+        if tail is not None:
+            return tail
+        if start == 0 or window == _LAST_WINDOW:
+            raise LedgerError(
+                "no record at the end of the ledger",
+                subject=path,
+                hint="keep this file as evidence, put it aside, and find out who wrote to it",
+            )
+        window = min(window * 8, _LAST_WINDOW)
+
+
+def _find_tail(data: bytes, start: int) -> Tail | None:
+    """The tail, if the last record or the start of the file is among `data`.
+
+    Where `data` starts within a line, its first piece is no record, as no part of a record is one.
+    """
+    ended = not data or data.endswith(b"\n")
+    body = data.removesuffix(b"\n")
+    lines = body.split(b"\n") if data else []
+    last = hashlib.sha256(lines[-1]).hexdigest() if lines else NO_PREVIOUS
+    cut = len(body)
+    for unreadable, raw in enumerate(reversed(lines[-_MAX_UNREADABLE - 1 :])):
+        seq = _seq(raw)
+        if seq is not None:
+            run_start = cut + 1 if unreadable else cut - len(raw)
+            torn = None if ended and not unreadable else _torn(body, run_start, start)
+            return Tail(seq + unreadable, last, torn, ended)
+        cut -= len(raw) + 1
+    if start > 0 or len(lines) > _MAX_UNREADABLE:
+        return None
+    return Tail(len(lines), last, _torn(body, 0, 0) if lines else None, ended)
+
+
+def _torn(body: bytes, run_start: int, start: int) -> TornBytes:
+    run = body[run_start:]
+    return TornBytes(start + run_start, len(run), hashlib.sha256(run).hexdigest())
+
+
+def _seq(raw: bytes) -> int | None:
+    try:
+        return int(parse_record(raw, "last line")["seq"])
+    except FormatError:
+        return None
+
+
+def _read(descriptor: int, start: int, end: int) -> bytes:
+    parts = []
+    while start < end and (part := os.pread(descriptor, end - start, start)):
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)
+
+
+def _check_regular(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise LedgerError("the ledger is not a regular file", subject=path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

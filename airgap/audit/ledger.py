@@ -1,0 +1,199 @@
+"""The append-only audit log of one site: `ledger.jsonl` (DESIGN §8; the form of a line: record.py).
+
+Order of one append: lock, read the last line, write the whole line at once, fsync. A record is there when
+`append` has returned. A line that a crash cut short stays as it is: the next append ends it with a
+newline and writes a `torn` record that names its offset, size and SHA-256. Nothing is ever rewritten.
+"""
+
+import hashlib
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airgap import __version__
+from airgap.audit.files import Tail, open_locked, read_tail
+from airgap.audit.record import BEGIN, END, HEAD, NOTE, PHASES, TORN, Record, format_instant, parse_record
+from airgap.audit.redact import Json, redact_fields
+from airgap.errors import (
+    AirgapError,
+    DestinationError,
+    FormatError,
+    IntegrityError,
+    LedgerError,
+    PartialError,
+    PolicyError,
+    RollbackError,
+    TrustError,
+)
+from airgap.oci.strict_json import dump
+
+_EVENT = re.compile(r"[a-z]+(-[a-z]+)*", re.ASCII)
+_OUTCOME = ("begin", "result", "exit_code", "error")
+_REFUSALS = (TrustError, RollbackError, DestinationError, PolicyError, IntegrityError, FormatError)
+_MAX_ERROR = 2048
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Attempt:
+    """What the end record of an attempt will say, when the attempt comes to its end without an error."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        """Of the begin record."""
+        self.result = "ok"
+        self.exit_code = 0
+        self.details: dict[str, Json] = {}
+
+    def add(self, **details: object) -> None:
+        """Have the end record hold `details`, whatever the result; a later value replaces an earlier one.
+
+        Raises `ValueError` as `Ledger.append` does.
+        """
+        self.details |= _checked(details, (*HEAD, *_OUTCOME))
+
+
+class Ledger:
+    """Appends to the ledger at `path`, from any number of threads and processes at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        site: str,
+        clock: Callable[[], datetime],
+        about: Mapping[str, object] = {},
+    ) -> None:
+        """`clock` gives the time in the local zone; the fields of `about` go into every record.
+
+        Nothing is opened yet. Raises `ValueError` for an `about` that `append` would refuse.
+        """
+        self.path = path
+        self._clock = clock
+        self._about = _checked(about, HEAD)
+        self._origin: dict[str, Json] = {
+            "boot_id": _boot_id(),
+            "host": os.uname().nodename,
+            "site": site,
+            "tool": f"airgap {__version__}",
+            "user": _user(),
+        }
+
+    def append(self, event: str, phase: str, **details: object) -> Record:
+        """Write one record durably; `details` win over `about`.
+
+        Raises `LedgerError` when it cannot be written or could not be read back (larger than 4 MiB,
+        keys that differ in case only), and `ValueError` for a programming error: a secret, a value
+        that is not JSON, a detail named as a field of the head, an unknown phase.
+        """
+        if not _EVENT.fullmatch(event) or event == TORN or phase not in PHASES:
+            raise ValueError(f"no such event and phase: {event!r}, {phase!r}")
+        fields = self._about | _checked(details, HEAD)
+        try:
+            with open_locked(self.path) as descriptor:
+                tail = read_tail(descriptor, self.path)
+                if tail.torn is not None:
+                    self._write(descriptor, tail, TORN, NOTE, dict(asdict(tail.torn)))
+                    tail = read_tail(descriptor, self.path)
+                return self._write(descriptor, tail, event, phase, fields)
+        except OSError as error:
+            raise LedgerError(
+                "cannot write the ledger",
+                subject=self.path,
+                got=error.strerror or error,
+                hint="nothing is done without a record of it: "
+                "see that the file and its directory exist, are yours, writable and not full",
+            ) from error
+
+    @contextmanager
+    def attempt(self, event: str, **details: object) -> Iterator[Attempt]:
+        """Keep a begin record before the body runs and an end record after it, however it ends.
+
+        Results: `ok`, or what the body set; `refused` for an error about trust, rollback, destination,
+        policy, integrity or format; `partial` for a `PartialError`; `failed` for another error;
+        `aborted` for Ctrl-C. The exception passes on. Raises `LedgerError` when a record cannot be
+        written: before the body, or after it, with the body's own exception as its context.
+        """
+        attempt = Attempt(self.append(event, BEGIN, **details).seq)
+        try:
+            yield attempt
+        except BaseException as error:
+            self._end(event, attempt, _outcome(error))
+            raise
+        self._end(event, attempt, {"result": attempt.result, "exit_code": attempt.exit_code})
+
+    def _end(self, event: str, attempt: Attempt, outcome: Mapping[str, object]) -> None:
+        self.append(event, END, begin=attempt.seq, **outcome, **attempt.details)
+
+    def _write(
+        self, descriptor: int, tail: Tail, event: str, phase: str, details: Mapping[str, Json]
+    ) -> Record:
+        """One line after `tail`; a last line without a newline gets it in the same write."""
+        now = self._clock()
+        head = {
+            "seq": tail.seq + 1,
+            "prev": tail.sha256,
+            "time": format_instant(now),
+            "utc_offset": _format_offset(now.utcoffset()),
+        }
+        line = dump({**head, **self._origin, "event": event, "phase": phase, **details})
+        try:
+            parse_record(line, event)
+        except FormatError as error:
+            raise LedgerError("the record cannot be kept", subject=self.path, got=error) from error
+        data = (b"" if tail.ended else b"\n") + line + b"\n"
+        written = os.write(descriptor, data)
+        os.fsync(descriptor)
+        if written != len(data):
+            raise LedgerError(
+                "the ledger took only a part of the record", subject=self.path,
+                want=f"{len(data):,} bytes", got=f"{written:,}",
+                hint="free space on its disk; the part stays, and will be reported as torn",
+            )  # fmt: skip
+        return Record(tail.seq + 1, hashlib.sha256(line).hexdigest(), line)
+
+
+def _checked(details: Mapping[str, object], reserved: tuple[str, ...]) -> dict[str, Json]:
+    for key in details:
+        if key in reserved:
+            raise ValueError(f"a detail cannot be named {key!r}")
+    return redact_fields(details)
+
+
+def _outcome(error: BaseException) -> dict[str, object]:
+    if isinstance(error, KeyboardInterrupt):
+        return {"result": "aborted", "exit_code": 130}
+    if not isinstance(error, AirgapError):
+        # The text of a foreign exception may quote anything, also a secret.
+        return {"result": "failed", "exit_code": 1, "error": type(error).__name__}
+    result = "failed"
+    if isinstance(error, _REFUSALS):
+        result = "refused"
+    elif isinstance(error, PartialError):
+        result = "partial"
+    return {"result": result, "exit_code": error.exit_code, "error": str(error)[:_MAX_ERROR]}
+
+
+def _format_offset(offset: timedelta | None) -> str:
+    minutes = int((offset or timedelta()).total_seconds()) // 60
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
+
+
+def _boot_id() -> str | None:
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _user() -> str:
+    """From the user database, since the environment says what one likes."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

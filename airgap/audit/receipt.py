@@ -1,0 +1,212 @@
+"""The receipt: what the offline side says it verified and loaded (DESIGN §8). Not its signature.
+
+An in-toto Statement v1 in ASCII with one form only: one subject, one image and one field a line, no
+spaces inside a line. So a person can review what leaves a closed network, and grep can follow it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from airgap.audit.chain import Checkpoint
+from airgap.errors import FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, dump, format_time, parse_object
+
+IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:airgap:receipt:v1"
+
+RESULTS = ("ok", "partial", "failed", "refused")
+VERDICTS = ("loaded", "already there", "failed", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptImage:
+    """What became of one image of the bundle."""
+
+    reference: str
+    """The name at the target, in full."""
+    digest: str
+    """As the bundle's statement has it."""
+    verdict: str
+    target_digest: str | None = None
+    """What the target calls it now: the image ID, or the manifest's digest; None when it is not there."""
+    before: str | None = None
+    """What the name meant at the target before; None when it meant nothing."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was done with one bundle at one target of one site."""
+
+    site: str
+    bundle_stream: str
+    serial: int
+    epoch: int
+    statement_sha256: str
+    time: datetime
+    """UTC, in whole seconds."""
+    result: str
+    target: str
+    target_version: str
+    images: tuple[ReceiptImage, ...]
+    keyids: tuple[str, ...]
+    """Keys whose signatures on the bundle hold."""
+    threshold: int
+    root_version: int
+    checkpoint: Checkpoint = field(hash=False)
+    """Of the receiver's ledger."""
+    holds: tuple[str, ...]
+    """Digests of the blobs that the target holds now: the base of the next delta."""
+    operator: str
+    tool_version: str
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes. Raises `FormatError` for an image digest that is none; other values
+        are checked by `parse` only.
+        """
+        predicate = {
+            "site": dump(self.site),
+            "bundle": dump(
+                {
+                    "stream": self.bundle_stream,
+                    "serial": self.serial,
+                    "epoch": self.epoch,
+                    "statement_sha256": self.statement_sha256,
+                }
+            ),
+            "time": dump(format_time(self.time)),
+            "result": dump(self.result),
+            "target": dump({"name": self.target, "version": self.target_version}),
+            "images": _lines([_image_json(image) for image in self.images]),
+            "keyids": _lines(list(self.keyids)),
+            "threshold": dump(self.threshold),
+            "root_version": dump(self.root_version),
+            "checkpoint": dump({key: self.checkpoint[key] for key in ("origin", "size", "root")}),
+            "holds": _lines(list(self.holds)),
+            "operator": dump(self.operator),
+            "tool": dump({"name": "airgap", "version": self.tool_version}),
+        }
+        fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
+        return b"".join(
+            (
+                b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + _lines(self._subjects()),
+                b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
+            )
+        )
+
+    def _subjects(self) -> list[dict[str, Any]]:
+        subjects = [{"name": "statement.json", "digest": {"sha256": self.statement_sha256}}]
+        for image in self.images:
+            digest = Digest.parse(image.digest, f"digest of {image.reference}")
+            subjects.append({"name": image.reference, "digest": {digest.algorithm: digest.hex}})
+        return subjects
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str = "receipt") -> Self:
+        """The inverse of `to_bytes`, from authenticated bytes of at most 4 MiB.
+
+        Raises `FormatError` for everything that `to_bytes` would not have written just so, unknown
+        fields included. Whether the bundle and the keys exist is not checked.
+        """
+        top = Fields(parse_object(raw, where, floats=False), where)
+        _one_of((IN_TOTO_STATEMENT,), top, "_type")
+        _one_of((PREDICATE_TYPE,), top, "predicateType")
+        top.items("subject")
+        predicate = top.child("predicate")
+        tool = predicate.child("tool")
+        _one_of(("airgap",), tool, "name")
+        version = tool.text("version")
+        hint = f"the receipt was written by airgap {version}; use that version or a later one"
+        found = cls._from_predicate(predicate, version)
+        for fields in (tool, predicate, top):
+            fields.end(hint)
+        if found.to_bytes() != raw:
+            raise FormatError("not in canonical form", subject=where, hint=hint)
+        return found
+
+    @classmethod
+    def _from_predicate(cls, fields: Fields, version: str) -> Self:
+        bundle, target, checkpoint = (fields.child(key) for key in ("bundle", "target", "checkpoint"))
+        found = cls(
+            site=fields.text("site"),
+            bundle_stream=bundle.text("stream"),
+            serial=bundle.integer("serial"),
+            epoch=bundle.integer("epoch"),
+            statement_sha256=_sha256(bundle.text("statement_sha256"), bundle, "statement_sha256"),
+            time=fields.time("time"),
+            result=_one_of(RESULTS, fields, "result"),
+            target=target.text("name"),
+            target_version=target.text("version"),
+            images=tuple(_parse_image(image) for image in fields.children("images")),
+            keyids=tuple(_sha256(keyid, fields, "keyids") for keyid in fields.texts("keyids")),
+            threshold=fields.integer("threshold"),
+            root_version=fields.integer("root_version"),
+            checkpoint={
+                "origin": checkpoint.text("origin"),
+                "size": checkpoint.integer("size"),
+                "root": _sha256(checkpoint.text("root"), checkpoint, "root"),
+            },
+            holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
+            operator=fields.text("operator"),
+            tool_version=version,
+        )
+        for child in (bundle, target, checkpoint):
+            child.end()
+        return found
+
+
+def _lines(values: list[Any]) -> bytes:
+    """A JSON list with one element a line."""
+    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
+
+
+def _image_json(image: ReceiptImage) -> dict[str, Any]:
+    return {
+        "reference": image.reference,
+        "digest": image.digest,
+        "verdict": image.verdict,
+        "target_digest": image.target_digest,
+        "before": image.before,
+        "error": image.error,
+    }
+
+
+def _parse_image(fields: Fields) -> ReceiptImage:
+    reference = fields.text("reference")
+    if str(ImageReference.parse(reference, fields.where)) != reference:
+        raise FormatError("not a full image reference", subject=fields.where, got=repr(reference))
+    found = ReceiptImage(
+        reference,
+        _digest(fields.text("digest"), fields, "digest"),
+        _one_of(VERDICTS, fields, "verdict"),
+        _optional_digest(fields, "target_digest"),
+        _optional_digest(fields, "before"),
+        fields.optional_text("error"),
+    )
+    fields.end()
+    return found
+
+
+def _one_of(wanted: tuple[str, ...], fields: Fields, key: str) -> str:
+    got = fields.text(key)
+    if got not in wanted:
+        raise FormatError(
+            "unexpected value", subject=f"{fields.where}: {key}", want=" or ".join(wanted), got=repr(got[:80])
+        )
+    return got
+
+
+def _digest(text: str, fields: Fields, key: str) -> str:
+    return str(Digest.parse(text, f"{fields.where}: {key}"))
+
+
+def _optional_digest(fields: Fields, key: str) -> str | None:
+    text = fields.optional_text(key)
+    return None if text is None else _digest(text, fields, key)
+
+
+def _sha256(text: str, fields: Fields, key: str) -> str:
+    return Digest.parse(f"sha256:{text}", f"{fields.where}: {key}").hex

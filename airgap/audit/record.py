@@ -1,0 +1,97 @@
+"""One line of the ledger: its form, and how it is read back.
+
+A record is one canonical JSON object (`airgap.oci.strict_json.dump`) of at most 4 MiB, in this order:
+
+    seq         the number of the line in the file, from 1
+    prev        hex SHA-256 of the line before, without its newline; 64 zeros in the first line
+    time        UTC, RFC 3339 with milliseconds: 2026-01-31T12:00:00.000Z
+    utc_offset  of the local clock: +02:00
+    boot_id     the kernel's random name of this boot, or null
+    host, site, tool, user
+    event       lock, pack, sign, verify, load, …; `torn` is the ledger's own
+    phase       begin | end | note
+    …           the details of the event
+
+An `end` names its `begin` by seq, and holds `result`, `exit_code` and, after a failure, `error`. Details
+that reports understand: `bundle` {stream, serial, statement_sha256} and `images` [{reference, digest}].
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airgap.errors import FormatError
+from airgap.oci.strict_json import MAX_BYTES, Fields, parse_object
+
+MAX_LINE = MAX_BYTES
+"""Bytes of a line, without its newline."""
+
+NO_PREVIOUS = "0" * 64
+"""`prev` of the first line."""
+
+TORN = "torn"
+"""The event that says: before this line, a crash left bytes that are no whole line."""
+
+BEGIN, END, NOTE = "begin", "end", "note"
+PHASES = (BEGIN, END, NOTE)
+
+HEAD = ("seq", "prev", "time", "utc_offset", "boot_id", "host", "site", "tool", "user", "event", "phase")
+"""The fields of every record; details cannot have these names."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line as it is in the ledger, without its newline, and the SHA-256 of it in hex."""
+
+    seq: int
+    sha256: str
+    line: bytes
+
+
+def parse_record(raw: bytes, where: str) -> dict[str, Any]:
+    """The fields of one line, given without its newline; raises `FormatError`.
+
+    The types of the head's fields are checked, not the chain.
+    """
+    value = parse_object(raw, where, max_bytes=MAX_LINE, floats=False)
+    fields = Fields(value, where)
+    if fields.integer("seq") < 1:
+        raise FormatError("wrong value", subject=f"{where}: seq", want="at least 1", got=0)
+    check_sha256(fields.text("prev"), f"{where}: prev")
+    parse_instant(fields.text("time"), f"{where}: time")
+    fields.optional_text("boot_id")
+    for key in ("utc_offset", "host", "site", "tool", "user", "event"):
+        fields.text(key)
+    if fields.text("phase") not in PHASES:
+        raise FormatError(
+            "wrong value", subject=f"{where}: phase", want=" or ".join(PHASES), got=repr(fields.text("phase"))
+        )
+    return value
+
+
+def format_instant(moment: datetime) -> str:
+    """`moment` in UTC, cut to the millisecond. Raises `ValueError` without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_instant(text: str, where: str) -> datetime:
+    """The inverse of `format_instant`; raises `FormatError` for every other spelling."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if format_instant(moment) == text:
+            return moment
+    except (ValueError, OverflowError):
+        pass
+    raise FormatError("not a time", subject=where, want="like 2026-01-31T12:00:00.000Z", got=repr(text))
+
+
+def check_sha256(text: str, where: str) -> str:
+    """`text` itself, when it is a SHA-256 in lower-case hex; else `FormatError`."""
+    if not _SHA256.fullmatch(text):
+        raise FormatError("not a SHA-256", subject=where, want="64 lower-case hex digits", got=repr(text))
+    return text

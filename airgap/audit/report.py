@@ -1,0 +1,118 @@
+"""Answers from the ledger: what was done, begin and end joined into one entry."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airgap.audit.chain import Line, read_ledger
+from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
+
+OPEN = "open"
+"""The result of an entry that has no end: it is still going on, or it was killed."""
+
+UNREADABLE = "unreadable"
+"""The result of an entry for a line that is no record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt or note. What a line does not say, or says in another type, is None or empty."""
+
+    seq: int
+    """Of the begin or the note: its line."""
+    time: datetime | None
+    event: str
+    result: str
+    exit_code: int | None
+    user: str
+    duration: timedelta | None
+    """Between begin and end, by the clock of the site."""
+    details: Mapping[str, Any]
+    """Of begin and end together; where both have one, the end's."""
+
+    @property
+    def bundle(self) -> Mapping[str, Any]:
+        """stream, serial and statement_sha256; empty when no bundle was concerned."""
+        bundle = self.details.get("bundle")
+        return bundle if isinstance(bundle, dict) else {}
+
+    @property
+    def images(self) -> tuple[Mapping[str, Any], ...]:
+        """The reference and digest of each image."""
+        images = self.details.get("images")
+        return tuple(image for image in images if isinstance(image, dict)) if isinstance(images, list) else ()
+
+
+def entries(
+    path: Path,
+    *,
+    event: str | None = None,
+    since: datetime | None = None,
+    stream: str | None = None,
+    digest: str | None = None,
+    limit: int | None = None,
+) -> list[Entry]:
+    """The entries that fit all conditions, in the order of the file; with `limit`, the last so many.
+
+    `digest` fits an entry that holds the text anywhere in its details, so that a bare hex form or the
+    beginning of one will do. An unreadable line is an entry too, and fits every condition, since it
+    could be about anything. The chain is not checked. Raises `LedgerError` when the file cannot be read.
+    """
+
+    def fits(entry: Entry) -> bool:
+        return entry.result == UNREADABLE or (
+            event in (None, entry.event)
+            and (since is None or entry.time is None or entry.time >= since)
+            and stream in (None, entry.bundle.get("stream"))
+            and (digest is None or _mentions(entry.details, digest))
+        )
+
+    found = sorted(filter(fits, _join(read_ledger(path))), key=lambda entry: entry.seq)
+    return found if limit is None else found[max(0, len(found) - limit) :]
+
+
+def _join(lines: Iterator[Line]) -> Iterator[Entry]:
+    """Entries as soon as their end is read, so that only open ones wait in memory."""
+    begun: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        fields = line.fields
+        if fields is None:
+            yield Entry(line.number, None, TORN, UNREADABLE, None, "", None, {"problem": line.problem})
+        elif fields["phase"] == BEGIN:
+            begun[line.number] = fields
+        elif fields["phase"] == END and type(fields.get("begin")) is int and fields["begin"] in begun:
+            yield _entry(fields["begin"], begun.pop(fields["begin"]), fields)
+        else:
+            yield _entry(line.number, fields)
+    for number, fields in begun.items():
+        yield _entry(number, fields)
+
+
+def _entry(seq: int, first: dict[str, Any], end: dict[str, Any] | None = None) -> Entry:
+    last = first if end is None else end
+    began, ended = (parse_instant(fields["time"], "time") for fields in (first, last))
+    exit_code = last.get("exit_code")
+    return Entry(
+        seq, began, first["event"], _result(last),
+        exit_code if type(exit_code) is int else None,
+        first["user"],
+        None if end is None else ended - began,
+        {key: value for key, value in (first | last).items() if key not in (*HEAD, "begin")},
+    )  # fmt: skip
+
+
+def _result(last: dict[str, Any]) -> str:
+    if last["phase"] == BEGIN:
+        return OPEN
+    result = last.get("result")
+    return result if isinstance(result, str) else str(last["phase"])
+
+
+def _mentions(value: object, text: str) -> bool:
+    if isinstance(value, Mapping):
+        return any(_mentions(inner, text) for inner in value.values())
+    if isinstance(value, list):
+        return any(_mentions(inner, text) for inner in value)
+    return isinstance(value, str) and text in value

@@ -1,0 +1,209 @@
+import contextlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgap.audit.receipt import RESULTS, VERDICTS, Receipt, ReceiptImage
+from airgap.errors import AmbiguousError, FormatError
+
+A, B, C = ("sha256:" + letter * 64 for letter in "abc")
+RECEIPT = Receipt(
+    site="plant-7", bundle_stream="edge", serial=7, epoch=1, statement_sha256="5" * 64,
+    time=datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC), result="partial",
+    target="docker", target_version="28.5.1",
+    images=(
+        ReceiptImage("docker.io/library/nginx:1.27", A, "loaded", B, C),
+        ReceiptImage("ghcr.io/acme/api:2.3", "sha512:" + "d" * 128, "failed", error="disk \u202e full"),
+    ),
+    keyids=("1" * 64, "2" * 64), threshold=2, root_version=3,
+    checkpoint={"origin": "plant-7", "size": 12, "root": "e" * 64},
+    holds=(A, B), operator="jo", tool_version="0.1.0",
+)  # fmt: skip
+
+TEXT = rf"""{{"_type":"https://in-toto.io/Statement/v1",
+"subject":[
+{{"name":"statement.json","digest":{{"sha256":"{"5" * 64}"}}}},
+{{"name":"docker.io/library/nginx:1.27","digest":{{"sha256":"{"a" * 64}"}}}},
+{{"name":"ghcr.io/acme/api:2.3","digest":{{"sha512":"{"d" * 128}"}}}}
+],
+"predicateType":"urn:airgap:receipt:v1",
+"predicate":{{
+"site":"plant-7",
+"bundle":{{"stream":"edge","serial":7,"epoch":1,"statement_sha256":"{"5" * 64}"}},
+"time":"2026-01-31T12:00:01Z",
+"result":"partial",
+"target":{{"name":"docker","version":"28.5.1"}},
+"images":[
+{{"reference":"docker.io/library/nginx:1.27","digest":"{A}","verdict":"loaded","target_digest":"{B}","before":"{C}","error":null}},
+{{"reference":"ghcr.io/acme/api:2.3","digest":"sha512:{"d" * 128}","verdict":"failed","target_digest":null,"before":null,"error":"disk \u202e full"}}
+],
+"keyids":[
+"{"1" * 64}",
+"{"2" * 64}"
+],
+"threshold":2,
+"root_version":3,
+"checkpoint":{{"origin":"plant-7","size":12,"root":"{"e" * 64}"}},
+"holds":[
+"{A}",
+"{B}"
+],
+"operator":"jo",
+"tool":{{"name":"airgap","version":"0.1.0"}}}}
+}}
+"""
+
+
+def test_the_bytes():
+    assert RECEIPT.to_bytes().decode("ascii") == TEXT
+    assert Receipt.parse(TEXT.encode()) == RECEIPT
+    assert json.loads(TEXT)["subject"][0]["digest"]["sha256"] == RECEIPT.statement_sha256
+
+
+def test_a_refused_bundle_has_a_receipt_too():
+    receipt = replace(RECEIPT, result="refused", images=(), holds=(), keyids=())
+    assert b'"images":[],\n' in receipt.to_bytes()
+    assert Receipt.parse(receipt.to_bytes()) == receipt
+
+
+HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
+DIGESTS = HEX.map("sha256:{}".format)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBERS = st.integers(0, 2**53 - 1)
+REFERENCES = st.from_regex(r"[a-z0-9]{1,9}\.example/[a-z]{1,9}/[a-z]{1,9}:[0-9a-z]{1,9}", fullmatch=True)
+IMAGES = st.builds(
+    ReceiptImage, REFERENCES, DIGESTS, st.sampled_from(VERDICTS), st.none() | DIGESTS, st.none() | DIGESTS,
+    st.none() | TEXTS,
+)  # fmt: skip
+RECEIPTS = st.builds(
+    Receipt, TEXTS, TEXTS, NUMBERS, NUMBERS, HEX,
+    st.integers(0, 10**10).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    st.sampled_from(RESULTS), TEXTS, TEXTS, st.lists(IMAGES, max_size=3).map(tuple),
+    st.lists(HEX, max_size=3).map(tuple), NUMBERS, NUMBERS,
+    st.fixed_dictionaries({"origin": TEXTS, "size": NUMBERS, "root": HEX}),
+    st.lists(DIGESTS, max_size=3).map(tuple), TEXTS, TEXTS,
+)  # fmt: skip
+
+
+@given(RECEIPTS)
+def test_there_and_back(receipt):
+    raw = receipt.to_bytes()
+    assert raw.isascii()
+    assert Receipt.parse(raw) == receipt
+    assert Receipt.parse(raw).to_bytes() == raw
+
+
+@given(st.binary(max_size=300))
+def test_anything_else_is_a_format_error(raw):
+    with pytest.raises(FormatError):
+        Receipt.parse(raw)
+
+
+@given(st.integers(0, len(TEXT) - 1), st.integers(1, 255))
+def test_a_changed_byte_is_refused_or_kept(at, flip):
+    """Every byte counts: what is parsed from other bytes is another receipt."""
+    raw = bytearray(TEXT.encode())
+    raw[at] ^= flip
+    with contextlib.suppress(FormatError):
+        assert Receipt.parse(bytes(raw)) != RECEIPT
+
+
+def changed(*keys, to):
+    """The statement with the value at `keys` replaced; in canonical spelling where that is possible."""
+
+    def change(text):
+        value = json.loads(text)
+        inner = value
+        for key in keys[:-1]:
+            inner = inner[key]
+        old, inner[keys[-1]] = inner[keys[-1]], to
+        spelled = [json.dumps(x, separators=(",", ":")) for x in (old, to)]
+        return (
+            text.replace(f'"{keys[-1]}":{spelled[0]}', f'"{keys[-1]}":{spelled[1]}', 1)
+            if (f'"{keys[-1]}":{spelled[0]}' in text)
+            else json.dumps(value)
+        )
+
+    return change
+
+
+def added(before, what):
+    return lambda text: text.replace(before, what + before, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed("_type", to="https://in-toto.io/Statement/v2"), "receipt: _type, want https"),
+        (changed("predicateType", to="urn:airgap:bundle:v1"), "receipt: predicateType, want urn:airgap:receipt:v1"),
+        (changed("predicate", "site", to=7), "site, want a string"),
+        (changed("predicate", "bundle", to=None), "bundle, want an object"),
+        (changed("predicate", "bundle", "serial", to=-1), "negative"),
+        (changed("predicate", "bundle", "serial", to="7"), "serial, want an integer"),
+        (changed("predicate", "bundle", "epoch", to=True), "epoch, want an integer"),
+        (changed("predicate", "bundle", "statement_sha256", to="5" * 63), "statement_sha256"),
+        (changed("predicate", "time", to="2026-01-31T12:00:01.000Z"), "not a time"),
+        (changed("predicate", "result", to="fine"), "result, want ok or partial"),
+        (changed("predicate", "target", to="docker"), "target, want an object"),
+        (changed("predicate", "target", "version", to=28), "version, want a string"),
+        (changed("predicate", "images", to={}), "images, want a list"),
+        (changed("predicate", "images", 0, "verdict", to="maybe"), "verdict, want loaded or already there"),
+        (changed("predicate", "images", 0, "reference", to="nginx:1.27"), "not a full image reference"),
+        (changed("predicate", "images", 0, "reference", to="NGINX"), "not an image reference"),
+        (changed("predicate", "images", 0, "digest", to="sha256:../.."), "not a digest"),
+        (changed("predicate", "images", 0, "target_digest", to=""), "target_digest, want sha256"),
+        (changed("predicate", "images", 0, "before", to="sha256:" + "A" * 64), "before, want sha256"),
+        (changed("predicate", "images", 1, "error", to=5), "error, want a string"),
+        (changed("predicate", "keyids", to=["1"]), "keyids, want sha256"),
+        (changed("predicate", "keyids", to="1"), "keyids, want a list"),
+        (changed("predicate", "threshold", to=1.5), "not an integer"),
+        (changed("predicate", "root_version", to=2**53), "integer too large"),
+        (changed("predicate", "checkpoint", "root", to="e"), "root, want sha256"),
+        (changed("predicate", "checkpoint", "size", to=None), "size, want an integer"),
+        (changed("predicate", "holds", to=["blob"]), "holds, want sha256"),
+        (changed("predicate", "operator", to=[]), "operator, want a string"),
+        (changed("predicate", "tool", "name", to="other"), "name, want airgap"),
+        (changed("subject", to={}), "subject, want a list"),
+        (changed("subject", to=[]), "not in canonical form"),
+        (changed("subject", 1, "name", to="docker.io/library/other:1"), "not in canonical form"),
+        (added('"predicateType"', '"more":1,'), "unknown field: receipt, got 'more'"),
+        (added('"site"', '"more":1,'), "unknown field: receipt: predicate, got 'more'"),
+        (added('"stream"', '"more":1,'), "unknown field: receipt: predicate: bundle"),
+        (added('"origin"', '"more":1,'), "unknown field: receipt: predicate: checkpoint"),
+        (added('"reference"', '"more":1,'), "unknown field: receipt: predicate: images"),
+        (added('"version":"28', '"more":1,'), "unknown field: receipt: predicate: target"),
+        (added('"version":"0', '"more":1,'), "unknown field: receipt: predicate: tool"),
+        (added('"site"', '"site":"plant-7",'), "duplicate key"),
+        (added('"site"', '"Site":"plant-8",'), "differ in case only"),
+        (lambda text: " " + text, "not in canonical form"),
+        (lambda text: text[:-1], "not in canonical form"),
+        (lambda text: text + "{}", "not JSON"),
+        (lambda text: text.replace("plant-7", "plant\\u002d7", 1), "not in canonical form"),
+        (lambda text: "[]", "not a JSON object"),
+        (lambda text: "", "not JSON"),
+    ],
+)  # fmt: skip
+def test_bad_receipts(change, message):
+    assert change(TEXT) != TEXT
+    with pytest.raises(FormatError, match=message):
+        Receipt.parse(change(TEXT).encode())
+
+
+def test_hints_name_the_writer():
+    with pytest.raises(FormatError) as caught:
+        Receipt.parse(added('"site"', '"more":1,')(TEXT).encode())
+    assert caught.value.hint == "the receipt was written by airgap 0.1.0; use that version or a later one"
+
+
+def test_case_twins_are_ambiguous():
+    with pytest.raises(AmbiguousError):
+        Receipt.parse(added('"site"', '"Site":"plant-8",')(TEXT).encode())
+
+
+def test_a_digest_that_is_none_is_not_written():
+    with pytest.raises(FormatError, match=r"digest of x\.example/y:1"):
+        replace(RECEIPT, images=(ReceiptImage("x.example/y:1", "md5:0", "loaded"),)).to_bytes()
