@@ -3,18 +3,25 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from airgap.errors import AirgapError
+
+Item = TypeVar("Item")
 
 
-def run_all(tasks: Sequence[Callable[[], None]], jobs: int) -> list[BaseException | None]:
-    """Run every task, at most `jobs` at a time, in order of starting; what each raised, or None.
+def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> list[AirgapError | None]:
+    """Do every item, at most `jobs` at a time, started in order; for each the error it raised, or None.
 
-    The threads are daemons: an interrupt leaves at once, and a task that still waits for a network
-    does not hold the process. Whatever a task does must therefore be safe to cut off anywhere.
+    An exception that is not ours is a defect, and raised here when all is done. The threads are
+    daemons: Ctrl-C leaves at once, and an item that still waits for a network does not hold the
+    process. Whatever `do` does must therefore be safe to cut off anywhere.
     """
-    results: list[BaseException | None] = [None] * len(tasks)
+    results: list[AirgapError | None] = [None] * len(items)
+    defects: list[BaseException] = []
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     finished: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(len(tasks)):
+    for number in range(len(items)):
         waiting.put(number)
 
     def work() -> None:
@@ -24,13 +31,24 @@ def run_all(tasks: Sequence[Callable[[], None]], jobs: int) -> list[BaseExceptio
             except queue.Empty:
                 return
             try:
-                tasks[number]()
-            except BaseException as error:  # noqa: BLE001 - handed to the caller, who decides
+                do(items[number])
+            except AirgapError as error:
                 results[number] = error
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+                defects.append(error)
             finished.put(number)
 
-    for _ in range(min(jobs, len(tasks))):
+    for _ in range(min(jobs, len(items))):
         threading.Thread(target=work, daemon=True).start()
-    for _ in tasks:
+    for _ in items:
         finished.get()
+    if defects:
+        raise defects[0]
     return results
+
+
+def run_each(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> None:
+    """As `run_all`, and raise the first item's error."""
+    for error in run_all(do, items, jobs):
+        if error is not None:
+            raise error

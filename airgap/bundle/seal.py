@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.files import media_errors, sync_folder, write_file
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import (
     INDEX_FILE,
@@ -25,6 +25,7 @@ ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"
 SUMS_FILE = "SHA256SUMS"
 VERIFY_FILE = "VERIFY.txt"
+SET_ASIDE = ENVELOPE_FILE + ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,13 @@ def write_contents(
     return Contents(sums, blobs + sum(map(len, small.values())))
 
 
-def commit(folder: Path, statement: bytes, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
-    """Write statement, raw signatures by key id, and the envelope as the very last."""
+def write_statement(folder: Path, statement: bytes) -> None:
+    """Write the statement that is about to be signed."""
     write_file(folder / STATEMENT_FILE, statement)
+
+
+def commit(folder: Path, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
+    """Write the raw signatures by key id, and the envelope as the very last."""
     names = {f"{keyid[:16]}.sig": raw for keyid, raw in signatures.items()}
     for name, raw in names.items():
         write_file(folder / "sig" / name, raw)
@@ -72,10 +77,15 @@ def commit(folder: Path, statement: bytes, envelope: bytes, signatures: Mapping[
 
 
 def unseal(folder: Path) -> None:
-    """Make a bundle unfinished before its content changes, so that no half state looks complete."""
+    """Make a bundle unfinished before its content changes, so that no half state looks complete.
+
+    The envelope is set aside, not lost: it may hold other people's signatures.
+    """
     path = folder / ENVELOPE_FILE
-    with media_errors("cannot remove", path):
-        path.unlink(missing_ok=True)
+    with media_errors("cannot rename", path):
+        if path.exists():
+            path.replace(folder / SET_ASIDE)
+            sync_folder(folder)
 
 
 def _remove_stale(folder: Path, wanted: set[str]) -> None:

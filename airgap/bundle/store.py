@@ -2,10 +2,14 @@
 
 import contextlib
 import hashlib
+import io
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
@@ -16,7 +20,8 @@ from airgap.errors import (
     SizeMismatchError,
     UnavailableError,
 )
-from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, copy
+from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, Hasher, copy
+from airgap.oci.documents import Descriptor
 
 Opener = Callable[[int], ByteStream]
 """Opens a blob's content at an offset in bytes. Raises `EndpointError` where it cannot seek."""
@@ -30,10 +35,11 @@ class BlobStore:
     the bytes and their number: only these count as being there.
     """
 
-    def __init__(self, folder: Path, advance: Advance | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sums: dict[Digest, tuple[str, int]] = {}
-        self._advance = advance
+        self.written = 0
+        """Blobs that were written, and not only found."""
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
@@ -41,8 +47,8 @@ class BlobStore:
         """Where the blob is, or will be."""
         return self.folder / digest.path
 
-    def check(self, digest: Digest, size: int) -> bool:
-        """Whether the blob is there and right, found out by reading all of it. A wrong one is removed."""
+    def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
+        """Whether the blob is there and right, found out by reading all of it."""
         if digest in self.sums:
             return True
         path = self.path(digest)
@@ -53,32 +59,39 @@ class BlobStore:
         sha256 = _second_hash(digest)
         try:
             with contextlib.closing(CheckedReader(stream, digest, size)) as reader:
-                copy(reader, sha256.update if sha256 else _nowhere, self._advance)
+                copy(reader, sha256.update if sha256 else _nowhere, advance)
         except IntegrityError:
-            self._remove(path)
             return False
         self._keep(digest, size, sha256.hexdigest() if sha256 else digest.hex)
         return True
 
-    def fetch(self, digest: Digest, size: int, open_at: Opener) -> None:
+    def fetch(
+        self,
+        blob: Descriptor,
+        open_at: Opener,
+        *,
+        advance: Advance | None = None,
+        subject: object = None,
+    ) -> None:
         """Write the blob, going on where an earlier attempt stopped.
 
         What that attempt left is read again first. When the whole then comes out wrong, or the
         source cannot go on in the middle, the same call starts anew from the first byte.
         """
-        if digest in self.sums:
+        if blob.digest in self.sums:
             return None
-        part = self.path(digest).with_name(digest.hex + ".part")
-        done = self._partial(part, size)
+        part = self._part(blob.digest)
+        writer = _Writer(part, blob, subject, advance)
+        done = _usable(part, blob.size)
         if done:
             try:
-                return self._write(part, digest, size, open_at, done)
+                return self._finish(writer, open_at, done)
             except UnavailableError:
                 raise
             except (IntegrityError, EndpointError):
                 self._remove(part)
         try:
-            return self._write(part, digest, size, open_at, 0)
+            return self._finish(writer, open_at, 0)
         except IntegrityError:
             self._remove(part)
             raise
@@ -88,14 +101,14 @@ class BlobStore:
         if digest in self.sums:
             copy(CheckedReader(stream, digest, size), _nowhere)
             return
-        part = self.path(digest).with_name(digest.hex + ".part")
-        self._write(part, digest, size, lambda _: stream, 0)
+        blob = Descriptor("", digest, size)
+        self._finish(_Writer(self._part(digest), blob, None, None), lambda _: stream, 0)
 
     def add_unnamed(self, stream: ByteStream) -> tuple[Digest, int]:
         """`BlobSink.add_unnamed`: the name follows from the content."""
         part = self.folder / "blobs" / "sha256" / f"unnamed-{next(self._numbers)}.part"
         sha256 = hashlib.sha256()
-        fd = self._create(part, 0)
+        fd = _create(part, 0)
 
         def take(data: memoryview) -> None:
             sha256.update(data)
@@ -103,7 +116,7 @@ class BlobStore:
                 write_all(fd, data)
 
         try:
-            size = copy(stream, take, self._advance)
+            size = copy(stream, take)
             with media_errors("cannot write", part):
                 os.fsync(fd)
         finally:
@@ -111,6 +124,7 @@ class BlobStore:
         digest = Digest("sha256", sha256.hexdigest())
         self._commit(part, digest)
         self._keep(digest, size, digest.hex)
+        self.written += 1
         return digest, size
 
     def read(self, digest: Digest, limit: int) -> bytes:
@@ -125,16 +139,14 @@ class BlobStore:
             copy(reader, out.extend)
         return bytes(out)
 
-    def prune(self) -> list[str]:
-        """Remove from `blobs/` whatever is not in `sums`: leftovers of other attempts. Return their names."""
-        wanted = {digest.path for digest in self.sums}
-        gone = []
-        for path in sorted((self.folder / "blobs").glob("*/*")):
-            name = path.relative_to(self.folder).as_posix()
-            if name not in wanted:
+    def prune(self, wanted: AbstractSet[Digest]) -> None:
+        """Forget and remove every blob that is not in `wanted`: leftovers and unchosen platforms."""
+        for digest in set(self.sums) - wanted:
+            del self.sums[digest]
+        names = {digest.path for digest in wanted}
+        for path in (self.folder / "blobs").glob("*/*"):
+            if path.relative_to(self.folder).as_posix() not in names:
                 self._remove(path)
-                gone.append(name)
-        return gone
 
     def _remove(self, path: Path) -> None:
         with media_errors("cannot remove", path):
@@ -147,56 +159,14 @@ class BlobStore:
             except FileNotFoundError as error:
                 raise MissingContentError("missing blob", subject=path) from error
 
-    def _partial(self, part: Path, size: int) -> int:
-        """How many bytes of an earlier attempt can be used."""
-        try:
-            found = part.lstat().st_size
-        except FileNotFoundError:
-            return 0
-        return found if 0 < found <= size and not part.is_symlink() else 0
+    def _part(self, digest: Digest) -> Path:
+        return self.path(digest).with_name(digest.hex + ".part")
 
-    def _create(self, part: Path, keep: int) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
-        with media_errors("cannot write", part):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(part, flags, 0o644)
-
-    def _write(self, part: Path, digest: Digest, size: int, open_at: Opener, done: int) -> None:
-        fd = self._create(part, done)
-        try:
-            hasher, sha256 = digest.hasher(), _second_hash(digest)
-            if done:
-                self._reread(fd, part, done, hasher.update, sha256.update if sha256 else _nowhere)
-            stream = open_at(done) if done < size else _Empty()
-
-            def take(data: memoryview) -> None:
-                if sha256:
-                    sha256.update(data)
-                with media_errors("cannot write", part):
-                    write_all(fd, data)
-
-            reader = CheckedReader(stream, digest, size, prior=hasher, done=done)
-            with contextlib.closing(reader):
-                copy(reader, take, self._advance)
-            with media_errors("cannot write", part):
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        self._commit(part, digest)
-        self._keep(digest, size, sha256.hexdigest() if sha256 else digest.hex)
-
-    def _reread(self, fd: int, part: Path, done: int, *updates: Callable[[memoryview], object]) -> None:
-        """Hash the `done` bytes that are there, and stand at their end."""
-        buffer = memoryview(bytearray(CHUNK))
-        left = done
-        while left:
-            with media_errors("cannot read", part):
-                got = os.readv(fd, [buffer[: min(left, CHUNK)]])
-            for update in updates:
-                update(buffer[:got])
-            left -= got
-            if self._advance is not None:
-                self._advance(got)
+    def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
+        sha256 = writer.write(open_at, done)
+        self._commit(writer.part, writer.blob.digest)
+        self._keep(writer.blob.digest, writer.blob.size, sha256)
+        self.written += 1
 
     def _commit(self, part: Path, digest: Digest) -> None:
         path = self.path(digest)
@@ -210,15 +180,73 @@ class BlobStore:
             self.sums[digest] = (sha256, size)
 
 
-class _Empty:
-    def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes one blob into its `.part` file, which it leaves there complete and durable, or in part."""
+
+    part: Path
+    blob: Descriptor
+    subject: object
+    advance: Advance | None
+
+    def write(self, open_at: Opener, done: int) -> str:
+        """Keep `done` bytes, write the rest, check all; the SHA-256 of all in hex."""
+        digest = self.blob.digest
+        fd = _create(self.part, done)
+        try:
+            hasher, second = digest.hasher(), _second_hash(digest)
+            if done:
+                self._reread(fd, done, hasher, second)
+            stream = open_at(done) if done < self.blob.size else io.BytesIO()
+
+            def take(data: memoryview) -> None:
+                if second:
+                    second.update(data)
+                with media_errors("cannot write", self.part):
+                    write_all(fd, data)
+
+            reader = CheckedReader(stream, digest, self.blob.size, self.subject, prior=hasher, done=done)
+            with contextlib.closing(reader):
+                copy(reader, take, self.advance)
+            with media_errors("cannot write", self.part):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        return second.hexdigest() if second else digest.hex
+
+    def _reread(self, fd: int, done: int, hasher: Hasher, second: Hasher | None) -> None:
+        """Hash the `done` bytes that are there, and stand at their end."""
+        buffer = memoryview(bytearray(CHUNK))
+        left = done
+        while left:
+            with media_errors("cannot read", self.part):
+                got = os.readv(fd, [buffer[: min(left, CHUNK)]])
+            hasher.update(buffer[:got])
+            if second:
+                second.update(buffer[:got])
+            left -= got
+        if self.advance is not None:
+            self.advance(done)
+
+
+def _usable(part: Path, size: int) -> int:
+    """How many bytes of an earlier attempt can be used."""
+    try:
+        found = part.lstat()
+    except FileNotFoundError:
         return 0
-
-    def close(self) -> None:
-        pass
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size <= size else 0
 
 
-def _second_hash(digest: Digest) -> "hashlib._Hash | None":
+def _create(part: Path, keep: int) -> int:
+    """Open a `.part` file for writing, with all of its content or none of it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
+    with media_errors("cannot write", part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(part, flags, 0o644)
+
+
+def _second_hash(digest: Digest) -> Hasher | None:
     """SHA-256 beside another digest: the statement lists every file by SHA-256."""
     return None if digest.algorithm == "sha256" else hashlib.sha256()
 

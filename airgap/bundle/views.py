@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airgap.errors import AmbiguousError
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import dump
+from airgap.oci.strict_json import Fields, dump, parse_object
 
 OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 OCI_LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
 MANIFEST_FILE = "manifest.json"
+MAX_INDEX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,21 @@ def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
     ]
     lines = b",\n".join(dump(entry.to_json()) for entry in entries)
     return b'{"schemaVersion":2,"mediaType":' + dump(OCI_INDEX) + b',"manifests":[\n' + lines + b"\n]}\n"
+
+
+def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
+    """The images of an `index.json` of ours, by name. Raises `FormatError`, also for other bytes than
+    `index_json` would write.
+    """
+    fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX), INDEX_FILE)
+    found: dict[ImageReference, Descriptor] = {}
+    for i, entry in enumerate(fields.items("manifests")):
+        where = f"{INDEX_FILE}: manifests[{i}]"
+        descriptor = Descriptor.parse(entry, where)
+        found[ImageReference.parse(descriptor.annotations.get(REF_NAME, ""), where)] = descriptor
+    if index_json(found.items()) != raw:
+        raise AmbiguousError("not in canonical form", subject=INDEX_FILE)
+    return found
 
 
 def manifest_json(images: Iterable[DockerView]) -> bytes:

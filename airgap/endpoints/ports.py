@@ -8,7 +8,7 @@ arguments.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
@@ -38,6 +38,14 @@ class ContentSource(Protocol):
         """
 
 
+@runtime_checkable
+class NamedSource(Protocol):
+    """A source that can list what it holds: a layout, an archive."""
+
+    def names(self) -> list[ImageReference]:
+        """The references of all images in it."""
+
+
 class BlobSink(Protocol):
     """Takes the blobs of an export; a bundle's blob store is one."""
 
@@ -53,6 +61,7 @@ class BlobSink(Protocol):
         """Content that was added, at most `limit` bytes."""
 
 
+@runtime_checkable
 class ExportSource(Protocol):
     """Hands out whole images in one pass: a Docker engine, a `docker save` archive."""
 

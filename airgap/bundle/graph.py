@@ -1,0 +1,144 @@
+"""What hangs under an image's digest: its manifests, their configs and layers (FORMAT.md §4).
+
+Both sides walk it: the online side over a source, choosing platforms; the offline side over a
+bundle, taking what was carried.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.views import DockerView
+from airgap.errors import AmbiguousError, FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import (
+    DOCUMENT_TYPES,
+    Descriptor,
+    ImageConfig,
+    ImageIndex,
+    ImageManifest,
+    check_size_and_digest,
+    parse_document,
+)
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import MAX_BYTES
+
+MAX_DOCUMENTS = 10_000
+_DEPTH = 2
+UNKNOWN = Platform("unknown", "unknown")
+PREFERRED = Platform("linux", "amd64")
+
+Read = Callable[[Descriptor], bytes]
+"""Gives the bytes of a document or config; they are checked here."""
+
+Select = Callable[[ImageIndex], Iterable[Descriptor]]
+"""Which entries of an index are carried, in the index's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedManifest:
+    """One image manifest that is carried, and the platform that it is for."""
+
+    descriptor: Descriptor
+    manifest: ImageManifest
+    platform: Platform
+    config: ImageConfig | None
+    """The parsed config; None for artifacts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageGraph:
+    """All that is carried of one image."""
+
+    root: Descriptor
+    documents: dict[Digest, tuple[Descriptor, bytes]] = field(hash=False)
+    """Image manifests and indexes, children before parents."""
+    manifests: tuple[CarriedManifest, ...]
+    """In the order of the index."""
+
+    @property
+    def blobs(self) -> dict[Digest, Descriptor]:
+        """Configs and layers, each once."""
+        return {blob.digest: blob for item in self.manifests for blob in item.manifest.blobs}
+
+    @property
+    def contents(self) -> dict[Digest, Descriptor]:
+        """Blobs and documents, each once."""
+        return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}
+
+    @property
+    def kind(self) -> str:
+        """`image` when an engine could run any of it, else `artifact`."""
+        return "image" if any(item.config for item in self.manifests) else "artifact"
+
+    @property
+    def records(self) -> tuple[PlatformRecord, ...]:
+        """The manifests as the statement lists them."""
+        return tuple(
+            PlatformRecord(str(item.platform), item.descriptor.digest, item.manifest.config.digest)
+            for item in self.manifests
+        )
+
+    def for_platform(self, platform: Platform) -> CarriedManifest | None:
+        """The first runnable manifest for `platform`."""
+        return next((item for item in self.manifests if item.config and item.platform == platform), None)
+
+    def docker_view(self, name: ImageReference) -> DockerView | None:
+        """What `manifest.json` says of the image (FORMAT.md §2.2); None for artifacts."""
+        runnable = [item for item in self.manifests if item.config]
+        chosen = self.for_platform(PREFERRED) or (runnable[0] if runnable else None)
+        return DockerView.of(name, chosen.manifest) if chosen else None
+
+
+def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
+    """Follow `root` down to its configs; layers are named but not read.
+
+    Raises `FormatError` or `IntegrityError` for any document that is not what names it.
+    """
+    documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+    manifests: list[CarriedManifest] = []
+
+    def visit(descriptor: Descriptor, depth: int) -> None:
+        if descriptor.digest in documents:
+            return
+        subject = f"{where}: {descriptor.digest}"
+        raw = _read(descriptor, read, subject)
+        document = parse_document(raw, descriptor.media_type, subject)
+        if isinstance(document, ImageManifest):
+            manifests.append(_carried(descriptor, document, read, subject))
+        elif depth == _DEPTH:
+            raise FormatError("image indexes nested too deeply", subject=where, want=f"at most {_DEPTH}")
+        else:
+            for child in select(document):
+                if child.media_type not in DOCUMENT_TYPES:
+                    raise FormatError("not an image manifest", subject=subject, got=child.media_type)
+                visit(child, depth + 1)
+        documents[descriptor.digest] = (descriptor, raw)
+        if len(documents) > MAX_DOCUMENTS:
+            raise FormatError("too many image manifests", subject=where, want=f"at most {MAX_DOCUMENTS:,}")
+
+    visit(root, 0)
+    return ImageGraph(root, documents, tuple(manifests))
+
+
+def _read(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+    if descriptor.size > MAX_BYTES:
+        want = f"at most {MAX_BYTES:,} bytes"
+        raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
+    return check_size_and_digest(read(descriptor), descriptor, subject)
+
+
+def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subject: str) -> CarriedManifest:
+    if not manifest.is_image or descriptor.platform == UNKNOWN:
+        return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
+    where = f"{subject}: config"
+    config = ImageConfig.parse(_read(manifest.config, read, where), where)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise AmbiguousError(
+            "layers and diff_ids differ in number",
+            subject=subject,
+            want=len(manifest.layers),
+            got=len(config.diff_ids),
+        )
+    return CarriedManifest(descriptor, manifest, descriptor.platform or config.platform, config)

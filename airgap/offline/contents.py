@@ -1,0 +1,151 @@
+"""What a bundle's small files say of its images, and that they all say the same (FORMAT.md §7, step 9)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from airgap.bundle.files import Folder
+from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.seal import SUMS_FILE
+from airgap.bundle.statement import ImageRecord, Statement
+from airgap.bundle.views import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    MAX_INDEX,
+    OCI_LAYOUT,
+    OCI_LAYOUT_FILE,
+    manifest_json,
+    read_index,
+    sha256sums,
+)
+from airgap.errors import (
+    AmbiguousError,
+    DigestMismatchError,
+    FormatError,
+    MissingContentError,
+    SizeMismatchError,
+    UnlistedContentError,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor, ImageIndex
+from airgap.oci.reference import ImageReference
+from airgap.trust.envelope import MAX_ENVELOPE
+
+MAX_SUMS = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedImage:
+    """One image of a verified bundle."""
+
+    record: ImageRecord
+    graph: ImageGraph
+
+    @property
+    def name(self) -> ImageReference:
+        """The name that it shall have here."""
+        return self.record.name
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
+
+    folder: Folder
+    statement: Statement
+    sizes: Mapping[str, int] = field(hash=False)
+
+    def images(self) -> tuple[VerifiedImage, ...]:
+        """Every small file checked, and the images as all of them tell it."""
+        self._check_sums()
+        self._check_others()
+        entries = read_index(self._read(INDEX_FILE, MAX_INDEX))
+        records = {record.name: record for record in self.statement.images}
+        if set(records) != set(entries):
+            raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
+        images = tuple(self._image(record, entries[record.name]) for record in self.statement.images)
+        self._check_blobs(images)
+        self._check_total()
+        self._check_docker_view(images)
+        return images
+
+    def _read(self, name: str, limit: int) -> bytes:
+        """A listed file, when its SHA-256 is the signed one."""
+        if name not in self.statement.subjects:
+            raise MissingContentError("not listed in the statement", subject=name)
+        raw = self.folder.read(name, limit)
+        want, got = Digest("sha256", self.statement.subjects[name]), Digest.of(raw)
+        if want != got:
+            raise DigestMismatchError(
+                "wrong digest", subject=f"{self.folder.path}/{name}", want=want, got=got
+            )
+        return raw
+
+    def _check_sums(self) -> None:
+        listed = {name: sha256 for name, sha256 in self.statement.subjects.items() if name != SUMS_FILE}
+        if self._read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
+            raise AmbiguousError("SHA256SUMS and the statement differ", subject=SUMS_FILE)
+
+    def _check_others(self) -> None:
+        if self._read(OCI_LAYOUT_FILE, 1024) != OCI_LAYOUT:
+            raise FormatError("unknown layout version", subject=OCI_LAYOUT_FILE, want=OCI_LAYOUT.decode())
+        for name in self.statement.subjects:
+            if name.startswith("trust/") or name == "VERIFY.txt":
+                self._read(name, MAX_ENVELOPE)
+
+    def _image(self, record: ImageRecord, descriptor: Descriptor) -> VerifiedImage:
+        if record.digest != descriptor.digest:
+            raise AmbiguousError(
+                "index.json and the statement differ",
+                subject=record.name,
+                want=record.digest,
+                got=descriptor.digest,
+            )
+        graph = walk(descriptor, self._document, self._carried, str(record.name))
+        if (record.kind, record.platforms) != (graph.kind, graph.records):
+            raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
+        return VerifiedImage(record, graph)
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        return self._read(descriptor.digest.path, descriptor.size)
+
+    def _carried(self, index: ImageIndex) -> list[Descriptor]:
+        """The entries of an index that the bundle holds: the others belong to other platforms."""
+        return [entry for entry in index.manifests if entry.digest.path in self.statement.subjects]
+
+    def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
+        """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
+        required = {item.digest for item in self.statement.requires}
+        reached = set()
+        for image in images:
+            for digest, descriptor in image.graph.contents.items():
+                reached.add(digest.path)
+                if digest.path not in self.sizes:
+                    if digest not in required:
+                        raise MissingContentError("blob that is not listed", subject=image.name, want=digest)
+                elif self.sizes[digest.path] != descriptor.size:
+                    raise SizeMismatchError(
+                        "wrong size",
+                        subject=f"{self.folder.path}/{digest.path}",
+                        want=f"{descriptor.size:,} bytes",
+                        got=f"{self.sizes[digest.path]:,}",
+                    )
+        for name in self.statement.subjects:
+            if name.startswith("blobs/") and name not in reached:
+                raise UnlistedContentError("blob that belongs to no image", subject=name)
+            if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
+                raise AmbiguousError("blob listed under another digest than its name", subject=name)
+
+    def _check_total(self) -> None:
+        total = sum(self.sizes.values())
+        if total != self.statement.total_bytes:
+            want = f"{self.statement.total_bytes:,} bytes"
+            raise SizeMismatchError(
+                "wrong size in all", subject=self.folder.path, want=want, got=f"{total:,}"
+            )
+
+    def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
+        views = [view for image in images if (view := image.graph.docker_view(image.name))]
+        if self._read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
+            raise AmbiguousError(
+                "manifest.json and index.json describe different images", subject=MANIFEST_FILE
+            )

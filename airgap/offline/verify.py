@@ -1,0 +1,236 @@
+"""Proving a bundle, in the order of FORMAT.md §7; the step numbers are the same there.
+
+Everything is checked before it is used, and the first failure ends it. No socket is opened.
+`verify` takes steps 1 to 9; step 10, the content of the layers, happens wherever they are consumed,
+through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from airgap.bundle.files import Folder
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
+from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.errors import (
+    DestinationError,
+    DigestMismatchError,
+    ExpiredError,
+    IncompleteError,
+    IntegrityError,
+    MissingContentError,
+    RollbackError,
+    TrustError,
+    UnlistedContentError,
+)
+from airgap.oci.digest import CheckedReader, Digest, copy
+from airgap.oci.documents import Descriptor
+from airgap.oci.strict_json import format_time
+from airgap.offline.contents import Contents, VerifiedImage
+from airgap.progress import Progress
+from airgap.site import Mark
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.policy import Verdict, check_revocations, check_signatures
+from airgap.trust.root import SignedRoot
+from airgap.trust.root import walk as walk_roots
+from airgap.workers import run_all
+
+MAX_FILES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who verifies: what this site trusts, is called, and has accepted before."""
+
+    site: str
+    root: SignedRoot
+    mark: Callable[[str], Mark | None]
+    """The high-water mark of a stream."""
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBundle:
+    """A bundle that passed steps 1 to 9. Only `verify` makes one."""
+
+    folder: Folder
+    statement: Statement
+    statement_sha256: str
+    verdict: Verdict
+    newer_roots: tuple[SignedRoot, ...]
+    """Roots that the bundle brought and that follow the installed one."""
+    images: tuple[VerifiedImage, ...]
+    mark: Mark | None
+    """The site's high-water mark before this bundle."""
+    sizes: Mapping[str, int] = field(hash=False)
+
+    @property
+    def repeat(self) -> bool:
+        """Whether this very bundle was accepted here before."""
+        return self.mark is not None and self.mark.statement_sha256 == self.statement_sha256
+
+    @property
+    def missed(self) -> int:
+        """How many bundles of the stream never came here, between the last one accepted and this."""
+        statement, mark = self.statement, self.mark
+        if mark is None or mark.epoch != statement.epoch:
+            return 0
+        return max(0, statement.serial - mark.serial - 1)
+
+    def open_blob(self, descriptor: Descriptor) -> CheckedReader:
+        """Step 10 for one blob: its content, checked before the last byte is handed out."""
+        name = descriptor.digest.path
+        subject = f"{self.folder.path}/{name}"
+        reader = CheckedReader(self.folder.open(name), descriptor.digest, descriptor.size, subject)
+        listed = Digest("sha256", self.statement.subjects[name])
+        if listed == descriptor.digest:
+            return reader
+        return CheckedReader(reader, listed, descriptor.size, subject)
+
+
+def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
+    """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
+    # 1, 2: the envelope, once and capped, decoded strictly.
+    envelope = read_envelope(folder)
+    # 3: the chain of trust roots, from the one installed here.
+    newer = walk_roots(receiver.root, _carried_roots(folder, receiver.root.root.version))
+    root = (newer[-1] if newer else receiver.root).root
+    # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
+    verdict = check_signatures(envelope, root, "release", receiver.now)
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise TrustError(
+            "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
+        )
+    # 6: the same bytes in the file that stock tools check; only now are they parsed.
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+        raise DigestMismatchError(
+            "statement.json is not what was signed",
+            subject=f"{folder.path}/{STATEMENT_FILE}",
+            want=f"sha256:{Digest.of(envelope.payload).hex}",
+            got="other bytes",
+        )
+    statement = Statement.parse(envelope.payload)
+    # 7: is it for us, now, and not older than what we have?
+    sha256 = Digest.of(envelope.payload).hex
+    mark = receiver.mark(statement.stream)
+    judge(statement, sha256, receiver, mark)
+    verdict = check_revocations(verdict, root, statement.serial, sha256)
+    # 8: exactly the files that are listed.
+    sizes = check_files(folder, statement)
+    # 9: the small files, and what they say of the images.
+    images = Contents(folder, statement, sizes).images()
+    return VerifiedBundle(folder, statement, sha256, verdict, tuple(newer), images, mark, sizes)
+
+
+def read_envelope(folder: Folder) -> Envelope:
+    """Steps 1 and 2. A folder without an envelope is an unfinished bundle."""
+    try:
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+    except MissingContentError as error:
+        raise IncompleteError(
+            "unfinished bundle, or none",
+            subject=folder.path,
+            want=ENVELOPE_FILE,
+            got="no such file",
+            hint="on the sending side, run the same `airgap pack` again to finish it",
+        ) from error
+    return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+def _carried_roots(folder: Folder, installed: int) -> dict[int, bytes]:
+    """The roots in the bundle that follow the installed one without a gap."""
+    found: dict[int, bytes] = {}
+    version = installed + 1
+    while folder.has(name := f"trust/{version}.root.json"):
+        found[version] = folder.read(name, MAX_ENVELOPE)
+        version += 1
+    return found
+
+
+def judge(statement: Statement, sha256: str, receiver: Receiver, mark: Mark | None) -> None:
+    """Step 7, but for revocations."""
+    subject = statement.title
+    if statement.destinations and receiver.site not in statement.destinations:
+        want = ", ".join(statement.destinations)
+        raise DestinationError("bundle for another site", subject=subject, want=want, got=receiver.site)
+    if receiver.now < statement.not_before:
+        raise ExpiredError(
+            "bundle not valid yet",
+            subject=subject,
+            want=f"not before {format_time(statement.not_before)}",
+            got=format_time(receiver.now),
+            hint="check this machine's clock",
+        )
+    if receiver.now >= statement.expires:
+        raise ExpiredError(
+            "bundle expired",
+            subject=subject,
+            want=f"before {format_time(statement.expires)}",
+            got=format_time(receiver.now),
+            hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
+        )
+    _check_rollback(statement, sha256, mark)
+
+
+def _check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None:
+    if mark is None or sha256 == mark.statement_sha256:
+        return
+    place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
+    if place < accepted:
+        raise RollbackError(
+            "older than what was accepted here",
+            subject=statement.title,
+            want=f"serial {mark.serial + 1} or later in epoch {mark.epoch}",
+            got=f"serial {statement.serial} in epoch {statement.epoch}",
+        )
+    if place == accepted:
+        raise RollbackError(
+            "another bundle with this serial was accepted here before (equivocation)",
+            subject=statement.title,
+            want=f"statement sha256:{mark.statement_sha256}",
+            got=f"sha256:{sha256}",
+            hint="two different bundles claim one place in the stream: ask the sending side why",
+        )
+
+
+def check_files(folder: Folder, statement: Statement) -> dict[str, int]:
+    """Step 8: sizes of the listed files, when they and nothing else are there."""
+    sizes: dict[str, int] = {}
+    for file in folder.files():
+        sizes[file.name] = file.size
+        if len(sizes) > MAX_FILES:
+            raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
+    for name in sorted(set(sizes) - set(statement.subjects)):
+        if name not in (ENVELOPE_FILE, STATEMENT_FILE) and not _is_signature(name):
+            raise UnlistedContentError(
+                "file that the statement does not list", subject=f"{folder.path}/{name}"
+            )
+    for name in sorted(set(statement.subjects) - set(sizes)):
+        raise MissingContentError("missing file", subject=f"{folder.path}/{name}")
+    return {name: sizes[name] for name in statement.subjects}
+
+
+def _is_signature(name: str) -> bool:
+    stem = name.removeprefix("sig/").removesuffix(".sig")
+    return name == f"sig/{stem}.sig" and len(stem) == 16 and set(stem) <= set("0123456789abcdef")
+
+
+def verify_content(bundle: VerifiedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
+    """Step 10 for every blob of the bundle; all that is wrong, not only the first."""
+    blobs: dict[Digest, Descriptor] = {}
+    for image in bundle.images:
+        blobs |= {d: b for d, b in image.graph.contents.items() if d.path in bundle.sizes}
+    todo = sorted(blobs.values(), key=lambda blob: -blob.size)
+    with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
+
+        def check(blob: Descriptor) -> None:
+            with contextlib.closing(bundle.open_blob(blob)) as reader:
+                copy(reader, lambda _: None, advance)
+
+        errors = run_all(check, todo, jobs)
+    wrong = [error for error in errors if isinstance(error, IntegrityError)]
+    for error in errors:
+        if error is not None and error not in wrong:
+            raise error
+    return wrong

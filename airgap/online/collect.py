@@ -1,0 +1,183 @@
+"""Bringing a plan's blobs into a blob store: each once, in parallel, nothing believed unread."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.statement import ImageRecord
+from airgap.bundle.store import BlobStore
+from airgap.endpoints.ports import ExportedImage
+from airgap.errors import AirgapError, EndpointError, IntegrityError, MissingContentError, PartialError
+from airgap.manifest import LockedImage
+from airgap.oci.digest import Advance, ByteStream
+from airgap.oci.documents import Descriptor, ImageIndex
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import MAX_BYTES
+from airgap.online.plan import PlannedExport, PlannedImage, TransferPlan, check_platform, choose
+from airgap.progress import Progress
+from airgap.workers import run_all, run_each
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedImage:
+    """An image whose every blob is in the store, checked."""
+
+    record: ImageRecord
+    graph: ImageGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Fetches whatever is missing or wrong in a store.
+
+    `held` says what the folder is known to have for exported images. `before_change` is called
+    before anything that is there changes.
+    """
+
+    store: BlobStore
+    jobs: int
+    progress: Progress
+    held: Mapping[ImageReference, Descriptor]
+    before_change: Callable[[], None]
+
+    def collect(self, plan: TransferPlan) -> list[CollectedImage]:
+        """Afterwards the store has what the plan wants, checked, and nothing else.
+
+        One image's failure leaves the others alone: they are fetched, and then the failure is
+        raised: the only one as it is, else `PartialError`.
+        """
+        failures = self._fetch(plan)
+        found = [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
+        for export in plan.exports:
+            try:
+                found += self._export(export)
+            except EndpointError as error:
+                failures |= {image.name: error for image in export.images}
+        if failures:
+            raise self._summary(failures, len(plan.lock.images))
+        self.store.prune({digest for image in found for digest in image.graph.contents})
+        order = {image.name: number for number, image in enumerate(plan.lock.images)}
+        return sorted(found, key=lambda image: order[image.record.name])
+
+    def _fetch(self, plan: TransferPlan) -> dict[ImageReference, AirgapError]:
+        """Fetch the blobs that are known by digest; what failed, by the name of the image."""
+        store = self.store
+        blobs = sorted(plan.blobs.values(), key=lambda blob: -blob[0].size)
+        present = [blob for blob, _ in blobs if store.path(blob.digest).exists()]
+        if present:
+            with self.progress.phase("checking what is there", _bytes(present)) as advance:
+                run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, self.jobs)
+        missing = [(blob, image) for blob, image in blobs if blob.digest not in store.sums]
+        if not missing:
+            return {}
+        self.before_change()
+        with self.progress.phase("fetching", _bytes(blob for blob, _ in missing)) as advance:
+            errors = run_all(lambda item: _fetch_blob(store, *item, advance), missing, self.jobs)
+        return {
+            image.locked.name: error
+            for (blob, _), error in zip(missing, errors, strict=True)
+            if error is not None
+            for image in plan.images
+            if blob.digest in image.graph.contents
+        }
+
+    def _export(self, export: PlannedExport) -> list[CollectedImage]:
+        with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
+            exported = self._held_exports(export, advance)
+            if exported is None:
+                self.before_change()
+                references = [image.reference for image in export.images]
+                exported = export.source.export(references, self.store, advance)
+        found = []
+        for locked, image in zip(export.images, exported, strict=True):
+            if image.image_id != locked.image_id:
+                raise IntegrityError(
+                    "the image has changed since it was locked",
+                    subject=locked.reference,
+                    want=locked.image_id,
+                    got=image.image_id,
+                    hint="run `airgap lock` again",
+                )
+            graph = _exported_graph(locked, image.descriptor, self.store)
+            found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph))
+        return found
+
+    def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
+        """What an earlier, finished run left of an export, when all of it is still there and right."""
+        found = []
+        for locked in export.images:
+            root = self.held.get(locked.name)
+            if root is None or locked.image_id is None or not _check_held(root, locked, self.store, advance):
+                return None
+            repacked = root.digest != locked.image_id
+            graph = _exported_graph(locked, root, self.store)
+            configs = {item.manifest.config.digest for item in graph.manifests}
+            if repacked and locked.image_id not in configs:
+                return None
+            found.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
+        return found
+
+    def _summary(self, failures: Mapping[ImageReference, AirgapError], images: int) -> AirgapError:
+        errors = list(dict.fromkeys(failures.values()))
+        if len(errors) == 1:
+            return errors[0]
+        for name, error in failures.items():
+            self.progress.note(f"failed: {name}: {error}")
+        return PartialError(
+            "some images failed",
+            got=f"{len(failures)} of {images}",
+            hint="run the same command again: what was fetched is kept",
+        )
+
+
+def _bytes(blobs: Iterable[Descriptor]) -> int:
+    return sum(blob.size for blob in blobs)
+
+
+def _fetch_blob(store: BlobStore, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:
+    def open_at(offset: int) -> ByteStream:
+        if blob.digest in image.small:
+            return io.BytesIO(image.small[blob.digest][offset:])
+        return image.source.open_blob(image.locked.reference, blob, offset)
+
+    subject = f"{image.locked.reference}: blob {blob.digest}"
+    store.fetch(blob, open_at, advance=advance, subject=subject)
+
+
+def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -> ImageRecord:
+    source = locked.source.partition(":")[0] + (", repacked" if repacked else "")
+    digest = graph.root.digest
+    return ImageRecord(locked.reference, locked.name, graph.kind, digest, graph.records, source)
+
+
+def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> ImageGraph:
+    """The part of an exported image that is for the wanted platforms and was handed out."""
+    where = str(locked.reference)
+
+    def select(index: ImageIndex) -> Sequence[Descriptor]:
+        chosen = choose(index, locked.platforms, where)
+        return [entry for entry in chosen if entry.digest in store.sums]
+
+    graph = walk(root, lambda descriptor: store.read(descriptor.digest, MAX_BYTES), select, where)
+    check_platform(graph, locked.platforms, where)
+    for digest, descriptor in graph.contents.items():
+        if digest not in store.sums:
+            raise MissingContentError("the source left out a blob", subject=where, want=descriptor.digest)
+    return graph
+
+
+def _check_held(root: Descriptor, locked: LockedImage, store: BlobStore, advance: Advance) -> bool:
+    def read(descriptor: Descriptor) -> bytes:
+        if not store.check(descriptor.digest, descriptor.size, advance):
+            raise MissingContentError("not held", subject=descriptor.digest)
+        return store.read(descriptor.digest, MAX_BYTES)
+
+    def select(index: ImageIndex) -> Sequence[Descriptor]:
+        return [e for e in index.manifests if store.check(e.digest, e.size, advance)]
+
+    try:
+        blobs = walk(root, read, select, str(locked.reference)).blobs
+        return all(store.check(blob.digest, blob.size, advance) for blob in blobs.values())
+    except AirgapError:
+        return False

@@ -1,0 +1,81 @@
+"""Resolving a manifest: every tag to the digest that it has now."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from airgap.endpoints.ports import ContentSource, ExportSource, NamedSource
+from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.workers import run_each
+
+Source = ContentSource | ExportSource
+
+OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
+"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the reference wanted from
+it, and the file or folder that it is in."""
+
+METADATA_JOBS = 8
+
+
+def resolve(manifest: TransferManifest, open_source: OpenSource) -> Lock:
+    """The lock of `manifest`. Nothing but metadata is fetched.
+
+    Raises the first entry's error, in the order of the manifest.
+    """
+    found: list[list[LockedImage]] = [[] for _ in manifest.images]
+
+    def lock(number: int) -> None:
+        found[number] = _resolve(manifest.images[number], open_source)
+
+    run_each(lock, range(len(found)), METADATA_JOBS)
+    images = tuple(image for images in found for image in images)
+    names: dict[ImageReference, LockedImage] = {}
+    for image in images:
+        other = names.setdefault(image.name, image)
+        if _what(other) != _what(image):
+            raise FormatError("two images for one name", subject=image.name, got="different digests")
+    return Lock(manifest.name, manifest.sha256, tuple(names.values()))
+
+
+def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
+    return image.descriptor, image.image_id
+
+
+def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
+    source = open_source(entry.source, entry.reference, entry.archive)
+    if entry.reference is not None:
+        return [_lock(entry, entry.reference, source)]
+    if not isinstance(source, NamedSource):
+        raise FormatError("which image?", subject=source.name, want="a ref")
+    names = source.names()
+    if not names:
+        raise NotFoundError("no image in it", subject=source.name)
+    if len(names) > 1 and (entry.rename or entry.digest):
+        got = ", ".join(map(str, names))
+        raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
+    return [_lock(entry, name, source) for name in names]
+
+
+def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> LockedImage:
+    descriptor, image_id = None, None
+    if isinstance(source, ExportSource):
+        image_id = source.identify(reference)
+    else:
+        pinned = reference.with_digest(entry.digest) if entry.digest else reference
+        descriptor = source.resolve(pinned)
+    digest = descriptor.digest if descriptor else image_id
+    if entry.digest is not None and digest != entry.digest:
+        raise IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)
+    return LockedImage(
+        reference=reference,
+        name=entry.rename or offline_name(reference),
+        source=entry.source,
+        path=entry.archive,
+        platforms=entry.platforms,
+        descriptor=descriptor,
+        image_id=image_id,
+        cosign_key=entry.cosign_key,
+    )

@@ -1,0 +1,153 @@
+"""What a lock would carry: every byte known, nothing fetched but metadata."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from airgap.bundle.graph import ImageGraph, walk
+from airgap.endpoints.ports import ContentSource, ExportSource
+from airgap.errors import FormatError, NotFoundError
+from airgap.manifest import Lock, LockedImage
+from airgap.oci.digest import CheckedReader, Digest, copy
+from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
+from airgap.oci.platform import Platform
+from airgap.online.lock import METADATA_JOBS, OpenSource
+from airgap.workers import run_each
+
+ATTESTED = "vnd.docker.reference.digest"
+"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """An image whose every blob is known by digest."""
+
+    locked: LockedImage
+    source: ContentSource
+    graph: ImageGraph
+    small: dict[Digest, bytes] = field(hash=False)
+    """Documents and configs, already read and checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedExport:
+    """Images that one engine or archive hands out whole; their sizes show only then."""
+
+    source: ExportSource
+    images: tuple[LockedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPlan:
+    """Which bytes, from where."""
+
+    lock: Lock
+    images: tuple[PlannedImage, ...]
+    exports: tuple[PlannedExport, ...]
+
+    @property
+    def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
+        """Everything to carry, each digest once, and an image that has it."""
+        return {
+            digest: (descriptor, image)
+            for image in reversed(self.images)
+            for digest, descriptor in image.graph.contents.items()
+        }
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all blobs, each counted once; exports not counted."""
+        return sum(descriptor.size for descriptor, _ in self.blobs.values())
+
+
+def make_plan(lock: Lock, open_source: OpenSource) -> TransferPlan:
+    """Read the manifests and configs of all locked images. Raises the first image's error."""
+    direct = [image for image in lock.images if image.descriptor is not None]
+    planned: list[PlannedImage | None] = [None] * len(direct)
+
+    def plan(number: int) -> None:
+        planned[number] = _plan_image(direct[number], open_source)
+
+    run_each(plan, range(len(direct)), METADATA_JOBS)
+    return TransferPlan(lock, tuple(filter(None, planned)), _plan_exports(lock, open_source))
+
+
+def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:
+    groups: dict[tuple[str, object], list[LockedImage]] = {}
+    for image in lock.images:
+        if image.descriptor is None:
+            groups.setdefault((image.source, image.path), []).append(image)
+    found = []
+    for images in groups.values():
+        source = open_source(images[0].source, images[0].reference, images[0].path)
+        if not isinstance(source, ExportSource):
+            raise FormatError("the lock has no digest", subject=images[0].reference, hint="run `airgap lock`")
+        found.append(PlannedExport(source, tuple(images)))
+    return tuple(found)
+
+
+def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
+    source = open_source(locked.source, locked.reference, locked.path)
+    if isinstance(source, ExportSource) or locked.descriptor is None:
+        raise FormatError("the lock has a digest for an export", subject=locked.reference)
+    small: dict[Digest, bytes] = {}
+
+    def read(descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in small:
+            small[descriptor.digest] = _read(source, locked, descriptor)
+        return small[descriptor.digest]
+
+    where = str(locked.reference)
+    graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
+    check_platform(graph, locked.platforms, where)
+    return PlannedImage(locked, source, graph, small)
+
+
+def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) -> bytes:
+    if descriptor.media_type in DOCUMENT_TYPES:
+        return source.read_document(locked.reference, descriptor)
+    if descriptor.media_type not in CONFIG_TYPES:
+        raise FormatError("not a config", subject=locked.reference, got=descriptor.media_type)
+    out = bytearray()
+    stream = source.open_blob(locked.reference, descriptor)
+    subject = f"{locked.reference}: config {descriptor.digest}"
+    with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
+        copy(reader, out.extend)
+    return bytes(out)
+
+
+def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:
+    """The entries of `index` for `platforms` (all, when empty), and the attestations about them.
+
+    Raises `NotFoundError` for a platform that the index does not have.
+    """
+    wanted = set(platforms)
+    if not wanted:
+        return list(index.manifests)
+    missing = wanted - {entry.platform for entry in index.manifests}
+    if missing:
+        raise NotFoundError(
+            "no image for the platform",
+            subject=where,
+            want=", ".join(map(str, sorted(missing))),
+            got=", ".join(str(entry.platform) for entry in index.manifests if entry.platform),
+        )
+    chosen = {str(entry.digest) for entry in index.manifests if entry.platform in wanted}
+    return [
+        entry
+        for entry in index.manifests
+        if str(entry.digest) in chosen or entry.annotations.get(ATTESTED) in chosen
+    ]
+
+
+def check_platform(graph: ImageGraph, platforms: Iterable[Platform], where: str) -> None:
+    """Raise `NotFoundError` when a single-platform image is not for any of `platforms`."""
+    wanted = set(platforms)
+    carried = [item.platform for item in graph.manifests if item.config]
+    if wanted and carried and not wanted & set(carried):
+        raise NotFoundError(
+            "the image is for another platform",
+            subject=where,
+            want=" or ".join(map(str, sorted(wanted))),
+            got=", ".join(map(str, carried)),
+        )

@@ -1,0 +1,216 @@
+"""A site: one side's identity and memory, in the folder that `AIRGAP_HOME` names.
+
+site.json               the site's name
+site.key  site.pub      the site's own key: signs receipts, unattended, like an SSH host key
+keys/<owner>.pem .pub   people's signing keys, encrypted
+trust/<n>.root.json     the installed trust root and its successors
+ledger.jsonl            the audit ledger
+sent/<stream>.json      the last bundle sealed here
+received/<stream>.json  the high-water mark of what was accepted here
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from airgap.audit.ledger import Ledger
+from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.statement import STREAM_GRAMMAR
+from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
+from airgap.oci.digest import Digest
+from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.trust.keys import PublicKey, SigningKey
+from airgap.trust.root import SignedRoot, walk
+
+Passphrase = Callable[[], bytes]
+"""Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
+
+SITE_GRAMMAR = STREAM_GRAMMAR
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a stream: epoch, serial, and the SHA-256 of the statement there."""
+
+    epoch: int
+    serial: int
+    statement_sha256: str
+
+
+def default_home() -> Path:
+    """`AIRGAP_HOME`, else the platform's folder for user data."""
+    if home := os.environ.get("AIRGAP_HOME"):
+        return Path(home)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "airgap"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "airgap"
+
+
+def now() -> datetime:
+    """The present, to the second: read once a command and passed on from there."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Site:
+    """The folder of one site. Reading it raises `UsageError` when there is none yet."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        path = home / "site.json"
+        if not path.exists():
+            raise UsageError(
+                "no site here yet",
+                subject=home,
+                hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
+                "`airgap trust install ROOT-FILE`",
+            )
+        fields = Fields(parse_object(_read(path), str(path)), str(path))
+        self.name = fields.text("site")
+
+    @classmethod
+    def create(cls, home: Path, name: str) -> Self:
+        """Make a new site with a key of its own; an existing one of the same name is opened."""
+        if not SITE_GRAMMAR.fullmatch(name):
+            raise UsageError("not a site name", want="a-z, 0-9 and -, at most 63", got=repr(name))
+        if (home / "site.json").exists():
+            site = cls(home)
+            if site.name != name:
+                raise UsageError("there is another site here", subject=home, want=name, got=site.name)
+            return site
+        with media_errors("cannot create", home):
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (home / "site.key").exists():
+            key = SigningKey.generate()
+            key.save(home / "site.key", None)
+            write_file(home / "site.pub", key.public_key.pem.encode())
+        write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
+        return cls(home)
+
+    @property
+    def key(self) -> SigningKey:
+        """The site's own key."""
+        return SigningKey.load(self.home / "site.key", _no_passphrase)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The file of the audit ledger."""
+        return self.home / "ledger.jsonl"
+
+    def ledger(self) -> Ledger:
+        """The audit ledger, by this machine's clock and time zone."""
+        return Ledger(self.ledger_path, site=self.name, clock=lambda: datetime.now().astimezone())
+
+    # -- people's keys
+
+    def key_path(self, owner: str) -> Path:
+        """Where the private key of `owner` is kept."""
+        if not _OWNER.fullmatch(owner):
+            raise UsageError("not a key name", want="letters, digits, . _ -", got=repr(owner))
+        return self.home / "keys" / f"{owner}.pem"
+
+    def add_key(self, owner: str, key: SigningKey, passphrase: bytes | None) -> Path:
+        """Keep a new private key, and the public one beside it."""
+        path = self.key_path(owner)
+        key.save(path, passphrase)
+        write_file(path.with_suffix(".pub"), key.public_key.pem.encode())
+        return path
+
+    def public_keys(self) -> dict[str, PublicKey]:
+        """The public halves of the keys here, by owner."""
+        found = sorted((self.home / "keys").glob("*.pub"))
+        return {path.stem: PublicKey.from_pem(_read(path), str(path)) for path in found}
+
+    def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
+        """The private key of `owner`, or the only one there is."""
+        owners = list(self.public_keys())
+        if owner is None and len(owners) != 1:
+            got = ", ".join(owners) or "none"
+            hint = "`--key NAME` says which" if owners else "`airgap init` or `airgap key generate` makes one"
+            raise KeyFileError("which key?", subject=self.home, want="one signing key", got=got, hint=hint)
+        return SigningKey.load(self.key_path(owner or owners[0]), passphrase)
+
+    # -- trust
+
+    def roots(self) -> dict[int, bytes]:
+        """The files of all installed roots, by version; empty when there is none."""
+        found = {}
+        for path in (self.home / "trust").glob("*.root.json"):
+            if match := _ROOT_FILE.fullmatch(path.name):
+                found[int(match[1])] = _read(path)
+        return dict(sorted(found.items()))
+
+    def root(self) -> SignedRoot:
+        """The newest installed root, walked to from the oldest one that was installed by hand."""
+        roots = self.roots()
+        if not roots:
+            raise NoTrustRootError(
+                "no trust root is installed here",
+                subject=self.home,
+                hint="get the root file and its fingerprint from the sending side, then run "
+                "`airgap trust install ROOT-FILE`",
+            )
+        oldest = min(roots)
+        anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))
+        newer = walk(anchor, {version: raw for version, raw in roots.items() if version > oldest})
+        found = newer[-1] if newer else anchor
+        if found.root.version != max(roots):
+            raise TrustError("the installed roots do not follow one another", subject=self.home / "trust")
+        return found
+
+    def install_root(self, signed: SignedRoot) -> None:
+        """Keep a root. The caller has compared its fingerprint, or walked to it."""
+        write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
+
+    # -- places in streams
+
+    def sent(self, stream: str) -> Mark | None:
+        """The last bundle of `stream` that was sealed here."""
+        return self._mark(self.home / "sent" / f"{stream}.json")
+
+    def set_sent(self, stream: str, mark: Mark) -> None:
+        """Remember a sealed bundle."""
+        self._set_mark(self.home / "sent" / f"{stream}.json", mark)
+
+    def received(self, stream: str) -> Mark | None:
+        """The high-water mark of `stream`: the newest bundle that was accepted here."""
+        return self._mark(self.home / "received" / f"{stream}.json")
+
+    def set_received(self, stream: str, mark: Mark) -> None:
+        """Raise the high-water mark; durable before any tag moves."""
+        self._set_mark(self.home / "received" / f"{stream}.json", mark)
+
+    def _mark(self, path: Path) -> Mark | None:
+        if not path.exists():
+            return None
+        fields = Fields(parse_object(_read(path), str(path)), str(path))
+        sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex
+        mark = Mark(fields.integer("epoch"), fields.integer("serial"), sha256)
+        fields.end()
+        return mark
+
+    def _set_mark(self, path: Path, mark: Mark) -> None:
+        value: Mapping[str, object] = {
+            "epoch": mark.epoch,
+            "serial": mark.serial,
+            "statement_sha256": mark.statement_sha256,
+        }
+        write_file(path, dump(value) + b"\n")
+
+
+def _no_passphrase() -> bytes:
+    raise KeyFileError("the site's own key must not be encrypted")
+
+
+def _read(path: Path) -> bytes:
+    with media_errors("cannot read", path):
+        raw = path.read_bytes()
+    if len(raw) > 4 << 20:
+        raise FormatError("too large", subject=path)
+    return raw
