@@ -1,0 +1,140 @@
+"""`Layout`: the ports of a folder. Whether a bundle, which is such a folder too, may be trusted is the
+question of its verifier.
+"""
+
+import contextlib
+import threading
+from pathlib import Path
+
+from airgap.bundle.files import FileStream, write_all
+from airgap.endpoints.layout.folder import LayoutFolder, read_all
+from airgap.endpoints.layout.index import EMPTY, Entry, by_digest, by_name, by_tag, parse_index, with_entry
+from airgap.errors import EndpointError, NotFoundError, SizeMismatchError
+from airgap.oci.digest import ByteStream, Digest, copy
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import MAX_BYTES
+
+_INDEX = "index.json"
+
+
+class Layout:
+    """A `ContentSource` and a `ContentTarget` over one folder, which writing makes when it is not there.
+
+    Raises `EndpointError` and its children; besides `MediaError` when the disk fails, `FormatError` for an
+    `index.json` that is not what it should be, and `SizeMismatchError` for a file of the wrong size.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = LayoutFolder(folder)
+        self._where = f"{folder}/{_INDEX}"
+        self._preparing = threading.Lock()
+        self._prepared = False
+
+    @property
+    def name(self) -> str:
+        return f"oci:{self._folder.path}"
+
+    def names(self) -> list[ImageReference]:
+        """The full name of every image that has one, in the order of `index.json`, each once."""
+        return list(dict.fromkeys(entry.name for entry in self._entries() if entry.name is not None))
+
+    def resolve(self, reference: ImageReference) -> Descriptor:
+        """The entry of `index.json` with this digest; without one, the entry of this name, or else the only
+        one that is called just like the tag. Indexes inside are not searched.
+        """
+        entries = self._entries()
+        if reference.digest is not None:
+            found = by_digest(entries, reference)
+        else:
+            found = by_name(entries, reference) or by_tag(entries, reference)
+        if found is None:
+            raise NotFoundError(f"no such image in {self.name}", subject=reference)
+        return found
+
+    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        if descriptor.size > MAX_BYTES:
+            raise EndpointError(
+                "document too large",
+                subject=reference,
+                want=f"at most {MAX_BYTES:,} bytes",
+                got=f"{descriptor.size:,}",
+            )
+        with contextlib.closing(self.open_blob(reference, descriptor)) as stream:
+            return read_all(stream)
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> FileStream:  # noqa: ARG002
+        """Raises `SizeMismatchError` at once when the file has another size than the descriptor."""
+        stream = self._folder.open(descriptor.digest.path)
+        if stream.size != descriptor.size:
+            stream.close()
+            raise _wrong_size(descriptor, stream.size)
+        stream.seek(offset)
+        return stream
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        try:
+            entries = self._entries()
+        except NotFoundError:
+            return None
+        found = by_digest(entries, reference) if reference.tag is None else by_name(entries, reference)
+        return None if found is None else found.digest
+
+    def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Whether a regular file with the name and size is there. Its content is not read: who reads it
+        later checks it.
+        """
+        try:
+            self.open_blob(reference, descriptor).close()
+        except (EndpointError, SizeMismatchError):
+            return False
+        return True
+
+    def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:  # noqa: ARG002
+        """Written whole or not at all, and durably; replaces what is there under that digest."""
+
+        def write(fd: int) -> None:
+            written = copy(stream, lambda view: write_all(fd, view))
+            if written != descriptor.size:
+                raise _wrong_size(descriptor, written)
+
+        self._prepare()
+        self._folder.write_blob(descriptor.digest.path, write)
+
+    def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:  # noqa: ARG002
+        self._prepare()
+        self._folder.write_blob(descriptor.digest.path, lambda fd: write_all(fd, raw))
+
+    def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+        """Make the document the one entry of that name in `index.json`; without a tag, an entry without
+        a name. The content of an earlier image of that name stays.
+        """
+        if not self.holds(reference, descriptor):
+            self.put_document(reference, descriptor, raw)
+        self._prepare()
+        with self._folder.locked():
+            index = self._folder.read(_INDEX)
+            changed = with_entry(index, self._where, reference, descriptor)
+            self._folder.write_document(_INDEX, changed)
+
+    def _entries(self) -> tuple[Entry, ...]:
+        self._folder.check()
+        return parse_index(self._folder.read(_INDEX), self._where)
+
+    def _prepare(self) -> None:
+        with self._preparing:
+            if self._prepared:
+                return
+            self._folder.create()
+            with self._folder.locked():
+                try:
+                    self._folder.read(_INDEX)
+                except NotFoundError:
+                    self._folder.write_document(_INDEX, EMPTY)
+            self._prepared = True
+
+
+def _wrong_size(descriptor: Descriptor, got: int) -> SizeMismatchError:
+    return SizeMismatchError(
+        "wrong size", subject=descriptor.digest, want=f"{descriptor.size:,} bytes", got=f"{got:,}"
+    )

@@ -1,0 +1,463 @@
+"""The folder's own rules; what all sources and targets share stands in tests/contract."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgap.endpoints.layout import Layout
+from airgap.endpoints.layout.index import EMPTY, by_name, by_tag, parse_index, with_entry
+from airgap.errors import (
+    AirgapError,
+    AmbiguousError,
+    EndpointError,
+    FormatError,
+    MediaError,
+    NoSpaceError,
+    NotFoundError,
+    SizeMismatchError,
+)
+from airgap.oci.digest import CheckedReader, Digest
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_LAYER_TAR, OCI_MANIFEST, REF_NAME, Descriptor
+from airgap.oci.reference import ImageReference
+from tests.support.images import Image, make_index, simple_image, write_layout
+from tests.support.streams import BrokenStream, Bytes
+
+API = ImageReference.parse("ghcr.io/acme/api:2.3")
+IMAGE = simple_image("api")
+OTHER = simple_image("other")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_layout(tmp_path / "layout", {str(API): IMAGE})
+
+
+def entry(image: Image, **annotations: str) -> dict[str, object]:
+    return image.descriptor.to_json() | ({"annotations": annotations} if annotations else {})
+
+
+def named(text: str, image: Image = IMAGE) -> dict[str, object]:
+    return entry(image, **{REF_NAME: text})
+
+
+def index_of(*entries: dict[str, object]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "manifests": list(entries)}).encode()
+
+
+def blob_of(raw: bytes) -> Descriptor:
+    return Descriptor(OCI_LAYER_TAR, Digest.of(raw), len(raw))
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reference"),
+    [
+        ({REF_NAME: "ghcr.io/acme/api:2.3"}, "ghcr.io/acme/api:2.3"),
+        ({CONTAINERD_NAME: "ghcr.io/acme/api:2.3", REF_NAME: "2.3"}, "ghcr.io/acme/api:2.3"),
+        ({CONTAINERD_NAME: "docker.io/library/nginx:1.27", REF_NAME: "nginx:1.27"}, "nginx:1.27"),
+        ({REF_NAME: f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}"}, "ghcr.io/acme/api:2.3"),
+        ({REF_NAME: "1.27"}, "docker.io/library/nginx:1.27"),
+        ({}, f"ghcr.io/acme/api@{IMAGE.descriptor.digest}"),
+        ({REF_NAME: "elsewhere/thing:1"}, f"ghcr.io/acme/api:2.3@{IMAGE.descriptor.digest}"),
+    ],
+    ids=["full", "containerd", "short", "with digest", "tag only", "no name", "digest before name"],
+)
+def test_resolve_finds(folder: Path, annotations: dict[str, str], reference: str):
+    (folder / "index.json").write_bytes(index_of(entry(IMAGE, **annotations), named("x/y:z", OTHER)))
+    assert Layout(folder).resolve(ImageReference.parse(reference)).digest == IMAGE.descriptor.digest
+
+
+@pytest.mark.parametrize(
+    ("entries", "reference"),
+    [
+        ([named("ghcr.io/acme/api:2.3")], "ghcr.io/acme/api:2.4"),
+        ([named("ghcr.io/acme/api:2.3")], "quay.io/acme/api:2.3"),
+        ([named("2.3"), named("2.3", OTHER)], "ghcr.io/acme/api:2.3"),
+        ([named("latest")], "docker.io/library/latest:1"),
+        ([named("ghcr.io/acme/api:2.3")], f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}"),
+        ([named("no name / at all: really")], "ghcr.io/acme/api:2.3"),
+        ([named("x/y:1", make_index([IMAGE]))], f"x/y@{IMAGE.descriptor.digest}"),
+        ([], "ghcr.io/acme/api:2.3"),
+    ],
+    ids=["tag", "registry", "tag twice", "tag is no name", "digest", "free text", "nested", "empty"],
+)
+def test_resolve_refuses(folder: Path, entries: list[dict[str, object]], reference: str):
+    (folder / "index.json").write_bytes(index_of(*entries))
+    with pytest.raises(NotFoundError, match="no such image in oci:"):
+        Layout(folder).resolve(ImageReference.parse(reference))
+
+
+def test_a_full_name_goes_before_a_bare_tag(folder: Path):
+    (folder / "index.json").write_bytes(index_of(named("2.3", OTHER), named(str(API))))
+    assert Layout(folder).resolve(API).digest == IMAGE.descriptor.digest
+
+
+def test_names_lists_full_names_once(folder: Path):
+    entries = [named(str(API)), named("latest"), entry(OTHER), named("nginx:1", OTHER), named(str(API))]
+    (folder / "index.json").write_bytes(index_of(*entries))
+    assert Layout(folder).names() == [API, ImageReference.parse("nginx:1")]
+
+
+# --- index.json and oci-layout that are not what they should be
+
+BAD_INDEXES = {
+    "not JSON": (b"{", FormatError),
+    "a list": (b"[]", FormatError),
+    "duplicate key": (b'{"schemaVersion":2,"manifests":[],"manifests":[]}', AmbiguousError),
+    "case twins": (b'{"schemaVersion":2,"manifests":[],"Manifests":[]}', AmbiguousError),
+    "an image manifest": (IMAGE.raw, FormatError),
+    "both kinds": (IMAGE.raw.replace(b'"layers"', b'"manifests": [], "layers"'), AmbiguousError),
+    "wrong version": (b'{"schemaVersion":1,"manifests":[]}', FormatError),
+    "digest that leads out": (
+        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:../../../etc/passwd", "size": 1}),
+        FormatError,
+    ),
+    "upper-case digest": (
+        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:" + "A" * 64, "size": 1}),
+        FormatError,
+    ),
+    "negative size": (
+        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:" + "a" * 64, "size": -1}),
+        FormatError,
+    ),
+    "annotation that is no text": (index_of(entry(IMAGE) | {"annotations": {REF_NAME: 1}}), FormatError),
+    "two names": (index_of(entry(IMAGE, **{REF_NAME: "a/b:1", CONTAINERD_NAME: "a/b:2"})), AmbiguousError),
+    "one name twice": (index_of(named(str(API)), named(str(API), OTHER)), AmbiguousError),
+    "too large": (index_of(entry(IMAGE, x="x" * (4 << 20))), FormatError),
+}
+
+
+@pytest.mark.parametrize(("raw", "kind"), BAD_INDEXES.values(), ids=BAD_INDEXES)
+def test_bad_index(folder: Path, raw: bytes, kind: type[AirgapError]):
+    (folder / "index.json").write_bytes(raw)
+    with pytest.raises(kind):
+        Layout(folder).resolve(API)
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_INDEXES if case != "one name twice"])
+def test_tag_leaves_a_bad_index_alone(folder: Path, case: str):
+    raw, kind = BAD_INDEXES[case]
+    (folder / "index.json").write_bytes(raw)
+    with pytest.raises(kind):
+        Layout(folder).tag(API, IMAGE.descriptor, IMAGE.raw)
+    assert (folder / "index.json").read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{}", b'{"imageLayoutVersion":"2.0.0"}', b'{"imageLayoutVersion":1}'],
+    ids=["empty", "no version", "newer", "number"],
+)  # fmt: skip
+def test_bad_marker(folder: Path, raw: bytes):
+    (folder / "oci-layout").write_bytes(raw)
+    for attempt in (
+        lambda: Layout(folder).names(),
+        lambda: Layout(folder).put_document(API, blob_of(b""), b""),
+    ):
+        with pytest.raises(FormatError):
+            attempt()
+
+
+@pytest.mark.parametrize("missing", ["oci-layout", "index.json"])
+def test_no_layout(folder: Path, missing: str):
+    (folder / missing).unlink()
+    with pytest.raises(NotFoundError, match=missing):
+        Layout(folder).resolve(API)
+    assert Layout(folder).find(API) is None
+
+
+# --- files that are not what they should be
+
+
+def make_link(path: Path) -> None:
+    path.rename(path.with_name("real"))
+    path.symlink_to(path.with_name("real"))
+
+
+def make_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_socket(path: Path) -> None:
+    path.unlink()
+    here = Path.cwd()
+    os.chdir(path.parent)  # a socket's path must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def make_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+ODD_FILES = {
+    "link": make_link,
+    "fifo": make_fifo,
+    "folder": make_folder,
+    "socket": make_socket,
+    "link to a device": make_device,
+}
+BLOB = IMAGE.descriptor.digest.path
+
+
+@pytest.mark.parametrize("change", ODD_FILES.values(), ids=ODD_FILES)
+@pytest.mark.parametrize("name", [BLOB, "index.json", "oci-layout"])
+def test_only_regular_files_are_read(folder: Path, name: str, change: Callable[[Path], None]):
+    change(folder / name)
+    layout = Layout(folder)
+    with pytest.raises(EndpointError, match="not a regular file"):
+        layout.read_document(API, layout.resolve(API))
+
+
+@pytest.mark.parametrize("name", ["blobs", "blobs/sha256"])
+def test_no_link_is_followed_on_the_way(folder: Path, name: str):
+    make_link(folder / name)
+    before = files_below(folder)
+    layout = Layout(folder)
+    with pytest.raises(EndpointError, match="link"):
+        layout.read_document(API, IMAGE.descriptor)
+    assert not layout.holds(API, IMAGE.descriptor)
+    with pytest.raises(EndpointError, match="link"):
+        layout.put_blob(API, blob_of(b"new"), Bytes(b"new"))
+    assert files_below(folder) == before
+
+
+def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(folder)
+    assert Layout(tmp_path / "link").read_document(API, IMAGE.descriptor) == IMAGE.raw
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: raw + b"\n", lambda raw: b""])
+def test_a_file_of_the_wrong_size_is_not_handed_out(folder: Path, change: Callable[[bytes], bytes]):
+    (folder / BLOB).write_bytes(change(IMAGE.raw))
+    with pytest.raises(SizeMismatchError):
+        Layout(folder).open_blob(API, IMAGE.descriptor)
+    assert not Layout(folder).holds(API, IMAGE.descriptor)
+
+
+def test_a_document_is_bounded(folder: Path):
+    huge = Descriptor(OCI_INDEX, IMAGE.descriptor.digest, (4 << 20) + 1)
+    with pytest.raises(EndpointError, match="too large"):
+        Layout(folder).read_document(API, huge)
+
+
+def test_a_file_that_shrinks_is_read_short(folder: Path):
+    with closing(Layout(folder).open_blob(API, IMAGE.descriptor)) as stream:
+        (folder / BLOB).write_bytes(b"{}")
+        reader = CheckedReader(stream, IMAGE.descriptor.digest, IMAGE.descriptor.size)
+        with pytest.raises(SizeMismatchError):
+            reader.readall()
+
+
+# --- writing
+
+
+def test_a_new_layout_has_just_what_was_put(tmp_path: Path):
+    layout = Layout(tmp_path / "deep" / "new")
+    for digest, raw in IMAGE.contents.items():
+        layout.put_blob(API, Descriptor("x", digest, len(raw)), Bytes(raw))
+    layout.tag(API, IMAGE.descriptor, IMAGE.raw)
+    expected = {digest.path for digest in IMAGE.contents} | {"oci-layout", "index.json"}
+    assert set(files_below(tmp_path / "deep" / "new")) == expected
+    [found] = json.loads((tmp_path / "deep" / "new" / "index.json").read_text())["manifests"]
+    assert found["annotations"] == {REF_NAME: str(API), CONTAINERD_NAME: str(API)}
+    assert found["digest"] == str(IMAGE.descriptor.digest)
+
+
+def test_an_interrupted_creation_goes_on(tmp_path: Path):
+    (tmp_path / "oci-layout.part").write_text("{")
+    Layout(tmp_path).tag(API, IMAGE.descriptor, IMAGE.raw)
+    (tmp_path / "index.json").unlink()
+    Layout(tmp_path).tag(API, IMAGE.descriptor, IMAGE.raw)
+    assert Layout(tmp_path).names() == [API]
+
+
+def test_another_folder_is_not_filled(tmp_path: Path):
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(EndpointError, match=r"neither empty nor an OCI image layout.*letters"):
+        Layout(tmp_path).put_blob(API, blob_of(b"x"), Bytes(b"x"))
+    assert files_below(tmp_path) == []
+
+
+def test_tag_mends_a_name_that_two_images_had(folder: Path):
+    (folder / "index.json").write_bytes(BAD_INDEXES["one name twice"][0])
+    Layout(folder).tag(API, IMAGE.descriptor, IMAGE.raw)
+    assert Layout(folder).resolve(API).digest == IMAGE.descriptor.digest
+
+
+def test_tag_keeps_what_it_does_not_know(folder: Path):
+    foreign = entry(OTHER, note="kept") | {
+        "platform": {"os": "linux", "architecture": "arm", "os.version": "9"}
+    }
+    raw = json.loads(index_of(foreign, named("2.3", OTHER), named(str(API), OTHER)))
+    (folder / "index.json").write_text(json.dumps(raw | {"annotations": {"mine": "kept"}}))
+    Layout(folder).tag(API, IMAGE.descriptor, IMAGE.raw)
+    found = json.loads((folder / "index.json").read_text())
+    assert found["annotations"] == {"mine": "kept"}
+    assert found["manifests"][:2] == raw["manifests"][:2]
+    assert [e["digest"] for e in found["manifests"][2:]] == [str(IMAGE.descriptor.digest)]
+
+
+def test_the_digest_is_no_part_of_the_name(folder: Path):
+    layout = Layout(folder)
+    layout.tag(API.with_digest(OTHER.descriptor.digest), OTHER.descriptor, OTHER.raw)
+    assert layout.names() == [API]
+    assert layout.find(API.with_digest(IMAGE.descriptor.digest)) == OTHER.descriptor.digest
+
+
+def test_a_digest_only_image_gets_one_entry_without_a_name(folder: Path):
+    layout = Layout(folder)
+    reference = ImageReference.parse(f"acme/other@{OTHER.descriptor.digest}")
+    assert layout.find(reference) is None
+    for _ in range(2):
+        layout.tag(reference, OTHER.descriptor, OTHER.raw)
+    entries = json.loads((folder / "index.json").read_text())["manifests"]
+    assert [e["digest"] for e in entries] == [str(IMAGE.descriptor.digest), str(OTHER.descriptor.digest)]
+    assert "annotations" not in entries[1]
+    assert layout.find(reference) == layout.resolve(reference).digest == OTHER.descriptor.digest
+
+
+def test_names_from_elsewhere_do_not_come_along(folder: Path):
+    came = Descriptor(
+        OCI_MANIFEST, OTHER.descriptor.digest, OTHER.descriptor.size,
+        annotations={REF_NAME: "evil/name:1", CONTAINERD_NAME: "evil/name:1", "note": "kept"},
+    )  # fmt: skip
+    Layout(folder).tag(API, came, OTHER.raw)
+    Layout(folder).tag(ImageReference.parse(f"a/b@{IMAGE.descriptor.digest}"), IMAGE.descriptor, IMAGE.raw)
+    assert Layout(folder).names() == [API]
+    entries = json.loads((folder / "index.json").read_text())["manifests"]
+    assert entries[0]["annotations"] == {REF_NAME: str(API), CONTAINERD_NAME: str(API), "note": "kept"}
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(lambda raw: Bytes(raw[:-1]), id="short"),
+        pytest.param(lambda raw: Bytes(raw + b"x"), id="long"),
+        pytest.param(lambda raw: BrokenStream(raw[:5], MediaError("gone")), id="breaks"),
+        pytest.param(
+            lambda raw: CheckedReader(Bytes(b"y" * len(raw)), Digest.of(raw), len(raw)), id="other content"
+        ),
+        pytest.param(lambda raw: BrokenStream(raw[:5], KeyboardInterrupt()), id="interrupted"),
+    ],
+)
+def test_a_blob_is_whole_or_absent(folder: Path, stream: Callable[[bytes], object]):
+    before = files_below(folder)
+    with pytest.raises((AirgapError, KeyboardInterrupt)):
+        Layout(folder).put_blob(API, blob_of(b"content"), stream(b"content"))
+    assert files_below(folder) == before
+
+
+def test_put_replaces_a_damaged_blob_and_a_link(folder: Path, tmp_path: Path):
+    layout = Layout(folder)
+    (tmp_path / "outside").write_bytes(b"outside")
+    descriptor = blob_of(b"content")
+    path = folder / descriptor.digest.path
+    path.write_bytes(b"tnetnoc")
+    layout.put_blob(API, descriptor, Bytes(b"content"))
+    assert path.read_bytes() == b"content"
+    path.unlink()
+    path.symlink_to(tmp_path / "outside")
+    layout.put_blob(API, descriptor, Bytes(b"content"))
+    assert not path.is_symlink()
+    assert (tmp_path / "outside").read_bytes() == b"outside"
+
+
+def test_a_full_disk_says_so(folder: Path):
+    before = files_below(folder)
+    with pytest.raises(NoSpaceError):
+        Layout(folder).put_blob(API, blob_of(b"x"), BrokenStream(b"", OSError(28, "No space left on device")))
+    assert files_below(folder) == before
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises((EndpointError, MediaError)):
+            Layout(path).put_blob(API, blob_of(b"x"), Bytes(b"x"))
+        with pytest.raises(EndpointError):
+            Layout(path).names()
+
+
+def test_threads_do_not_lose_each_others_names(tmp_path: Path):
+    layouts = [Layout(tmp_path / "layout"), Layout(tmp_path / "layout")]
+    layouts[0].put_document(API, IMAGE.descriptor, IMAGE.raw)
+    references = [ImageReference.parse(f"acme/api:{i}") for i in range(24)]
+
+    def work(start: int) -> None:
+        for reference in references[start::4]:
+            layouts[start % 2].tag(reference, IMAGE.descriptor, IMAGE.raw)
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(layouts[0].names()) == sorted(references)
+
+
+# --- properties
+
+texts = st.one_of(
+    st.text(max_size=30),
+    st.from_regex(r"[a-z]{1,4}(\.[a-z]{2})?(/[a-z]{1,4}){0,2}(:[a-z0-9]{1,3})?", fullmatch=True),
+)
+
+
+@given(st.lists(st.tuples(texts, texts), max_size=4), texts)
+def test_any_annotations_are_read_or_refused(pairs: list[tuple[str, str]], wanted: str):
+    entries = [entry(IMAGE, **{REF_NAME: ref, CONTAINERD_NAME: name}) for ref, name in pairs]
+    try:
+        reference = ImageReference.parse(wanted)
+        found = parse_index(index_of(*entries), "index.json")
+    except FormatError:
+        return
+    for descriptor in (by_name(found, reference), by_tag(found, reference)):
+        assert descriptor is None or descriptor.digest == IMAGE.descriptor.digest
+
+
+@given(st.lists(st.sampled_from(["a/b:1", "a/b:2", "c:1", f"d@{IMAGE.descriptor.digest}"]), max_size=8))
+def test_each_name_means_what_was_tagged_last(names: list[str]):
+    raw = EMPTY
+    last: dict[ImageReference, Digest] = {}
+    for i, name in enumerate(names):
+        image = (IMAGE, OTHER)[i % 2]
+        reference = ImageReference.parse(name)
+        raw = with_entry(raw, "index.json", reference, image.descriptor)
+        if reference.tag:
+            last[reference] = image.descriptor.digest
+    entries = parse_index(raw, "index.json")
+    assert {e.name: e.descriptor.digest for e in entries if e.name} == last
+    unnamed = [e.descriptor.digest for e in entries if e.name is None]
+    assert len(unnamed) == len(set(unnamed))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_index_or_refused(raw: bytes):
+    try:
+        parse_index(raw, "index.json")
+    except FormatError:
+        return
