@@ -1,0 +1,318 @@
+"""The trust root as a document: which keys may sign what, with which thresholds (DESIGN §4).
+
+Values and their JSON only; who signed such a document is the business of `root.py`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from airgap.errors import FormatError
+from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
+from airgap.trust.times import format_time, parse_time
+
+ROLES = ("root", "release", "receipt")
+"""Who may sign a new trust root; a bundle; a receipt."""
+
+MAX_KEYS = 1024
+MAX_OWNER = 128
+"""Characters of an owner's name."""
+
+_KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_UNKNOWN = "a newer version of airgap may have written it"
+
+
+@dataclass(frozen=True, slots=True)
+class RootKey:
+    """A key, whose it is, and from when to when (both inclusive) its signatures count."""
+
+    public_key: PublicKey
+    owner: str
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    def counts_at(self, now: datetime) -> bool:
+        """Whether `now` lies within the key's time."""
+        return (self.not_before is None or self.not_before <= now) and (
+            self.not_after is None or now <= self.not_after
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Which keys may act, how many must, and whether those must belong to different owners."""
+
+    keyids: frozenset[str]
+    threshold: int
+    distinct_owners: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """From when on a key is void: above `after_serial`, but for the statements in `accepted` (hex SHA-256).
+
+    Serials are those of a stream; for a key that signs several streams, or that a thief could use to
+    sign "old" bundles, `after_serial` 0 and the full list of accepted statements is the exact form.
+    """
+
+    after_serial: int
+    accepted: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One side's identity: the keys that sign its receipts."""
+
+    receipt_keyids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRoot:
+    """One version of the trust root; consistent in itself, which is not to say trusted.
+
+    `require_algorithms` holds algorithms or families of `keys.FAMILIES`; what that demands is told
+    at `policy.check_signatures`.
+    """
+
+    version: int
+    epoch: int
+    expires: datetime
+    keys: Mapping[str, RootKey] = field(hash=False)
+    roles: Mapping[str, Role] = field(hash=False)
+    require_algorithms: tuple[str, ...] = ()
+    revoked: Mapping[str, Revocation] = field(default_factory=dict, hash=False)
+    sites: Mapping[str, Site] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_keys(self)
+        _check_roles(self)
+        _check_algorithms(self)
+        _check_revocations(self)
+        _check_sites(self)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"trust root {self.version}"
+
+    @classmethod
+    def parse(cls, payload: bytes, where: str) -> Self:
+        """From the payload of a root's envelope. Raises `FormatError`, also for an unknown field."""
+        fields = Fields(parse_object(payload, where, floats=False), where)
+        version = fields.integer("version")
+        epoch = fields.integer("epoch")
+        expires = parse_time(fields.text("expires"), f"{where}: expires")
+        keys = {keyid: _key(each) for keyid, each in _entries(fields, "keys")}
+        roles = {name: _role(each) for name, each in _entries(fields, "roles")}
+        required = fields.texts("require_algorithms")
+        revoked = {keyid: _revocation(each) for keyid, each in _entries(fields, "revoked")}
+        sites = {name: _site(each) for name, each in _entries(fields, "sites")}
+        fields.end(hint=_UNKNOWN)
+        return cls(version, epoch, expires, keys, roles, required, revoked, sites)
+
+    def to_bytes(self) -> bytes:
+        """The canonical payload: the same root gives the same bytes; `parse` is the inverse."""
+        return dump(
+            {
+                "version": self.version,
+                "epoch": self.epoch,
+                "expires": format_time(self.expires),
+                "keys": {keyid: _key_json(key) for keyid, key in sorted(self.keys.items())},
+                "roles": {name: _role_json(self.roles[name]) for name in ROLES},
+                "require_algorithms": list(self.require_algorithms),
+                "revoked": {
+                    keyid: {"after_serial": each.after_serial, "accepted": sorted(each.accepted)}
+                    for keyid, each in sorted(self.revoked.items())
+                },
+                "sites": {
+                    name: {"receipt_keyids": sorted(site.receipt_keyids)}
+                    for name, site in sorted(self.sites.items())
+                },
+            }
+        )
+
+    def owners(self, keyids: Iterable[str]) -> tuple[str, ...]:
+        """The different owners of these keys, sorted. Spelling twins (`Eve`, `eve`) are one owner."""
+        people = {_person(self.keys[keyid].owner): self.keys[keyid].owner for keyid in sorted(keyids)}
+        return tuple(sorted(people.values()))
+
+    def missing_algorithms(self, keyids: Iterable[str]) -> tuple[str, ...]:
+        """What `require_algorithms` demands and none of these keys is of."""
+        algorithms = {self.keys[keyid].public_key.algorithm for keyid in keyids}
+        return tuple(
+            demanded
+            for demanded in self.require_algorithms
+            if not any(is_of(algorithm, demanded) for algorithm in algorithms)
+        )
+
+
+def _person(owner: str) -> str:
+    return unicodedata.normalize("NFKC", owner).casefold()
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _entries(fields: Fields, key: str) -> list[tuple[str, Fields]]:
+    inner = fields.child(key)
+    return [(name, inner.child(name)) for name in inner.keys()]  # noqa: SIM118  # a method, not a dict
+
+
+def _key(fields: Fields) -> RootKey:
+    key = PublicKey.from_pem(fields.text("pem"), fields.where)
+    owner = fields.text("owner")
+    not_before, not_after = (_optional_time(fields, name) for name in ("not_before", "not_after"))
+    fields.end(hint=_UNKNOWN)
+    return RootKey(key, owner, not_before, not_after)
+
+
+def _optional_time(fields: Fields, name: str) -> datetime | None:
+    text = fields.optional_text(name)
+    return None if text is None else parse_time(text, f"{fields.where}: {name}")
+
+
+def _role(fields: Fields) -> Role:
+    role = Role(_set(fields, "keyids"), fields.integer("threshold"), fields.boolean("distinct_owners"))
+    fields.end(hint=_UNKNOWN)
+    return role
+
+
+def _revocation(fields: Fields) -> Revocation:
+    revocation = Revocation(fields.integer("after_serial"), _set(fields, "accepted"))
+    fields.end(hint=_UNKNOWN)
+    return revocation
+
+
+def _site(fields: Fields) -> Site:
+    site = Site(_set(fields, "receipt_keyids"))
+    fields.end(hint=_UNKNOWN)
+    return site
+
+
+def _set(fields: Fields, key: str) -> frozenset[str]:
+    """A list of 64-digit hex values, each once."""
+    texts, where = fields.texts(key), f"{fields.where}: {key}"
+    if len(set(texts)) < len(texts):
+        raise FormatError("the same value twice", subject=where)
+    _check_hex(texts, where)
+    return frozenset(texts)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def _key_json(key: RootKey) -> dict[str, Any]:
+    value = {"pem": key.public_key.pem, "owner": key.owner}
+    if key.not_before is not None:
+        value["not_before"] = format_time(key.not_before)
+    if key.not_after is not None:
+        value["not_after"] = format_time(key.not_after)
+    return value
+
+
+def _role_json(role: Role) -> dict[str, Any]:
+    return {
+        "keyids": sorted(role.keyids),
+        "threshold": role.threshold,
+        "distinct_owners": role.distinct_owners,
+    }
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+def _check_hex(texts: Collection[str], where: str) -> None:
+    for text in texts:
+        if not _KEYID.fullmatch(text):
+            raise FormatError("not an id", subject=where, want="64 lower-case hex digits", got=repr(text))
+
+
+def _check_keys(root: TrustRoot) -> None:
+    if root.version < 1 or not 1 <= len(root.keys) <= MAX_KEYS:
+        raise FormatError(
+            "not a trust root", subject=root.name, want=f"version 1 or more, 1 to {MAX_KEYS} keys",
+            got=f"{len(root.keys)} keys",
+        )  # fmt: skip
+    for keyid, key in root.keys.items():
+        where = f"{root.name}: key {keyid}"
+        if key.public_key.keyid != keyid:
+            raise FormatError(
+                "key id is not that of the key", subject=where, want=key.public_key.keyid, got=keyid
+            )
+        if (
+            not 0 < len(key.owner) <= MAX_OWNER
+            or not key.owner.isprintable()
+            or key.owner.strip() != key.owner
+        ):
+            raise FormatError("not an owner's name", subject=where, got=repr(key.owner[:MAX_OWNER]))
+        if key.not_before and key.not_after and key.not_after < key.not_before:
+            raise FormatError("not_after is before not_before", subject=where)
+        _check_times(where, key.not_before, key.not_after)
+    _check_times(root.name, root.expires)
+
+
+def _check_times(where: str, *times: datetime | None) -> None:
+    """What `format_time` would not write as it is must not get into a document."""
+    for when in times:
+        if when is not None and (when.utcoffset() is None or when.microsecond):
+            raise FormatError("not a time in whole seconds with a zone", subject=where, got=when)
+
+
+def _check_roles(root: TrustRoot) -> None:
+    if set(root.roles) != set(ROLES):
+        raise FormatError("wrong roles", subject=root.name, want=", ".join(ROLES), got=", ".join(root.roles))
+    for name, role in root.roles.items():
+        where = f"{root.name}: role {name}"
+        _check_known(root, role.keyids, where)
+        most = len(root.owners(role.keyids)) if role.distinct_owners else len(role.keyids)
+        if not 1 <= role.threshold <= most:
+            whose = "owners" if role.distinct_owners else "keys"
+            raise FormatError(
+                "threshold cannot be met", subject=where, want=f"1 to {most} ({whose})", got=role.threshold
+            )
+
+
+def _check_known(root: TrustRoot, keyids: Iterable[str], where: str) -> None:
+    for keyid in sorted(keyids):
+        if keyid not in root.keys:
+            raise FormatError("names a key that is not in keys", subject=where, got=keyid)
+
+
+def _check_algorithms(root: TrustRoot) -> None:
+    where = f"{root.name}: require_algorithms"
+    for demanded in root.require_algorithms:
+        if demanded not in {*ALGORITHMS, *FAMILIES} or root.require_algorithms.count(demanded) > 1:
+            known = ", ".join(dict.fromkeys((*FAMILIES, *ALGORITHMS)))
+            raise FormatError(
+                "unknown algorithm, or one twice", subject=where, want=known, got=repr(demanded)
+            )
+    for name in ("root", "release"):
+        if missing := root.missing_algorithms(root.roles[name].keyids):
+            raise FormatError(
+                "no key of a required algorithm", subject=f"{where}: role {name}", want=missing[0]
+            )
+
+
+def _check_revocations(root: TrustRoot) -> None:
+    for keyid, revocation in root.revoked.items():
+        where = f"{root.name}: revoked {keyid}"
+        _check_hex((keyid, *revocation.accepted), where)
+        if revocation.after_serial < 0:
+            raise FormatError("negative after_serial", subject=where, got=revocation.after_serial)
+        if keyid in root.roles["root"].keyids:
+            raise FormatError("a revoked key may not sign trust roots", subject=where)
+
+
+def _check_sites(root: TrustRoot) -> None:
+    if len({name.casefold() for name in root.sites}) < len(root.sites):
+        raise FormatError("two sites differ in case only", subject=root.name)
+    for name, site in root.sites.items():
+        where = f"{root.name}: site {name!r}"
+        if not _SITE.fullmatch(name):
+            raise FormatError("not a site name", subject=where, want="letters, digits, . _ -, at most 64")
+        _check_known(root, site.receipt_keyids, where)

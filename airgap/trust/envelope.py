@@ -1,0 +1,165 @@
+"""DSSE 1.0.2: one payload, what it is, and the signatures over both (DESIGN §4).
+
+Stricter than the specification, so that one envelope has one reading: unknown fields are refused,
+and base64 is the standard alphabet with exact padding (the specification lets signers use the
+URL-safe alphabet too; ours never do).
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
+from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.trust.keys import Signer
+
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+ROOT_TYPE = "application/vnd.airgap.root.v1+json"
+
+MAX_ENVELOPE = 16 << 20
+"""Bytes of the whole JSON document."""
+MAX_SIGNATURES = 64
+MAX_LABEL = 256
+"""Characters of a payload type and of a key id."""
+_MAX_COMMAS = 16 * MAX_SIGNATURES
+"""Far above any envelope; keeps 16 MiB of JSON from becoming a gigabyte of small objects."""
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """The bytes that are signed (DSSE protocol.md, "Pre-Authentication Encoding").
+
+    Raises `FormatError` for a payload type that is not printable ASCII without spaces: implementations
+    differ on the length of any other.
+    """
+    if not 0 < len(payload_type) <= MAX_LABEL or not all("!" <= c <= "~" for c in payload_type):
+        raise FormatError("not a payload type", want="printable ASCII", got=repr(payload_type[:MAX_LABEL]))
+    kind = payload_type.encode("ascii")
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """`keyid` is written by whoever holds the file and proves nothing: a hint, empty if there is none."""
+
+    keyid: str
+    sig: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A payload under 1 to 64 different signatures. Well-formed; that they hold is not checked here."""
+
+    payload_type: str
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
+    def __post_init__(self) -> None:
+        _check(self.signatures, self.payload_type)
+
+    @property
+    def message(self) -> bytes:
+        """The bytes that each signature is over."""
+        return pae(self.payload_type, self.payload)
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str) -> Self:
+        """From the bytes of an envelope file.
+
+        Raises `FormatError` for what is malformed, too large or not in the one canonical spelling
+        of each field, `UnsignedError` for an empty list of signatures.
+        """
+        if raw.count(b",") > _MAX_COMMAS:
+            raise FormatError("too many values for an envelope", subject=where)
+        fields = Fields(parse_object(raw, where, max_bytes=MAX_ENVELOPE, floats=False), where)
+        payload_type = fields.text("payloadType")
+        pae(payload_type, b"")
+        payload = _decode(fields.text("payload"), f"{where}: payload")
+        signatures = tuple(_signature(each) for each in fields.children("signatures"))
+        fields.end()
+        _check(signatures, where)
+        return cls(payload_type, payload, signatures)
+
+    def to_bytes(self) -> bytes:
+        """The envelope file; raises `FormatError` when it would be larger than `parse` takes."""
+        raw = dump(
+            {
+                "payload": base64.b64encode(self.payload).decode("ascii"),
+                "payloadType": self.payload_type,
+                "signatures": [
+                    {"keyid": each.keyid, "sig": base64.b64encode(each.sig).decode("ascii")}
+                    for each in self.signatures
+                ],
+            }
+        )
+        if len(raw) >= MAX_ENVELOPE:
+            raise FormatError(
+                "envelope too large", want=f"at most {MAX_ENVELOPE:,} bytes", got=f"{len(raw):,}"
+            )
+        return raw + b"\n"
+
+    @classmethod
+    def sign(cls, payload_type: str, payload: bytes, signers: Sequence[Signer]) -> Self:
+        """An envelope with one signature of each signer, in their order.
+
+        Raises `UnsignedError` when there are none, `TrustError` when two have one key,
+        `SignatureMismatchError` when a signer's answer does not fit its own public key.
+        """
+        if not signers:
+            raise UnsignedError("no signer", subject=payload_type)
+        message = pae(payload_type, payload)
+        envelope = cls(payload_type, payload, (_signed(message, signers[0]),))
+        for signer in signers[1:]:
+            envelope = envelope.with_signature(signer)
+        return envelope
+
+    def with_signature(self, signer: Signer) -> Self:
+        """This envelope with one signature more.
+
+        Raises as `sign` does, and `FormatError` for the 65th and where another's signature stands
+        under this signer's key id.
+        """
+        key, message = signer.public_key, self.message
+        if any(key.verify(message, each.sig) for each in self.signatures):
+            raise TrustError("already signed by this key", subject=self.payload_type, got=key.keyid)
+        return replace(self, signatures=(*self.signatures, _signed(message, signer)))
+
+
+def _check(signatures: tuple[Signature, ...], where: str) -> None:
+    if not signatures:
+        raise UnsignedError("no signature", subject=where)
+    if len(signatures) > MAX_SIGNATURES:
+        raise FormatError(
+            "too many signatures", subject=where, want=f"at most {MAX_SIGNATURES}", got=len(signatures)
+        )
+    keyids = [each.keyid for each in signatures if each.keyid]
+    if len(set(keyids)) < len(keyids) or len({each.sig for each in signatures}) < len(signatures):
+        raise FormatError("the same signature or key id twice", subject=where)
+
+
+def _signed(message: bytes, signer: Signer) -> Signature:
+    key = signer.public_key
+    sig = signer.sign(message)
+    if not key.verify(message, sig):
+        raise SignatureMismatchError("the signer's answer does not fit its public key", subject=key.keyid)
+    return Signature(key.keyid, sig)
+
+
+def _signature(fields: Fields) -> Signature:
+    keyid = fields.optional_text("keyid") or ""
+    if len(keyid) > MAX_LABEL:
+        raise FormatError("key id too long", subject=fields.where, want=f"at most {MAX_LABEL} characters")
+    sig = _decode(fields.text("sig"), f"{fields.where}: sig")
+    fields.end()
+    return Signature(keyid, sig)
+
+
+def _decode(text: str, where: str) -> bytes:
+    """Strict base64: what it decodes to encodes to `text` again."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise FormatError("not base64", subject=where, got=str(error)) from error
+    if base64.b64encode(raw).decode("ascii") != text:
+        raise FormatError("not canonical base64", subject=where)
+    return raw

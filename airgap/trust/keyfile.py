@@ -1,0 +1,79 @@
+"""Private key files: read only where nobody else can, written whole or not at all (DESIGN §4)."""
+
+import os
+import stat
+from pathlib import Path
+
+from airgap.errors import KeyFileError, MediaError
+
+MAX_KEY_FILE = 64 << 10
+"""Bytes; an encrypted ML-DSA key is under 10 KiB."""
+
+_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of the key file at `path`.
+
+    Raises `KeyFileError` for what is no regular file (a link included, so that the file that was
+    checked is the file that is read), for one that group or others can read or write, and for one
+    above `MAX_KEY_FILE`.
+    """
+    try:
+        # O_NONBLOCK: a pipe under the name of a key must be refused, not waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _check(os.fstat(descriptor), path)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                raw = file.read(MAX_KEY_FILE + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        got = "a symbolic link" if path.is_symlink() else error.strerror
+        raise KeyFileError("cannot read the key file", subject=path, got=got) from error
+    if len(raw) > MAX_KEY_FILE:
+        raise KeyFileError("key file too large", subject=path, want=f"at most {MAX_KEY_FILE:,} bytes")
+    return raw
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError("not a key file", subject=path, want="a regular file")
+    if status.st_mode & _OTHERS:
+        raise KeyFileError(
+            "key file open to others", subject=path, want="mode 0600",
+            got=f"mode {stat.S_IMODE(status.st_mode):04o}", hint=f"chmod 600 {path}",
+        )  # fmt: skip
+
+
+def write_private(path: Path, raw: bytes) -> None:
+    """Create `path` with mode 0600 and make it durable; on an error nothing is left behind.
+
+    Raises `KeyFileError` when there is something at `path` already: a key is never overwritten;
+    `MediaError` when the disk refuses.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise KeyFileError(
+            "a key is never overwritten", subject=path, hint="choose another name, or move the old key away"
+        ) from error
+    except OSError as error:
+        raise MediaError("cannot create the key file", subject=path, got=error.strerror) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(descriptor)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise MediaError("cannot write the key file", subject=path, got=error.strerror) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

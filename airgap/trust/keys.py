@@ -1,0 +1,235 @@
+"""Keys: what signs and what verifies (DESIGN §4). The algorithm is a property of the key.
+
+A signature never says how it is to be checked, so nobody who writes one can choose a weaker way.
+ECDSA signatures are DER (RFC 3279 §2.2.3) and Ed25519 and ML-DSA are "pure" (RFC 8032, FIPS 204, empty
+context), as the `openssl` command makes and checks them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from airgap.errors import FormatError, KeyFileError, UsageError
+from airgap.trust.keyfile import read_private, write_private
+
+try:
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+except ImportError:  # cryptography before 47
+    _ML_DSA: dict[str, tuple[type[Any], type[Any]]] = {}
+else:
+    _ML_DSA = {
+        "ml-dsa-65": (mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
+        "ml-dsa-87": (mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey),
+    }
+
+DEFAULT_ALGORITHM = "ecdsa-p256"
+ALGORITHMS = (DEFAULT_ALGORITHM, "ecdsa-p384", "ed25519", "ml-dsa-65", "ml-dsa-87")
+"""All that a key may be; the last two only where `cryptography` has them."""
+
+FAMILIES = ("ecdsa", "ed25519", "ml-dsa")
+"""What a trust root may demand besides an exact algorithm."""
+
+MAX_PUBLIC_PEM = 16 << 10
+"""Bytes; an ML-DSA-87 public key is under 4 KiB."""
+
+_ECDSA: dict[str, tuple[type[ec.EllipticCurve], type[hashes.HashAlgorithm]]] = {
+    "ecdsa-p256": (ec.SECP256R1, hashes.SHA256),
+    "ecdsa-p384": (ec.SECP384R1, hashes.SHA384),
+}
+
+
+def is_of(algorithm: str, demanded: str) -> bool:
+    """Whether `algorithm` is the demanded one, or of the demanded family."""
+    return algorithm == demanded or algorithm.startswith(f"{demanded}-")
+
+
+class Signer(Protocol):
+    """Whatever can sign with one private key: a key file, an ssh-agent."""
+
+    @property
+    def public_key(self) -> "PublicKey":
+        """The key that verifies what `sign` makes."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over `message` itself (not over a hash of it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key; make it with `from_pem`, which computes the id from the key itself.
+
+    `keyid` is the hex SHA-256 of the SubjectPublicKeyInfo DER:
+    `openssl pkey -pubin -in KEY -outform DER | sha256sum` prints it.
+    """
+
+    pem: str
+    keyid: str
+    algorithm: str
+
+    @classmethod
+    def from_pem(cls, text: str | bytes, where: str) -> Self:
+        """From a PEM `PUBLIC KEY`, re-encoded, so that one key has one PEM and one id.
+
+        Raises `FormatError` for anything else and for a kind of key that is not in `ALGORITHMS`.
+        """
+        raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        if len(raw) > MAX_PUBLIC_PEM:
+            raise FormatError("public key too large", subject=where, want=f"at most {MAX_PUBLIC_PEM:,} bytes")
+        try:
+            return cls._of(serialization.load_pem_public_key(raw))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise FormatError(
+                "not a usable public key", subject=where,
+                want=f"PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+            ) from error  # fmt: skip
+
+    @classmethod
+    def _of(cls, key: Any) -> Self:
+        """From a key object of `cryptography`; raises ValueError for a kind that we do not use."""
+        algorithm = _algorithm_of(key)
+        encoding, spki = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
+        keyid = hashlib.sha256(key.public_bytes(encoding.DER, spki)).hexdigest()
+        return cls(key.public_bytes(encoding.PEM, spki).decode("ascii"), keyid, algorithm)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether `signature` is one that this key's owner made over `message`."""
+        key: Any = serialization.load_pem_public_key(self.pem.encode("ascii"))
+        try:
+            if self.algorithm in _ECDSA:
+                key.verify(signature, message, ec.ECDSA(_ECDSA[self.algorithm][1]()))
+            else:
+                key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class SigningKey:
+    """A private key held in memory; implements `Signer`."""
+
+    def __init__(self, private: Any) -> None:
+        """From a private key object of `cryptography`; raises ValueError for a kind that we do not use."""
+        self._private = private
+        self._public = PublicKey._of(private.public_key())  # noqa: SLF001  # the other half of one thing
+
+    @property
+    def public_key(self) -> PublicKey:
+        return self._public
+
+    @classmethod
+    def generate(cls, algorithm: str = DEFAULT_ALGORITHM) -> Self:
+        """A new key; raises `UsageError` for an algorithm that is unknown or not to be had here."""
+        try:
+            if algorithm in _ECDSA:
+                return cls(ec.generate_private_key(_ECDSA[algorithm][0]()))
+            if algorithm == "ed25519":
+                return cls(ed25519.Ed25519PrivateKey.generate())
+            if algorithm in _ML_DSA:
+                return cls(_ML_DSA[algorithm][0].generate())
+        except UnsupportedAlgorithm as error:
+            raise _unavailable(algorithm) from error
+        raise _unavailable(algorithm)
+
+    @classmethod
+    def load(cls, path: Path, passphrase: Callable[[], bytes]) -> Self:
+        """The key in the PEM file at `path`; `passphrase` is called only if that is encrypted.
+
+        Raises `KeyFileError`: see `read_private`, and for a wrong passphrase and a kind of key
+        that is not in `ALGORITHMS`.
+        """
+        raw = read_private(path)
+        try:
+            return cls(serialization.load_pem_private_key(raw, None))
+        except TypeError:  # how `cryptography` says that the key is encrypted
+            return cls._decrypt(raw, passphrase(), path)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _unusable(path, error) from error
+
+    @classmethod
+    def _decrypt(cls, raw: bytes, passphrase: bytes, path: Path) -> Self:
+        try:
+            private = serialization.load_pem_private_key(raw, passphrase)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise KeyFileError(
+                "cannot decrypt the key file", subject=path,
+                hint="the passphrase is wrong, or the file is damaged",
+            ) from error  # fmt: skip
+        try:
+            return cls(private)
+        except ValueError as error:
+            raise _unusable(path, error) from error
+
+    def save(self, path: Path, passphrase: bytes | None) -> None:
+        """Write PKCS#8 PEM to a new file, encrypted when there is a passphrase.
+
+        Raises `KeyFileError` for an empty or overlong passphrase and for a file that exists,
+        `MediaError` when the disk refuses.
+        """
+        try:
+            raw: bytes = self._private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption()
+                if passphrase is None
+                else serialization.BestAvailableEncryption(passphrase),
+            )
+        except ValueError as error:
+            raise KeyFileError("unusable passphrase", subject=path, got=str(error)) from error
+        write_private(path, raw)
+
+    def sign(self, message: bytes) -> bytes:
+        algorithm = self._public.algorithm
+        if algorithm in _ECDSA:
+            return bytes(self._private.sign(message, _deterministic(_ECDSA[algorithm][1]())))
+        return bytes(self._private.sign(message))
+
+
+def available() -> tuple[str, ...]:
+    """The algorithms that the installed `cryptography` can serve."""
+    return tuple(name for name in ALGORITHMS if name in _ML_DSA or not name.startswith("ml-dsa"))
+
+
+def _algorithm_of(key: Any) -> str:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        for name, (curve, _) in _ECDSA.items():
+            if isinstance(key.curve, curve):
+                return name
+        raise ValueError(f"a key on the curve {key.curve.name}")
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "ed25519"
+    for name, (_, kind) in _ML_DSA.items():
+        if isinstance(key, kind):
+            return name
+    raise ValueError(f"a key of another kind ({type(key).__name__})")
+
+
+def _deterministic(digest: hashes.HashAlgorithm) -> ec.ECDSA:
+    """ECDSA with the nonce of RFC 6979, where `cryptography` (43) and its OpenSSL (3.2) have it.
+
+    The same bundle then gets the same signature, and no weak random number can give the key away.
+    """
+    try:
+        return ec.ECDSA(digest, deterministic_signing=True)
+    except (TypeError, UnsupportedAlgorithm):
+        return ec.ECDSA(digest)
+
+
+def _unavailable(algorithm: str) -> UsageError:
+    hint = "ML-DSA needs the Python package cryptography 47 or newer" if algorithm in ALGORITHMS else None
+    return UsageError(
+        "no such key algorithm here", want=" or ".join(available()), got=repr(algorithm), hint=hint
+    )
+
+
+def _unusable(path: Path, error: Exception) -> KeyFileError:
+    return KeyFileError(
+        "not a usable private key", subject=path,
+        want=f"PKCS#8 PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+        hint="airgap key generate makes one",
+    )  # fmt: skip

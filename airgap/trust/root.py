@@ -1,0 +1,128 @@
+"""The trust root as a signed file `<n>.root.json`, and the walk from one version to the next (DESIGN §4).
+
+The walk is that of the TUF specification 5.3: each version names its successor by signing it. The first
+one is installed by hand, with its fingerprint compared.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from airgap.errors import FormatError, TrustError
+from airgap.trust.document import Revocation, Role, RootKey, Site, TrustRoot
+from airgap.trust.envelope import ROOT_TYPE, Envelope
+from airgap.trust.keys import PublicKey
+from airgap.trust.policy import check_root_signatures
+
+__all__ = [
+    "MAX_STEPS", "Revocation", "Role", "RootKey", "SignedRoot", "Site", "TrustRoot", "new_root", "walk",
+]  # fmt: skip
+
+MAX_STEPS = 1024
+"""Versions that one walk goes at most; the next walk goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRoot:
+    """A root whose own threshold signed it. That says nothing yet on whether *we* trust it."""
+
+    root: TrustRoot
+    envelope: Envelope
+    raw: bytes
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str) -> Self:
+        """From the bytes of a root file.
+
+        Raises `FormatError` for what is malformed or another kind of document, a `TrustError` when the
+        root is not signed by the threshold of its own root role. Times are not checked.
+        """
+        return cls._of(_open(raw, where), raw, where)
+
+    @classmethod
+    def _of(cls, envelope: Envelope, raw: bytes, where: str) -> Self:
+        root = TrustRoot.parse(envelope.payload, where)
+        check_root_signatures(envelope, root, f"{where} by its own keys")
+        return cls(root, envelope, raw)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the file, to compare out of band; `sha256sum 1.root.json` prints it too."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    def successor(self, raw: bytes, where: str) -> "SignedRoot":
+        """The next version, in the bytes of a root file that this one and itself have signed.
+
+        Nothing in `raw` but the envelope is parsed before this root's signatures hold. Raises as `parse`
+        does, and `TrustError` for a version that is not the next one, for an epoch that falls, and
+        for one that rises while the root still gives a role to a key that is revoked from some serial
+        on: serials start anew with the epoch, and that key would be good again.
+        """
+        envelope = _open(raw, where)
+        check_root_signatures(envelope, self.root, f"{where} by the keys of {self.root.name}")
+        new = SignedRoot._of(envelope, raw, where)
+        if new.root.version != self.root.version + 1:
+            raise TrustError(
+                "wrong version of the trust root", subject=where, want=self.root.version + 1,
+                got=new.root.version,
+            )  # fmt: skip
+        if new.root.epoch < self.root.epoch:
+            raise TrustError(
+                "the epoch falls", subject=where, want=f"at least {self.root.epoch}", got=new.root.epoch
+            )
+        if new.root.epoch > self.root.epoch:
+            _refuse_revived_keys(new.root, where)
+        return new
+
+
+def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedRoot]:
+    """The roots after `installed`, in order, each a `successor` of the one before.
+
+    `candidates` are root files by version, as found on a medium. A version that is not there ends
+    the walk, and so do `MAX_STEPS`. Raises as `SignedRoot.successor` does: a bad candidate in the path
+    is an attack or a damaged medium, and nothing after it can be trusted. An expired root is walked
+    over; whoever uses the last one checks its time (`policy.check_signatures` does).
+    """
+    found: list[SignedRoot] = []
+    last = installed
+    while len(found) < MAX_STEPS and (raw := candidates.get(last.root.version + 1)) is not None:
+        last = last.successor(raw, f"{last.root.version + 1}.root.json")
+        found.append(last)
+    return found
+
+
+def new_root(owner: str, key: PublicKey, site: str, site_key: PublicKey, *, expires: datetime) -> TrustRoot:
+    """Version 1 for one owner with one key, and one site. Raises `FormatError` for impossible names.
+
+    One key signs roots and bundles, the site's key signs its receipts, each threshold is 1.
+    """
+    release = Role(frozenset({key.keyid}), 1, distinct_owners=False)
+    receipt = Role(frozenset({site_key.keyid}), 1, distinct_owners=False)
+    return TrustRoot(
+        version=1,
+        epoch=1,
+        expires=expires.replace(microsecond=0),
+        keys={site_key.keyid: RootKey(site_key, site), key.keyid: RootKey(key, owner)},
+        roles={"root": release, "release": release, "receipt": receipt},
+        sites={site: Site(receipt.keyids)},
+    )
+
+
+def _open(raw: bytes, where: str) -> Envelope:
+    envelope = Envelope.parse(raw, where)
+    if envelope.payload_type != ROOT_TYPE:
+        raise FormatError("not a trust root", subject=where, want=ROOT_TYPE, got=envelope.payload_type)
+    return envelope
+
+
+def _refuse_revived_keys(root: TrustRoot, where: str) -> None:
+    for name, role in root.roles.items():
+        for keyid in sorted(role.keyids & root.revoked.keys()):
+            if root.revoked[keyid].after_serial > 0:
+                raise TrustError(
+                    "a new epoch may not give a role to a revoked key",
+                    subject=f"{where}: role {name}",
+                    got=keyid,
+                )

@@ -1,0 +1,23 @@
+"""Points in time as our signed documents write them: RFC 3339, UTC, whole seconds, one spelling."""
+
+import re
+from datetime import UTC, datetime
+
+from airgap.errors import FormatError
+
+_GRAMMAR = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+def parse_time(text: str, where: str) -> datetime:
+    """The UTC time in `text`, such as `2026-01-31T12:00:00Z`; raises `FormatError`."""
+    try:
+        if _GRAMMAR.fullmatch(text):
+            return datetime.fromisoformat(text)
+    except ValueError:
+        pass  # the shape of a time, but no day of the calendar: reported like any other wrong text
+    raise FormatError("not a time", subject=where, want="such as 2026-01-31T12:00:00Z", got=repr(text))
+
+
+def format_time(when: datetime) -> str:
+    """The inverse of `parse_time`; parts of a second are dropped."""
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

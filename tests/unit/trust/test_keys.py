@@ -1,0 +1,374 @@
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airgap.errors import FormatError, KeyFileError, UsageError
+from airgap.trust import keys
+from airgap.trust.keys import ALGORITHMS, PublicKey, SigningKey, available, is_of
+from tests.unit.trust.support import key
+
+PEM = serialization.Encoding.PEM
+SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+PKCS8 = serialization.PrivateFormat.PKCS8
+PLAIN = serialization.NoEncryption()
+
+here = pytest.mark.parametrize("algorithm", available())
+
+
+def never() -> bytes:
+    raise AssertionError("asked for a passphrase without need")
+
+
+def openssl(*args, data=b""):
+    return subprocess.run(["openssl", *map(str, args)], input=data, capture_output=True, check=False)
+
+
+# -- signing and verifying -------------------------------------------------------------------------
+
+
+@here
+def test_signs_and_verifies(algorithm):
+    signer = key("alice", algorithm)
+    signature = signer.sign(b"message")
+    assert signer.public_key.algorithm == algorithm
+    assert signer.public_key.verify(b"message", signature)
+    assert not signer.public_key.verify(b"massage", signature)
+    assert not key("bob", algorithm).public_key.verify(b"message", signature)
+
+
+@here
+@pytest.mark.parametrize(
+    "change", [lambda s: b"", lambda s: s[:-1], lambda s: s + b"\0", lambda s: b"\0" * len(s)]
+)
+def test_a_mangled_signature_does_not_verify(algorithm, change):
+    signer = key("alice", algorithm)
+    assert not signer.public_key.verify(b"message", change(signer.sign(b"message")))
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsa-p256", "ecdsa-p384", "ed25519"])
+def test_the_same_message_gets_the_same_signature(algorithm):
+    assert key("alice", algorithm).sign(b"message") == key("alice", algorithm).sign(b"message")
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsa-p256", "ecdsa-p384"])
+def test_raw_r_s_signatures_are_refused(algorithm):
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+    signer = key("alice", algorithm)
+    r, s = decode_dss_signature(signer.sign(b"message"))
+    size = 32 if algorithm == "ecdsa-p256" else 48
+    assert not signer.public_key.verify(b"message", r.to_bytes(size, "big") + s.to_bytes(size, "big"))
+
+
+def test_p256_goes_with_sha256_only():
+    private = ec.generate_private_key(ec.SECP256R1())
+    from cryptography.hazmat.primitives import hashes
+
+    other = private.sign(b"message", ec.ECDSA(hashes.SHA384()))
+    assert not SigningKey(private).public_key.verify(b"message", other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=100))
+def test_no_made_up_signature_verifies(message, signature):
+    assert not key("alice").public_key.verify(message, signature)
+
+
+def test_without_a_deterministic_nonce_in_cryptography_it_still_signs(monkeypatch):
+    def ecdsa(digest, **options):
+        if options:
+            raise UnsupportedAlgorithm("deterministic nonce")
+        return original(digest)
+
+    original = ec.ECDSA
+    monkeypatch.setattr(keys.ec, "ECDSA", ecdsa)
+    signer = key("alice")
+    assert signer.public_key.verify(b"message", signer.sign(b"message"))
+
+
+# -- public keys -----------------------------------------------------------------------------------
+
+
+@here
+def test_pem_round_trip(algorithm):
+    public = key("alice", algorithm).public_key
+    assert PublicKey.from_pem(public.pem, "pem") == public
+    assert PublicKey.from_pem(public.pem.encode(), "pem") == public
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsa-p256", "ecdsa-p384", "ed25519"])
+def test_openssl_prints_the_key_id(algorithm):
+    public = key("alice", algorithm).public_key
+    der = openssl("pkey", "-pubin", "-outform", "DER", data=public.pem.encode()).stdout
+    assert openssl("dgst", "-sha256", "-r", data=der).stdout.split()[0].decode() == public.keyid
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pem: "a comment\n" + pem,
+        lambda pem: pem.replace("\n", "\r\n"),
+        lambda pem: pem + "\n\n",
+    ],
+    ids=["comment", "crlf", "blank lines"],
+)
+def test_one_key_has_one_pem_and_one_id(change):
+    public = key("alice").public_key
+    assert PublicKey.from_pem(change(public.pem), "pem") == public
+
+
+def test_a_compressed_point_is_the_same_key():
+    public = key("alice").public_key
+    packed = openssl("ec", "-pubin", "-conv_form", "compressed", data=public.pem.encode()).stdout
+    assert packed != public.pem.encode()
+    assert PublicKey.from_pem(packed, "pem") == public
+
+
+def _foreign(private):
+    return private.public_key().public_bytes(PEM, SPKI)
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        (b"", "Unable to load PEM file"),
+        ("", "Unable to load PEM file"),
+        ("\ud800", "Unable to load PEM file"),
+        (b"\xff\xfe", "Unable to load PEM file"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "got"),
+        (b"-----BEGIN PUBLIC KEY-----\n****\n-----END PUBLIC KEY-----\n", "Unable to load PEM file"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "Valid PEM but no"),
+        (_foreign(rsa.generate_private_key(65537, 2048)), r"another kind \(RSAPublicKey\)"),
+        (_foreign(dsa.generate_private_key(1024)), r"another kind \(DSAPublicKey\)"),
+        (_foreign(ed448.Ed448PrivateKey.generate()), r"another kind \(Ed448PublicKey\)"),
+        (_foreign(ec.generate_private_key(ec.SECP521R1())), "the curve secp521r1"),
+        (_foreign(ec.generate_private_key(ec.SECP256K1())), "the curve secp256k1"),
+        (b"x" * (keys.MAX_PUBLIC_PEM + 1), None),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "surrogate",
+        "bytes",
+        "short",
+        "base64",
+        "certificate",
+        "rsa",
+        "dsa",
+        "ed448",
+        "p521",
+        "k1",
+        "large",
+    ],
+)
+def test_refuses_public_keys(text, got):
+    with pytest.raises(FormatError, match="too large: alice.pub" if got is None else got) as caught:
+        PublicKey.from_pem(text, "alice.pub")
+    assert caught.value.exit_code == 10
+    assert caught.value.subject == "alice.pub"
+
+
+def test_a_private_key_is_no_public_key():
+    raw = ec.generate_private_key(ec.SECP256R1()).private_bytes(PEM, PKCS8, PLAIN)
+    with pytest.raises(FormatError, match="not a usable public key"):
+        PublicKey.from_pem(raw, "alice.pub")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(st.binary(max_size=400), st.text(max_size=200)))
+def test_any_text_is_refused_in_our_words(text):
+    with pytest.raises(FormatError):
+        PublicKey.from_pem(text, "pem")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 90), st.integers(1, 255))
+def test_a_changed_key_is_refused_or_has_another_id(index, mask):
+    from base64 import b64decode, b64encode
+
+    public = key("alice").public_key
+    der = bytearray(b64decode("".join(public.pem.splitlines()[1:-1])))
+    der[index] ^= mask
+    body = b64encode(bytes(der)).decode()
+    try:
+        found = PublicKey.from_pem(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n", "pem")
+    except FormatError:
+        return
+    assert found.keyid != public.keyid
+
+
+# -- algorithms ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "demanded", "holds"),
+    [
+        ("ecdsa-p256", "ecdsa", True),
+        ("ecdsa-p384", "ecdsa", True),
+        ("ecdsa-p256", "ecdsa-p256", True),
+        ("ecdsa-p256", "ecdsa-p384", False),
+        ("ed25519", "ed25519", True),
+        ("ed25519", "ecdsa", False),
+        ("ml-dsa-65", "ml-dsa", True),
+        ("ml-dsa-65", "ml-dsa-87", False),
+        ("ecdsa-p256", "ecd", False),
+    ],
+)
+def test_families(algorithm, demanded, holds):
+    assert is_of(algorithm, demanded) is holds
+
+
+@pytest.mark.parametrize("algorithm", ["", "rsa", "ECDSA-P256", "ecdsa", "ml-dsa-44"])
+def test_refuses_to_generate_an_unknown_algorithm(algorithm):
+    with pytest.raises(UsageError, match="want ecdsa-p256 or") as caught:
+        SigningKey.generate(algorithm)
+    assert caught.value.hint is None
+
+
+def test_an_older_cryptography_has_no_ml_dsa(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mldsa", raising=False)
+    spec = importlib.util.spec_from_file_location("older_keys", keys.__file__)
+    older = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "older_keys", older)
+    spec.loader.exec_module(older)
+    assert older.available() == ("ecdsa-p256", "ecdsa-p384", "ed25519")
+    with pytest.raises(UsageError, match="got 'ml-dsa-65'") as caught:
+        older.SigningKey.generate("ml-dsa-65")
+    assert "cryptography 47" in caught.value.hint
+
+
+def test_a_backend_without_ml_dsa_is_said_so(monkeypatch):
+    class Absent:
+        @staticmethod
+        def generate():
+            raise UnsupportedAlgorithm("ML-DSA")
+
+    monkeypatch.setitem(keys._ML_DSA, "ml-dsa-65", (Absent, Absent))
+    with pytest.raises(UsageError, match="no such key algorithm here"):
+        SigningKey.generate("ml-dsa-65")
+
+
+def test_every_algorithm_is_available_here():
+    assert available() == ALGORITHMS
+
+
+# -- key files -------------------------------------------------------------------------------------
+
+
+@here
+@pytest.mark.parametrize("passphrase", [None, b"correct horse", "pässwörd".encode()])
+def test_saves_and_loads(algorithm, passphrase, tmp_path):
+    path, signer = tmp_path / "key.pem", key("alice", algorithm)
+    signer.save(path, passphrase)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (b"ENCRYPTED" in path.read_bytes()) is (passphrase is not None)
+    loaded = SigningKey.load(path, never if passphrase is None else lambda: passphrase)
+    assert loaded.public_key == signer.public_key
+    assert signer.public_key.verify(b"message", loaded.sign(b"message"))
+
+
+def test_loads_what_openssl_makes(tmp_path):
+    path = tmp_path / "key.pem"
+    assert (
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path).returncode
+        == 0
+    )
+    path.chmod(0o600)
+    assert SigningKey.load(path, never).public_key.algorithm == "ecdsa-p256"
+
+
+def test_never_overwrites(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_bytes(b"the old key")
+    with pytest.raises(KeyFileError, match="a key is never overwritten"):
+        key("alice").save(path, None)
+    assert path.read_bytes() == b"the old key"
+
+
+def test_does_not_write_through_a_dangling_link(tmp_path):
+    (tmp_path / "link.pem").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(KeyFileError, match="a key is never overwritten"):
+        key("alice").save(tmp_path / "link.pem", None)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("passphrase", [b"", b"x" * 2000])
+def test_refuses_unusable_passphrases(passphrase, tmp_path):
+    with pytest.raises(KeyFileError, match="unusable passphrase"):
+        key("alice").save(tmp_path / "key.pem", passphrase)
+    assert not (tmp_path / "key.pem").exists()
+
+
+def _write(path, raw, mode=0o600):
+    path.write_bytes(raw)
+    path.chmod(mode)
+
+
+def _plain() -> bytes:
+    return key("alice")._private.private_bytes(PEM, PKCS8, PLAIN)
+
+
+def _private(private) -> bytes:
+    return private.private_bytes(PEM, PKCS8, PLAIN)
+
+
+BAD_FILES = {
+    "missing": (lambda p: None, "got No such file"),
+    "readable by others": (lambda p: _write(p, _plain(), 0o644), "want mode 0600, got mode 0644"),
+    "readable by the group": (lambda p: _write(p, _plain(), 0o640), "got mode 0640"),
+    "writable by the group": (lambda p: _write(p, _plain(), 0o620), "got mode 0620"),
+    "writable by others": (lambda p: _write(p, _plain(), 0o602), "got mode 0602"),
+    "directory": (lambda p: p.mkdir(mode=0o700), "want a regular file"),
+    "pipe": (lambda p: os.mkfifo(p, 0o600), "want a regular file"),
+    "empty": (lambda p: _write(p, b""), "not a usable private key"),
+    "garbage": (lambda p: _write(p, b"\0\xff" * 100), "not a usable private key"),
+    "too large": (lambda p: _write(p, _plain() + b"\n" * (64 << 10)), "key file too large"),
+    "cut": (lambda p: _write(p, _plain()[:-40]), "not a usable private key"),
+    "public key": (lambda p: _write(p, key("alice").public_key.pem.encode()), "not a usable private key"),
+    "RSA": (lambda p: _write(p, _private(rsa.generate_private_key(65537, 2048))), "RSAPublicKey"),
+    "P-521": (lambda p: _write(p, _private(ec.generate_private_key(ec.SECP521R1()))), "secp521r1"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_refuses_key_files(make, message, tmp_path):
+    path = tmp_path / "key.pem"
+    make(path)
+    with pytest.raises(KeyFileError, match=message) as caught:
+        SigningKey.load(path, never)
+    assert caught.value.exit_code == 13
+    assert caught.value.subject == path
+
+
+def test_refuses_a_link_to_a_good_key(tmp_path):
+    key("alice").save(tmp_path / "key.pem", None)
+    (tmp_path / "link.pem").symlink_to(tmp_path / "key.pem")
+    with pytest.raises(KeyFileError, match="a symbolic link"):
+        SigningKey.load(tmp_path / "link.pem", never)
+
+
+@pytest.mark.parametrize("passphrase", [b"", b"wrong", b"x" * 2000])
+def test_refuses_a_wrong_passphrase(passphrase, tmp_path):
+    key("alice").save(tmp_path / "key.pem", b"right")
+    with pytest.raises(KeyFileError, match="cannot decrypt the key file") as caught:
+        SigningKey.load(tmp_path / "key.pem", lambda: passphrase)
+    assert "passphrase is wrong" in caught.value.hint
+    assert "right" not in str(caught.value)
+
+
+def test_refuses_an_encrypted_key_of_another_kind(tmp_path):
+    raw = rsa.generate_private_key(65537, 2048).private_bytes(
+        PEM, PKCS8, serialization.BestAvailableEncryption(b"right")
+    )
+    _write(tmp_path / "key.pem", raw)
+    with pytest.raises(KeyFileError, match="RSAPublicKey"):
+        SigningKey.load(tmp_path / "key.pem", lambda: b"right")
