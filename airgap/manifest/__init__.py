@@ -1,0 +1,25 @@
+"""The user's manifest and its lock: YAML to `TransferManifest` and `Lock` (DESIGN §6).
+
+    strict_yaml   bytes to text, lists and mappings, each with its place  (the only importer of yaml)
+    validate      those against a pydantic model, errors in the user's terms
+    fields        the kinds of text: references, digests, platforms, names
+    model         the manifest's keys, and its JSON Schema
+    transfer      `TransferManifest`, `ImageEntry`
+    lock          `Lock`, `LockedImage`
+
+`python -m airgap.manifest > manifests/manifest.schema.json` writes the schema anew.
+"""
+
+from airgap.manifest.lock import Lock, LockedImage, lock_path
+from airgap.manifest.model import json_schema
+from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name
+
+__all__ = [
+    "ImageEntry",
+    "Lock",
+    "LockedImage",
+    "TransferManifest",
+    "json_schema",
+    "lock_path",
+    "offline_name",
+]

@@ -1,0 +1,180 @@
+"""The kinds of text in a manifest or lock: how each is read, and its JSON Schema.
+
+The patterns are for editors and are written in the syntax that JavaScript, Python and Rust share.
+They may accept a little more than the reader does, never less.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from airgap.errors import FormatError
+from airgap.manifest.strict_yaml import describe
+from airgap.oci.digest import Digest
+from airgap.oci.documents import MAX_SIZE
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+
+_NAME = "[a-z0-9][a-z0-9-]{0,62}"
+LABEL_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
+_DIGEST = "sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
+_UNTAGGED = r"(?:[A-Za-z0-9.:\[\]-]+/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+_TAG = "(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+_PART = "[a-z0-9][a-z0-9._-]*"
+_TYPE = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_ENGINE = (
+    "docker:unix:///[^\\s:?#]+"
+    # A host or user that begins with a dash would be an option to ssh.
+    "|docker:ssh://(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?"
+    "(?:[A-Za-z0-9][A-Za-z0-9.-]*|\\[[0-9A-Fa-f:]+\\])(?::[0-9]{1,5})?"
+)
+_USUAL_PLATFORMS = [
+    "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/riscv64", "linux/s390x",
+]  # fmt: skip
+MAX_LINE = 1000
+
+
+def refusal(error: FormatError) -> PydanticCustomError:
+    """`error` in the form that pydantic collects, with the place where it happened."""
+    return PydanticCustomError("format", "{error}", {"error": error})
+
+
+def _reads(parse: Callable[[str], object]) -> PlainValidator:
+    def read(value: Any) -> object:
+        if not isinstance(value, str) or not value:
+            raise refusal(FormatError("wrong type", want="text", got=describe(value)))
+        try:
+            return parse(value)
+        except FormatError as error:
+            raise refusal(error) from error
+
+    return PlainValidator(read)
+
+
+def _matches(pattern: str, what: str, want: str) -> Callable[[str], str]:
+    grammar = re.compile(pattern, re.ASCII)
+
+    def parse(text: str) -> str:
+        if not grammar.fullmatch(text):
+            raise FormatError(what, want=want, got=describe(text))
+        return text
+
+    return parse
+
+
+def _text_schema(pattern: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", **more})
+
+
+def _version(text: str) -> str:
+    if text != "1":
+        hint = "a newer airgap may read it" if text.isdigit() else None
+        raise FormatError("unsupported version", want="1", got=describe(text), hint=hint)
+    return text
+
+
+def _reference(text: str) -> ImageReference:
+    _, scheme, rest = text.partition("://")
+    if scheme:
+        raise FormatError(
+            "not an image reference (scheme)", got=describe(text), hint=f"write it without: {rest}"
+        )
+    return ImageReference.parse(text)
+
+
+def _offline_name(text: str) -> ImageReference:
+    reference = _reference(text)
+    if reference.digest is not None:
+        raise FormatError(
+            "a name on the offline side carries no digest",
+            want=f"'{reference.with_digest(None)}'",
+            got=describe(text),
+        )
+    return reference
+
+
+def _size(text: str) -> int:
+    size = int(text) if re.fullmatch("[0-9]{1,13}", text, re.ASCII) else -1
+    if not 0 <= size <= MAX_SIZE:
+        raise FormatError("not a size", want=f"bytes, at most {MAX_SIZE}", got=describe(text))
+    return size
+
+
+def _line(text: str) -> str:
+    if len(text) > MAX_LINE or not text.isprintable():
+        raise FormatError(
+            "not a plain line of text", want=f"at most {MAX_LINE} printable characters",
+            got=describe(text),
+        )  # fmt: skip
+    return text
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise refusal(FormatError("listed twice", got=f"'{value}'"))
+        seen.add(value)
+    return values
+
+
+DISTINCT = AfterValidator(_distinct)
+
+Version = Annotated[str, _reads(_version), WithJsonSchema({"enum": [1, "1"]})]
+Name = Annotated[
+    str,
+    _reads(_matches(_NAME, "not a name", "lower-case letters, digits and dashes, at most 63")),
+    _text_schema(_NAME),
+]
+Reference = Annotated[
+    ImageReference,
+    _reads(_reference),
+    _text_schema(f"{_UNTAGGED}{_TAG}(?:@(?:{_DIGEST}))?", examples=["nginx:1.27", "ghcr.io/acme/api:2.3"]),
+]
+OfflineName = Annotated[ImageReference, _reads(_offline_name), _text_schema(f"{_UNTAGGED}{_TAG}")]
+DigestText = Annotated[Digest, _reads(Digest.parse), _text_schema(_DIGEST)]
+PlatformText = Annotated[
+    Platform,
+    _reads(Platform.parse),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [{"enum": _USUAL_PLATFORMS}, {"pattern": f"^{_PART}/{_PART}(?:/{_PART})?$"}],
+        }
+    ),
+]
+Source = Annotated[
+    str,
+    _reads(
+        _matches(
+            f"registry|docker|{_ENGINE}",
+            "not a source",
+            "registry, docker, docker:unix:///SOCKET or docker:ssh://[USER@]HOST[:PORT]",
+        )
+    ),
+    WithJsonSchema(
+        {"type": "string", "anyOf": [{"enum": ["registry", "docker"]}, {"pattern": f"^(?:{_ENGINE})$"}]}
+    ),
+]
+FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
+Label = Annotated[
+    str,
+    _reads(
+        _matches(LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63")
+    ),
+]
+Line = Annotated[str, _reads(_line)]
+
+# What only a lock holds: airgap writes it, so it needs no schema.
+LockedSource = Annotated[
+    str,
+    _reads(
+        _matches(f"registry|docker|archive|oci|{_ENGINE}", "not a source", "registry, docker, archive, oci")
+    ),
+]
+Sha256 = Annotated[str, _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 lower-case hex digits"))]
+MediaType = Annotated[str, _reads(_matches(rf"{_TYPE}/{_TYPE}", "not a media type", "type/subtype"))]
+Size = Annotated[int, _reads(_size)]

@@ -1,0 +1,204 @@
+"""The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from airgap.errors import FormatError
+from airgap.manifest import strict_yaml
+from airgap.manifest.fields import (
+    DigestText,
+    FilePath,
+    LockedSource,
+    MediaType,
+    Name,
+    PlatformText,
+    Reference,
+    Sha256,
+    Size,
+    Version,
+)
+from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.validate import Strict, validate
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+
+MAX_BYTES = 4 << 20
+"""A lock says more of each image than the manifest does."""
+
+_HEADER = b"# written by airgap lock; commit it beside the manifest\n"
+_TWIN_HINT = "give one of them another name with 'as' in the manifest"
+_FILE_SOURCES = ("archive", "oci")
+
+
+class _LockedDocument(Strict):
+    ref: Reference
+    rename: Annotated[Reference, Field(alias="as")]
+    source: LockedSource
+    archive: FilePath | None = None
+    platforms: tuple[PlatformText, ...]
+    digest: DigestText | None = None
+    media_type: MediaType | None = None
+    size: Size | None = None
+    image_id: DigestText | None = None
+    cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
+
+
+class _LockDocument(Strict):
+    version: Version
+    name: Name
+    manifest_sha256: Sha256
+    images: tuple[_LockedDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LockedImage:
+    """One image, resolved. A lock file keeps of `descriptor` the media type, digest and size."""
+
+    reference: ImageReference
+    """The name at the source."""
+    name: ImageReference
+    """The name on the offline side."""
+    source: str
+    """As in the manifest: `registry`, `docker`, `docker:…`, `archive`, `oci`."""
+    path: Path | None
+    """The archive or OCI layout, an absolute path."""
+    platforms: tuple[Platform, ...]
+    """Empty means all."""
+    descriptor: Descriptor | None
+    """The image manifest or index as the source has it, where the source knows one."""
+    image_id: Digest | None
+    """What an engine or a `docker save` archive calls the image."""
+    cosign_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """All images of a manifest, resolved. Raises `FormatError` when two have the same offline name."""
+
+    name: str
+    manifest_sha256: str
+    """Of the manifest's bytes, in hex; whether it still fits is for the caller to check."""
+    images: tuple[LockedImage, ...]
+
+    def __post_init__(self) -> None:
+        if twins := _twins(self.images):
+            name = self.images[twins[0]].name
+            raise FormatError("two images would have the same name offline", subject=name, hint=_TWIN_HINT)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and what is expected."""
+        return cls.parse(strict_yaml.read(path, MAX_BYTES), path)
+
+    @classmethod
+    def parse(cls, raw: bytes, path: Path) -> Self:
+        """The lock in `raw`; paths in it start at the folder of `path`."""
+        document = strict_yaml.parse(raw, str(path), MAX_BYTES)
+        found = validate(_LockDocument, document, {"": _LockedDocument})
+        folder = path.absolute().parent
+        images = [
+            _image(item, document, ("images", place), folder) for place, item in enumerate(found.images)
+        ]
+        _refuse_twins(images, document)
+        return cls(found.name, found.manifest_sha256, tuple(images))
+
+    def to_bytes(self, folder: Path | None = None) -> bytes:
+        """The lock file's bytes, the same for the same lock.
+
+        Paths at or below `folder`, the folder that the file is going to stand in, are written from
+        there on; all others, and all without `folder`, are absolute.
+        """
+        content = {
+            "version": 1,
+            "name": self.name,
+            "manifest_sha256": self.manifest_sha256,
+            "images": [_written(image, folder) for image in self.images],
+        }
+        return _HEADER + strict_yaml.dump(content)
+
+
+def lock_path(manifest: Path) -> Path:
+    """Where the lock of a manifest stands: `stack.yaml` -> `stack.lock.yaml`."""
+    stem = manifest.stem if manifest.suffix in {".yaml", ".yml"} else manifest.name
+    return manifest.with_name(f"{stem}.lock.yaml")
+
+
+def _image(item: _LockedDocument, document: Document, place: Place, folder: Path) -> LockedImage:
+    def refuse(what: str, want: str) -> FormatError:
+        return FormatError(what, subject=document.at(place), want=want)
+
+    if (item.source in _FILE_SOURCES) != (item.archive is not None):
+        raise refuse("source and archive do not fit", "'archive' exactly for the sources archive and oci")
+    described = (item.digest, item.media_type, item.size)
+    if None in described and described != (None, None, None):
+        raise refuse("half a descriptor", "'digest', 'media_type' and 'size' together")
+    if item.digest is None and item.image_id is None:
+        raise refuse("not resolved", "'digest' or 'image_id'")
+    return LockedImage(
+        item.ref,
+        item.rename,
+        item.source,
+        None if item.archive is None else folder / item.archive,
+        item.platforms,
+        _descriptor(item),
+        item.image_id,
+        None if item.cosign_key is None else folder / item.cosign_key,
+    )
+
+
+def _descriptor(item: _LockedDocument) -> Descriptor | None:
+    if item.digest is None or item.media_type is None or item.size is None:
+        return None
+    return Descriptor(item.media_type, item.digest, item.size)
+
+
+def _twins(images: Sequence[LockedImage]) -> tuple[int, int] | None:
+    """The places of the first two images with the same offline name."""
+    seen: dict[ImageReference, int] = {}
+    for place, image in enumerate(images):
+        if (first := seen.setdefault(image.name, place)) != place:
+            return first, place
+    return None
+
+
+def _refuse_twins(images: Sequence[LockedImage], document: Document) -> None:
+    if twins := _twins(images):
+        first, second = twins
+        raise FormatError(
+            "two images would have the same name offline",
+            subject=document.at(("images", second)),
+            got=f"'{images[second].name}', as on line {document.line(('images', first))}",
+            hint=_TWIN_HINT,
+        )
+
+
+def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "ref": str(image.reference),
+        "as": str(image.name),
+        "source": image.source,
+        "archive": _path(image.path, folder),
+        "platforms": [str(platform) for platform in image.platforms],
+    }
+    if image.descriptor is not None:
+        fields["digest"] = str(image.descriptor.digest)
+        fields["media_type"] = image.descriptor.media_type
+        fields["size"] = image.descriptor.size
+    fields["image_id"] = None if image.image_id is None else str(image.image_id)
+    fields["cosign-key"] = _path(image.cosign_key, folder)
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _path(path: Path | None, folder: Path | None) -> str | None:
+    if path is None:
+        return None
+    path = path.absolute()
+    if folder is not None and path.is_relative_to(folder.absolute()):
+        path = path.relative_to(folder.absolute())
+    return path.as_posix()

@@ -1,0 +1,168 @@
+"""A manifest as it is written: keys, types and defaults, and the JSON Schema of it for editors."""
+
+import json
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from airgap.manifest.fields import (
+    DISTINCT,
+    LABEL_PATTERN,
+    MAX_LINE,
+    DigestText,
+    FilePath,
+    Label,
+    Line,
+    Name,
+    OfflineName,
+    PlatformText,
+    Reference,
+    Source,
+    Version,
+)
+from airgap.manifest.validate import Forms, Strict
+
+Platforms = Annotated[tuple[PlatformText, ...], DISTINCT, Field(json_schema_extra={"uniqueItems": True})]
+
+
+class EntryDocument(Strict):
+    """What all long forms have in common."""
+
+    ref: Annotated[Reference | None, Field(description="Picks one image; without it, all are meant.")] = None
+    digest: Annotated[
+        DigestText | None, Field(description="The digest that the image must have at the source.")
+    ] = None
+    platforms: Annotated[
+        Platforms | None,
+        Field(description="Platforms of this image, instead of the default above; [] means all."),
+    ] = None
+    rename: Annotated[
+        OfflineName | None, Field(alias="as", description="The image's name on the offline side.")
+    ] = None
+    cosign_key: Annotated[
+        FilePath | None,
+        Field(
+            alias="cosign-key",
+            description="Public key of a cosign signature that must hold at the source; "
+            "a path from the manifest's folder.",
+        ),
+    ] = None
+
+
+class NamedEntry(EntryDocument):
+    """An image from a registry or from a Docker engine."""
+
+    model_config = ConfigDict(title="Image by name")
+
+    ref: Annotated[
+        Reference, Field(description="The image's name at the source, with a tag, a digest or both.")
+    ]
+    source: Annotated[
+        Source,
+        Field(
+            description="registry (the default), docker (the local engine), "
+            "docker:unix:///SOCKET or docker:ssh://[USER@]HOST[:PORT]."
+        ),
+    ] = "registry"
+
+
+class ArchiveEntry(EntryDocument):
+    """Images from a file made by `docker save`, or from an OCI archive."""
+
+    model_config = ConfigDict(title="Images from an archive")
+
+    archive: Annotated[FilePath, Field(description="The file; a path from the manifest's folder.")]
+
+
+class LayoutEntry(EntryDocument):
+    """Images from a directory that is an OCI image layout."""
+
+    model_config = ConfigDict(title="Images from an OCI layout")
+
+    oci: Annotated[FilePath, Field(description="The directory; a path from the manifest's folder.")]
+
+
+LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry
+FORMS: Forms = {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry}
+
+
+def _form(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "short"
+    if not isinstance(value, dict):
+        return None
+    return next((form for form in ("archive", "oci") if form in value), "named")
+
+
+Entry = Annotated[
+    Annotated[Reference, Tag("short")]
+    | Annotated[NamedEntry, Tag("named")]
+    | Annotated[ArchiveEntry, Tag("archive")]
+    | Annotated[LayoutEntry, Tag("oci")],
+    Discriminator(_form),
+]
+
+Transfer = Annotated[
+    dict[Label, Line],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{LABEL_PATTERN}$"},
+            "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": MAX_LINE},
+        }
+    ),
+]
+
+
+class ManifestDocument(Strict):
+    """Which container images `airgap` carries across the gap, and to which sites."""
+
+    model_config = ConfigDict(title="airgap manifest")
+
+    version: Annotated[Version, Field(description="The version of this format.")]
+    name: Annotated[
+        Name, Field(description="The stream: bundles of one name are a series, numbered 1, 2, 3, …")
+    ]
+    destinations: Annotated[
+        tuple[Name, ...],
+        Field(
+            min_length=1,
+            description="The sites that may load the bundle; without it, every site may.",
+            json_schema_extra={"uniqueItems": True},
+        ),
+        DISTINCT,
+    ] = ()
+    platforms: Annotated[
+        Platforms,
+        Field(description="The default platforms of all images; without it, all that an image has."),
+    ] = ()
+    transfer: Annotated[
+        Transfer,
+        Field(description="What you state about the transfer (ticket, approver, classification, …)."),
+    ] = Field(default_factory=dict)
+    images: Annotated[tuple[Entry, ...], Field(min_length=1, description="The images to carry.")]
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """pydantic's schema, less what is only true inside Python: null, defaults, derived titles."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        return {"anyOf": super().tagged_union_schema(schema)["oneOf"]}
+
+
+def json_schema() -> str:
+    """The JSON Schema (draft 2020-12) of a manifest, as `manifests/manifest.schema.json` holds it."""
+    schema = ManifestDocument.model_json_schema(schema_generator=_EditorSchema)
+    top = {"$schema": _EditorSchema.schema_dialect, "title": schema.pop("title")}
+    return json.dumps(top | schema, indent=2, ensure_ascii=False) + "\n"

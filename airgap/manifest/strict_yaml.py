@@ -1,0 +1,239 @@
+r"""YAML in the one reading that people expect (DESIGN §4, "YAML"; YAML 1.1 as PyYAML parses it).
+
+Every scalar is the text that stands in the file, so `1.10` and `no` stay what they are. What makes
+YAML surprising or expensive is refused while the parser still produces events, before anything is
+built: anchors, aliases, tags, merge keys, duplicate keys, directives, further documents, control
+characters (also written as `"\x07"`), deep nesting. PyYAML's own parser in Python is used, since the
+one in C words its complaints differently and is not there everywhere.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias, cast
+
+import yaml
+
+from airgap.errors import FormatError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 16
+MAX_NODES = 100_000
+"""Scalars, lists and mappings in one document; some 20,000 images."""
+
+Value: TypeAlias = "str | list[Value] | dict[str, Value]"
+Place: TypeAlias = tuple[str | int, ...]
+"""Keys and list positions from the top of the document down to a value."""
+
+_UNFIT = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # controls
+    r"|\r(?!\n)|[\u2028\u2029]"  # line ends that editors count differently
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional overrides
+    r"|[\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the file; lines and columns count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The value in a YAML file, and where each part of it stands."""
+
+    name: str
+    """What errors call the file."""
+    value: Value
+    values: dict[Place, Position]
+    """Where each value begins."""
+    keys: dict[Place, Position]
+    """Where the key of each value in a mapping stands."""
+
+    def line(self, place: Place) -> int:
+        """The line on which the value at `place` begins."""
+        return self.values[place].line
+
+    def find(self, place: Place) -> Value:
+        """The value at `place`, which is one of `values`."""
+        found: Any = self.value
+        for step in place:
+            found = found[step]
+        return cast(Value, found)
+
+    def at(self, place: Place, *, key: bool = False) -> str:
+        """`FILE:LINE:COLUMN` of a value, or of its key."""
+        position = (self.keys if key else self.values)[place]
+        return f"{self.name}:{position.line}:{position.column}"
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """The file's bytes, at most one more than `max_bytes`. Raises `FormatError`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "an impossible name"
+        raise FormatError("cannot be read", subject=path, got=why) from error
+
+
+def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
+    """The document in `raw`; `name` is what errors call the file.
+
+    Raises `FormatError` with the place for whatever is no strict YAML. Which keys and types belong
+    into the document is not checked.
+    """
+    if len(raw) > max_bytes:
+        raise FormatError("too large", subject=name, want=f"at most {max_bytes:,} bytes", got="more")
+    return _Reader(_decode(raw, name), name).document()
+
+
+def dump(value: object) -> bytes:
+    """Readable YAML that `parse` takes: one value a line, keys in their order, nothing shared."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_BYTES, encoding="utf-8")
+
+
+def describe(value: Value) -> str:
+    """What an error says was found."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else f"{value[:79]}…") if value else "nothing"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def _decode(raw: bytes, name: str) -> str:
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise FormatError(
+            "not UTF-8", subject=f"{name}:{line}", got=f"byte 0x{raw[error.start]:02x}"
+        ) from error
+    if unfit := _UNFIT.search(text):
+        line, last = text.count("\n", 0, unfit.start()) + 1, text.rfind("\n", 0, unfit.start())
+        raise FormatError(
+            "control character",
+            subject=f"{name}:{line}:{unfit.start() - last}",
+            got=f"U+{ord(unfit[0]):04X}",
+        )
+    return text
+
+
+class _Reader:
+    """Builds values straight from the parser's events; its recursion is as deep as `MAX_DEPTH`."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._text = text
+        self._name = name
+        self._events = self._checked_events()
+        self._values: dict[Place, Position] = {}
+        self._keys: dict[Place, Position] = {}
+
+    def document(self) -> Document:
+        next(self._events)
+        first = next(self._events)
+        if isinstance(first, yaml.StreamEndEvent):
+            self._refuse("empty document", None, want="a mapping")
+        value = self._value(next(self._events), ())
+        next(self._events)
+        further = next(self._events)
+        if not isinstance(further, yaml.StreamEndEvent):
+            self._refuse("more than one document", further.start_mark)
+        return Document(self._name, value, self._values, self._keys)
+
+    def _checked_events(self) -> Iterator[yaml.Event]:
+        mark: Any = None
+        try:
+            for event in yaml.parse(self._text, Loader=yaml.SafeLoader):
+                mark = event.end_mark
+                self._check(event)
+                yield event
+        except yaml.MarkedYAMLError as error:
+            self._refuse(
+                "not YAML",
+                error.problem_mark or error.context_mark,
+                got=", ".join(filter(None, (error.context, error.problem))),
+                hint="indent with spaces" if "\\t" in (error.problem or "") else None,
+                cause=error,
+            )
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            # PyYAML lets Python's own errors out for numbers that are no character: "\U00110000".
+            self._refuse("not YAML", mark, got="an impossible number", cause=error)
+
+    def _check(self, event: yaml.Event) -> None:
+        start: Any = event.start_mark
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
+            sigil = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            self._refuse(
+                "YAML anchors and aliases are not allowed",
+                start,
+                got=f"{sigil}{anchor}",
+                hint="write the value out where it is needed",
+            )
+        if tag is not None:
+            self._refuse("YAML tags are not allowed", start, got=tag)
+        if isinstance(event, yaml.DocumentStartEvent) and self._text.startswith("%", start.index):
+            self._refuse("YAML directives are not allowed", start)
+
+    def _value(self, event: yaml.Event, place: Place) -> Value:
+        self._values[place] = _position(event.start_mark)
+        if len(self._values) > MAX_NODES:
+            self._refuse("too many values", event.start_mark, want=f"at most {MAX_NODES:,}")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if len(place) >= MAX_DEPTH:
+            self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_DEPTH} levels")
+        return self._items(place) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(place)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> str:
+        if unfit := _UNFIT.search(event.value):
+            self._refuse("control character", event.start_mark, got=f"U+{ord(unfit[0]):04X}")
+        return str(event.value)
+
+    def _items(self, place: Place) -> Value:
+        found: list[Value] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            found.append(self._value(event, (*place, len(found))))
+        return found
+
+    def _pairs(self, place: Place) -> Value:
+        found: dict[str, Value] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, place)
+            found[key] = self._value(next(self._events), (*place, key))
+        return found
+
+    def _key(self, event: yaml.Event, place: Place) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            self._refuse("not a key", event.start_mark, want="text", got="a list or a mapping")
+        key = self._scalar(event)
+        if key == "<<":
+            self._refuse("YAML merge keys are not allowed", event.start_mark, got=repr(key))
+        if first := self._keys.get((*place, key)):
+            self._refuse("duplicate key", event.start_mark, got=f"{describe(key)}, as on line {first.line}")
+        self._keys[*place, key] = _position(event.start_mark)
+        return key
+
+    def _refuse(
+        self,
+        what: str,
+        mark: Any,
+        *,
+        want: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+        cause: Exception | None = None,
+    ) -> NoReturn:
+        where = _position(mark) if mark else Position(1, 1)
+        subject = f"{self._name}:{where.line}:{where.column}"
+        raise FormatError(what, subject=subject, want=want, got=got, hint=hint) from cause
+
+
+def _position(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1)

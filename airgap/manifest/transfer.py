@@ -1,0 +1,165 @@
+"""The manifest as the rest of airgap sees it: names parsed, defaults filled in, paths resolved."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from airgap.errors import FormatError
+from airgap.manifest import strict_yaml
+from airgap.manifest.model import (
+    FORMS,
+    ArchiveEntry,
+    LayoutEntry,
+    LongEntry,
+    ManifestDocument,
+)
+from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.validate import validate
+from airgap.oci.digest import Digest
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+
+
+def offline_name(reference: ImageReference) -> ImageReference:
+    """What an image that is not renamed is called offline: its name without the digest, if it has a tag."""
+    return reference.with_digest(None) if reference.tag else reference
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """One item of `images`.
+
+    Without a `reference` (archives and layouts only) every image inside is meant; `rename` and
+    `digest` then only make sense for a single one, which whoever opens the archive must check.
+    """
+
+    reference: ImageReference | None
+    """The name at the source, as written: its own digest, if any, is also `digest`."""
+    digest: Digest | None
+    platforms: tuple[Platform, ...]
+    """With the manifest's default filled in; empty means all."""
+    rename: ImageReference | None
+    source: str
+    """`registry`, `docker`, `docker:unix://…`, `docker:ssh://…`, `archive` or `oci`."""
+    archive: Path | None
+    """The archive or OCI layout, an absolute path."""
+    cosign_key: Path | None
+    line: int
+
+    @property
+    def name(self) -> ImageReference | None:
+        """The name on the offline side; None where the archive decides."""
+        if self.rename is not None or self.reference is None:
+            return self.rename
+        return offline_name(self.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferManifest:
+    """What a user wants carried. No two images have the same offline name, as far as names are known."""
+
+    name: str
+    destinations: tuple[str, ...]
+    """Sites that may load it; empty means every site."""
+    platforms: tuple[Platform, ...]
+    images: tuple[ImageEntry, ...]
+    raw: bytes
+    path: Path
+    transfer: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and what is expected.
+
+        Whether the images, archives and keys exist is not checked.
+        """
+        return cls.parse(strict_yaml.read(path), path)
+
+    @classmethod
+    def parse(cls, raw: bytes, path: Path) -> Self:
+        """The manifest in `raw`; paths in it start at the folder of `path`."""
+        document = strict_yaml.parse(raw, str(path))
+        found = validate(ManifestDocument, document, FORMS)
+        folder = path.absolute().parent
+        entries = [
+            _entry(item, document, ("images", place), found.platforms, folder)
+            for place, item in enumerate(found.images)
+        ]
+        return cls(
+            found.name,
+            found.destinations,
+            found.platforms,
+            _without_twins(entries, document),
+            raw,
+            path,
+            found.transfer,
+        )
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file's bytes, in hex."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+
+def _entry(
+    item: ImageReference | LongEntry,
+    document: Document,
+    place: Place,
+    platforms: tuple[Platform, ...],
+    folder: Path,
+) -> ImageEntry:
+    line = document.line(place)
+    if isinstance(item, ImageReference):
+        return ImageEntry(item, item.digest, platforms, None, "registry", None, None, line)
+    source, archive = _origin(item)
+    return ImageEntry(
+        item.ref,
+        _pin(item, document, place),
+        platforms if item.platforms is None else item.platforms,
+        item.rename,
+        source,
+        None if archive is None else folder / archive,
+        None if item.cosign_key is None else folder / item.cosign_key,
+        line,
+    )
+
+
+def _origin(item: LongEntry) -> tuple[str, str | None]:
+    if isinstance(item, ArchiveEntry):
+        return "archive", item.archive
+    if isinstance(item, LayoutEntry):
+        return "oci", item.oci
+    return item.source, None
+
+
+def _pin(item: LongEntry, document: Document, place: Place) -> Digest | None:
+    named = item.ref.digest if item.ref is not None else None
+    if item.digest is not None and named is not None and item.digest != named:
+        raise FormatError(
+            "the digest differs from the one in 'ref'",
+            subject=document.at((*place, "digest")),
+            want=named,
+            got=item.digest,
+            hint="leave out 'digest'",
+        )
+    return item.digest or named
+
+
+def _without_twins(entries: list[ImageEntry], document: Document) -> tuple[ImageEntry, ...]:
+    """`entries` less repetitions; raises `FormatError` when different ones claim the same name."""
+    kept: dict[ImageEntry, ImageEntry] = {}
+    names: dict[ImageReference, ImageEntry] = {}
+    for place, entry in enumerate(entries):
+        if kept.setdefault(replace(entry, line=0), entry) is not entry or entry.name is None:
+            continue
+        first = names.setdefault(entry.name, entry)
+        if first is not entry:
+            raise FormatError(
+                "two images would have the same name offline",
+                subject=document.at(("images", place)),
+                got=f"'{entry.name}', as on line {first.line}",
+                hint="give one of them another name with 'as'",
+            )
+    return tuple(kept.values())

@@ -1,0 +1,111 @@
+"""Checks a YAML document against a pydantic model, and says in the user's terms what is wrong and where."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from airgap.errors import FormatError
+from airgap.manifest.strict_yaml import Document, Place, describe
+
+_MAX_GOT = 160
+_WANTED = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "at least one",
+    "union_tag_not_found": "an image reference or a mapping",
+}
+_RANK = {"missing": 1, "too_short": 2}
+"""A missing key often comes from a misspelt one, and pydantic calls a list with bad items too short."""
+
+
+class Strict(BaseModel):
+    """A mapping with known keys only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def key_names(cls) -> tuple[str, ...]:
+        """The keys as they are written in the file."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+
+M = TypeVar("M", bound=Strict)
+Forms = Mapping[str, type[Strict]]
+"""The models of the items of `images`, by their tag in the union; a single form has the tag ``""``."""
+
+
+def validate(model: type[M], document: Document, forms: Forms) -> M:
+    """`document` as `model`. Raises `FormatError` for the first mistake in the file."""
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        mistakes = [_Mistake(details, document, model, forms) for details in error.errors(include_url=False)]
+        raise min(mistakes, key=lambda mistake: mistake.order).error() from error
+
+
+class _Mistake:
+    """One of pydantic's errors, found again in the file."""
+
+    def __init__(self, details: ErrorDetails, document: Document, model: type[Strict], forms: Forms) -> None:
+        self._details = details
+        self._document = document
+        self._kind = details["type"]
+        self._model, self._siblings = model, [model]
+        place = list(details["loc"])
+        if place[:1] == ["images"] and len(place) > 2:
+            # The union's tag stands in pydantic's path, but not in the file.
+            form = "" if "" in forms else str(place.pop(2))
+            self._model, self._siblings = forms.get(form, model), list(forms.values())
+        of_map_key = place[:1] == ["transfer"] and len(place) == 3
+        self._of_key = of_map_key or self._kind == "extra_forbidden"
+        self._place: Place = tuple(place[:-1] if of_map_key or self._kind == "missing" else place)
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Mistakes are reported by this order; the least one wins."""
+        at = (self._document.keys if self._of_key else self._document.values)[self._place]
+        return _RANK.get(self._kind, 0), at.line, at.column
+
+    def error(self) -> FormatError:
+        where = self._document.at(self._place, key=self._of_key)
+        if self._kind == "format":
+            return _moved(self._details["ctx"]["error"], where)
+        if self._kind == "extra_forbidden":
+            return self._unknown_key(where)
+        if self._kind == "missing":
+            return FormatError("missing key", subject=where, want=f"'{self._details['loc'][-1]}'")
+        got = describe(self._document.find(self._place))
+        return FormatError(
+            "wrong type", subject=where, want=_WANTED.get(self._kind, self._details["msg"]), got=got
+        )
+
+    def _unknown_key(self, where: str) -> FormatError:
+        key = str(self._place[-1])
+        want = f"one of {', '.join(self._model.key_names())}"
+        return FormatError(
+            "unknown key", subject=where, want=want, got=describe(key), hint=self._hint_for(key)
+        )
+
+    def _hint_for(self, key: str) -> str | None:
+        known = [name for model in self._siblings for name in model.key_names()]
+        if key in known:
+            return f"'{key}' belongs to another kind of entry"
+        if near := difflib.get_close_matches(key, known, n=1):
+            return f"did you mean '{near[0]}'?"
+        value = self._document.find(self._place)
+        alone = len(self._document.find(self._place[:-1])) == 1
+        if alone and len(self._place) > 1 and isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
+            return f"write it without the space: {key}:{value}"
+        return None
+
+
+def _moved(error: FormatError, where: str) -> FormatError:
+    """`error` with its place in the file, and no longer than a screen line or two."""
+    got = error.got
+    if isinstance(got, str) and len(got) > _MAX_GOT:
+        got = f"{got[:_MAX_GOT]}…"
+    return FormatError(error.what, subject=where, want=error.want, got=got, hint=error.hint)
