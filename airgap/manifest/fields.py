@@ -80,7 +80,7 @@ def _reference(text: str) -> ImageReference:
     _, scheme, rest = text.partition("://")
     if scheme:
         raise FormatError(
-            "not an image reference (scheme)", got=describe(text), hint=f"write it without: {rest}"
+            "not an image reference (scheme)", got=describe(text), hint=f"write it without: {describe(rest)}"
         )
     return ImageReference.parse(text)
 

@@ -225,7 +225,7 @@ BAD = {
     "layout is a mapping": (entry("oci: {dir: x}"), "wrong type: m.yaml:4:10, want text, got a mapping", ""),
     "upper-case repository": (entry("Nginx:1.27"), "not an image reference (repository names are lower-case): m.yaml:4:5, got 'Nginx:1.27'", ""),
     "bad tag": (entry("nginx:1 27"), "not an image reference (tag): m.yaml:4:5, got 'nginx:1 27'", ""),
-    "scheme": (entry("docker://nginx:1.27"), "not an image reference (scheme): m.yaml:4:5, got 'docker://nginx:1.27'", "write it without: nginx:1.27"),
+    "scheme": (entry("docker://nginx:1.27"), "not an image reference (scheme): m.yaml:4:5, got 'docker://nginx:1.27'", "write it without: 'nginx:1.27'"),
     "reference too long": (entry("a" * 300), "not an image reference (name longer than 255): m.yaml:4:5, got 'aaa", ""),
     "traversal": (entry("ref: example.com/../etc"), "not an image reference (repository name): m.yaml:4:10", ""),
     "short digest in a name": (entry("nginx@sha256:abc"), "not a digest: m.yaml:4:5, want sha256:<64 lower-case hex digits>, got 'sha256:abc'", ""),
