@@ -92,6 +92,7 @@ class ExportedImage:
     """Whether layers were compressed anew and the image manifest made here."""
 
 
+@runtime_checkable
 class ContentTarget(Protocol):
     """Takes documents and blobs by digest: a registry, an OCI layout."""
 
@@ -121,18 +122,19 @@ class ContentTarget(Protocol):
 class EngineInfo:
     """What a stream target can take."""
 
-    platform: Platform | None
-    """The one platform that it runs; None takes all."""
+    platform: Platform
+    """The platform that it runs."""
     keeps_index: bool
-    """Whether it keeps image manifests and indexes (containerd image store, archives), so that
-    the image's ID is the manifest's digest, and not only configs and layers (graph driver)."""
+    """Whether it keeps image manifests and indexes (containerd image store), so that the image's ID
+    is the manifest's digest, and not only configs and layers (graph driver)."""
     zstd_layers: bool
     """Whether it can unpack layers in zstd."""
     version: str = ""
 
 
+@runtime_checkable
 class StreamTarget(Protocol):
-    """Takes images as a tar stream in the form of `docker save`: a Docker engine, a file."""
+    """Takes images as a tar stream in the form of `docker save`: a Docker engine."""
 
     @property
     def name(self) -> str:
@@ -158,3 +160,19 @@ class StreamTarget(Protocol):
 
     def untag(self, reference: ImageReference) -> None:
         """Take a name away; no error when it is not there."""
+
+
+@runtime_checkable
+class FileTarget(Protocol):
+    """Takes all images of a load as one archive: a file."""
+
+    @property
+    def name(self) -> str:
+        """How a person would call it."""
+
+    def write(self, tar: Iterable[bytes]) -> None:
+        """Write the archive, whole or not at all: when `tar` raises, nothing is there."""
+
+
+Target = ContentTarget | StreamTarget | FileTarget
+Source = ContentSource | ExportSource

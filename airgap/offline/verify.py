@@ -32,7 +32,7 @@ from airgap.progress import Progress
 from airgap.site import Mark
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 from airgap.trust.policy import Verdict, check_revocations, check_signatures
-from airgap.trust.root import SignedRoot
+from airgap.trust.root import SignedRoot, TrustRoot
 from airgap.trust.root import walk as walk_roots
 from airgap.workers import run_all
 
@@ -89,38 +89,56 @@ class VerifiedBundle:
         return CheckedReader(reader, listed, descriptor.size, subject)
 
 
-def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
-    """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A statement that passed steps 1 to 6: signed by those it must be signed by. Nothing is said yet
+    of the files, nor whether the bundle is for this site, now.
+    """
+
+    statement: Statement
+    sha256: str
+    verdict: Verdict
+    root: TrustRoot
+    newer_roots: tuple[SignedRoot, ...]
+
+
+def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
+    """Steps 1 to 6."""
     # 1, 2: the envelope, once and capped, decoded strictly.
     envelope = read_envelope(folder)
     # 3: the chain of trust roots, from the one installed here.
     newer = walk_roots(receiver.root, _carried_roots(folder, receiver.root.root.version))
     root = (newer[-1] if newer else receiver.root).root
     # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
-    verdict = check_signatures(envelope, root, "release", receiver.now)
+    verdict = check_signatures(envelope, root, "release", receiver.now, f"{folder.path}/{ENVELOPE_FILE}")
     if envelope.payload_type != STATEMENT_TYPE:
         raise TrustError(
             "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
         )
     # 6: the same bytes in the file that stock tools check; only now are they parsed.
-    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
-        raise DigestMismatchError(
-            "statement.json is not what was signed",
-            subject=f"{folder.path}/{STATEMENT_FILE}",
-            want=f"sha256:{Digest.of(envelope.payload).hex}",
-            got="other bytes",
-        )
-    statement = Statement.parse(envelope.payload)
-    # 7: is it for us, now, and not older than what we have?
     sha256 = Digest.of(envelope.payload).hex
-    mark = receiver.mark(statement.stream)
-    judge(statement, sha256, receiver, mark)
-    verdict = check_revocations(verdict, root, statement.serial, sha256)
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+        subject = f"{folder.path}/{STATEMENT_FILE}"
+        raise DigestMismatchError(
+            "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
+        )
+    return Authenticated(Statement.parse(envelope.payload), sha256, verdict, root, tuple(newer))
+
+
+def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
+    """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
+    found = authenticate(folder, receiver)
+    # 7: is it for us, now, and not older than what we have?
+    mark = receiver.mark(found.statement.stream)
+    judge(found, receiver, mark)
+    verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
     # 8: exactly the files that are listed.
-    sizes = check_files(folder, statement)
+    sizes = check_files(folder, found.statement)
     # 9: the small files, and what they say of the images.
-    images = Contents(folder, statement, sizes).images()
-    return VerifiedBundle(folder, statement, sha256, verdict, tuple(newer), images, mark, sizes)
+    images = Contents(folder, found.statement, sizes).images()
+    return VerifiedBundle(
+        folder, found.statement, found.sha256, verdict, found.newer_roots, images, mark, sizes
+    )
 
 
 def read_envelope(folder: Folder) -> Envelope:
@@ -148,8 +166,26 @@ def _carried_roots(folder: Folder, installed: int) -> dict[int, bytes]:
     return found
 
 
-def judge(statement: Statement, sha256: str, receiver: Receiver, mark: Mark | None) -> None:
+def _check_root_named(statement: Statement, root: TrustRoot) -> None:
+    """A bundle of an earlier epoch could revive serials and keys that the new epoch has ended."""
+    if statement.root_version > root.version:
+        raise TrustError(
+            "made under a newer trust root than is known here",
+            subject=statement.title,
+            want=f"at most version {root.version}",
+            got=f"version {statement.root_version}",
+            hint="install the newer root: airgap trust install",
+        )
+    if statement.epoch != root.epoch:
+        raise RollbackError(
+            "made in another epoch", subject=statement.title, want=f"epoch {root.epoch}", got=statement.epoch
+        )
+
+
+def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
     """Step 7, but for revocations."""
+    statement = found.statement
+    _check_root_named(statement, found.root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)
@@ -170,7 +206,7 @@ def judge(statement: Statement, sha256: str, receiver: Receiver, mark: Mark | No
             got=format_time(receiver.now),
             hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
         )
-    _check_rollback(statement, sha256, mark)
+    _check_rollback(statement, found.sha256, mark)
 
 
 def _check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None:

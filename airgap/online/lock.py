@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from airgap.endpoints.ports import ContentSource, ExportSource, NamedSource
+from airgap.endpoints.ports import ExportSource, NamedSource, Source
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.workers import run_each
-
-Source = ContentSource | ExportSource
 
 OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
 """Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the reference wanted from

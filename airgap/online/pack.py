@@ -83,7 +83,8 @@ def pack(
     serial = earlier.statement.serial if earlier else _next_serial(previous, root.epoch)
     folder = order.to / f"{manifest.name}-{serial:04d}"
     bundle = {"stream": manifest.name, "serial": serial, "folder": str(folder)}
-    with site.ledger().attempt("pack", bundle=bundle, transfer=dict(manifest.transfer)) as attempt:
+    transfer = [f"{key}={value}" for key, value in manifest.transfer.items()]
+    with site.ledger().attempt("pack", bundle=bundle, transfer=transfer) as attempt:
         _check_space(plan, folder)
         store = BlobStore(folder)
         held = earlier.held if earlier else {}

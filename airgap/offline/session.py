@@ -1,0 +1,184 @@
+"""One verification, or one load, from the bundle on its medium to the receipt: what the commands do."""
+
+import contextlib
+import getpass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from airgap import __version__
+from airgap.audit.chain import check_ledger, checkpoint
+from airgap.audit.ledger import Attempt
+from airgap.audit.receipt import Receipt, ReceiptImage
+from airgap.bundle.files import Folder, write_file
+from airgap.endpoints.ports import StreamTarget, Target
+from airgap.errors import IntegrityError, PartialError
+from airgap.offline.load import FAILED, LoadedImage, Loading, load
+from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
+from airgap.progress import Progress
+from airgap.site import Mark, Site
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did."""
+
+    bundle: VerifiedBundle
+    results: tuple[LoadedImage, ...]
+    receipt: Path
+
+    @property
+    def failed(self) -> list[LoadedImage]:
+        """The images that are not there now."""
+        return [result for result in self.results if result.verdict == FAILED]
+
+    def raise_failure(self) -> None:
+        """The error of a load of which not all succeeded: the images' own when none did."""
+        failed = self.failed
+        if not failed:
+            return
+        if len(failed) == len(self.results) and failed[0].error is not None:
+            raise failed[0].error
+        raise PartialError(
+            "some images were not loaded",
+            got=f"{len(failed)} of {len(self.results)}",
+            hint="see above why; run the same command again for the rest",
+        )
+
+
+def receiver(site: Site, now: datetime) -> Receiver:
+    """What `site` knows that a verification needs."""
+    return Receiver(site.name, site.root(), site.received, now)
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, site: Site, event: str, now: datetime, **details: object
+) -> Iterator[tuple[VerifiedBundle, Attempt]]:
+    """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
+    with site.ledger().attempt(event, path=str(path), **details) as attempt, Folder(path) as folder:
+        bundle = verify(folder, receiver(site, now))
+        for root in bundle.newer_roots:
+            site.install_root(root)
+        attempt.add(**_bundle_details(bundle))
+        yield bundle, attempt
+
+
+def verify_bundle(path: Path, site: Site, now: datetime, jobs: int, progress: Progress) -> VerifiedBundle:
+    """All ten steps. Raises the first of what is wrong, after telling of every wrong blob."""
+    with opened(path, site, "verify", now) as (bundle, attempt):
+        wrong = verify_content(bundle, progress, jobs)
+        attempt.add(wrong=[str(error) for error in wrong[:20]])
+        if len(wrong) > 1:
+            for error in wrong:
+                progress.note(str(error))
+            raise IntegrityError("damaged", subject=path, got=f"{len(wrong)} wrong blobs")
+        if wrong:
+            raise wrong[0]
+        return bundle
+
+
+def load_bundle(
+    path: Path, site: Site, target: Target, now: datetime, *, on_conflict: str, jobs: int, progress: Progress
+) -> LoadReport:
+    """Verify, load, remember, and write the receipt. Failed images are in the report."""
+    with opened(path, site, "load", now, target=target.name) as (bundle, attempt):
+        if bundle.missed:
+            progress.note(
+                f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
+            )
+
+        def remember() -> None:
+            statement = bundle.statement
+            if not bundle.repeat:
+                mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+                site.set_received(statement.stream, mark)
+
+        results = tuple(load(target, Loading(bundle, progress, on_conflict, jobs, remember)))
+        receipt = _receipt(bundle, site, target, results, now)
+        raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
+        place = site.home / "receipts" / f"{bundle.statement.title}-{now:%Y%m%dt%H%M%Sz}.receipt.json"
+        write_file(place, raw)
+        report = LoadReport(bundle, results, place)
+        attempt.add(effect=[_effect(result) for result in results], receipt=str(place))
+        if report.failed:
+            attempt.result = "partial" if len(report.failed) < len(results) else "failed"
+            attempt.exit_code = PartialError.exit_code
+    return report
+
+
+def _bundle_details(bundle: VerifiedBundle) -> dict[str, object]:
+    statement, verdict = bundle.statement, bundle.verdict
+    return {
+        "bundle": {
+            "stream": statement.stream,
+            "serial": statement.serial,
+            "epoch": statement.epoch,
+            "statement_sha256": bundle.statement_sha256,
+        },
+        "checks": {
+            "keys": list(verdict.keyids),
+            "owners": list(verdict.owners),
+            "threshold": verdict.threshold,
+            "root_version": verdict.root_version,
+            "repeat": bundle.repeat,
+            "missed": bundle.missed,
+        },
+        "files": len(bundle.sizes),
+        "bytes": statement.total_bytes,
+        "images": [{"reference": str(i.name), "digest": str(i.record.digest)} for i in bundle.images],
+    }
+
+
+def _effect(result: LoadedImage) -> dict[str, object]:
+    return {
+        "reference": str(result.image.name),
+        "verdict": result.verdict,
+        "before": _text(result.before),
+        "after": _text(result.after),
+        "error": _text(result.error),
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _receipt(
+    bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
+) -> Receipt:
+    held = [result for result in results if result.verdict != FAILED]
+    failed = len(results) - len(held)
+    statement = bundle.statement
+    return Receipt(
+        site=site.name,
+        bundle_stream=statement.stream,
+        serial=statement.serial,
+        epoch=statement.epoch,
+        statement_sha256=bundle.statement_sha256,
+        time=now,
+        result="ok" if not failed else "partial" if held else "failed",
+        target=target.name,
+        target_version=target.info().version if isinstance(target, StreamTarget) else "",
+        images=tuple(_receipt_image(result) for result in results),
+        keyids=bundle.verdict.keyids,
+        threshold=bundle.verdict.threshold,
+        root_version=bundle.verdict.root_version,
+        checkpoint=checkpoint(check_ledger(site.ledger_path)),
+        holds=tuple(sorted({str(d) for result in held for d in result.image.graph.contents})),
+        operator=getpass.getuser(),
+        tool_version=__version__,
+    )
+
+
+def _receipt_image(result: LoadedImage) -> ReceiptImage:
+    return ReceiptImage(
+        reference=str(result.image.name),
+        digest=str(result.image.record.digest),
+        verdict=result.verdict,
+        target_digest=_text(result.after),
+        before=_text(result.before),
+        error=_text(result.error),
+    )
