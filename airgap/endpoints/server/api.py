@@ -1,0 +1,140 @@
+"""The answers of the registry: a catalogue and a request's target make a reply. No sockets."""
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from airgap.endpoints.server.catalogue import Catalogue, Content, Repository, read
+from airgap.endpoints.server.paths import Route, Span, page, parse_path, parse_range
+from airgap.errors import FormatError
+from airgap.oci.digest import ByteStream, CheckedReader, Digest
+from airgap.oci.documents import OCI_INDEX
+
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """`length` bytes that are still to be read. `stream` is the receiver's to close."""
+
+    stream: ByteStream
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: its body is `raw`, or `blob` where there is one."""
+
+    status: int
+    headers: dict[str, str] = field(hash=False)
+    raw: bytes = b""
+    blob: Blob | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return len(self.raw) if self.blob is None else self.blob.length
+
+
+def problem(status: int, code: str, message: str, **headers: str) -> Reply:
+    """An error in the form of the specification; nothing of the request is repeated in it."""
+    body = {"errors": [{"code": code, "message": message}]}
+    return _json(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def answer(catalogue: Catalogue, target: str, wanted_range: str | None = None) -> Reply:
+    """The reply to GET or HEAD. Raises what the source raises when its content cannot be read."""
+    route = parse_path(target)
+    if route is None:
+        return problem(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such path")
+    if route.kind == "base":
+        return _json({})
+    if route.kind == "catalog":
+        return _listing(route, "/v2/_catalog", {}, "repositories", list(catalogue.repositories))
+    repository = catalogue.repositories.get(route.name)
+    if repository is None:
+        return problem(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "no such repository")
+    if route.kind == "tags":
+        path = f"/v2/{route.name}/tags/list"
+        return _listing(route, path, {"name": route.name}, "tags", list(repository.tags))
+    return _content(repository, route, wanted_range)
+
+
+def _content(repository: Repository, route: Route, wanted_range: str | None) -> Reply:
+    if route.kind == "manifests" and ":" not in route.reference:
+        return _manifest(repository, repository.tags.get(route.reference))
+    try:
+        digest = Digest.parse(route.reference)
+    except FormatError:
+        return problem(HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", "not a digest")
+    if route.kind == "manifests":
+        return _manifest(repository, digest)
+    if route.kind == "referrers":
+        return _referrers(repository, digest, route.argument("artifactType"))
+    found = repository.blobs.get(digest) or repository.documents.get(digest)
+    if found is None:
+        return problem(HTTPStatus.NOT_FOUND, "BLOB_UNKNOWN", "no such blob here")
+    return _blob(found, wanted_range)
+
+
+def _manifest(repository: Repository, digest: Digest | None) -> Reply:
+    content = None if digest is None else repository.documents.get(digest)
+    if content is None:
+        return problem(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "no such image here")
+    descriptor = content.descriptor
+    headers = {"Content-Type": descriptor.media_type, "Docker-Content-Digest": str(descriptor.digest)}
+    return Reply(HTTPStatus.OK, headers, read(content))
+
+
+def _blob(content: Content, wanted_range: str | None) -> Reply:
+    """A whole blob is checked while it is sent. A part of one cannot be: its receiver checks the whole."""
+    descriptor = content.descriptor
+    try:
+        wanted = parse_range(wanted_range, descriptor.size)
+    except ValueError:
+        everything = f"bytes */{descriptor.size}"
+        return problem(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "RANGE_INVALID",
+            "no such range",
+            Content_Range=everything,
+        )
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Docker-Content-Digest": str(descriptor.digest),
+        "Accept-Ranges": "bytes",
+    }
+    span = wanted or Span(0, descriptor.size)
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{descriptor.size}"
+    stream: ByteStream = content.source.open_blob(content.reference, descriptor, span.start)
+    if span == Span(0, descriptor.size):
+        stream = CheckedReader(stream, descriptor.digest, descriptor.size)
+    status = HTTPStatus.OK if wanted is None else HTTPStatus.PARTIAL_CONTENT
+    return Reply(status, headers, blob=Blob(stream, span.end - span.start))
+
+
+def _referrers(repository: Repository, digest: Digest, artifact_type: str | None) -> Reply:
+    found = repository.referrers[digest].values() if digest in repository.referrers else ()
+    kept = [d.to_json() for d in found if artifact_type in (None, d.artifact_type)]
+    headers = {"Content-Type": OCI_INDEX}
+    if artifact_type is not None:
+        headers["OCI-Filters-Applied"] = "artifactType"
+    return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": kept}, HTTPStatus.OK, headers)
+
+
+def _listing(route: Route, path: str, body: dict[str, object], key: str, names: list[str]) -> Reply:
+    count = route.argument("n")
+    try:
+        found, more = page(sorted(names), count, route.argument("last"))
+    except ValueError:
+        return problem(HTTPStatus.BAD_REQUEST, "PAGINATION_NUMBER_INVALID", "n is not a number")
+    headers = {}
+    if more:
+        headers["Link"] = f'<{path}?{urlencode({"n": count, "last": found[-1]})}>; rel="next"'
+    return _json(body | {key: found}, HTTPStatus.OK, headers)
+
+
+def _json(value: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(status, {"Content-Type": _JSON} | (headers or {}), json.dumps(value).encode())

@@ -1,0 +1,148 @@
+"""What the server has: repositories, their tags, and all content that can be reached from them.
+
+Walked once, when the server starts. What is not in here is not served, whatever lies in the folders.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from airgap.endpoints.ports import ContentSource
+from airgap.errors import FormatError, NotFoundError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import (
+    DOCUMENT_TYPES,
+    Descriptor,
+    ImageIndex,
+    ImageManifest,
+    check_size_and_digest,
+    parse_document,
+)
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, parse_object
+
+MAX_DEPTH = 4
+"""Indexes in indexes, the outermost counted."""
+
+
+class NamedSource(ContentSource, Protocol):
+    """A source that knows what it holds."""
+
+    def names(self) -> list[ImageReference]:
+        """The names of all images inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Where a document or a blob can be had."""
+
+    source: ContentSource
+    reference: ImageReference
+    descriptor: Descriptor
+
+
+@dataclass(slots=True)
+class Repository:
+    """What is served under one name."""
+
+    tags: dict[str, Digest] = field(default_factory=dict)
+    documents: dict[Digest, Content] = field(default_factory=dict)
+    blobs: dict[Digest, Content] = field(default_factory=dict)
+    referrers: dict[Digest, dict[Digest, Descriptor]] = field(default_factory=lambda: defaultdict(dict))
+    """Per subject: the image manifests that name it, with artifact type and annotations."""
+
+    def add(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> None:
+        """Walk one image. A document that the source lacks below an index is left out: a sparse index."""
+        self._add(Content(source, reference, descriptor), MAX_DEPTH)
+        if reference.tag is not None:
+            self.tags[reference.tag] = descriptor.digest
+
+    def _add(self, content: Content, depth: int) -> None:
+        if content.descriptor.digest in self.documents:
+            return
+        if depth == 0:
+            raise FormatError(
+                "indexes nested too deeply", subject=content.reference, want=f"at most {MAX_DEPTH}"
+            )
+        document = parse_document(
+            read(content), content.descriptor.media_type, f"{content.reference} {content.descriptor.digest}"
+        )
+        self.documents[content.descriptor.digest] = content
+        if isinstance(document, ImageIndex):
+            self._add_children(content, document, depth)
+        else:
+            self._add_blobs(content, document.blobs)
+            self._add_referrer(content.descriptor, document)
+
+    def _add_children(self, content: Content, index: ImageIndex, depth: int) -> None:
+        for child in index.manifests:
+            below = Content(content.source, content.reference, child)
+            if child.media_type not in DOCUMENT_TYPES:
+                self._add_blobs(content, [child])
+                continue
+            try:
+                self._add(below, depth - 1)
+            except NotFoundError:
+                continue
+
+    def _add_blobs(self, content: Content, blobs: Iterable[Descriptor]) -> None:
+        for blob in blobs:
+            self.blobs.setdefault(blob.digest, Content(content.source, content.reference, blob))
+
+    def _add_referrer(self, descriptor: Descriptor, manifest: ImageManifest) -> None:
+        if manifest.subject is None:
+            return
+        where = f"image manifest {descriptor.digest}"
+        self.referrers[manifest.subject.digest][descriptor.digest] = Descriptor(
+            descriptor.media_type,
+            descriptor.digest,
+            descriptor.size,
+            annotations=Fields(parse_object(manifest.raw, where), where).string_map("annotations"),
+            artifact_type=manifest.artifact_type or manifest.config.media_type,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All repositories under the names that they are served by, and what a person should know of them."""
+
+    repositories: dict[str, Repository]
+    notes: tuple[str, ...]
+
+
+def read(content: Content) -> bytes:
+    """The document, checked; raises `IntegrityError` when it is another."""
+    raw = content.source.read_document(content.reference, content.descriptor)
+    return check_size_and_digest(raw, content.descriptor, content.reference)
+
+
+def build(sources: Sequence[NamedSource]) -> Catalogue:
+    """Walk all images of all `sources`.
+
+    `ghcr.io/acme/api` is served under its full name and under `acme/api`, unless another registry's
+    image could be meant by the short name: then only under the full one. Of two images of the same
+    name the first source's is served. Both are noted. Raises what the sources raise, besides
+    `IntegrityError` and `FormatError` for what they hold.
+    """
+    full: dict[str, Repository] = defaultdict(Repository)
+    short: dict[str, set[str]] = defaultdict(set)
+    notes: list[str] = []
+    for source in sources:
+        for reference in source.names():
+            descriptor = source.resolve(reference)
+            repository = full[reference.name]
+            short[reference.repository].add(reference.name)
+            taken = repository.tags.get(reference.tag or "")
+            if taken is not None and taken != descriptor.digest:
+                notes.append(f"{reference} of {source.name} is not served: an earlier one has {taken}")
+                continue
+            repository.add(source, reference, descriptor)
+    served = dict(full)
+    for name, owners in sorted(short.items()):
+        claims = owners | ({name} & full.keys())
+        if len(claims) == 1:
+            served[name] = full[next(iter(claims))]
+        else:
+            notes.append(f"{name} is not served under this short name: {', '.join(sorted(claims))} share it")
+    return Catalogue(served, tuple(notes))

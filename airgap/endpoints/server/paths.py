@@ -1,0 +1,88 @@
+"""What a client asks for: paths, queries, ranges (OCI distribution-spec 1.1; RFC 9110, 14.2). No I/O."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs, unquote
+
+Kind = Literal["base", "catalog", "tags", "manifests", "blobs", "referrers"]
+
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of the API. `name` is no more than what stands in the place of a repository's name, and
+    `reference` of a tag's or a digest's: they are looked up, never used as file names.
+    """
+
+    kind: Kind
+    name: str = ""
+    reference: str = ""
+    query: str = ""
+
+    def argument(self, key: str) -> str | None:
+        """The first value of `key` in the query."""
+        try:
+            return parse_qs(self.query, errors="strict", max_num_fields=16).get(key, [None])[0]
+        except ValueError:
+            return None
+
+
+def parse_path(target: str) -> Route | None:
+    """The route that a request's target names; None when there is none such."""
+    path, _, query = target.partition("?")
+    try:
+        parts = unquote(path, errors="strict").split("/")
+    except UnicodeDecodeError:
+        return None
+    if parts[:2] != ["", "v2"]:
+        return None
+    match parts[2:]:
+        case [] | [""]:
+            return Route("base")
+        case ["_catalog"]:
+            return Route("catalog", query=query)
+        case [*name, "tags", "list"] if all(name) and name:
+            return Route("tags", "/".join(name), query=query)
+        case [*name, ("manifests" | "blobs" | "referrers") as kind, reference] if all(name) and name:
+            return Route(kind, "/".join(name), reference, query) if reference else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` to before `end` of a blob."""
+
+    start: int
+    end: int
+
+
+def parse_range(header: str | None, size: int) -> Span | None:
+    """The one range that is asked for; None when there is none, or several, or in an unknown unit: then
+    the whole is sent. Raises `ValueError` for a range that cannot be satisfied.
+    """
+    if header is None or not header.startswith("bytes=") or "," in header:
+        return None
+    match = _RANGE.fullmatch(header)
+    if match is None or not (match[1] or match[2]):
+        raise ValueError(header)
+    if not match[1]:
+        span = Span(max(0, size - int(match[2])), size)
+    else:
+        span = Span(int(match[1]), min(size, int(match[2]) + 1) if match[2] else size)
+    if span.start >= span.end:
+        raise ValueError(header)
+    return span
+
+
+def page(names: list[str], count: str | None, last: str | None) -> tuple[list[str], bool]:
+    """At most `count` of the sorted `names` after `last`, and whether more follow. Raises `ValueError`."""
+    if count is not None and not _NUMBER.fullmatch(count):
+        raise ValueError(count)
+    rest = [name for name in names if last is None or name > last]
+    if count is None:
+        return rest, False
+    found = rest[: int(count)]
+    return found, bool(found) and len(found) < len(rest)
