@@ -1,0 +1,128 @@
+"""Real Docker engines for a test session: started apart from everything else, emptied for each test."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.parts import CommandFailedError, Service, require, require_root, require_tool, run
+from tests.support.sid import APART, inside, sid_root
+
+_ON_HOST = 'mount -t proc proc /proc; mount -t tmpfs tmpfs /run; exec "$@"'
+
+
+def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
+    """What keeps an engine inside its folder and its hands off the machine's network."""
+    return {
+        "hosts": [f"unix://{folder}/docker.sock"],
+        "data-root": f"{folder}/data",
+        "exec-root": f"{folder}/exec",
+        "pidfile": f"{folder}/pid",
+        "bridge": "none",
+        "iptables": False,
+        "ip-forward": False,
+        **extra,
+    }
+
+
+class Engine:
+    """A running dockerd with its own state, in namespaces of its own, and a client that talks to it.
+
+    There is no bridge and no firewall rule: it pulls (loopback, in plain HTTP too), pushes, loads,
+    saves, tags, inspects and creates, and does not run containers.
+    """
+
+    def __init__(self, folder: Path, command: list[str], client: str) -> None:
+        self.folder = folder
+        self.socket = folder / "docker.sock"
+        self.host = f"unix://{self.socket}"
+        self._client = client
+        self._service = Service(command, folder / "dockerd.log")
+        try:
+            self.version = self._await_version()
+            self.kind = f"{self.version} {self._store()}"
+        except BaseException:
+            self.stop()
+            raise
+
+    def docker(self, *args: str | Path, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
+        """Runs the docker client on this engine; raises CommandFailedError, with all output, if it fails."""
+        # An empty context: a name from the developer's settings would win over DOCKER_HOST.
+        return run(self._client, *args, input=input, env={"DOCKER_HOST": self.host, "DOCKER_CONTEXT": ""})
+
+    def inspect(self, reference: str) -> dict[str, Any]:
+        """What the engine says about a local image."""
+        [found] = json.loads(self.docker("image", "inspect", reference).stdout)
+        return found
+
+    def images(self) -> list[str]:
+        """The ID of every image, also of those without a name."""
+        listed = self.docker("image", "ls", "--all", "--quiet", "--no-trunc").stdout.decode().split()
+        return sorted(set(listed))
+
+    def reset(self) -> None:
+        """Removes every container and image with its data."""
+        if containers := self.docker("ps", "--all", "--quiet").stdout.decode().split():
+            self.docker("rm", "--force", *containers)
+        if images := self.images():
+            self.docker("image", "rm", "--force", *images)
+        assert self.images() == []
+
+    def stop(self) -> None:
+        """Ends the engine and removes its folder; its mounts end with its namespace."""
+        self._service.stop()
+        shutil.rmtree(self.folder)
+
+    def _await_version(self) -> str:
+        for _ in self._service.poll("dockerd"):
+            try:
+                return (
+                    self.docker("version", "--format", "{{.Server.Version}}")
+                    .stdout.decode()
+                    .split("+")[0]
+                    .strip()
+                )
+            except CommandFailedError:
+                continue
+        raise AssertionError
+
+    def _store(self) -> str:
+        status = self.docker("info", "--format", "{{json .DriverStatus}}").stdout
+        return "containerd" if b"io.containerd.snapshotter" in status else "classic"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _folder() -> Path:
+    """A new folder whose name is short: a socket's path must stay below 108 bytes."""
+    return Path(os.path.realpath(tempfile.mkdtemp(prefix="airgap-")))
+
+
+def start_docker20() -> Engine:
+    """Debian 12's own engine (20.10, classic store)."""
+    require_root()
+    dockerd, client = require_tool("dockerd"), require_tool("docker")
+    version = run(dockerd, "--version").stdout.decode()
+    require("version 20.10." in version, f"dockerd 20.10 is not installed: {version.strip()}")
+    folder = _folder()
+    # 20.10 would write a key of its own to /etc/docker.
+    config = _config(folder, {"deprecated-key-path": f"{folder}/key.json"})
+    (folder / "daemon.json").write_text(json.dumps(config))
+    command = [*APART, _ON_HOST, "dockerd", dockerd, "--config-file", f"{folder}/daemon.json"]
+    return Engine(folder, command, client)
+
+
+def start_docker28(*, containerd_store: bool) -> Engine:
+    """Debian sid's engine (28.x) with either image store."""
+    root, client = sid_root(), require_tool("docker")
+    folder = _folder()
+    config = _config(folder, {"ip6tables": False, "features": {"containerd-snapshotter": containerd_store}})
+    (folder / "daemon.json").write_text(json.dumps(config))
+    return Engine(folder, inside(root, "dockerd", "--config-file", folder / "daemon.json"), client)
