@@ -1,0 +1,73 @@
+"""The audit ledger: read it, and check that nobody changed it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from airgap.cli.options import Debug, Json, Quiet
+
+NAME = "audit"
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("log")
+def log(
+    event: Annotated[str | None, typer.Option(help="Only this event: pack, verify, load, …")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only bundles of this stream.")] = None,
+    digest: Annotated[str | None, typer.Option(help="Only what mentions this digest (or a prefix).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the last so many.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what was done here, by whom, with which result. Example: airgap audit log --event load."""
+    from airgap.audit.report import entries
+    from airgap.cli import console
+    from airgap.site import Site, default_home
+
+    found = entries(Site(default_home()).ledger_path, event=event, stream=stream, digest=digest, limit=limit)
+    values: list[dict[str, Any]] = [
+        {
+            "seq": entry.seq,
+            "time": entry.time.isoformat() if entry.time else None,
+            "user": entry.user,
+            "event": entry.event,
+            "result": entry.result,
+            "exit_code": entry.exit_code,
+            "bundle": dict(entry.bundle),
+            "images": [dict(image) for image in entry.images],
+        }
+        for entry in found
+    ]
+    rows = [
+        (*list(value.values())[:6], _bundle_title(value["bundle"]), len(value["images"])) for value in values
+    ]
+    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES")
+    console.show_result({"entries": values}, console.table(header, rows), as_json=json)
+
+
+def _bundle_title(bundle: Any) -> str:
+    if "stream" not in bundle:
+        return ""
+    return f"{bundle['stream']}-{bundle.get('serial', 0):04d}"
+
+
+@app.command("verify")
+def verify(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Check the ledger's chain from its first line to its last. Example: airgap audit verify."""
+    from airgap.audit.chain import check_ledger
+    from airgap.cli import console
+    from airgap.site import Site, default_home
+
+    state = check_ledger(Site(default_home()).ledger_path)
+    value = {
+        "size": state.size,
+        "head": state.head,
+        "root": state.root,
+        "open": [record.seq for record in state.open],
+        "torn": list(state.torn),
+    }
+    lines = [f"whole: {state.size} lines, root {state.root}"]
+    lines += [f"begun and not ended: line {record.seq}" for record in state.open]
+    lines += [f"torn by a crash: line {number}" for number in state.torn]
+    console.show_result(value, lines, as_json=json)

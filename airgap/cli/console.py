@@ -1,0 +1,118 @@
+"""All that a person or a script sees: results on stdout, everything else on stderr."""
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from airgap.errors import printable
+from airgap.oci.digest import Advance
+from airgap.progress import Progress, Silent
+
+_PLAIN_INTERVAL = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
+    """The result of a command: one JSON object, or lines to read."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(printable(line) + "\n" for line in lines)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Rows in columns, aligned by blanks, so that it reads in a mail as well as on a terminal."""
+    texts = [list(header)] + [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in texts
+    ]
+
+
+def size(count: float) -> str:
+    """Bytes for people, in decimal units: `1.2 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """Live bars on a terminal, lines elsewhere, nothing when quiet."""
+    if quiet:
+        return Silent()
+    return Bars() if sys.stderr.isatty() else Lines(sys.stderr)
+
+
+class Lines:
+    """One line when a phase starts, one every few seconds, one at its end."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        with self._lock:
+            self._out.write(printable(text) + "\n")
+            self._out.flush()
+
+    @contextlib.contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Advance]:
+        """Report bytes, rate and time left."""
+        start = said = time.monotonic()
+        done = 0
+        goal = f" of {size(total)}" if total else ""
+        self.note(f"{title}: {size(total)}" if total else title)
+
+        def advance(count: int) -> None:
+            nonlocal done, said
+            with self._lock:
+                done += count
+                now = time.monotonic()
+                if now - said < _PLAIN_INTERVAL:
+                    return
+                said = now
+            rate = done / (now - start)
+            left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate else ""
+            self.note(f"{title}: {size(done)}{goal}, {size(rate)}/s{left}")
+
+        yield advance
+        seconds = time.monotonic() - start
+        self.note(f"{title}: done, {size(done)} in {seconds:.1f} s ({size(done / max(seconds, 0.001))}/s)")
+
+
+class Bars:
+    """A live bar with bytes, rate and time left for each phase."""
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        sys.stderr.write(printable(text) + "\n")
+
+    @contextlib.contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Advance]:
+        """Draw a bar while the phase lasts."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import (
+            Progress as RichProgress,
+        )
+
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        text = TextColumn("{task.description}", markup=False)
+        with RichProgress(text, *columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task(printable(title), total=total or None)
+            yield lambda count: bars.advance(task, count)
+            bars.update(task, total=max(total, 1), completed=max(total, 1))

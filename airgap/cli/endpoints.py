@@ -1,0 +1,81 @@
+"""From an endpoint's spelling to the object: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airgap.endpoints.ports import Source, Target
+from airgap.errors import UsageError
+from airgap.oci.reference import ImageReference
+
+if TYPE_CHECKING:
+    from airgap.endpoints.registry import Registry
+
+TARGETS = "docker[:unix://…|:ssh://…], registry:HOST[:PORT][/PREFIX], oci:DIR, archive:FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Opens endpoints, each once, with the options of one command."""
+
+    plain_http: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    _open: dict[object, Source] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def source(self, kind: str, reference: ImageReference | None, path: Path | None) -> Source:
+        """`online.lock.OpenSource`."""
+        host = reference.registry if reference is not None and kind == "registry" else None
+        key = (kind, host, path)
+        with self._lock:
+            if key not in self._open:
+                self._open[key] = self._make_source(kind, host, path)
+            return self._open[key]
+
+    def _make_source(self, kind: str, host: str | None, path: Path | None) -> Source:
+        if kind == "registry" and host is not None:
+            return self._registry(host, "")
+        if kind == "archive" and path is not None:
+            from airgap.endpoints.archive import Archive
+
+            return Archive(path)
+        if kind == "oci" and path is not None:
+            from airgap.endpoints.layout import Layout
+
+            return Layout(path)
+        from airgap.endpoints.docker import DockerEngine
+
+        return DockerEngine(kind)
+
+    def target(self, text: str) -> Target:
+        """From `--to`; raises `UsageError` for what is no target."""
+        kind, _, rest = text.partition(":")
+        if kind == "docker":
+            from airgap.endpoints.docker import DockerEngine
+
+            return DockerEngine(text)
+        if kind == "registry" and rest:
+            host, _, prefix = rest.partition("/")
+            return self._registry(host, prefix)
+        if kind == "oci" and rest:
+            from airgap.endpoints.layout import Layout
+
+            return Layout(Path(rest))
+        if kind == "archive" and rest:
+            from airgap.endpoints.archive_file import ArchiveFile
+
+            return ArchiveFile(Path(rest))
+        raise UsageError("not a target", subject=text, want=TARGETS)
+
+    def _registry(self, host: str, prefix: str) -> "Registry":
+        from airgap.endpoints.docker_logins import DockerLogins
+        from airgap.endpoints.registry import Registry, RegistryOptions
+
+        options = RegistryOptions(
+            plain_http=True if host in self.plain_http else None,
+            ca_file=self.ca_file,
+            credentials=DockerLogins(),
+            prefix=prefix,
+        )
+        return Registry(host, options=options)

@@ -1,0 +1,68 @@
+"""Make this machine a site that sends: signing key, site key, trust root and ledger in one step.
+
+Example: airgap init --owner alice --site hq
+"""
+
+import getpass
+import re
+import socket
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+
+NAME = "init"
+PANEL = "Online"
+
+
+def run(
+    owner: Annotated[str | None, typer.Option(help="Whose signing key it is (your user name).")] = None,
+    site: Annotated[str | None, typer.Option(help="The name of this side (the host's name).")] = None,
+    algorithm: Algorithm = "ecdsa-p256",
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.cli import console, passphrase
+    from airgap.online.setup import set_up
+    from airgap.site import default_home, now
+
+    made = set_up(
+        default_home(),
+        owner or getpass.getuser(),
+        site or site_name(),
+        algorithm=algorithm,
+        passphrase=lambda: passphrase.chosen(passphrase_file),
+        now=now(),
+    )
+    lines = [
+        f"site {made.site} at {made.home}",
+        f"signing key of {made.owner}: {made.key_path}",
+        f"  key id {made.keyid}",
+        f"trust root: {made.root_path}",
+        f"  fingerprint {grouped(made.fingerprint)}",
+        "Take the root file to the receiving side by any way, and the fingerprint by another (paper, phone).",
+        "There: airgap trust install 1.root.json",
+    ]
+    value = {
+        "site": made.site,
+        "home": str(made.home),
+        "owner": made.owner,
+        "key": str(made.key_path),
+        "keyid": made.keyid,
+        "root": str(made.root_path),
+        "fingerprint": made.fingerprint,
+    }
+    console.show_result(value, lines, as_json=json)
+
+
+def site_name() -> str:
+    """The host's name in the grammar of sites."""
+    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().split(".")[0].lower()).strip("-") or "site"
+
+
+def grouped(fingerprint: str) -> str:
+    """In blocks of four, to read aloud."""
+    return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))

@@ -1,0 +1,73 @@
+"""Signing keys: make, list and show them."""
+
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+
+NAME = "key"
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("generate")
+def generate(
+    owner: Annotated[str, typer.Argument(help="Whose key it is.")],
+    algorithm: Algorithm = "ecdsa-p256",
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make a signing key. Example: airgap key generate bob."""
+    from airgap.cli import console, passphrase
+    from airgap.errors import KeyFileError
+    from airgap.site import Site, default_home
+    from airgap.trust.keys import SigningKey
+
+    site = Site(default_home())
+    if site.key_path(owner).exists():
+        raise KeyFileError("there is a key of that name", subject=site.key_path(owner))
+    with site.ledger().attempt("trust-change", change="key generate", owner=owner) as attempt:
+        key = SigningKey.generate(algorithm)
+        path = site.add_key(owner, key, passphrase.chosen(passphrase_file))
+        attempt.add(keys=[key.public_key.keyid])
+    value = {"owner": owner, "keyid": key.public_key.keyid, "algorithm": algorithm, "key": str(path)}
+    lines = [
+        f"key of {owner}: {path}",
+        f"  key id {key.public_key.keyid}",
+        f"  public half: {path.with_suffix('.pub')}",
+    ]
+    console.show_result(value, lines, as_json=json)
+
+
+@app.command("list")
+def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the signing keys here. Example: airgap key list."""
+    from airgap.cli import console
+    from airgap.site import Site, default_home
+
+    keys = Site(default_home()).public_keys()
+    rows = [(owner, key.algorithm, key.keyid) for owner, key in keys.items()]
+    value = {"keys": [dict(zip(("owner", "algorithm", "keyid"), row, strict=True)) for row in rows]}
+    console.show_result(value, console.table(("OWNER", "ALGORITHM", "KEY ID"), rows), as_json=json)
+
+
+@app.command("show")
+def show(
+    owner: Annotated[str, typer.Argument(help="Whose key.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Print a public key, as openssl reads it. Example: airgap key show alice > alice.pub."""
+    from airgap.cli import console
+    from airgap.errors import KeyFileError
+    from airgap.site import Site, default_home
+
+    keys = Site(default_home()).public_keys()
+    if owner not in keys:
+        raise KeyFileError("no such key", subject=owner, got=", ".join(keys) or "none")
+    key = keys[owner]
+    value = {"owner": owner, "algorithm": key.algorithm, "keyid": key.keyid, "pem": key.pem}
+    console.show_result(value, key.pem.splitlines(), as_json=json)

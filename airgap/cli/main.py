@@ -1,0 +1,94 @@
+"""The entry point: commands by name, errors as two lines, exit codes as a property of the error."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from airgap.cli import audit, init, inspect, key, load, lock, pack, plan, serve, trust, verify
+from airgap.errors import AirgapError, printable
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="airgap",
+    help="Carry container images across an air gap in signed, checksummed, audited bundles.",
+    epilog="First: airgap init. Then: airgap pack stack.yaml --to /media/stick. "
+    "On the other side: airgap load /media/stick/stack-0001 --to docker.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from airgap import __version__
+
+        typer.echo(f"airgap {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+for module in (init, lock, plan, pack, inspect, verify, load, serve):
+    app.command(module.NAME, help=module.__doc__, rich_help_panel=module.PANEL)(module.run)
+for group in (key, trust, audit):
+    app.add_typer(group.app, name=group.NAME, help=group.__doc__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing but the code, stdout and stderr leaves it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
+    except AirgapError as error:
+        return _report(error, words)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted: running the same command again goes on from here\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
+        return _report_other(error, words)
+
+
+def _report(error: AirgapError, words: Sequence[str]) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    if "--json" in words:
+        value: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+        sys.stdout.write(json.dumps({"error": value | {"exit_code": error.exit_code}}) + "\n")
+    if "--debug" in words:
+        raise error
+    return error.exit_code
+
+
+def _report_other(error: Exception, words: Sequence[str]) -> int:
+    """Usage errors of the parser show themselves; anything else is a defect of ours."""
+    show = getattr(error, "show", None)
+    if callable(show):
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if "--debug" in words:
+        raise error
+    sys.stderr.write(f"error: unexpected {type(error).__name__}: {printable(error)}\n")
+    sys.stderr.write("hint: this is a defect in airgap; --debug shows where\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Pull the images of a manifest into a signed bundle; an interrupted one is gone on with.
+
+Example: airgap pack stack.yaml --to /media/stick
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import CaFile, Debug, Jobs, Json, Key, Manifest, PassphraseFile, PlainHttp, Quiet
+
+NAME = "pack"
+PANEL = "Online"
+
+
+def run(
+    manifest: Manifest,
+    to: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder, or the medium, to make the bundle in.")
+    ],
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the bundle expires.")] = 90,
+    plain_http: PlainHttp = None,
+    ca_file: CaFile = None,
+    jobs: Jobs = 4,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.cli import console, passphrase
+    from airgap.cli.endpoints import Endpoints
+    from airgap.cli.planning import plan_of
+    from airgap.online.pack import Order, pack
+    from airgap.site import Site, default_home, now
+
+    site = Site(default_home())
+    signer = site.signing_key(key, passphrase.existing(passphrase_file))
+    progress = console.make_progress(quiet=quiet)
+    loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress)
+    order = Order(to, (signer,), now(), timedelta(days=days), jobs)
+    packed = pack(loaded, plan, site, order, progress)
+    statement = packed.statement
+    value = {
+        "bundle": str(packed.folder),
+        "stream": statement.stream,
+        "serial": statement.serial,
+        "statement_sha256": packed.statement_sha256,
+        "bytes": statement.total_bytes,
+        "files": len(statement.subjects),
+        "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
+        "fresh": packed.fresh,
+    }
+    rows = [(i.name, i.digest, i.source) for i in statement.images]
+    verb = "sealed" if packed.fresh else "already sealed, all of it checked"
+    total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
+    lines = [
+        *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        f"{verb}: {packed.folder} ({total})",
+        f"statement sha256 {packed.statement_sha256}",
+    ]
+    console.show_result(value, lines, as_json=json)

@@ -1,0 +1,33 @@
+"""From a manifest file to a plan: what `plan` and `pack` have in common."""
+
+from pathlib import Path
+
+from airgap.cli.endpoints import Endpoints
+from airgap.errors import FormatError
+from airgap.manifest import Lock, TransferManifest, lock_path
+from airgap.online.lock import resolve
+from airgap.online.plan import TransferPlan, make_plan
+from airgap.progress import Progress
+
+
+def plan_of(path: Path, endpoints: Endpoints, progress: Progress) -> tuple[TransferManifest, TransferPlan]:
+    """The plan for a manifest's lock file, or, where there is none, for what its tags mean now."""
+    manifest = TransferManifest.load(path)
+    return manifest, make_plan(_lock_of(manifest, path, endpoints, progress), endpoints.source)
+
+
+def _lock_of(manifest: TransferManifest, path: Path, endpoints: Endpoints, progress: Progress) -> Lock:
+    locked = lock_path(path)
+    if not locked.exists():
+        progress.note(f"no {locked.name}: taking the tags as they are now")
+        return resolve(manifest, endpoints.source)
+    lock = Lock.load(locked)
+    if lock.manifest_sha256 != manifest.sha256:
+        raise FormatError(
+            "the lock is not of this manifest",
+            subject=locked,
+            want=f"manifest sha256 {manifest.sha256[:16]}…",
+            got=f"{lock.manifest_sha256[:16]}…",
+            hint=f"the manifest has changed since: run `airgap lock {path}`",
+        )
+    return lock

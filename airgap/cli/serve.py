@@ -1,0 +1,49 @@
+"""Serve verified bundles, or OCI directories, as a read-only registry.
+
+Example: airgap serve /media/stick/edge-stack-0007 --port 5000
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Debug, Json, Quiet
+
+NAME = "serve"
+PANEL = "Offline"
+
+
+def run(
+    sources: Annotated[list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR...", help="What to serve.")],
+    bind: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 5000,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.bundle.seal import ENVELOPE_FILE
+    from airgap.cli import console
+    from airgap.endpoints.layout import Layout
+    from airgap.endpoints.server import ImageServer
+    from airgap.offline.session import verify_bundle
+    from airgap.site import Site, default_home, now
+
+    progress = console.make_progress(quiet=quiet)
+    for path in sources:
+        if (path / ENVELOPE_FILE).exists():
+            verify_bundle(path, Site(default_home()), now(), 2, progress)
+    server = ImageServer([Layout(path) for path in sources], (bind, port), log=progress.note)
+    value = {
+        "address": server.address,
+        "repositories": list(server.repositories),
+        "notes": list(server.notes),
+    }
+    lines = [f"serving {len(server.repositories)} repositories at http://{server.address} (Ctrl-C ends it)"]
+    lines += [f"  {server.address}/{name}" for name in server.repositories]
+    console.show_result(value, lines + list(server.notes), as_json=json)
+    sys.stdout.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()

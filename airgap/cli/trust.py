@@ -1,0 +1,100 @@
+"""The trust root: show it, and install one on a receiving side."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Debug, Json, Quiet
+
+NAME = "trust"
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("show")
+def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Show the installed trust root. Example: airgap trust show."""
+    from airgap.cli import console
+    from airgap.cli.init import grouped
+    from airgap.oci.strict_json import format_time
+    from airgap.site import Site, default_home
+
+    signed = Site(default_home()).root()
+    root = signed.root
+    value = {
+        "version": root.version,
+        "epoch": root.epoch,
+        "expires": format_time(root.expires),
+        "fingerprint": signed.fingerprint,
+        "keys": [
+            {
+                "keyid": keyid,
+                "owner": key.owner,
+                "algorithm": key.public_key.algorithm,
+                "pem": key.public_key.pem,
+            }
+            for keyid, key in sorted(root.keys.items())
+        ],
+        "roles": {
+            name: {
+                "keyids": sorted(role.keyids),
+                "threshold": role.threshold,
+                "distinct_owners": role.distinct_owners,
+            }
+            for name, role in root.roles.items()
+        },
+        "revoked": sorted(root.revoked),
+    }
+    rows = []
+    for keyid, key in sorted(root.keys.items(), key=lambda item: item[1].owner):
+        roles = ", ".join(name for name, role in root.roles.items() if keyid in role.keyids)
+        state = "revoked" if keyid in root.revoked else roles
+        rows.append((key.owner, state, key.public_key.algorithm, keyid))
+    lines = [
+        f"trust root {root.version}, epoch {root.epoch}, until {value['expires']}",
+        f"fingerprint {grouped(signed.fingerprint)}",
+        *console.table(("OWNER", "ROLES", "ALGORITHM", "KEY ID"), rows),
+        *(
+            f"{name}: {role.threshold} of {len(role.keyids)} keys"
+            + (", of distinct owners" if role.distinct_owners else "")
+            for name, role in root.roles.items()
+        ),
+    ]
+    console.show_result(value, lines, as_json=json)
+
+
+@app.command("install")
+def install(
+    file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="1.root.json of the sending side.")],
+    fingerprint: Annotated[
+        str | None, typer.Option(help="As the sending side told it, by another way than the file came.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="The name of this side (the host's name).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Trust a sending side, after comparing its root's fingerprint.
+
+    Example: airgap trust install 1.root.json --site plant-7
+    """
+    from airgap.cli import console
+    from airgap.cli.init import grouped, site_name
+    from airgap.offline.trust import install_root, read_root
+    from airgap.site import default_home
+
+    signed = read_root(file)
+    if fingerprint is None and sys.stdin.isatty():
+        typer.echo(f"fingerprint of {file}: {grouped(signed.fingerprint)}", err=True)
+        fingerprint = typer.prompt("Type the fingerprint that the sending side told you", err=True)
+    done = install_root(default_home(), site or site_name(), signed, fingerprint)
+    value = {
+        "version": signed.root.version,
+        "fingerprint": signed.fingerprint,
+        "site": done.site,
+        "fresh": done.fresh,
+    }
+    verb = "installed" if done.fresh else "installed already"
+    lines = [f"{verb}: trust root {signed.root.version} of {', '.join(done.owners)}, for site {done.site}"]
+    console.show_result(value, lines, as_json=json)

@@ -1,0 +1,91 @@
+"""Installing a trust root: the one decision that no signature can make for a person."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.bundle.files import Folder
+from airgap.errors import TrustError, UsageError
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE
+from airgap.trust.root import SignedRoot, walk
+
+_FULL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What `install_root` did."""
+
+    site: str
+    owners: tuple[str, ...]
+    fresh: bool
+
+
+def read_root(path: Path) -> SignedRoot:
+    """The root in a file from anywhere; that it is signed by itself says nothing of trust yet."""
+    with Folder(path.absolute().parent) as folder:
+        return SignedRoot.parse(folder.read(path.name, MAX_ENVELOPE), str(path))
+
+
+def install_root(home: Path, name: str, signed: SignedRoot, fingerprint: str | None) -> Installed:
+    """Trust `signed` from now on. Makes the site at `home` when there is none.
+
+    The first root needs its `fingerprint`, as a person got it by another way. Later ones must
+    follow from the installed one by their signatures, and need none.
+    """
+    owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
+    exists = (home / "site.json").exists()
+    installed = Site(home).roots() if exists else {}
+    if installed:
+        return Installed(Site(home).name, owners, _install_successor(Site(home), signed))
+    _compare(signed, fingerprint)
+    site = Site.create(home, Site(home).name if exists else name)
+    with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
+        site.install_root(signed)
+        attempt.add(fingerprint=signed.fingerprint)
+    return Installed(site.name, owners, fresh=True)
+
+
+def _releases(signed: SignedRoot, keyid: str) -> bool:
+    return keyid in signed.root.roles["release"].keyids
+
+
+def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
+    subject = f"trust root {signed.root.version}"
+    if fingerprint is None:
+        raise UsageError(
+            "whose root is it?",
+            subject=subject,
+            want="--fingerprint, as the sending side told it",
+            hint="`airgap trust show` prints it there; take it by another way than the file came",
+        )
+    given = "".join(fingerprint.lower().split()).replace(":", "")
+    if len(given) != _FULL:
+        raise UsageError("not a fingerprint", subject=subject, want="64 hex digits", got=f"{len(given)}")
+    if given != signed.fingerprint:
+        raise TrustError(
+            "another fingerprint",
+            subject=subject,
+            want=given,
+            got=signed.fingerprint,
+            hint="the file is not the one that the sending side meant: do not use it",
+        )
+
+
+def _install_successor(site: Site, signed: SignedRoot) -> bool:
+    """Whether it is new here. Raises `TrustError` unless it is installed or follows from what is."""
+    if site.roots().get(signed.root.version) == signed.raw:
+        return False
+    current = site.root()
+    newer = walk(current, {signed.root.version: signed.raw})
+    if not newer:
+        raise TrustError(
+            "does not follow the installed trust root",
+            subject=f"trust root {signed.root.version}",
+            want=f"version {current.root.version + 1}, signed by version {current.root.version}",
+            hint="install the versions between first; they travel in every bundle",
+        )
+    with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
+        site.install_root(newer[-1])
+        attempt.add(fingerprint=signed.fingerprint)
+    return True
