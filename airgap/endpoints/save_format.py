@@ -1,0 +1,304 @@
+"""What an image archive says about itself: `index.json` (OCI image layout) and `manifest.json` (Docker).
+
+`docker save` writes only the latter before version 25, both since; containerd and skopeo write the
+former. Each program reads the one it prefers, so an archive with both must say the same in both.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from airgap.bundle.ustar import Entry
+from airgap.errors import (
+    AmbiguousError,
+    DigestMismatchError,
+    FormatError,
+    MissingContentError,
+    NotFoundError,
+    SizeMismatchError,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.documents import (
+    CONTAINERD_NAME,
+    DOCUMENT_TYPES,
+    REF_NAME,
+    Descriptor,
+    ImageConfig,
+    ImageIndex,
+    ImageManifest,
+    check_size_and_digest,
+    parse_document,
+)
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, parse_object
+
+MAX_DOCUMENT = 4 << 20
+INDEX = "index.json"
+MANIFEST = "manifest.json"
+
+_MAX_NODES = 10_000
+_MAX_DEPTH = 4
+_HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
+
+
+class Files(Protocol):
+    """The files of an archive by name; links are followed one step, inside the archive only."""
+
+    def size(self, name: str) -> int | None:
+        """Its size in bytes, or None when it is not there."""
+
+    def read(self, name: str) -> bytes:
+        """All of a file that is there. Raises `FormatError` when it has more than `MAX_DOCUMENT` bytes."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """Sizes of the files, and where links lead."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        if entry.kind == "file":
+            self.sizes[entry.name] = entry.size
+        elif entry.kind == "symlink":
+            self.links[entry.name] = posixpath.normpath(
+                posixpath.join(posixpath.dirname(entry.name), entry.target)
+            )
+        elif entry.kind == "hardlink":
+            self.links[entry.name] = posixpath.normpath(entry.target)
+
+    def resolve(self, name: str) -> str:
+        """The name of the file itself: Docker 20.10 links layers that are the same."""
+        return self.links.get(name, name)
+
+    def size(self, name: str) -> int | None:
+        return self.sizes.get(self.resolve(name))
+
+
+@dataclass(frozen=True, slots=True)
+class OciImage:
+    """An entry of `index.json`, with all that is there of it."""
+
+    names: tuple[ImageReference, ...]
+    descriptor: Descriptor
+    documents: tuple[tuple[Descriptor, bytes], ...]
+    """Itself, and what it names: image indexes, and image manifests whose blobs are all there."""
+    blobs: tuple[Descriptor, ...]
+    """Configs and layers of those."""
+    configs: frozenset[Digest]
+
+    @property
+    def image_id(self) -> Digest:
+        return self.descriptor.digest
+
+    @property
+    def ids(self) -> frozenset[Digest]:
+        """Digests that mean this image and no other part of it."""
+        return frozenset({self.descriptor.digest})
+
+
+@dataclass(frozen=True, slots=True)
+class DockerImage:
+    """An entry of `manifest.json`."""
+
+    names: tuple[ImageReference, ...]
+    config: ImageConfig
+    layers: tuple[str, ...]
+    """Names of files, from the bottom up, as many as the config has diff IDs."""
+
+    @property
+    def image_id(self) -> Digest:
+        return Digest.of(self.config.raw)
+
+    @property
+    def ids(self) -> frozenset[Digest]:
+        return frozenset({self.image_id})
+
+
+SavedImage = OciImage | DockerImage
+
+
+def read_images(files: Files, *, docker: bool | None = None) -> list[OciImage] | list[DockerImage]:
+    """The images in the form asked for; with None, of `index.json` where there is one.
+
+    Raises `FormatError`, `AmbiguousError` when both forms are there and differ, and
+    `IntegrityError` when a document or blob is missing or wrong. Content of layers is not looked at.
+    """
+    oci = _read_oci(files) if files.size(INDEX) is not None else None
+    plain = _read_docker(files) if files.size(MANIFEST) is not None else None
+    if oci is not None and plain is not None:
+        _compare(oci, plain)
+    wanted: list[OciImage] | list[DockerImage] | None
+    wanted = (oci if oci is not None else plain) if docker is None else plain if docker else oci
+    if wanted is None:
+        names = {None: f"{INDEX} or {MANIFEST}", True: MANIFEST, False: INDEX}
+        raise FormatError(
+            "not an image archive", want=names[docker], got="none",
+            hint="it must come from `docker save`, or hold an OCI image layout at its top",
+        )  # fmt: skip
+    return wanted
+
+
+def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
+    """The image that `reference` means; its digest (an image ID) wins over its name.
+
+    Raises `NotFoundError`, and `AmbiguousError` when the name has two meanings.
+    """
+    found = {image.image_id: image for image in images if _answers(image, reference)}
+    if not found:
+        raise NotFoundError("no such image in the archive", subject=reference)
+    if len(found) > 1:
+        raise AmbiguousError(
+            "one name for several images", subject=reference, got=", ".join(sorted(map(str, found)))
+        )
+    return next(iter(found.values()))
+
+
+def _answers(image: SavedImage, reference: ImageReference) -> bool:
+    if reference.digest is not None:
+        return reference.digest in image.ids
+    return reference in image.names
+
+
+def _read_oci(files: Files) -> list[OciImage]:
+    index = parse_document(files.read(INDEX), None, INDEX)
+    if not isinstance(index, ImageIndex):
+        raise FormatError("not an image index", subject=INDEX)
+    walk = _Walk(files)
+    return [walk.image(descriptor) for descriptor in index.manifests]
+
+
+class _Walk:
+    """Follows descriptors through the archive, within bounds."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._left = _MAX_NODES
+
+    def image(self, descriptor: Descriptor) -> OciImage:
+        if descriptor.media_type not in DOCUMENT_TYPES:
+            raise FormatError(
+                "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
+            )
+        nodes = list(self._nodes(descriptor, 1))
+        manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
+        if not manifests:
+            raise MissingContentError("no platform is there as a whole", subject=descriptor.digest)
+        return OciImage(
+            _oci_names(descriptor),
+            replace(descriptor, annotations={}),
+            tuple((node, document.raw) for node, document in nodes),
+            tuple({blob.digest: blob for manifest in manifests for blob in manifest.blobs}.values()),
+            frozenset(manifest.config.digest for manifest in manifests),
+        )
+
+    def _nodes(
+        self, descriptor: Descriptor, depth: int
+    ) -> Iterator[tuple[Descriptor, ImageManifest | ImageIndex]]:
+        self._left -= 1
+        where = str(descriptor.digest)
+        if depth > _MAX_DEPTH or self._left < 0:
+            raise FormatError("too many nested image indexes", subject=where)
+        if depth > 1 and self._files.size(descriptor.digest.path) is None:
+            return
+        document = parse_document(self._document(descriptor), descriptor.media_type, where)
+        if isinstance(document, ImageManifest):
+            if self._is_whole(document, required=depth == 1):
+                yield descriptor, document
+            return
+        yield descriptor, document
+        for child in document.manifests:
+            if child.media_type in DOCUMENT_TYPES:
+                yield from self._nodes(child, depth + 1)
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        if self._files.size(descriptor.digest.path) is None:
+            raise MissingContentError("not in the archive", subject=descriptor.digest)
+        return check_size_and_digest(self._files.read(descriptor.digest.path), descriptor, descriptor.digest)
+
+    def _is_whole(self, manifest: ImageManifest, *, required: bool) -> bool:
+        for blob in manifest.blobs:
+            self._left -= 1
+            size = self._files.size(blob.digest.path)
+            if size is None and required:
+                raise MissingContentError(
+                    "not in the archive", subject=blob.digest, want=f"part of {manifest.digest}"
+                )
+            if size is None:
+                return False
+            if size != blob.size:
+                raise SizeMismatchError(
+                    "wrong size", subject=blob.digest, want=f"{blob.size:,} bytes", got=f"{size:,}"
+                )
+        return True
+
+
+def _oci_names(descriptor: Descriptor) -> tuple[ImageReference, ...]:
+    """The name of an entry. `ref.name` counts only when it is a whole name: often it is just a tag."""
+    full = descriptor.annotations.get(CONTAINERD_NAME)
+    short = descriptor.annotations.get(REF_NAME, "")
+    names = set()
+    if full is not None:
+        names.add(ImageReference.parse(full, f"{INDEX}: {CONTAINERD_NAME}"))
+    if "/" in short or ":" in short:
+        names.add(ImageReference.parse(short, f"{INDEX}: {REF_NAME}"))
+    if len(names) > 1:
+        raise AmbiguousError("two names for one entry", subject=INDEX, got=f"{full!r} and {short!r}")
+    return tuple(names)
+
+
+def _read_docker(files: Files) -> list[DockerImage]:
+    top = Fields(parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST), MANIFEST)
+    items = top.children("images")
+    top.end()
+    return [_docker_image(item, files) for item in items]
+
+
+def _docker_image(item: Fields, files: Files) -> DockerImage:
+    config = ImageConfig.parse(_config(item.text("Config"), files), f"{item.where}: Config")
+    layers = item.texts("Layers") if item.take("Layers") is not None else ()
+    tags = item.texts("RepoTags") if item.take("RepoTags") is not None else ()
+    for layer in layers:
+        if files.size(layer) is None:
+            raise MissingContentError("not in the archive", subject=repr(layer))
+    if len(layers) != len(config.diff_ids):
+        raise FormatError(
+            "layers do not fit the config",
+            subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
+        )  # fmt: skip
+    names = (ImageReference.parse(tag, f"{item.where}: RepoTags") for tag in tags)
+    return DockerImage(tuple(dict.fromkeys(names)), config, layers)
+
+
+def _config(name: str, files: Files) -> bytes:
+    """The config; where its file is called after a digest, that must be its own."""
+    if files.size(name) is None:
+        raise MissingContentError("not in the archive", subject=repr(name))
+    raw = files.read(name)
+    match, found = _HEX_NAME.fullmatch(name), Digest.of(raw)
+    if match and match[1] != found.hex:
+        raise DigestMismatchError("wrong digest", subject=repr(name), want=match[1], got=found.hex)
+    return raw
+
+
+def _compare(oci: list[OciImage], docker: list[DockerImage]) -> None:
+    """Every image of `manifest.json` must be the one that `index.json` has under that name.
+
+    The reverse does not hold for archives of the containerd image store: there `manifest.json`
+    knows only the engine's own platform, and one of several names.
+    """
+    for image in docker:
+        for name in image.names or (None,):
+            entries = [entry for entry in oci if name is None or name in entry.names]
+            entries = entries or [entry for entry in oci if not entry.names]
+            if not any(image.image_id in entry.configs for entry in entries):
+                raise AmbiguousError(
+                    f"{INDEX} and {MANIFEST} disagree",
+                    subject=name or image.image_id,
+                    want=" or ".join(sorted(str(c) for entry in entries for c in entry.configs))
+                    or "no image",
+                    got=image.image_id,
+                )

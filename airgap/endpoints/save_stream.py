@@ -1,0 +1,262 @@
+"""Image archives read in one pass: what `docker save` sends, into a sink.
+
+Layers come before the documents that name them. So they go into the sink as they come, told apart by
+their first bytes; documents wait in memory and are judged at the end. Nothing is written elsewhere.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from airgap.bundle.ustar import read_entries
+from airgap.endpoints.ports import BlobSink, ExportedImage
+from airgap.endpoints.repack import GunzipWitness, GzipReader
+from airgap.endpoints.save_format import (
+    MAX_DOCUMENT,
+    DockerImage,
+    Listing,
+    OciImage,
+    SavedImage,
+    choose,
+    read_images,
+)
+from airgap.errors import DigestMismatchError, FormatError, MissingContentError
+from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, SCHEMA_VERSION, Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump
+
+MAX_ENTRIES = 100_000
+
+_MAX_MEMORY = 32 << 20
+_PEEK = 512
+
+Content = Literal["document", "tar", "gzip", "zstd", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """A layer in the sink, and the digest of the plain tar inside."""
+
+    diff_id: Digest
+    descriptor: Descriptor
+
+
+class Intake:
+    """Puts files of an archive into a sink, and remembers what became of them.
+
+    With `repack`, plain layers are compressed and the diff ID of every layer is computed; without,
+    only files called `blobs/<algorithm>/<hex>` are kept, as they are.
+    """
+
+    def __init__(self, sink: BlobSink, *, repack: bool) -> None:
+        self.sink = sink
+        self.repack = repack
+        self.layers: dict[str, PackedLayer] = {}
+        self.blobs: dict[str, Digest] = {}
+
+    def store(self, name: str, size: int, stream: ByteStream) -> None:
+        """Keep a blob or layer; a file that can be neither is left unread."""
+        digest = blob_digest(name)
+        if not self.repack:
+            if digest is not None:
+                self._add(name, size, stream, digest)
+            return
+        head = read_up_to(stream, _PEEK)
+        whole = Prefixed(head, stream)
+        content = classify(head)
+        if content == "tar":
+            self._compress(name, whole, digest)
+        elif content == "gzip":
+            self._witness(name, size, whole, digest)
+        elif digest is not None:
+            self._add(name, size, whole, digest)
+
+    def _add(self, name: str, size: int, stream: ByteStream, digest: Digest) -> None:
+        self.sink.add(stream, digest, size)
+        self.blobs[name] = digest
+
+    def _compress(self, name: str, plain: ByteStream, digest: Digest | None) -> None:
+        packing = GzipReader(plain)
+        packed, size = self.sink.add_unnamed(packing)
+        if digest is not None and digest.algorithm == "sha256" and packing.diff_id != digest:
+            raise DigestMismatchError("wrong digest", subject=name, want=digest, got=packing.diff_id)
+        self.layers[name] = PackedLayer(packing.diff_id, Descriptor(OCI_LAYER_GZIP, packed, size))
+
+    def _witness(self, name: str, size: int, packed: ByteStream, digest: Digest | None) -> None:
+        witness = GunzipWitness(packed, name)
+        if digest is None:
+            digest, size = self.sink.add_unnamed(witness)
+        else:
+            self.sink.add(witness, digest, size)
+        self.layers[name] = PackedLayer(witness.diff_id, Descriptor(OCI_LAYER_GZIP, digest, size))
+
+
+class _Received(Listing):
+    """The files of a stream: documents in memory, as far as there is room; the rest in the sink."""
+
+    def __init__(self, intake: Intake) -> None:
+        super().__init__()
+        self._intake = intake
+        self._documents: dict[str, bytes] = {}
+        self._room = _MAX_MEMORY
+
+    def take(self, name: str, size: int, data: ByteStream) -> None:
+        head = read_up_to(data, _PEEK)
+        whole = Prefixed(head, data)
+        if classify(head) == "document" and size <= min(MAX_DOCUMENT, self._room):
+            self._documents[name] = read_up_to(whole, size)
+            self._room -= size
+        else:
+            self._intake.store(name, size, whole)
+
+    def read(self, name: str) -> bytes:
+        name = self.resolve(name)
+        if name in self._documents:
+            return self._documents[name]
+        if name in self._intake.blobs:
+            return self._intake.sink.read(self._intake.blobs[name], MAX_DOCUMENT)
+        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_DOCUMENT:,} bytes")
+
+    def has_blob(self, digest: Digest) -> bytes | None:
+        """A blob that is still in memory only."""
+        return self._documents.get(digest.path)
+
+
+def export_archive(
+    stream: ByteStream,
+    sink: BlobSink,
+    wanted: Sequence[ImageReference],
+    advance: Advance,
+    *,
+    repack: bool,
+) -> list[ExportedImage]:
+    """All of an archive into `sink`; then the `wanted` images, in their order.
+
+    `repack` takes the images from `manifest.json` and makes their image manifests anew; without it,
+    they come from `index.json` as they are. A reference's digest, where it has one, is an image ID.
+    Raises `FormatError`, `IntegrityError` and `NotFoundError`; whatever `stream` and `sink` raise
+    passes. Layers that no wanted image names are left in the sink: let the archive hold no others.
+    """
+    intake = Intake(sink, repack=repack)
+    files = _Received(intake)
+    for entry, data in read_entries(_Counting(stream, advance), max_entries=MAX_ENTRIES):
+        files.add(entry)
+        if entry.kind == "file":
+            files.take(entry.name, entry.size, data)
+    images = read_images(files, docker=repack)
+    return [_finish(reference, choose(images, reference), files, intake) for reference in wanted]
+
+
+def _finish(reference: ImageReference, image: SavedImage, files: _Received, intake: Intake) -> ExportedImage:
+    if isinstance(image, DockerImage):
+        return finish_docker(reference, image, files, intake)
+    for blob in image.blobs:
+        if (raw := files.has_blob(blob.digest)) is not None:
+            intake.sink.add(io.BytesIO(raw), blob.digest, blob.size)
+    return finish_oci(reference, image, intake)
+
+
+def finish_oci(reference: ImageReference, image: OciImage, intake: Intake) -> ExportedImage:
+    """Put the documents of an image into the sink, whose blobs are there already."""
+    for descriptor, raw in image.documents:
+        intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
+    return ExportedImage(reference, image.descriptor, image.image_id, repacked=False)
+
+
+def finish_docker(
+    reference: ImageReference, image: DockerImage, files: Listing, intake: Intake
+) -> ExportedImage:
+    """Make the image manifest of an image whose layers are in the sink.
+
+    The same config and layers give the same bytes. Raises `IntegrityError` when a layer is not the
+    one that the config names.
+    """
+    layers = [_layer(files.resolve(name), intake) for name in image.layers]
+    for name, layer, want in zip(image.layers, layers, image.config.diff_ids, strict=True):
+        if layer.diff_id != want:
+            raise DigestMismatchError("wrong layer", subject=repr(name), want=want, got=layer.diff_id)
+    config = Descriptor(OCI_CONFIG, image.image_id, len(image.config.raw))
+    raw = dump(
+        {
+            "schemaVersion": SCHEMA_VERSION,
+            "mediaType": OCI_MANIFEST,
+            "config": config.to_json(),
+            "layers": [layer.descriptor.to_json() for layer in layers],
+        }
+    )
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), image.config.platform)
+    intake.sink.add(io.BytesIO(image.config.raw), config.digest, config.size)
+    intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
+    return ExportedImage(reference, descriptor, image.image_id, repacked=True)
+
+
+def _layer(name: str, intake: Intake) -> PackedLayer:
+    try:
+        return intake.layers[name]
+    except KeyError as error:
+        raise MissingContentError("no layer in tar or gzip form", subject=repr(name)) from error
+
+
+def classify(head: bytes) -> Content:
+    """What a file holds, by its first 512 bytes."""
+    if head[257:262] == b"ustar" or (len(head) == _PEEK and not any(head)):
+        return "tar"
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
+    return "document" if head.lstrip()[:1] in (b"{", b"[") else "other"
+
+
+def blob_digest(name: str) -> Digest | None:
+    """The digest in `blobs/<algorithm>/<hex>`, or None for any other name."""
+    parts = name.split("/")
+    if len(parts) != 3 or parts[0] != "blobs":
+        return None
+    try:
+        return Digest.parse(f"{parts[1]}:{parts[2]}")
+    except FormatError:
+        return None
+
+
+def read_up_to(stream: ByteStream, size: int) -> bytes:
+    """`size` bytes, or fewer at the end of the stream."""
+    buffer = bytearray(size)
+    view, done = memoryview(buffer), 0
+    while done < size and (got := stream.readinto(view[done:])):
+        done += got
+    return bytes(view[:done])
+
+
+class Prefixed(io.RawIOBase):
+    """`head`, then the rest of `stream`."""
+
+    def __init__(self, head: bytes, stream: ByteStream) -> None:
+        super().__init__()
+        self._head = memoryview(head)
+        self._stream = stream
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        if not self._head:
+            return self._stream.readinto(buffer) or 0
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._head))
+        view[:size] = self._head[:size]
+        self._head = self._head[size:]
+        return size
+
+
+class _Counting(io.RawIOBase):
+    """Reports every byte that is read."""
+
+    def __init__(self, stream: ByteStream, advance: Advance) -> None:
+        super().__init__()
+        self._stream = stream
+        self._advance = advance
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        got = self._stream.readinto(buffer) or 0
+        self._advance(got)
+        return got

@@ -1,0 +1,142 @@
+"""A stub of the Docker Engine API on a unix socket: it answers what a test tells it to."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+class _Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    daemon: "Daemon"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that cut the connection are part of the tests."""
+
+
+class Daemon:
+    """`docker:unix://…` for one test. Change the attributes before the client asks."""
+
+    def __init__(self, folder: Path, *, api: str = "1.51", containerd: bool = False) -> None:
+        self.socket = folder / "stub.sock"
+        self.endpoint = f"docker:unix://{self.socket}"
+        self.version: dict[str, Any] = {
+            "Version": "28.5.2",
+            "ApiVersion": api,
+            "Os": "linux",
+            "Arch": "amd64",
+        }
+        driver = [["driver-type", "io.containerd.snapshotter.v1"]] if containerd else [["Backing", "extfs"]]
+        self.info: dict[str, Any] = {"Architecture": "x86_64", "DriverStatus": driver}
+        self.images: dict[str, Any] = {}
+        self.failures: dict[str, tuple[int, str]] = {}
+        self.saved: list[bytes] = []
+        self.cut_save = False
+        self.load_answer = b'{"stream":"Loaded image: x\\n"}\r\n'
+        self.received = b""
+        self.received_all = threading.Event()
+        self.broke_off = threading.Event()
+        self.calls: list[str] = []
+        self.queries: list[dict[str, list[str]]] = []
+        self._server = _Server(str(self.socket), _Handler)
+        self._server.daemon = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    @property
+    def daemon(self) -> Daemon:
+        return self.server.daemon
+
+    def do_GET(self) -> None:
+        path = self._note()
+        if self._failed(path):
+            return
+        if path == "/images/get":
+            self._stream(self.daemon.saved, cut=self.daemon.cut_save)
+        elif path in ("/version", "/info"):
+            self._json(200, getattr(self.daemon, path[1:]))
+        else:
+            name = path.removeprefix("/images/").removesuffix("/json")
+            found = self.daemon.images.get(name)
+            self._json(200, found) if found is not None else self._json(
+                404, {"message": f"No such image: {name}"}
+            )
+
+    def do_POST(self) -> None:
+        path = self._note()
+        if path == "/images/load":
+            self._receive()
+        if not self._failed(path):
+            self._stream([self.daemon.load_answer]) if path == "/images/load" else self._json(201, {})
+
+    def do_DELETE(self) -> None:
+        path = self._note()
+        if not self._failed(path):
+            self._json(200, [])
+
+    def _note(self) -> str:
+        parts = urlsplit(self.path)
+        path = unquote(parts.path)
+        if path.startswith("/v1."):
+            path = "/" + path.split("/", 2)[2]
+        self.daemon.calls.append(f"{self.command} {path}")
+        self.daemon.queries.append(parse_qs(parts.query))
+        return path
+
+    def _failed(self, path: str) -> bool:
+        if path not in self.daemon.failures:
+            return False
+        status, message = self.daemon.failures[path]
+        self._json(status, {"message": message})
+        return True
+
+    def _receive(self) -> None:
+        assert self.headers["Transfer-Encoding"] == "chunked"
+        while size := int(self.rfile.readline() or b"-1", 16):
+            if size < 0:
+                self.daemon.broke_off.set()
+                raise ConnectionAbortedError
+            self.daemon.received += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        self.daemon.received_all.set()
+
+    def _json(self, status: int, value: object) -> None:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def _stream(self, chunks: list[bytes], *, cut: bool = False) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in filter(None, chunks):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        if cut:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")

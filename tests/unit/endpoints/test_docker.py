@@ -1,0 +1,393 @@
+"""The Docker endpoint against a stub of the engine; `tests/e2e` has the same on real ones."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from docker.errors import DockerException
+
+from airgap.endpoints.docker import DockerEngine, _door
+from airgap.endpoints.ports import EngineInfo, ExportSource
+from airgap.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    EndpointError,
+    FormatError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+from tests.support.daemon import Daemon
+from tests.support.saves import (
+    IDS,
+    MemorySink,
+    hybrid,
+    images,
+    saved_by_20,
+    saved_by_28,
+    tar,
+)
+
+A, B = ImageReference.parse("t/a:1"), ImageReference.parse("t/b:1")
+ID = Digest.of(b"image")
+AMD64 = Platform("linux", "amd64")
+
+
+@pytest.fixture
+def daemon(tmp_path) -> Iterator[Daemon]:
+    with Daemon(tmp_path) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def containerd(tmp_path) -> Iterator[Daemon]:
+    with Daemon(tmp_path, containerd=True) as daemon:
+        yield daemon
+
+
+def engine(daemon: Daemon) -> DockerEngine:
+    return DockerEngine(daemon.endpoint, timeout=20)
+
+
+def chunks(raw: bytes, step: int = 5000) -> list[bytes]:
+    return [raw[at : at + step] for at in range(0, len(raw), step)]
+
+
+class TestEndpoint:
+    def test_asks_nothing_before_it_must(self, tmp_path):
+        found = DockerEngine(f"docker:unix://{tmp_path}/none.sock")
+        assert found.name == f"docker:unix://{tmp_path}/none.sock"
+        assert isinstance(found, ExportSource)
+
+    def test_the_default_follows_docker_host(self, daemon, monkeypatch):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{daemon.socket}")
+        assert DockerEngine().info().version == "28.5.2"
+        assert DockerEngine().name == "docker"
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "",
+            "podman",
+            "docker:",
+            "docker:/run/docker.sock",
+            "docker:http://x",
+            "docker://x",
+            "dockerunix://",
+        ],
+    )
+    def test_what_is_no_endpoint(self, endpoint):
+        with pytest.raises(UsageError, match="not a Docker endpoint"):
+            DockerEngine(endpoint)
+
+    @pytest.mark.parametrize(
+        ("host", "hint"),
+        [
+            ("unix:///nonexistent/docker.sock", "may this user read /nonexistent/docker.sock?"),
+            ("tcp://127.0.0.1:1", "does it listen there?"),
+            ("ssh://nobody@127.0.0.1:1", "does `ssh ssh://nobody@127.0.0.1:1` work"),
+        ],
+    )
+    def test_no_engine(self, host, hint):
+        with pytest.raises(UnavailableError, match="no Docker engine answers: docker:") as caught:
+            DockerEngine(f"docker:{host}").info()
+        assert hint in caught.value.hint
+
+    def test_says_why(self, tmp_path):
+        with pytest.raises(UnavailableError, match=r"got \[Errno 2\] No such file or directory"):
+            DockerEngine(f"docker:unix://{tmp_path}/none.sock").find(A)
+
+    def test_whatever_else_the_sdk_raises(self):
+        with pytest.raises(EndpointError, match="cannot: x, got odd"), _door("cannot", "x"):
+            raise DockerException("odd")
+
+    def test_something_else_answers(self, daemon):
+        daemon.failures["/version"] = (500, "I am a teapot")
+        with pytest.raises(UnavailableError, match="no Docker engine answers"):
+            engine(daemon).info()
+
+
+class TestInfo:
+    @pytest.mark.parametrize(
+        ("api", "containerd", "zstd"), [("1.41", False, False), ("1.42", False, True), ("1.44", True, True)]
+    )
+    def test_stores_and_versions(self, tmp_path, api, containerd, zstd):
+        with Daemon(tmp_path, api=api, containerd=containerd) as daemon:
+            assert engine(daemon).info() == EngineInfo(AMD64, containerd, zstd, "28.5.2")
+
+    def test_is_asked_once(self, daemon):
+        found = engine(daemon)
+        assert found.info() is found.info()
+        assert daemon.calls.count("GET /info") == 1
+
+    def test_old_arm(self, daemon):
+        daemon.version["Arch"], daemon.info = "arm", {"Architecture": "armv6l", "DriverStatus": None}
+        assert str(engine(daemon).info().platform) == "linux/arm/v6"
+
+    def test_failure(self, daemon):
+        daemon.failures["/info"] = (500, "disk on fire")
+        with pytest.raises(
+            EndpointError, match=r"cannot ask for its version: docker:unix:.*, got disk on fire"
+        ):
+            engine(daemon).info()
+
+
+class TestLookUp:
+    def test_by_name(self, daemon):
+        daemon.images["docker.io/t/a:1"] = {"Id": str(ID)}
+        assert engine(daemon).identify(A) == ID
+        assert engine(daemon).find(A) == ID
+
+    def test_by_registry_digest(self, daemon):
+        daemon.images[f"docker.io/t/a@{IDS['a']}"] = {"Id": str(ID)}
+        assert engine(daemon).identify(ImageReference.parse(f"t/a@{IDS['a']}")) == ID
+        assert engine(daemon).find(ImageReference.parse(f"t/a@{IDS['a']}")) == ID
+
+    def test_by_image_id(self, daemon):
+        daemon.images[str(ID)] = {"Id": str(ID)}
+        assert engine(daemon).identify(A.with_digest(ID)) == ID
+
+    def test_find_goes_by_the_tag(self, daemon):
+        daemon.images["docker.io/t/a:1"] = {"Id": str(ID)}
+        assert engine(daemon).find(A.with_digest(IDS["b"])) == ID
+
+    def test_not_there(self, daemon):
+        assert engine(daemon).find(A) is None
+        assert not engine(daemon).find_id(ID)
+        with pytest.raises(NotFoundError, match=r"no such image: docker:unix:.*: docker\.io/t/a:1") as caught:
+            engine(daemon).identify(A)
+        assert caught.value.hint == "docker pull t/a:1"
+
+    @pytest.mark.parametrize("answer", [[], {}, {"Id": None}, {"Id": "abc"}, {"Id": "sha256:../x"}])
+    def test_nonsense(self, daemon, answer):
+        daemon.images["docker.io/t/a:1"] = answer
+        with pytest.raises(EndpointError, match="unreadable answer"):
+            engine(daemon).find(A)
+
+    def test_no_json(self, daemon):
+        daemon.images["docker.io/t/a:1"] = b"<html>"
+        with pytest.raises(EndpointError, match="cannot inspect"):
+            engine(daemon).find(A)
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [(401, AccessDeniedError), (403, AccessDeniedError), (400, EndpointError), (500, EndpointError)],
+    )
+    def test_refused(self, daemon, status, kind):
+        daemon.failures["/images/docker.io/t/a:1/json"] = (status, "no!\x1b[31m")
+        with pytest.raises(kind, match=r"cannot inspect: docker:unix:.*, got no!\\x1b") as caught:
+            engine(daemon).find(A)
+        assert type(caught.value) is kind
+
+
+def manifest(*, available: bool, content: int = 10, kind: str = "image") -> dict:
+    return {"Kind": kind, "Available": available, "Size": {"Content": content}}
+
+
+class TestFindId:
+    def test_classic_store(self, daemon):
+        daemon.images[str(ID)] = {"Id": str(ID)}
+        assert engine(daemon).find_id(ID)
+
+    def test_the_id_of_something_else(self, daemon):
+        daemon.images[str(ID)] = {"Id": str(IDS["a"])}
+        assert not engine(daemon).find_id(ID)
+
+    @pytest.mark.parametrize(
+        ("manifests", "whole"),
+        [
+            ([manifest(available=True)], True),
+            ([manifest(available=True), manifest(available=False, content=0)], True),
+            ([manifest(available=True), manifest(available=False, kind="attestation")], True),
+            ([manifest(available=False)], False),
+            ([manifest(available=True), manifest(available=False)], False),
+            ([manifest(available=False, content=0)], False),
+            ([{"Kind": "image"}], False),
+            ([], False),
+        ],
+    )
+    def test_containerd_store(self, containerd, manifests, whole):
+        containerd.images[str(ID)] = {"Id": str(ID), "Manifests": manifests}
+        assert engine(containerd).find_id(ID) is whole
+        assert containerd.queries[-1] == {"manifests": ["1"]}
+
+    @pytest.mark.parametrize(("architecture", "whole"), [("amd64", True), ("", False)])
+    def test_containerd_store_before_it_listed_manifests(self, tmp_path, architecture, whole):
+        with Daemon(tmp_path, api="1.44", containerd=True) as daemon:
+            daemon.images[str(ID)] = {"Id": str(ID), "Architecture": architecture}
+            assert engine(daemon).find_id(ID) is whole
+            assert daemon.queries[-1] == {}
+
+
+class TestTags:
+    def test_tag(self, daemon):
+        engine(daemon).tag(ID, A)
+        assert daemon.calls[-1] == f"POST /images/{ID}/tag"
+        assert daemon.queries[-1]["repo"] == ["docker.io/t/a"]
+        assert daemon.queries[-1]["tag"] == ["1"]
+
+    def test_tag_needs_a_tag(self, daemon):
+        with pytest.raises(EndpointError, match="without a tag"):
+            engine(daemon).tag(ID, ImageReference.parse(f"t/a@{ID}"))
+
+    def test_tag_of_what_is_not_there(self, daemon):
+        daemon.failures[f"/images/{ID}/tag"] = (404, "No such image")
+        with pytest.raises(NotFoundError, match=r"cannot tag: .*t/a:1"):
+            engine(daemon).tag(ID, A)
+
+    def test_untag_takes_only_the_name(self, daemon):
+        engine(daemon).untag(A.with_digest(ID))
+        assert daemon.calls[-1] == "DELETE /images/docker.io/t/a:1"
+        assert daemon.queries[-1] == {"force": ["False"], "noprune": ["True"]}
+
+    def test_untag_of_what_is_not_there(self, daemon):
+        daemon.failures["/images/docker.io/t/a:1"] = (404, "No such image")
+        assert engine(daemon).untag(A) is None
+
+    def test_untag_in_use(self, daemon):
+        daemon.failures["/images/docker.io/t/a:1"] = (409, "container abc is using it")
+        with pytest.raises(EndpointError, match="container abc is using it"):
+            engine(daemon).untag(A)
+
+
+class TestExport:
+    @pytest.mark.parametrize("raw", [tar(*saved_by_20()), tar(saved_by_28())])
+    def test_classic_store(self, daemon, raw):
+        daemon.images = {str(r): {"Id": str(IDS[n])} for r, n in ((A, "a"), (B, "b"))}
+        daemon.saved = chunks(raw)
+        sink, seen = MemorySink(), []
+        found = engine(daemon).export([B, A], sink, seen.append)
+        assert [(image.reference, image.image_id, image.repacked) for image in found] == [
+            (B, IDS["b"], True),
+            (A, IDS["a"], True),
+        ]
+        assert [q["names"] for q in daemon.queries if "names" in q] == [
+            ["docker.io/t/b:1", "docker.io/t/a:1"]
+        ]
+        assert sum(seen) == len(raw)
+        assert all(image.descriptor.digest in sink.contents for image in found)
+
+    def test_containerd_store(self, containerd):
+        image = images()["a"]
+        containerd.images[str(A)] = {"Id": str(image.descriptor.digest)}
+        containerd.saved = chunks(tar(hybrid({str(A): image})))
+        sink = MemorySink()
+        (found,) = engine(containerd).export([A], sink, lambda _: None)
+        assert (found.descriptor.digest, found.repacked) == (image.descriptor.digest, False)
+        assert sink.contents == image.contents
+
+    def test_digest_only(self, daemon):
+        reference = ImageReference.parse(f"t/a@{ID}")
+        daemon.images[str(reference)] = {"Id": str(IDS["a"])}
+        daemon.saved = [tar(*saved_by_20())]
+        (found,) = engine(daemon).export([reference], MemorySink(), lambda _: None)
+        assert (found.reference, found.image_id) == (reference, IDS["a"])
+        assert {"names": [str(IDS["a"])]} in daemon.queries
+
+    def test_a_tag_that_moved_meanwhile(self, daemon):
+        daemon.images[str(A)] = {"Id": str(ID)}
+        daemon.saved = [tar(*saved_by_20())]
+        with pytest.raises(NotFoundError, match="no such image in the archive"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+
+    def test_not_there(self, daemon):
+        with pytest.raises(NotFoundError, match="no such image"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+        assert "GET /images/get" not in daemon.calls
+
+    def test_refused(self, daemon):
+        daemon.images[str(A)] = {"Id": str(IDS["a"])}
+        daemon.failures["/images/get"] = (500, "no space left on device")
+        with pytest.raises(EndpointError, match=r"cannot save: .*no space left on device"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+
+    def test_connection_cut(self, daemon):
+        daemon.images[str(A)] = {"Id": str(IDS["a"])}
+        daemon.saved, daemon.cut_save = [tar(*saved_by_20())[:3000]], True
+        with pytest.raises(UnavailableError, match="save broke off"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+
+    def test_error_behind_the_beginning(self, daemon):
+        daemon.images[str(A)] = {"Id": str(IDS["a"])}
+        words = json.dumps({"errorDetail": {"message": "layer is gone"}, "error": "layer is gone"}).encode()
+        daemon.saved = [tar(*saved_by_20())[:1024], words + b"\r\n"]
+        with pytest.raises(EndpointError, match=r"save failed: .*layer is gone"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+
+    def test_truncated(self, daemon):
+        daemon.images[str(A)] = {"Id": str(IDS["a"])}
+        daemon.saved = [tar(*saved_by_20())[:1025]]
+        with pytest.raises(FormatError, match="truncated archive"):
+            engine(daemon).export([A], MemorySink(), lambda _: None)
+
+    def test_the_sinks_exceptions_pass(self, daemon):
+        class Full(MemorySink):
+            def add_unnamed(self, stream):
+                raise OSError("mine")
+
+        daemon.images[str(A)] = {"Id": str(IDS["a"])}
+        daemon.saved = chunks(tar(*saved_by_20()))
+        with pytest.raises(OSError, match="mine"):
+            engine(daemon).export([A], Full(), lambda _: None)
+
+
+COMPLAINTS = {
+    "error": (b'{"error":"bad tar","errorDetail":{"message":"bad tar"}}', "bad tar"),
+    "detail only": (b'{"errorDetail":{"code":1,"message":"no space"}}', "no space"),
+    "detail of another form": (b'{"errorDetail":"no space","error":"full"}', "full"),
+    "friendly": (
+        b'{"stream":"Loaded image: x\\n"}\r\n{"stream":"Error unpacking image x: gone\\n"}',
+        "unpacking image x",
+    ),
+    "in the middle": (b'{"error":"first"}\r\n{"stream":"Loaded image: x\\n"}\r\n', "first"),
+    "other case": (b'{"stream":"while loading: error unpacking it"}', "error unpacking"),
+    "no object": (b'["x"]', "x"),
+    "no JSON": (b"<html>", "unreadable answer"),
+    "endless": (b"x" * (3 << 20), "endless line"),
+}
+
+
+class TestLoad:
+    def test_streams_and_reads_the_answer(self, daemon):
+        daemon.load_answer = b'{"stream":"Loaded image: error/x:1\\n"}\r\n\r\n{"status":"x"}'
+        engine(daemon).load(iter([b"one", b"", b"two"]))
+        assert daemon.received == b"onetwo"
+        assert daemon.calls[-1] == "POST /images/load"
+        assert daemon.queries[-1] == {"quiet": ["1"]}
+
+    @pytest.mark.parametrize(("answer", "words"), COMPLAINTS.values(), ids=COMPLAINTS)
+    def test_complaints(self, daemon, answer, words):
+        daemon.load_answer = answer
+        with pytest.raises(EndpointError, match=words):
+            engine(daemon).load([b"tar"])
+
+    def test_refused(self, daemon):
+        daemon.failures["/images/load"] = (500, "no space left on device")
+        with pytest.raises(EndpointError, match=r"load failed: .*no space left on device"):
+            engine(daemon).load([b"tar"])
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            DigestMismatchError("wrong digest"),
+            EndpointError("source gone"),
+            OSError("disk"),
+            KeyboardInterrupt(),
+        ],
+    )
+    def test_exceptions_of_the_stream_cut_the_connection_and_pass(self, daemon, error):
+        cause = ValueError("why")
+
+        def broken() -> Iterator[bytes]:
+            yield b"first"
+            raise error from cause
+
+        with pytest.raises(type(error)) as caught:
+            engine(daemon).load(broken())
+        assert caught.value is error
+        assert error.__cause__ is cause
+        assert daemon.broke_off.wait(10)
+        assert not daemon.received_all.is_set()
