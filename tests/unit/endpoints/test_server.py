@@ -33,8 +33,20 @@ LAYER = API.contents[API.layers[0]]
 MISSING = Digest.of(b"not there")
 
 
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_layout(tmp_path_factory.mktemp("layout"), NAMES)
+
+
+@pytest.fixture(scope="module")
+def server(layout: Path) -> Iterator[ImageServer]:
+    """For tests that change nothing."""
+    with ImageServer([Layout(layout)], idle_timeout=10) as server:
+        yield server
+
+
 @pytest.fixture
-def layout(tmp_path: Path) -> Path:
+def own_layout(tmp_path: Path) -> Path:
     return write_layout(tmp_path / "layout", NAMES)
 
 
@@ -44,8 +56,8 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def server(layout: Path, log: list[str]) -> Iterator[ImageServer]:
-    with ImageServer([Layout(layout)], log=log.append, idle_timeout=10) as server:
+def own_server(own_layout: Path, log: list[str]) -> Iterator[ImageServer]:
+    with ImageServer([Layout(own_layout)], log=log.append, idle_timeout=10) as server:
         yield server
 
 
@@ -308,14 +320,14 @@ def test_close_does_not_wait_for_clients(layout: Path):
         ask(server, "/v2/")
 
 
-def test_a_client_that_goes_away_is_logged(server: ImageServer, log: list[str]):
-    host, _, port = server.address.rpartition(":")
+def test_a_client_that_goes_away_is_logged(own_server: ImageServer, log: list[str]):
+    host, _, port = own_server.address.rpartition(":")
     path = path_of("blobs", BIG.layers[0], "acme/big")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         connection.recv(1)
-    server.close()
+    own_server.close()
     assert any("error: " in line for line in log)
 
 
@@ -355,9 +367,9 @@ def test_a_taken_address(layout: Path, server: ImageServer):
         ImageServer([Layout(layout)], ("127.0.0.1", int(server.address.rpartition(":")[2])))
 
 
-def test_requests_are_logged_without_tricks(server: ImageServer, log: list[str]):
-    say(server, b"GET /v2/\x1b[2J\xe2\x80\xae HTTP/1.1\r\nHost: x\r\n\r\n")
-    server.close()
+def test_requests_are_logged_without_tricks(own_server: ImageServer, log: list[str]):
+    say(own_server, b"GET /v2/\x1b[2J\xe2\x80\xae HTTP/1.1\r\nHost: x\r\n\r\n")
+    own_server.close()
     [line] = log
     assert line.startswith("127.0.0.1 GET /v2/\\x1b[2J")
     assert line.endswith(" 404")
@@ -479,13 +491,13 @@ def change(path: Path, at: int) -> None:
 @pytest.mark.parametrize("at", [0, CHUNK, -1])
 @pytest.mark.parametrize("wanted", [None, "bytes=0-"])
 def test_a_wrong_blob_is_never_completed(
-    server: ImageServer, layout: Path, log: list[str], at: int, wanted: str | None
+    own_server: ImageServer, own_layout: Path, log: list[str], at: int, wanted: str | None
 ):
-    change(layout / BIG.layers[0].path, at)
+    change(own_layout / BIG.layers[0].path, at)
     headers = {"Range": wanted} if wanted else {}
     with pytest.raises(http.client.IncompleteRead):
-        ask(server, path_of("blobs", BIG.layers[0], "acme/big"), **headers)
-    server.close()
+        ask(own_server, path_of("blobs", BIG.layers[0], "acme/big"), **headers)
+    own_server.close()
     assert any("wrong digest" in line and "connection cut" in line for line in log)
 
 
@@ -502,30 +514,32 @@ def test_a_wrong_blob_is_never_completed(
     [lambda path: change(path, 3), Path.unlink, lambda path: path.write_bytes(b"short")],
     ids=["flipped", "gone", "short"],
 )
-def test_what_is_small_and_wrong_is_an_error(server: ImageServer, layout: Path, path: str, file: str, harm):
-    harm(layout / file)
-    answer = ask(server, path)
+def test_what_is_small_and_wrong_is_an_error(
+    own_server: ImageServer, own_layout: Path, path: str, file: str, harm
+):
+    harm(own_layout / file)
+    answer = ask(own_server, path)
     assert (answer.status, answer.code) == (500, "UNKNOWN")
-    assert str(layout).encode() not in answer.body
+    assert str(own_layout).encode() not in answer.body
 
 
-def test_the_log_says_why_content_cannot_be_read(server: ImageServer, layout: Path, log: list[str]):
-    (layout / API.layers[0].path).unlink()
-    ask(server, path_of("blobs", API.layers[0]))
-    server.close()
-    assert f"error: no such file: {layout}/{API.layers[0].path}" in log
+def test_the_log_says_why_content_cannot_be_read(own_server: ImageServer, own_layout: Path, log: list[str]):
+    (own_layout / API.layers[0].path).unlink()
+    ask(own_server, path_of("blobs", API.layers[0]))
+    own_server.close()
+    assert f"error: no such file: {own_layout}/{API.layers[0].path}" in log
 
 
-def test_a_blob_that_shrinks_while_a_part_is_sent(layout: Path, log: list[str]):
+def test_a_blob_that_shrinks_while_a_part_is_sent(own_layout: Path, log: list[str]):
     class Shrinking(Layout):
         def open_blob(self, reference, descriptor, offset=0):
             stream = super().open_blob(reference, descriptor, offset)
             if descriptor.size > CHUNK:
-                (layout / descriptor.digest.path).write_bytes(b"x" * (CHUNK + 10))
+                (own_layout / descriptor.digest.path).write_bytes(b"x" * (CHUNK + 10))
             return stream
 
     with (
-        ImageServer([Shrinking(layout)], log=log.append) as server,
+        ImageServer([Shrinking(own_layout)], log=log.append) as server,
         pytest.raises(http.client.IncompleteRead),
     ):
         ask(server, path_of("blobs", BIG.layers[0], "acme/big"), Range="bytes=1-2500000")
