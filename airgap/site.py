@@ -118,6 +118,8 @@ class Site:
     def add_key(self, owner: str, key: SigningKey, passphrase: bytes | None) -> Path:
         """Keep a new private key, and the public one beside it."""
         path = self.key_path(owner)
+        with media_errors("cannot create", path.parent):
+            path.parent.mkdir(exist_ok=True, mode=0o700)
         key.save(path, passphrase)
         write_file(path.with_suffix(".pub"), key.public_key.pem.encode())
         return path

@@ -68,7 +68,7 @@ def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug =
     signers = ", ".join(verdict.owners)
     lines = [
         f"{statement.title} (epoch {statement.epoch}), made {value['created']} by {maker}",
-        f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold} needed, root {verdict.root_version}",
+        f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
         *(f"  key {keyid}" for keyid in verdict.keyids),
         f"for {', '.join(statement.destinations) or 'any site'}, until {value['expires']}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),

@@ -61,18 +61,23 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     if loading.on_conflict == "refuse":
         _refuse_conflicts(results)
     loading.before_names_move()
-    todo = [result for result in results if result.verdict != THERE]
-    with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
-        for result in todo:
-            if result.verdict == FAILED:
-                continue
-            try:
-                result.after = loader.load(result, advance)
-            except (EndpointError, IntegrityError) as error:
-                result.verdict, result.error = FAILED, error
-                with contextlib.suppress(EndpointError):
-                    result.after = target.find(result.image.name)
+    todo = [result for result in results if result.verdict == LOADED]
+    if todo:
+        with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
+            for result in todo:
+                _load_one(target, loader, result, advance)
     return results
+
+
+def _load_one(
+    target: ContentTarget | StreamTarget, loader: "_Loader", result: LoadedImage, advance: Advance
+) -> None:
+    try:
+        result.after = loader.load(result, advance)
+    except (EndpointError, IntegrityError) as error:
+        result.verdict, result.error = FAILED, error
+        with contextlib.suppress(EndpointError):
+            result.after = target.find(result.image.name)
 
 
 def _refuse_conflicts(results: Sequence[LoadedImage]) -> None:
@@ -121,6 +126,8 @@ class _ContentLoader:
 
     target: ContentTarget
     loading: Loading
+    counted: set[Digest] = field(default_factory=set)
+    """Blobs that progress has heard of."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         before = self.target.find(image.name)
@@ -138,7 +145,9 @@ class _ContentLoader:
             if not self.target.holds(image.name, blob):
                 with contextlib.closing(bundle.open_blob(blob)) as stream:
                     self.target.put_blob(image.name, blob, stream)
-            advance(blob.size)
+            if blob.digest not in self.counted:
+                self.counted.add(blob.digest)
+                advance(blob.size)
 
         run_each(put, sorted(image.graph.blobs.values(), key=lambda b: -b.size), self.loading.jobs)
         for descriptor, raw in image.graph.documents.values():
@@ -180,7 +189,7 @@ class _EngineLoader:
         return tar
 
     def total(self, todo: Sequence[LoadedImage]) -> int:
-        return sum(self._tar_size(result.image) for result in todo if result.verdict == LOADED)
+        return sum(self._tar_size(result.image) for result in todo)
 
     def _tar_size(self, image: VerifiedImage) -> int:
         chosen = image.graph.contents if self.info.keeps_index else runnable(image, self.info.platform)

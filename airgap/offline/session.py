@@ -99,7 +99,7 @@ def load_bundle(
         results = tuple(load(target, Loading(bundle, progress, on_conflict, jobs, remember)))
         receipt = _receipt(bundle, site, target, results, now)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
-        place = site.home / "receipts" / f"{bundle.statement.title}-{now:%Y%m%dt%H%M%Sz}.receipt.json"
+        place = site.home / "receipts" / f"{bundle.statement.title}-{attempt.seq}.receipt.json"
         write_file(place, raw)
         report = LoadReport(bundle, results, place)
         attempt.add(effect=[_effect(result) for result in results], receipt=str(place))
