@@ -93,7 +93,7 @@ def images() -> dict[str, Image]:
 
 def hybrid(named: dict[str, Image], *, items: list[dict] | None = None) -> dict[str, bytes]:
     """The containerd store's form: documents and blobs as they are, under both kinds of names."""
-    files, entries = {}, []
+    files, entries = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}, []
     for name, image in named.items():
         files |= {digest.path: raw for digest, raw in image.contents.items()}
         entry = image.descriptor.to_json()
