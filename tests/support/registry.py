@@ -16,7 +16,6 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -349,6 +348,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, *args: object) -> None:
@@ -375,8 +375,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, drop_at: int | None) -> None:
         self.send_response(answer.status)
-        for name, value in _headers(answer):
-            self.send_header(name, value)
+        for name, value in ({"content-length": str(len(answer.body))} | answer.headers).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -384,14 +385,6 @@ class _Handler(BaseHTTPRequestHandler):
         declared = answer.headers.get("content-length")
         if drop_at is not None or (declared is not None and declared != str(len(answer.body))):
             self.close_connection = True
-
-
-def _headers(answer: Answer) -> Iterator[tuple[str, str]]:
-    if "content-length" not in answer.headers:
-        yield "content-length", str(len(answer.body))
-    for name, value in answer.headers.items():
-        if value:
-            yield name, value
 
 
 def _changed(answer: Answer, fault: Fault) -> Answer:

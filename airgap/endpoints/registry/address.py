@@ -1,0 +1,77 @@
+"""Which URLs may be asked: HTTPS, and plain HTTP only on loopback or where the user wants it."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from airgap.endpoints.registry.config import RegistryOptions
+from airgap.errors import EndpointError
+from airgap.oci.reference import DOCKER_HUB
+
+_SERVERS = {DOCKER_HUB: "registry-1.docker.io"}
+_PORTS = {"http": 80, "https": 443}
+_URL_CHARACTERS = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
+
+Origin = tuple[str, str, int]
+
+
+def base_url(host: str, options: RegistryOptions) -> str:
+    """The URL of the registry that image references call `host`, with no path.
+
+    Never decides by trying: a registry that should have TLS is not asked without.
+    """
+    plain = options.plain_http
+    if plain is None:
+        name = urlsplit(f"//{host}").hostname or ""
+        plain = is_loopback(name) and options.ca_file is None
+    return f"{'http' if plain else 'https'}://{_SERVERS.get(host, host)}"
+
+
+def is_loopback(name: str) -> bool:
+    """`localhost`, 127.0.0.0/8 and ::1; other names are not looked up."""
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def origin(url: str) -> Origin:
+    """Scheme, host and port: what a login belongs to."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+
+def follow(base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
+    """The URL that an answer from `base` points to (Location, or a token service's realm).
+
+    Raises `EndpointError` for what is no HTTP URL, carries a login, or gives up TLS: plain HTTP is
+    followed only from plain HTTP, and then only to loopback or with `plain_http`.
+    """
+    if location is None or not _URL_CHARACTERS.fullmatch(location):
+        raise EndpointError("points to no usable address", subject=subject, got=_clip(location))
+    try:
+        url = urljoin(base, location)
+        parts = urlsplit(url)
+        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise EndpointError("points to no usable address", subject=subject) from error
+    if not usable or "@" in parts.netloc:
+        raise EndpointError("points to no usable address", subject=subject, got=f"{parts.scheme}:…")
+    if parts.scheme == "http" and not _may_be_plain(urlsplit(base), parts, options):
+        raise EndpointError(
+            "points to plain HTTP, which is refused",
+            subject=subject,
+            want="https",
+            got=f"http://{parts.hostname}",
+            hint="if a proxy does the TLS for this registry, have it send X-Forwarded-Proto: https",
+        )
+    return url
+
+
+def _may_be_plain(base: SplitResult, target: SplitResult, options: RegistryOptions) -> bool:
+    wanted = options.plain_http is True or is_loopback(target.hostname or "")
+    return base.scheme == "http" and wanted
+
+
+def _clip(location: str | None) -> str:
+    return "nothing" if location is None else repr(location[:80].partition("?")[0])

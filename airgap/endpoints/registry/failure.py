@@ -1,0 +1,93 @@
+"""What a refusal of a registry means for us (OCI distribution-spec 1.1, "Error Codes")."""
+
+import datetime as dt
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airgap.errors import (
+    AccessDeniedError,
+    EndpointError,
+    FormatError,
+    NotFoundError,
+    UnavailableError,
+)
+from airgap.oci.strict_json import parse_object
+
+MAX_ERROR_BODY = 8 << 10
+MAX_WAIT = 60.0
+"""The longest that we wait because a registry says so, in seconds."""
+
+_BUSY = 429
+_TEMPORARY = frozenset({408, _BUSY, 500, 502, 503, 504})
+_MAX_TEXT = 300
+
+
+class TemporaryError(UnavailableError):
+    """A failure after which the same request may be sent again, at the earliest in `wait` seconds."""
+
+    wait: float = 0.0
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
+    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes."""
+    got = " ".join(filter(None, (f"HTTP {status}", explain(body))))
+    login = f"docker login {host}"
+    if status in (401, 403):
+        return AccessDeniedError("access denied", subject=subject, got=got, hint=login)
+    if status == 404:
+        return NotFoundError("not found", subject=subject, got=got)
+    if status in _TEMPORARY:
+        hint = f"the registry limits requests; {login} may raise the limit" if status == _BUSY else None
+        error = TemporaryError("unavailable", subject=subject, got=got, hint=hint)
+        error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
+        return error
+    return EndpointError("unexpected answer", subject=subject, got=got)
+
+
+def explain(body: bytes) -> str:
+    """The reasons in an error body, in brackets; empty when it gives none that can be read."""
+    try:
+        value = parse_object(body, "error body", max_bytes=MAX_ERROR_BODY)
+    except FormatError:
+        return ""
+    reasons = [_reason(entry) for entry in _entries(value)]
+    text = "; ".join(filter(None, reasons))
+    return f"({text[:_MAX_TEXT]})" if text else ""
+
+
+def _entries(value: dict[str, Any]) -> list[Any]:
+    errors = value.get("errors")
+    return errors[:10] if isinstance(errors, list) else [value]
+
+
+def _reason(entry: object) -> str:
+    """`CODE: message`, or what token services say instead."""
+    if not isinstance(entry, dict):
+        return ""
+    keys = ("code", "error", "message", "error_description", "details")
+    return ": ".join(entry[key] for key in keys if isinstance(entry.get(key), str))
+
+
+def parse_retry_after(text: str | None, now: dt.datetime) -> float:
+    """Seconds to wait, 0 to `MAX_WAIT`: a number or an HTTP date (RFC 9110 §10.2.3). 0 for anything else."""
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(int(text)) if text.isdigit() else (_date(text) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), MAX_WAIT)
+
+
+def _date(text: str) -> dt.datetime:
+    date = parsedate_to_datetime(text)
+    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
+
+
+def backoff(attempt: int, wait: float, jitter: float) -> float:
+    """Seconds to sleep after failed attempt `attempt` (0, 1, …): doubling from half a second.
+
+    `jitter` in 0…1 spreads the clients that failed together; never less than `wait`.
+    """
+    return max(wait, min(0.5 * 2.0**attempt, MAX_WAIT) * (0.5 + jitter / 2))

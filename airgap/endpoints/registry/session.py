@@ -1,0 +1,117 @@
+"""Requests to one registry: logins, redirects and further tries."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from airgap.endpoints.registry.address import base_url, follow, origin
+from airgap.endpoints.registry.auth import Authorizer
+from airgap.endpoints.registry.body import Body, Upload
+from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.failure import MAX_ERROR_BODY, TemporaryError, backoff, failure
+from airgap.endpoints.registry.transport import Response, Transport
+from airgap.errors import EndpointError, UnavailableError
+
+T = TypeVar("T")
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask. `subject` is how errors call it, `scope` what a token must allow."""
+
+    method: str
+    url: str
+    subject: str
+    scope: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent again: nothing was taken from a stream."""
+        return not (isinstance(self.body, Upload) and self.body.started)
+
+
+class Session:
+    """Talks to one registry host, from several threads."""
+
+    def __init__(self, host: str, options: RegistryOptions) -> None:
+        self._host = host
+        self._options = options
+        self.base = base_url(host, options)
+        self._origin = origin(self.base)
+        self._transport = Transport(options)
+        self._authorizer = Authorizer(host, self.base, options, self._transport)
+
+    def call(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
+        """What `then` makes of the answer, whose status is one of `accept`.
+
+        Tried again, with growing pauses, while it fails in a way that may pass, also inside `then`.
+        """
+        for attempt in range(self._options.retries):
+            try:
+                return self._once(request, accept, then)
+            except TemporaryError as error:
+                if not request.repeatable:
+                    raise
+                self._options.sleep(backoff(attempt, error.wait, random.random()))  # noqa: S311 - no secret
+        return self._once(request, accept, then)
+
+    def locate(self, location: str | None, base: str, subject: str) -> str:
+        """The URL that an answer from `base` points to; see `follow`."""
+        return follow(base, location, self._options, subject)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def _once(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
+        response = self._exchange(request, accept)
+        try:
+            return then(response)
+        except BaseException:
+            response.close()
+            raise
+
+    def _exchange(self, request: Request, accept: tuple[int, ...]) -> Response:
+        header = self._authorizer.header(request.scope)
+        response, url = self._follow(request, header)
+        asked = response.headers.get("WWW-Authenticate")
+        if response.status == 401 and asked is not None and origin(url) == self._origin:
+            with response:
+                header = self._log_in(request, asked, header)
+            response, url = self._follow(request, header)
+        if response.status in accept:
+            return response
+        with response:
+            raise self._failure(response, url, request.subject)
+
+    def _log_in(self, request: Request, asked: str, refused: str | None) -> str:
+        if request.repeatable:
+            return self._authorizer.renew(asked, request.scope, refused, request.subject)
+        self._authorizer.forget(request.scope)
+        raise UnavailableError("the login ran out during the upload", subject=request.subject)
+
+    def _follow(self, request: Request, authorization: str | None) -> tuple[Response, str]:
+        """The answer, and the URL that gave it: only GET and HEAD are redirected."""
+        url = request.url
+        for _ in range(_MAX_REDIRECTS + 1):
+            headers = dict(request.headers)
+            if authorization is not None and origin(url) == self._origin:
+                headers["Authorization"] = authorization
+            response = self._transport.send(request.method, url, headers, request.body, request.subject)
+            if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
+                return response, url
+            with response:
+                url = self.locate(response.headers.get("Location"), url, request.subject)
+        raise EndpointError("redirected too often", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
+
+    def _failure(self, response: Response, url: str, subject: str) -> EndpointError:
+        body = self._authorizer.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
+        if origin(url) != self._origin:
+            subject = f"{subject} (redirected to {origin(url)[1]})"
+        return failure(response.status, response.headers, body.encode(), subject, self._host)

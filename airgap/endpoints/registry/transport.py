@@ -1,0 +1,166 @@
+"""One HTTP exchange: connections, TLS, and what goes wrong on the wire."""
+
+import contextlib
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import urllib3
+from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
+
+from airgap import __version__
+from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
+from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.failure import TemporaryError
+from airgap.errors import EndpointError, UsageError
+
+_UNKNOWN_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_* of OpenSSL
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_CONNECTIONS = 8
+_SHORT = 8 << 10
+"""A rest of so many bytes is read rather than the connection cut."""
+_COMMIT_RATE = 10_000_000
+"""Bytes a second at which a slow registry checks and files an upload before it answers."""
+
+
+class Response:
+    """An answer whose body has not been read. Close it, or read its body to the end."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, subject: str) -> None:
+        self._response = response
+        self._subject = subject
+        self._download: Download | None = None
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def length(self) -> int | None:
+        """The content's length in bytes as the header says it, also for HEAD."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+    def stream(self, size: int | None = None) -> Download:
+        """The body; `size` is how long it should be, for answers that do not say."""
+        if self._download is None:
+            self._download = Download(self._response, size, self._subject)
+        return self._download
+
+    def read(self, limit: int) -> bytes:
+        """The whole body; raises `EndpointError` when it is longer than `limit` bytes."""
+        raw = self.read_some(limit + 1)
+        if len(raw) > limit:
+            raise EndpointError("answer too large", subject=self._subject, want=f"at most {limit:,} bytes")
+        return raw
+
+    def read_some(self, limit: int) -> bytes:
+        """The first `limit` bytes of the body."""
+        with self.stream() as stream:
+            raw = bytearray()
+            while len(raw) < limit and (chunk := stream.read(min(limit - len(raw), 1 << 16))):
+                raw += chunk
+        return bytes(raw)
+
+    def close(self) -> None:
+        """Idempotent. Keeps the connection when the body is short or at its end, else cuts it."""
+        stream = self.stream()
+        if not stream.closed and self.length is not None and self.length <= _SHORT:
+            with contextlib.suppress(TemporaryError):
+                stream.readall()
+        stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Transport:
+    """A pool of connections, for several threads and hosts. Follows nothing and tries once."""
+
+    def __init__(self, options: RegistryOptions) -> None:
+        self._options = options
+        self._pools = urllib3.PoolManager(
+            num_pools=_CONNECTIONS, maxsize=_CONNECTIONS, ssl_context=_tls(options.ca_file), retries=False
+        )
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: str
+    ) -> Response:
+        """Raises `TemporaryError` when there is no answer, `EndpointError` when TLS fails, and what the
+        stream of an upload raises, after the connection was cut.
+        """
+        try:
+            return Response(self._urlopen(method, url, headers, body), subject)
+        except (HTTPError, OSError) as error:
+            raise _explain(error, subject) from error
+        except UploadStopped as stopped:
+            cause = stopped.error
+        raise cause  # with the cause that it came with
+
+    def _urlopen(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None
+    ) -> urllib3.BaseHTTPResponse:
+        upload = body if isinstance(body, Upload) else None
+        always = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity"}
+        if upload is not None:
+            always["Content-Length"] = str(upload.size)
+        return self._pools.urlopen(
+            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload),
+            redirect=False, retries=False, preload_content=False, decode_content=False,
+        )  # fmt: skip
+
+    def _timeout(self, upload: Upload | None) -> urllib3.Timeout:
+        options = self._options
+        if upload is None:
+            return urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout)
+        # The connect timeout also bounds the sending of each chunk.
+        wait = options.read_timeout + upload.size / _COMMIT_RATE
+        return urllib3.Timeout(connect=options.read_timeout, read=wait)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._pools.clear()
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise UsageError(
+                "cannot read CA certificates", subject=ca_file, want="a file of PEM certificates"
+            ) from error
+    return context
+
+
+def _explain(error: Exception, subject: str) -> EndpointError:
+    cause = _innermost(error)
+    if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
+        return _tls_failure(cause, subject)
+    if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
+        return TemporaryError("no answer in time", subject=subject)
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return TemporaryError("cannot reach the registry", subject=subject, got=reason or type(cause).__name__)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that urllib3's wrappers began with: it has the reason and no URL."""
+    inner = error.__cause__ or next((arg for arg in error.args if isinstance(arg, Exception)), None)
+    return error if inner is None else _innermost(inner)
+
+
+def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
+    got, hint = getattr(cause, "reason", None) or type(cause).__name__, None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        got = cause.verify_message
+        hint = "give the registry's CA with --ca-file" if cause.verify_code in _UNKNOWN_CA else None
+    elif got in _NOT_TLS:
+        hint = "--plain-http is for registries without TLS"
+    return EndpointError("TLS failed", subject=subject, got=got, hint=hint)
