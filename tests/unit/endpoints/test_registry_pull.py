@@ -259,7 +259,12 @@ def test_the_checked_reader_sees_what_the_registry_sends(
 def test_connections_are_used_again(fake: FakeRegistry) -> None:
     opened: list[object] = []
     process = fake._server.process_request
-    fake._server.process_request = lambda *a: (opened.append(a), process(*a))[1]  # type: ignore[method-assign]
+
+    def counted(request: socket.socket, address: object) -> None:
+        opened.append(address)
+        process(request, address)
+
+    fake._server.process_request = counted  # type: ignore[method-assign, assignment]
     registry = client(fake)
     for _ in range(3):
         registry.resolve(named(fake))

@@ -157,7 +157,7 @@ class Broken(io.RawIOBase):
 )  # fmt: skip
 def test_what_the_stream_raises_passes_unchanged(fake: FakeRegistry, good: int, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
-        client(fake, read_timeout=5).put_blob(named(fake), BIG_DESCRIPTOR, Broken(good, error))  # type: ignore[arg-type]
+        client(fake, read_timeout=5).put_blob(named(fake), BIG_DESCRIPTOR, Broken(good, error))
     assert caught.value is error
     assert caught.value.__cause__ is None
     assert KEY not in fake.blobs
