@@ -27,6 +27,7 @@
     ├ EndpointError            18   a registry or an engine
     │   ├ NotFoundError
     │   ├ AccessDeniedError
+    │   ├ SparseIndexError          it takes no index of which it lacks manifests
     │   └ UnavailableError          it may work later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
     └ TransportError           20   SSH
@@ -202,6 +203,10 @@ class EndpointError(AirgapError):
 
 class NotFoundError(EndpointError):
     """The endpoint does not have it."""
+
+
+class SparseIndexError(EndpointError):
+    """The endpoint refuses an image index because it does not have all the manifests in it."""
 
 
 class AccessDeniedError(EndpointError):

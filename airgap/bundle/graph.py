@@ -80,6 +80,13 @@ class ImageGraph:
             for item in self.manifests
         )
 
+    @property
+    def lone_manifest(self) -> CarriedManifest | None:
+        """The only runnable manifest of an index, when it is the only one carried."""
+        runnable = [item for item in self.manifests if item.config]
+        is_index = bool(runnable) and runnable[0].descriptor.digest != self.root.digest
+        return runnable[0] if is_index and len(runnable) == 1 else None
+
     def for_platform(self, platform: Platform) -> CarriedManifest | None:
         """The first runnable manifest for `platform`."""
         return next((item for item in self.manifests if item.config and item.platform == platform), None)
@@ -98,14 +105,18 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
     """
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     manifests: list[CarriedManifest] = []
+    sizes: dict[Digest, int] = {}
 
     def visit(descriptor: Descriptor, depth: int) -> None:
+        _one_size(sizes, descriptor, where)
         if descriptor.digest in documents:
             return
         subject = f"{where}: {descriptor.digest}"
         raw = _read(descriptor, read, subject)
         document = parse_document(raw, descriptor.media_type, subject)
         if isinstance(document, ImageManifest):
+            for blob in (document.config, *document.layers):
+                _one_size(sizes, blob, subject)
             manifests.append(_carried(descriptor, document, read, subject))
         elif depth == _DEPTH:
             raise FormatError("image indexes nested too deeply", subject=where, want=f"at most {_DEPTH}")
@@ -120,6 +131,18 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
 
     visit(root, 0)
     return ImageGraph(root, documents, tuple(manifests))
+
+
+def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> None:
+    """Raise `AmbiguousError` when a digest was named with another size before."""
+    known = sizes.setdefault(descriptor.digest, descriptor.size)
+    if known != descriptor.size:
+        raise AmbiguousError(
+            "one digest with two sizes",
+            subject=f"{where}: {descriptor.digest}",
+            want=known,
+            got=descriptor.size,
+        )
 
 
 def _read(descriptor: Descriptor, read: Read, subject: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from airgap.bundle.graph import PREFERRED
 from airgap.endpoints.ports import ContentTarget, EngineInfo, FileTarget, StreamTarget, Target
-from airgap.errors import AirgapError, EndpointError, IntegrityError, PolicyError
+from airgap.errors import AirgapError, EndpointError, PolicyError, SparseIndexError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
@@ -74,7 +74,7 @@ def _load_one(
 ) -> None:
     try:
         result.after = loader.load(result, advance)
-    except (EndpointError, IntegrityError) as error:
+    except AirgapError as error:
         result.verdict, result.error = FAILED, error
         with contextlib.suppress(EndpointError):
             result.after = target.find(result.image.name)
@@ -131,7 +131,8 @@ class _ContentLoader:
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         before = self.target.find(image.name)
-        there = before == image.record.digest
+        lone = image.graph.lone_manifest
+        there = before in (image.record.digest, lone.descriptor.digest if lone else image.record.digest)
         return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
 
     def total(self, todo: Sequence[LoadedImage]) -> int:
@@ -150,11 +151,39 @@ class _ContentLoader:
                 advance(blob.size)
 
         run_each(put, sorted(image.graph.blobs.values(), key=lambda b: -b.size), self.loading.jobs)
-        for descriptor, raw in image.graph.documents.values():
-            self.target.put_document(image.name, descriptor, raw)
-        root, raw = image.graph.documents[image.record.digest]
-        self.target.tag(image.name, root, raw)
-        return _confirmed(self.target.find(image.name), image.record.digest, image)
+        digest = self._put_documents(image)
+        return _confirmed(self.target.find(image.name), digest, image)
+
+    def _put_documents(self, image: VerifiedImage) -> Digest:
+        """The digest that the name stands for now.
+
+        Registries of the distribution family take no index of which they lack manifests. When one
+        platform alone was carried, the name is given to its manifest instead, and that is said.
+        """
+        documents = image.graph.documents
+        for digest, (descriptor, raw) in documents.items():
+            if digest != image.record.digest:
+                self.target.put_document(image.name, descriptor, raw)
+        root, raw = documents[image.record.digest]
+        try:
+            self.target.put_document(image.name, root, raw)
+            self.target.tag(image.name, root, raw)
+        except SparseIndexError as error:
+            lone = image.graph.lone_manifest
+            if lone is None:
+                raise SparseIndexError(
+                    "the registry takes no index without all of its platforms",
+                    subject=image.name,
+                    got=", ".join(record.platform for record in image.record.platforms),
+                    hint="pack all platforms of this image, or exactly one",
+                ) from error
+            self.loading.progress.note(
+                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
+                f"the name means its {lone.platform} image there, {lone.descriptor.digest}"
+            )
+            self.target.tag(image.name, *documents[lone.descriptor.digest])
+            return lone.descriptor.digest
+        return root.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def by_tag(entries: tuple[Entry, ...], reference: ImageReference) -> Descriptor 
 def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
     """`raw` with `descriptor` as the one entry of that name, all others as they were.
 
-    A reference without a tag gets an entry without a name, unless one of that digest is there.
+    A reference without a tag gets an entry named by its digest, unless there is one of that digest.
     Raises `FormatError` for what could not be read again, too many entries among it.
     """
     entries = parse_index(raw, where)
@@ -104,7 +104,7 @@ def _full_name(text: str) -> ImageReference | None:
 def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:
     value = descriptor.to_json()
     annotations = {key: text for key, text in descriptor.annotations.items() if key not in _NAMES}
-    if reference.tag is not None:
-        annotations |= dict.fromkeys(_NAMES, str(reference.with_digest(None)))
+    name = reference.with_digest(None if reference.tag else descriptor.digest)
+    annotations |= dict.fromkeys(_NAMES, str(name))
     value.pop("annotations", None)
     return value | ({"annotations": annotations} if annotations else {})

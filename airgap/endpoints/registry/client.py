@@ -44,7 +44,7 @@ class Registry:
         if found.media_type not in DOCUMENT_TYPES:
             raise EndpointError(
                 "not an image",
-                subject=self._subject(reference, name),
+                subject=self._document_subject(reference, name),
                 want="an image manifest or image index of OCI or Docker (schema 2)",
                 got=found.media_type or "no Content-Type",
             )
@@ -139,7 +139,7 @@ class Registry:
     ) -> Request:
         url = f"{self._root(reference)}/manifests/{quote(str(name), safe=':')}"
         scope = self._scope(reference, actions)
-        return Request(method, url, self._subject(reference, name), scope, headers, body)
+        return Request(method, url, self._document_subject(reference, name), scope, headers, body)
 
     def _blob(
         self,
@@ -161,6 +161,9 @@ class Registry:
 
     def _scope(self, reference: ImageReference, actions: str) -> str:
         return f"repository:{self._repository(reference)}:{actions}"
+
+    def _document_subject(self, reference: ImageReference, name: object) -> str:
+        return f"{self._host}/{self._repository(reference)}{'@' if isinstance(name, Digest) else ':'}{name}"
 
     def _subject(self, reference: ImageReference, what: object) -> str:
         return f"{self._host}/{self._repository(reference)}: {what}"

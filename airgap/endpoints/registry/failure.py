@@ -10,6 +10,7 @@ from airgap.errors import (
     EndpointError,
     FormatError,
     NotFoundError,
+    SparseIndexError,
     UnavailableError,
 )
 from airgap.oci.strict_json import parse_object
@@ -42,6 +43,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, 
         error = TemporaryError("unavailable", subject=subject, got=got, hint=hint)
         error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
         return error
+    if status == 400 and b"MANIFEST_BLOB_UNKNOWN" in body:
+        return SparseIndexError("not everything in it is there", subject=subject, got=got)
     return EndpointError("unexpected answer", subject=subject, got=got)
 
 

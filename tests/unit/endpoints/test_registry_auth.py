@@ -228,7 +228,7 @@ def test_odd_token_services(
     with pytest.raises(error) as caught:
         client(fake).resolve(named(fake))
     assert text in str(caught.value)
-    assert f"{fake.host}/acme/api: 1.0 (token service)" in str(caught.value)
+    assert f"{fake.host}/acme/api:1.0 (token service)" in str(caught.value)
 
 
 def test_a_busy_token_service_is_asked_again(fake: FakeRegistry) -> None:

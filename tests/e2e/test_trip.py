@@ -1,0 +1,301 @@
+"""The whole journey on real parts: registry or engine -> bundle -> engine, registry, folder, with stock
+tools as judges of what arrived."""
+
+import base64
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airgap.endpoints.docker_logins import DockerLogins
+from airgap.endpoints.registry import Registry, RegistryOptions
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from tests.e2e.airgap import Gap, make_gap, manifest_of
+from tests.e2e.conftest import Tool
+from tests.support.engines import Engine
+from tests.support.images import Image, Layer, make_image, make_index, noise, simple_image
+from tests.support.registries import RealRegistry
+
+BASE = Layer.of({"base.bin": noise(400_000, 1)})
+
+
+def corpus() -> dict[str, Image]:
+    """One image of every kind that the journey must keep."""
+    return {
+        "acme/one:1": make_image([BASE, Layer.of({"one": b"1" * 5000})], label="one"),
+        "acme/two:1": make_image([BASE, Layer.of({"two": b"2" * 5000})], label="two"),
+        "acme/multi:1": make_index([simple_image("amd"), simple_image("arm", platform="linux/arm64/v8")]),
+        "acme/schema2:1": simple_image("old", docker=True),
+        "acme/zstd:1": make_image([BASE, Layer.of({"z": b"z" * 90_000}, "zstd")], label="zstd"),
+        "acme/raw:1": make_image([Layer.of({"raw": b"r" * 9000}, "none")], label="raw"),
+    }
+
+
+def push(registry: RealRegistry, images: dict[str, Image], options: RegistryOptions | None = None) -> None:
+    """Put images into a registry with their very bytes: other tools would rewrite some of them."""
+    client = Registry(registry.host, options=options)
+    for name, image in images.items():
+        reference = ImageReference.parse(f"{registry.host}/{name}")
+        documents = [
+            raw for raw in image.contents.values() if raw.startswith(b"{") and b"schemaVersion" in raw
+        ]
+        for digest, raw in image.contents.items():
+            if raw not in documents:
+                client.put_blob(
+                    reference, Descriptor("application/octet-stream", digest, len(raw)), io.BytesIO(raw)
+                )
+        for raw in sorted(documents, key=lambda raw: b'"manifests"' in raw):
+            media_type = json.loads(raw)["mediaType"]
+            client.put_document(reference, Descriptor(media_type, Digest.of(raw), len(raw)), raw)
+        client.tag(reference, image.descriptor, image.raw)
+
+
+@pytest.fixture
+def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
+    return make_gap(tmp_path, capsys)
+
+
+def pulled(engine: Engine, names: list[str]) -> dict[str, tuple[str, list[str]]]:
+    """ID and RepoDigests of images as the engine itself pulls them."""
+    found = {}
+    for name in names:
+        engine.docker("pull", name)
+        image = engine.inspect(name)
+        found[name] = (image["Id"], sorted(image["RepoDigests"]))
+    engine.reset()
+    return found
+
+
+def test_registry_to_engine(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    images = corpus()
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    old = engine.version.startswith("20.")
+    before = pulled(engine, [name for name in names if not (old and "zstd" in name)])
+    bundle = gap.pack(manifest_of(*names, platforms="linux/amd64"))
+    gap.offline("verify", bundle)
+    loaded = gap.offline("load", bundle, "--to", f"docker:{engine.host}").json
+    assert [image["verdict"] for image in loaded["images"]] == ["loaded"] * len(names)
+    keeps_digests = "containerd" in engine.kind
+    for name in names:
+        image = engine.inspect(name)
+        if name in before:
+            assert image["Id"] == before[name][0]
+        if keeps_digests:
+            assert sorted(image["RepoDigests"]) == before[name][1]
+        engine.docker("create", name, "/hello")
+    again = gap.offline("load", bundle, "--to", f"docker:{engine.host}").json
+    assert [image["verdict"] for image in again["images"]] == ["already there"] * len(names)
+
+
+def test_zstd_layers_unpack_to_what_the_config_says(
+    gap: Gap, registry: RealRegistry, docker20: Engine
+) -> None:
+    image = corpus()["acme/zstd:1"]
+    push(registry, {"acme/zstd:1": image})
+    name = f"{registry.host}/acme/zstd:1"
+    gap.offline("load", gap.pack(manifest_of(name)), "--to", f"docker:{docker20.host}")
+    assert docker20.inspect(name)["Id"] == str(image.config)
+
+
+def test_digest_only_image(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    image = simple_image("nameless")
+    push(registry, {"acme/nameless:gone": image})
+    name = f"{registry.host}/acme/nameless@{image.descriptor.digest}"
+    bundle = gap.pack(manifest_of(name))
+    gap.offline("load", bundle, "--to", f"docker:{engine.host}")
+    found = engine.inspect(str(image.descriptor.digest if "containerd" in engine.kind else image.config))
+    if "containerd" in engine.kind:
+        assert found["RepoDigests"] == [name]
+    again = gap.offline("load", bundle, "--to", f"docker:{engine.host}").json
+    assert [result["verdict"] for result in again["images"]] == ["already there"]
+
+
+def test_multi_platform_image_goes_to_each_as_it_can(
+    gap: Gap, registry: RealRegistry, docker28c: Engine
+) -> None:
+    image = corpus()["acme/multi:1"]
+    push(registry, {"acme/multi:1": image})
+    name = f"{registry.host}/acme/multi:1"
+    bundle = gap.pack(manifest_of(name))
+    gap.offline("load", bundle, "--to", f"docker:{docker28c.host}")
+    assert docker28c.inspect(name)["Id"] == str(image.descriptor.digest)
+    gap.offline("load", bundle, "--to", f"oci:{gap.folder / 'out'}")
+    assert (gap.folder / "out" / image.descriptor.digest.path).read_bytes() == image.raw
+
+
+def test_large_layer(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    image = make_image([Layer.of({"big": noise(120_000_000, 7)}, "none")], label="big")
+    push(registry, {"acme/big:1": image})
+    name = f"{registry.host}/acme/big:1"
+    gap.offline("load", gap.pack(manifest_of(name)), "--to", f"docker:{engine.host}")
+    wanted = image.descriptor.digest if "containerd" in engine.kind else image.config
+    assert engine.inspect(name)["Id"] == str(wanted)
+
+
+def test_old_name_is_reported_and_refused_on_demand(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    push(registry, {"acme/app:1": simple_image("first")})
+    name = f"{registry.host}/acme/app:1"
+    target = f"docker:{engine.host}"
+    first = gap.offline("load", gap.pack(manifest_of(name)), "--to", target).json["images"][0]
+    assert first["before"] is None
+    push(registry, {"acme/app:1": simple_image("second")})
+    bundle = gap.pack(manifest_of(name))
+    refused = gap.offline("load", bundle, "--to", target, "--on-conflict", "refuse", code=16)
+    assert "means another image" in refused.err
+    assert engine.inspect(name)["Id"] == first["after"]
+    second = gap.offline("load", bundle, "--to", target).json["images"][0]
+    assert second["before"] == first["after"]
+    assert engine.inspect(name)["Id"] == second["after"] != first["after"]
+
+
+def test_damaged_bundle_leaves_the_engine_as_it_was(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    push(registry, {"acme/app:1": simple_image("first")})
+    name = f"{registry.host}/acme/app:1"
+    target = f"docker:{engine.host}"
+    gap.offline("load", gap.pack(manifest_of(name)), "--to", target)
+    before = engine.inspect(name)["Id"]
+    second = simple_image("second", size=3_000_000)
+    push(registry, {"acme/app:1": second})
+    bundle = gap.pack(manifest_of(name))
+    layer = bundle / second.layers[0].path
+    raw = bytearray(layer.read_bytes())
+    raw[-1] ^= 1
+    layer.write_bytes(raw)
+    answer = gap.offline("load", bundle, "--to", target, code=12)
+    assert "wrong digest" in answer.err
+    assert engine.inspect(name)["Id"] == before
+    assert len(engine.images()) == 1
+
+
+def test_from_engine_to_engine(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    images = {name: image for name, image in corpus().items() if "zstd" not in name and "multi" not in name}
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    before = {}
+    for name in names:
+        engine.docker("pull", name)
+        before[name] = engine.inspect(name)["Id"]
+    entries = [f"{{ref: {name}, source: 'docker:{engine.host}'}}" for name in names]
+    bundle = gap.pack(manifest_of(*entries))
+    again = gap.online("pack", gap.folder / "stack.yaml", "--to", gap.folder / "stick").json
+    assert again["fresh"] is False
+    engine.reset()
+    gap.offline("verify", bundle)
+    gap.offline("load", bundle, "--to", f"docker:{engine.host}")
+    assert {name: engine.inspect(name)["Id"] for name in names} == before
+
+
+def test_from_docker_save(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    images = {name: image for name, image in corpus().items() if name in ("acme/one:1", "acme/two:1")}
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    for name in names:
+        engine.docker("pull", name)
+    before = {name: engine.inspect(name)["Id"] for name in names}
+    engine.docker("save", "-o", gap.folder / "vendor.tar", *names)
+    engine.reset()
+    bundle = gap.pack(manifest_of("archive: vendor.tar"))
+    gap.offline("load", bundle, "--to", f"docker:{engine.host}")
+    assert {name: engine.inspect(name)["Id"] for name in names} == before
+
+
+def test_stock_docker_loads_the_folder(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    images = {name: image for name, image in corpus().items() if "zstd" not in name}
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    bundle = gap.pack(manifest_of(*names, platforms="linux/amd64"))
+    tar = subprocess.run(["tar", "-C", bundle, "-c", "."], capture_output=True, check=True).stdout
+    engine.docker("load", input=tar)
+    for name, image in zip(names, images.values(), strict=True):
+        found = engine.inspect(name)["Id"]
+        if "containerd" in engine.kind:
+            assert found == str(image.descriptor.digest)
+        elif image.config is not None:
+            assert found == str(image.config)
+
+
+def test_stock_tools_read_and_check_the_bundle(
+    gap: Gap, registry: RealRegistry, skopeo: Tool, sid: Tool
+) -> None:
+    images = corpus()
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    bundle = gap.pack(manifest_of(*names))
+    key = gap.folder / "online" / "keys" / "alice.pub"
+    commands = [
+        line.strip() for line in (bundle / "VERIFY.txt").read_text().splitlines() if line.startswith("     ")
+    ]
+    script = "\n".join(
+        line.replace("/tmp/", f"{gap.folder}/").replace("/path/to/signer.pub", str(key))
+        for line in commands
+        if not line.startswith(("tar ", "skopeo ", "openssl pkeyutl")) and "pae.bin" not in line
+    )
+    done = subprocess.run(["sh", "-c", script], cwd=bundle, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    keyid = gap.online("key", "list").json["keys"][0]["keyid"]
+    assert done.stdout.splitlines() == [f"{keyid}  -", "Verified OK", "listed", "complete", "nothing else"]
+    for name, image in zip(names, images.values(), strict=True):
+        found = json.loads(sid("skopeo", "inspect", "--raw", f"oci:{bundle}:{name}").stdout)
+        assert found == json.loads(image.raw)
+    one = names[0]
+    skopeo("copy", "--preserve-digests", f"oci:{bundle}:{one}", f"dir:{gap.folder / 'dir'}")
+    assert (gap.folder / "dir" / "manifest.json").read_bytes() == images["acme/one:1"].raw
+
+
+def test_registry_to_registry(gap: Gap, registry: RealRegistry, tmp_path: Path, sid: Tool) -> None:
+    images = corpus()
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    bundle = gap.pack(manifest_of(*names))
+    with RealRegistry(tmp_path / "enclave") as enclave:
+        target = f"registry:{enclave.host}/mirror"
+        loaded = gap.offline("load", bundle, "--to", target).json
+        assert {image["verdict"] for image in loaded["images"]} == {"loaded"}
+        for name, image in images.items():
+            digest = (
+                sid("crane", "digest", "--insecure", f"{enclave.host}/mirror/{name}").stdout.decode().strip()
+            )
+            assert digest == str(image.descriptor.digest)
+        again = gap.offline("load", bundle, "--to", target).json
+        assert {image["verdict"] for image in again["images"]} == {"already there"}
+
+
+def test_private_ca(gap: Gap, tls_registry: RealRegistry) -> None:
+    options = RegistryOptions(ca_file=tls_registry.ca_file)
+    push(tls_registry, {"acme/app:1": simple_image("app")}, options)
+    manifest = _write(gap, f"{tls_registry.host}/acme/app:1")
+    gap.online("lock", manifest, code=18)
+    gap.online("lock", manifest, "--ca-file", tls_registry.ca_file)
+
+
+def test_login_from_dockers_config(gap: Gap, auth_registry: RealRegistry, home: Path) -> None:
+    manifest = _write(gap, f"{auth_registry.host}/acme/app:1")
+    refused = gap.online("lock", manifest, code=18)
+    assert "docker login" in refused.err
+    token = base64.b64encode(f"{auth_registry.user}:{auth_registry.password}".encode()).decode()
+    config = home / ".docker" / "config.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps({"auths": {auth_registry.host: {"auth": token}}}))
+    push(auth_registry, {"acme/app:1": simple_image("app")}, RegistryOptions(credentials=DockerLogins()))
+    gap.online("lock", manifest)
+
+
+def _write(gap: Gap, name: str) -> Path:
+    path = gap.folder / "stack.yaml"
+    path.write_text(manifest_of(name))
+    return path
+
+
+def test_one_platform_of_several_into_a_registry(gap: Gap, registry: RealRegistry, tmp_path: Path) -> None:
+    image = corpus()["acme/multi:1"]
+    push(registry, {"acme/multi:1": image})
+    name = f"{registry.host}/acme/multi:1"
+    bundle = gap.pack(manifest_of(name, platforms="linux/amd64"))
+    with RealRegistry(tmp_path / "enclave") as enclave:
+        loaded = gap.offline("load", bundle, "--to", f"registry:{enclave.host}").json
+        assert loaded["images"][0]["verdict"] == "loaded"
