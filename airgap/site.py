@@ -87,9 +87,9 @@ class Site:
         with media_errors("cannot create", home):
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (home / "site.key").exists():
-            key = SigningKey.generate()
-            key.save(home / "site.key", None)
-            write_file(home / "site.pub", key.public_key.pem.encode())
+            SigningKey.generate().save(home / "site.key", None)
+        key = SigningKey.load(home / "site.key", _no_passphrase)
+        write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         return cls(home)
 

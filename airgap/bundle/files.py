@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,6 @@ from airgap.errors import (
 )
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DEPTH = 3
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -169,35 +168,37 @@ class Folder:
         """Whether there is anything under that name, of any kind."""
         try:
             with self._parent(name) as (parent, leaf):
-                os.stat(leaf, dir_fd=parent, follow_symlinks=False)
-        except (FileNotFoundError, MissingContentError):
+                try:
+                    os.stat(leaf, dir_fd=parent, follow_symlinks=False)
+                except OSError as error:
+                    raise self._refusal(error, name) from error
+        except MissingContentError:
             return False
         return True
 
-    def files(self) -> Iterator[FoundFile]:
-        """Every file below, in no order. Anything that is no regular file with one link, or lies
-        more than two folders deep, raises `UnlistedContentError`.
+    def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
+        """Every file below, in no order. Anything that is no regular file with one link, and a folder
+        that is not one of `folders`, raises `UnlistedContentError`.
         """
-        yield from self._walk("", self._fd, 1)
+        yield from self._walk("", self._fd, folders)
 
-    def _walk(self, prefix: str, fd: int, depth: int) -> Iterator[FoundFile]:
-        with media_errors("cannot read", self.path):
-            entries = list(os.scandir(fd))
-        for entry in entries:
-            name = prefix + entry.name
-            with media_errors("cannot read", f"{self.path}/{name}"):
+    def _walk(self, prefix: str, fd: int, folders: Collection[str]) -> Iterator[FoundFile]:
+        with media_errors("cannot read", f"{self.path}/{prefix}"), os.scandir(fd) as entries:
+            for entry in entries:
+                name = prefix + entry.name
                 found = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(found.st_mode) and depth < _DEPTH:
-                with media_errors("cannot read", f"{self.path}/{name}"):
+                if name in folders and stat.S_ISDIR(found.st_mode):
                     below = os.open(entry.name, _READ | os.O_DIRECTORY, dir_fd=fd)
-                try:
-                    yield from self._walk(f"{name}/", below, depth + 1)
-                finally:
-                    os.close(below)
-            elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-                yield FoundFile(name, found.st_size)
-            else:
-                raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
+                    try:
+                        yield from self._walk(f"{name}/", below, folders)
+                    finally:
+                        os.close(below)
+                elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                    yield FoundFile(name, found.st_size)
+                else:
+                    raise UnlistedContentError(
+                        "not a regular file with one link", subject=f"{self.path}/{name}"
+                    )
 
     @contextlib.contextmanager
     def _parent(self, name: str) -> Iterator[tuple[int, str]]:

@@ -25,6 +25,7 @@ ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"
 SUMS_FILE = "SHA256SUMS"
 VERIFY_FILE = "VERIFY.txt"
+FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
 SET_ASIDE = ENVELOPE_FILE + ".part"
 
 
@@ -69,11 +70,16 @@ def write_statement(folder: Path, statement: bytes) -> None:
 
 def commit(folder: Path, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
     """Write the raw signatures by key id, and the envelope as the very last."""
-    names = {f"{keyid[:16]}.sig": raw for keyid, raw in signatures.items()}
+    names = {signature_file(keyid): raw for keyid, raw in signatures.items()}
     for name, raw in names.items():
-        write_file(folder / "sig" / name, raw)
-    _remove_stale(folder / "sig", set(names))
+        write_file(folder / name, raw)
+    _remove_stale(folder / "sig", {Path(name).name for name in names})
     write_file(folder / ENVELOPE_FILE, envelope)
+
+
+def signature_file(keyid: str) -> str:
+    """Where the raw bytes of the signature by this key are."""
+    return f"sig/{keyid[:16]}.sig"
 
 
 def unseal(folder: Path) -> None:

@@ -23,6 +23,9 @@ from airgap.errors import (
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
 
+# O_NONBLOCK: a pipe under the name of a blob must be refused, not waited for
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 Opener = Callable[[int], ByteStream]
 """Opens a blob's content at an offset in bytes. Raises `EndpointError` where it cannot seek."""
 
@@ -155,7 +158,7 @@ class BlobStore:
     def _open(self, path: Path) -> FileStream:
         with media_errors("cannot read", path):
             try:
-                return FileStream(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), str(path))
+                return FileStream(os.open(path, _READ), str(path))
             except FileNotFoundError as error:
                 raise MissingContentError("missing blob", subject=path) from error
 
@@ -221,6 +224,8 @@ class _Writer:
         while left:
             with media_errors("cannot read", self.part):
                 got = os.readv(fd, [buffer[: min(left, CHUNK)]])
+            if not got:
+                raise SizeMismatchError("the file shrank", subject=self.part)
             hasher.update(buffer[:got])
             if second:
                 second.update(buffer[:got])
@@ -231,10 +236,11 @@ class _Writer:
 
 def _usable(part: Path, size: int) -> int:
     """How many bytes of an earlier attempt can be used."""
-    try:
-        found = part.lstat()
-    except FileNotFoundError:
-        return 0
+    with media_errors("cannot read", part):
+        try:
+            found = part.lstat()
+        except FileNotFoundError:
+            return 0
     return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size <= size else 0
 
 

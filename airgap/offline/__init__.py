@@ -1,1 +1,1 @@
-"""."""
+"""The isolated side: proving bundles, and bringing their images to a target."""

@@ -13,7 +13,7 @@ from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
 from airgap.bundle.files import Folder, write_file
 from airgap.endpoints.ports import StreamTarget, Target
-from airgap.errors import IntegrityError, PartialError
+from airgap.errors import AirgapError, IntegrityError, PartialError
 from airgap.offline.load import FAILED, LoadedImage, Loading, load
 from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
 from airgap.progress import Progress
@@ -35,13 +35,17 @@ class LoadReport:
         return [result for result in self.results if result.verdict == FAILED]
 
     def raise_failure(self) -> None:
-        """The error of a load of which not all succeeded: the images' own when none did."""
+        """Raise `failure`, if there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def failure(self) -> AirgapError | None:
+        """The error of a load of which not all succeeded: the first image's own when none did."""
         failed = self.failed
-        if not failed:
-            return
-        if len(failed) == len(self.results) and failed[0].error is not None:
-            raise failed[0].error
-        raise PartialError(
+        if not failed or len(failed) == len(self.results):
+            return failed[0].error if failed else None
+        return PartialError(
             "some images were not loaded",
             got=f"{len(failed)} of {len(self.results)}",
             hint="see above why; run the same command again for the rest",
@@ -103,9 +107,9 @@ def load_bundle(
         write_file(place, raw)
         report = LoadReport(bundle, results, place)
         attempt.add(effect=[_effect(result) for result in results], receipt=str(place))
-        if report.failed:
+        if report.failure is not None:
             attempt.result = "partial" if len(report.failed) < len(results) else "failed"
-            attempt.exit_code = PartialError.exit_code
+            attempt.exit_code = report.failure.exit_code
     return report
 
 

@@ -6,17 +6,19 @@ through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from airgap.bundle.files import Folder
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
+from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
     ExpiredError,
+    FormatError,
     IncompleteError,
     IntegrityError,
     MissingContentError,
@@ -30,13 +32,13 @@ from airgap.oci.strict_json import format_time
 from airgap.offline.contents import Contents, VerifiedImage
 from airgap.progress import Progress
 from airgap.site import Mark
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import Verdict, check_revocations, check_signatures
-from airgap.trust.root import SignedRoot, TrustRoot
-from airgap.trust.root import walk as walk_roots
+from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
 MAX_FILES = 200_000
+_KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class VerifiedBundle:
         """Step 10 for one blob: its content, checked before the last byte is handed out."""
         name = descriptor.digest.path
         subject = f"{self.folder.path}/{name}"
+        if name not in self.statement.subjects:
+            raise IncompleteError("the bundle leaves this blob out", subject=descriptor.digest)
         reader = CheckedReader(self.folder.open(name), descriptor.digest, descriptor.size, subject)
         listed = Digest("sha256", self.statement.subjects[name])
         if listed == descriptor.digest:
@@ -100,6 +104,7 @@ class Authenticated:
     verdict: Verdict
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
+    signatures: tuple[Signature, ...]
 
 
 def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
@@ -107,7 +112,7 @@ def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
     # 1, 2: the envelope, once and capped, decoded strictly.
     envelope = read_envelope(folder)
     # 3: the chain of trust roots, from the one installed here.
-    newer = walk_roots(receiver.root, _carried_roots(folder, receiver.root.root.version))
+    newer = _walk_roots(folder, receiver.root)
     root = (newer[-1] if newer else receiver.root).root
     # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
     verdict = check_signatures(envelope, root, "release", receiver.now, f"{folder.path}/{ENVELOPE_FILE}")
@@ -122,7 +127,8 @@ def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
         raise DigestMismatchError(
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
         )
-    return Authenticated(Statement.parse(envelope.payload), sha256, verdict, root, tuple(newer))
+    statement = Statement.parse(envelope.payload)
+    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope.signatures)
 
 
 def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
@@ -132,8 +138,8 @@ def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
     mark = receiver.mark(found.statement.stream)
     judge(found, receiver, mark)
     verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
-    # 8: exactly the files that are listed.
-    sizes = check_files(folder, found.statement)
+    # 8: exactly the files that are listed, and the signatures once more for stock tools.
+    sizes = check_files(folder, found.statement, found.signatures)
     # 9: the small files, and what they say of the images.
     images = Contents(folder, found.statement, sizes).images()
     return VerifiedBundle(
@@ -156,13 +162,15 @@ def read_envelope(folder: Folder) -> Envelope:
     return Envelope.parse(raw, ENVELOPE_FILE)
 
 
-def _carried_roots(folder: Folder, installed: int) -> dict[int, bytes]:
-    """The roots in the bundle that follow the installed one without a gap."""
-    found: dict[int, bytes] = {}
-    version = installed + 1
-    while folder.has(name := f"trust/{version}.root.json"):
-        found[version] = folder.read(name, MAX_ENVELOPE)
-        version += 1
+def _walk_roots(folder: Folder, installed: SignedRoot) -> list[SignedRoot]:
+    """The roots in the bundle that follow the installed one without a gap, each read only when the
+    one before has signed it: a folder full of other files costs nothing.
+    """
+    found: list[SignedRoot] = []
+    last = installed
+    while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
+        last = last.successor(folder.read(name, MAX_ENVELOPE), f"{folder.path}/{name}")
+        found.append(last)
     return found
 
 
@@ -230,26 +238,35 @@ def _check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> Non
         )
 
 
-def check_files(folder: Folder, statement: Statement) -> dict[str, int]:
+def check_files(folder: Folder, statement: Statement, signatures: tuple[Signature, ...]) -> dict[str, int]:
     """Step 8: sizes of the listed files, when they and nothing else are there."""
+    loose = {signature_file(_keyid(each)): each.sig for each in signatures}
+    expected = {*statement.subjects, ENVELOPE_FILE, STATEMENT_FILE, *loose}
     sizes: dict[str, int] = {}
-    for file in folder.files():
+    for file in folder.files(FOLDERS):
         sizes[file.name] = file.size
         if len(sizes) > MAX_FILES:
             raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
-    for name in sorted(set(sizes) - set(statement.subjects)):
-        if name not in (ENVELOPE_FILE, STATEMENT_FILE) and not _is_signature(name):
-            raise UnlistedContentError(
-                "file that the statement does not list", subject=f"{folder.path}/{name}"
-            )
-    for name in sorted(set(statement.subjects) - set(sizes)):
+    for name in sorted(set(sizes) - expected):
+        raise UnlistedContentError("file that the statement does not list", subject=f"{folder.path}/{name}")
+    for name in sorted(expected - set(sizes)):
         raise MissingContentError("missing file", subject=f"{folder.path}/{name}")
+    for name, sig in loose.items():
+        if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
+            raise DigestMismatchError("not the signature in the envelope", subject=f"{folder.path}/{name}")
     return {name: sizes[name] for name in statement.subjects}
 
 
-def _is_signature(name: str) -> bool:
-    stem = name.removeprefix("sig/").removesuffix(".sig")
-    return name == f"sig/{stem}.sig" and len(stem) == 16 and set(stem) <= set("0123456789abcdef")
+def _keyid(signature: Signature) -> str:
+    """The key id that a signature's file is named by. It is a hint still, but has to look like one."""
+    if not _KEYID.fullmatch(signature.keyid):
+        raise FormatError(
+            "not a key id",
+            subject=ENVELOPE_FILE,
+            want="64 lower-case hex digits",
+            got=repr(signature.keyid[:80]),
+        )
+    return signature.keyid
 
 
 def verify_content(bundle: VerifiedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
