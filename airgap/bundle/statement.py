@@ -8,7 +8,8 @@ from typing import Any, Self
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import Fields, dump, format_time, parse_object
+from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.times import format_time
 
 IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:bundle:v1"

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from airgap.errors import FormatError
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.times import format_time, parse_time
 from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
-from airgap.trust.times import format_time, parse_time
 
 ROLES = ("root", "release", "receipt")
 """Who may sign a new trust root; a bundle; a receipt."""

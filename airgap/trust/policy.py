@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from airgap.errors import ExpiredError, SignatureMismatchError, ThresholdError, TrustError, UnknownKeyError
+from airgap.times import format_time
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
-from airgap.trust.times import format_time
 
 MAX_ATTEMPTS = 4096
 """Signature checks spent on signatures whose key id names no key of the role, or the wrong one."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError
-from airgap.trust.times import format_time, parse_time
+from airgap.times import format_time, parse_time
 
 
 def test_reads_utc():
