@@ -5,22 +5,25 @@ Every `OSError` ends here as `MediaError` or `NoSpaceError`.
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from airgap.errors import (
     AirgapError,
+    FormatError,
     MediaError,
     MissingContentError,
     NoSpaceError,
     SizeMismatchError,
     UnlistedContentError,
 )
+from airgap.oci.digest import Advance, ByteStream
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -115,12 +118,74 @@ class FileStream:
         self.close()
 
 
+def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
+    """All of a stream; raises `SizeMismatchError` over `limit` bytes."""
+    out = bytearray()
+    buffer = memoryview(bytearray(1 << 16))
+    while got := stream.readinto(buffer):
+        out += buffer[:got]
+        if len(out) > limit:
+            want = f"at most {limit:,} bytes"
+            raise SizeMismatchError("too large", subject=subject, want=want, got="more")
+    return bytes(out)
+
+
+class FileSlice(io.RawIOBase):
+    """A part of an open file as a `ByteStream`, read by position, so that several may be read at a time."""
+
+    def __init__(self, fd: int, name: object, offset: int, size: int, advance: Advance | None = None) -> None:
+        super().__init__()
+        self._fd = fd
+        self._name = name
+        self._position = offset
+        self._end = offset + size
+        self._advance = advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")[: self._end - self._position]
+        with media_errors("cannot read", self._name):
+            got = os.preadv(self._fd, [view], self._position) if view else 0
+        self._position += got
+        if self._advance is not None:
+            self._advance(got)
+        return got
+
+    def skip(self, size: int) -> None:
+        """Go on by `size` bytes; raises `FormatError` beyond the end."""
+        self._position += size
+        if self._position > self._end:
+            raise FormatError("truncated archive", subject=self._name, got=f"{self._end:,} bytes")
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file seen in a folder: its name below it, with `/`, and its size in bytes."""
 
     name: str
     size: int
+
+
+class Files(Protocol):
+    """The files of a bundle, in whatever form they came."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the tar."""
+
+    def open(self, name: str) -> ByteStream:
+        """A file's content. Raises `MissingContentError` when there is none of that name."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything under that name."""
+
+    def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
+        """Every file, in no order; anything else, or in other folders, is an `UnlistedContentError`."""
 
 
 class Folder:
@@ -151,18 +216,7 @@ class Folder:
     def read(self, name: str, limit: int) -> bytes:
         """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
         with self.open(name) as stream:
-            out = bytearray()
-            buffer = memoryview(bytearray(1 << 16))
-            while got := stream.readinto(buffer):
-                out += buffer[:got]
-                if len(out) > limit:
-                    raise SizeMismatchError(
-                        "too large",
-                        subject=f"{self.path}/{name}",
-                        want=f"at most {limit:,} bytes",
-                        got="more",
-                    )
-            return bytes(out)
+            return read_small(stream, f"{self.path}/{name}", limit)
 
     def has(self, name: str) -> bool:
         """Whether there is anything under that name, of any kind."""

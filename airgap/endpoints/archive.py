@@ -1,12 +1,13 @@
 """Image archives in a file (`archive:FILE`): from `docker save` or with an OCI image layout inside."""
 
-import io
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.bundle.files import FileSlice
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
@@ -94,12 +95,14 @@ class Archive:
     @contextmanager
     def _open(self) -> Iterator["_TarFile"]:
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFoundError("no such archive", subject=self._path) from error
         except OSError as error:
             raise EndpointError("cannot read archive", subject=self._path, got=error.strerror) from error
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise EndpointError("cannot read archive", subject=self._path, got="not a regular file")
             yield _TarFile(fd, self._path)
         finally:
             os.close(fd)
@@ -133,7 +136,7 @@ class _TarFile(Listing):
         self._path = path
         self._offsets: dict[str, int] = {}
         self._refuse_compressed()
-        source = _Slice(self._fd, path, 0, os.fstat(fd).st_size)
+        source = FileSlice(self._fd, path, 0, os.fstat(fd).st_size)
         for entry, _ in read_entries(source, skip=source.skip, max_entries=MAX_ENTRIES):
             self.add(entry)
             self._offsets[entry.name] = entry.offset
@@ -145,49 +148,20 @@ class _TarFile(Listing):
             raise FormatError(
                 "too large", subject=name, want=f"at most {MAX_DOCUMENT:,} bytes", got=f"{size:,}"
             )
-        return read_up_to(_Slice(self._fd, self._path, self._offsets[name], size), size)
+        return read_up_to(FileSlice(self._fd, self._path, self._offsets[name], size), size)
 
     def in_order(self, names: set[str]) -> list[str]:
         """The files behind `names` as they follow each other on the disk."""
         return sorted({self.resolve(name) for name in names}, key=self._offsets.__getitem__)
 
-    def data(self, name: str, advance: Advance) -> "_Slice":
-        return _Slice(self._fd, self._path, self._offsets[name], self.sizes[name], advance)
+    def data(self, name: str, advance: Advance) -> FileSlice:
+        return FileSlice(self._fd, self._path, self._offsets[name], self.sizes[name], advance)
 
     def _refuse_compressed(self) -> None:
-        head = read_up_to(_Slice(self._fd, self._path, 0, 8), 8)
+        head = read_up_to(FileSlice(self._fd, self._path, 0, 8), 8)
         for magic, tool in _COMPRESSED.items():
             if head.startswith(magic):
                 raise FormatError(
                     "compressed archive", subject=self._path, want="a plain tar",
                     hint=f"unpack it first: {tool} {self._path}",
                 )  # fmt: skip
-
-
-class _Slice(io.RawIOBase):
-    """A part of a file, read by position."""
-
-    def __init__(self, fd: int, path: Path, offset: int, size: int, advance: Advance | None = None) -> None:
-        super().__init__()
-        self._fd = fd
-        self._path = path
-        self._position = offset
-        self._end = offset + size
-        self._advance = advance
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        view = memoryview(buffer).cast("B")[: self._end - self._position]
-        try:
-            got = os.preadv(self._fd, [view], self._position) if view else 0
-        except OSError as error:
-            raise EndpointError("cannot read archive", subject=self._path, got=error.strerror) from error
-        self._position += got
-        if self._advance is not None:
-            self._advance(got)
-        return got
-
-    def skip(self, size: int) -> None:
-        """Go on by `size` bytes; raises `FormatError` beyond the end."""
-        self._position += size
-        if self._position > self._end:
-            raise FormatError("truncated archive", subject=self._path, got=f"{self._end:,} bytes")

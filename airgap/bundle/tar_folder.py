@@ -1,0 +1,82 @@
+"""A bundle as one tar, read in place: nothing is unpacked, every file is a slice (FORMAT.md §2.4)."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from airgap.bundle.files import FileSlice, Folder, FoundFile, media_errors, read_small
+from airgap.bundle.ustar import Entry, read_entries
+from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
+
+MAX_MEMBERS = 200_100
+
+
+class TarFolder:
+    """The files of a tar, as `Folder` gives those of a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with media_errors("cannot open", path):
+            self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._members = self._list()
+        except BaseException:
+            self.close()
+            raise
+
+    def _list(self) -> dict[str, Entry]:
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnlistedContentError("not a regular file", subject=self.path)
+        source = FileSlice(self._fd, self.path, 0, found.st_size)
+        try:
+            entries = read_entries(source, skip=source.skip, max_entries=MAX_MEMBERS)
+            return {entry.name: entry for entry, _ in entries}
+        except FormatError as error:
+            raise IncompleteError(
+                "not the whole tar of a bundle", subject=self.path, got=error, hint="copy it again"
+            ) from error
+
+    def open(self, name: str) -> FileSlice:
+        """See `Files`."""
+        entry = self._members.get(name)
+        if entry is None:
+            raise MissingContentError("missing file", subject=f"{self.path}/{name}")
+        if entry.kind != "file":
+            raise UnlistedContentError("not a regular file", subject=f"{self.path}/{name}")
+        return FileSlice(self._fd, f"{self.path}/{name}", entry.offset, entry.size)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See `Files`."""
+        return read_small(self.open(name), f"{self.path}/{name}", limit)
+
+    def has(self, name: str) -> bool:
+        """See `Files`."""
+        return name in self._members
+
+    def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
+        """See `Files`."""
+        for name, entry in self._members.items():
+            parent = PurePosixPath(name).parent.as_posix()
+            if entry.kind == "file" and parent in (".", *folders):
+                yield FoundFile(name, entry.size)
+            elif entry.kind != "directory" or name not in folders:
+                raise UnlistedContentError("not a file of a bundle", subject=f"{self.path}/{name}")
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_bundle(path: Path) -> Folder | TarFolder:
+    """The bundle at `path`: a folder, or a tar. Raises `MissingContentError` for neither."""
+    return TarFolder(path) if path.is_file() else Folder(path)
