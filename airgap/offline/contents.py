@@ -64,8 +64,8 @@ class Contents:
             raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
         images = tuple(self._image(record, entries[record.name]) for record in self.statement.images)
         self._check_blobs(images)
-        self._check_total()
         self._check_docker_view(images)
+        self._check_total()
         return images
 
     def _read(self, name: str, limit: int) -> bytes:
@@ -114,14 +114,18 @@ class Contents:
 
     def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
         """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
-        required = {item.digest for item in self.statement.requires}
+        required = {item.digest: item.size for item in self.statement.requires}
+        layers = {layer.digest for i in images for item in i.graph.manifests for layer in item.manifest.layers}
+        for digest in required:
+            if digest not in layers or digest.path in self.sizes:
+                raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
         reached = set()
         for image in images:
             for digest, descriptor in image.graph.contents.items():
                 reached.add(digest.path)
                 if digest.path not in self.sizes:
-                    if digest not in required:
-                        raise MissingContentError("blob that is not listed", subject=image.name, want=digest)
+                    if required.get(digest) != descriptor.size:
+                        raise MissingContentError("blob that is neither listed nor required", subject=image.name, want=digest)
                 elif self.sizes[digest.path] != descriptor.size:
                     raise SizeMismatchError(
                         "wrong size",

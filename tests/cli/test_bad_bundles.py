@@ -1,0 +1,464 @@
+"""Bundles as they must not be: each is refused with its code and its reason, and nothing is loaded.
+
+Every case is run through the program, by `verify` and by `load`. Afterwards there is no target, the
+receiving site's state is as before, and its ledger has a record of the refusal.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
+from airgap.bundle.views import index_json
+from airgap.cli.main import main
+from airgap.oci.digest import Digest
+from airgap.oci.documents import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from airgap.oci.reference import ImageReference
+from airgap.site import now
+from tests.cli.refusals import at_home, check_refused
+from tests.support.bundles import (
+    DAY,
+    MULTI,
+    ONE,
+    RECEIVER,
+    TWO,
+    Gap,
+    make_gap,
+)
+from tests.support.harms import (
+    CONFIG,
+    IMAGES,
+    JSON_BOMB,
+    LAYER,
+    MANIFEST,
+    OTHER_CONFIG,
+    PLAIN,
+    PLAIN_CONFIG,
+    PLAIN_LAYER,
+    STRANGER,
+    Case,
+    Harm,
+    b64,
+    broken_chain,
+    config,
+    cut,
+    descriptor,
+    device,
+    document,
+    empty,
+    envelope,
+    falling_epoch,
+    first_image,
+    first_platform,
+    flip,
+    forge,
+    grow,
+    index,
+    installed,
+    instead,
+    late_root,
+    layer,
+    listen,
+    lying_sums,
+    mark,
+    nested,
+    payload,
+    remove,
+    renamed_root,
+    resign,
+    restate,
+    revoked,
+    same_key_twice,
+    second_root,
+    stranger_root,
+    subject,
+    swap,
+    two_keys,
+    two_of_two,
+    write,
+)
+from tests.support.images import noise
+
+# -- the table ---------------------------------------------------------------------------------------
+
+WRONG = "wrong digest: "
+NOT_SIGNED = "not the statement that was signed"
+UNLISTED = "file that the statement does not list"
+IRREGULAR = "not a regular file"
+CANONICAL = "not in canonical form"
+VIEWS = "manifest.json and index.json describe different images"
+
+DAMAGE: dict[str, Case] = {
+    "flip envelope's payload": (flip(ENVELOPE_FILE, 12), 13, "does not fit the signed bytes (alice"),
+    "flip envelope's end": (flip(ENVELOPE_FILE), 10, "not JSON: bundle.dsse.json"),
+    "flip statement": (flip(STATEMENT_FILE, 100), 12, NOT_SIGNED),
+    "flip sums": (flip(SUMS_FILE, 5), 12, WRONG),
+    "flip index": (flip("index.json", 100), 12, WRONG),
+    "flip docker view": (flip("manifest.json", 20), 12, WRONG),
+    "flip oci-layout": (flip("oci-layout", 3), 12, WRONG),
+    "flip help text": (flip("VERIFY.txt", 30), 12, WRONG),
+    "flip root": (flip("trust/1.root.json", 80), 12, WRONG),
+    "flip config": (flip(CONFIG.path, 40), 12, WRONG),
+    "flip image manifest": (flip(MANIFEST.path, 40), 12, WRONG),
+    "flip loose signature": (
+        lambda gap: gap.flip(f"sig/{gap.key.public_key.keyid[:16]}.sig"), 12, "not the signature in the envelope",
+    ),
+    "cut envelope": (lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: raw[:-2]), 10, "not JSON"),
+    "cut statement": (cut(STATEMENT_FILE), 12, NOT_SIGNED),
+    "cut index": (cut("index.json"), 12, WRONG),
+    "cut layer": (cut(LAYER.path), 12, "wrong size: "),
+    "cut loose signature": (
+        lambda gap: cut(f"sig/{gap.key.public_key.keyid[:16]}.sig")(gap), 12, "not the signature in the envelope",
+    ),
+    "empty envelope": (empty(ENVELOPE_FILE), 10, "not JSON"),
+    "empty statement": (empty(STATEMENT_FILE), 12, NOT_SIGNED),
+    "empty docker view": (empty("manifest.json"), 12, WRONG),
+    "empty layer": (empty(LAYER.path), 12, "wrong size: "),
+    "grow statement": (grow(STATEMENT_FILE), 12, NOT_SIGNED),
+    "grow sums": (grow(SUMS_FILE), 12, WRONG),
+    "grow image manifest": (grow(MANIFEST.path), 12, "too large: "),
+    "grow layer": (grow(LAYER.path), 12, "wrong size: "),
+    "swap configs": (swap(CONFIG.path, OTHER_CONFIG.path), 12, WRONG),
+    "swap image manifests": (swap(MANIFEST.path, IMAGES[TWO].descriptor.digest.path), 12, WRONG),
+    "no envelope": (remove(ENVELOPE_FILE), 19, "unfinished bundle, or none"),
+    "no statement": (remove(STATEMENT_FILE), 12, "missing file"),
+    "no sums": (remove(SUMS_FILE), 12, "missing file"),
+    "no index": (remove("index.json"), 12, "missing file"),
+    "no docker view": (remove("manifest.json"), 12, "missing file"),
+    "no oci-layout": (remove("oci-layout"), 12, "missing file"),
+    "no help text": (remove("VERIFY.txt"), 12, "missing file"),
+    "no root": (remove("trust/1.root.json"), 12, "missing file"),
+    "no layer": (remove(LAYER.path), 12, "missing file"),
+    "no image manifest": (remove(MANIFEST.path), 12, "missing file"),
+    "no loose signature": (
+        lambda gap: shutil.rmtree(gap.bundle / "sig"), 12, "missing file",
+    ),
+    "no blobs": (lambda gap: shutil.rmtree(gap.bundle / "blobs"), 12, "missing file"),
+    "extra file": (write("README.md"), 12, UNLISTED),
+    "extra blob": (write(f"blobs/sha256/{'0' * 64}"), 12, UNLISTED),
+    "extra signature": (write(f"sig/{'0' * 16}.sig"), 12, UNLISTED),
+    "extra root": (write("trust/9.root.json"), 12, UNLISTED),
+    "left-over part": (write(f"{LAYER.path}.part"), 12, UNLISTED),
+    "extra folder": (write("docs/x"), 12, IRREGULAR),
+    "extra empty folder": (lambda gap: (gap.bundle / "docs").mkdir(), 12, IRREGULAR),
+    "deep empty folder": (lambda gap: (gap.bundle / "blobs/sha256/x").mkdir(), 12, IRREGULAR),
+    "folder for file": (instead("index.json", lambda path, _: path.mkdir()), 12, IRREGULAR),
+    "folder for envelope": (instead(ENVELOPE_FILE, lambda path, _: path.mkdir()), 12, IRREGULAR),
+    "file for folder": (instead("blobs", lambda path, _: path.write_bytes(b"")), 12, UNLISTED),
+    "link for layer": (instead(LAYER.path, lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),
+    "link for envelope": (instead(ENVELOPE_FILE, lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),
+    "link for statement": (instead(STATEMENT_FILE, lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),
+    "link for blobs": (instead("blobs", lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),
+    "link for roots": (instead("trust", lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),
+    "link to nowhere": (lambda gap: (gap.bundle / "x").symlink_to("/nowhere"), 12, IRREGULAR),
+    "hard link": (instead(LAYER.path, lambda path, moved: path.hardlink_to(moved)), 12, IRREGULAR),
+    "hard link for statement": (instead(STATEMENT_FILE, lambda path, moved: path.hardlink_to(moved)), 12, IRREGULAR),
+    "pipe for layer": (instead(LAYER.path, lambda path, _: os.mkfifo(path)), 12, IRREGULAR),
+    "pipe for envelope": (instead(ENVELOPE_FILE, lambda path, _: os.mkfifo(path)), 12, IRREGULAR),
+    "socket for envelope": (instead(ENVELOPE_FILE, listen), 12, IRREGULAR),
+    "socket for layer": (instead(LAYER.path, listen), 12, IRREGULAR),
+    "device for statement": (instead(STATEMENT_FILE, device), 12, IRREGULAR),
+    "device for layer": (instead(LAYER.path, device), 12, IRREGULAR),
+    "case twin": (write("INDEX.JSON"), 12, UNLISTED),
+    "trailing dot": (write("index.json."), 12, UNLISTED),
+    "line feed in a name": (write("x\nerror: all is well"), 12, "x\\nerror: all is well"),
+    "escape in a name": (write("\x1b[2Jgood"), 12, "\\x1b[2Jgood"),
+    "right-to-left name": (write("\u202egnp.exe"), 12, "\\u202egnp.exe"),
+    "name not in UTF-8": (write(b"\xff\xfe"), 12, "\\udcff\\udcfe"),
+    "name in the root's folder": (write("trust/2.root.json"), 10, "not JSON"),
+}  # fmt: skip
+
+ENVELOPES: dict[str, Case] = {
+    "no signature": (envelope(lambda value: value.update(signatures=[])), 13, "no signature"),
+    "unknown key": (
+        lambda gap: gap.seal(gap.envelope.payload, STRANGER), 13, "signed by no key that trust root 1 gives the role release",
+    ),
+    "another's key id": (
+        envelope(lambda value: value["signatures"][0].update(keyid="ab" * 32)), 12, UNLISTED,
+    ),
+    "no key id": (envelope(lambda value: value["signatures"][0].pop("keyid")), 10, "not a key id"),
+    "path for key id": (envelope(lambda value: value["signatures"][0].update(keyid="../../x")), 10, "not a key id"),
+    "signature of another statement": (
+        lambda gap: envelope(lambda value: value["signatures"][0].update(sig=b64(gap.key.sign(b"else"))))(gap),
+        13, "does not fit the signed bytes (alice",
+    ),
+    "signature over the bare payload": (
+        lambda gap: envelope(lambda value: value["signatures"][0].update(sig=b64(gap.key.sign(gap.envelope.payload))))(gap),
+        13, "does not fit the signed bytes",
+    ),
+    "other payload type": (
+        lambda gap: gap.seal(gap.envelope.payload, payload_type="application/json"), 13, "unexpected payload type",
+    ),
+    "payload type of roots": (
+        lambda gap: gap.seal(gap.root.envelope.payload, payload_type=gap.root.envelope.payload_type), 13, "unexpected payload type",
+    ),
+    "payload type changed after signing": (
+        envelope(lambda value: value.update(payloadType="application/json")), 13, "does not fit the signed bytes",
+    ),
+    "two envelopes": (lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: raw + raw), 10, "not JSON"),
+    "list of envelopes": (lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: b"[" + raw + b"]"), 10, "not a JSON object"),
+    "unknown field": (envelope(lambda value: value.update(x=1)), 10, "unknown field: bundle.dsse.json"),
+    "two payloads": (
+        lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: b'{"payload":"",' + raw[1:]), 10, "duplicate key",
+    ),
+    "payload twice in two cases": (
+        envelope(lambda value: value.update(Payload=value["payload"])), 10, "keys differ in case only",
+    ),
+    "not canonical base64": (
+        envelope(lambda value: value.update(payload=value["payload"] + "\n")), 10, "base64",
+    ),
+    "wrong types": (envelope(lambda value: value.update(payload=1)), 10, "wrong type"),
+    "too many signatures": (
+        envelope(lambda value: value.update(signatures=[{"keyid": f"{i:064x}", "sig": b64(b"%d" % i)} for i in range(65)])),
+        10, "too many signatures",
+    ),
+    "a million signatures": (
+        envelope(lambda value: value.update(signatures=[{"sig": ""}] * 1_000_000)), 10, "too many values",
+    ),
+    "same signature twice": (
+        envelope(lambda value: value.update(signatures=value["signatures"] * 2)), 10, "the same signature or key id twice",
+    ),
+    "huge envelope": (write(ENVELOPE_FILE, b" " * ((16 << 20) + 1)), 12, "too large"),
+    "huge statement": (write(STATEMENT_FILE, b" " * ((12 << 20) + 1)), 12, "too large"),
+    "depth bomb": (write(ENVELOPE_FILE, JSON_BOMB), 10, "nested too deeply"),
+    "shallow depth bomb": (write(ENVELOPE_FILE, b'{"a":' * 40 + b"1" + b"}" * 40), 10, "nested too deeply"),
+    "big integer": (write(ENVELOPE_FILE, b'{"a":' + b"9" * 5000 + b"}"), 10, "integer too large"),
+    "real number": (write(ENVELOPE_FILE, b'{"a":1e3}'), 10, "not an integer"),
+    "NaN": (write(ENVELOPE_FILE, b'{"a":NaN}'), 10, "not JSON"),
+    "not UTF-8": (write(ENVELOPE_FILE, b'{"a":"\xff"}'), 10, "not UTF-8"),
+    "unpaired surrogate": (write(ENVELOPE_FILE, b'{"a":"\\ud800"}'), 10, "unpaired surrogate"),
+}  # fmt: skip
+
+STATEMENTS: dict[str, Case] = {
+    "no JSON": (payload(b"hello"), 10, "not JSON: statement.json"),
+    "nothing in it": (payload(b"{}"), 10, "wrong type: statement.json: _type"),
+    "spaces": (resign(b'"serial":1', b'"serial": 1'), 10, CANONICAL),
+    "other order": (resign(b'"serial":1,\n"epoch":1', b'"epoch":1,\n"serial":1'), 10, CANONICAL),
+    "duplicate key": (resign(b'"serial":1', b'"serial":1,\n"serial":2'), 10, "duplicate key: statement.json, got 'serial'"),
+    "case twin": (resign(b'"serial":1', b'"serial":1,\n"Serial":2'), 10, "'serial' and 'Serial'"),
+    "unknown field": (
+        lambda gap: gap.seal(
+            replace(gap.statement, tool_version="9.9").to_bytes().replace(b'"serial":1', b'"serial":1,\n"shards":2')
+        ),
+        10, "unknown field: statement.json: predicate, got 'shards'\nhint: the bundle was written by airgap 9.9",
+    ),
+    "next format": (resign(b"urn:airgap:bundle:v1", b"urn:airgap:bundle:v2"), 10, "want urn:airgap:bundle:v1"),
+    "other statement type": (resign(b"Statement/v1", b"Statement/v2"), 10, "unexpected value: statement.json: _type"),
+    "other tool": (resign(b'{"name":"airgap"', b'{"name":"aircap"'), 10, "unexpected value: statement.json: tool"),
+    "serial 0": (restate(serial=0), 10, "serial below 1"),
+    "negative serial": (resign(b'"serial":1', b'"serial":-1'), 10, "negative"),
+    "serial as text": (resign(b'"serial":1', b'"serial":"1"'), 10, "wrong type"),
+    "big serial": (resign(b'"serial":1', b'"serial":9007199254740992'), 10, "integer too large"),
+    "real serial": (resign(b'"serial":1', b'"serial":1.0'), 10, "not an integer"),
+    "path for stream": (restate(stream="../x"), 10, "not a stream name"),
+    "no such day": (resign(b'"previous":null', b'"previous":{"serial":1,"statement_sha256":"x"}'), 10, "not a digest"),
+    "bad time": (lambda gap: gap.seal(re.sub(rb'"expires":"....', b'"expires":"20x6', gap.envelope.payload)), 10, "not a time"),
+    "depth bomb": (payload(JSON_BOMB), 10, "nested too deeply"),
+    "file outside": (subject("index.json", "../../etc/passwd"), 10, "not a file of a bundle"),
+    "absolute file": (subject("index.json", "/etc/passwd"), 10, "not a file of a bundle"),
+    "file in other case": (subject("index.json", "Index.json"), 10, "not a file of a bundle"),
+    "envelope listed": (subject("index.json", ENVELOPE_FILE), 10, "not a file of a bundle"),
+    "file listed twice": (subject("index.json", "manifest.json"), 10, "file listed twice"),
+    "upper-case sum": (
+        lambda gap: gap.resign(
+            gap.statement.subjects["index.json"].encode(), gap.statement.subjects["index.json"].upper().encode()
+        ),
+        10, "not a digest",
+    ),
+    "unlisted help text": (
+        restate(subjects=lambda gap: {k: v for k, v in gap.statement.subjects.items() if k != "VERIFY.txt"}), 12, UNLISTED,
+    ),
+    "unlisted sums": (
+        restate(subjects=lambda gap: {k: v for k, v in gap.statement.subjects.items() if k != SUMS_FILE}), 12, UNLISTED,
+    ),
+    "listed and not there": (
+        restate(subjects=lambda gap: gap.statement.subjects | {"trust/9.root.json": "0" * 64}), 12, "missing file",
+    ),
+    "two images of one name": (restate(images=lambda gap: gap.statement.images[:1] * 2), 10, "two images with one name"),
+    "other kind": (resign(b'"kind":"image","digest":"' + str(MANIFEST).encode(), b'"kind":"virus","digest":"' + str(MANIFEST).encode()), 10, "unknown kind"),
+    "claimed upstream signature": (
+        lambda gap: gap.seal(gap.envelope.payload.replace(b'"upstream_signature":null', b'"upstream_signature":"yes"', 1)),
+        10, "unexpected value",
+    ),
+    "image as artifact": (first_image(kind="artifact"), 10, "platforms are not those of the image"),
+    "other image digest": (first_image(digest=IMAGES[TWO].descriptor.digest), 10, "index.json and the statement differ"),
+    "other image name": (first_image(name=ImageReference.parse("x/y:1")), 10, "name different images"),
+    "image left out": (restate(images=lambda gap: gap.statement.images[1:]), 10, "name different images"),
+    "wrong config digest": (first_platform(config_digest=OTHER_CONFIG), 10, "platforms are not those of the image"),
+    "wrong platform": (first_platform(platform="linux/s390x"), 10, "platforms are not those of the image"),
+    "wrong total": (restate(total_bytes=7), 12, "wrong size in all"),
+}  # fmt: skip
+
+JUDGED: dict[str, Case] = {
+    "other destination": (restate(destinations=("plant-8", "plant-9")), 15, "want plant-8, plant-9, got plant-7"),
+    "expired": (restate(expires=lambda gap: gap.now - timedelta(hours=1)), 14, "bundle expired"),
+    "not yet valid": (restate(not_before=lambda gap: gap.now + DAY), 14, "bundle not valid yet"),
+    "older serial": (mark(2), 14, "older than what was accepted here"),
+    "older epoch": (mark(1, epoch=2), 14, "older than what was accepted here"),
+    "equivocation": (mark(1), 14, "equivocation"),
+    "other epoch": (restate(epoch=2), 14, "made in another epoch"),
+    "newer root": (restate(root_version=2), 13, "made under a newer trust root than is known here"),
+    "root left out": (broken_chain, 13, "made under a newer trust root than is known here"),
+    "root of another version": (renamed_root, 13, "wrong version of the trust root"),
+    "root signed by a stranger": (stranger_root, 13, "by the keys of trust root 1"),
+    "falling epoch": (falling_epoch, 13, "the epoch falls"),
+    "root that is no root": (forge("trust/2.root.json", b"{}"), 10, "2.root.json"),
+    "expired root in the bundle": (late_root, 14, "the trust root has expired: trust root 2"),
+    "expired root": (installed(expires=lambda gap: gap.now - DAY), 14, "the trust root has expired: trust root 1"),
+    "revoked key": (revoked, 13, "signed by a revoked key (alice"),
+    "one of two signatures": (installed(keys=two_keys, roles=two_of_two), 13, "too few signatures"),
+    "one key twice": (same_key_twice, 13, "too few signatures"),
+    "huge root": (write("trust/2.root.json", b" " * ((16 << 20) + 1)), 12, "too large"),
+}  # fmt: skip
+
+LIES: dict[str, Case] = {
+    "views differ": (forge("manifest.json", b'[\n{"Config":"x","RepoTags":[],"Layers":[]}\n]\n'), 10, VIEWS),
+    "no image in one view": (forge("manifest.json", b"[\n\n]\n"), 10, VIEWS),
+    "one name twice in a view": (
+        lambda gap: forge("manifest.json", (gap.bundle / "manifest.json").read_bytes().replace(b"two:1", b"one:1"))(gap), 10, VIEWS,
+    ),
+    "index not canonical": (lambda gap: gap.forge({"index.json": (gap.bundle / "index.json").read_bytes() + b" "}), 10, CANONICAL),
+    "index with case twins": (
+        lambda gap: gap.forge({"index.json": (gap.bundle / "index.json").read_bytes().replace(b'"manifests"', b'"Manifests":[],"manifests"')}),
+        10, "'Manifests' and 'manifests'",
+    ),
+    "index of other images": (
+        forge("index.json", index_json([(ImageReference.parse(ONE), IMAGES[ONE].descriptor)])), 10, "name different images",
+    ),
+    "index with another digest": (
+        lambda gap: gap.forge({"index.json": index_json(
+            (ImageReference.parse(name), IMAGES[TWO if name == ONE else name].descriptor) for name in (ONE, TWO, MULTI)
+        )}),
+        10, "index.json and the statement differ",
+    ),
+    "index without names": (
+        lambda gap: gap.forge({"index.json": (gap.bundle / "index.json").read_bytes().replace(b"org.opencontainers", b"org.closecontainers")}),
+        10, "not an image reference",
+    ),
+    "other layout": (forge("oci-layout", b'{"imageLayoutVersion":"2.0.0"}'), 10, "unknown layout version"),
+    "other sums": (lying_sums, 10, "SHA256SUMS and the statement differ"),
+    "no sums": (forge("oci-layout", None), 12, "not listed in the statement: oci-layout"),
+    "unreachable blob": (forge(Digest.of(b"cargo").path, b"cargo"), 12, "blob that belongs to no image"),
+    "layer left out": (forge(LAYER.path, None), 12, "blob that is not listed"),
+    "config left out": (forge(CONFIG.path, None), 12, "not listed in the statement"),
+    "image manifest left out": (forge(MANIFEST.path, None), 12, "not listed in the statement"),
+    "blob under another's name": (
+        lambda gap: gap.forge({LAYER.path: noise((gap.bundle / LAYER.path).stat().st_size, 9)}), 10, "listed under another digest than its name",
+    ),
+    "config under another's name": (
+        lambda gap: gap.forge({CONFIG.path: (gap.bundle / OTHER_CONFIG.path).read_bytes()}), 12, WRONG,
+    ),
+    "layers and manifests": (document(lambda value: value.update(manifests=[])), 10, "neither an image manifest nor an image index"),
+    "neither": (document(lambda value: value.pop("layers")), 10, "neither an image manifest nor an image index"),
+    "fsLayers too": (document(lambda value: value.update(fsLayers=[])), 10, "neither an image manifest nor an image index"),
+    "manifests beside in other case": (document(lambda value: value.update(Layers=[])), 10, "'layers' and 'Layers'"),
+    "duplicate key": (document(lambda value: PLAIN.raw.replace(b'"layers"', b'"layers": [], "layers"')), 10, "duplicate key"),
+    "old schema": (document(lambda value: value.update(schemaVersion=1)), 10, "unsupported schemaVersion"),
+    "other media type than the descriptor's": (document(lambda value: value.update(mediaType=DOCKER_MANIFEST)), 10, "mediaType differs"),
+    "image as index": (document(lambda value: value.update(mediaType=OCI_INDEX), media_type=OCI_INDEX), 10, "mediaType does not fit"),
+    "unknown document": (document(lambda value: value.pop("mediaType") and None, media_type="text/plain"), 10, "mediaType does not fit"),
+    "depth bomb": (document(lambda _: JSON_BOMB), 10, "nested too deeply"),
+    "big integer": (layer(size=2**53), 10, "integer too large"),
+    "layer of two TiB": (layer(size=2 << 40), 10, "too large"),
+    "path for digest": (layer(digest="sha256:../../../etc/passwd"), 10, "not a digest"),
+    "upper-case digest": (layer(digest=str(PLAIN.layers[0]).upper()), 10, "not a digest"),
+    "upper-case hex": (layer(digest=f"sha256:{PLAIN.layers[0].hex.upper()}"), 10, "not a digest"),
+    "short digest": (layer(digest=str(PLAIN.layers[0])[:-1]), 10, "not a digest"),
+    "old algorithm": (layer(digest="md5:" + "0" * 32), 10, "not a digest"),
+    "digest with line feed": (layer(digest=f"{PLAIN.layers[0]}\n"), 10, "not a digest"),
+    "wrong size of a layer": (layer(size=len(PLAIN_LAYER) + 1), 12, "wrong size"),
+    "wrong size of a config": (document(lambda value: value["config"].update(size=3)), 12, "too large"),
+    "wrong size of the image manifest": (document(lambda _: None, size=len(PLAIN.raw) + 9), 12, "wrong size"),
+    "huge image manifest": (document(lambda _: None, size=5 << 20), 10, "too large"),
+    "foreign layer": (layer(urls=["https://example.test/layer"]), 10, "content kept elsewhere (urls)"),
+    "embedded data differ": (layer(data="ZWxzZQ=="), 10, "embedded data differs"),
+    "embedded data is no data": (layer(data="%"), 10, "embedded data is not base64"),
+    "text as annotations": (layer(annotations={"a": 1}), 10, "an object of strings"),
+    "one layer for two": (document(lambda value: value["layers"].append(value["layers"][0])), 10, "layers and diff_ids differ in number"),
+    "one digest with two sizes": (
+        document(lambda value: value["layers"].append({**value["layers"][0], "size": 1})), 10, "one digest with two sizes",
+    ),
+    "config is no config": (config(lambda _: b"[]"), 10, "not a JSON object"),
+    "config with twins": (config(lambda value: value.update(OS="linux")), 10, "'os' and 'OS'"),
+    "config with another rootfs": (config(lambda value: value["rootfs"].update(type="zip")), 10, "unknown rootfs type"),
+    "config without diff_ids": (config(lambda value: value["rootfs"].update(diff_ids=None)), 10, "layers and diff_ids differ in number"),
+    "config with other diff_ids": (config(lambda value: value["rootfs"].update(diff_ids=["x"])), 10, "not a digest"),
+    "config that is too large": (config(lambda value: value.update(x="y" * (5 << 20))), 10, "too large"),
+    "indexes in indexes": (nested(), 10, "image indexes nested too deeply"),
+    "index of something else": (
+        index(descriptor(PLAIN_LAYER), contents=(PLAIN_LAYER,)), 10, "not an image manifest",
+    ),
+    "index with two sizes": (
+        index(descriptor(PLAIN.raw, OCI_MANIFEST), descriptor(PLAIN.raw, OCI_MANIFEST, size=1),
+              contents=(PLAIN.raw, PLAIN_CONFIG, PLAIN_LAYER)),
+        10, "one digest with two sizes",
+    ),
+    "index with a bad platform": (
+        index(descriptor(PLAIN.raw, OCI_MANIFEST, platform={"os": 1, "architecture": "x"}),
+              contents=(PLAIN.raw, PLAIN_CONFIG, PLAIN_LAYER)),
+        10, "wrong type",
+    ),
+}  # fmt: skip
+
+
+# -- running them
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Gap:
+    return make_gap(tmp_path_factory.mktemp("gap"), images=IMAGES, now=now())
+
+
+@pytest.fixture
+def gap(sealed: Gap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gap:
+    return at_home(sealed, tmp_path, monkeypatch)
+
+
+TABLE = {
+    f"{group}: {name}": case
+    for group, cases in {
+        "damage": DAMAGE, "envelope": ENVELOPES, "statement": STATEMENTS, "judged": JUDGED, "lie": LIES,
+    }.items()
+    for name, case in cases.items()
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("harm", "code", "error"), TABLE.values(), ids=TABLE)
+def test_refused(gap: Gap, capsys: pytest.CaptureFixture[str], harm: Harm, code: int, error: str) -> None:
+    found = harm(gap)
+    check_refused(found if isinstance(found, Gap) else gap, capsys, code, error)
+
+
+def test_unspoilt(gap: Gap, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bundle that all the others are copies of is good, and so is one that was signed anew."""
+    assert main(["verify", str(gap.bundle)]) == 0
+    gap.forge({})
+    assert main(["verify", str(gap.bundle)]) == 0
+    assert main(["load", str(gap.bundle), "--to", f"oci:{gap.folder / 'target'}"]) == 0
+    document(lambda _: None)(gap)
+    assert main(["verify", str(gap.bundle)]) == 14
+    assert "equivocation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        document(lambda _: None),
+        config(lambda _: None),
+        index(descriptor(PLAIN.raw, OCI_MANIFEST), contents=(PLAIN.raw, PLAIN_CONFIG, PLAIN_LAYER)),
+        layer(data=b64(PLAIN_LAYER)),
+        forge("VERIFY.txt", b"read me"),
+        lambda gap: gap.put_root(second_root(gap)),
+        restate(destinations=(RECEIVER,)),
+    ],
+    ids=["image manifest", "config", "index", "embedded data", "help text", "second root", "destination"],
+)
+def test_the_ways_of_lying_can_tell_the_truth(gap: Gap, harmless: Harm) -> None:
+    """Or else the cases above would be refused for other reasons than theirs."""
+    harmless(gap)
+    assert main(["verify", str(gap.bundle)]) == 0
