@@ -6,6 +6,7 @@ keys/<owner>.pem .pub   people's signing keys, encrypted
 trust/<n>.root.json     the installed trust root and its successors
 ledger.jsonl            the audit ledger
 sent/<stream>.json      the last bundle sealed here
+sent/<stream>/          the envelopes of all bundles sealed here
 received/<stream>.json  the high-water mark of what was accepted here
 """
 
@@ -179,6 +180,14 @@ class Site:
     def set_sent(self, stream: str, mark: Mark) -> None:
         """Remember a sealed bundle."""
         self._set_mark(self.home / "sent" / f"{stream}.json", mark)
+
+    def keep_envelope(self, stream: str, serial: int, raw: bytes) -> None:
+        """Keep a copy of a sealed bundle's envelope: the base of a delta when the bundle is gone."""
+        write_file(self.home / "sent" / stream / f"{serial:04d}.dsse.json", raw)
+
+    def kept_envelope(self, stream: str, serial: int) -> Path:
+        """Where the copy is, if there is one."""
+        return self.home / "sent" / stream / f"{serial:04d}.dsse.json"
 
     def received(self, stream: str) -> Mark | None:
         """The high-water mark of `stream`: the newest bundle that was accepted here."""

@@ -1,4 +1,4 @@
-"""The audit ledger: read it, and check that nobody changed it."""
+"""The audit ledger: read it, or check that it is whole."""
 
 from typing import Annotated, Any
 
@@ -12,15 +12,22 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("log")
 def log(
-    event: Annotated[str | None, typer.Option(help="Only this event: pack, verify, load, …")] = None,
-    stream: Annotated[str | None, typer.Option(help="Only bundles of this stream.")] = None,
-    digest: Annotated[str | None, typer.Option(help="Only what mentions this digest (or a prefix).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the last so many.")] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, verify, load, …")
+    ] = None,
+    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only bundles of this stream.")] = None,
+    digest: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Only what mentions this digest (or a prefix).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the last so many.")] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was done here, by whom, with which result. Example: airgap audit log --event load."""
+    """Show what was done here, by whom, with which result.
+
+    Example: airgap audit log --event load
+    """
     from airgap.audit.report import entries
     from airgap.cli import console
     from airgap.site import Site, default_home
@@ -40,7 +47,17 @@ def log(
         for entry in found
     ]
     rows = [
-        (*list(value.values())[:6], _bundle_title(value["bundle"]), len(value["images"])) for value in values
+        (
+            entry.seq,
+            entry.time.strftime("%Y-%m-%d %H:%M:%SZ") if entry.time else "",
+            entry.user,
+            entry.event,
+            entry.result,
+            "" if entry.exit_code is None else entry.exit_code,
+            _bundle_title(entry.bundle),
+            len(entry.images) or "",
+        )
+        for entry in found
     ]
     header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES")
     console.show_result({"entries": values}, console.table(header, rows), as_json=json)
@@ -54,7 +71,10 @@ def _bundle_title(bundle: Any) -> str:
 
 @app.command("verify")
 def verify(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Check the ledger's chain from its first line to its last. Example: airgap audit verify."""
+    """Check the ledger's chain from its first line to its last.
+
+    Example: airgap audit verify
+    """
     from airgap.audit.chain import check_ledger
     from airgap.cli import console
     from airgap.site import Site, default_home

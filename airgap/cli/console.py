@@ -5,10 +5,11 @@ import json
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from airgap.errors import printable
+from airgap.errors import AirgapError, printable
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
 
@@ -22,6 +23,25 @@ def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
     else:
         sys.stdout.writelines(printable(line) + "\n" for line in lines)
+
+
+def show_error(error: AirgapError, *, debug: bool) -> None:
+    """What went wrong and what to do, on stderr; with `debug`, also where."""
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+
+
+def error_value(error: AirgapError) -> dict[str, Any]:
+    """An error in the JSON of a command."""
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -85,7 +105,9 @@ class Lines:
 
         yield advance
         seconds = time.monotonic() - start
-        self.note(f"{title}: done, {size(done)} in {seconds:.1f} s ({size(done / max(seconds, 0.001))}/s)")
+        rate = size(done / max(seconds, 0.001))
+        end = "done" if done >= total else "ended"
+        self.note(f"{title}: {end}, {size(done)} in {seconds:.1f} s ({rate}/s)")
 
 
 class Bars:

@@ -1,11 +1,14 @@
-"""Make this machine a site that sends: signing key, site key, trust root and ledger in one step.
+"""Set up a sending site: key, trust root and ledger.
+
+The signing key is kept encrypted. The fingerprint that is printed is what receiving sides compare
+before they trust this one.
 
 Example: airgap init --owner alice --site hq
 """
 
 import getpass
+import os
 import re
-import socket
 from typing import Annotated
 
 import typer
@@ -17,8 +20,12 @@ PANEL = "Online"
 
 
 def run(
-    owner: Annotated[str | None, typer.Option(help="Whose signing key it is (your user name).")] = None,
-    site: Annotated[str | None, typer.Option(help="The name of this side (the host's name).")] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose signing key it is (else your user name).")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of this side (else the host's).")
+    ] = None,
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
     json: Json = False,
@@ -60,7 +67,7 @@ def run(
 
 def site_name() -> str:
     """The host's name in the grammar of sites."""
-    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().split(".")[0].lower()).strip("-") or "site"
+    return re.sub(r"[^a-z0-9]+", "-", os.uname().nodename.split(".")[0].lower()).strip("-") or "site"
 
 
 def grouped(fingerprint: str) -> str:

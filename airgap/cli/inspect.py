@@ -1,9 +1,17 @@
-"""Show what a bundle claims to be and who signed it; the files are not read.
+"""Show what a bundle is and who signed it.
+
+The signatures are checked and the files are not read: `airgap verify` reads them.
 
 Example: airgap inspect /media/stick/edge-stack-0007
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from airgap.cli.options import Bundle, Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.offline.verify import Authenticated, Receiver
 
 NAME = "inspect"
 PANEL = "Offline"
@@ -12,23 +20,34 @@ PANEL = "Offline"
 def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from airgap.bundle.files import Folder
     from airgap.cli import console
-    from airgap.errors import AirgapError
-    from airgap.oci.strict_json import format_time
     from airgap.offline.session import receiver
-    from airgap.offline.verify import authenticate, judge
+    from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
-    site = Site(default_home())
-    who = receiver(site, now())
+    who = receiver(Site(default_home()), now())
     with Folder(bundle) as folder:
         found = authenticate(folder, who)
-    statement, verdict = found.statement, found.verdict
+    refusal = _refusal(found, who)
+    console.show_result(_value(found, bundle, refusal), _lines(found, refusal), as_json=json)
+
+
+def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
+    """Why `airgap load` would refuse it here and now, as far as the statement tells."""
+    from airgap.errors import AirgapError
+    from airgap.offline.verify import judge
+
     try:
-        judge(found, who, who.mark(statement.stream))
-        fit = None
+        judge(found, who, who.mark(found.statement.stream))
     except AirgapError as error:
-        fit = str(error)
-    value = {
+        return str(error)
+    return None
+
+
+def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[str, Any]:
+    from airgap.times import format_time
+
+    statement, verdict = found.statement, found.verdict
+    return {
         "bundle": str(bundle),
         "stream": statement.stream,
         "serial": statement.serial,
@@ -40,7 +59,7 @@ def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug =
         "sender": statement.sender.site if statement.sender else None,
         "tool_version": statement.tool_version,
         "statement_sha256": found.sha256,
-        "signed_by": [{"owner": owner} for owner in verdict.owners],
+        "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
@@ -57,8 +76,15 @@ def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug =
             }
             for image in statement.images
         ],
-        "refusal": fit,
+        "refusal": refusal,
     }
+
+
+def _lines(found: "Authenticated", refusal: str | None) -> list[str]:
+    from airgap.cli import console
+    from airgap.times import format_time
+
+    statement, verdict = found.statement, found.verdict
     rows = [
         (image.name, ", ".join(record.platform for record in image.platforms), image.digest, image.source)
         for image in statement.images
@@ -66,16 +92,14 @@ def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug =
     maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     signers = ", ".join(verdict.owners)
-    lines = [
-        f"{statement.title} (epoch {statement.epoch}), made {value['created']} by {maker}",
+    return [
+        f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
         f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
         *(f"  key {keyid}" for keyid in verdict.keyids),
-        f"for {', '.join(statement.destinations) or 'any site'}, until {value['expires']}",
+        f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
         *console.table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
         f"{total}; not read: `airgap verify` reads them",
         f"statement sha256 {found.sha256}",
+        *([f"it would be refused here: {refusal}"] if refusal else []),
     ]
-    if fit:
-        lines.append(f"it would be refused here: {fit}")
-    console.show_result(value, lines, as_json=json)

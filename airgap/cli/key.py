@@ -12,14 +12,17 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("generate")
 def generate(
-    owner: Annotated[str, typer.Argument(help="Whose key it is.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Whose key it is.")],
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make a signing key. Example: airgap key generate bob."""
+    """Make a signing key.
+
+    Example: airgap key generate bob
+    """
     from airgap.cli import console, passphrase
     from airgap.errors import KeyFileError
     from airgap.site import Site, default_home
@@ -43,7 +46,10 @@ def generate(
 
 @app.command("list")
 def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the signing keys here. Example: airgap key list."""
+    """List the signing keys here.
+
+    Example: airgap key list
+    """
     from airgap.cli import console
     from airgap.site import Site, default_home
 
@@ -55,12 +61,15 @@ def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
 
 @app.command("show")
 def show(
-    owner: Annotated[str, typer.Argument(help="Whose key.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Whose key.")],
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print a public key, as openssl reads it. Example: airgap key show alice > alice.pub."""
+    """Print a public key, as openssl reads it.
+
+    Example: airgap key show alice > alice.pub
+    """
     from airgap.cli import console
     from airgap.errors import KeyFileError
     from airgap.site import Site, default_home

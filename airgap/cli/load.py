@@ -1,13 +1,20 @@
-"""Verify a bundle and load its images; ends in a signed receipt.
+"""Verify a bundle and load its images.
+
+What is there already is left alone. It ends in a signed receipt.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli.options import Bundle, CaFile, Debug, Jobs, Json, PlainHttp, Quiet
+from airgap.errors import AirgapError, UsageError
+
+if TYPE_CHECKING:
+    from airgap.offline.loading import LoadedImage
+    from airgap.offline.session import LoadReport
 
 NAME = "load"
 PANEL = "Offline"
@@ -18,7 +25,7 @@ def run(
     to: Annotated[
         str,
         typer.Option(
-            metavar="TARGET", help="docker[:unix://…], registry:HOST[/PREFIX], oci:DIR or archive:FILE."
+            metavar="TARGET", help="docker, registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE."
         ),
     ],
     on_conflict: Annotated[
@@ -33,7 +40,6 @@ def run(
 ) -> None:
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
-    from airgap.errors import UsageError
     from airgap.offline.session import load_bundle
     from airgap.site import Site, default_home, now
 
@@ -44,9 +50,25 @@ def run(
     report = load_bundle(
         bundle, Site(default_home()), target, now(), on_conflict=on_conflict, jobs=jobs, progress=progress
     )
-    value = {
-        "bundle": str(bundle),
-        "target": target.name,
+    failure = _failure(report)
+    value = {"bundle": str(bundle), "target": target.name, **_value(report)}
+    value["error"] = console.error_value(failure) if failure else None
+    console.show_result(value, _lines(report), as_json=json)
+    if failure:
+        console.show_error(failure, debug=debug)
+        raise typer.Exit(failure.exit_code)
+
+
+def _failure(report: "LoadReport") -> AirgapError | None:
+    try:
+        report.raise_failure()
+    except AirgapError as error:
+        return error
+    return None
+
+
+def _value(report: "LoadReport") -> dict[str, Any]:
+    return {
         "statement_sha256": report.bundle.statement_sha256,
         "receipt": str(report.receipt),
         "images": [
@@ -61,10 +83,18 @@ def run(
             for result in report.results
         ],
     }
-    rows = [(r.image.name, r.verdict, r.before or "-", r.after or "-") for r in report.results]
+
+
+def _lines(report: "LoadReport") -> list[str]:
+    from airgap.cli import console
+
+    rows = [(r.image.name, r.verdict, _before(r), r.after or "-") for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
     lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
         lines.append("nothing to do: all of it was there already")
-    console.show_result(value, [*lines, f"receipt: {report.receipt}"], as_json=json)
-    report.raise_failure()
+    return [*lines, f"receipt: {report.receipt}"]
+
+
+def _before(result: "LoadedImage") -> str:
+    return "the same" if result.before and result.before == result.after else str(result.before or "-")

@@ -1,4 +1,7 @@
-"""Resolve every tag of a manifest to its digest, and write them down beside it.
+"""Pin every tag of a manifest to its digest.
+
+stack.lock.yaml is written beside stack.yaml; `airgap pack` then takes exactly these images, whatever
+the tags mean by then.
 
 Example: airgap lock stack.yaml
 """

@@ -1,14 +1,16 @@
 """The entry point: commands by name, errors as two lines, exit codes as a property of the error."""
 
-import json
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from airgap.cli import audit, init, inspect, key, load, lock, pack, plan, serve, trust, verify
+from airgap.cli import audit, console, init, inspect, key, load, lock, pack, plan, serve, trust, verify
+from airgap.cli.options import help_text
 from airgap.errors import AirgapError, printable
 
 INTERRUPTED = 130
@@ -16,8 +18,15 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="airgap",
     help="Carry container images across an air gap in signed, checksummed, audited bundles.",
-    epilog="First: airgap init. Then: airgap pack stack.yaml --to /media/stick. "
-    "On the other side: airgap load /media/stick/stack-0001 --to docker.",
+    epilog=help_text("""
+Online, once and then for each transfer:
+  airgap init --owner alice --site hq
+  airgap pack stack.yaml --to /media/stick
+
+Offline, once and then for each transfer:
+  airgap trust install 1.root.json --site plant-7
+  airgap load /media/stick/stack-0001 --to docker
+"""),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,37 +52,39 @@ def _top(
 
 
 for module in (init, lock, plan, pack, inspect, verify, load, serve):
-    app.command(module.NAME, help=module.__doc__, rich_help_panel=module.PANEL)(module.run)
+    app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
 for group in (key, trust, audit):
+    for command in group.app.registered_commands:
+        command.help = help_text(command.callback.__doc__)
     app.add_typer(group.app, name=group.NAME, help=group.__doc__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but the code, stdout and stderr leaves it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # A polite kill ends like Ctrl-C: with a record, and with servers closed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
+        code = int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
+        sys.stdout.flush()
     except AirgapError as error:
         return _report(error, words)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted: running the same command again goes on from here\n")
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
         return _report_other(error, words)
+    if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
+        sys.stderr.write("interrupted: running the same command again goes on from here\n")
+    return code
 
 
 def _report(error: AirgapError, words: Sequence[str]) -> int:
-    sys.stderr.write(f"error: {error}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    console.show_error(error, debug="--debug" in words)
     if "--json" in words:
-        value: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
-        sys.stdout.write(json.dumps({"error": value | {"exit_code": error.exit_code}}) + "\n")
-    if "--debug" in words:
-        raise error
+        console.show_result({"error": console.error_value(error)}, (), as_json=True)
     return error.exit_code
 
 
@@ -84,7 +95,7 @@ def _report_other(error: Exception, words: Sequence[str]) -> int:
         show()
         return int(getattr(error, "exit_code", 2))
     if "--debug" in words:
-        raise error
+        traceback.print_exception(error)
     sys.stderr.write(f"error: unexpected {type(error).__name__}: {printable(error)}\n")
     sys.stderr.write("hint: this is a defect in airgap; --debug shows where\n")
     return 1

@@ -1,18 +1,26 @@
 """Options that several commands share."""
 
+import inspect
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
-Debug = Annotated[bool, typer.Option("--debug", help="A full trace on errors.")]
+
+def help_text(docstring: str | None) -> str:
+    """A docstring as a help text whose examples keep their lines: the parser wants a mark before them."""
+    return re.sub(r"(?m)^(?=Example: |.*:\n  )", "\b\n", inspect.cleandoc(docstring or ""))
+
+
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Passphrase of the signing key (else AIRGAP_PASSPHRASE, else asked)."),
+    typer.Option(metavar="FILE", help="Holds the passphrase (else AIRGAP_PASSPHRASE, else asked)."),
 ]
 Key = Annotated[
     str | None, typer.Option("--key", metavar="OWNER", help="Which signing key, if there are more.")
@@ -25,6 +33,19 @@ CaFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="CA certificates for registries, beside the system's.")
 ]
 Algorithm = Annotated[
-    str, typer.Option(help="ecdsa-p256, ecdsa-p384, ed25519; ml-dsa-65, ml-dsa-87 where supported.")
+    str,
+    typer.Option(
+        metavar="NAME", help="ecdsa-p256, ecdsa-p384 or ed25519; ml-dsa-65, ml-dsa-87 where supported."
+    ),
 ]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How much at a time.")]
+Since = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--since",
+        metavar="BASE",
+        help="What the other side has: a receipt, a bundle, or a serial sealed here; may be repeated.",
+    ),
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at a time.")
+]

@@ -1,15 +1,31 @@
-"""Pull the images of a manifest into a signed bundle; an interrupted one is gone on with.
+"""Pull the images of a manifest into a signed bundle.
+
+Interrupted and run again, it goes on where it was. Run once more after that, it checks what is there.
 
 Example: airgap pack stack.yaml --to /media/stick
 """
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import CaFile, Debug, Jobs, Json, Key, Manifest, PassphraseFile, PlainHttp, Quiet
+from airgap.cli.options import (
+    CaFile,
+    Debug,
+    Jobs,
+    Json,
+    Key,
+    Manifest,
+    PassphraseFile,
+    PlainHttp,
+    Quiet,
+    Since,
+)
+
+if TYPE_CHECKING:
+    from airgap.online.pack import PackedBundle
 
 NAME = "pack"
 PANEL = "Online"
@@ -18,11 +34,14 @@ PANEL = "Online"
 def run(
     manifest: Manifest,
     to: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder, or the medium, to make the bundle in.")
+        Path, typer.Option(metavar="DIR", help="The medium, or another folder, to make the bundle in.")
     ],
     key: Key = None,
     passphrase_file: PassphraseFile = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the bundle expires.")] = 90,
+    days: Annotated[
+        int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
+    ] = 90,
+    since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     jobs: Jobs = 4,
@@ -39,11 +58,15 @@ def run(
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
     progress = console.make_progress(quiet=quiet)
-    loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress)
+    loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
     order = Order(to, (signer,), now(), timedelta(days=days), jobs)
     packed = pack(loaded, plan, site, order, progress)
+    console.show_result(_value(packed), _lines(packed), as_json=json)
+
+
+def _value(packed: "PackedBundle") -> dict[str, Any]:
     statement = packed.statement
-    value = {
+    return {
         "bundle": str(packed.folder),
         "stream": statement.stream,
         "serial": statement.serial,
@@ -53,12 +76,17 @@ def run(
         "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
         "fresh": packed.fresh,
     }
+
+
+def _lines(packed: "PackedBundle") -> list[str]:
+    from airgap.cli import console
+
+    statement = packed.statement
     rows = [(i.name, i.digest, i.source) for i in statement.images]
     verb = "sealed" if packed.fresh else "already sealed, all of it checked"
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
-    lines = [
+    return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
         f"{verb}: {packed.folder} ({total})",
         f"statement sha256 {packed.statement_sha256}",
     ]
-    console.show_result(value, lines, as_json=json)

@@ -1,15 +1,18 @@
-"""Tell what a manifest would carry, to the byte, without fetching more than metadata.
+"""Tell what would be carried, fetching only metadata.
 
 Example: airgap plan stack.yaml --to /media/stick
 """
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, PlainHttp, Quiet
+from airgap.cli.options import CaFile, Debug, Json, Manifest, PlainHttp, Quiet, Since
+
+if TYPE_CHECKING:
+    from airgap.online.plan import TransferPlan
 
 NAME = "plan"
 PANEL = "Online"
@@ -20,6 +23,7 @@ def run(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where it would go: tells whether it fits.")
     ] = None,
+    since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     json: Json = False,
@@ -31,8 +35,20 @@ def run(
     from airgap.cli.planning import plan_of
 
     progress = console.make_progress(quiet=quiet)
-    _, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress)
-    images: list[dict[str, Any]] = [
+    _, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
+    free = shutil.disk_usage(to).free if to is not None and to.exists() else None
+    value = _value(plan) | {"free": free}
+    lines = _lines(value)
+    if free is not None:
+        fits = "it fits" if free > plan.total_bytes else "IT DOES NOT FIT"
+        lines.append(f"free at {to}: {console.size(free)}: {fits}")
+    elif to is not None:
+        lines.append(f"no such folder yet, so its free space is not known: {to}")
+    console.show_result(value, lines, as_json=json)
+
+
+def _value(plan: "TransferPlan") -> dict[str, Any]:
+    images = [
         {
             "reference": str(image.locked.reference),
             "as": str(image.locked.name),
@@ -43,27 +59,26 @@ def run(
         }
         for image in plan.images
     ]
-    exports = [str(image.reference) for export in plan.exports for image in export.images]
-    free = shutil.disk_usage(to).free if to is not None and to.exists() else None
-    value = {
+    return {
         "name": plan.lock.name,
         "images": images,
-        "exports": exports,
+        "exports": [str(image.reference) for export in plan.exports for image in export.images],
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
-        "free": free,
+        "spared_bytes": plan.spared_bytes,
     }
+
+
+def _lines(value: dict[str, Any]) -> list[str]:
+    from airgap.cli import console
+
+    images, total = value["images"], value["bytes"]
     rows = [(i["reference"], ", ".join(i["platforms"]), i["blobs"], console.size(i["bytes"])) for i in images]
-    rows += [(reference, "", "", "known when packed") for reference in exports]
-    naive = sum(i["bytes"] for i in images)
-    total = f"{len(plan.blobs)} blobs, {console.size(plan.total_bytes)} ({plan.total_bytes:,} bytes)"
-    lines = [
+    rows += [(reference, "", "", "known when packed") for reference in value["exports"]]
+    shared = sum(i["bytes"] for i in images) - total - value["spared_bytes"]
+    base = f"; the base spares {console.size(value['spared_bytes'])}" if value["spared_bytes"] else ""
+    sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
+    return [
         *console.table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
-        f"{total}; shared between images: {console.size(naive - plan.total_bytes)}",
+        f"{sums}; shared between images: {console.size(shared)}{base}",
     ]
-    if free is not None:
-        lines.append(
-            f"free at {to}: {console.size(free)}: "
-            + ("it fits" if free > plan.total_bytes else "IT DOES NOT FIT")
-        )
-    console.show_result(value, lines, as_json=json)

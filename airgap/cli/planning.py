@@ -1,19 +1,28 @@
 """From a manifest file to a plan: what `plan` and `pack` have in common."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from airgap.cli.endpoints import Endpoints
 from airgap.errors import FormatError
 from airgap.manifest import Lock, TransferManifest, lock_path
+from airgap.online.base import read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import TransferPlan, make_plan
 from airgap.progress import Progress
+from airgap.site import Site, default_home, now
 
 
-def plan_of(path: Path, endpoints: Endpoints, progress: Progress) -> tuple[TransferManifest, TransferPlan]:
-    """The plan for a manifest's lock file, or, where there is none, for what its tags mean now."""
+def plan_of(
+    path: Path, endpoints: Endpoints, progress: Progress, since: Sequence[str] = ()
+) -> tuple[TransferManifest, TransferPlan]:
+    """The plan for a manifest's lock file, or, where there is none, for what its tags mean now.
+
+    What the bases in `since` hold (bundles, receipts, or serials of this stream) stays behind.
+    """
     manifest = TransferManifest.load(path)
-    return manifest, make_plan(_lock_of(manifest, path, endpoints, progress), endpoints.source)
+    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
+    return manifest, make_plan(_lock_of(manifest, path, endpoints, progress), endpoints.source, held)
 
 
 def _lock_of(manifest: TransferManifest, path: Path, endpoints: Endpoints, progress: Progress) -> Lock:

@@ -1,4 +1,6 @@
-"""Serve verified bundles, or OCI directories, as a read-only registry.
+"""Serve bundles or OCI folders as a read-only registry.
+
+Bundles are verified first. For OCI folders nothing says who made them.
 
 Example: airgap serve /media/stick/edge-stack-0007 --port 5000
 """
@@ -17,9 +19,11 @@ PANEL = "Offline"
 
 
 def run(
-    sources: Annotated[list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR...", help="What to serve.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR", help="What to serve.")],
     bind: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 5000,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 5000,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -41,8 +45,9 @@ def run(
         "repositories": list(server.repositories),
         "notes": list(server.notes),
     }
-    lines = [f"serving {len(server.repositories)} repositories at http://{server.address} (Ctrl-C ends it)"]
-    lines += [f"  {server.address}/{name}" for name in server.repositories]
+    short = [name for name in server.repositories if name.partition("/")[2] not in server.repositories]
+    lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C ends it)"]
+    lines += [f"  {server.address}/{name}" for name in short]
     console.show_result(value, lines + list(server.notes), as_json=json)
     sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):

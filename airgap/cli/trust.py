@@ -1,12 +1,15 @@
-"""The trust root: show it, and install one on a receiving side."""
+"""The trust root: show it, or install one."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli.options import Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.trust.root import SignedRoot
 
 NAME = "trust"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -14,15 +17,22 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("show")
 def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Show the installed trust root. Example: airgap trust show."""
+    """Show the installed trust root.
+
+    Example: airgap trust show
+    """
     from airgap.cli import console
-    from airgap.cli.init import grouped
-    from airgap.oci.strict_json import format_time
     from airgap.site import Site, default_home
 
     signed = Site(default_home()).root()
+    console.show_result(_value(signed), _lines(signed), as_json=json)
+
+
+def _value(signed: "SignedRoot") -> dict[str, Any]:
+    from airgap.times import format_time
+
     root = signed.root
-    value = {
+    return {
         "version": root.version,
         "epoch": root.epoch,
         "expires": format_time(root.expires),
@@ -46,13 +56,21 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
         },
         "revoked": sorted(root.revoked),
     }
+
+
+def _lines(signed: "SignedRoot") -> list[str]:
+    from airgap.cli import console
+    from airgap.cli.init import grouped
+    from airgap.times import format_time
+
+    root = signed.root
     rows = []
     for keyid, key in sorted(root.keys.items(), key=lambda item: item[1].owner):
         roles = ", ".join(name for name, role in root.roles.items() if keyid in role.keyids)
         state = "revoked" if keyid in root.revoked else roles
         rows.append((key.owner, state, key.public_key.algorithm, keyid))
-    lines = [
-        f"trust root {root.version}, epoch {root.epoch}, until {value['expires']}",
+    return [
+        f"trust root {root.version}, epoch {root.epoch}, until {format_time(root.expires)}",
         f"fingerprint {grouped(signed.fingerprint)}",
         *console.table(("OWNER", "ROLES", "ALGORITHM", "KEY ID"), rows),
         *(
@@ -61,16 +79,18 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
             for name, role in root.roles.items()
         ),
     ]
-    console.show_result(value, lines, as_json=json)
 
 
 @app.command("install")
 def install(
     file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="1.root.json of the sending side.")],
     fingerprint: Annotated[
-        str | None, typer.Option(help="As the sending side told it, by another way than the file came.")
+        str | None,
+        typer.Option(metavar="HEX", help="What the sending side told, by another way than the file came."),
     ] = None,
-    site: Annotated[str | None, typer.Option(help="The name of this side (the host's name).")] = None,
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of this side (else the host's).")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -1,4 +1,6 @@
-"""Check a bundle's signatures, policy and every byte, without loading anything or using a network.
+"""Check a bundle's signatures, policy and every byte.
+
+Nothing is loaded, and no network is used.
 
 Example: airgap verify /media/stick/edge-stack-0007
 """
@@ -15,7 +17,7 @@ PANEL = "Offline"
 
 
 def run(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="The bundles' folders.")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="The bundles' folders.")],
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,

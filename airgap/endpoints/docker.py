@@ -30,6 +30,7 @@ from airgap.errors import (
     UsageError,
 )
 from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import chain_ids
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
@@ -91,6 +92,15 @@ class DockerEngine:
     def find(self, reference: ImageReference) -> Digest | None:
         found = self._inspect(_target_name(reference))
         return None if found is None else _image_id(found)
+
+    def layer_chains(self) -> frozenset[Digest]:
+        with self._door("cannot list images", None):
+            ids = {str(image.get("Id")) for image in self._api.images(all=True)}
+        found: set[Digest] = set()
+        for image_id in sorted(ids):
+            layers = ((self._inspect(image_id) or {}).get("RootFS") or {}).get("Layers") or []
+            found.update(chain_ids([Digest.parse(text, self.name) for text in layers]))
+        return frozenset(found)
 
     def find_id(self, image_id: Digest) -> bool:
         """In the containerd store an image counts as whole when all content of the platforms that

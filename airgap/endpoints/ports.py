@@ -118,6 +118,16 @@ class ContentTarget(Protocol):
         """Point the name of `reference` at the document: the commit point of one image."""
 
 
+@runtime_checkable
+class MountingTarget(Protocol):
+    """A target with repositories that can share blobs: a registry."""
+
+    def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
+        """Make the blob of another repository of the target readable for `reference` too, without
+        sending it. False when the target does not do that.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What a stream target can take."""
@@ -145,6 +155,9 @@ class StreamTarget(Protocol):
 
     def find(self, reference: ImageReference) -> Digest | None:
         """The image ID that the name has now, or None."""
+
+    def layer_chains(self) -> frozenset[Digest]:
+        """The chain IDs of all layers of all images that are there (graph driver only)."""
 
     def find_id(self, image_id: Digest) -> bool:
         """Whether an image of that ID is there and whole, under any name."""

@@ -6,6 +6,7 @@ Each is parsed once from the bytes that came, and keeps them as `raw`: a digest 
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -153,6 +154,14 @@ class ImageConfig:
             ),
             tuple(Digest.parse(text, f"{where}: diff_ids") for text in diff_ids),
         )
+
+
+def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
+    """The chain ID of each layer, bottom first (config.md#layer-chainid): what it is on those below."""
+    chains: list[Digest] = []
+    for diff_id in diff_ids:
+        chains.append(Digest.of(f"{chains[-1]} {diff_id}".encode()) if chains else diff_id)
+    return chains
 
 
 def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManifest | ImageIndex:

@@ -5,16 +5,17 @@ last too: the same bytes can so name two different images. What could be read in
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 from airgap.errors import AmbiguousError, FormatError
+from airgap.times import parse_time
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 """Maps whose keys are the user's own, where `Version` beside `version` is legitimate."""
@@ -32,12 +33,27 @@ def parse_object(
         raise FormatError(
             "too large", subject=where, want=f"at most {max_bytes:,} bytes", got=f"{len(raw):,}"
         )
+    try:
+        value = _decode(raw, where, floats=floats)
+    except UnicodeDecodeError as error:
+        raise FormatError("not UTF-8", subject=where, got=f"byte {error.start}") from error
+    except RecursionError as error:
+        raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}") from error
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            "not JSON", subject=where, got=f"{error.msg} at line {error.lineno} column {error.colno}"
+        ) from error
+    if not isinstance(value, dict):
+        raise FormatError("not a JSON object", subject=where, got=kind(value))
+    _check(value, where)
+    return value
 
+
+def _decode(raw: bytes, where: str, *, floats: bool) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            keys = [key for key, _ in items]
-            twin = next(key for key in keys if keys.count(key) > 1)
+            ((twin, _),) = Counter(key for key, _ in items).most_common(1)
             raise AmbiguousError("duplicate key", subject=where, got=repr(twin))
         return found
 
@@ -56,26 +72,13 @@ def parse_object(
             raise FormatError("not an integer", subject=where, got=text[:40])
         return float(text)
 
-    try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=pairs,
-            parse_constant=constant,
-            parse_int=integer,
-            parse_float=real,
-        )
-    except UnicodeDecodeError as error:
-        raise FormatError("not UTF-8", subject=where, got=f"byte {error.start}") from error
-    except RecursionError as error:
-        raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}") from error
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            "not JSON", subject=where, got=f"{error.msg} at line {error.lineno} column {error.colno}"
-        ) from error
-    if not isinstance(value, dict):
-        raise FormatError("not a JSON object", subject=where, got=kind(value))
-    _check(value, where)
-    return value
+    return json.loads(
+        raw.decode("utf-8"),
+        object_pairs_hook=pairs,
+        parse_constant=constant,
+        parse_int=integer,
+        parse_float=real,
+    )
 
 
 def _check(top: dict[str, Any], where: str) -> None:
@@ -160,16 +163,7 @@ class Fields:
 
     def time(self, key: str) -> datetime:
         """A UTC time in whole seconds, `2026-01-31T12:00:00Z`."""
-        text = self.text(key)
-        try:
-            found = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
-        except ValueError:
-            found = None
-        if found is None or format_time(found) != text:
-            raise FormatError(
-                "not a time", subject=f"{self.where}: {key}", want="YYYY-MM-DDTHH:MM:SSZ", got=repr(text[:40])
-            )
-        return found
+        return parse_time(self.text(key), f"{self.where}: {key}")
 
     def boolean(self, key: str) -> bool:
         """A boolean."""
@@ -217,11 +211,6 @@ class Fields:
         for key in self._value:
             if key not in self._taken:
                 raise FormatError("unknown field", subject=self.where, got=repr(key), hint=hint)
-
-
-def format_time(when: datetime) -> str:
-    """RFC 3339 in UTC and whole seconds, the only form our documents use."""
-    return when.astimezone(UTC).strftime(TIME_FORMAT)
 
 
 def dump(value: object) -> bytes:

@@ -115,7 +115,8 @@ class Contents:
     def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
         """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
         required = {item.digest: item.size for item in self.statement.requires}
-        layers = {layer.digest for i in images for item in i.graph.manifests for layer in item.manifest.layers}
+        manifests = [item.manifest for image in images for item in image.graph.manifests]
+        layers = {layer.digest for manifest in manifests for layer in manifest.layers}
         for digest in required:
             if digest not in layers or digest.path in self.sizes:
                 raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
@@ -125,7 +126,8 @@ class Contents:
                 reached.add(digest.path)
                 if digest.path not in self.sizes:
                     if required.get(digest) != descriptor.size:
-                        raise MissingContentError("blob that is neither listed nor required", subject=image.name, want=digest)
+                        what = "blob that is neither listed nor required"
+                        raise MissingContentError(what, subject=image.name, want=digest)
                 elif self.sizes[digest.path] != descriptor.size:
                     raise SizeMismatchError(
                         "wrong size",

@@ -14,7 +14,9 @@ from airgap.audit.receipt import Receipt, ReceiptImage
 from airgap.bundle.files import Folder, write_file
 from airgap.endpoints.ports import StreamTarget, Target
 from airgap.errors import AirgapError, IntegrityError, PartialError
-from airgap.offline.load import FAILED, LoadedImage, Loading, load
+from airgap.offline.holdings import Holdings
+from airgap.offline.load import load
+from airgap.offline.loading import FAILED, LoadedImage, Loading
 from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
 from airgap.progress import Progress
 from airgap.site import Mark, Site
@@ -100,7 +102,9 @@ def load_bundle(
                 mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
                 site.set_received(statement.stream, mark)
 
-        results = tuple(load(target, Loading(bundle, progress, on_conflict, jobs, remember)))
+        holdings = Holdings.of(site.home, target.name)
+        results = tuple(load(target, Loading(bundle, progress, on_conflict, jobs, remember, holdings)))
+        holdings.save()
         receipt = _receipt(bundle, site, target, results, now)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
         place = site.home / "receipts" / f"{bundle.statement.title}-{attempt.seq}.receipt.json"

@@ -21,7 +21,7 @@ from airgap.bundle.views import (
     manifest_json,
 )
 from airgap.errors import EndpointError
-from airgap.oci.digest import CHUNK, Advance, ByteStream
+from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.platform import Platform
 from airgap.offline.contents import VerifiedImage
@@ -44,6 +44,8 @@ class ImageTar:
     bundle: VerifiedBundle
     unpack_zstd: bool = False
     """Send zstd layers as plain tars, for engines that cannot unpack them."""
+    leave_out: frozenset[Digest] = frozenset()
+    """Layers that the engine is proved to have."""
     members: dict[str, _Member] = field(default_factory=dict)
     images: list[VerifiedImage] = field(default_factory=list)
     views: list[DockerView] = field(default_factory=list)
@@ -62,7 +64,7 @@ class ImageTar:
         diff_ids = item.config.diff_ids if item.config else ()
         layers = []
         for layer, diff_id in zip(item.manifest.layers, diff_ids, strict=True):
-            if self.unpack_zstd and is_zstd(layer):
+            if self.unpack_zstd and is_zstd(layer) and layer.digest not in self.leave_out:
                 unpacked = UnpackedLayer.measure(diff_id, lambda layer=layer: self.bundle.open_blob(layer))  # type: ignore[misc]
                 self.members.setdefault(diff_id.path, _Member(unpacked.size, unpacked.open))
                 layers.append(diff_id.path)
@@ -72,7 +74,9 @@ class ImageTar:
         self.views.append(DockerView(image.name, item.manifest.config.digest.path, tuple(layers)))
 
     def _add_blob(self, blob: Descriptor) -> None:
-        self.members.setdefault(blob.digest.path, _Member(blob.size, lambda: self.bundle.open_blob(blob)))
+        if blob.digest not in self.leave_out:
+            member = _Member(blob.size, lambda: self.bundle.open_blob(blob))
+            self.members.setdefault(blob.digest.path, member)
 
     @property
     def total(self) -> int:

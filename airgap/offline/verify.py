@@ -28,10 +28,10 @@ from airgap.errors import (
 )
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
-from airgap.oci.strict_json import format_time
 from airgap.offline.contents import Contents, VerifiedImage
 from airgap.progress import Progress
 from airgap.site import Mark
+from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot

@@ -8,13 +8,20 @@ from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord
 from airgap.bundle.store import BlobStore
 from airgap.endpoints.ports import ExportedImage
-from airgap.errors import AirgapError, EndpointError, IntegrityError, MissingContentError, PartialError
+from airgap.errors import (
+    AirgapError,
+    EndpointError,
+    IntegrityError,
+    MediaError,
+    MissingContentError,
+    PartialError,
+)
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
-from airgap.online.plan import PlannedExport, PlannedImage, TransferPlan, check_platform, choose
+from airgap.online.plan import PlannedExport, PlannedImage, TransferPlan, check_platform, choose, spared
 from airgap.progress import Progress
 from airgap.workers import run_all, run_each
 
@@ -45,7 +52,7 @@ class Collector:
         """Afterwards the store has what the plan wants, checked, and nothing else.
 
         One image's failure leaves the others alone: they are fetched, and then the failure is
-        raised: the only one as it is, else `PartialError`.
+        raised: the only one as it is, else `PartialError`. A medium's failure is everybody's.
         """
         failures = self._fetch(plan)
         found = [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
@@ -56,7 +63,14 @@ class Collector:
                 failures |= {image.name: error for image in export.images}
         if failures:
             raise self._summary(failures, len(plan.lock.images))
-        self.store.prune({digest for image in found for digest in image.graph.contents})
+        self.store.prune(
+            {
+                digest
+                for image in found
+                for digest in image.graph.contents
+                if digest not in spared(image.graph, plan.held)
+            }
+        )
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
         return sorted(found, key=lambda image: order[image.record.name])
 
@@ -74,6 +88,9 @@ class Collector:
         self.before_change()
         with self.progress.phase("fetching", _bytes(blob for blob, _ in missing)) as advance:
             errors = run_all(lambda item: _fetch_blob(store, *item, advance), missing, self.jobs)
+        for error in errors:
+            if isinstance(error, MediaError):
+                raise error
         return {
             image.locked.name: error
             for (blob, _), error in zip(missing, errors, strict=True)

@@ -25,19 +25,27 @@ from airgap.bundle.seal import (
     write_contents,
     write_statement,
 )
-from airgap.bundle.statement import MAX_STATEMENT, Checkpoint, ImageRecord, Previous, Sender, Statement
+from airgap.bundle.statement import (
+    MAX_STATEMENT,
+    Checkpoint,
+    ImageRecord,
+    Previous,
+    Requirement,
+    Sender,
+    Statement,
+)
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
-from airgap.errors import AirgapError, ExpiredError, IntegrityError, NoSpaceError, UnknownKeyError
+from airgap.errors import AirgapError, ExpiredError, IntegrityError, NoSpaceError, UnknownKeyError, UsageError
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import format_time
 from airgap.online.collect import CollectedImage, Collector
-from airgap.online.plan import TransferPlan
+from airgap.online.plan import TransferPlan, spared
 from airgap.progress import Progress
 from airgap.site import Mark, Site
+from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
@@ -85,6 +93,8 @@ def pack(
     bundle = {"stream": manifest.name, "serial": serial, "folder": str(folder)}
     transfer = [f"{key}={value}" for key, value in manifest.transfer.items()]
     with site.ledger().attempt("pack", bundle=bundle, transfer=transfer) as attempt:
+        if earlier is None:
+            _refuse_strange(folder)
         _check_space(plan, folder)
         store = BlobStore(folder)
         held = earlier.held if earlier else {}
@@ -96,8 +106,9 @@ def pack(
             statement = earlier.confirmed(contents)
         else:
             statement = _state(
-                manifest, collected, contents, root, site=site, order=order, place=(serial, previous)
-            )
+                manifest, collected, contents, root,
+                site=site, order=order, place=(serial, previous), held=plan.held,
+            )  # fmt: skip
         whole = earlier is not None and store.written == 0 and (folder / ENVELOPE_FILE).exists()
         sha256 = _seal(folder, statement, order.signers, site)
         attempt.add(
@@ -177,6 +188,9 @@ def _find_earlier(
 def _is_same(statement: Statement, manifest: TransferManifest, plan: TransferPlan, root: TrustRoot) -> bool:
     """Whether packing this plan now would state the same."""
     records = {record.name: record for record in statement.images}
+    left_out = {digest for image in plan.images for digest in spared(image.graph, plan.held)}
+    if not plan.exports and {item.digest for item in statement.requires} != left_out:
+        return False
     same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
         manifest.sha256,
         root.version,
@@ -194,6 +208,16 @@ def _is_locked(record: ImageRecord, locked: LockedImage) -> bool:
         return record.digest == locked.descriptor.digest
     configs = {platform.config_digest for platform in record.platforms}
     return locked.image_id in {record.digest} | configs
+
+
+def _refuse_strange(folder: Path) -> None:
+    """A sealed bundle that this site does not remember as its last: somebody else's, or history."""
+    if (folder / ENVELOPE_FILE).exists():
+        raise UsageError(
+            "another bundle is in the way",
+            subject=folder,
+            hint="move it away, or choose another folder with --to",
+        )
 
 
 def _check_space(plan: TransferPlan, folder: Path) -> None:
@@ -228,6 +252,7 @@ def _state(
     site: Site,
     order: Order,
     place: tuple[int, Mark | None],
+    held: frozenset[Digest],
 ) -> Statement:
     serial, previous = place
     ledger = check_ledger(site.ledger_path)
@@ -242,13 +267,24 @@ def _state(
         expires=order.now + order.lifetime,
         destinations=manifest.destinations,
         images=tuple(image.record for image in images),
-        requires=(),
+        requires=_requirements(images, held),
         total_bytes=contents.total_bytes,
         manifest_sha256=manifest.sha256,
         root_version=root.version,
         sender=Sender(site.name, Checkpoint(site.name, ledger.size, ledger.root)),
         transfer=dict(manifest.transfer),
         tool_version=__version__,
+    )
+
+
+def _requirements(images: Sequence[CollectedImage], held: frozenset[Digest]) -> tuple[Requirement, ...]:
+    """The layers that stay behind, and who needs them."""
+    needed: dict[Digest, tuple[int, list[str]]] = {}
+    for image in images:
+        for digest, layer in spared(image.graph, held).items():
+            needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
+    return tuple(
+        Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())
     )
 
 
@@ -261,6 +297,7 @@ def _seal(folder: Path, statement: Statement, signers: Sequence[Signer], site: S
     envelope = _kept_envelope(folder, raw, signers) or Envelope.sign(STATEMENT_TYPE, raw, signers)
     write_statement(folder, raw)
     site.set_sent(statement.stream, Mark(statement.epoch, statement.serial, sha256))
+    site.keep_envelope(statement.stream, statement.serial, envelope.to_bytes())
     commit(folder, envelope.to_bytes(), {signature.keyid: signature.sig for signature in envelope.signatures})
     return sha256
 

@@ -44,6 +44,8 @@ class TransferPlan:
     lock: Lock
     images: tuple[PlannedImage, ...]
     exports: tuple[PlannedExport, ...]
+    held: frozenset[Digest] = frozenset()
+    """What the receiving side proved to hold: layers among it stay behind."""
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
@@ -52,6 +54,7 @@ class TransferPlan:
             digest: (descriptor, image)
             for image in reversed(self.images)
             for digest, descriptor in image.graph.contents.items()
+            if digest not in spared(image.graph, self.held)
         }
 
     @property
@@ -59,8 +62,22 @@ class TransferPlan:
         """Bytes of all blobs, each counted once; exports not counted."""
         return sum(descriptor.size for descriptor, _ in self.blobs.values())
 
+    @property
+    def spared_bytes(self) -> int:
+        """Bytes of the layers that stay behind, each counted once."""
+        layers = {d: layer for i in self.images for d, layer in spared(i.graph, self.held).items()}
+        return sum(layer.size for layer in layers.values())
 
-def make_plan(lock: Lock, open_source: OpenSource) -> TransferPlan:
+
+def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
+    """The layers of an image that stay behind. Manifests and configs always travel: they are small,
+    and the other side proves its base by them.
+    """
+    layers = (layer for item in graph.manifests if item.config for layer in item.manifest.layers)
+    return {layer.digest: layer for layer in layers if layer.digest in held}
+
+
+def make_plan(lock: Lock, open_source: OpenSource, held: frozenset[Digest] = frozenset()) -> TransferPlan:
     """Read the manifests and configs of all locked images. Raises the first image's error."""
     direct = [image for image in lock.images if image.descriptor is not None]
     planned: list[PlannedImage | None] = [None] * len(direct)
@@ -69,7 +86,7 @@ def make_plan(lock: Lock, open_source: OpenSource) -> TransferPlan:
         planned[number] = _plan_image(direct[number], open_source)
 
     run_each(plan, range(len(direct)), METADATA_JOBS)
-    return TransferPlan(lock, tuple(filter(None, planned)), _plan_exports(lock, open_source))
+    return TransferPlan(lock, tuple(filter(None, planned)), _plan_exports(lock, open_source), held)
 
 
 def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from airgap.bundle.files import FileStream, write_all
 from airgap.endpoints.layout.folder import LayoutFolder, read_all
 from airgap.endpoints.layout.index import EMPTY, Entry, by_digest, by_name, by_tag, parse_index, with_entry
-from airgap.errors import EndpointError, NotFoundError, SizeMismatchError
-from airgap.oci.digest import ByteStream, Digest, copy
+from airgap.errors import EndpointError, IntegrityError, NotFoundError, SizeMismatchError
+from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
@@ -81,12 +81,12 @@ class Layout:
         return None if found is None else found.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """Whether a regular file with the name and size is there. Its content is not read: who reads it
-        later checks it.
-        """
+        """Whether the content is there and right: it is read, as a folder proves nothing by a name."""
         try:
-            self.open_blob(reference, descriptor).close()
-        except (EndpointError, SizeMismatchError):
+            stream = self.open_blob(reference, descriptor)
+            with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size)) as reader:
+                copy(reader, lambda _: None)
+        except (EndpointError, IntegrityError):
             return False
         return True
 

@@ -1,0 +1,76 @@
+"""What airgap has loaded where, so that later loads can prove a base and leave out what is there."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airgap.bundle.files import media_errors, write_file
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, dump, parse_object
+
+MAX_HOLDINGS = 64 << 20
+"""Bytes of one target's file; beyond, the oldest images are forgotten."""
+
+_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image that was loaded: its name, the digest of its manifest or index, and all blobs under it.
+
+    It tells where to look. Whether the image is still there, the target says.
+    """
+
+    name: ImageReference
+    root: Digest
+    blobs: frozenset[Digest]
+
+
+@dataclass(slots=True)
+class Holdings:
+    """The images loaded into one target, newest last, in a file of the site. A file that cannot be
+    read counts as empty: it only ever saves work.
+    """
+
+    path: Path
+    images: dict[tuple[ImageReference, Digest], HeldImage] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, home: Path, target: str) -> "Holdings":
+        """Those of the target that is called `target`."""
+        path = home / "holdings" / f"{hashlib.sha256(target.encode()).hexdigest()[:32]}.json"
+        found = cls(path)
+        if path.is_file():
+            with media_errors("cannot read", path):
+                raw = path.read_bytes()
+            fields = Fields(parse_object(raw, str(path), max_bytes=MAX_HOLDINGS), str(path))
+            for item in fields.children("images"):
+                found.add(
+                    ImageReference.parse(item.text("name")),
+                    Digest.parse(item.text("root")),
+                    (Digest.parse(text) for text in item.texts("blobs")),
+                )
+        return found
+
+    def add(self, name: ImageReference, root: Digest, blobs: Iterable[Digest]) -> None:
+        """Remember an image that is there now, as the newest."""
+        self.images.pop((name, root), None)
+        self.images[name, root] = HeldImage(name, root, frozenset(blobs))
+
+    def with_blob(self, digest: Digest) -> list[HeldImage]:
+        """The images that have a blob, newest first."""
+        return [image for image in reversed(self.images.values()) if digest in image.blobs]
+
+    def save(self) -> None:
+        """Write them down, the newest ones as far as there is room."""
+        kept = list(self.images.values())[-_KEPT:]
+        value = {
+            "images": [
+                {"name": str(i.name), "root": str(i.root), "blobs": sorted(map(str, i.blobs))} for i in kept
+            ]
+        }
+        raw = dump(value)
+        if len(raw) < MAX_HOLDINGS:
+            write_file(self.path, raw + b"\n")

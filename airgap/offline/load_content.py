@@ -1,0 +1,121 @@
+"""Loading into a registry or an OCI directory: blobs, then documents, children first, then the name."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airgap.endpoints.ports import ContentTarget, MountingTarget
+from airgap.errors import AirgapError, EndpointError, SparseIndexError
+from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.offline.contents import VerifiedImage
+from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
+from airgap.workers import run_each
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLoader:
+    """A `Loader` over a `ContentTarget`."""
+
+    target: ContentTarget
+    loading: Loading
+    counted: set[Digest] = field(default_factory=set)
+    """Blobs that progress has heard of."""
+
+    def look(self, image: VerifiedImage) -> LoadedImage:
+        before = self.target.find(image.name)
+        lone = image.graph.lone_manifest
+        there = before in (image.record.digest, lone.descriptor.digest if lone else image.record.digest)
+        return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
+
+    def missing(self, image: VerifiedImage) -> list[Descriptor]:
+        return [
+            blob
+            for digest, blob in image.graph.blobs.items()
+            if digest in self.loading.required and self._place_of(image, blob) is None
+        ]
+
+    def _place_of(self, image: VerifiedImage, blob: Descriptor) -> ImageReference | None:
+        """The name, its own first, under which the target has the blob."""
+        if self.target.holds(image.name, blob):
+            return image.name
+        if isinstance(self.target, MountingTarget):
+            seen = {image.name.name}
+            for held in self.loading.holdings.with_blob(blob.digest):
+                if held.name.name not in seen and self.target.holds(held.name, blob):
+                    return held.name
+                seen.add(held.name.name)
+        return None
+
+    def total(self, todo: Sequence[LoadedImage]) -> int:
+        blobs = {d: b.size for result in todo for d, b in result.image.graph.blobs.items()}
+        return sum(blobs.values())
+
+    def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
+        for result in todo:
+            try:
+                result.after = self._load(result.image, advance)
+            except AirgapError as error:
+                result.verdict, result.error = FAILED, error
+                with contextlib.suppress(EndpointError):
+                    result.after = self.target.find(result.image.name)
+
+    def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
+        def put(blob: Descriptor) -> None:
+            if not self.target.holds(image.name, blob):
+                self._put(image, blob)
+            if blob.digest not in self.counted:
+                self.counted.add(blob.digest)
+                advance(blob.size)
+
+        run_each(put, sorted(image.graph.blobs.values(), key=lambda b: -b.size), self.loading.jobs)
+        digest = self._put_documents(image)
+        return confirmed(self.target.find(image.name), digest, image)
+
+    def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
+        if blob.digest not in self.loading.required:
+            with contextlib.closing(self.loading.bundle.open_blob(blob)) as stream:
+                self.target.put_blob(image.name, blob, stream)
+            return
+        place = self._place_of(image, blob)
+        if place is None or not isinstance(self.target, MountingTarget):
+            raise EndpointError("the base is gone", subject=image.name, want=blob.digest)
+        if not self.target.mount(image.name, blob, place):
+            raise EndpointError(
+                "the registry does not share blobs between repositories",
+                subject=image.name,
+                want=f"{blob.digest} of {place.name}",
+                hint="ask the sending side for a full bundle",
+            )
+
+    def _put_documents(self, image: VerifiedImage) -> Digest:
+        """The digest that the name stands for now.
+
+        Registries of the distribution family take no index of which they lack manifests. When one
+        platform alone was carried, the name is given to its manifest instead, and that is said.
+        """
+        documents = image.graph.documents
+        for digest, (descriptor, raw) in documents.items():
+            if digest != image.record.digest:
+                self.target.put_document(image.name, descriptor, raw)
+        root, raw = documents[image.record.digest]
+        try:
+            self.target.put_document(image.name, root, raw)
+            self.target.tag(image.name, root, raw)
+        except SparseIndexError as error:
+            lone = image.graph.lone_manifest
+            if lone is None:
+                raise SparseIndexError(
+                    "the registry takes no index without all of its platforms",
+                    subject=image.name,
+                    got=", ".join(record.platform for record in image.record.platforms),
+                    hint="pack all platforms of this image, or exactly one",
+                ) from error
+            self.loading.progress.note(
+                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
+                f"the name means its {lone.platform} image there, {lone.descriptor.digest}"
+            )
+            self.target.tag(image.name, *documents[lone.descriptor.digest])
+            return lone.descriptor.digest
+        return root.digest

@@ -1,0 +1,71 @@
+"""What all ways of loading share: the order, the result, and how one looks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from airgap.errors import AirgapError, EndpointError
+from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import Descriptor
+from airgap.offline.contents import VerifiedImage
+from airgap.offline.holdings import Holdings
+from airgap.offline.verify import VerifiedBundle
+from airgap.progress import Progress
+
+LOADED, THERE, FAILED = "loaded", "already there", "failed"
+
+
+@dataclass(slots=True)
+class LoadedImage:
+    """What became of one image."""
+
+    image: VerifiedImage
+    verdict: str
+    before: Digest | None = None
+    """What its name meant at the target before."""
+    after: Digest | None = None
+    """What it means now."""
+    error: AirgapError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How to load: `on_conflict` is `replace` or `refuse` a name that means something else there."""
+
+    bundle: VerifiedBundle
+    progress: Progress
+    on_conflict: str = "replace"
+    jobs: int = 4
+    before_names_move: Callable[[], None] = field(default=lambda: None)
+    """Called once, after the target was looked at and before anything there changes."""
+    holdings: Holdings = field(default_factory=lambda: Holdings(Path()))
+    """What was loaded there before."""
+
+    @property
+    def required(self) -> frozenset[Digest]:
+        """Blobs that the bundle leaves out, for the target has them."""
+        return frozenset(item.digest for item in self.bundle.statement.requires)
+
+
+class Loader(Protocol):
+    """One way of loading."""
+
+    def look(self, image: VerifiedImage) -> LoadedImage:
+        """What the target has under the image's name; changes nothing."""
+
+    def missing(self, image: VerifiedImage) -> list[Descriptor]:
+        """The blobs of the image that the bundle leaves out and the target is not proved to have."""
+
+    def total(self, todo: Sequence[LoadedImage]) -> int:
+        """About how many bytes `load` will report for all of `todo`."""
+
+    def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
+        """Load each of `todo` and set its result. An image whose load fails has its old name."""
+
+
+def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
+    """What the target says it has now, when that is what was sent."""
+    if found != wanted:
+        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
+    return wanted

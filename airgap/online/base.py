@@ -1,0 +1,82 @@
+"""What the other side holds already: the base of a delta."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
+from airgap.audit.receipt import Receipt
+from airgap.bundle.files import Folder, read_small
+from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
+from airgap.bundle.statement import Statement
+from airgap.bundle.tar_folder import open_bundle
+from airgap.errors import FormatError, MissingContentError, UnknownKeyError
+from airgap.oci.digest import Digest
+from airgap.oci.strict_json import Fields, parse_object
+from airgap.progress import Progress
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.policy import check_signatures
+
+
+def read_bases(
+    site: Site, stream: str, since: Iterable[str], now: datetime, progress: Progress
+) -> frozenset[Digest]:
+    """The blobs that all the bases together hold.
+
+    A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
+    the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for one that is not
+    signed by a key of the trust root; a receipt of a site whose key the root does not know is taken
+    with a note, for a base that is not there is refused at load.
+    """
+    held: set[Digest] = set()
+    for text in since:
+        envelope = Envelope.parse(_read(site, stream, text), text)
+        held |= _holds(site, envelope, text, now, progress)
+    return frozenset(held)
+
+
+def _read(site: Site, stream: str, text: str) -> bytes:
+    path = Path(text)
+    if text.isascii() and text.isdigit() and not path.exists():
+        path = site.kept_envelope(stream, int(text))
+    if path.is_dir():
+        with Folder(path) as folder:
+            return folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+    with Folder(path.absolute().parent) as folder:
+        if not folder.has(path.name):
+            raise MissingContentError(
+                "no such base", subject=text, want="a receipt, a bundle, or the serial of one sealed here"
+            )
+        with folder.open(path.name) as stream_:
+            head = bytearray(1)
+            stream_.readinto(memoryview(head))
+        if head == b"{":
+            return folder.read(path.name, MAX_ENVELOPE)
+    with open_bundle(path) as bundle:
+        return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE)
+
+
+def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> set[Digest]:
+    """From a signed statement. What kind it is decides which role must have signed it."""
+    fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE, floats=False), where)
+    kind = fields.text("predicateType")
+    root = site.root().root
+    if kind == BUNDLE:
+        check_signatures(envelope, root, "release", now, where)
+        return _of_bundle(Statement.parse(envelope.payload, where))
+    if kind != RECEIPT:
+        raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
+    receipt = Receipt.parse(envelope.payload, where)
+    try:
+        check_signatures(envelope, root, "receipt", now, where)
+    except UnknownKeyError:
+        progress.note(f"{where}: the trust root has no key of site {receipt.site}; taken at its word")
+    return {Digest.parse(text, where) for text in receipt.holds}
+
+
+def _of_bundle(statement: Statement) -> set[Digest]:
+    """All that a site has which has loaded it: what it carried, and what it required."""
+    blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
+    return {Digest(algorithm, text) for _, algorithm, text in blobs} | {r.digest for r in statement.requires}
