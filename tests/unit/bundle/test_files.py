@@ -1,0 +1,251 @@
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.files import Folder, FoundFile, media_errors, sync_folder, write_all, write_file
+from airgap.errors import (
+    MediaError,
+    MissingContentError,
+    NoSpaceError,
+    SizeMismatchError,
+    UnlistedContentError,
+)
+
+
+def failing(number: int):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "bundle"
+    (path / "a" / "b").mkdir(parents=True)
+    (path / "top").write_bytes(b"top")
+    (path / "a" / "one").write_bytes(b"1")
+    (path / "a" / "b" / "two").write_bytes(b"22")
+    return path
+
+
+FOLDERS = ("a", "a/b")
+
+
+class TestMediaErrors:
+    @pytest.mark.parametrize(
+        ("number", "error", "hint"),
+        [
+            (errno.ENOSPC, NoSpaceError, "free some space"),
+            (errno.EDQUOT, NoSpaceError, "free some space"),
+            (errno.EFBIG, NoSpaceError, "free some space"),
+            (errno.EIO, MediaError, ""),
+            (errno.EROFS, MediaError, ""),
+        ],
+    )
+    def test_kinds(self, number, error, hint):
+        with pytest.raises(error) as caught, media_errors("cannot write", "x"):
+            failing(number)()
+        assert str(caught.value) == f"cannot write: x, got {os.strerror(number)}"
+        assert (caught.value.hint or "").startswith(hint)
+        assert isinstance(caught.value.__cause__, OSError)
+
+    def test_an_error_without_a_number(self):
+        with pytest.raises(MediaError, match="got odd"), media_errors("cannot write", "x"):
+            raise OSError("odd")
+
+    def test_others_pass(self):
+        with pytest.raises(ZeroDivisionError), media_errors("cannot write", "x"):
+            raise ZeroDivisionError
+
+
+class TestWriting:
+    def test_whole(self, tmp_path):
+        path = tmp_path / "new" / "file"
+        write_file(path, b"data", mode=0o600)
+        assert path.read_bytes() == b"data"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_replaces(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"longer than before")
+        (tmp_path / "file.part").write_bytes(b"left over")
+        write_file(path, b"data")
+        assert path.read_bytes() == b"data"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_same_is_left_alone(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"data")
+        before = path.stat()
+        write_file(path, b"data")
+        assert path.stat().st_ino == before.st_ino
+
+    def test_a_link_is_replaced_not_followed(self, tmp_path):
+        path, other = tmp_path / "file", tmp_path / "other"
+        other.write_bytes(b"data")
+        path.symlink_to(other)
+        write_file(path, b"data")
+        assert not path.is_symlink()
+        (tmp_path / "next.part").symlink_to(other)
+        write_file(tmp_path / "next", b"new")
+        assert other.read_bytes() == b"data"
+
+    def test_a_failed_write_leaves_the_old(self, tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        path.write_bytes(b"old")
+        monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+        with pytest.raises(NoSpaceError, match="cannot write"):
+            write_file(path, b"new")
+        assert path.read_bytes() == b"old"
+
+    def test_folder_in_the_way(self, tmp_path):
+        (tmp_path / "file").mkdir()
+        with pytest.raises(MediaError, match="cannot write"):
+            write_file(tmp_path / "file", b"x")
+
+    def test_short_writes_are_gone_on_with(self, monkeypatch):
+        out = bytearray()
+
+        def write(_: int, view: memoryview) -> int:
+            out.extend(view[:3])
+            return min(3, len(view))
+
+        monkeypatch.setattr(os, "write", write)
+        write_all(1, b"0123456789")
+        assert out == b"0123456789"
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+    def test_folders_that_cannot_be_synced_are_let_be(self, tmp_path, monkeypatch, number):
+        monkeypatch.setattr(os, "fsync", failing(number))
+        sync_folder(tmp_path)
+
+    def test_folders_that_fail_to_sync_are_not(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"):
+            sync_folder(tmp_path)
+
+
+class TestFolder:
+    def test_reading(self, folder):
+        with Folder(folder) as found:
+            assert found.read("a/b/two", 2) == b"22"
+            with found.open("top") as stream:
+                assert stream.size == 3
+                stream.seek(1)
+                buffer = bytearray(9)
+                assert stream.readinto(memoryview(buffer)) == 2
+                stream.close()
+            assert found.has("a/b")
+            assert found.has("a/one")
+            assert not found.has("a/x")
+            assert not found.has("x/y/z")
+            assert set(found.files(FOLDERS)) == {
+                FoundFile("top", 3),
+                FoundFile("a/one", 1),
+                FoundFile("a/b/two", 2),
+            }
+            found.close()
+
+    def test_limit(self, folder):
+        with (
+            Folder(folder) as found,
+            pytest.raises(SizeMismatchError, match=r"too large: .*top, want at most 2 bytes"),
+        ):
+            found.read("top", 2)
+
+    @pytest.mark.parametrize("name", ["x", "a/x", "x/y"])
+    def test_missing(self, folder, name):
+        with Folder(folder) as found, pytest.raises(MissingContentError, match=f"missing file: .*{name}"):
+            found.open(name)
+
+    @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_bytes(b"")])
+    def test_no_folder(self, tmp_path, make):
+        make(tmp_path / "x")
+        with pytest.raises(MissingContentError, match="no such folder"):
+            Folder(tmp_path / "x")
+
+    def test_folder_that_cannot_be_opened(self, folder, monkeypatch):
+        monkeypatch.setattr(os, "open", failing(errno.EIO))
+        with pytest.raises(MediaError, match="cannot open"):
+            Folder(folder)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda path, other: path.symlink_to(other),
+            lambda path, other: path.hardlink_to(other),
+            lambda path, _: path.symlink_to("/nowhere"),
+            lambda path, _: path.mkdir(),
+            lambda path, _: os.mkfifo(path),
+            lambda path, _: listen(path),
+        ],
+        ids=["symbolic link", "hard link", "link to nowhere", "folder", "pipe", "socket"],
+    )
+    def test_what_is_no_file(self, folder, make):
+        other = folder.parent / "other"
+        other.write_bytes(b"x")
+        make(folder / "a" / "odd", other)
+        with Folder(folder) as found:
+            with pytest.raises(UnlistedContentError, match=r"not a regular file.*a/odd"):
+                found.open("a/odd")
+            with pytest.raises(UnlistedContentError, match=r"not a regular file.*a/odd"):
+                list(found.files(FOLDERS))
+            assert found.has("a/odd")
+
+    def test_link_on_the_way(self, folder):
+        (folder / "a").rename(folder.parent / "a")
+        (folder / "a").symlink_to(folder.parent / "a")
+        with Folder(folder) as found:
+            for read in (found.open, found.has):
+                with pytest.raises(UnlistedContentError, match="not a regular file"):
+                    read("a/one")
+            with pytest.raises(UnlistedContentError):
+                list(found.files(FOLDERS))
+
+    def test_file_on_the_way(self, folder):
+        with Folder(folder) as found, pytest.raises(UnlistedContentError):
+            found.open("top/x")
+
+    @pytest.mark.parametrize("known", [(), ("a",), ("b", "a/b")])
+    def test_folders_that_do_not_belong_there(self, folder, known):
+        with Folder(folder) as found, pytest.raises(UnlistedContentError, match="not a regular file"):
+            list(found.files(known))
+
+    def test_an_empty_folder_counts(self, folder):
+        (folder / "a" / "c").mkdir()
+        with Folder(folder) as found, pytest.raises(UnlistedContentError, match="a/c"):
+            list(found.files(FOLDERS))
+
+    @pytest.mark.parametrize(
+        ("call", "act"),
+        [
+            ("scandir", lambda found: list(found.files(FOLDERS))),
+            ("stat", lambda found: found.has("top")),
+            ("open", lambda found: found.open("top")),
+            ("open", lambda found: found.open("a/one")),
+            ("readv", lambda found: found.read("top", 9)),
+        ],
+    )
+    def test_media_that_fail(self, folder, monkeypatch, call, act):
+        with Folder(folder) as found, monkeypatch.context() as patch:
+            patch.setattr(os, call, failing(errno.EIO))
+            with pytest.raises(MediaError, match=r"cannot read: .*bundle.*, got Input/output error"):
+                act(found)
+
+    def test_what_replaces_the_folder_later_is_not_read(self, folder):
+        with Folder(folder) as found:
+            folder.rename(folder.parent / "moved")
+            folder.mkdir()
+            assert found.read("top", 9) == b"top"
+
+
+def listen(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        there = os.open(path.parent, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{there}/{path.name}")
+        os.close(there)

@@ -1,0 +1,258 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import (
+    DOCKER_CONFIG,
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    MAX_SIZE,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageConfig,
+    ImageIndex,
+    ImageManifest,
+    check_size_and_digest,
+    parse_document,
+)
+from airgap.oci.platform import Platform
+from tests.support.images import make_index, simple_image
+
+RAW = b"content"
+DIGEST = Digest.of(RAW)
+PLAIN = {"mediaType": OCI_LAYER_GZIP, "digest": str(DIGEST), "size": len(RAW)}
+IMAGE = simple_image("x")
+MANIFEST = json.loads(IMAGE.raw)
+INDEX = make_index([simple_image("a"), simple_image("b", platform="linux/arm64")])
+CONFIG = json.loads(IMAGE.contents[IMAGE.config])
+
+
+def dumped(value):
+    return json.dumps(value).encode()
+
+
+class TestDescriptor:
+    def test_plain(self):
+        found = Descriptor.parse(PLAIN, "f")
+        assert found == Descriptor(OCI_LAYER_GZIP, DIGEST, len(RAW))
+        assert found.to_json() == PLAIN
+
+    def test_with_everything(self):
+        value = {
+            "mediaType": OCI_MANIFEST,
+            "artifactType": "text/x",
+            "digest": str(DIGEST),
+            "size": 7,
+            "annotations": {"a": "1", "b": "2"},
+            "platform": {"architecture": "arm", "os": "linux", "variant": "v6"},
+        }
+        found = Descriptor.parse(value, "f")
+        assert found.platform == Platform("linux", "arm", "v6")
+        assert list(found.to_json()) == list(value)
+        assert found.to_json() == value
+        plain = Descriptor.parse({**value, "platform": {"architecture": "amd64", "os": "linux"}}, "f")
+        assert plain.to_json()["platform"] == {"architecture": "amd64", "os": "linux"}
+
+    def test_embedded_data(self):
+        Descriptor.parse({**PLAIN, "data": base64.b64encode(RAW).decode()}, "f")
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"mediaType": None}, "f: mediaType"),
+            ({"mediaType": 1}, "f: mediaType"),
+            ({"digest": None}, "f: digest"),
+            ({"digest": "sha256:../.."}, "not a digest: f"),
+            ({"digest": str(DIGEST).upper()}, "not a digest"),
+            ({"size": None}, "f: size"),
+            ({"size": "7"}, "f: size"),
+            ({"size": -1}, "negative: f: size"),
+            ({"size": True}, "f: size"),
+            ({"size": MAX_SIZE + 1}, "too large: f, want at most 1,099,511,627,776 bytes"),
+            ({"urls": ["https://x.test"]}, "content kept elsewhere (urls) cannot cross the gap: f sha256:"),
+            ({"urls": "x"}, "content kept elsewhere"),
+            ({"data": "%%%"}, "embedded data is not base64"),
+            ({"data": "é"}, "embedded data is not base64"),
+            ({"data": ""}, "embedded data differs from the digest"),
+            ({"data": base64.b64encode(b"CONTENT").decode()}, "embedded data differs"),
+            ({"data": 1}, "f: data"),
+            ({"platform": []}, "f: platform"),
+            ({"platform": {"os": "linux"}}, "f: platform: architecture"),
+            ({"platform": {"os": "linux", "architecture": "arm", "variant": 7}}, "f: platform: variant"),
+            ({"annotations": []}, "f: annotations"),
+            ({"annotations": {"a": None}}, "f: annotations"),
+            ({"artifactType": []}, "f: artifactType"),
+        ],
+    )
+    def test_refused(self, changes, words):
+        with pytest.raises(FormatError) as caught:
+            Descriptor.parse({**PLAIN, **changes}, "f")
+        assert words in str(caught.value)
+
+    @pytest.mark.parametrize("value", [None, [], "x", 7])
+    def test_no_object(self, value):
+        with pytest.raises(FormatError, match="want an object"):
+            Descriptor.parse(value, "f")
+
+
+class TestDocument:
+    def test_manifest(self):
+        found = parse_document(IMAGE.raw, OCI_MANIFEST, "f")
+        assert isinstance(found, ImageManifest)
+        assert found.is_image
+        assert (found.raw, found.digest) == (IMAGE.raw, IMAGE.descriptor.digest)
+        assert found.config.digest == IMAGE.config
+        assert [blob.digest for blob in found.blobs] == [IMAGE.config, *IMAGE.layers]
+        assert found.subject is None
+
+    def test_artifact(self):
+        value = {
+            **MANIFEST,
+            "config": {**PLAIN, "mediaType": "text/x"},
+            "subject": PLAIN,
+            "artifactType": "y/z",
+        }
+        found = parse_document(dumped(value), None, "f")
+        assert not found.is_image
+        assert found.subject.digest == DIGEST
+        assert found.artifact_type == "y/z"
+
+    def test_content_named_twice_is_one_blob(self):
+        value = {**MANIFEST, "layers": [PLAIN, PLAIN]}
+        assert len(parse_document(dumped(value), None, "f").blobs) == 2
+
+    def test_index(self):
+        found = parse_document(INDEX.raw, OCI_INDEX, "f")
+        assert isinstance(found, ImageIndex)
+        assert found.digest == INDEX.descriptor.digest
+        assert [str(entry.platform) for entry in found.manifests] == ["linux/amd64", "linux/arm64"]
+
+    @pytest.mark.parametrize(
+        ("value", "media_type", "found"),
+        [
+            (MANIFEST, None, OCI_MANIFEST),
+            ({**MANIFEST, "mediaType": None}, None, OCI_MANIFEST),
+            ({**MANIFEST, "mediaType": None}, DOCKER_MANIFEST, DOCKER_MANIFEST),
+            ({**MANIFEST, "mediaType": DOCKER_MANIFEST}, None, DOCKER_MANIFEST),
+            ({"schemaVersion": 2, "manifests": []}, None, OCI_INDEX),
+            ({"schemaVersion": 2, "manifests": []}, DOCKER_INDEX, DOCKER_INDEX),
+        ],
+    )
+    def test_kind(self, value, media_type, found):
+        assert parse_document(dumped(value), media_type, "f").media_type == found
+
+    @pytest.mark.parametrize(
+        ("value", "media_type", "words"),
+        [
+            ({**MANIFEST, "manifests": []}, OCI_MANIFEST, "got layers, config, manifests"),
+            ({"schemaVersion": 2, "manifests": [], "layers": []}, OCI_INDEX, "neither an image manifest nor"),
+            ({"schemaVersion": 2, "manifests": [], "config": PLAIN}, OCI_INDEX, "neither"),
+            ({"schemaVersion": 2, "manifests": [], "fsLayers": None}, OCI_INDEX, "neither"),
+            ({"schemaVersion": 2}, OCI_INDEX, "got none of them"),
+            ({"schemaVersion": 2, "config": PLAIN}, OCI_MANIFEST, "neither"),
+            (MANIFEST, OCI_INDEX, "mediaType differs from the descriptor's"),
+            (MANIFEST, DOCKER_MANIFEST, "mediaType differs from the descriptor's"),
+            ({**MANIFEST, "mediaType": None}, OCI_INDEX, "mediaType does not fit the content"),
+            ({**MANIFEST, "mediaType": OCI_INDEX}, None, "mediaType does not fit the content"),
+            ({**MANIFEST, "mediaType": "text/x"}, None, "mediaType does not fit the content"),
+            ({"schemaVersion": 2, "manifests": []}, OCI_MANIFEST, "mediaType does not fit the content"),
+        ],
+    )
+    def test_ambiguous(self, value, media_type, words):
+        with pytest.raises(AmbiguousError) as caught:
+            parse_document(dumped(value), media_type, "f")
+        assert words in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ({**MANIFEST, "schemaVersion": 1}, "unsupported schemaVersion: f, want 2, got 1"),
+            ({**MANIFEST, "schemaVersion": "2"}, "f: schemaVersion"),
+            ({**MANIFEST, "mediaType": 2}, "f: mediaType"),
+            ({**MANIFEST, "layers": {}}, "f: layers"),
+            ({**MANIFEST, "layers": [PLAIN, {}]}, "f: layers[1]"),
+            ({**MANIFEST, "config": []}, "f: config"),
+            ({**MANIFEST, "subject": []}, "f: subject"),
+            ({**MANIFEST, "artifactType": 1}, "f: artifactType"),
+            ({"schemaVersion": 2, "manifests": None}, "f: manifests"),
+            ({"schemaVersion": 2, "manifests": [7]}, "f: manifests[0]"),
+            ({"schemaVersion": 2, "manifests": [], "annotations": {"a": 1}}, "f: annotations"),
+        ],
+    )
+    def test_refused(self, value, words):
+        with pytest.raises(FormatError) as caught:
+            parse_document(dumped(value), None, "f")
+        assert words in str(caught.value)
+
+    @settings(max_examples=200)
+    @given(
+        st.dictionaries(
+            st.sampled_from(["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers"]),
+            st.sampled_from([2, 1, None, [], {}, PLAIN, [PLAIN], OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST]),
+        ),
+        st.sampled_from([None, OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, "text/x"]),
+    )
+    def test_is_what_its_descriptor_says_or_refused(self, value, media_type):
+        try:
+            found = parse_document(dumped(value), media_type, "f")
+        except FormatError:
+            return
+        assert media_type in (None, found.media_type)
+        assert isinstance(found, ImageIndex) == ("manifests" in value)
+        assert ("layers" in value) != ("manifests" in value)
+
+
+class TestConfig:
+    def test_read(self):
+        found = ImageConfig.parse(dumped({**CONFIG, "architecture": "arm", "variant": "v6"}))
+        assert found.platform == Platform("linux", "arm", "v6")
+        assert len(found.diff_ids) == 1
+
+    @pytest.mark.parametrize("rootfs", [{"type": "layers"}, {"type": "layers", "diff_ids": None}])
+    def test_no_layers(self, rootfs):
+        assert ImageConfig.parse(dumped({**CONFIG, "rootfs": rootfs})).diff_ids == ()
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"rootfs": None}, "f: rootfs"),
+            ({"rootfs": {"type": "tar"}}, "unknown rootfs type: f, want layers, got tar"),
+            ({"rootfs": {"type": "layers", "diff_ids": "x"}}, "diff_ids"),
+            ({"rootfs": {"type": "layers", "diff_ids": ["x"]}}, "not a digest: f: diff_ids"),
+            ({"os": None}, "f: os"),
+            ({"architecture": 1}, "f: architecture"),
+            ({"variant": 1}, "f: variant"),
+        ],
+    )
+    def test_refused(self, changes, words):
+        with pytest.raises(FormatError) as caught:
+            ImageConfig.parse(dumped({**CONFIG, **changes}), "f")
+        assert words in str(caught.value)
+
+    @pytest.mark.parametrize("media_type", [OCI_CONFIG, DOCKER_CONFIG])
+    def test_type_makes_an_image(self, media_type):
+        value = {**MANIFEST, "config": {**PLAIN, "mediaType": media_type}}
+        assert parse_document(dumped(value), None, "f").is_image
+
+
+class TestCheck:
+    @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+    def test_right(self, algorithm):
+        descriptor = Descriptor("x", Digest.of(RAW, algorithm), len(RAW))
+        assert check_size_and_digest(RAW, descriptor, "f") is RAW
+
+    @pytest.mark.parametrize(
+        ("raw", "error"),
+        [(b"conten", SizeMismatchError), (b"content!", SizeMismatchError), (b"CONTENT", DigestMismatchError)],
+    )
+    def test_wrong(self, raw, error):
+        with pytest.raises(error, match=r"^wrong .*: f, want "):
+            check_size_and_digest(raw, Descriptor("x", DIGEST, len(RAW)), "f")

@@ -1,0 +1,99 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airgap.errors import FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("text", "full", "familiar"),
+    [
+        ("nginx", "docker.io/library/nginx:latest", "nginx:latest"),
+        ("nginx:1.27", "docker.io/library/nginx:1.27", "nginx:1.27"),
+        ("acme/api", "docker.io/acme/api:latest", "acme/api:latest"),
+        ("index.docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest"),
+        ("docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest"),
+        ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
+        ("localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1"),
+        ("host:5000/x", "host:5000/x:latest", "host:5000/x:latest"),
+        ("GHCR/x", "GHCR/x:latest", "GHCR/x:latest"),
+        ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
+        ("a.b/c/d/e:V_1.2-3", "a.b/c/d/e:V_1.2-3", "a.b/c/d/e:V_1.2-3"),
+        (f"nginx@{DIGEST}", f"docker.io/library/nginx@{DIGEST}", f"nginx@{DIGEST}"),
+        (f"a.b/c:1@{DIGEST}", f"a.b/c:1@{DIGEST}", f"a.b/c:1@{DIGEST}"),
+        ("a__b/c--d.e", "docker.io/a__b/c--d.e:latest", "a__b/c--d.e:latest"),
+    ],
+)
+def test_as_docker_reads_it(text, full, familiar):
+    found = ImageReference.parse(text)
+    assert str(found) == full
+    assert found.familiar == familiar
+    assert ImageReference.parse(full) == found
+
+
+BAD = {
+    "": "empty",
+    " nginx": "repository name",
+    "Nginx": "lower-case",
+    "acme/API": "lower-case",
+    "nginx:": "tag",
+    "nginx:-x": "tag",
+    "nginx:a b": "tag",
+    "nginx:" + "a" * 129: "tag",
+    "nginx@": "not a digest",
+    "nginx@sha256:abc": "not a digest",
+    f"nginx@{DIGEST}@{DIGEST}": "not a digest",
+    "a//b": "repository name",
+    "/a": "repository name",
+    "a/": "repository name",
+    "../a": "registry host",
+    "a.b/../c": "repository name",
+    "a.b/c/": "repository name",
+    "http://a.b/c": "registry host",
+    "a_.b/c": "registry host",
+    "a.b:port/c": "registry host",
+    "a.b:123456/c": "registry host",
+    "a..b/c": "registry host",
+    "a__ _b": "repository name",
+    "a\n": "repository name",
+    "a:1\n": "tag",
+    "ä/b": "repository name",
+    "a.b/" + "c" * 255: "longer than 255",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.items())
+def test_refused(text, words):
+    with pytest.raises(FormatError) as caught:
+        ImageReference.parse(text, "here")
+    assert words in str(caught.value)
+    assert "here" in str(caught.value)
+
+
+def test_no_text():
+    with pytest.raises(FormatError, match="empty"):
+        ImageReference.parse(None)
+
+
+@settings(max_examples=300)
+@given(st.text("ab.A:/@_-5[]" + "\n", max_size=25))
+def test_parsing_is_settled_after_once(text):
+    try:
+        found = ImageReference.parse(text)
+    except FormatError:
+        return
+    assert ImageReference.parse(str(found)) == found
+    assert found.tag or found.digest
+    assert ".." not in str(found).split("/")
+
+
+def test_with_digest():
+    found = ImageReference.parse("a.b/c:1")
+    pinned = found.with_digest(Digest.parse(DIGEST))
+    assert str(pinned) == f"a.b/c:1@{DIGEST}"
+    assert pinned.with_digest(None) == found
+    assert found.name == "a.b/c"

@@ -1,0 +1,81 @@
+import inspect
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgap import errors
+from airgap.errors import AirgapError, printable
+
+CLASSES = [
+    found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, AirgapError)
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "broken"),
+        ({"subject": "x"}, "broken: x"),
+        ({"subject": "x", "want": 1, "got": 2}, "broken: x, want 1, got 2"),
+        ({"got": 0}, "broken, got 0"),
+        ({"want": ""}, "broken, want "),
+        ({"subject": "a\nb\x1b[2J"}, "broken: a\\nb\\x1b[2J"),
+        ({"hint": "do this"}, "broken"),
+    ],
+)
+def test_the_line(fields, line):
+    assert str(AirgapError("broken", **fields)) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 漢", "plain é 漢"),
+        ("a\r\n\tb", "a\\r\\n\\tb"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("\u2066\u2069\u200b", "\\u2066\\u2069\\u200b"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\udcff", "\\udcff"),
+        ("\U000e0041", "\\U000e0041"),
+        (7, "7"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters()))
+def test_nothing_but_what_is_printable_comes_out(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
+    shown.encode("utf-8")
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    """Names in their order with the indentation of their depth, and the code of each that has one."""
+    lines = re.findall(r"^    ([ │├└]*)(\w+Error) *(\d*)", errors.__doc__, re.MULTILINE)
+    assert {name for _, name, _ in lines} == {found.__name__ for found in CLASSES}
+    for indent, name, code in lines:
+        found = getattr(errors, name)
+        if code:
+            assert found.exit_code == int(code), name
+        depth = len(found.__mro__) - len(AirgapError.__mro__)
+        assert (len(indent) > 2) == (depth > 1), name
+
+
+@pytest.mark.parametrize("found", CLASSES, ids=lambda found: found.__name__)
+def test_a_child_has_the_code_of_its_parent(found):
+    parent = found.__mro__[1]
+    if issubclass(parent, AirgapError) and parent is not AirgapError:
+        assert found.exit_code == parent.exit_code
+
+
+def test_codes_are_different():
+    codes = [found.exit_code for found in CLASSES if found.__mro__[1] in (AirgapError, Exception)]
+    assert len(set(codes)) == len(codes)
+    assert not set(codes) & {0, 130}
