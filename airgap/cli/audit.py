@@ -1,10 +1,13 @@
 """The audit ledger: read it, or check that it is whole."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli.options import Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.audit.report import Entry
 
 NAME = "audit"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -33,34 +36,35 @@ def log(
     from airgap.site import Site, default_home
 
     found = entries(Site(default_home()).ledger_path, event=event, stream=stream, digest=digest, limit=limit)
-    values: list[dict[str, Any]] = [
-        {
-            "seq": entry.seq,
-            "time": entry.time.isoformat() if entry.time else None,
-            "user": entry.user,
-            "event": entry.event,
-            "result": entry.result,
-            "exit_code": entry.exit_code,
-            "bundle": dict(entry.bundle),
-            "images": [dict(image) for image in entry.images],
-        }
-        for entry in found
-    ]
-    rows = [
-        (
-            entry.seq,
-            entry.time.strftime("%Y-%m-%d %H:%M:%SZ") if entry.time else "",
-            entry.user,
-            entry.event,
-            entry.result,
-            "" if entry.exit_code is None else entry.exit_code,
-            _bundle_title(entry.bundle),
-            len(entry.images) or "",
-        )
-        for entry in found
-    ]
     header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES")
-    console.show_result({"entries": values}, console.table(header, rows), as_json=json)
+    lines = console.table(header, [_row(entry) for entry in found])
+    console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
+
+
+def _value(entry: "Entry") -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "time": entry.time.isoformat() if entry.time else None,
+        "user": entry.user,
+        "event": entry.event,
+        "result": entry.result,
+        "exit_code": entry.exit_code,
+        "bundle": dict(entry.bundle),
+        "images": [dict(image) for image in entry.images],
+    }
+
+
+def _row(entry: "Entry") -> tuple[object, ...]:
+    return (
+        entry.seq,
+        entry.time.strftime("%Y-%m-%d %H:%M:%SZ") if entry.time else "",
+        entry.user,
+        entry.event,
+        entry.result,
+        "" if entry.exit_code is None else entry.exit_code,
+        _bundle_title(entry.bundle),
+        len(entry.images) or "",
+    )
 
 
 def _bundle_title(bundle: Any) -> str:

@@ -1,21 +1,25 @@
 """Verify a bundle and load its images.
 
-What is there already is left alone. It ends in a signed receipt.
+What is there already is left alone. It ends in a signed receipt. `-` reads a tar from standard input.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
+import contextlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli.options import Bundle, CaFile, Debug, Jobs, Json, PlainHttp, Quiet
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.offline.loading import LoadedImage
     from airgap.offline.session import LoadReport
 
+STDIN = Path("-")
 NAME = "load"
 PANEL = "Offline"
 
@@ -41,30 +45,27 @@ def run(
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.offline.session import load_bundle
+    from airgap.offline.staging import staged
     from airgap.site import Site, default_home, now
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     target = Endpoints(tuple(plain_http or ()), ca_file).target(to)
     progress = console.make_progress(quiet=quiet)
-    report = load_bundle(
-        bundle, Site(default_home()), target, now(), on_conflict=on_conflict, jobs=jobs, progress=progress
-    )
-    failure = _failure(report)
+    site = Site(default_home())
+    with contextlib.ExitStack() as stack:
+        if bundle == STDIN:
+            bundle = stack.enter_context(staged(sys.stdin.buffer, site.home, progress))
+        report = load_bundle(
+            bundle, site, target, now(), on_conflict=on_conflict, jobs=jobs, progress=progress
+        )
+    failure = report.failure
     value = {"bundle": str(bundle), "target": target.name, **_value(report)}
     value["error"] = console.error_value(failure) if failure else None
     console.show_result(value, _lines(report), as_json=json)
     if failure:
         console.show_error(failure, debug=debug)
         raise typer.Exit(failure.exit_code)
-
-
-def _failure(report: "LoadReport") -> AirgapError | None:
-    try:
-        report.raise_failure()
-    except AirgapError as error:
-        return error
-    return None
 
 
 def _value(report: "LoadReport") -> dict[str, Any]:

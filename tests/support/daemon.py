@@ -74,6 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path == "/images/get":
             self._stream(self.daemon.saved, cut=self.daemon.cut_save)
+        elif path == "/images/json":
+            self._json(200, list(self.daemon.images.values()))
         elif path in ("/version", "/info"):
             self._json(200, getattr(self.daemon, path[1:]))
         else:

@@ -1,0 +1,342 @@
+"""What all commands have in common: usage errors, traces, interruption, pipes, progress, JSON."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from airgap import __version__
+from airgap.cli import main as cli
+from tests.cli.conftest import Gap, Side
+from tests.support.images import Layer, make_image, noise, simple_image, write_layout
+
+RUN = [sys.executable, "-m", "airgap"]
+PATIENCE = 60
+
+
+@contextlib.contextmanager
+def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a process of its own, which is gone afterwards."""
+    env = {**os.environ, "AIRGAP_HOME": str(home)}
+    process = subprocess.Popen([*RUN, *map(str, words)], env=env, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
+
+
+# -- usage
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Usage: airgap"),
+        (("nonsense",), "No such command 'nonsense'"),
+        (("--nonsense",), "No such option"),
+        (("pack",), "Missing argument"),
+        (("pack", "stack.yaml"), "Missing option '--to'"),
+        (("pack", "a", "b", "--to", "c"), "unexpected extra argument"),
+        (("load", "bundle"), "Missing option '--to'"),
+        (("verify",), "Missing argument"),
+        (("serve", ".", "--port", "70000"), "--port"),
+        (("key",), "Usage: airgap key"),
+        (("trust", "nonsense"), "No such command"),
+        (("audit", "log", "--limit", "0"), "--limit"),
+    ],
+)
+def test_usage_errors(fresh: Side, words: tuple[str, ...], message: str) -> None:
+    done = fresh(*words, code=2)
+    assert message in done.err + done.out
+    assert "Traceback" not in done.err
+
+
+def test_version_and_help(fresh: Side) -> None:
+    assert fresh("--version").out == f"airgap {__version__}\n"
+    assert "Commands:" in fresh("--help").out
+    assert "Example:" in fresh("pack", "--help").out
+
+
+@pytest.mark.parametrize("words", [("pack",), ("plan",), ("lock",)])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "stack.yaml"),
+        ("", "stack.yaml"),
+        ("version: 1\nname: stack\nimages: []\n", "stack.yaml:3:9, want at least one"),
+        ("version: 1\nname: stack\nimagse: [a]\n", "images"),
+        ("a: &x 1\nb: *x\n", "anchor"),
+        ("version: 2\nname: stack\nimages: [a]\n", "version"),
+    ],
+)
+def test_manifests_that_cannot_be_read(
+    gap: Gap, words: tuple[str, ...], text: str | None, message: str
+) -> None:
+    path = gap.folder / "stack.yaml"
+    if text is not None:
+        path.write_text(text)
+    to = ("--to", gap.stick) if words == ("pack",) else ()
+    done = gap.online(*words, path, *to, code=10)
+    assert message in done.err
+    assert re.fullmatch(r"error: .*\n(hint: .*\n)?", done.err)
+    assert not gap.stick.exists()
+
+
+# -- traces and defects
+
+
+def test_debug_shows_where_and_keeps_the_code(fresh: Side) -> None:
+    done = fresh("trust", "show", "--debug", code=2)
+    assert "Traceback (most recent call last)" in done.err
+    assert done.err.splitlines()[-2].startswith("error: no site here yet")
+    assert "Traceback" not in fresh("trust", "show", code=2).err
+
+
+def test_a_defect_does_not_look_like_an_answer(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division \x1b[2J by zero")
+
+    monkeypatch.setattr("airgap.site.Site.root", broken)
+    done = gap.offline("trust", "show", code=1)
+    assert done.err.splitlines() == [
+        "error: unexpected ZeroDivisionError: division \\x1b[2J by zero",
+        "hint: this is a defect in airgap; --debug shows where",
+    ]
+    assert "ZeroDivisionError" in gap.offline("trust", "show", "--debug", code=1).err.split("error:")[0]
+
+
+def test_names_from_outside_cannot_write_on_the_terminal(fresh: Side) -> None:
+    done = fresh("key", "show", "\x1b[31mred\u202e", code=2)
+    assert "\x1b" not in done.err
+    done = fresh("verify", "a\x1b]0;title\x07b", code=2)
+    assert "\x1b" not in done.err
+
+
+# -- interruption
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, cli.typer.Abort])
+def test_interruption(gap: Gap, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    def interrupted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("airgap.site.Site.root", interrupted)
+    done = gap.offline("trust", "show", code=130)
+    assert done.err == "interrupted: running the same command again goes on from here\n"
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_command_with_a_record(gap: Gap, signum: signal.Signals) -> None:
+    """The passphrase comes out of a pipe that nobody writes to, so that the command waits where we know."""
+    pipe = gap.folder / "pipe"
+    os.mkfifo(pipe)
+    words = ("key", "generate", "carol", "--passphrase-file", pipe)
+    with (
+        started(gap.online.home, *words, stderr=subprocess.PIPE) as process,
+        pipe.open("wb"),  # opens when the other end is open
+    ):
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert err == b"interrupted: running the same command again goes on from here\n"
+    assert gap.online.ended() == ("trust-change", "aborted", 130)
+
+
+# -- pipes
+
+
+def test_a_reader_that_leaves(gap: Gap) -> None:
+    with started(gap.online.home, "audit", "log", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+        process.wait(PATIENCE)
+    assert err == b""
+    assert process.returncode == 1
+
+
+# -- progress
+
+
+def test_quiet_says_nothing(gap: Gap) -> None:
+    path = gap.layout(api=simple_image("api"))
+    to = f"oci:{gap.folder}/out"
+    assert gap.online("lock", path, "--quiet").err == ""
+    assert gap.online("plan", path, "-q").err == ""
+    assert gap.online("pack", path, "--to", gap.stick, "-q").err == ""
+    bundle = gap.stick / "stack-0001"
+    assert gap.offline("inspect", bundle, "-q").err == ""
+    assert gap.offline("verify", bundle, "-q").err == ""
+    assert gap.offline("load", bundle, "--to", to, "-q").err == ""
+    assert "error:" in gap.offline("verify", "nowhere", "-q", code=12).err
+
+
+def test_plain_lines_without_a_terminal(gap: Gap) -> None:
+    path = gap.layout(api=simple_image("api"))
+    lines = gap.online("pack", path, "--to", gap.stick).err.splitlines()
+    assert re.fullmatch(r"fetching: 3\.\d kB", lines[1])
+    assert re.fullmatch(r"fetching: done, 3\.\d kB in \d+\.\d s \(.*/s\)", lines[2])
+    assert len(lines) == 3
+
+
+def on_terminal(home: Path, *words: object) -> tuple[int, str]:
+    """Run a command whose stderr is a terminal; its exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    got = bytearray()
+    try:
+        with started(home, *words, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+            os.close(theirs)
+            while select.select([ours], [], [], PATIENCE)[0]:
+                try:
+                    data = os.read(ours, 4096)
+                except OSError:  # how Linux says that nobody has the other end any more
+                    break
+                got += data
+            code = process.wait(PATIENCE)
+    finally:
+        os.close(ours)
+    return code, got.decode()
+
+
+def test_bars_on_a_terminal(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    image = make_image([Layer.of({"big": noise(3_000_000, 1)})])
+    code, seen = on_terminal(gap.online.home, "pack", gap.layout(big=image), "--to", gap.stick)
+    assert code == 0
+    assert "no stack.lock.yaml: taking the tags as they are now" in seen
+    assert "\x1b[" in seen
+    last = [line for line in seen.splitlines() if "fetching" in line][-1]
+    assert "3.0/3.0 MB" in last
+    assert re.search(r"[\d.]+ [kMG]B/s", last)
+
+
+# -- JSON
+
+KEYS = {
+    "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint"},
+    "key generate": {"owner", "keyid", "algorithm", "key"},
+    "key list": {"keys"},
+    "key list .keys": {"owner", "algorithm", "keyid"},
+    "key show": {"owner", "algorithm", "keyid", "pem"},
+    "trust show": {"version", "epoch", "expires", "fingerprint", "keys", "roles", "revoked"},
+    "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
+    "trust install": {"version", "fingerprint", "site", "fresh"},
+    "lock": {"lock", "images"},
+    "lock .images": {"reference", "digest"},
+    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free"},
+    "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
+    "pack": {"bundle", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh"},
+    "pack .images": {"reference", "digest"},
+    "inspect": {
+        "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
+        "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
+        "files", "images", "refusal",
+    },
+    "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
+    "verify": {"bundles"},
+    "verify .bundles": {
+        "bundle", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
+    },
+    "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
+    "load .images": {"reference", "digest", "verdict", "before", "after", "error"},
+    "audit log": {"entries"},
+    "audit log .entries": {"seq", "time", "user", "event", "result", "exit_code", "bundle", "images"},
+    "audit verify": {"size", "head", "root", "open", "torn"},
+}  # fmt: skip
+"""The stable machine interface: a key may be added here, none may go or be renamed."""
+
+
+def test_the_keys_of_json_are_stable(gap: Gap, fresh: Side) -> None:
+    path = gap.layout(api=simple_image("api"))
+    root = gap.online.home / "trust" / "1.root.json"
+    bundle = gap.stick / "stack-0001"
+    said = {
+        "init": fresh("init", "--json"),
+        "key generate": fresh("key", "generate", "bob", "--json"),
+        "key list": fresh("key", "list", "--json"),
+        "key show": fresh("key", "show", "bob", "--json"),
+        "trust show": fresh("trust", "show", "--json"),
+        "trust install": gap.offline("trust", "install", root, "--json"),
+        "lock": gap.online("lock", path, "--json"),
+        "plan": gap.online("plan", path, "--json"),
+        "pack": gap.online("pack", path, "--to", gap.stick, "--json"),
+        "inspect": gap.offline("inspect", bundle, "--json"),
+        "verify": gap.offline("verify", bundle, "--json"),
+        "load": gap.offline("load", bundle, "--to", f"oci:{gap.folder}/out", "--json"),
+        "audit log": gap.offline("audit", "log", "--json"),
+        "audit verify": gap.offline("audit", "verify", "--json"),
+    }
+    found = {command: set(done.json) for command, done in said.items()}
+    for name in KEYS:
+        command, _, part = name.partition(" .")
+        if part:
+            found[name] = set(said[command].json[part][0])
+    assert found == KEYS
+
+
+# -- serve
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_serve(gap: Gap, signum: signal.Signals) -> None:
+    bundle = gap.pack()
+    with started(
+        gap.offline.home,
+        *("serve", bundle, "--port", "0", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        lines = iter(process.stdout.readline, b"}\n")
+        told = json.loads(b"".join([*lines, b"}"]))
+        assert told["repositories"] == ["api", "example.com/api", "example.com/web", "web"]
+        url = f"http://{told['address']}/v2/example.com/api/manifests/1"
+        with urlopen(url, timeout=PATIENCE) as answer:
+            assert answer.read() == simple_image("api").raw
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert b"Traceback" not in err
+
+
+def test_serve_a_folder_without_a_site(fresh: Side, tmp_path: Path) -> None:
+    write_layout(tmp_path / "source", {"example.com/a:1": simple_image("a")})
+    with started(fresh.home, "serve", tmp_path / "source", "--port", "0", stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b"serving 1 repositories at http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("nowhere",), 18, "nowhere"),
+        ((".",), 18, "oci-layout"),
+        (("bundle",), 12, "wrong digest"),
+        (("good", "--bind", "nowhere.invalid"), 18, "nowhere.invalid"),
+        (("good", "--bind", "203.0.113.1"), 18, "203.0.113.1"),
+    ],
+)
+def test_serve_refuses(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, message: str
+) -> None:
+    bundle = gap.pack()
+    (gap.folder / "good").symlink_to(gap.folder / "source")
+    bundle.rename(gap.folder / "bundle")
+    blob = gap.folder / "bundle" / simple_image("api").layers[0].path
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\1")  # it ended in a zero byte of its length
+    (gap.folder / "empty").mkdir()
+    monkeypatch.chdir(gap.folder / "empty" if words == (".",) else gap.folder)
+    assert message in gap.offline("serve", *words, "--port", "0", code=code).err

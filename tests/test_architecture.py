@@ -1,0 +1,342 @@
+"""The house stands as it is drawn (CONTRIBUTING.md): floors, wings, doors, sizes, and a quick start."""
+
+import ast
+import inspect
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+import airgap
+from airgap import errors
+from airgap.cli.main import app
+
+PACKAGE = Path(airgap.__file__).parent
+UNIT = Path(__file__).parent / "unit"
+
+GROUND = ("errors", "times", "workers")
+"""Single modules that need nothing but one another; together they are one room."""
+
+FLOORS = {
+    "ground": 0,
+    "oci": 1,
+    "bundle": 2,
+    "trust": 2,
+    "audit": 2,
+    "manifest": 2,
+    "progress": 2,
+    "endpoints": 3,
+    "site": 3,
+    "online": 4,
+    "offline": 4,
+    "cli": 5,
+    "__main__": 6,
+}
+"""A module imports only from lower floors, its own package aside. The version, in `airgap` itself, is for all."""
+
+NEIGHBOURS = ("archive", "archive_file", "containerd", "docker", "layout", "registry", "server", "ssh")
+"""The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
+SHARED = ("ports", "logins", "repack", "save_format", "save_stream")
+"""What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
+
+DOORS = {
+    "cryptography": r"airgap\.trust\..+",
+    "docker": r"airgap\.endpoints\.docker(_.+)?",
+    "requests": r"airgap\.endpoints\.docker(_.+)?",
+    "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
+    "pydantic": r"airgap\.manifest\..+",
+    "pydantic_core": r"airgap\.manifest\..+",
+    "rich": r"airgap\.cli\.console",
+    "typer": r"airgap\.cli\..+",
+    "urllib3": r"airgap\.endpoints\.registry\..+",
+    "yaml": r"airgap\.manifest\.strict_yaml",
+    "zstandard": r"airgap\.offline\.unpack",
+}
+"""Which modules may import a third-party package; one that is not here may not be imported at all."""
+
+NETWORK = {
+    "socket": r"airgap\.endpoints\.(docker|server\.http)",
+    "socketserver": r"airgap\.endpoints\.server\.http",
+    "ssl": r"airgap\.endpoints\.registry\.transport",
+    "http": r"airgap\.endpoints\.(registry|server)\..+",
+}
+"""Which modules may import what opens connections."""
+
+NEVER = {
+    "asyncio", "ctypes", "ftplib", "marshal", "multiprocessing", "pickle", "shelve", "smtplib", "subprocess",
+    "tarfile", "urllib.request", "webbrowser", "xmlrpc", "zipfile",
+}  # fmt: skip
+"""Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
+
+NEVER_CALLED = {
+    "eval", "exec", "compile", "__import__", "breakpoint", "print", "input",
+    "os.system", "os.popen", "os.fork", "shutil.unpack_archive", "shutil.make_archive",
+}  # fmt: skip
+
+MAX_FILE = 400
+MAX_FUNCTION = 45
+
+SLOW = ("docker", "paramiko", "cryptography", "pydantic", "yaml", "urllib3", "requests", "rich", "zstandard")
+HELP_SECONDS = 0.3
+
+Import = tuple[str, int]
+"""A module that is imported, and the line of the import."""
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
+
+
+def _imports(module: str) -> Iterator[Import]:
+    """Every import, wherever it stands, by full name: `from airgap.oci import digest` is `airgap.oci.digest`."""
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in MODULES else str(node.module)), node.lineno
+
+
+def _all_imports() -> Iterator[tuple[str, str, int]]:
+    for module in MODULES:
+        yield from ((module, wanted, line) for wanted, line in _imports(module))
+
+
+def _room(module: str) -> str:
+    """`airgap.oci.digest` -> `oci`."""
+    room = module.split(".")[1]
+    return "ground" if room in GROUND else room
+
+
+def _inner_imports() -> Iterator[tuple[str, str, int]]:
+    """Imports of one module of airgap by another; `airgap` itself holds the version only."""
+    for module, wanted, line in _all_imports():
+        if module != "airgap" and wanted.startswith("airgap."):
+            yield module, wanted, line
+
+
+def _neighbour(module: str) -> str | None:
+    """The neighbour that a module of `endpoints` belongs to; None for what they share."""
+    room = module.split(".")[2] if module.count(".") > 1 else ""
+    if room in SHARED or not room:
+        return None
+    return room if room in NEIGHBOURS else room.partition("_")[0]
+
+
+def _calls(module: str) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node.lineno
+
+
+def test_the_package_itself_holds_the_version_only():
+    assert list(_imports("airgap")) == []
+
+
+def test_every_room_has_a_floor():
+    assert {_room(module) for module in MODULES if module != "airgap"} <= set(FLOORS)
+
+
+def test_imports_go_to_lower_floors():
+    wrong = [
+        f"{module}:{line} imports {wanted}"
+        for module, wanted, line in _inner_imports()
+        if _room(module) != _room(wanted) and FLOORS[_room(wanted)] >= FLOORS[_room(module)]
+    ]
+    assert wrong == []
+
+
+def test_the_wings_share_only_the_bundle():
+    """Also without the floors: the gap is between these two."""
+    wings = {"online", "offline"}
+    wrong = [f"{m}:{line}" for m, w, line in _inner_imports() if {_room(m), _room(w)} == wings]
+    assert wrong == []
+
+
+def test_neighbours_do_not_know_each_other():
+    wrong = []
+    for module, wanted, line in _inner_imports():
+        if _room(module) == _room(wanted) == "endpoints":
+            here, there = _neighbour(module), _neighbour(wanted)
+            if there is not None and here != there:
+                wrong.append(f"{module}:{line} imports {wanted}")
+    assert wrong == []
+
+
+def test_every_endpoint_module_is_a_neighbour_or_shared():
+    found = {_neighbour(module) for module in MODULES if module.startswith("airgap.endpoints.")}
+    assert found <= {*NEIGHBOURS, None}
+
+
+def test_each_third_party_package_has_one_door():
+    wrong = []
+    for module, wanted, line in _all_imports():
+        package = wanted.partition(".")[0]
+        if package == "airgap" or package in sys.stdlib_module_names:
+            continue
+        if not re.fullmatch(DOORS.get(package, "$^"), module):
+            wrong.append(f"{module}:{line} imports {wanted}")
+    assert wrong == []
+
+
+def test_connections_are_opened_in_endpoints_only():
+    wrong = []
+    for module, wanted, line in _all_imports():
+        package = wanted.partition(".")[0]
+        if package in NETWORK and not re.fullmatch(NETWORK[package], module):
+            wrong.append(f"{module}:{line} imports {wanted}")
+    assert wrong == []
+
+
+def test_nothing_runs_programs_or_unpacks():
+    wrong = [f"{m}:{line} {w}" for m, w, line in _all_imports() if w in NEVER or w.partition(".")[0] in NEVER]
+    for module in MODULES:
+        wrong += [f"{module}:{line} {name}()" for name, line in _calls(module) if name in NEVER_CALLED]
+        wrong += [f"{module}:{line} {name}()" for name, line in _calls(module) if name.startswith("os.exec")]
+    assert wrong == []
+
+
+def test_only_verify_makes_a_verified_bundle():
+    makers = {
+        module
+        for module in MODULES
+        for name, _ in _calls(module)
+        if name.rpartition(".")[2] == "VerifiedBundle"
+    }
+    assert makers == {"airgap.offline.verify"}
+
+
+def test_files_and_functions_are_short():
+    wrong = []
+    for module, path in MODULES.items():
+        lines = len(path.read_text("utf-8").splitlines())
+        if lines > MAX_FILE:
+            wrong.append(f"{module}: {lines} lines")
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > MAX_FUNCTION:
+                    wrong.append(f"{module}:{node.lineno} {node.name}: {length} lines")
+    assert wrong == []
+
+
+ALONE = """
+import importlib, os, sys, traceback
+import cryptography.hazmat.primitives.serialization, docker, pydantic, rich.progress, typer, urllib3, yaml, zstandard
+assert not [name for name in sys.modules if name.partition(".")[0] == "airgap"]
+for module in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            importlib.import_module(module)
+        except BaseException:
+            print(module, flush=True)
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+"""Imports each module in a process that has imported no other of ours, and prints those that cannot be."""
+
+
+def test_every_module_can_be_imported_alone():
+    modules = [name for name in MODULES if not name.endswith("__main__")]
+    command = [sys.executable, "-W", "error", "-c", ALONE, *modules]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "", done.stderr
+
+
+HELP = "import sys; from airgap.cli.main import main; code = main(['--help']); print(*sys.modules); sys.exit(code)"
+
+
+def test_help_loads_no_heavy_package(unmeasured):
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "typer" in loaded
+    assert loaded.isdisjoint(SLOW)
+
+
+def test_help_comes_at_once(unmeasured):
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "airgap", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < HELP_SECONDS
+
+
+def _mirrored(test: Path) -> bool:
+    """`unit/P/test_A_B.py` is about `airgap/P/A_B.py`, `airgap/P/A/B.py`, or the topic B of the package `P/A`."""
+    room = PACKAGE / test.parent.relative_to(UNIT)
+    name = test.stem.removeprefix("test_")
+    if (room / f"{name}.py").exists() or (room / name).is_dir():
+        return True
+    package, _, _ = name.partition("_")
+    return (room / package / "__init__.py").exists()
+
+
+def test_unit_tests_mirror_the_house():
+    assert [str(test) for test in UNIT.rglob("test_*.py") if not _mirrored(test)] == []
+
+
+TREE_LINE = re.compile(r"(?P<rails>[ │├└]*)(?P<name>[A-Z]\w+Error)(?: +(?P<code>\d+))?(?: .*)?")
+
+
+def _drawn() -> dict[str, tuple[str, int]]:
+    """The tree in the docstring of errors.py: for each class the class above it, and its exit code."""
+    found: dict[str, tuple[str, int]] = {}
+    above: list[tuple[int, str, int]] = []
+    for line in inspect.getdoc(errors).splitlines():
+        if match := TREE_LINE.fullmatch(line):
+            depth = len(match["rails"])
+            while above and above[-1][0] >= depth:
+                above.pop()
+            parent, inherited = (above[-1][1], above[-1][2]) if above else ("Exception", 1)
+            code = int(match["code"] or inherited)
+            found[match["name"]] = (parent, code)
+            above.append((depth, match["name"], code))
+    return found
+
+
+def test_the_drawn_tree_of_errors_is_the_real_one():
+    real = {
+        name: (kind.__base__.__name__, kind.exit_code)
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, errors.AirgapError)
+    }
+    assert _drawn() == real
+
+
+def _commands() -> dict[str, str]:
+    top = typer.main.get_command(app)
+    found = {}
+    for name, command in top.commands.items():
+        below = getattr(command, "commands", None)
+        if below is None:
+            found[name] = command.help
+        else:
+            found |= {f"{name} {inner}": part.help for inner, part in below.items()}
+    return found
+
+
+@pytest.mark.parametrize(("command", "help_text"), _commands().items(), ids=list(_commands()))
+def test_each_command_gives_an_example(command, help_text):
+    assert re.search(rf"Examples?:\s+airgap {command}\b", help_text)
