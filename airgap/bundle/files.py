@@ -130,6 +130,13 @@ def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
     return bytes(out)
 
 
+class SeekableStream(ByteStream, Protocol):
+    """A `ByteStream` that can go on elsewhere."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go on reading at `offset` bytes from the start."""
+
+
 class FileSlice(io.RawIOBase):
     """A part of an open file as a `ByteStream`, read by position, so that several may be read at a time."""
 
@@ -137,7 +144,7 @@ class FileSlice(io.RawIOBase):
         super().__init__()
         self._fd = fd
         self._name = name
-        self._position = offset
+        self._start = self._position = offset
         self._end = offset + size
         self._advance = advance
 
@@ -152,6 +159,13 @@ class FileSlice(io.RawIOBase):
         if self._advance is not None:
             self._advance(got)
         return got
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go on reading at `offset` bytes from the start of the part."""
+        if whence != os.SEEK_SET:
+            raise io.UnsupportedOperation
+        self._position = min(self._start + offset, self._end)
+        return self._position - self._start
 
     def skip(self, size: int) -> None:
         """Go on by `size` bytes; raises `FormatError` beyond the end."""
@@ -175,7 +189,7 @@ class Files(Protocol):
     def path(self) -> Path:
         """The folder, or the tar."""
 
-    def open(self, name: str) -> ByteStream:
+    def open(self, name: str) -> SeekableStream:
         """A file's content. Raises `MissingContentError` when there is none of that name."""
 
     def read(self, name: str, limit: int) -> bytes:

@@ -6,7 +6,6 @@ from importlib import resources
 from pathlib import Path
 
 from airgap.bundle.files import media_errors, sync_folder, write_file
-from airgap.bundle.store import BlobStore
 from airgap.bundle.views import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -31,20 +30,22 @@ SET_ASIDE = ENVELOPE_FILE + ".part"
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything that a statement says of files: SHA-256 in hex by name, and the bytes in all."""
+    """Everything that a statement says of files, and the small files themselves."""
 
+    small: dict[str, bytes] = field(hash=False)
+    """The bytes of all files but blobs, statement, signatures and envelope, by name."""
     subjects: dict[str, str] = field(hash=False)
+    """SHA-256 in hex of all files that the statement lists, by name."""
     total_bytes: int
 
 
-def write_contents(
-    folder: Path,
-    store: BlobStore,
+def describe(
+    blobs: Mapping[Digest, tuple[str, int]],
     images: Sequence[tuple[ImageReference, Descriptor]],
     views: Sequence[DockerView],
     roots: Mapping[int, bytes],
 ) -> Contents:
-    """Write all files but statement, signatures and envelope. The blobs are those in `store.sums`."""
+    """The contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
     small = {
         OCI_LAYOUT_FILE: OCI_LAYOUT,
         INDEX_FILE: index_json(images),
@@ -53,14 +54,18 @@ def write_contents(
         **{f"trust/{version}.root.json": raw for version, raw in roots.items()},
     }
     sums = {name: Digest.of(raw).hex for name, raw in small.items()}
-    sums |= {digest.path: sha256 for digest, (sha256, _) in store.sums.items()}
+    sums |= {digest.path: sha256 for digest, (sha256, _) in blobs.items()}
     small[SUMS_FILE] = sha256sums(sums)
     sums[SUMS_FILE] = Digest.of(small[SUMS_FILE]).hex
-    for name, raw in small.items():
+    total = sum(size for _, size in blobs.values()) + sum(map(len, small.values()))
+    return Contents(small, sums, total)
+
+
+def write_small(folder: Path, contents: Contents) -> None:
+    """Write all files but blobs, statement, signatures and envelope."""
+    for name, raw in contents.small.items():
         write_file(folder / name, raw)
-    _remove_stale(folder / "trust", {f"{version}.root.json" for version in roots})
-    blobs = sum(size for _, size in store.sums.values())
-    return Contents(sums, blobs + sum(map(len, small.values())))
+    _remove_stale(folder / "trust", {Path(name).name for name in contents.small if name.startswith("trust/")})
 
 
 def write_statement(folder: Path, statement: bytes) -> None:

@@ -50,6 +50,10 @@ class BlobStore:
         """Where the blob is, or will be."""
         return self.folder / digest.path
 
+    def present(self, digest: Digest) -> bool:
+        """Whether an earlier attempt may have left the blob."""
+        return self.path(digest).exists()
+
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
         """Whether the blob is there and right, found out by reading all of it."""
         if digest in self.sums:

@@ -18,14 +18,14 @@ PANEL = "Offline"
 
 
 def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    from airgap.bundle.files import Folder
+    from airgap.bundle.tar_folder import open_bundle
     from airgap.cli import console
     from airgap.offline.session import receiver
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
     who = receiver(Site(default_home()), now())
-    with Folder(bundle) as folder:
+    with open_bundle(bundle) as folder:
         found = authenticate(folder, who)
     refusal = _refusal(found, who)
     console.show_result(_value(found, bundle, refusal), _lines(found, refusal), as_json=json)

@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle: a folder or a tar.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Holds the passphrase (else AIRGAP_PASSPHRASE, else asked)."),

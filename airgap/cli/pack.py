@@ -25,7 +25,7 @@ from airgap.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from airgap.online.pack import PackedBundle
+    from airgap.online.stating import PackedBundle
 
 NAME = "pack"
 PANEL = "Online"
@@ -41,6 +41,7 @@ def run(
     days: Annotated[
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
     ] = 90,
+    tar: Annotated[bool, typer.Option("--tar", help="One tar instead of a folder, in one pass.")] = False,
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
@@ -52,7 +53,9 @@ def run(
     from airgap.cli import console, passphrase
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
-    from airgap.online.pack import Order, pack
+    from airgap.online.pack import pack
+    from airgap.online.pack_tar import pack_tar
+    from airgap.online.stating import Order
     from airgap.site import Site, default_home, now
 
     site = Site(default_home())
@@ -60,14 +63,14 @@ def run(
     progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
     order = Order(to, (signer,), now(), timedelta(days=days), jobs)
-    packed = pack(loaded, plan, site, order, progress)
+    packed = (pack_tar if tar else pack)(loaded, plan, site, order, progress)
     console.show_result(_value(packed), _lines(packed), as_json=json)
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
     statement = packed.statement
     return {
-        "bundle": str(packed.folder),
+        "bundle": str(packed.path),
         "stream": statement.stream,
         "serial": statement.serial,
         "statement_sha256": packed.statement_sha256,
@@ -87,6 +90,6 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
-        f"{verb}: {packed.folder} ({total})",
+        f"{verb}: {packed.path} ({total})",
         f"statement sha256 {packed.statement_sha256}",
     ]

@@ -8,11 +8,14 @@ Example: airgap serve /media/stick/edge-stack-0007 --port 5000
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airgap.cli.options import Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.endpoints.server import ImageServer
 
 NAME = "serve"
 PANEL = "Offline"
@@ -31,15 +34,25 @@ def run(
     from airgap.bundle.seal import ENVELOPE_FILE
     from airgap.cli import console
     from airgap.endpoints.layout import Layout
-    from airgap.endpoints.server import ImageServer
-    from airgap.offline.session import verify_bundle
+    from airgap.endpoints.server import ImageServer, NamedSource
+    from airgap.offline.session import bundle_source, verify_bundle
     from airgap.site import Site, default_home, now
 
     progress = console.make_progress(quiet=quiet)
-    for path in sources:
-        if (path / ENVELOPE_FILE).exists():
-            verify_bundle(path, Site(default_home()), now(), 2, progress)
-    server = ImageServer([Layout(path) for path in sources], (bind, port), log=progress.note)
+    with contextlib.ExitStack() as stack:
+        served: list[NamedSource] = []
+        for path in sources:
+            if path.is_file() or (path / ENVELOPE_FILE).exists():
+                verify_bundle(path, Site(default_home()), now(), 2, progress)
+                served.append(stack.enter_context(bundle_source(path, Site(default_home()), now())))
+            else:
+                served.append(Layout(path))
+        _serve(ImageServer(served, (bind, port), log=progress.note), as_json=json)
+
+
+def _serve(server: "ImageServer", *, as_json: bool) -> None:
+    from airgap.cli import console
+
     value = {
         "address": server.address,
         "repositories": list(server.repositories),
@@ -48,7 +61,7 @@ def run(
     short = [name for name in server.repositories if name.partition("/")[2] not in server.repositories]
     lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C ends it)"]
     lines += [f"  {server.address}/{name}" for name in short]
-    console.show_result(value, lines + list(server.notes), as_json=json)
+    console.show_result(value, lines + list(server.notes), as_json=as_json)
     sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

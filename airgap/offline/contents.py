@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airgap.bundle.files import Folder
+from airgap.bundle.files import Files
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.seal import SUMS_FILE
 from airgap.bundle.statement import ImageRecord, Statement
@@ -50,7 +50,7 @@ class VerifiedImage:
 class Contents:
     """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
 
-    folder: Folder
+    folder: Files
     statement: Statement
     sizes: Mapping[str, int] = field(hash=False)
 

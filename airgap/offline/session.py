@@ -11,12 +11,14 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
-from airgap.bundle.files import Folder, write_file
+from airgap.bundle.files import write_file
+from airgap.bundle.tar_folder import open_bundle
 from airgap.endpoints.ports import StreamTarget, Target
 from airgap.errors import AirgapError, IntegrityError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LoadedImage, Loading
+from airgap.offline.source import BundleSource
 from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
 from airgap.progress import Progress
 from airgap.site import Mark, Site
@@ -64,7 +66,7 @@ def opened(
     path: Path, site: Site, event: str, now: datetime, **details: object
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
     """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
-    with site.ledger().attempt(event, path=str(path), **details) as attempt, Folder(path) as folder:
+    with site.ledger().attempt(event, path=str(path), **details) as attempt, open_bundle(path) as folder:
         bundle = verify(folder, receiver(site, now))
         for root in bundle.newer_roots:
             site.install_root(root)
@@ -84,6 +86,13 @@ def verify_bundle(path: Path, site: Site, now: datetime, jobs: int, progress: Pr
         if wrong:
             raise wrong[0]
         return bundle
+
+
+@contextlib.contextmanager
+def bundle_source(path: Path, site: Site, now: datetime) -> Iterator[BundleSource]:
+    """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
+    with open_bundle(path) as folder:
+        yield BundleSource(verify(folder, receiver(site, now)))
 
 
 def load_bundle(

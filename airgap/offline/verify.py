@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airgap.bundle.files import Folder
+from airgap.bundle.files import Files
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.errors import (
@@ -56,7 +56,7 @@ class Receiver:
 class VerifiedBundle:
     """A bundle that passed steps 1 to 9. Only `verify` makes one."""
 
-    folder: Folder
+    folder: Files
     statement: Statement
     statement_sha256: str
     verdict: Verdict
@@ -107,7 +107,7 @@ class Authenticated:
     signatures: tuple[Signature, ...]
 
 
-def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
+def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     """Steps 1 to 6."""
     # 1, 2: the envelope, once and capped, decoded strictly.
     envelope = read_envelope(folder)
@@ -131,7 +131,7 @@ def authenticate(folder: Folder, receiver: Receiver) -> Authenticated:
     return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope.signatures)
 
 
-def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
+def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
     found = authenticate(folder, receiver)
     # 7: is it for us, now, and not older than what we have?
@@ -147,7 +147,7 @@ def verify(folder: Folder, receiver: Receiver) -> VerifiedBundle:
     )
 
 
-def read_envelope(folder: Folder) -> Envelope:
+def read_envelope(folder: Files) -> Envelope:
     """Steps 1 and 2. A folder without an envelope is an unfinished bundle."""
     try:
         raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
@@ -162,7 +162,7 @@ def read_envelope(folder: Folder) -> Envelope:
     return Envelope.parse(raw, ENVELOPE_FILE)
 
 
-def _walk_roots(folder: Folder, installed: SignedRoot) -> list[SignedRoot]:
+def _walk_roots(folder: Files, installed: SignedRoot) -> list[SignedRoot]:
     """The roots in the bundle that follow the installed one without a gap, each read only when the
     one before has signed it: a folder full of other files costs nothing.
     """
@@ -238,7 +238,7 @@ def _check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> Non
         )
 
 
-def check_files(folder: Folder, statement: Statement, signatures: tuple[Signature, ...]) -> dict[str, int]:
+def check_files(folder: Files, statement: Statement, signatures: tuple[Signature, ...]) -> dict[str, int]:
     """Step 8: sizes of the listed files, when they and nothing else are there."""
     loose = {signature_file(_keyid(each)): each.sig for each in signatures}
     expected = {*statement.subjects, ENVELOPE_FILE, STATEMENT_FILE, *loose}

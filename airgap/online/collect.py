@@ -3,10 +3,11 @@
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, Opener
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import (
     AirgapError,
@@ -17,13 +18,31 @@ from airgap.errors import (
     PartialError,
 )
 from airgap.manifest import LockedImage
-from airgap.oci.digest import Advance, ByteStream
+from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 from airgap.online.plan import PlannedExport, PlannedImage, TransferPlan, check_platform, choose, spared
 from airgap.progress import Progress
 from airgap.workers import run_all, run_each
+
+
+class Store(Protocol):
+    """Where blobs of known digests go: a bundle's folder, or its tar."""
+
+    sums: dict[Digest, tuple[str, int]]
+    """SHA-256 in hex and size of the blobs that are there, checked."""
+
+    def present(self, digest: Digest) -> bool:
+        """Whether an earlier attempt may have left the blob."""
+
+    def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
+        """Whether the blob is there and right, found out by reading all of it."""
+
+    def fetch(
+        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
+    ) -> None:
+        """Write the blob, checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +73,15 @@ class Collector:
         One image's failure leaves the others alone: they are fetched, and then the failure is
         raised: the only one as it is, else `PartialError`. A medium's failure is everybody's.
         """
-        failures = self._fetch(plan)
-        found = [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
+        failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
+        found = planned_images(plan)
         for export in plan.exports:
             try:
                 found += self._export(export)
             except EndpointError as error:
                 failures |= {image.name: error for image in export.images}
         if failures:
-            raise self._summary(failures, len(plan.lock.images))
+            raise summary(failures, len(plan.lock.images), self.progress)
         self.store.prune(
             {
                 digest
@@ -73,31 +92,6 @@ class Collector:
         )
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
         return sorted(found, key=lambda image: order[image.record.name])
-
-    def _fetch(self, plan: TransferPlan) -> dict[ImageReference, AirgapError]:
-        """Fetch the blobs that are known by digest; what failed, by the name of the image."""
-        store = self.store
-        blobs = sorted(plan.blobs.values(), key=lambda blob: -blob[0].size)
-        present = [blob for blob, _ in blobs if store.path(blob.digest).exists()]
-        if present:
-            with self.progress.phase("checking what is there", _bytes(present)) as advance:
-                run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, self.jobs)
-        missing = [(blob, image) for blob, image in blobs if blob.digest not in store.sums]
-        if not missing:
-            return {}
-        self.before_change()
-        with self.progress.phase("fetching", _bytes(blob for blob, _ in missing)) as advance:
-            errors = run_all(lambda item: _fetch_blob(store, *item, advance), missing, self.jobs)
-        for error in errors:
-            if isinstance(error, MediaError):
-                raise error
-        return {
-            image.locked.name: error
-            for (blob, _), error in zip(missing, errors, strict=True)
-            if error is not None
-            for image in plan.images
-            if blob.digest in image.graph.contents
-        }
 
     def _export(self, export: PlannedExport) -> list[CollectedImage]:
         with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
@@ -135,24 +129,64 @@ class Collector:
             found.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
         return found
 
-    def _summary(self, failures: Mapping[ImageReference, AirgapError], images: int) -> AirgapError:
-        errors = list(dict.fromkeys(failures.values()))
-        if len(errors) == 1:
-            return errors[0]
-        for name, error in failures.items():
-            self.progress.note(f"failed: {name}: {error}")
-        return PartialError(
-            "some images failed",
-            got=f"{len(failures)} of {images}",
-            hint="run the same command again: what was fetched is kept",
-        )
+
+def planned_images(plan: TransferPlan) -> list[CollectedImage]:
+    """The images whose every blob is known before it is fetched."""
+    return [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
+
+
+def fetch_all(plan: TransferPlan, store: Store, jobs: int, progress: Progress) -> None:
+    """Fetch what is known by digest and missing or wrong in `store`; raise what failed."""
+    if failures := fetch(plan, store, jobs, progress, lambda: None):
+        raise summary(failures, len(plan.lock.images), progress)
+
+
+def fetch(
+    plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
+) -> dict[ImageReference, AirgapError]:
+    """Fetch what is known by digest and missing or wrong in `store`; what failed, by the image's name."""
+    blobs = sorted(plan.blobs.values(), key=lambda blob: -blob[0].size)
+    present = [blob for blob, _ in blobs if store.present(blob.digest)]
+    if present:
+        with progress.phase("checking what is there", _bytes(present)) as advance:
+            run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, jobs)
+    missing = [(blob, image) for blob, image in blobs if blob.digest not in store.sums]
+    if not missing:
+        return {}
+    before_change()
+    with progress.phase("fetching", _bytes(blob for blob, _ in missing)) as advance:
+        errors = run_all(lambda item: _fetch_blob(store, *item, advance), missing, jobs)
+    for error in errors:
+        if isinstance(error, MediaError):
+            raise error
+    return {
+        image.locked.name: error
+        for (blob, _), error in zip(missing, errors, strict=True)
+        if error is not None
+        for image in plan.images
+        if blob.digest in image.graph.contents
+    }
+
+
+def summary(failures: Mapping[ImageReference, AirgapError], images: int, progress: Progress) -> AirgapError:
+    """The error of a run in which some images failed: the only one as it is."""
+    errors = list(dict.fromkeys(failures.values()))
+    if len(errors) == 1:
+        return errors[0]
+    for name, error in failures.items():
+        progress.note(f"failed: {name}: {error}")
+    return PartialError(
+        "some images failed",
+        got=f"{len(failures)} of {images}",
+        hint="run the same command again: what was fetched is kept",
+    )
 
 
 def _bytes(blobs: Iterable[Descriptor]) -> int:
     return sum(blob.size for blob in blobs)
 
 
-def _fetch_blob(store: BlobStore, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:
+def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:
     def open_at(offset: int) -> ByteStream:
         if blob.digest in image.small:
             return io.BytesIO(image.small[blob.digest][offset:])

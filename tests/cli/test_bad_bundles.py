@@ -344,7 +344,7 @@ LIES: dict[str, Case] = {
     "other sums": (lying_sums, 10, "SHA256SUMS and the statement differ"),
     "no sums": (forge("oci-layout", None), 12, "not listed in the statement: oci-layout"),
     "unreachable blob": (forge(Digest.of(b"cargo").path, b"cargo"), 12, "blob that belongs to no image"),
-    "layer left out": (forge(LAYER.path, None), 12, "blob that is not listed"),
+    "layer left out": (forge(LAYER.path, None), 12, "neither listed nor required"),
     "config left out": (forge(CONFIG.path, None), 12, "not listed in the statement"),
     "image manifest left out": (forge(MANIFEST.path, None), 12, "not listed in the statement"),
     "blob under another's name": (

@@ -205,7 +205,7 @@ ROOTLESS: dict[str, Case] = {
     "root left out": (gap_in_roots, 13, "the installed roots do not follow one another"),
     "damaged root": (damage_root, 10, "1.root.json"),
     "no bundle": (no_bundle, 12, "no such folder"),
-    "file for bundle": (file_for_bundle, 12, "no such folder"),
+    "file for bundle": (file_for_bundle, 19, "not the whole tar of a bundle"),
 }
 
 

@@ -22,7 +22,8 @@ from airgap.oci.reference import ImageReference
 from airgap.offline.trust import install_root
 from airgap.offline.verify import Receiver
 from airgap.online.lock import resolve
-from airgap.online.pack import Order, pack
+from airgap.online.pack import pack
+from airgap.online.stating import Order
 from airgap.online.plan import make_plan
 from airgap.online.setup import set_up
 from airgap.progress import Silent
@@ -221,4 +222,4 @@ def pack_layout(
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source)
-    return pack(manifest, plan, site, Order(to, (key,), now), Silent()).folder
+    return pack(manifest, plan, site, Order(to, (key,), now), Silent()).path

@@ -1,0 +1,106 @@
+"""Making a bundle as one tar, in one pass: it is stated and signed first, for every digest is known
+from the manifests, and the blobs are fetched into their places behind.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from airgap.bundle.files import Folder, read_small
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
+from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.tar_store import TarStore
+from airgap.bundle.ustar import read_entries
+from airgap.errors import AirgapError, UsageError
+from airgap.manifest import TransferManifest
+from airgap.oci.digest import Digest
+from airgap.online.collect import CollectedImage, fetch_all, planned_images
+from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
+from airgap.online.plan import TransferPlan
+from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
+from airgap.progress import Progress
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+
+
+def pack_tar(
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+) -> PackedBundle:
+    """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger brackets everything."""
+    _refuse_unknown_sizes(plan)
+    terms = Terms.of(manifest, plan, site, order, progress)
+    earlier = _find_earlier(terms)
+    serial = earlier[0].serial if earlier else terms.next_serial
+    path = order.to / f"{terms.title(serial)}.tar"
+    with recorded(terms, serial, path) as attempt:
+        if earlier is None:
+            refuse_strange(path)
+        images = planned_images(plan)
+        sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
+        contents = _contents(images, sizes, site)
+        statement = confirmed(earlier[0], contents) if earlier else terms.state(images, contents)
+        raw = statement.to_bytes()
+        envelope = earlier[1] if earlier else None
+        if envelope is None or not terms.have_signed(envelope):
+            envelope = Envelope.sign(STATEMENT_TYPE, raw, order.signers)
+        store = TarStore(path, _small_files(envelope, raw, contents), sizes)
+        check_space(store.total - _size(path) - _size(store.part), path)
+        complete = path.exists()
+        with contextlib.closing(store):
+            store.open()
+            sha256 = Digest.of(raw).hex
+            terms.remember(statement, sha256, envelope.to_bytes())
+            fetch_all(plan, store, order.jobs, progress)
+            store.commit()
+        note_sealed(attempt, statement, sha256, terms)
+    return PackedBundle(path, statement, sha256, fresh=not complete or store.written > 0)
+
+
+def _refuse_unknown_sizes(plan: TransferPlan) -> None:
+    hint = "leave out --tar; `tar -C BUNDLE -cf bundle.tar .` makes a tar of the folder"
+    if plan.exports:
+        name = plan.exports[0].images[0].reference
+        what = "a tar is signed before its content comes, and an export's is not known then"
+        raise UsageError(what, subject=name, hint=hint)
+    for digest, (_, image) in plan.blobs.items():
+        if digest.algorithm != "sha256":
+            what = "a tar is signed before its content comes, and needs SHA-256 for that"
+            raise UsageError(what, subject=image.locked.reference, got=digest.algorithm, hint=hint)
+
+
+def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> Contents:
+    blobs = {digest: (digest.hex, size) for digest, size in sizes.items()}
+    return describe(blobs, *tables_of(images), site.roots())
+
+
+def _small_files(envelope: Envelope, statement: bytes, contents: Contents) -> dict[str, bytes]:
+    """What stands before the blobs, in this order, so that a reader can judge from the beginning."""
+    signatures = {signature_file(item.keyid): item.sig for item in envelope.signatures}
+    return {
+        ENVELOPE_FILE: envelope.to_bytes(),
+        STATEMENT_FILE: statement,
+        **dict(sorted(signatures.items())),
+        **dict(sorted(contents.small.items())),
+    }
+
+
+def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
+    """Statement and envelope at the head of the tar that an earlier run made, or began."""
+    mark = terms.sent
+    if mark is None:
+        return None
+    path = terms.order.to / f"{terms.title(mark.serial)}.tar"
+    for name in (path.name, f"{path.name}.part"):
+        with contextlib.suppress(AirgapError), Folder(path.parent) as folder, folder.open(name) as stream:
+            entries = read_entries(stream)
+            _, head = next(entries)
+            envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE), name)
+            _, body = next(entries)
+            statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT))
+            if statement is not None:
+                return statement, envelope if envelope.payload == statement.to_bytes() else None
+    return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

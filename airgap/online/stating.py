@@ -1,0 +1,209 @@
+"""What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airgap import __version__
+from airgap.audit.chain import check_ledger
+from airgap.bundle.files import media_errors
+from airgap.bundle.seal import Contents
+from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
+from airgap.errors import ExpiredError, IntegrityError, NoSpaceError, UnknownKeyError
+from airgap.manifest import LockedImage, TransferManifest
+from airgap.oci.digest import Digest
+from airgap.online.collect import CollectedImage
+from airgap.online.plan import TransferPlan, spared
+from airgap.progress import Progress
+from airgap.site import Mark, Site
+from airgap.times import format_time
+from airgap.trust.envelope import Envelope, pae
+from airgap.trust.keys import Signer
+from airgap.trust.root import TrustRoot
+
+CLOCK_SKEW = timedelta(days=1)
+"""How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
+
+DEFAULT_LIFETIME = timedelta(days=90)
+MARGIN = 4 << 20
+"""Bytes left free beside the blobs, for the small files and the file system's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a bundle is to be made."""
+
+    to: Path
+    """The folder in which the bundle's own folder, or its tar, is made."""
+    signers: tuple[Signer, ...]
+    now: datetime
+    lifetime: timedelta = DEFAULT_LIFETIME
+    jobs: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBundle:
+    """A sealed bundle on disk."""
+
+    path: Path
+    """Its folder, or its tar."""
+    statement: Statement
+    statement_sha256: str
+    fresh: bool
+    """False when it was there already, whole, and nothing had to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """All that decides a statement, but for the files."""
+
+    manifest: TransferManifest
+    plan: TransferPlan
+    site: Site
+    order: Order
+    root: TrustRoot
+
+    @classmethod
+    def of(
+        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    ) -> "Terms":
+        """With the site's trust root, when it lets the signers release bundles now."""
+        root = site.root().root
+        if order.now >= root.expires:
+            want, got = f"before {format_time(root.expires)}", format_time(order.now)
+            raise ExpiredError("the trust root has expired", subject=root.name, want=want, got=got)
+        role = root.roles["release"]
+        for signer in order.signers:
+            if signer.public_key.keyid not in role.keyids:
+                raise UnknownKeyError(
+                    "this key may not sign bundles",
+                    subject=signer.public_key.keyid,
+                    want="a key of the role release in the trust root",
+                )
+        if len(order.signers) < role.threshold:
+            have = f"{len(order.signers)} of {role.threshold} signatures"
+            progress.note(f"{have}: others must sign before it loads")
+        return cls(manifest, plan, site, order, root)
+
+    @property
+    def sent(self) -> Mark | None:
+        """The last bundle of the stream that was stated here."""
+        return self.site.sent(self.manifest.name)
+
+    @property
+    def next_serial(self) -> int:
+        """The place of a new bundle."""
+        sent = self.sent
+        return sent.serial + 1 if sent and sent.epoch == self.root.epoch else 1
+
+    def title(self, serial: int) -> str:
+        """The name of the bundle's folder."""
+        return f"{self.manifest.name}-{serial:04d}"
+
+    def parse_earlier(self, raw: bytes) -> Statement | None:
+        """A statement that this site made last, when stating these terms now would say the same."""
+        mark = self.sent
+        if mark is None or Digest.of(raw).hex != mark.statement_sha256:
+            return None
+        statement = Statement.parse(raw)
+        return statement if self._is_same(statement) and self.order.now < statement.expires else None
+
+    def _is_same(self, statement: Statement) -> bool:
+        plan = self.plan
+        records = {record.name: record for record in statement.images}
+        left_out = {digest for image in plan.images for digest in spared(image.graph, plan.held)}
+        if not plan.exports and {item.digest for item in statement.requires} != left_out:
+            return False
+        same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
+            self.manifest.sha256,
+            self.root.version,
+            __version__,
+        )
+        return (
+            same_terms
+            and set(records) == {image.name for image in plan.lock.images}
+            and all(_is_locked(records[image.name], image) for image in plan.lock.images)
+        )
+
+    def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
+        """The statement of a new bundle."""
+        previous, order = self.sent, self.order
+        ledger = check_ledger(self.site.ledger_path)
+        return Statement(
+            subjects=contents.subjects,
+            stream=self.manifest.name,
+            serial=self.next_serial,
+            epoch=self.root.epoch,
+            previous=Previous(previous.serial, previous.statement_sha256) if previous else None,
+            created=order.now,
+            not_before=order.now - CLOCK_SKEW,
+            expires=order.now + order.lifetime,
+            destinations=self.manifest.destinations,
+            images=tuple(image.record for image in images),
+            requires=_requirements(images, self.plan.held),
+            total_bytes=contents.total_bytes,
+            manifest_sha256=self.manifest.sha256,
+            root_version=self.root.version,
+            sender=Sender(self.site.name, Checkpoint(self.site.name, ledger.size, ledger.root)),
+            transfer=dict(self.manifest.transfer),
+            tool_version=__version__,
+        )
+
+    def remember(self, statement: Statement, sha256: str, envelope: bytes) -> None:
+        """Let the site know the statement: before it is sealed, so that no place gets two."""
+        self.site.set_sent(statement.stream, Mark(statement.epoch, statement.serial, sha256))
+        self.site.keep_envelope(statement.stream, statement.serial, envelope)
+
+    def have_signed(self, envelope: Envelope) -> bool:
+        """Whether all signers have signed it already: it may hold other people's signatures too."""
+        message = pae(envelope.payload_type, envelope.payload)
+        return all(
+            any(signer.public_key.verify(message, signature.sig) for signature in envelope.signatures)
+            for signer in self.order.signers
+        )
+
+
+def confirmed(statement: Statement, contents: Contents) -> Statement:
+    """An earlier statement, when the files are still the ones it names."""
+    if contents.subjects != statement.subjects:
+        raise IntegrityError(
+            "a source no longer gives the bytes that were signed",
+            subject=statement.title,
+            hint="move the bundle away and run the same command again: it gets a new serial",
+        )
+    return statement
+
+
+def _is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+    if locked.descriptor is not None:
+        return record.digest == locked.descriptor.digest
+    configs = {platform.config_digest for platform in record.platforms}
+    return locked.image_id in {record.digest} | configs
+
+
+def _requirements(images: Sequence[CollectedImage], held: frozenset[Digest]) -> tuple[Requirement, ...]:
+    """The layers that stay behind, and who needs them."""
+    needed: dict[Digest, tuple[int, list[str]]] = {}
+    for image in images:
+        for digest, layer in spared(image.graph, held).items():
+            needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
+    return tuple(
+        Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())
+    )
+
+
+def check_space(need: int, place: Path) -> None:
+    """Refuse before the first download what cannot fit: `need` bytes at or below `place`."""
+    there = next(path for path in (place, *place.absolute().parents) if path.exists())
+    with media_errors("cannot read", there):
+        free = shutil.disk_usage(there).free
+    if need + MARGIN > free:
+        raise NoSpaceError(
+            "the bundle does not fit",
+            subject=there,
+            want=f"{need + MARGIN:,} bytes free",
+            got=f"{free:,}",
+            hint="free some space or choose another medium with --to; nothing was fetched",
+        )
