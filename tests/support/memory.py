@@ -1,0 +1,158 @@
+"""Targets in memory, which do what they are asked, or go wrong in the ways that real ones do."""
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from airgap.bundle.ustar import read_entries
+from airgap.endpoints.ports import EngineInfo
+from airgap.errors import EndpointError
+from airgap.oci.digest import ByteStream, Digest, copy
+from airgap.oci.documents import CONTAINERD_NAME, Descriptor, ImageConfig, chain_ids
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import MAX_BYTES
+
+AMD64 = Platform("linux", "amd64")
+
+
+@dataclass
+class MemoryContent:
+    """A `ContentTarget`: an OCI directory, say. Blobs are kept per target, without a check of their own."""
+
+    name: str = "oci:memory"
+    names: dict[str, Digest] = field(default_factory=dict)
+    contents: dict[Digest, bytes] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    """What was done, in order."""
+    refuse: set[Digest] = field(default_factory=set)
+    """Content that cannot be stored."""
+    lies: bool = False
+    """Names are not moved, and nothing is said of it."""
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        return self.names.get(str(reference))
+
+    def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        raw = self.contents.get(descriptor.digest)
+        return raw is not None and len(raw) == descriptor.size
+
+    def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
+        out = bytearray()
+        copy(stream, out.extend)
+        self._put("blob", descriptor, bytes(out))
+
+    def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+        self._put("document", descriptor, raw)
+
+    def _put(self, what: str, descriptor: Descriptor, raw: bytes) -> None:
+        if descriptor.digest in self.refuse:
+            raise EndpointError("refused", subject=descriptor.digest)
+        self.contents[descriptor.digest] = raw
+        self.log.append(what)
+
+    def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+        self.log.append(f"tag {reference}")
+        if not self.lies:
+            self.names[str(reference)] = descriptor.digest
+
+
+@dataclass
+class MemoryEngine:
+    """A `StreamTarget`: a graph-driver engine, or with `keeps_index` one over the containerd store."""
+
+    name: str = "docker"
+    keeps_index: bool = False
+    zstd_layers: bool = True
+    platform: Platform = AMD64
+    names: dict[str, Digest] = field(default_factory=dict)
+    images: set[Digest] = field(default_factory=set)
+    """The IDs of the images that are there and whole."""
+    chains: set[Digest] = field(default_factory=set)
+    members: list[list[str]] = field(default_factory=list)
+    """The names in each archive that came to its end."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """The content of the last archive."""
+    log: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """How the next loads go wrong: `cut` in the middle, `complain` at the end, `lie` (done nothing,
+    says nothing), `broken` (moves the name and complains), `hollow` (moves the name, says nothing)."""
+
+    def info(self) -> EngineInfo:
+        return EngineInfo(self.platform, self.keeps_index, self.zstd_layers, "1.0")
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        return self.names.get(str(reference))
+
+    def find_id(self, image_id: Digest) -> bool:
+        return image_id in self.images
+
+    def layer_chains(self) -> frozenset[Digest]:
+        return frozenset(self.chains)
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        fault = self.faults.pop(0) if self.faults else ""
+        raw = self._receive(tar, cut=fault == "cut")
+        if fault == "lie":
+            return
+        self._register(raw, whole=not fault)
+        if fault in ("broken", "complain"):
+            if fault == "complain":
+                self.names = dict(self._before)
+            raise EndpointError("Error unpacking", subject=self.name)
+
+    def _receive(self, tar: Iterable[bytes], *, cut: bool) -> bytes:
+        self._before = dict(self.names)
+        out = bytearray()
+        for chunk in tar:
+            out += chunk
+            if cut and len(out) > 2000:
+                raise EndpointError("connection lost", subject=self.name)
+        self.log.append("load")
+        return bytes(out)
+
+    def _register(self, raw: bytes, *, whole: bool) -> None:
+        entries = read_entries(io.BytesIO(raw))
+        self.files = {entry.name: data.read() for entry, data in entries}
+        self.members.append(list(self.files))
+        for image_id, names in self._index() if self.keeps_index else self._manifest():
+            if whole:
+                self.images.add(image_id)
+            for name in names:
+                self.names[name] = image_id
+
+    def _index(self) -> Iterable[tuple[Digest, list[str]]]:
+        for entry in json.loads(self.files["index.json"])["manifests"]:
+            yield Digest.parse(entry["digest"]), [entry["annotations"][CONTAINERD_NAME]]
+
+    def _manifest(self) -> Iterable[tuple[Digest, list[str]]]:
+        for item in json.loads(self.files["manifest.json"]):
+            config = self.files[item["Config"]][:MAX_BYTES]
+            chains = chain_ids(ImageConfig.parse(config).diff_ids)
+            for path, chain in zip(item["Layers"], chains, strict=True):
+                if path not in self.files and chain not in self.chains:
+                    raise EndpointError("no such file in the archive", subject=path)
+            self.chains |= set(chains)
+            yield Digest.of(config), item["RepoTags"]
+
+    def tag(self, image_id: Digest, reference: ImageReference) -> None:
+        self.log.append(f"tag {reference}")
+        self.names[str(reference)] = image_id
+
+    def untag(self, reference: ImageReference) -> None:
+        self.log.append(f"untag {reference}")
+        self.names.pop(str(reference), None)
+
+
+@dataclass
+class MemoryFile:
+    """A `FileTarget`."""
+
+    name: str = "archive:memory"
+    raw: bytes | None = None
+    entries: list[str] = field(default_factory=list)
+
+    def write(self, tar: Iterable[bytes]) -> None:
+        self.raw = b"".join(tar)
+        self.entries = [entry.name for entry, _ in read_entries(io.BytesIO(self.raw))]

@@ -1,0 +1,430 @@
+"""Loading, over targets in memory that go wrong in every way."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.files import Folder
+from airgap.bundle.statement import Requirement
+from airgap.errors import (
+    AirgapError,
+    DigestMismatchError,
+    EndpointError,
+    IncompleteError,
+    IntegrityError,
+    PolicyError,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageConfig
+from airgap.oci.platform import Platform
+from airgap.offline.load import load
+from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.verify import VerifiedBundle, verify
+from airgap.progress import Silent
+from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
+from tests.support.images import Image, Layer, make_image, make_index, simple_image
+from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile
+
+IMAGES = small_images()
+NAMES = [ONE, TWO, MULTI]
+OLD = Digest.of(b"an older image")
+LAYER = IMAGES[ONE].layers[1]
+BASE = IMAGES[ONE].layers[0]
+
+AnyTarget = MemoryContent | MemoryEngine
+MAKERS: dict[str, Callable[[], AnyTarget]] = {
+    "content": MemoryContent,
+    "graph driver": MemoryEngine,
+    "containerd store": lambda: MemoryEngine(keeps_index=True),
+}
+ALL = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+ENGINES = pytest.mark.parametrize("keeps_index", [False, True], ids=["graph driver", "containerd store"])
+
+
+def go(bundle: VerifiedBundle, target: AnyTarget | MemoryFile, **options) -> list[LoadedImage]:
+    return load(target, Loading(bundle, Silent(), **options))
+
+
+def wanted(target: AnyTarget, name: str) -> Digest:
+    """What an image's name means at the target."""
+    if isinstance(target, MemoryEngine) and not target.keeps_index:
+        if name == MULTI:
+            amd64 = json.loads(IMAGES[MULTI].raw)["manifests"][1]["digest"]
+            manifest = IMAGES[MULTI].contents[Digest.parse(amd64)]
+            return Digest.parse(json.loads(manifest)["config"]["digest"])
+        return IMAGES[name].config
+    return IMAGES[name].descriptor.digest
+
+
+def verdicts(results: list[LoadedImage]) -> list[str]:
+    return [result.verdict for result in results]
+
+
+class TestAll:
+    @ALL
+    def test_loaded(self, bundle, make):
+        target = make()
+        results = go(bundle, target)
+        assert verdicts(results) == [LOADED] * 3
+        assert target.names == {name: wanted(target, name) for name in NAMES}
+        assert [(result.before, result.after) for result in results] == [
+            (None, wanted(target, n)) for n in NAMES
+        ]
+
+    @ALL
+    def test_again_is_nothing(self, bundle, make):
+        target = make()
+        go(bundle, target)
+        before = list(target.log)
+        results = go(bundle, target)
+        assert verdicts(results) == [THERE] * 3
+        assert [result.after for result in results] == [wanted(target, name) for name in NAMES]
+        assert target.log == before
+
+    @ALL
+    def test_old_names_are_replaced_and_told(self, bundle, make):
+        target = make()
+        target.names[ONE] = OLD
+        results = go(bundle, target)
+        assert (results[0].before, results[0].after) == (OLD, wanted(target, ONE))
+
+    @ALL
+    def test_conflicts_are_refused_before_anything_moves(self, bundle, make):
+        target, moved = make(), []
+        target.names[MULTI] = OLD
+        with pytest.raises(PolicyError) as caught:
+            go(bundle, target, on_conflict="refuse", before_names_move=lambda: moved.append(1))
+        assert str(caught.value).startswith(
+            f"the name means another image at the target: {MULTI}, want sha256:"
+        )
+        assert (target.log, target.names, moved) == ([], {MULTI: OLD}, [])
+
+    @ALL
+    def test_no_conflict_with_the_same_image(self, bundle, make):
+        target = make()
+        go(bundle, target)
+        assert verdicts(go(bundle, target, on_conflict="refuse")) == [THERE] * 3
+
+    @ALL
+    def test_the_mark_is_raised_once_before_anything_changes(self, bundle, make):
+        target, seen = make(), []
+        go(bundle, target, before_names_move=lambda: seen.append((list(target.log), dict(target.names))))
+        assert seen == [([], {})]
+
+    @ALL
+    def test_no_mark_no_load(self, bundle, make):
+        target = make()
+
+        def fail() -> None:
+            raise AirgapError("cannot remember")
+
+        with pytest.raises(AirgapError, match="cannot remember"):
+            go(bundle, target, before_names_move=fail)
+        assert (target.log, target.names) == ([], {})
+
+    @ALL
+    def test_one_wrong_layer_leaves_the_others(self, gap, bundle, make):
+        gap.flip(LAYER.path)
+        target = make()
+        target.names[ONE] = OLD
+        results = go(bundle, target)
+        assert verdicts(results) == [FAILED, LOADED, LOADED]
+        assert isinstance(results[0].error, DigestMismatchError)
+        assert (results[0].before, results[0].after) == (OLD, OLD)
+        assert target.names == {ONE: OLD, TWO: wanted(target, TWO), MULTI: wanted(target, MULTI)}
+
+    @ALL
+    def test_the_rest_comes_with_the_next_load(self, gap, bundle, make):
+        gap.flip(LAYER.path)
+        target = make()
+        go(bundle, target)
+        gap.flip(LAYER.path)
+        assert verdicts(go(bundle, target)) == [LOADED, THERE, THERE]
+        assert target.names == {name: wanted(target, name) for name in NAMES}
+
+    @ALL
+    def test_a_layer_that_is_gone(self, gap, bundle, make):
+        gap.blob(LAYER).unlink()
+        assert verdicts(go(bundle, make())) == [FAILED, LOADED, LOADED]
+
+
+class TestContent:
+    def test_documents_after_blobs_children_first_name_last(self, bundle):
+        target = MemoryContent()
+        go(bundle, target, jobs=1)
+        last = len(target.log) - target.log[::-1].index("blob") - 1
+        assert target.log[last + 1 :] == ["document"] * 4 + [f"tag {MULTI}"]
+        assert all(
+            target.contents[digest] == raw
+            for image in IMAGES.values()
+            for digest, raw in image.contents.items()
+        )
+
+    def test_shared_blobs_are_sent_once(self, bundle):
+        target = MemoryContent()
+        go(bundle, target)
+        assert target.log.count("blob") == len(bundle_blobs(bundle))
+
+    @pytest.mark.parametrize("which", ["layer", "manifest"])
+    def test_a_target_that_refuses(self, bundle, which):
+        refused = LAYER if which == "layer" else IMAGES[ONE].descriptor.digest
+        target = MemoryContent(refuse={refused}, names={ONE: OLD})
+        results = go(bundle, target)
+        assert verdicts(results) == [FAILED, LOADED, LOADED]
+        assert target.names[ONE] == OLD
+
+    def test_a_target_that_lies(self, bundle):
+        results = go(bundle, MemoryContent(lies=True))
+        assert verdicts(results) == [FAILED] * 3
+        assert "the target has something else now" in str(results[0].error)
+
+    def test_artifacts_go_there(self, tmp_path):
+        with chart_bundle(tmp_path) as bundle:
+            assert verdicts(go(bundle, MemoryContent())) == [LOADED]
+
+
+def bundle_blobs(bundle: VerifiedBundle) -> set[Digest]:
+    return {digest for image in bundle.images for digest in image.graph.blobs}
+
+
+class TestEngine:
+    @ENGINES
+    @pytest.mark.parametrize("fault", ["cut", "complain", "broken", "lie", "hollow"])
+    @pytest.mark.parametrize("old", [None, OLD])
+    def test_old_names_are_put_back(self, bundle, keeps_index, fault, old):
+        target = MemoryEngine(keeps_index=keeps_index, faults=[fault])
+        if old:
+            target.names[ONE] = old
+        results = go(bundle, target)
+        assert verdicts(results) == [FAILED, LOADED, LOADED]
+        assert isinstance(results[0].error, EndpointError)
+        assert target.names.get(ONE) == old
+        assert (results[0].before, results[0].after) == (old, old)
+        if fault in ("broken", "hollow"):
+            assert (f"tag {ONE}" if old else f"untag {ONE}") in target.log
+
+    @ENGINES
+    def test_ctrl_c_puts_them_back_too(self, bundle, keeps_index):
+        class Interrupted(MemoryEngine):
+            def load(self, tar):
+                super().load(tar)
+                raise KeyboardInterrupt
+
+        target = Interrupted(keeps_index=keeps_index, names={ONE: OLD})
+        with pytest.raises(KeyboardInterrupt):
+            go(bundle, target)
+        assert target.names == {ONE: OLD}
+
+    def test_an_engine_that_is_away_when_names_are_put_back(self, bundle):
+        class Away(MemoryEngine):
+            gone = False
+
+            def load(self, tar):
+                self.gone = True
+                raise EndpointError("connection lost")
+
+            def find(self, reference):
+                if self.gone:
+                    raise EndpointError("away")
+                return super().find(reference)
+
+        results = go(bundle, Away(names={ONE: OLD}))
+        assert str(results[0].error) == "connection lost"
+
+    @ENGINES
+    def test_no_archive_comes_to_its_end_with_a_wrong_blob(self, gap, bundle, keeps_index):
+        """The tables come last, so that an engine that registers as it reads has nothing to register."""
+        gap.flip(BASE.path)
+        seen = bytearray()
+
+        class Watching(MemoryEngine):
+            def load(self, tar):
+                for chunk in tar:
+                    seen.extend(chunk)
+                raise AssertionError("the archive came to its end")
+
+        assert verdicts(go(bundle, Watching(keeps_index=keeps_index))) == [FAILED] * 3
+        assert b"manifest.json" not in seen
+        assert b"index.json" not in seen
+
+    def test_a_graph_driver_gets_one_platform(self, bundle):
+        target = MemoryEngine()
+        go(bundle, target)
+        assert [name for name in target.members[2] if not name.startswith("blobs/")] == ["manifest.json"]
+        carried = {
+            Digest("sha256", name.rpartition("/")[2])
+            for name in target.members[2]
+            if name.startswith("blobs/")
+        }
+        assert carried <= set(IMAGES[MULTI].contents)
+        assert IMAGES[MULTI].descriptor.digest not in carried
+
+    def test_the_containerd_store_gets_all(self, bundle):
+        target = MemoryEngine(keeps_index=True)
+        go(bundle, target)
+        assert set(target.members[2][-3:]) == {"oci-layout", "index.json", "manifest.json"}
+        assert IMAGES[MULTI].descriptor.digest.path in target.members[2]
+
+    @pytest.mark.parametrize(("platform", "which"), [("linux/arm64", 2), ("linux/arm/v7", 0)])
+    def test_the_right_platform(self, bundle, platform, which):
+        target = MemoryEngine(platform=Platform.parse(platform))
+        results = go(bundle, target)
+        digest = json.loads(IMAGES[MULTI].raw)["manifests"][which]["digest"]
+        manifest = json.loads(IMAGES[MULTI].contents[Digest.parse(digest)])
+        assert str(results[2].after) == manifest["config"]["digest"]
+
+    def test_no_such_platform(self, bundle):
+        target = MemoryEngine(platform=Platform("windows", "amd64"))
+        results = go(bundle, target)
+        assert verdicts(results) == [LOADED, LOADED, FAILED], "an image of one platform may be emulated"
+        assert "nothing in it for this engine" in str(results[2].error)
+
+    def test_zstd_is_unpacked_for_engines_that_cannot(self, tmp_path):
+        layer = Layer.of({"bin": b"x" * 5000}, "zstd")
+        image = make_image([Layer.of({"base": b"y"}), layer])
+        gap = make_gap(tmp_path, images={ONE: image})
+        with Folder(gap.bundle) as folder:
+            bundle = verify(folder, gap.receiver())
+            able, unable = MemoryEngine(), MemoryEngine(zstd_layers=False)
+            assert verdicts(go(bundle, able)) == verdicts(go(bundle, unable)) == [LOADED]
+        assert able.names == unable.names == {ONE: image.config}
+        assert layer.diff_id.path in unable.files
+        assert Digest.of(unable.files[layer.diff_id.path]) == layer.diff_id
+        assert image.layers[1].path in able.files
+        assert image.layers[1].path not in unable.files
+
+    def test_zstd_that_is_something_else(self, tmp_path):
+        layer = Layer.of({"bin": b"x" * 5000}, "zstd")
+        lying = Layer(layer.blob, layer.media_type, Digest.of(b"something else"))
+        gap = make_gap(tmp_path, images={ONE: make_image([lying]), TWO: simple_image("good")})
+        with Folder(gap.bundle) as folder:
+            results = go(verify(folder, gap.receiver()), MemoryEngine(zstd_layers=False))
+        assert verdicts(results) == [FAILED, LOADED]
+        assert "the layer is not what the config says" in str(results[0].error)
+
+    @ENGINES
+    def test_artifacts_are_refused(self, tmp_path, keeps_index):
+        with chart_bundle(tmp_path) as bundle:
+            results = go(bundle, MemoryEngine(keeps_index=keeps_index))
+        assert verdicts(results) == [FAILED]
+        assert "an artifact, not an image" in str(results[0].error)
+        assert "registry or an OCI directory" in results[0].error.hint
+
+    @ENGINES
+    def test_an_image_without_a_tag(self, tmp_path, keeps_index):
+        image = simple_image("nameless")
+        name = f"registry.test/x@{image.descriptor.digest}"
+        gap = make_gap(tmp_path, images={name: image})
+        with Folder(gap.bundle) as folder:
+            bundle, target = verify(folder, gap.receiver()), MemoryEngine(keeps_index=keeps_index)
+            assert verdicts(go(bundle, target)) == [LOADED]
+            assert image.config in target.images or keeps_index
+            assert verdicts(go(bundle, target)) == [THERE]
+            lying = MemoryEngine(keeps_index=keeps_index, faults=["lie"])
+            assert verdicts(go(bundle, lying)) == [FAILED]
+
+    def test_layers_that_the_engine_has_are_left_out(self, bundle):
+        target = MemoryEngine()
+        go(bundle, target)
+        assert BASE.path in target.members[0]
+        assert BASE.path not in target.members[1]
+
+
+class TestSparse:
+    @pytest.mark.parametrize("make", [MemoryContent, lambda: MemoryEngine(keeps_index=True), MemoryEngine])
+    def test_a_sparse_index(self, tmp_path, make):
+        images = [simple_image("a"), simple_image("b", platform="linux/arm64")]
+        gap = make_gap(tmp_path, images={MULTI: make_index(images)}, options="platforms: [linux/arm64]\n")
+        with Folder(gap.bundle) as folder:
+            bundle, target = verify(folder, gap.receiver()), make()
+            assert verdicts(go(bundle, target)) == [LOADED]
+            assert len(bundle.images[0].graph.manifests) == 1
+        index, lone = make_index(images).descriptor.digest, images[1]
+        keeps_index = isinstance(target, MemoryContent) or target.keeps_index
+        assert target.names == {MULTI: index if keeps_index else lone.config}
+
+
+class TestFile:
+    def test_all_images(self, bundle):
+        target = MemoryFile()
+        moved = []
+        assert verdicts(go(bundle, target, before_names_move=lambda: moved.append(1))) == [LOADED] * 3
+        assert target.entries[-3:] == ["oci-layout", "index.json", "manifest.json"]
+        assert set(target.entries[:-3]) == {d.path for i in IMAGES.values() for d in i.contents}
+        assert moved == [1]
+
+    def test_whole_or_not_at_all(self, gap, bundle):
+        gap.flip(LAYER.path)
+        target = MemoryFile()
+        with pytest.raises(IntegrityError):
+            go(bundle, target)
+        assert target.raw is None
+
+
+@contextlib.contextmanager
+def chart_bundle(folder: Path) -> Iterator[VerifiedBundle]:
+    """A verified bundle of one chart."""
+    config, chart = b"{}", b"a chart"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": Descriptor("application/x-chart", Digest.of(config), 2).to_json(),
+        "layers": [Descriptor(OCI_LAYER_GZIP, Digest.of(chart), len(chart)).to_json()],
+    }
+    raw = json.dumps(manifest).encode()
+    contents = {Digest.of(each): each for each in (raw, config, chart)}
+    image = Image(Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw)), raw, contents)
+    gap = make_gap(folder, images={ONE: image})
+    with Folder(gap.bundle) as found:
+        yield verify(found, gap.receiver())
+
+
+class TestBase:
+    """Bundles that leave out a layer."""
+
+    @pytest.fixture
+    def delta(self, gap: Gap) -> Iterator[VerifiedBundle]:
+        required = Requirement(BASE, gap.blob(BASE).stat().st_size, (ONE, TWO, MULTI))
+        gap.forge({BASE.path: None}, requires=(required,))
+        with Folder(gap.bundle) as folder:
+            yield verify(folder, gap.receiver())
+
+    @ALL
+    def test_refused_by_name_before_anything_moves(self, delta, make):
+        target, moved = make(), []
+        target.names[ONE] = OLD
+        with pytest.raises(IncompleteError, match=f"the base is not at the target: .*{BASE}"):
+            go(delta, target, before_names_move=lambda: moved.append(1))
+        assert (target.log, target.names, moved) == ([], {ONE: OLD}, [])
+
+    def test_a_target_that_has_the_blob(self, delta):
+        raw = IMAGES[ONE].contents[BASE]
+        target = MemoryContent(contents={BASE: raw})
+        assert verdicts(go(delta, target)) == [LOADED] * 3
+
+    def test_an_engine_that_has_the_layer(self, delta):
+        config = ImageConfig.parse(IMAGES[ONE].contents[IMAGES[ONE].config])
+        target = MemoryEngine(chains={config.diff_ids[0]})
+        assert verdicts(go(delta, target)) == [LOADED] * 3
+        assert all(BASE.path not in members for members in target.members)
+
+    def test_an_engine_that_has_the_layer_on_another(self, delta):
+        """A layer counts only with all those below it."""
+        config = ImageConfig.parse(IMAGES[ONE].contents[IMAGES[ONE].config])
+        target = MemoryEngine(chains={Digest.of(f"{OLD} {config.diff_ids[0]}".encode())})
+        with pytest.raises(IncompleteError):
+            go(delta, target)
+
+    def test_an_archive_has_none(self, delta):
+        target = MemoryFile()
+        with pytest.raises(IncompleteError, match="an archive has no base"):
+            go(delta, target)
+        assert target.raw is None
+
+    def test_a_blob_that_is_left_out_cannot_be_opened(self, delta):
+        blob = delta.images[0].graph.blobs[BASE]
+        with pytest.raises(IncompleteError, match=f"the bundle leaves this blob out: {BASE}"):
+            delta.open_blob(blob)
