@@ -23,9 +23,9 @@ from airgap.offline.trust import install_root
 from airgap.offline.verify import Receiver
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
-from airgap.online.stating import Order
 from airgap.online.plan import make_plan
 from airgap.online.setup import set_up
+from airgap.online.stating import Order
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
@@ -163,6 +163,7 @@ class Gap:
         media_type: str = OCI_MANIFEST,
         size: int | None = None,
         view: bytes = b"[\n\n]\n",
+        extra: Mapping[str, bytes] | None = None,
         **record: Any,
     ) -> None:
         """Sign a bundle that holds one image only, of which `raw` is the image manifest or index."""
@@ -171,6 +172,7 @@ class Gap:
         root = Descriptor(media_type, Digest.of(raw), len(raw) if size is None else size)
         first = ImageRecord(name, name, "image", root.digest, (), "oci")
         files = {Digest.of(each).path: each for each in (raw, *blobs)}
+        files |= dict(extra or {})
         files |= {INDEX_FILE: index_json([(name, root)]), MANIFEST_FILE: view}
         self.forge(files, images=(replace(first, **record),))
 
