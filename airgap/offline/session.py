@@ -38,11 +38,6 @@ class LoadReport:
         """The images that are not there now."""
         return [result for result in self.results if result.verdict == FAILED]
 
-    def raise_failure(self) -> None:
-        """Raise `failure`, if there is one."""
-        if self.failure is not None:
-            raise self.failure
-
     @property
     def failure(self) -> AirgapError | None:
         """The error of a load of which not all succeeded: the first image's own when none did."""
