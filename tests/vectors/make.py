@@ -1,0 +1,159 @@
+"""Writes the test vectors: `python -m tests.vectors.make`, the same bytes each time.
+
+`v1-basic` is a bundle of format v1 with two images that share a layer, one of them for two platforms,
+signed by two people as its trust root demands. Beside its folder lie the root that a receiver has
+installed and `v1-basic.expect.json`, what a reader must make of it. Once a format is released, its vector stays
+as it is for good: readers of later versions are tested with it.
+"""
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
+from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
+from airgap.bundle.views import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    OCI_LAYOUT,
+    OCI_LAYOUT_FILE,
+    index_json,
+    manifest_json,
+    sha256sums,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
+from airgap.trust.keys import SigningKey
+from airgap.trust.root import Role, RootKey, SignedRoot, Site, TrustRoot
+from tests.support.images import Image, Layer, make_image, make_index
+
+HERE = Path(__file__).parent
+NAME = "v1-basic"
+CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EXPIRES = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
+VERIFY_TEXT = b"A test vector of airgap, signed by keys that everybody has. Never trust it.\n"
+
+
+def key(owner: str) -> SigningKey:
+    """A key that is public knowledge. Git does not keep the mode that a private key must have."""
+    path = HERE / "keys" / f"TEST-ONLY-{owner}.pem"
+    path.chmod(0o600)
+    return SigningKey.load(path, lambda: b"")
+
+
+def images() -> dict[ImageReference, Image]:
+    """Layers are not compressed: no two versions of zlib need to write the same."""
+    base = Layer.of({"base": b"shared by both\n"}, "none")
+    tool = make_image([base, Layer.of({"tool": b"amd64\n"}, "none")], label="tool")
+    other = make_image([base, Layer.of({"tool": b"arm64\n"}, "none")], "linux/arm64", label="tool")
+    names = {"registry.example/acme/app:1.0": make_image([base], docker=True, label="app")}
+    names["registry.example/acme/tool:2"] = make_index([tool, other])
+    return {ImageReference.parse(name): image for name, image in names.items()}
+
+
+def root() -> bytes:
+    """Alice and Bob must both sign."""
+    alice, bob, site = (key(owner).public_key for owner in ("alice", "bob", "site"))
+    both = frozenset({alice.keyid, bob.keyid})
+    document = TrustRoot(
+        version=1,
+        epoch=1,
+        expires=datetime(2028, 1, 1, tzinfo=UTC),
+        keys={
+            alice.keyid: RootKey(alice, "alice"),
+            bob.keyid: RootKey(bob, "bob"),
+            site.keyid: RootKey(site, "hq"),
+        },
+        roles={
+            "root": Role(both, 2, distinct_owners=True),
+            "release": Role(both, 2, distinct_owners=True),
+            "receipt": Role(frozenset({site.keyid}), 1, distinct_owners=False),
+        },
+        sites={"hq": Site(frozenset({site.keyid}))},
+    )
+    return Envelope.sign(ROOT_TYPE, document.to_bytes(), [key("alice"), key("bob")]).to_bytes()
+
+
+def graph(name: ImageReference, image: Image) -> ImageGraph:
+    return walk(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
+
+
+def contents() -> dict[str, bytes]:
+    """Every file that the statement lists."""
+    graphs = {name: graph(name, image) for name, image in images().items()}
+    files = {digest.path: raw for image in images().values() for digest, raw in image.contents.items()}
+    files[OCI_LAYOUT_FILE] = OCI_LAYOUT
+    files[INDEX_FILE] = index_json((name, found.root) for name, found in graphs.items())
+    views = [view for name, found in graphs.items() if (view := found.docker_view(name))]
+    files[MANIFEST_FILE] = manifest_json(views)
+    files[VERIFY_FILE] = VERIFY_TEXT
+    files["trust/1.root.json"] = root()
+    files[SUMS_FILE] = sha256sums({file: Digest.of(raw).hex for file, raw in files.items()})
+    return files
+
+
+def statement(files: dict[str, bytes]) -> Statement:
+    graphs = {name: graph(name, image) for name, image in images().items()}
+    return Statement(
+        subjects={name: Digest.of(raw).hex for name, raw in files.items()},
+        stream=NAME,
+        serial=1,
+        epoch=1,
+        previous=None,
+        created=CREATED,
+        not_before=CREATED,
+        expires=EXPIRES,
+        destinations=("plant-7",),
+        images=tuple(
+            ImageRecord(name, name, found.kind, found.root.digest, found.records, "registry")
+            for name, found in graphs.items()
+        ),
+        requires=(),
+        total_bytes=sum(map(len, files.values())),
+        manifest_sha256="0" * 64,
+        root_version=1,
+        sender=Sender("hq", Checkpoint("hq", 1, "1" * 64)),
+        transfer={"ticket": "TEST-1"},
+        tool_version="1.0.0",
+    )
+
+
+def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
+    return {
+        "about": "what a reader at site plant-7, at this time and with this root installed, must find",
+        "time": CREATED.isoformat(),
+        "root_sha256": SignedRoot.parse(root(), "root").fingerprint,
+        "statement_sha256": Digest.of(payload).hex,
+        "keys": sorted(signature.keyid for signature in envelope.signatures),
+        "owners": ["alice", "bob"],
+        "images": {str(name): str(image.descriptor.digest) for name, image in images().items()},
+    }
+
+
+def vector() -> dict[str, bytes]:
+    """Every file below this folder, by name."""
+    files = contents()
+    payload = statement(files).to_bytes()
+    envelope = Envelope.sign(STATEMENT_TYPE, payload, [key("alice"), key("bob")])
+    files |= {f"sig/{found.keyid[:16]}.sig": found.sig for found in envelope.signatures}
+    files |= {STATEMENT_FILE: payload, ENVELOPE_FILE: envelope.to_bytes()}
+    expect = json.dumps(expectation(payload, envelope), indent=2) + "\n"
+    beside = {f"{NAME}.expect.json": expect.encode(), f"{NAME}.root.json": root()}
+    return {f"{NAME}/{name}": raw for name, raw in files.items()} | beside
+
+
+def main() -> int:
+    shutil.rmtree(HERE / NAME, ignore_errors=True)
+    for name, raw in vector().items():
+        path = HERE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
