@@ -6,7 +6,7 @@ already there, ordering and retrying live once, in the use-cases. Every adapter 
 arguments.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -125,6 +125,41 @@ class MountingTarget(Protocol):
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
         """Make the blob of another repository of the target readable for `reference` too, without
         sending it. False when the target does not do that.
+        """
+
+
+@runtime_checkable
+class ResumingTarget(Protocol):
+    """A content target that can go on in the middle of a blob: a registry."""
+
+    def upload(
+        self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
+    ) -> None:
+        """As `put_blob`, and tried again after failures that pass. `open_at` gives the content from an
+        offset on, which is 0 at first; each stream is closed here, and raises before its last byte
+        when the blob as a whole is wrong. It is not called when the target has the blob elsewhere.
+        """
+
+
+@runtime_checkable
+class ReferrerSource(Protocol):
+    """A source that knows what refers to an image: signatures, SBOMs, attestations."""
+
+    def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
+        """Image manifests and indexes in the repository of `reference` whose subject is `digest`, at
+        most 1,000, with artifact type and annotations as the source tells them.
+        """
+
+
+@runtime_checkable
+class ReferrerTarget(Protocol):
+    """A content target that keeps account of referrers."""
+
+    def put_referrer(
+        self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
+    ) -> None:
+        """As `put_document`, for a document whose subject is `subject`, so that `referrers` finds it.
+        `descriptor` has the artifact type and the annotations that a list of referrers shows.
         """
 
 

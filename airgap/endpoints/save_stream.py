@@ -11,7 +11,7 @@ from typing import Literal
 
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
-from airgap.endpoints.repack import GunzipWitness, GzipReader
+from airgap.endpoints.repack import GunzipWitness, Repacked
 from airgap.endpoints.save_format import (
     MAX_DOCUMENT,
     DockerImage,
@@ -78,7 +78,7 @@ class Intake:
         self.blobs[name] = digest
 
     def _compress(self, name: str, plain: ByteStream, digest: Digest | None) -> None:
-        packing = GzipReader(plain)
+        packing = Repacked(plain)
         packed, size = self.sink.add_unnamed(packing)
         if digest is not None and digest.algorithm == "sha256" and packing.diff_id != digest:
             raise DigestMismatchError("wrong digest", subject=name, want=digest, got=packing.diff_id)

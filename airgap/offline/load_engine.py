@@ -10,8 +10,14 @@ from airgap.errors import AirgapError, EndpointError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
 from airgap.offline.contents import VerifiedImage
+from airgap.offline.load_queue import LoadQueue
 from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
 from airgap.offline.stream import ImageTar, runnable
+from airgap.offline.unpack import SizeClaimError
+from airgap.workers import run_all
+
+MAX_STREAMS = 2
+"""Images that are sent at a time: engines unpack each with one core, and share their disk."""
 
 
 @dataclass(slots=True)
@@ -23,6 +29,9 @@ class EngineLoader:
     info: EngineInfo
     chains: frozenset[Digest] = field(init=False)
     """Chain IDs of the layers that a graph driver has (OCI image-spec, config.md#layer-chainid)."""
+
+    keep_packed: set[Digest] = field(default_factory=set)
+    """Layers whose gzip trailer does not tell their size."""
 
     def __post_init__(self) -> None:
         self.chains = frozenset() if self.info.keeps_index else self.target.layer_chains()
@@ -75,41 +84,63 @@ class EngineLoader:
 
     def _tar(self, image: VerifiedImage) -> ImageTar:
         layers = {layer.digest for item in image.graph.manifests for layer in item.manifest.layers}
-        tar = ImageTar(
-            self.loading.bundle,
-            unpack_zstd=not self.info.zstd_layers,
-            leave_out=frozenset(self._present(image) & layers),
-        )
+        leave_out = frozenset(self._present(image) & layers)
         chosen = self._chosen(image)
         if self.info.keeps_index:
+            tar = ImageTar(self.loading.bundle, leave_out=leave_out)
             tar.add_whole(image, chosen)
-        else:
-            tar.add_runnable(image, chosen)
+            return tar
+        forms = frozenset(("gzip",) if self.info.zstd_layers else ("gzip", "zstd"))
+        keep = frozenset(self.keep_packed)
+        tar = ImageTar(self.loading.bundle, unpack=forms, keep_packed=keep, leave_out=leave_out)
+        tar.add_runnable(image, chosen)
         return tar
 
     def total(self, todo: Sequence[LoadedImage]) -> int:
-        return sum(self._size(result.image) for result in todo)
+        seen: dict[Digest, int] = {}
+        for result in todo:
+            seen |= self._to_send(result.image)
+        return sum(seen.values())
 
-    def _size(self, image: VerifiedImage) -> int:
-        blobs = image.graph.contents.values()
+    def _to_send(self, image: VerifiedImage) -> dict[Digest, int]:
+        """Digests and sizes of the blobs that the engine is not proved to have."""
+        blobs = image.graph.contents
         if not self.info.keeps_index:
-            blobs = {blob.digest: blob for blob in self._chosen(image).manifest.blobs}.values()
+            blobs = {blob.digest: blob for blob in self._chosen(image).manifest.blobs}
         present = self._present(image)
-        return sum(blob.size for blob in blobs if blob.digest not in present)
+        return {digest: blob.size for digest, blob in blobs.items() if digest not in present}
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        for result in todo:
+        """Several images at a time, largest first; a layer that two of them need is sent once.
+
+        Together they are never larger than the largest: engines copy streams to disk first.
+        """
+        work = sorted(
+            ((result, self._to_send(result.image)) for result in todo),
+            key=lambda item: -sum(item[1].values()),
+        )
+        queue = LoadQueue([(result, blobs) for result, blobs in work])
+        run_all(lambda _: self._work(queue, advance), range(min(self.loading.jobs, MAX_STREAMS)), MAX_STREAMS)
+
+    def _work(self, queue: LoadQueue, advance: Advance) -> None:
+        while (result := queue.take()) is not None:
             try:
-                result.after = self._load(result, advance)
-            except AirgapError as error:
-                result.verdict, result.error = FAILED, error
-                with contextlib.suppress(EndpointError):
-                    result.after = self.target.find(result.image.name)
+                self._load_one(result, advance)
+            finally:
+                queue.done(result)
+
+    def _load_one(self, result: LoadedImage, advance: Advance) -> None:
+        try:
+            result.after = self._load(result, advance)
+        except AirgapError as error:
+            result.verdict, result.error = FAILED, error
+            with contextlib.suppress(EndpointError):
+                result.after = self.target.find(result.image.name)
 
     def _load(self, result: LoadedImage, advance: Advance) -> Digest:
         image, wanted = result.image, self._wanted(result.image)
         try:
-            self.target.load(self._tar(image).chunks(advance))
+            self._send(image, advance)
             there = self.target.find_id(wanted)
             if image.name.tag:
                 confirmed(self.target.find(image.name), wanted, image)
@@ -122,6 +153,13 @@ class EngineLoader:
             self.chains |= frozenset(chain_ids(chosen.config.diff_ids))
         self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return wanted
+
+    def _send(self, image: VerifiedImage, advance: Advance) -> None:
+        try:
+            self.target.load(self._tar(image).chunks(advance))
+        except SizeClaimError as error:
+            self.keep_packed.add(error.layer)
+            self._send(image, advance)
 
     def _put_back(self, result: LoadedImage) -> None:
         """Let the name mean what it meant before."""

@@ -25,7 +25,7 @@ from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.platform import Platform
 from airgap.offline.contents import VerifiedImage
-from airgap.offline.unpack import UnpackedLayer, is_zstd
+from airgap.offline.unpack import UnpackedLayer, claim_gzip, form_of, measure_zstd
 from airgap.offline.verify import VerifiedBundle
 
 
@@ -42,8 +42,10 @@ class ImageTar:
     """Collects images, then gives the stream. Content that images share is sent once."""
 
     bundle: VerifiedBundle
-    unpack_zstd: bool = False
-    """Send zstd layers as plain tars, for engines that cannot unpack them."""
+    unpack: frozenset[str] = frozenset()
+    """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
+    keep_packed: frozenset[Digest] = frozenset()
+    """Layers that are sent as they are all the same."""
     leave_out: frozenset[Digest] = frozenset()
     """Layers that the engine is proved to have."""
     members: dict[str, _Member] = field(default_factory=dict)
@@ -64,14 +66,27 @@ class ImageTar:
         diff_ids = item.config.diff_ids if item.config else ()
         layers = []
         for layer, diff_id in zip(item.manifest.layers, diff_ids, strict=True):
-            if self.unpack_zstd and is_zstd(layer) and layer.digest not in self.leave_out:
-                unpacked = UnpackedLayer.measure(diff_id, lambda layer=layer: self.bundle.open_blob(layer))  # type: ignore[misc]
-                self.members.setdefault(diff_id.path, _Member(unpacked.size, unpacked.open))
-                layers.append(diff_id.path)
-            else:
-                self._add_blob(layer)
-                layers.append(layer.digest.path)
+            layers.append(self._add_layer(layer, diff_id))
         self.views.append(DockerView(image.name, item.manifest.config.digest.path, tuple(layers)))
+
+    def _add_layer(self, layer: Descriptor, diff_id: Digest) -> str:
+        """The name under which the layer is sent."""
+        unpacked = None
+        if layer.digest not in self.leave_out | self.keep_packed and form_of(layer) in self.unpack:
+            unpacked = self._unpacked(layer, diff_id)
+        if unpacked is None:
+            self._add_blob(layer)
+            return layer.digest.path
+        self.members.setdefault(diff_id.path, _Member(unpacked.size, unpacked.open))
+        return diff_id.path
+
+    def _unpacked(self, layer: Descriptor, diff_id: Digest) -> UnpackedLayer | None:
+        def open_packed() -> ByteStream:
+            return self.bundle.open_blob(layer)
+
+        if form_of(layer) == "zstd":
+            return measure_zstd(diff_id, open_packed)
+        return claim_gzip(diff_id, layer, open_packed, self.bundle.folder.open(layer.digest.path))
 
     def _add_blob(self, blob: Descriptor) -> None:
         if blob.digest not in self.leave_out:

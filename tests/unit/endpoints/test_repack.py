@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.endpoints import repack
-from airgap.endpoints.repack import GunzipWitness, GzipReader
+from airgap.endpoints.repack import GunzipWitness, Repacked
 from airgap.errors import FormatError
 from airgap.oci.digest import CHUNK, Digest
 
@@ -20,22 +20,22 @@ def drain(stream: io.RawIOBase, step: int = 1000) -> bytes:
     return out
 
 
-class TestGzipReader:
+class TestRepacked:
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=5000), st.integers(1, 3000))
     def test_round_trip(self, plain, step):
-        reader = GzipReader(io.BytesIO(plain))
+        reader = Repacked(io.BytesIO(plain))
         assert gzip.decompress(drain(reader, step)) == plain
         assert reader.diff_id == Digest.of(plain)
 
     def test_more_than_one_buffer_and_gnu_gzip(self):
         plain = bytes(range(256)) * (CHUNK // 100)
-        packed = GzipReader(io.BytesIO(plain)).read()
+        packed = Repacked(io.BytesIO(plain)).read()
         assert subprocess.run(["gzip", "-dc"], input=packed, capture_output=True, check=True).stdout == plain
 
     def test_holds_no_time_and_no_name(self):
-        first = io.BufferedReader(GzipReader(io.BytesIO(b"x"))).read()
-        assert first == drain(GzipReader(io.BytesIO(b"x")))
+        first = io.BufferedReader(Repacked(io.BytesIO(b"x"))).read()
+        assert first == drain(Repacked(io.BytesIO(b"x")))
         assert first[3:8] == bytes(5)
 
 
@@ -62,9 +62,11 @@ class TestGunzipWitness:
             (gzip.compress(b"x" * 100)[:12], "truncated gzip"),
             (gzip.compress(b"x") + gzip.compress(b"y")[:5], "truncated gzip"),
             (b"no gzip at all", "not gzip"),
-            (gzip.compress(b"x") + b"junk", "not gzip"),
+            (gzip.compress(b"x") + b"junk", "truncated gzip"),
+            (gzip.compress(b"x") + b"junk" * 9, "not gzip"),
             (gzip.compress(b"x" * 100)[:-8] + bytes(8), "not gzip"),
-            (zlib.compress(b"x"), "not gzip"),
+            (zlib.compress(b"x"), "truncated gzip"),
+            (zlib.compress(bytes(range(99))), "not gzip"),
         ],
     )
     def test_refused(self, packed, message):
@@ -73,6 +75,6 @@ class TestGunzipWitness:
             _ = drain(witness), witness.diff_id
 
     def test_bomb(self, monkeypatch):
-        monkeypatch.setattr(repack, "_MAX_CONTENT", 10 * CHUNK)
+        monkeypatch.setattr(repack, "MAX_SIZE", 10 * CHUNK)
         with pytest.raises(FormatError, match="too large"):
             drain(GunzipWitness(io.BytesIO(gzip.compress(bytes(11 * CHUNK))), "x"))

@@ -57,7 +57,7 @@ def test_one_platform(bundle):
 def test_zstd_layers_are_unpacked_where_asked(bundle):
     image = bundle.images[2]
     item = runnable(image, AMD64)
-    tar = ImageTar(bundle, unpack_zstd=True)
+    tar = ImageTar(bundle, unpack=frozenset({"zstd"}))
     tar.add_runnable(image, item)
     files = read(tar)
     diff_id = item.config.diff_ids[1]
@@ -66,12 +66,12 @@ def test_zstd_layers_are_unpacked_where_asked(bundle):
     assert f'"{diff_id.path}"'.encode() in files["manifest.json"]
 
 
-@pytest.mark.parametrize("unpack_zstd", [False, True])
-def test_left_out(bundle, unpack_zstd):
+@pytest.mark.parametrize("unpack", [frozenset(), frozenset({"zstd", "gzip"})])
+def test_left_out(bundle, unpack):
     image = bundle.images[2]
     item = runnable(image, AMD64)
     layers = frozenset(layer.digest for layer in item.manifest.layers)
-    tar = ImageTar(bundle, unpack_zstd=unpack_zstd, leave_out=layers)
+    tar = ImageTar(bundle, unpack=unpack, leave_out=layers)
     tar.add_runnable(image, item)
     assert list(read(tar)) == [item.manifest.config.digest.path, "manifest.json"]
 

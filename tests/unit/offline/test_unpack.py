@@ -1,13 +1,16 @@
+import gzip
+import io
+
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.errors import DigestMismatchError, FormatError, SizeMismatchError
+from airgap.bundle import compression
+from airgap.errors import DigestMismatchError, FormatError, IncompleteError, SizeMismatchError
 from airgap.oci.digest import CheckedReader, Digest
-from airgap.oci.documents import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
-from airgap.offline import unpack
-from airgap.offline.unpack import UnpackedLayer, is_zstd
+from airgap.oci.documents import OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD, Descriptor
+from airgap.offline.unpack import SizeClaimError, UnpackedLayer, claim_gzip, form_of, measure_zstd
 from tests.support.images import noise
 from tests.support.streams import BrokenStream, Bytes
 
@@ -17,19 +20,20 @@ PACKED = zstandard.compress(RAW)
 
 
 def measure(packed: bytes, diff_id: Digest = DIFF_ID, step: int = 1 << 20) -> UnpackedLayer:
-    return UnpackedLayer.measure(diff_id, lambda: Bytes(packed, step))
+    return measure_zstd(diff_id, lambda: Bytes(packed, step))
 
 
 @pytest.mark.parametrize(
     ("media_type", "found"),
     [
-        (OCI_LAYER_ZSTD, True),
-        ("application/vnd.docker.image.rootfs.diff.tar.zstd", True),
-        (OCI_LAYER_GZIP, False),
+        (OCI_LAYER_ZSTD, "zstd"),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd"),
+        (OCI_LAYER_GZIP, "gzip"),
+        (OCI_LAYER_TAR, ""),
     ],
 )
 def test_kind(media_type, found):
-    assert is_zstd(Descriptor(media_type, DIFF_ID, 1)) == found
+    assert form_of(Descriptor(media_type, DIFF_ID, 1)) == found
 
 
 @pytest.mark.parametrize("step", [1, 1000, 1 << 20])
@@ -85,22 +89,20 @@ def test_a_window_that_is_too_large():
 
 
 def test_without_end(monkeypatch):
-    monkeypatch.setattr(unpack, "MAX_SIZE", 500_000)
-    with pytest.raises(FormatError, match="the layer unpacks without end"):
+    monkeypatch.setattr(compression, "MAX_SIZE", 500_000)
+    with pytest.raises(FormatError, match="the layer unpacks to too much"):
         measure(PACKED)
 
 
 def test_an_error_of_the_packed_stream_passes():
     with pytest.raises(DigestMismatchError):
-        UnpackedLayer.measure(DIFF_ID, lambda: BrokenStream(PACKED[:500], DigestMismatchError("wrong")))
+        measure_zstd(DIFF_ID, lambda: BrokenStream(PACKED[:500], DigestMismatchError("wrong")))
 
 
 def test_the_packed_stream_is_read_to_its_end():
     """Or else its digest would not have been checked."""
     with pytest.raises(SizeMismatchError):
-        UnpackedLayer.measure(
-            DIFF_ID, lambda: CheckedReader(Bytes(PACKED), Digest.of(PACKED), len(PACKED) + 1)
-        )
+        measure_zstd(DIFF_ID, lambda: CheckedReader(Bytes(PACKED), Digest.of(PACKED), len(PACKED) + 1))
 
 
 def test_streams_are_closed():
@@ -110,13 +112,61 @@ def test_streams_are_closed():
         opened.append(Bytes(PACKED))
         return opened[-1]
 
-    UnpackedLayer.measure(DIFF_ID, open_packed).open().close()
+    measure_zstd(DIFF_ID, open_packed).open().close()
     assert [stream.closed for stream in opened] == [True, True]
 
 
 def test_changed_meanwhile():
     """Measured and sent are two readings; the second is checked as well."""
     contents = [PACKED, zstandard.compress(b"x" * len(RAW))]
-    layer = UnpackedLayer.measure(DIFF_ID, lambda: Bytes(contents.pop(0)))
+    layer = measure_zstd(DIFF_ID, lambda: Bytes(contents.pop(0)))
     with pytest.raises(DigestMismatchError), layer.open() as stream:
         stream.readall()
+
+
+GZIPPED = gzip.compress(RAW, 6, mtime=0)
+
+
+def claim(packed: bytes, digest: Digest | None = None) -> UnpackedLayer | None:
+    layer = Descriptor(OCI_LAYER_GZIP, digest or Digest.of(packed), len(packed))
+
+    def open_packed() -> CheckedReader:
+        return CheckedReader(Bytes(packed), layer.digest, layer.size)
+
+    return claim_gzip(DIFF_ID, layer, open_packed, io.BytesIO(packed))
+
+
+def test_a_gzip_layer_of_the_size_it_claims():
+    layer = claim(GZIPPED)
+    assert layer.size == len(RAW)
+    assert layer.open().readall() == RAW
+
+
+def test_a_size_that_cannot_be_is_none():
+    assert claim(gzip.compress(noise(10_000, 3))[:-4] + bytes(4)) is None
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pytest.param(GZIPPED + gzip.compress(RAW * 2), id="first of two members"),
+        pytest.param(gzip.compress(b"x") + GZIPPED, id="second of two members"),
+    ],
+)
+def test_a_false_claim_ends_before_the_last_byte(packed):
+    layer = claim(packed)
+    with pytest.raises(SizeClaimError), layer.open() as stream:
+        stream.readall()
+
+
+def test_a_trailer_that_lies_is_no_gzip():
+    layer = claim(GZIPPED[:-4] + (len(RAW) + 1).to_bytes(4, "little"))
+    with pytest.raises(FormatError), layer.open() as stream:
+        stream.readall()
+
+
+def test_a_gzip_layer_is_checked_before_it_is_unpacked():
+    with pytest.raises(DigestMismatchError):
+        claim(GZIPPED, Digest.of(b"other"))
+    with pytest.raises(IncompleteError):
+        claim(b"xy")

@@ -1,0 +1,201 @@
+"""Layers unpacked and packed while they stream past (the only importer of isal and zstandard).
+
+Gzip is done by ISA-L: several times as fast as zlib, and its wheels carry the library, so that
+packing gives the same bytes wherever the same version runs.
+"""
+
+import io
+import os
+import struct
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, Any, cast
+
+import zstandard
+from isal import isal_zlib
+
+from airgap.errors import FormatError
+from airgap.oci.digest import CHUNK, ByteStream
+from airgap.oci.documents import MAX_SIZE
+
+MAX_WINDOW = 128 << 20
+"""Bytes of memory that a zstd frame may ask for; zstd's own tools stop there too."""
+
+_IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
+_GZIP = 16 + isal_zlib.MAX_WBITS
+_RAW = -isal_zlib.MAX_WBITS
+_LEVEL = 1
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""Deflate, no flags, no name, no time, unknown system (RFC 1952)."""
+
+
+class Unpacked(io.RawIOBase):
+    """The plain content of a compressed stream; `gzip` may have several members, `zstd` several frames.
+
+    Raises `FormatError` for what is neither whole nor well-formed, and for content over 1 TiB.
+    """
+
+    def __init__(self, packed: ByteStream, form: str, subject: object) -> None:
+        super().__init__()
+        self._packed = packed
+        self._form = form
+        self._subject = subject
+        self._left = MAX_SIZE
+        self._read: Callable[[memoryview], int]
+        if form == "zstd":
+            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+            source = cast("IO[bytes]", _Readable(packed))
+            self._read = decompressor.stream_reader(source, read_size=CHUNK, read_across_frames=True).readinto
+        else:
+            self._read = _Gunzip(packed).readinto
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        try:
+            got = int(self._read(memoryview(buffer).cast("B")))
+        except (zstandard.ZstdError, _IsalError, EOFError) as error:
+            raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
+        self._left -= got
+        if self._left < 0:
+            want = f"at most {MAX_SIZE:,} bytes"
+            raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
+        return got
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
+
+
+class _Gunzip:
+    """Reads through all members of a gzip stream."""
+
+    def __init__(self, packed: ByteStream) -> None:
+        self._packed = packed
+        self._buffer = memoryview(bytearray(CHUNK))
+        self._input = b""
+        self._member: Any = isal_zlib.decompressobj(_GZIP)
+
+    def readinto(self, view: memoryview) -> int:
+        while True:
+            ended = not self._input and not self._refill()
+            if self._member.eof:
+                if ended:
+                    return 0
+                self._member = isal_zlib.decompressobj(_GZIP)
+            plain = self._member.decompress(self._input, len(view))  # without input: what it holds back
+            self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if plain:
+                view[: len(plain)] = plain
+                return len(plain)
+            if ended and not self._member.eof:
+                raise EOFError("truncated gzip")
+
+    def _refill(self) -> int:
+        got = self._packed.readinto(self._buffer) or 0
+        self._input = bytes(self._buffer[:got])
+        return got
+
+
+class _Readable:
+    """A `ByteStream` with the `read` that zstandard asks for."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._buffer = memoryview(bytearray(CHUNK))
+
+    def read(self, size: int) -> bytes:
+        got = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
+        return bytes(self._buffer[:got])
+
+
+class GzipReader(io.RawIOBase):
+    """The gzip form of `plain`, packed on all cores: blocks of 1 MiB, each on its own, as pigz does.
+
+    `witness` is given the plain bytes as they pass. The bytes do not depend on the number of cores.
+    """
+
+    def __init__(self, plain: ByteStream, witness: Callable[[memoryview], object]) -> None:
+        super().__init__()
+        self._plain = plain
+        self._witness = witness
+        self._cores = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._cores)
+        self._blocks: deque[Future[bytes]] = deque()
+        self._ready = memoryview(_HEADER)
+        self._crc = 0
+        self._size = 0
+        self._ended = False
+        self._finished = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        while not self._ready and not self._finished:
+            self._next()
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._ready))
+        view[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _next(self) -> None:
+        while not self._ended and len(self._blocks) <= self._cores:
+            self._submit()
+        if self._blocks:
+            self._ready = memoryview(self._blocks.popleft().result())
+        else:
+            end = b"\x03\x00" + struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
+            self._ready, self._finished = memoryview(end), True
+
+    def _submit(self) -> None:
+        block = bytearray(CHUNK)
+        view, filled = memoryview(block), 0
+        while filled < CHUNK and (got := self._plain.readinto(view[filled:])):
+            filled += got
+        self._ended = filled < CHUNK
+        if filled:
+            data = view[:filled]
+            self._witness(data)
+            self._crc = isal_zlib.crc32(data, self._crc)
+            self._size += filled
+            self._blocks.append(self._pool.submit(_deflate, data))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+
+def _deflate(data: memoryview) -> bytes:
+    """One block that ends on a byte and refers to none before it."""
+    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
+    return bytes(packer.compress(data)) + bytes(packer.flush(isal_zlib.Z_FULL_FLUSH))
+
+
+class Inflating:
+    """Bytes of a gzip stream in, the number of plain bytes out to `witness`; for streams that pass by."""
+
+    def __init__(self, witness: Callable[[bytes], object]) -> None:
+        self._witness = witness
+        self._member: Any = isal_zlib.decompressobj(_GZIP)
+
+    @property
+    def whole(self) -> bool:
+        """Whether what came so far ends with a member."""
+        return bool(self._member.eof)
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes; raises `FormatError` for what is no gzip."""
+        try:
+            while data:
+                if self._member.eof:
+                    self._member = isal_zlib.decompressobj(_GZIP)
+                self._witness(self._member.decompress(data, CHUNK))
+                data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            while not self._member.eof and (held := self._member.decompress(b"", CHUNK)):
+                self._witness(held)
+        except _IsalError as error:
+            raise FormatError("not gzip", got=error) from error
