@@ -1,0 +1,144 @@
+"""What only registries do: refuse sparse indexes, and share blobs between repositories."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from airgap.bundle.files import Folder
+from airgap.bundle.statement import Requirement
+from airgap.errors import IncompleteError, SparseIndexError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import INDEX_TYPES
+from airgap.oci.reference import ImageReference
+from airgap.offline.holdings import Holdings
+from airgap.offline.load import load
+from airgap.offline.loading import FAILED, LOADED, THERE, Loading
+from airgap.offline.verify import verify
+from airgap.progress import Silent
+from tests.support.bundles import MULTI, ONE, Gap, make_gap, small_images
+from tests.support.images import make_index, simple_image
+from tests.support.memory import MemoryContent
+
+IMAGES = small_images()
+BASE = IMAGES[ONE].layers[0]
+OLD_NAME = ImageReference.parse("registry.test/old:1")
+
+
+@dataclass
+class Whole(MemoryContent):
+    """Takes no index of which it lacks manifests."""
+
+    def put_document(self, reference, descriptor, raw):
+        children = (
+            (Digest.parse(text) for text in find_digests(raw)) if descriptor.media_type in INDEX_TYPES else ()
+        )
+        if any(child not in self.contents for child in children):
+            raise SparseIndexError("not everything in it is there")
+        super().put_document(reference, descriptor, raw)
+
+
+def find_digests(raw: bytes) -> list[str]:
+    return [entry["digest"] for entry in json.loads(raw)["manifests"]]
+
+
+@dataclass
+class Shared(MemoryContent):
+    """Has repositories: a blob is held by those it was put into or mounted for."""
+
+    held: set[tuple[str, Digest]] = field(default_factory=set)
+    mounts: bool = True
+
+    def holds(self, reference, descriptor):
+        return (reference.name, descriptor.digest) in self.held
+
+    def put_blob(self, reference, descriptor, stream):
+        super().put_blob(reference, descriptor, stream)
+        self.held.add((reference.name, descriptor.digest))
+
+    def mount(self, reference, descriptor, source):
+        if not self.mounts:
+            return False
+        assert (source.name, descriptor.digest) in self.held
+        self.held.add((reference.name, descriptor.digest))
+        return True
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def sparse(tmp_path, *platforms: str) -> Gap:
+    images = [simple_image(name, platform=name) for name in ("linux/amd64", "linux/arm64", "linux/s390x")]
+    options = f"platforms: [{', '.join(platforms)}]\n"
+    return make_gap(tmp_path, images={MULTI: make_index(images)}, options=options)
+
+
+class TestSparse:
+    def test_one_platform_stands_for_the_index(self, tmp_path):
+        gap, target, notes = sparse(tmp_path, "linux/arm64"), Whole(), Notes()
+        with Folder(gap.bundle) as folder:
+            bundle = verify(folder, gap.receiver())
+            first = load(target, Loading(bundle, notes))
+            again = load(target, Loading(bundle, notes))
+        lone = simple_image("linux/arm64", platform="linux/arm64").descriptor.digest
+        assert target.names == {MULTI: lone}
+        assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
+        assert len(notes.notes) == 1
+        assert f"the name means its linux/arm64 image there, {lone}" in notes.notes[0]
+
+    def test_of_two_none_can(self, tmp_path):
+        gap, target = sparse(tmp_path, "linux/arm64", "linux/amd64"), Whole()
+        with Folder(gap.bundle) as folder:
+            results = load(target, Loading(verify(folder, gap.receiver()), Silent()))
+        assert results[0].verdict == FAILED
+        assert "the registry takes no index without all of its platforms" in str(results[0].error)
+        assert "exactly one" in results[0].error.hint
+        assert target.names == {}
+
+    def test_a_whole_index_is_taken(self, tmp_path):
+        gap, target = sparse(tmp_path), Whole()
+        with Folder(gap.bundle) as folder:
+            results = load(target, Loading(verify(folder, gap.receiver()), Silent()))
+        assert results[0].verdict == LOADED
+        assert target.names == {MULTI: results[0].image.record.digest}
+
+
+class TestMounting:
+    @pytest.fixture
+    def delta(self, gap):
+        gap.forge({BASE.path: None}, requires=(Requirement(BASE, gap.blob(BASE).stat().st_size, (ONE,)),))
+        with Folder(gap.bundle) as folder:
+            yield verify(folder, gap.receiver())
+
+    def holdings(self, tmp_path) -> Holdings:
+        found = Holdings(tmp_path / "holdings.json")
+        found.add(OLD_NAME, Digest.of(b"old"), [BASE])
+        return found
+
+    def test_out_of_another_repository(self, delta, tmp_path):
+        target = Shared(held={(OLD_NAME.name, BASE)})
+        results = load(target, Loading(delta, Silent(), holdings=self.holdings(tmp_path)))
+        assert {result.verdict for result in results} == {LOADED}
+        assert (results[0].image.name.name, BASE) in target.held
+
+    def test_nobody_knows_where(self, delta):
+        target = Shared(held={(OLD_NAME.name, BASE)})
+        with pytest.raises(IncompleteError, match="the base is not at the target"):
+            load(target, Loading(delta, Silent()))
+        assert target.log == []
+
+    def test_no_longer_there(self, delta, tmp_path):
+        with pytest.raises(IncompleteError, match="the base is not at the target"):
+            load(Shared(), Loading(delta, Silent(), holdings=self.holdings(tmp_path)))
+
+    def test_a_registry_that_does_not_share(self, delta, tmp_path):
+        target = Shared(held={(OLD_NAME.name, BASE)}, mounts=False)
+        results = load(target, Loading(delta, Silent(), holdings=self.holdings(tmp_path)))
+        assert results[0].verdict == FAILED
+        assert "does not share blobs between repositories" in str(results[0].error)
+        assert ONE not in target.names
