@@ -19,7 +19,7 @@ IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = ("ok", "partial", "failed", "refused")
-VERDICTS = ("loaded", "already there", "failed", "refused")
+VERDICTS = ("loaded", "already there", "skipped", "failed", "refused")
 
 
 @dataclass(frozen=True, slots=True)

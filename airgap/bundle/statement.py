@@ -43,6 +43,17 @@ class PlatformRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamSignature:
+    """A cosign signature of the image that held when it was packed, and is carried with it."""
+
+    key: str
+    """The public key, in PEM."""
+    keyid: str
+    manifest: Digest
+    """The manifest that holds the signature: an image of the bundle too."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image of the bundle."""
 
@@ -53,7 +64,7 @@ class ImageRecord:
     digest: Digest
     platforms: tuple[PlatformRecord, ...]
     source: str
-    upstream_signature: None = None
+    upstream_signature: UpstreamSignature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +247,7 @@ def _image_json(image: ImageRecord) -> dict[str, Any]:
             for p in image.platforms
         ],
         "source": image.source,
-        "upstream_signature": image.upstream_signature,
+        "upstream_signature": _upstream_json(image.upstream_signature),
     }
 
 
@@ -244,8 +255,6 @@ def _parse_image(fields: Fields) -> ImageRecord:
     kind = fields.text("kind")
     if kind not in KINDS:
         raise FormatError("unknown kind", subject=fields.where, want=" or ".join(KINDS), got=repr(kind))
-    if fields.take("upstream_signature") is not None:
-        raise FormatError("unexpected value", subject=f"{fields.where}: upstream_signature", want="null")
     platforms = []
     for item in fields.children("platforms"):
         platforms.append(
@@ -263,8 +272,26 @@ def _parse_image(fields: Fields) -> ImageRecord:
         Digest.parse(fields.text("digest"), fields.where),
         tuple(platforms),
         fields.text("source"),
+        _parse_upstream(fields),
     )
     fields.end()
+    return found
+
+
+def _upstream_json(upstream: UpstreamSignature | None) -> dict[str, str] | None:
+    if upstream is None:
+        return None
+    return {"key": upstream.key, "keyid": upstream.keyid, "manifest": str(upstream.manifest)}
+
+
+def _parse_upstream(fields: Fields) -> UpstreamSignature | None:
+    if fields.take("upstream_signature") is None:
+        return None
+    item = fields.child("upstream_signature")
+    found = UpstreamSignature(
+        item.text("key"), _sha256(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
+    )
+    item.end()
     return found
 
 

@@ -31,6 +31,7 @@ DOCUMENT_TYPES = MANIFEST_TYPES | INDEX_TYPES
 CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
 SCHEMA_VERSION = 2
+_LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 MAX_SIZE = 1 << 40
 """A single layer may claim 1 TiB at most."""
 
@@ -99,6 +100,7 @@ class ImageManifest:
     layers: tuple[Descriptor, ...]
     subject: Descriptor | None = None
     artifact_type: str | None = None
+    annotations: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def digest(self) -> Digest:
@@ -107,8 +109,11 @@ class ImageManifest:
 
     @property
     def is_image(self) -> bool:
-        """Whether an engine could run it; anything else is an artifact (a chart, an SBOM, …)."""
-        return self.config.media_type in CONFIG_TYPES
+        """Whether an engine could run it; anything else is an artifact (a chart, an SBOM, …). Some
+        artifacts have the config of an image (cosign's signatures), but none has an image's layers.
+        """
+        layers = all(layer.media_type.startswith(_LAYER_FAMILIES) for layer in self.layers)
+        return self.config.media_type in CONFIG_TYPES and layers and self.subject is None
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -206,7 +211,7 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     return ImageManifest(
         raw, found, config, _descriptors(fields, "layers", where),
         None if subject is None else Descriptor.parse(subject, f"{where}: subject"),
-        fields.optional_text("artifactType"),
+        fields.optional_text("artifactType"), fields.string_map("annotations"),
     )  # fmt: skip
 
 

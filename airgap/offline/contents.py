@@ -28,7 +28,9 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
+from airgap.trust.cosign import check_image, materials_of
 from airgap.trust.envelope import MAX_ENVELOPE
+from airgap.trust.keys import PublicKey
 
 MAX_SUMS = 16 << 20
 
@@ -65,6 +67,7 @@ class Contents:
         images = tuple(self._image(record, entries[record.name]) for record in self.statement.images)
         self._check_blobs(images)
         self._check_docker_view(images)
+        self._check_upstream(images)
         self._check_total()
         return images
 
@@ -140,6 +143,21 @@ class Contents:
                 raise UnlistedContentError("blob that belongs to no image", subject=name)
             if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
                 raise AmbiguousError("blob listed under another digest than its name", subject=name)
+
+    def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
+        """The upstream signatures hold here as they did where the bundle was made."""
+        roots = {image.record.digest: image for image in images}
+        for image in images:
+            claim = image.record.upstream_signature
+            if claim is None:
+                continue
+            key = PublicKey.from_pem(claim.key, f"{image.name}: upstream_signature")
+            holder = roots.get(claim.manifest)
+            if holder is None or key.keyid != claim.keyid:
+                raise AmbiguousError("the upstream signature is not here", subject=image.name)
+            manifests = [item.manifest for item in holder.graph.manifests]
+            materials = [found for manifest in manifests for found in materials_of(manifest, self._document)]
+            check_image(image.record.digest, key, materials)
 
     def _check_total(self) -> None:
         total = sum(self.sizes.values())

@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ContentTarget, MountingTarget
+from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
 from airgap.errors import AirgapError, EndpointError, SparseIndexError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
@@ -89,6 +89,16 @@ class ContentLoader:
                 hint="ask the sending side for a full bundle",
             )
 
+    def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
+        """Store the top document; one that refers to another is listed there too."""
+        manifest = image.graph.manifests[0].manifest if image.graph.manifests else None
+        if manifest is None or manifest.subject is None or not isinstance(self.target, ReferrerTarget):
+            self.target.put_document(image.name, root, raw)
+            return
+        kind = manifest.artifact_type or manifest.config.media_type
+        described = replace(root, annotations=manifest.annotations, artifact_type=kind, platform=None)
+        self.target.put_referrer(image.name, manifest.subject.digest, described, raw)
+
     def _put_documents(self, image: VerifiedImage) -> Digest:
         """The digest that the name stands for now.
 
@@ -101,7 +111,7 @@ class ContentLoader:
                 self.target.put_document(image.name, descriptor, raw)
         root, raw = documents[image.record.digest]
         try:
-            self.target.put_document(image.name, root, raw)
+            self._put_root(image, root, raw)
             self.target.tag(image.name, root, raw)
         except SparseIndexError as error:
             lone = image.graph.lone_manifest

@@ -11,7 +11,7 @@ from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_queue import LoadQueue
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
+from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading, confirmed
 from airgap.offline.stream import ImageTar, runnable
 from airgap.offline.unpack import SizeClaimError
 from airgap.workers import run_all
@@ -37,6 +37,8 @@ class EngineLoader:
         self.chains = frozenset() if self.info.keeps_index else self.target.layer_chains()
 
     def look(self, image: VerifiedImage) -> LoadedImage:
+        if image.record.kind == "artifact":
+            return LoadedImage(image, SKIPPED)
         before = self.target.find(image.name)
         try:
             wanted = self._wanted(image)

@@ -13,7 +13,7 @@ from airgap.offline.holdings import Holdings
 from airgap.offline.verify import VerifiedBundle
 from airgap.progress import Progress
 
-LOADED, THERE, FAILED = "loaded", "already there", "failed"
+LOADED, THERE, FAILED, SKIPPED = "loaded", "already there", "failed", "skipped"
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from airgap.endpoints.ports import StreamTarget, Target
 from airgap.errors import AirgapError, IntegrityError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LoadedImage, Loading
+from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
 from airgap.progress import Progress
@@ -161,8 +161,8 @@ def _text(value: object) -> str | None:
 def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
-    held = [result for result in results if result.verdict != FAILED]
-    failed = len(results) - len(held)
+    held = [result for result in results if result.verdict not in (FAILED, SKIPPED)]
+    failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement
     return Receipt(
         site=site.name,

@@ -2,11 +2,11 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.statement import ImageRecord
+from airgap.bundle.statement import ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore, Opener
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import (
@@ -128,6 +128,16 @@ class Collector:
                 return None
             found.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
         return found
+
+
+def with_upstream(
+    images: Iterable[CollectedImage], upstream: Mapping[str, UpstreamSignature]
+) -> list[CollectedImage]:
+    """The images with the upstream signatures that hold for them, by offline name."""
+    return [
+        replace(image, record=replace(image.record, upstream_signature=upstream.get(str(image.record.name))))
+        for image in images
+    ]
 
 
 def planned_images(plan: TransferPlan) -> list[CollectedImage]:

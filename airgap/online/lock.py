@@ -1,25 +1,18 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 from airgap.endpoints.ports import ExportSource, NamedSource, Source
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.online.attached import attached
+from airgap.online.sources import METADATA_JOBS, OpenSource
 from airgap.workers import run_each
-
-OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
-"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the reference wanted from
-it, and the file or folder that it is in."""
-
-METADATA_JOBS = 8
 
 
 def resolve(manifest: TransferManifest, open_source: OpenSource) -> Lock:
-    """The lock of `manifest`. Nothing but metadata is fetched.
+    """The lock of `manifest`, with what refers to its images. Nothing but metadata is fetched.
 
     Raises the first entry's error, in the order of the manifest.
     """
@@ -45,7 +38,7 @@ def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
 def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
     source = open_source(entry.source, entry.reference, entry.archive)
     if entry.reference is not None:
-        return [_lock(entry, entry.reference, source)]
+        return _lock(entry, entry.reference, source)
     if not isinstance(source, NamedSource):
         raise FormatError("which image?", subject=source.name, want="a ref")
     names = source.names()
@@ -54,10 +47,11 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
     if len(names) > 1 and (entry.rename or entry.digest):
         got = ", ".join(map(str, names))
         raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [_lock(entry, name, source) for name in names]
+    return [image for name in names for image in _lock(entry, name, source)]
 
 
-def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> LockedImage:
+def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[LockedImage]:
+    """One image, and behind it what refers to it."""
     descriptor, image_id = None, None
     if isinstance(source, ExportSource):
         image_id = source.identify(reference)
@@ -67,7 +61,7 @@ def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> Locke
     digest = descriptor.digest if descriptor else image_id
     if entry.digest is not None and digest != entry.digest:
         raise IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)
-    return LockedImage(
+    locked = LockedImage(
         reference=reference,
         name=entry.rename or offline_name(reference),
         source=entry.source,
@@ -77,3 +71,4 @@ def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> Locke
         image_id=image_id,
         cosign_key=entry.cosign_key,
     )
+    return [locked] if isinstance(source, ExportSource) else [locked, *attached(locked, source)]

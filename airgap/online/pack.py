@@ -30,9 +30,10 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.collect import CollectedImage, Collector
+from airgap.online.collect import CollectedImage, Collector, with_upstream
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
+from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
@@ -49,10 +50,12 @@ def pack(
     with recorded(terms, serial, folder) as attempt:
         if earlier is None:
             refuse_strange(folder / ENVELOPE_FILE)
+        upstream = check_upstream(plan)
         check_space(_needed(plan, folder), folder)
         store = BlobStore(folder)
         held = earlier.held if earlier else {}
-        collected = Collector(store, order.jobs, progress, held, lambda: unseal(folder)).collect(plan)
+        collector = Collector(store, order.jobs, progress, held, lambda: unseal(folder))
+        collected = with_upstream(collector.collect(plan), upstream)
         contents = describe(store.sums, *tables_of(collected), site.roots())
         write_small(folder, contents)
         statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)

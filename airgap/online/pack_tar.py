@@ -14,10 +14,11 @@ from airgap.bundle.ustar import read_entries
 from airgap.errors import AirgapError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
-from airgap.online.collect import CollectedImage, fetch_all, planned_images
+from airgap.online.collect import CollectedImage, fetch_all, planned_images, with_upstream
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
+from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
@@ -35,7 +36,7 @@ def pack_tar(
     with recorded(terms, serial, path) as attempt:
         if earlier is None:
             refuse_strange(path)
-        images = planned_images(plan)
+        images = with_upstream(planned_images(plan), check_upstream(plan))
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
         statement = confirmed(earlier[0], contents) if earlier else terms.state(images, contents)

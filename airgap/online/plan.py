@@ -11,7 +11,7 @@ from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
 from airgap.oci.platform import Platform
-from airgap.online.lock import METADATA_JOBS, OpenSource
+from airgap.online.sources import METADATA_JOBS, OpenSource
 from airgap.workers import run_each
 
 ATTESTED = "vnd.docker.reference.digest"

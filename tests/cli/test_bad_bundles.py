@@ -283,7 +283,7 @@ STATEMENTS: dict[str, Case] = {
     "other kind": (resign(b'"kind":"image","digest":"' + str(MANIFEST).encode(), b'"kind":"virus","digest":"' + str(MANIFEST).encode()), 10, "unknown kind"),
     "claimed upstream signature": (
         lambda gap: gap.seal(gap.envelope.payload.replace(b'"upstream_signature":null', b'"upstream_signature":"yes"', 1)),
-        10, "unexpected value",
+        10, "wrong type",
     ),
     "image as artifact": (first_image(kind="artifact"), 10, "platforms are not those of the image"),
     "other image digest": (first_image(digest=IMAGES[TWO].descriptor.digest), 10, "index.json and the statement differ"),

@@ -22,7 +22,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageConfig
 from airgap.oci.platform import Platform
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
@@ -307,12 +307,10 @@ class TestEngine:
         assert "the layer is not what the config says" in str(results[0].error)
 
     @ENGINES
-    def test_artifacts_are_refused(self, tmp_path, keeps_index):
+    def test_artifacts_are_skipped(self, tmp_path, keeps_index):
         with chart_bundle(tmp_path) as bundle:
             results = go(bundle, MemoryEngine(keeps_index=keeps_index))
-        assert verdicts(results) == [FAILED]
-        assert "an artifact, not an image" in str(results[0].error)
-        assert "registry or an OCI directory" in results[0].error.hint
+        assert verdicts(results) == [SKIPPED]
 
     @ENGINES
     def test_an_image_without_a_tag(self, tmp_path, keeps_index):

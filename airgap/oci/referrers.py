@@ -1,0 +1,21 @@
+"""Tags under which referrers of an image are found where there is no referrers API."""
+
+from airgap.oci.digest import Digest
+
+COSIGN_SUFFIXES = ("sig", "att", "sbom")
+_MAX_TAG = 128
+
+
+def fallback_tag(digest: Digest) -> str:
+    """The tag of the index of all referrers of `digest` (OCI distribution-spec 1.1, "Referrers Tag
+    Schema": at most 32 characters of the algorithm and 64 of the rest).
+    """
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def cosign_tags(digest: Digest) -> tuple[str, ...]:
+    """The tags at which cosign, up to version 2 by default, keeps signatures, attestations and SBOMs
+    of `digest`. None for SHA-512, whose tags would be too long (cosign's SIGNATURE_SPEC.md).
+    """
+    tags = tuple(f"{digest.algorithm}-{digest.hex}.{suffix}" for suffix in COSIGN_SUFFIXES)
+    return tags if all(len(tag) <= _MAX_TAG for tag in tags) else ()

@@ -1,0 +1,68 @@
+"""Upstream signatures: `cosign-key:` on an image, checked before anything is packed."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from airgap.bundle.files import Folder, read_small
+from airgap.bundle.graph import ImageGraph
+from airgap.bundle.statement import UpstreamSignature
+from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
+from airgap.oci.digest import CheckedReader
+from airgap.oci.documents import Descriptor
+from airgap.online.plan import PlannedImage, TransferPlan
+from airgap.trust.cosign import check_image, materials_of
+from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
+
+
+def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
+    """The signature that holds for each image with a `cosign-key:`, by the image's offline name.
+
+    Raises a `TrustError` for an image whose key has signed nothing that is attached to it.
+    """
+    for export in plan.exports:
+        for locked in export.images:
+            if locked.cosign_key is not None:
+                what = "upstream signatures are in registries only"
+                raise UnsignedError(what, subject=locked.reference, want="source: registry")
+    return {
+        str(image.locked.name): _check(image, image.locked.cosign_key, plan.images)
+        for image in plan.images
+        if image.locked.cosign_key is not None
+    }
+
+
+def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> UpstreamSignature:
+    with Folder(path.absolute().parent) as folder:
+        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
+    reasons = []
+    for other in images:
+        if other is not image and other.locked.name.name == image.locked.name.name and _may_sign(other.graph):
+            try:
+                _check_one(image, other, key)
+            except AirgapError as error:
+                reasons.append(str(error))
+                continue
+            return UpstreamSignature(key.pem, key.keyid, other.graph.root.digest)
+    subject = f"{image.locked.reference} by {path}"
+    if reasons:
+        raise SignatureMismatchError(
+            "no upstream signature holds", subject=subject, got="; ".join(reasons[:3])
+        )
+    raise UnsignedError(
+        "no upstream signature", subject=subject, hint="cosign sign, or another key in the manifest"
+    )
+
+
+def _may_sign(graph: ImageGraph) -> bool:
+    return graph.kind == "artifact" and len(graph.manifests) == 1
+
+
+def _check_one(image: PlannedImage, other: PlannedImage, key: PublicKey) -> None:
+    def read(layer: Descriptor) -> bytes:
+        stream = other.source.open_blob(other.locked.reference, layer)
+        subject = f"{other.locked.reference}: {layer.digest}"
+        with contextlib.closing(CheckedReader(stream, layer.digest, layer.size, subject)) as reader:
+            return read_small(reader, subject, layer.size)
+
+    check_image(image.graph.root.digest, key, materials_of(other.graph.manifests[0].manifest, read))
