@@ -1,0 +1,125 @@
+"""B: bundle -> empty registry. C: bundle -> Docker."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from tests.bench.lab import Contender, Lab
+from tests.bench.measure import CommandError, used
+from tests.bench.pulls import client_environment, script
+from tests.bench.world import World, daemon_of
+from tests.support.engines import Engine
+
+REGISTRY = "B: bundle to an empty registry"
+CRANE, SKOPEO = "crane push --index", "skopeo (sid) copy --all oci:"
+ORAS = "oras cp --from-oci-layout"
+LOAD = "airgap load"
+DOCKER = "docker load"
+AGAIN, UPDATE, DELTA = ", again", ", update of three images", ", update as a delta bundle"
+_PATIENCE = 60
+ENGINES = ("docker20", "docker28", "docker28c")
+
+
+def engine_table(engine: str) -> str:
+    return f"C: bundle to {engine}"
+
+
+def to_registry(world: World) -> list[Contender]:
+    return [
+        Contender(REGISTRY, CRANE, partial(_push, CRANE, _crane, "all under one name")),
+        Contender(REGISTRY, SKOPEO, partial(_push, SKOPEO, _skopeo, "")),
+        Contender(REGISTRY, ORAS, partial(_push, ORAS, _oras, "")),
+        Contender(REGISTRY, LOAD, _load),
+    ]
+
+
+def to_docker(world: World) -> list[Contender]:
+    found = []
+    for name in ENGINES:
+        table = engine_table(name)
+        for row, turn in ((DOCKER, _docker_load), (LOAD, _airgap_load)):
+            found.append(Contender(table, f"{row} ({name})", partial(turn, name), warm=False))
+    return found
+
+
+def _push(row: str, argv: Callable[[World, str], list[str]], note: str, lab: Lab) -> None:
+    with lab.world.empty_registry() as target:
+        for again in ("", AGAIN):
+            command = argv(lab.world, target.host)
+            lab.measure(row + again, command, daemon=daemon_of(target), result=target.folder / "data")
+            lab.note(row + again, note)
+
+
+def _crane(world: World, host: str) -> list[str]:
+    return [*world.sid("crane"), "push", "--index", str(world.bundle), f"{host}/all:1"]
+
+
+def _skopeo(world: World, host: str) -> list[str]:
+    options = ["--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false"]
+    return script(
+        [
+            [
+                *(*world.sid("skopeo"), *options),
+                f"oci:{world.bundle}:{world.reference(image)}",
+                f"docker://{host}/{image.name}",
+            ]
+            for image in world.corpus.first
+        ]
+    )
+
+
+def _oras(world: World, host: str) -> list[str]:
+    copy = [*world.sid("oras"), "cp", "--no-tty", "--to-plain-http", "--from-oci-layout"]
+    return script(
+        [[*copy, f"{world.bundle}@{image.digest}", f"{host}/{image.name}"] for image in world.corpus.first]
+    )
+
+
+def _load(lab: Lab) -> None:
+    world = lab.world
+    with world.scratch() as folder, world.empty_registry() as target:
+        home = world.fresh_site(world.sites[1], folder)
+        for again in ("", AGAIN):
+            words = ("load", world.bundle, "--to", f"registry:{target.host}")
+            lab.airgap(LOAD + again, home, *words, daemon=daemon_of(target), result=target.folder / "data")
+
+
+def _docker_load(name: str, lab: Lab) -> None:
+    """The stock client and the bundle as one tar."""
+    world, engine = lab.world, _emptied(lab.world, name)
+    tars = {"": world.bundle_tar, AGAIN: world.bundle_tar, UPDATE: world.update_tar}
+    for suffix, tar in tars.items():
+        lab.measure(
+            DOCKER + suffix,
+            [engine._client, "load", "--quiet", "--input", tar],
+            env=client_environment(engine),
+            daemon=daemon_of(engine),
+            disk=engine.folder,
+        )
+    engine.reset()
+
+
+def _airgap_load(name: str, lab: Lab) -> None:
+    world, engine = lab.world, _emptied(lab.world, name)
+    bundles = {"": "bundle", AGAIN: "bundle", UPDATE: "update", DELTA: "delta"}
+    with world.scratch() as folder:
+        home = world.fresh_site(world.sites[1], folder)
+        for suffix, bundle in bundles.items():
+            words = ("load", getattr(world, bundle), "--to", f"docker:{engine.host}")
+            lab.airgap(LOAD + suffix, home, *words, daemon=daemon_of(engine), disk=engine.folder)
+            if suffix == UPDATE:
+                engine.docker("image", "rm", *(world.reference(image) for image in world.corpus.update))
+    engine.reset()
+
+
+def _emptied(world: World, name: str) -> Engine:
+    """The engine without images; containerd frees the space of what was removed only by and by."""
+    engine: Engine = getattr(world, name)
+    engine.reset()
+    data, last = engine.folder / "data", -1
+    for _ in range(_PATIENCE):
+        if (now := used(data)) == last:
+            return engine
+        last = now
+        time.sleep(1)
+    raise CommandError(f"{name} does not come to rest")
