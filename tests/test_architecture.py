@@ -49,15 +49,16 @@ SHARED = ("ports", "logins", "repack", "save_format", "save_stream")
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
     "docker": r"airgap\.endpoints\.docker(_.+)?",
-    "requests": r"airgap\.endpoints\.docker(_.+)?",
+    "isal": r"airgap\.bundle\.compression",
     "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
     "pydantic": r"airgap\.manifest\..+",
     "pydantic_core": r"airgap\.manifest\..+",
+    "requests": r"airgap\.endpoints\.docker(_.+)?",
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.registry\..+",
     "yaml": r"airgap\.manifest\.strict_yaml",
-    "zstandard": r"airgap\.offline\.unpack",
+    "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
@@ -83,7 +84,18 @@ NEVER_CALLED = {
 MAX_FILE = 400
 MAX_FUNCTION = 45
 
-SLOW = ("docker", "paramiko", "cryptography", "pydantic", "yaml", "urllib3", "requests", "rich", "zstandard")
+SLOW = (
+    "docker",
+    "paramiko",
+    "cryptography",
+    "pydantic",
+    "yaml",
+    "urllib3",
+    "requests",
+    "rich",
+    "zstandard",
+    "isal",
+)
 HELP_SECONDS = 0.3
 
 Import = tuple[str, int]

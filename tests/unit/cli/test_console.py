@@ -1,0 +1,134 @@
+"""What people see: sizes, tables, progress in lines, and no control character."""
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgap.cli.console import Bars, Lines, error_value, make_progress, show_error, show_result, size, table
+from airgap.errors import IntegrityError
+from airgap.progress import Silent
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_900, "999.9 kB"),
+        (1_234_567, "1.2 MB"),
+        (2_147_483_648, "2.1 GB"),
+        (5e15, "5000000.0 GB"),
+    ],
+)
+def test_sizes(count, text):
+    assert size(count) == text
+
+
+def test_tables_are_aligned():
+    assert table(("A", "LONG"), [("xyz", 1), ("", "x")]) == ["A    LONG", "xyz  1", "     x"]
+    assert table(("A",), []) == ["A"]
+
+
+CELLS = st.lists(st.tuples(st.text(), st.text()), max_size=5)
+
+
+@given(CELLS)
+def test_no_cell_breaks_out_of_its_row(rows):
+    lines = table(("A", "B"), rows)
+    assert len(lines) == len(rows) + 1
+    assert all(line.isprintable() for line in lines)
+
+
+def test_results(capsys):
+    show_result({"a": [1]}, ["line \x1b[2J"], as_json=False)
+    assert capsys.readouterr().out == "line \\x1b[2J\n"
+    show_result({"a": "\x1b"}, ["line"], as_json=True)
+    assert capsys.readouterr().out == '{\n  "a": "\\u001b"\n}\n'
+
+
+def test_errors(capsys):
+    error = IntegrityError("wrong\n", subject="x\x1b", want=1, got=2, hint="do\x07")
+    show_error(error, debug=False)
+    assert capsys.readouterr().err == "error: wrong\\n: x\\x1b, want 1, got 2\nhint: do\\x07\n"
+    assert error_value(error) == {
+        "kind": "IntegrityError",
+        "message": "wrong\\n: x\\x1b, want 1, got 2",
+        "hint": "do\x07",
+        "exit_code": 12,
+    }
+
+
+def test_where_an_error_arose(capsys):
+    with pytest.raises(IntegrityError) as caught:
+        raise IntegrityError("wrong")
+    show_error(caught.value, debug=True)
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert "test_where_an_error_arose" in err
+    assert err.endswith("error: wrong\n")
+
+
+def test_the_kind_of_progress(monkeypatch):
+    assert isinstance(make_progress(quiet=True), Silent)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert isinstance(make_progress(quiet=False), Lines)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(make_progress(quiet=False), Bars)
+
+
+def test_lines():
+    out = io.StringIO()
+    lines = Lines(out)
+    with lines.phase("fetching", 3000) as advance:
+        advance(1000)
+        lines.note("a note\r")
+        advance(2000)
+    first, note, last = out.getvalue().splitlines()
+    assert first == "fetching: 3.0 kB"
+    assert note == "a note\\r"
+    assert re.fullmatch(r"fetching: done, 3\.0 kB in \d+\.\d s \(\d+\.\d [kMG]B/s\)", last)
+
+
+def test_lines_now_and_then(monkeypatch):
+    monkeypatch.setattr("airgap.cli.console._PLAIN_INTERVAL", 0.0)
+    out = io.StringIO()
+    with Lines(out).phase("fetching", 4000) as advance:
+        advance(1000)
+        advance(9000)
+    _, first, second, _ = out.getvalue().splitlines()
+    assert re.fullmatch(r"fetching: 1\.0 kB of 4\.0 kB, .+/s, \d+ s left", first)
+    assert re.fullmatch(r"fetching: 10\.0 kB of 4\.0 kB, .+/s, 0 s left", second)
+
+
+def test_lines_without_a_total(monkeypatch):
+    monkeypatch.setattr("airgap.cli.console._PLAIN_INTERVAL", 0.0)
+    out = io.StringIO()
+    with Lines(out).phase("saving", 0) as advance:
+        advance(5)
+    first, then, last = out.getvalue().splitlines()
+    assert first == "saving"
+    assert re.fullmatch(r"saving: 5 B, .+/s", then)
+    assert last.startswith("saving: done, 5 B")
+
+
+def test_lines_of_a_phase_that_fails():
+    out = io.StringIO()
+    with pytest.raises(ZeroDivisionError), Lines(out).phase("fetching", 10):
+        raise ZeroDivisionError
+    assert out.getvalue() == "fetching: 10 B\n"
+
+
+def test_bars_without_a_terminal_do_not_fail(capsys):
+    bars = Bars()
+    with bars.phase("fetching \x1b[31m", 10) as advance:
+        advance(4)
+        bars.note("note\x1b")
+    with bars.phase("saving", 0) as advance:
+        advance(4)
+    err = capsys.readouterr().err
+    assert "note\\x1b" in err
+    assert "fetching \\x1b[31m" in err

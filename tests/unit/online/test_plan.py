@@ -1,0 +1,134 @@
+"""A plan knows every byte from metadata alone, and trusts none of it unread."""
+
+import json
+
+import pytest
+
+from airgap.errors import DigestMismatchError, FormatError, NotFoundError, SizeMismatchError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, parse_document
+from airgap.oci.platform import Platform
+from airgap.online.plan import ATTESTED, choose, make_plan
+from tests.support.images import Image, Layer, make_image, make_index, noise, simple_image
+from tests.support.memory_sources import MemoryEngine, MemorySource, Opener
+from tests.unit.online.support import lock_of, manifest_of, plan_of
+
+SHARED = Layer.of({"base": noise(9000, 1)})
+A, B = (make_image([SHARED, Layer.of({n: n.encode()})], label=n) for n in "ab")
+AMD, ARM = simple_image("amd"), simple_image("arm", platform="linux/arm64")
+MULTI = make_index([AMD, ARM])
+IMAGES = {"example.com/a:1": A, "example.com/b:1": B, "example.com/multi:1": MULTI}
+
+
+def test_shared_content_is_counted_once():
+    plan = plan_of(manifest_of("example.com/a:1", "example.com/b:1"), registry=MemorySource(IMAGES))
+    contents = A.contents | B.contents
+    assert set(plan.blobs) == set(contents)
+    assert plan.total_bytes == sum(map(len, contents.values()))
+
+
+def test_only_configs_are_read():
+    source = MemorySource(IMAGES)
+    plan_of(manifest_of("example.com/a:1"), registry=source)
+    assert source.opened == [(A.config, 0)]
+
+
+@pytest.mark.parametrize(
+    ("platforms", "carried"),
+    [("[]", [AMD, ARM]), ("[linux/arm64]", [ARM]), ("[linux/arm64, linux/amd64]", [AMD, ARM])],
+)
+def test_platforms_are_chosen(platforms, carried):
+    entry = f"{{ref: 'example.com/multi:1', platforms: {platforms}}}"
+    if platforms == "[]":
+        entry = "example.com/multi:1"
+    plan = plan_of(manifest_of(entry), registry=MemorySource(IMAGES))
+    wanted = {MULTI.descriptor.digest} | {digest for image in carried for digest in image.contents}
+    assert set(plan.blobs) == wanted
+
+
+def test_exports_are_grouped_by_source():
+    manifest = manifest_of(*(f"{{ref: '{name}', source: docker}}" for name in IMAGES))
+    plan = plan_of(manifest, docker=MemoryEngine(IMAGES))
+    assert [len(export.images) for export in plan.exports] == [3]
+    assert plan.blobs == {}
+
+
+def test_attestations_travel_with_what_they_attest():
+    about = simple_image("attestation")
+    entry = Descriptor(
+        about.descriptor.media_type,
+        about.descriptor.digest,
+        about.descriptor.size,
+        Platform("unknown", "unknown"),
+        annotations={ATTESTED: str(ARM.descriptor.digest)},
+    )
+    raw = make_index([AMD, ARM]).raw.replace(b'\n "manifests": [', b'\n "manifests": [' + _json(entry) + b",")
+
+    index = parse_document(raw, OCI_INDEX, "x")
+    assert isinstance(index, ImageIndex)
+    chosen = choose(index, [ARM.descriptor.platform], "x")
+    assert [e.digest for e in chosen] == [about.descriptor.digest, ARM.descriptor.digest]
+    assert len(choose(index, [], "x")) == 3
+    assert [e.digest for e in choose(index, [AMD.descriptor.platform], "x")] == [AMD.descriptor.digest]
+
+
+def _json(descriptor: Descriptor) -> bytes:
+    return json.dumps(descriptor.to_json()).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "message"),
+    [
+        ("multi", "linux/s390x", "no image for the platform: example.com/multi:1, want linux/s390x, got linux/amd64"),
+        ("a", "linux/arm64", "the image is for another platform: example.com/a:1, want linux/arm64, got linux/amd64"),
+    ],
+)  # fmt: skip
+def test_platforms_that_are_not_there(name, platform, message):
+    manifest = manifest_of(f"{{ref: 'example.com/{name}:1', platforms: [{platform}]}}")
+    with pytest.raises(NotFoundError, match=message):
+        plan_of(manifest, registry=MemorySource(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("digest", "content", "error"),
+    [
+        (A.config, b"{}", SizeMismatchError),
+        (A.config, b"x" * len(A.contents[A.config]), DigestMismatchError),
+        (A.descriptor.digest, b"x" * len(A.raw), DigestMismatchError),
+    ],
+)
+def test_metadata_is_checked(digest, content, error):
+    source = MemorySource(IMAGES)
+    lock = lock_of(manifest_of("example.com/a:1"), registry=source)
+    source.swaps[digest] = content
+    with pytest.raises(error):
+        make_plan(lock, Opener({"registry": source}))
+
+
+def test_a_lock_that_does_not_fit_its_source():
+    """A lock edited by hand: a digest for what only an engine has, and none for what a registry has."""
+    direct = lock_of(manifest_of("example.com/a:1"), registry=MemorySource(IMAGES))
+    with pytest.raises(FormatError, match="has a digest for an export"):
+        make_plan(direct, Opener({"registry": MemoryEngine(IMAGES)}))
+    engine = lock_of(manifest_of("{ref: example.com/a:1, source: docker}"), docker=MemoryEngine(IMAGES))
+    with pytest.raises(FormatError, match="has no digest"):
+        make_plan(engine, Opener({"docker": MemorySource(IMAGES)}))
+
+
+def test_the_base_spares_layers_and_no_config():
+    lock = lock_of(manifest_of("example.com/a:1"), registry=MemorySource(IMAGES))
+    held = frozenset(A.contents)
+    plan = make_plan(lock, Opener({"registry": MemorySource(IMAGES)}), held)
+    assert set(plan.blobs) == set(A.contents) - set(A.layers)
+    assert plan.spared_bytes == sum(len(A.contents[layer]) for layer in A.layers)
+
+
+def test_an_artifact_is_for_every_platform():
+    raw = json.loads(A.raw)
+    raw["config"]["mediaType"] = "application/vnd.example.chart"
+    content = json.dumps(raw).encode()
+    root = Descriptor(OCI_MANIFEST, Digest.of(content), len(content))
+    chart = Image(root, content, {**A.contents, root.digest: content})
+    entry = "{ref: 'example.com/chart:1', platforms: [linux/arm64]}"
+    plan = plan_of(manifest_of(entry), registry=MemorySource({"example.com/chart:1": chart}))
+    assert plan.images[0].graph.kind == "artifact"
