@@ -35,6 +35,7 @@
 130 is Ctrl-C. A code belongs to the class; the tree is the table in README.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -90,9 +91,15 @@ class UsageError(AirgapError):
 
 
 class PartialError(AirgapError):
-    """The work is finished, but some images failed; each was reported where it failed."""
+    """The work is finished, but some images failed: `failures` has the error of each, by its name."""
 
     exit_code = 3
+
+    def __init__(
+        self, what: str, failures: Mapping[str, AirgapError], total: int, *, hint: str | None = None
+    ) -> None:
+        super().__init__(what, got=f"{len(failures)} of {total}", hint=hint)
+        self.failures = dict(failures)
 
 
 class FormatError(AirgapError):

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from airgap.errors import AirgapError, printable
+from airgap.errors import AirgapError, PartialError, printable
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
 
@@ -29,6 +29,9 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
     """What went wrong and what to do, on stderr; with `debug`, also where."""
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, PartialError):
+        for name, reason in error.failures.items():
+            sys.stderr.write(printable(f"failed: {name}: {reason}") + "\n")
     sys.stderr.write(f"error: {error}\n")
     if error.hint:
         sys.stderr.write(f"hint: {printable(error.hint)}\n")
@@ -36,12 +39,15 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
 
 def error_value(error: AirgapError) -> dict[str, Any]:
     """An error in the JSON of a command."""
-    return {
+    value: dict[str, Any] = {
         "kind": type(error).__name__,
         "message": str(error),
         "hint": error.hint,
         "exit_code": error.exit_code,
     }
+    if isinstance(error, PartialError):
+        value["failures"] = {name: error_value(reason) for name, reason in error.failures.items()}
+    return value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

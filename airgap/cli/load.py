@@ -91,7 +91,8 @@ def _lines(report: "LoadReport") -> list[str]:
 
     rows = [(r.image.name, r.verdict, _before(r), r.after or "-") for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
-    lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
+    if len(report.failed) == len(report.results) > 1:  # then the error on stderr is that of the first
+        lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
         lines.append("nothing to do: all of it was there already")
     return [*lines, f"receipt: {report.receipt}"]

@@ -42,6 +42,9 @@ def run(
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
     ] = 90,
     tar: Annotated[bool, typer.Option("--tar", help="One tar instead of a folder, in one pass.")] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
+    ] = False,
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
@@ -53,6 +56,7 @@ def run(
     from airgap.cli import console, passphrase
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
+    from airgap.errors import PartialError
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.online.stating import Order
@@ -62,9 +66,14 @@ def run(
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
     progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
-    order = Order(to, (signer,), now(), timedelta(days=days), jobs)
+    order = Order(to, (signer,), now(), timedelta(days=days), jobs, allow_partial)
     packed = (pack_tar if tar else pack)(loaded, plan, site, order, progress)
-    console.show_result(_value(packed), _lines(packed), as_json=json)
+    failed = PartialError("some images are not in it", packed.failures, plan.total_images)
+    value = _value(packed) | {"error": console.error_value(failed) if packed.failures else None}
+    console.show_result(value, _lines(packed), as_json=json)
+    if packed.failures:
+        console.show_error(failed, debug=debug)
+        raise typer.Exit(failed.exit_code)
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:

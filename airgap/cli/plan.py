@@ -33,9 +33,11 @@ def run(
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
+    from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
     _, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
+    refuse_partial(plan.failures, plan)
     free = shutil.disk_usage(to).free if to is not None and to.exists() else None
     value = _value(plan) | {"free": free}
     lines = _lines(value)

@@ -9,6 +9,7 @@ from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.online.base import read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import TransferPlan, make_plan
+from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -18,18 +19,23 @@ def plan_of(
 ) -> tuple[TransferManifest, TransferPlan]:
     """The plan for a manifest's lock file, or, where there is none, for what its tags mean now.
 
-    What the bases in `since` hold (bundles, receipts, or serials of this stream) stays behind.
+    An image that cannot be planned is in the plan's failures. What the bases in `since` hold (bundles,
+    receipts, or serials of this stream) stays behind.
     """
     manifest = TransferManifest.load(path)
+    failures: Failures = {}
     held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
-    return manifest, make_plan(_lock_of(manifest, path, endpoints, progress), endpoints.source, held)
+    lock = _lock_of(manifest, path, endpoints, progress, failures)
+    return manifest, make_plan(lock, endpoints.source, held, failures)
 
 
-def _lock_of(manifest: TransferManifest, path: Path, endpoints: Endpoints, progress: Progress) -> Lock:
+def _lock_of(
+    manifest: TransferManifest, path: Path, endpoints: Endpoints, progress: Progress, failures: Failures
+) -> Lock:
     locked = lock_path(path)
     if not locked.exists():
         progress.note(f"no {locked.name}: taking the tags as they are now")
-        return resolve(manifest, endpoints.source)
+        return resolve(manifest, endpoints.source, failures)
     lock = Lock.load(locked)
     if lock.manifest_sha256 != manifest.sha256:
         raise FormatError(

@@ -44,11 +44,9 @@ class LoadReport:
         failed = self.failed
         if not failed or len(failed) == len(self.results):
             return failed[0].error if failed else None
-        return PartialError(
-            "some images were not loaded",
-            got=f"{len(failed)} of {len(self.results)}",
-            hint="see above why; run the same command again for the rest",
-        )
+        reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
+        hint = "see above why; run the same command again for the rest"
+        return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
 
 def receiver(site: Site, now: datetime) -> Receiver:

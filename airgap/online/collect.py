@@ -11,7 +11,6 @@ from airgap.bundle.store import BlobStore, Opener
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import (
     AirgapError,
-    EndpointError,
     IntegrityError,
     MediaError,
     MissingContentError,
@@ -22,7 +21,15 @@ from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
-from airgap.online.plan import PlannedExport, PlannedImage, TransferPlan, check_platform, choose, spared
+from airgap.online.plan import (
+    PlannedExport,
+    PlannedImage,
+    TransferPlan,
+    check_platform,
+    choose,
+    spared,
+)
+from airgap.online.sources import PER_IMAGE, Failures
 from airgap.progress import Progress
 from airgap.workers import run_all, run_each
 
@@ -67,31 +74,21 @@ class Collector:
     held: Mapping[ImageReference, Descriptor]
     before_change: Callable[[], None]
 
-    def collect(self, plan: TransferPlan) -> list[CollectedImage]:
-        """Afterwards the store has what the plan wants, checked, and nothing else.
+    def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
+        """The images that are in the store now, checked, and what failed. A medium's failure is
+        everybody's, and raised.
 
-        One image's failure leaves the others alone: they are fetched, and then the failure is
-        raised: the only one as it is, else `PartialError`. A medium's failure is everybody's.
+        When nothing failed, the store has what the plan wants and nothing else.
         """
         failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
-        found = planned_images(plan)
+        found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
         for export in plan.exports:
             try:
                 found += self._export(export)
-            except EndpointError as error:
-                failures |= {image.name: error for image in export.images}
-        if failures:
-            raise summary(failures, len(plan.lock.images), self.progress)
-        self.store.prune(
-            {
-                digest
-                for image in found
-                for digest in image.graph.contents
-                if digest not in spared(image.graph, plan.held)
-            }
-        )
+            except PER_IMAGE as error:
+                failures |= {str(image.name): error for image in export.images}
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
-        return sorted(found, key=lambda image: order[image.record.name])
+        return sorted(found, key=lambda image: order[image.record.name]), plan.failures | failures
 
     def _export(self, export: PlannedExport) -> list[CollectedImage]:
         with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
@@ -145,16 +142,10 @@ def planned_images(plan: TransferPlan) -> list[CollectedImage]:
     return [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
 
 
-def fetch_all(plan: TransferPlan, store: Store, jobs: int, progress: Progress) -> None:
-    """Fetch what is known by digest and missing or wrong in `store`; raise what failed."""
-    if failures := fetch(plan, store, jobs, progress, lambda: None):
-        raise summary(failures, len(plan.lock.images), progress)
-
-
 def fetch(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
-) -> dict[ImageReference, AirgapError]:
-    """Fetch what is known by digest and missing or wrong in `store`; what failed, by the image's name."""
+) -> Failures:
+    """Fetch what is known by digest and missing or wrong in `store`."""
     blobs = sorted(plan.blobs.values(), key=lambda blob: -blob[0].size)
     present = [blob for blob, _ in blobs if store.present(blob.digest)]
     if present:
@@ -170,7 +161,7 @@ def fetch(
         if isinstance(error, MediaError):
             raise error
     return {
-        image.locked.name: error
+        str(image.locked.name): error
         for (blob, _), error in zip(missing, errors, strict=True)
         if error is not None
         for image in plan.images
@@ -178,18 +169,25 @@ def fetch(
     }
 
 
-def summary(failures: Mapping[ImageReference, AirgapError], images: int, progress: Progress) -> AirgapError:
-    """The error of a run in which some images failed: the only one as it is."""
+def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
+    """Let the store have what the images want of the plan, and nothing else."""
+    wanted = {
+        digest
+        for image in images
+        for digest in image.graph.contents
+        if digest not in spared(image.graph, plan.held)
+    }
+    store.prune(wanted)
+
+
+def refuse_partial(failures: Failures, plan: TransferPlan) -> None:
+    """Raise the error of a run in which images failed: their own when it is one and the same."""
     errors = list(dict.fromkeys(failures.values()))
     if len(errors) == 1:
-        return errors[0]
-    for name, error in failures.items():
-        progress.note(f"failed: {name}: {error}")
-    return PartialError(
-        "some images failed",
-        got=f"{len(failures)} of {images}",
-        hint="run the same command again: what was fetched is kept",
-    )
+        raise errors[0]
+    if errors:
+        hint = "run the same command again: what was fetched is kept; --allow-partial seals without them"
+        raise PartialError("some images failed", failures, plan.total_images, hint=hint)
 
 
 def _bytes(blobs: Iterable[Descriptor]) -> int:

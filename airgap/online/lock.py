@@ -7,21 +7,23 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.online.attached import attached
-from airgap.online.sources import METADATA_JOBS, OpenSource
-from airgap.workers import run_each
+from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.workers import run_all
 
 
-def resolve(manifest: TransferManifest, open_source: OpenSource) -> Lock:
+def resolve(manifest: TransferManifest, open_source: OpenSource, failures: Failures | None = None) -> Lock:
     """The lock of `manifest`, with what refers to its images. Nothing but metadata is fetched.
 
-    Raises the first entry's error, in the order of the manifest.
+    Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
     found: list[list[LockedImage]] = [[] for _ in manifest.images]
 
     def lock(number: int) -> None:
         found[number] = _resolve(manifest.images[number], open_source)
 
-    run_each(lock, range(len(found)), METADATA_JOBS)
+    errors = run_all(lock, range(len(found)), METADATA_JOBS)
+    failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
+    sort_out(failed, failures)
     images = tuple(image for images in found for image in images)
     names: dict[ImageReference, LockedImage] = {}
     for image in images:
@@ -29,6 +31,10 @@ def resolve(manifest: TransferManifest, open_source: OpenSource) -> Lock:
         if _what(other) != _what(image):
             raise FormatError("two images for one name", subject=image.name, got="different digests")
     return Lock(manifest.name, manifest.sha256, tuple(names.values()))
+
+
+def _title(entry: ImageEntry) -> str:
+    return str(entry.name or entry.reference or entry.archive)
 
 
 def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:

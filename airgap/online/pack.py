@@ -30,7 +30,7 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.collect import CollectedImage, Collector, with_upstream
+from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
 from airgap.online.upstream import check_upstream
@@ -55,14 +55,18 @@ def pack(
         store = BlobStore(folder)
         held = earlier.held if earlier else {}
         collector = Collector(store, order.jobs, progress, held, lambda: unseal(folder))
-        collected = with_upstream(collector.collect(plan), upstream)
+        images, failures = collector.collect(plan)
+        if failures and not (order.allow_partial and images):
+            refuse_partial(failures, plan)
+        collected = with_upstream(images, upstream)
+        prune(store, collected, plan)
         contents = describe(store.sums, *tables_of(collected), site.roots())
         write_small(folder, contents)
         statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
         whole = earlier is not None and store.written == 0 and (folder / ENVELOPE_FILE).exists()
         sha256 = _seal(folder, statement, terms)
         note_sealed(attempt, statement, sha256, terms)
-    return PackedBundle(folder, statement, sha256, fresh=not whole)
+    return PackedBundle(folder, statement, sha256, fresh=not whole, failures=failures)
 
 
 @contextlib.contextmanager

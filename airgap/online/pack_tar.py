@@ -14,7 +14,7 @@ from airgap.bundle.ustar import read_entries
 from airgap.errors import AirgapError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
-from airgap.online.collect import CollectedImage, fetch_all, planned_images, with_upstream
+from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
@@ -36,6 +36,8 @@ def pack_tar(
     with recorded(terms, serial, path) as attempt:
         if earlier is None:
             refuse_strange(path)
+        if plan.failures and not order.allow_partial:
+            refuse_partial(plan.failures, plan)
         images = with_upstream(planned_images(plan), check_upstream(plan))
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
@@ -51,10 +53,12 @@ def pack_tar(
             store.open()
             sha256 = Digest.of(raw).hex
             terms.remember(statement, sha256, envelope.to_bytes())
-            fetch_all(plan, store, order.jobs, progress)
+            refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms)
-    return PackedBundle(path, statement, sha256, fresh=not complete or store.written > 0)
+    return PackedBundle(
+        path, statement, sha256, fresh=not complete or store.written > 0, failures=plan.failures
+    )
 
 
 def _refuse_unknown_sizes(plan: TransferPlan) -> None:

@@ -11,8 +11,8 @@ from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
 from airgap.oci.platform import Platform
-from airgap.online.sources import METADATA_JOBS, OpenSource
-from airgap.workers import run_each
+from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.workers import run_all
 
 ATTESTED = "vnd.docker.reference.digest"
 """Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
@@ -44,6 +44,8 @@ class TransferPlan:
     lock: Lock
     images: tuple[PlannedImage, ...]
     exports: tuple[PlannedExport, ...]
+    failures: Failures = field(default_factory=dict, hash=False)
+    """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
     """What the receiving side proved to hold: layers among it stay behind."""
 
@@ -56,6 +58,11 @@ class TransferPlan:
             for digest, descriptor in image.graph.contents.items()
             if digest not in spared(image.graph, self.held)
         }
+
+    @property
+    def total_images(self) -> int:
+        """How many images there would be, had none failed."""
+        return len(set(map(str, (image.name for image in self.lock.images))) | set(self.failures))
 
     @property
     def total_bytes(self) -> int:
@@ -77,16 +84,27 @@ def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descripto
     return {layer.digest: layer for layer in layers if layer.digest in held}
 
 
-def make_plan(lock: Lock, open_source: OpenSource, held: frozenset[Digest] = frozenset()) -> TransferPlan:
-    """Read the manifests and configs of all locked images. Raises the first image's error."""
+def make_plan(
+    lock: Lock,
+    open_source: OpenSource,
+    held: frozenset[Digest] = frozenset(),
+    failures: Failures | None = None,
+) -> TransferPlan:
+    """Read the manifests and configs of all locked images.
+
+    Raises the first image's error, or, with `failures`, plans the others.
+    """
     direct = [image for image in lock.images if image.descriptor is not None]
     planned: list[PlannedImage | None] = [None] * len(direct)
 
     def plan(number: int) -> None:
         planned[number] = _plan_image(direct[number], open_source)
 
-    run_each(plan, range(len(direct)), METADATA_JOBS)
-    return TransferPlan(lock, tuple(filter(None, planned)), _plan_exports(lock, open_source), held)
+    errors = run_all(plan, range(len(direct)), METADATA_JOBS)
+    failed = {str(image.name): e for image, e in zip(direct, errors, strict=True) if e is not None}
+    sort_out(failed, failures)
+    images = tuple(filter(None, planned))
+    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held)
 
 
 def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
 from airgap.online.plan import TransferPlan, spared
+from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time
@@ -41,6 +42,8 @@ class Order:
     now: datetime
     lifetime: timedelta = DEFAULT_LIFETIME
     jobs: int = 4
+    allow_partial: bool = False
+    """Seal what there is when some images failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class PackedBundle:
     statement_sha256: str
     fresh: bool
     """False when it was there already, whole, and nothing had to be done."""
+    failures: Failures = field(default_factory=dict, hash=False)
+    """The images that are not in it, by choice of who ordered it."""
 
 
 @dataclass(frozen=True, slots=True)

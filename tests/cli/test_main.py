@@ -240,7 +240,7 @@ KEYS = {
     "lock .images": {"reference", "digest"},
     "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
-    "pack": {"bundle", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh"},
+    "pack": {"bundle", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error"},
     "pack .images": {"reference", "digest"},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",

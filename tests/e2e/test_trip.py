@@ -299,3 +299,20 @@ def test_one_platform_of_several_into_a_registry(gap: Gap, registry: RealRegistr
     with RealRegistry(tmp_path / "enclave") as enclave:
         loaded = gap.offline("load", bundle, "--to", f"registry:{enclave.host}").json
         assert loaded["images"][0]["verdict"] == "loaded"
+
+
+def test_one_bad_image_does_not_stop_the_others(gap: Gap, registry: RealRegistry) -> None:
+    images = corpus()
+    push(registry, images)
+    names = [f"{registry.host}/{name}" for name in images]
+    missing = f"{registry.host}/acme/nobody:1"
+    path = gap.folder / "stack.yaml"
+    path.write_text(manifest_of(*names, missing, f"{registry.host}/acme/nothing:1"))
+    words = ("pack", path, "--to", gap.folder / "stick")
+    failed = gap.online(*words, code=3).json["error"]
+    assert failed["failures"][missing]["kind"] == "NotFoundError"
+    assert not (gap.folder / "stick" / "stack-0001" / "bundle.dsse.json").exists()
+    sealed = gap.online(*words, "--allow-partial", code=3).json
+    assert len(sealed["images"]) == len(names)
+    assert set(sealed["error"]["failures"]) == {missing, f"{registry.host}/acme/nothing:1"}
+    gap.offline("verify", sealed["bundle"])

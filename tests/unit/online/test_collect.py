@@ -1,5 +1,7 @@
 """Afterwards the store holds what the plan wants, checked, and nothing else; one failure is one image's."""
 
+from dataclasses import replace
+
 import pytest
 
 from airgap.bundle.store import BlobStore
@@ -13,7 +15,7 @@ from airgap.errors import (
     PartialError,
 )
 from airgap.oci.digest import Digest
-from airgap.online.collect import Collector
+from airgap.online.collect import Collector, prune, refuse_partial
 from airgap.online.plan import TransferPlan
 from tests.support.images import Layer, make_image, make_index, noise, simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource
@@ -36,9 +38,13 @@ class Store:
 
     def collect(self, plan: TransferPlan, jobs: int = 2):
         self.store = BlobStore(self.folder)
-        return Collector(
+        collector = Collector(
             self.store, jobs, self.notes, self.held, lambda: self.changes.append(self.files())
-        ).collect(plan)
+        )
+        found, failures = collector.collect(plan)
+        refuse_partial(failures, plan)
+        prune(self.store, found, plan)
+        return found
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -136,10 +142,9 @@ def test_one_failure_is_raised_as_it_is_and_the_others_are_there(store, source, 
 def test_several_failures_are_one_partial_error(store, source, plan):
     for name in "ab":
         source.swaps[OWN[name]] = b"wrong"
-    with pytest.raises(PartialError, match=r"some images failed, got 2 of 3"):
+    with pytest.raises(PartialError, match=r"some images failed, got 2 of 3") as caught:
         store.collect(plan)
-    assert len(store.notes.notes) == 2
-    assert all(note.startswith("failed: example.com/") for note in store.notes.notes)
+    assert set(caught.value.failures) == {"example.com/a:1", "example.com/b:1"}
     assert OWN["c"].path in store.files()
 
 
@@ -165,7 +170,7 @@ def test_an_image_that_vanished(store, source, plan):
 
 def test_the_base_stays_behind(store, source):
     lock_plan = plan_of(manifest_of(*IMAGES), registry=source)
-    plan = TransferPlan(lock_plan.lock, lock_plan.images, (), frozenset({SHARED_DIGEST}))
+    plan = replace(lock_plan, held=frozenset({SHARED_DIGEST}))
     store.collect(plan)
     assert store.files() == paths({d: raw for d, raw in ALL.items() if d != SHARED_DIGEST})
 
