@@ -1,0 +1,112 @@
+#!/bin/sh
+# The whole way of three images across an air gap, on one machine: sh examples/quickstart.sh
+#
+# Two homes play the two sides, a folder plays the USB stick, and `airgap serve` plays the registry on the
+# internet. Your own airgap home stays untouched; a Docker engine, if one answers, gets the images and loses
+# them again at the end. What was made stays in .quickstart/run to look at. Needs Python >= 3.11.
+set -eu
+repository=$(cd "$(dirname "$0")/.." && pwd)
+. "$repository/examples/setup.sh"
+
+server=
+prefix=
+cleanup() {
+    code=$?
+    trap - EXIT
+    [ -z "$server" ] || kill "$server" 2>/dev/null || :
+    [ -z "$prefix" ] || "$python" "$repository/examples/docker_images.py" remove "$prefix" || code=1
+    [ "$code" = 0 ] || printf '\nThe quickstart did not come to its end (exit code %s).\n' "$code" >&2
+    exit "$code"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+environment
+run_folder run
+AIRGAP_PASSPHRASE=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n') # of a key that lives as long as this folder
+export AIRGAP_PASSPHRASE
+
+say 'Sample images, served by a small registry: this stands for the internet'
+"$python" "$repository/examples/sample_images.py" images
+printf '       $ airgap serve images --port 0\n'
+"$here/venv/bin/airgap" serve images --port 0 > serve.txt 2> serve.log &
+server=$!
+until address=$(sed -n 's,.* at http://\([0-9.:]*\) .*,\1,p' serve.txt) && [ -n "$address" ]; do
+    kill -0 "$server" 2>/dev/null || fail 'the registry did not start'
+    sleep 0.1
+done
+cat serve.txt
+
+say 'The manifest: what to carry, and for whom'
+sed "/^#/d; s/127\.0\.0\.1:[0-9]*/$address/" "$repository/examples/stack.yaml" > stack.yaml
+cat stack.yaml
+
+say 'ONLINE. Once: a signing key, a trust root, a ledger. The fingerprint goes to the other side by phone'
+keep init.txt online airgap init --owner alice --site hq
+fingerprint=$(sed -n 's/^ *fingerprint //p' init.txt | tr -d ' ')
+
+say 'Pin every tag to its digest'
+keep lock.txt online airgap lock stack.yaml
+
+say 'What would be carried? Only metadata is read for the answer'
+mkdir stick
+online airgap plan stack.yaml --to stick
+
+say 'Pull it all into one signed bundle on the stick'
+online airgap pack stack.yaml --to stick
+bundle=stick/stack-0001
+
+say 'OFFLINE. Once: trust that sender, whose fingerprint was told by phone'
+offline airgap trust install "$bundle/trust/1.root.json" --site plant-7 --fingerprint "$fingerprint"
+
+say 'What came, and who signed it?'
+offline airgap inspect "$bundle"
+
+say 'Is every byte as it was signed?'
+offline airgap verify "$bundle"
+
+say 'And if one byte of a copy is flipped?'
+cp -R "$bundle" flipped
+"$python" - flipped/blobs/sha256/* <<'END'
+import os, sys
+with open(max(sys.argv[1:], key=os.path.getsize), "r+b") as file:
+    file.seek(1000)
+    byte = file.read(1)[0]
+    file.seek(1000)
+    file.write(bytes([byte ^ 1]))
+END
+refused 12 offline airgap verify flipped
+
+say 'Load the good one, into a folder that any OCI tool reads'
+keep load.txt offline airgap load "$bundle" --to oci:loaded
+receipt=$(sed -n 's/^receipt: //p' load.txt)
+
+say 'Loading again does nothing'
+keep again.txt offline airgap load "$bundle" --to oci:loaded
+says again.txt 'nothing to do'
+
+if names=$("$python" "$repository/examples/docker_images.py" has quickstart.example/ 2>/dev/null); then
+    [ -z "$names" ] || fail "this Docker engine has images under quickstart.example/ already: $names"
+    say 'A Docker engine answers: load into it too'
+    prefix=quickstart.example/
+    offline airgap load "$bundle" --to docker
+else
+    say 'No Docker engine answers here, so nothing is loaded into one'
+fi
+
+say 'The signed receipt, for the way back: what was loaded, with which digests'
+"$python" -c 'import base64, json, sys; print(base64.b64decode(json.load(sys.stdin)["payload"]).decode())' < "$receipt"
+
+say 'What each side wrote down'
+online airgap audit log
+offline airgap audit log
+
+say 'And that nobody changed it since'
+online airgap audit verify
+offline airgap audit verify
+
+for digest in $(grep -o 'sha256:[0-9a-f]*' lock.txt); do
+    says again.txt "$digest"
+done
+say "Done: the digests on the offline side are those of the registry. Look around in $here/run"

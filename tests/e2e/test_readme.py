@@ -1,0 +1,180 @@
+"""README followed in a fresh clone: every command in it runs, and answers what is printed there.
+
+What differs from run to run (digests, times, sizes, the user, the folder) is compared by its form. The
+port of the sample registry is a free one here, and lines of progress, which a terminal draws as a bar,
+are left out. A line `...` in README stands for lines that it does not show.
+"""
+
+import getpass
+import os
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+import airgap.errors
+from airgap.errors import AirgapError
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRESS = re.compile(r"(fetching|verifying|checking what is there|loading into [^ ]+)(:|$)")
+FORMS = [
+    (re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}"), "FINGERPRINT"),
+    (re.compile(r"\b[0-9a-f]{16,64}\b"), "HEX"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "TIME"),
+    (re.compile(r"\b\d[\d,.]* (B|kB|MB|GB|TB|bytes)\b"), "SIZE"),
+    (re.compile(r" {2,}"), "  "),
+]
+MARK = "@@ end of step"
+AWAIT = """
+import sys, time, urllib.request
+for _ in range(100):
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1], timeout=5)
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of README, and the lines that it is said to answer; None where README does not say."""
+
+    command: str
+    answer: list[str] | None
+
+
+def steps() -> list[Step]:
+    found = []
+    for kind, text in BLOCK.findall(README):
+        if kind == "sh":
+            found += [Step(line, None) for line in text.splitlines() if line]
+            continue
+        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            command, _, answer = re.sub(r"\\\n *", "", part).partition("\n")
+            found.append(Step(command, answer.splitlines()))
+    return found
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What each step in turn said, and its exit code."""
+
+    clone: Path
+    said: list[tuple[list[str], int]]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    folder = tmp_path_factory.mktemp("readme")
+    clone = folder / "airgap"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True, stdin=subprocess.DEVNULL)
+    port = free_port()
+    manifest = clone / "examples" / "stack.yaml"
+    manifest.write_text(manifest.read_text().replace(":5000", f":{port}"))
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    script = "".join(in_script(step, port) for step in steps())
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRGAP_", "VIRTUAL_ENV"))
+    }
+    environment |= {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+    }
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=clone,
+        env=environment,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    pieces = re.split(rf"\n?{MARK} (\d+)\n", done.stdout)
+    assert len(pieces) == 2 * len(steps()) + 1, done.stdout
+    said = [
+        (text.replace(f":{port}", ":5000").splitlines(), int(code))
+        for text, code in zip(pieces[:-1:2], pieces[1::2], strict=True)
+    ]
+    return Followed(clone, said)
+
+
+def in_script(step: Step, port: int) -> str:
+    """The step in the shell that all steps share; what is started behind is waited for."""
+    command = step.command.replace(":5000", f":{port}")
+    if command.endswith("&"):
+        command = f"{command.removesuffix('&')} --port {port} &"
+        command += f"\n'{sys.executable}' -c '{AWAIT}' http://127.0.0.1:{port}/v2/"
+    return f"{{ {command}\n}} 2>&1; printf '\\n{MARK} %s\\n' $?\n"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def form(line: str, clone: Path) -> str:
+    """The line without what differs from run to run."""
+    line = line.replace(str(clone), "/home/alice/airgap")
+    line = re.sub(rf"\b{re.escape(getpass.getuser())}\b", "alice", line)
+    for pattern, name in FORMS:
+        line = pattern.sub(name, line)
+    return line.rstrip()
+
+
+@pytest.mark.parametrize("number", range(len(steps())))
+def test_step(followed: Followed, number: int):
+    step = steps()[number]
+    lines, code = followed.said[number]
+    assert code == 0, "\n".join([step.command, *lines])
+    if step.answer is None:
+        return
+    got = [form(line, followed.clone) for line in lines if not PROGRESS.match(line)]
+    want = [form(line, followed.clone) for line in step.answer]
+    if "..." not in want:
+        assert got == want, step.command
+        return
+    head, tail = want[: want.index("...")], want[want.index("...") + 1 :]
+    assert got[: len(head)] == head, step.command
+    assert got[len(got) - len(tail) :] == tail, step.command
+
+
+def test_it_tells_a_story():
+    commands = " ".join(step.command for step in steps())
+    words = "init lock plan pack inspect verify load serve"
+    assert [word for word in words.split() if f"airgap {word}" not in commands] == []
+    assert "sh examples/quickstart.sh" in commands
+
+
+def test_exit_codes_are_those_of_the_errors():
+    rows = dict(re.findall(r"^\| (\d+) \| [^|]* \|(.*)\|$", README, re.MULTILINE))
+    told = {int(code): set(re.findall(r"`(\w+)`", names)) for code, names in rows.items()}
+    classes = {
+        value
+        for value in vars(airgap.errors).values()
+        if isinstance(value, type) and issubclass(value, AirgapError) and "exit_code" in vars(value)
+    }
+    true = {
+        code: {found.__name__ for found in group}
+        for code, group in groupby(sorted(classes, key=lambda c: c.exit_code), key=lambda c: c.exit_code)
+    }
+    assert told == true | {0: set(), 130: set()}
+
+
+def test_files_that_it_links_to_exist():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []
