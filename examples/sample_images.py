@@ -52,18 +52,19 @@ class Layout:
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(t).hexdigest()}" for t in tars]},
             "history": [{"created": CREATED, "created_by": "sample_images.py"} for _ in tars],
         }
+        media_type = f"{OCI}.manifest.v1+json"
         manifest = {
             "schemaVersion": 2,
-            "mediaType": f"{OCI}.manifest.v1+json",
+            "mediaType": media_type,
             "config": self.document(f"{OCI}.config.v1+json", config),
             "layers": [self.blob(f"{OCI}.layer.v1.tar+gzip", gzip.compress(t, mtime=0)) for t in tars],
         }
-        return {**self.document(manifest["mediaType"], manifest), "platform": platform}
+        return {**self.document(media_type, manifest), "platform": platform}
 
     def index(self, *images: Descriptor) -> Descriptor:
         """One name for images of several platforms."""
         index = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": list(images)}
-        return self.document(index["mediaType"], index)
+        return self.document(f"{OCI}.index.v1+json", index)
 
     def add(self, name: str, image: Descriptor) -> None:
         """Give an image its name."""
