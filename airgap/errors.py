@@ -96,9 +96,9 @@ class PartialError(AirgapError):
     exit_code = 3
 
     def __init__(
-        self, what: str, failures: Mapping[str, AirgapError], total: int, *, hint: str | None = None
+        self, what: str, failures: Mapping[str, AirgapError] = {}, total: int = 0, *, hint: str | None = None
     ) -> None:
-        super().__init__(what, got=f"{len(failures)} of {total}", hint=hint)
+        super().__init__(what, got=f"{len(failures)} of {total}" if failures else None, hint=hint)
         self.failures = dict(failures)
 
 

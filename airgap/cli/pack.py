@@ -48,7 +48,7 @@ def run(
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
-    jobs: Jobs = 4,
+    jobs: Jobs = 3,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

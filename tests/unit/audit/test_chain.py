@@ -103,7 +103,7 @@ def forge_torn(lines, i):
         (forge_torn, 2, "torn record of other bytes"),
     ],
 )
-def test_a_change_before_the_last_line(fifty, tmp_path, at, change, line, message):  # noqa: PLR0917
+def test_a_change_before_the_last_line(fifty, tmp_path, at, change, line, message):
     lines = lines_of(fifty)
     change(lines, at)
     path = rewritten(tmp_path / "ledger.jsonl", lines)
