@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
+from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget, ResumingTarget
 from airgap.errors import AirgapError, EndpointError, SparseIndexError
-from airgap.oci.digest import Advance, Digest
+from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.contents import VerifiedImage
@@ -75,8 +75,7 @@ class ContentLoader:
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
         if blob.digest not in self.loading.required:
-            with contextlib.closing(self.loading.bundle.open_blob(blob)) as stream:
-                self.target.put_blob(image.name, blob, stream)
+            self._send(image, blob)
             return
         place = self._place_of(image, blob)
         if place is None or not isinstance(self.target, MountingTarget):
@@ -88,6 +87,21 @@ class ContentLoader:
                 want=f"{blob.digest} of {place.name}",
                 hint="ask the sending side for a full bundle",
             )
+
+    def _send(self, image: VerifiedImage, blob: Descriptor) -> None:
+        def open_at(offset: int) -> CheckedReader:
+            """The content from `offset` on; what is before is read too, or its digest would say nothing."""
+            reader = self.loading.bundle.open_blob(blob)
+            buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
+            while offset:
+                offset -= reader.readinto(buffer[: min(offset, CHUNK)])
+            return reader
+
+        if isinstance(self.target, ResumingTarget):
+            self.target.upload(image.name, blob, open_at)
+            return
+        with contextlib.closing(open_at(0)) as stream:
+            self.target.put_blob(image.name, blob, stream)
 
     def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
         """Store the top document; one that refers to another is listed there too."""
