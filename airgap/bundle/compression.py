@@ -33,7 +33,9 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 class Unpacked(io.RawIOBase):
     """The plain content of a compressed stream; `gzip` may have several members, `zstd` several frames.
 
-    Raises `FormatError` for what is neither whole nor well-formed, and for content over 1 TiB.
+    Raises `FormatError` for what is not well-formed, for gzip that is not whole, and for content over
+    1 TiB. Zstd that breaks off just ends there: what is missing shows in the digest, which is not
+    checked here.
     """
 
     def __init__(self, packed: ByteStream, form: str, subject: object) -> None:
@@ -54,8 +56,11 @@ class Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        if not view:
+            return 0
         try:
-            got = int(self._read(memoryview(buffer).cast("B")))
+            got = int(self._read(view))
         except (zstandard.ZstdError, _IsalError, EOFError) as error:
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
         self._left -= got
