@@ -6,8 +6,8 @@
         ...  # talk to registry.host
         assert registry.requests[-1].method == "GET"
 
-It speaks the pull and push parts of the OCI distribution-spec 1.1, monolithic uploads only, and
-Docker's token protocol (`/token`).
+It speaks the pull and push parts of the OCI distribution-spec 1.1, referrers and tag lists where it is
+told to, and Docker's token protocol (`/token`).
 """
 
 import base64
@@ -24,30 +24,24 @@ from urllib.parse import parse_qs, urlsplit
 
 from airgap.errors import AirgapError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import DOCUMENT_TYPES
+from airgap.oci.documents import DOCUMENT_TYPES, OCI_INDEX
 from tests.support.images import Image
+from tests.support.registry_parts import (
+    Answer,
+    Request,
+    Uploads,
+    apply_range,
+    content,
+    error,
+    index_of,
+    page_of,
+    referrers_of,
+)
 
-_ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<name>[^/]+(?:/[^/]*)?)")
+_ROUTE = re.compile(
+    r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|referrers|tags)/(?P<name>[^/]+(?:/[^/]*)?)"
+)
 _NEVER = 1 << 30
-
-
-@dataclass
-class Request:
-    """One request as it came in; header names in lower case."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes = b""
-
-
-@dataclass
-class Answer:
-    """What the registry is about to send."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,6 +59,10 @@ class Fault:
     """Headers to set; None takes one away. A `content-length` here replaces the true one."""
     drop_at: int | None = None
     """Cut the connection after so many bytes of the body; -1: before a byte of the answer."""
+    stall_at: int | None = None
+    """Fall silent after so many bytes of the body, until the client goes away."""
+    take: int | None = None
+    """Cut the connection after so many bytes of the request's body."""
     ignore_range: bool = False
 
     def takes(self, request: Request) -> bool:
@@ -118,7 +116,10 @@ class FakeRegistry:
         """The WWW-Authenticate to send in place of the true one."""
         self.storage: FakeRegistry | None = None
         """Blobs are redirected to there."""
-        self._uploads = 0
+        self.uploads = Uploads(self.blobs)
+        self.referrers_api = False
+        self.page_size = 0
+        """Entries on one page of a list; 0 is all."""
         self.lock = threading.Lock()
         self.scheme = "https" if tls else "http"
         self._server = _Server(self, tls)
@@ -180,13 +181,13 @@ class FakeRegistry:
         if url.path == "/token":
             return self._token(request)
         if url.path in self.objects:
-            return _content(self.objects[url.path], {})
+            return content(self.objects[url.path], {})
         if (refusal := self._refusal(request)) is not None:
             return refusal
         if url.path == "/v2/":
             return Answer(200, b"{}")
         if (match := _ROUTE.fullmatch(url.path)) is None:
-            return _error(404, "NAME_UNKNOWN", "no such page")
+            return error(404, "NAME_UNKNOWN", "no such page")
         return self._route(request, match["repository"], match["kind"], match["name"])
 
     def _route(self, request: Request, repository: str, kind: str, name: str) -> Answer:
@@ -194,14 +195,30 @@ class FakeRegistry:
             if request.method == "PUT":
                 return self._put_manifest(request, repository, name)
             return self._get_manifest(repository, name)
+        if kind == "tags":
+            return self._tags(request, repository)
+        if kind == "referrers":
+            return self._referrers(request, repository, name)
         if name.startswith("uploads/"):
-            return self._upload(request, repository)
+            with self.lock:
+                return self.uploads.answer(request, repository)
         return self._get_blob(repository, name)
+
+    def _tags(self, request: Request, repository: str) -> Answer:
+        tags = sorted(name for place, name in self.manifests if place == repository and ":" not in name)
+        page, link = page_of(request, tags, self.page_size)
+        return Answer(200, json.dumps({"name": repository, "tags": page}).encode(), link)
+
+    def _referrers(self, request: Request, repository: str, digest: str) -> Answer:
+        if not self.referrers_api:
+            return error(404, "NAME_UNKNOWN", "no such page")
+        page, link = page_of(request, referrers_of(self.manifests, repository, digest), self.page_size)
+        return Answer(200, index_of(page), {"content-type": OCI_INDEX, **link})
 
     def _get_manifest(self, repository: str, name: str) -> Answer:
         found = self.manifests.get((repository, name))
         if found is None:
-            return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+            return error(404, "MANIFEST_UNKNOWN", "manifest unknown")
         media_type, raw = found
         return Answer(200, raw, {"content-type": media_type, "docker-content-digest": str(Digest.of(raw))})
 
@@ -210,56 +227,43 @@ class FakeRegistry:
         media_type = request.headers.get("content-type", "")
         digest = Digest.of(raw)
         if ":" in name and name != str(digest):
-            return _error(400, "DIGEST_INVALID", "digest differs")
+            return error(400, "DIGEST_INVALID", "digest differs")
         if media_type not in DOCUMENT_TYPES:
-            return _error(400, "MANIFEST_INVALID", "media type")
+            return error(400, "MANIFEST_INVALID", "media type")
         self.manifests[repository, name] = self.manifests[repository, str(digest)] = (media_type, raw)
-        return Answer(201, b"", {"docker-content-digest": str(digest), "location": "/"})
+        headers = {"docker-content-digest": str(digest), "location": "/"}
+        subject = json.loads(raw).get("subject")
+        if self.referrers_api and subject:
+            headers["oci-subject"] = subject["digest"]
+        return Answer(201, b"", headers)
 
     def _get_blob(self, repository: str, name: str) -> Answer:
         try:
             digest = Digest.parse(name)
         except AirgapError:
-            return _error(400, "DIGEST_INVALID", name)
-        content = self.blobs.get((repository, digest))
-        if content is None:
-            return _error(404, "BLOB_UNKNOWN", "blob unknown")
+            return error(400, "DIGEST_INVALID", name)
+        found = self.blobs.get((repository, digest))
+        if found is None:
+            return error(404, "BLOB_UNKNOWN", "blob unknown")
         if self.storage is not None:
             path = f"/storage/{digest.hex}"
-            self.storage.objects[path] = content
+            self.storage.objects[path] = found
             return Answer(307, b"", {"location": f"{self.storage.url}{path}?signature=secret"})
-        return _content(content, {"docker-content-digest": name})
-
-    def _upload(self, request: Request, repository: str) -> Answer:
-        if request.method == "POST":
-            with self.lock:
-                self._uploads += 1
-            return Answer(
-                202, b"", {"location": f"/v2/{repository}/blobs/uploads/{self._uploads}?state=a%2Fb"}
-            )
-        query = parse_qs(urlsplit(request.path).query)
-        wanted = query.get("digest", [""])[0]
-        if request.method != "PUT" or query.get("state") != ["a/b"]:
-            return _error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown")
-        digest = Digest.of(request.body)
-        if wanted != str(digest):
-            return _error(400, "DIGEST_INVALID", "digest differs")
-        self.blobs[repository, digest] = request.body
-        return Answer(201, b"", {"docker-content-digest": str(digest), "location": "/"})
+        return content(found, {"docker-content-digest": name})
 
     def _refusal(self, request: Request) -> Answer | None:
         given = request.headers.get("authorization", "")
         if self.basic is not None and given != basic(*self.basic):
-            return _error(401, "UNAUTHORIZED", "log in", self.challenge or 'Basic realm="fake"')
+            return error(401, "UNAUTHORIZED", "log in", self.challenge or 'Basic realm="fake"')
         if self.tokens is None:
             return None
         repository = match["repository"] if (match := _ROUTE.match(urlsplit(request.path).path)) else ""
         actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"
         scope = self.tokens.good.get(given.removeprefix("Bearer "), "")
-        if scope.startswith(f"repository:{repository}:{actions}"):
+        if any(part.startswith(f"repository:{repository}:{actions}") for part in scope.split()):
             return None
         bearer = f'Bearer realm="{self.url}/token",service="fake",scope="repository:{repository}:{actions}"'
-        return _error(401, "UNAUTHORIZED", "authentication required", self.challenge or bearer)
+        return error(401, "UNAUTHORIZED", "authentication required", self.challenge or bearer)
 
     def _token(self, request: Request) -> Answer:
         tokens = self.tokens
@@ -273,24 +277,14 @@ class FakeRegistry:
             logins = {basic(user, password) for user, password in tokens.users.items()}
             allowed = tokens.anonymous if given is None else given in logins
         if not allowed or form["service"] != ["fake"]:
-            return _error(401, "UNAUTHORIZED", "incorrect username or password")
+            return error(401, "UNAUTHORIZED", "incorrect username or password")
         with self.lock:
-            return Answer(200, json.dumps(tokens.issue(form["scope"][0])).encode())
+            return Answer(200, json.dumps(tokens.issue(" ".join(form["scope"]))).encode())
 
 
 def basic(user: str, password: str) -> str:
     """The Authorization header of a Basic login."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _content(content: bytes, headers: dict[str, str]) -> Answer:
-    return Answer(200, content, {"content-type": "application/octet-stream", **headers})
-
-
-def _error(status: int, code: str, message: str, challenge: str | None = None) -> Answer:
-    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-    headers = {"content-type": "application/json"}
-    return Answer(status, body, headers | ({"www-authenticate": challenge} if challenge else {}))
 
 
 def _document_type(raw: bytes) -> str | None:
@@ -300,18 +294,6 @@ def _document_type(raw: bytes) -> str | None:
         return None
     media_type = value.get("mediaType") if isinstance(value, dict) else None
     return media_type if media_type in DOCUMENT_TYPES else None
-
-
-def _apply_range(request: Request, answer: Answer) -> Answer:
-    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-    if match is None or answer.status != 200 or request.method != "GET":
-        return answer
-    total = len(answer.body)
-    first, last = int(match[1]), min(int(match[2] or total - 1), total - 1)
-    if first > last:
-        return Answer(416, b"", {"content-range": f"bytes */{total}"})
-    headers = answer.headers | {"content-range": f"bytes {first}-{last}/{total}"}
-    return Answer(206, answer.body[first : last + 1], headers)
 
 
 class _Server(ThreadingHTTPServer):
@@ -357,23 +339,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         registry = self.server.registry
         size = int(self.headers.get("content-length") or 0)
-        body = self.rfile.read(size)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, body)
+        request = Request(self.command, self.path, headers)
+        with registry.lock:
+            fault = next((f for f in registry.faults if f.takes(request)), Fault())
+        request.body = self.rfile.read(size if fault.take is None else min(size, fault.take))
         with registry.lock:
             registry.requests.append(request)
-            fault = next((f for f in registry.faults if f.takes(request)), Fault())
-        if len(body) < size or fault.drop_at == -1:
+            if fault.take is not None:
+                registry.uploads.keep_part(request)
+        if len(request.body) < size or fault.drop_at == -1:
             self.close_connection = True
             return
         answer = registry.answer(request)
         if not fault.ignore_range:
-            answer = _apply_range(request, answer)
-        self._send(_changed(answer, fault), fault.drop_at)
+            answer = apply_range(request, answer)
+        self._send(_changed(answer, fault), fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
-    def _send(self, answer: Answer, drop_at: int | None) -> None:
+    def _send(self, answer: Answer, fault: Fault) -> None:
         self.send_response(answer.status)
         for name, value in ({"content-length": str(len(answer.body))} | answer.headers).items():
             if value:
@@ -381,7 +366,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        drop_at = fault.drop_at if fault.stall_at is None else fault.stall_at
         self.wfile.write(answer.body[:drop_at])
+        if fault.stall_at is not None:
+            self.connection.recv(1)
         declared = answer.headers.get("content-length")
         if drop_at is not None or (declared is not None and declared != str(len(answer.body))):
             self.close_connection = True

@@ -1,10 +1,10 @@
 """Which URLs may be asked: HTTPS, and plain HTTP only on loopback or where the user wants it."""
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.proxies import is_loopback
 from airgap.errors import EndpointError
 from airgap.oci.reference import DOCKER_HUB
 
@@ -23,16 +23,8 @@ def base_url(host: str, options: RegistryOptions) -> str:
     plain = options.plain_http
     if plain is None:
         name = urlsplit(f"//{host}").hostname or ""
-        plain = is_loopback(name) and options.ca_file is None
+        plain = is_loopback(name) and options.ca_file is None and options.client_cert is None
     return f"{'http' if plain else 'https'}://{_SERVERS.get(host, host)}"
-
-
-def is_loopback(name: str) -> bool:
-    """`localhost`, 127.0.0.0/8 and ::1; other names are not looked up."""
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def origin(url: str) -> Origin:

@@ -110,9 +110,10 @@ class Authorizer:
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
         login = self._credentials()
-        fields = {"scope": scope} | ({"service": service} if service is not None else {})
+        fields = {} if service is None else {"service": service}
         if login is not None and login.identity_token:
             fields |= {
+                "scope": scope,
                 "grant_type": "refresh_token",
                 "client_id": "airgap",
                 "refresh_token": login.identity_token,
@@ -120,7 +121,8 @@ class Authorizer:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return self._transport.send("POST", realm, headers, urlencode(fields).encode(), subject)
         headers = {} if login is None else {"Authorization": f"Basic {_pair(login)}"}
-        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
+        query = urlencode([*(("scope", part) for part in scope.split()), *fields.items()])
+        url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         return self._transport.send("GET", url, headers, None, subject)
 
 

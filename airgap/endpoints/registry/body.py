@@ -11,6 +11,9 @@ from airgap.endpoints.registry.failure import TemporaryError
 from airgap.errors import SizeMismatchError
 from airgap.oci.digest import CHUNK, ByteStream
 
+_ENOUGH = 1 << 18
+"""Bytes that are waited for before they are handed on: TLS comes in pieces of 16 KiB."""
+
 
 class Download(io.RawIOBase):
     """The body of an answer as a `ByteStream`; gives the connection back at its end.
@@ -28,23 +31,38 @@ class Download(io.RawIOBase):
         chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
         length: int | None = getattr(response, "length_remaining", None)
         self._left = length if length is not None or chunked else size
+        self._file = None if chunked or self._left is None else getattr(self._raw, "fp", None)
+        self._broken: Exception | None = None
         self._subject = subject
-
-    def readable(self) -> bool:
-        return True
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)
         if self._left == 0 or not view:
             return 0
-        if self.closed:
-            raise self._cut("closed")
         try:
-            got = int(self._raw.readinto(view))
+            got = self._fill(view[: self._left])
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise self._cut(type(error).__name__) from error
         self._count(got)
+        return got
+
+    def _fill(self, view: memoryview) -> int:
+        """As http.client's `readinto`, which however loses what came before a failure."""
+        if self._file is None:
+            piece = self._raw.read1(len(view))
+            view[: len(piece)] = piece
+            return len(piece)
+        if self._broken is not None:
+            raise self._broken
+        got, enough = 0, min(len(view), _ENOUGH)
+        try:
+            while got < enough and (step := self._file.readinto1(view[got:])):
+                got += step
+        except OSError as error:
+            if not got:
+                raise
+            self._broken = error
         return got
 
     def _count(self, got: int) -> None:
@@ -83,16 +101,17 @@ class UploadStopped(Exception):  # noqa: N818 - carries an error through urllib3
 
 
 class Upload:
-    """Feeds `stream` to a request in chunks, `size` bytes in all.
+    """Feeds `stream` to a request in chunks, `size` bytes in all; the stream's end when it is `last`.
 
     Raises `UploadStopped` with what `stream` raised, or with a `SizeMismatchError` before the last
     chunk of a stream of another length.
     """
 
-    def __init__(self, stream: ByteStream, size: int, subject: str) -> None:
+    def __init__(self, stream: ByteStream, size: int, subject: str, *, last: bool = True) -> None:
         self._stream = stream
         self.size = size
         self._subject = subject
+        self._last = last
         self.started = False
 
     def __iter__(self) -> Iterator[memoryview]:
@@ -104,7 +123,10 @@ class Upload:
 
     def _chunks(self, buffer: memoryview) -> Iterator[memoryview]:
         done = 0
-        while got := self._stream.readinto(buffer):
+        while self._last or done < self.size:
+            got = self._stream.readinto(buffer if self._last else buffer[: self.size - done])
+            if not got:
+                break
             done += got
             if done > self.size:
                 raise self._wrong("more")

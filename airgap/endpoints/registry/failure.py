@@ -30,6 +30,10 @@ class TemporaryError(UnavailableError):
     wait: float = 0.0
 
 
+class LinkRefusedError(AccessDeniedError):
+    """Blob storage refuses the link that the registry gave us: links run out."""
+
+
 def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
     """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes."""
     got = " ".join(filter(None, (f"HTTP {status}", explain(body))))

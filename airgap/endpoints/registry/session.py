@@ -8,10 +8,16 @@ from typing import TypeVar
 from airgap.endpoints.registry.address import base_url, follow, origin
 from airgap.endpoints.registry.auth import Authorizer
 from airgap.endpoints.registry.body import Body, Upload
-from airgap.endpoints.registry.config import RegistryOptions
-from airgap.endpoints.registry.failure import MAX_ERROR_BODY, TemporaryError, backoff, failure
+from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
+from airgap.endpoints.registry.failure import (
+    MAX_ERROR_BODY,
+    LinkRefusedError,
+    TemporaryError,
+    backoff,
+    failure,
+)
 from airgap.endpoints.registry.transport import Response, Transport
-from airgap.errors import EndpointError, UnavailableError
+from airgap.errors import EndpointError
 
 T = TypeVar("T")
 
@@ -21,7 +27,9 @@ _MAX_REDIRECTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `subject` is how errors call it, `scope` what a token must allow."""
+    """What to ask. `subject` is how errors call it, `scope` what a token must allow: one scope, or
+    several with spaces between.
+    """
 
     method: str
     url: str
@@ -36,15 +44,35 @@ class Request:
         return not (isinstance(self.body, Upload) and self.body.started)
 
 
+class Patience:
+    """How long one piece of work goes on after failures: `retries` times without progress."""
+
+    def __init__(self, options: RegistryOptions) -> None:
+        self._options = options
+        self._failures = 0
+
+    def pause(self, error: TemporaryError) -> None:
+        """Sleep before the next try, or raise `error` when there were enough."""
+        if self._failures >= self._options.retries:
+            raise error
+        self._options.sleep(backoff(self._failures, error.wait, random.random()))  # noqa: S311 - no secret
+        self._failures += 1
+
+    def progressed(self) -> None:
+        """Start counting anew."""
+        self._failures = 0
+
+
 class Session:
     """Talks to one registry host, from several threads."""
 
     def __init__(self, host: str, options: RegistryOptions) -> None:
-        self._host = host
-        self._options = options
+        options = with_docker_certificates(host, options)
+        self.host = host
+        self.options = options
         self.base = base_url(host, options)
         self._origin = origin(self.base)
-        self._transport = Transport(options)
+        self._transport = Transport(self.base, options)
         self._authorizer = Authorizer(host, self.base, options, self._transport)
 
     def call(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
@@ -52,24 +80,17 @@ class Session:
 
         Tried again, with growing pauses, while it fails in a way that may pass, also inside `then`.
         """
-        for attempt in range(self._options.retries):
+        patience = Patience(self.options)
+        while True:
             try:
-                return self._once(request, accept, then)
+                return self.once(request, accept, then)
             except TemporaryError as error:
                 if not request.repeatable:
                     raise
-                self._options.sleep(backoff(attempt, error.wait, random.random()))  # noqa: S311 - no secret
-        return self._once(request, accept, then)
+                patience.pause(error)
 
-    def locate(self, location: str | None, base: str, subject: str) -> str:
-        """The URL that an answer from `base` points to; see `follow`."""
-        return follow(base, location, self._options, subject)
-
-    def close(self) -> None:
-        """Close idle connections."""
-        self._transport.close()
-
-    def _once(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
+    def once(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
+        """As `call`, with one try. A login that has run out is renewed all the same."""
         response = self._exchange(request, accept)
         try:
             return then(response)
@@ -77,11 +98,23 @@ class Session:
             response.close()
             raise
 
+    def locate(self, location: str | None, base: str, subject: str) -> str:
+        """The URL that an answer from `base` points to; see `follow`."""
+        return follow(base, location, self.options, subject)
+
+    def is_own(self, url: str) -> bool:
+        """Whether `url` is at the registry itself."""
+        return origin(url) == self._origin
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
     def _exchange(self, request: Request, accept: tuple[int, ...]) -> Response:
         header = self._authorizer.header(request.scope)
         response, url = self._follow(request, header)
         asked = response.headers.get("WWW-Authenticate")
-        if response.status == 401 and asked is not None and origin(url) == self._origin:
+        if response.status == 401 and asked is not None and self.is_own(url):
             with response:
                 header = self._log_in(request, asked, header)
             response, url = self._follow(request, header)
@@ -94,14 +127,14 @@ class Session:
         if request.repeatable:
             return self._authorizer.renew(asked, request.scope, refused, request.subject)
         self._authorizer.forget(request.scope)
-        raise UnavailableError("the login ran out during the upload", subject=request.subject)
+        raise TemporaryError("the login ran out during the upload", subject=request.subject)
 
     def _follow(self, request: Request, authorization: str | None) -> tuple[Response, str]:
         """The answer, and the URL that gave it: only GET and HEAD are redirected."""
         url = request.url
         for _ in range(_MAX_REDIRECTS + 1):
             headers = dict(request.headers)
-            if authorization is not None and origin(url) == self._origin:
+            if authorization is not None and self.is_own(url):
                 headers["Authorization"] = authorization
             response = self._transport.send(request.method, url, headers, request.body, request.subject)
             if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
@@ -112,6 +145,9 @@ class Session:
 
     def _failure(self, response: Response, url: str, subject: str) -> EndpointError:
         body = self._authorizer.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
-        if origin(url) != self._origin:
-            subject = f"{subject} (redirected to {origin(url)[1]})"
-        return failure(response.status, response.headers, body.encode(), subject, self._host)
+        if self.is_own(url):
+            return failure(response.status, response.headers, body.encode(), subject, self.host)
+        subject = f"{subject} (redirected to {origin(url)[1]})"
+        if response.status in (401, 403):
+            return LinkRefusedError("access denied", subject=subject, got=f"HTTP {response.status}")
+        return failure(response.status, response.headers, body.encode(), subject, self.host)

@@ -2,23 +2,28 @@
 
 import contextlib
 import ssl
+import threading
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import urllib3
-from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
+from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError, SSLError
+from urllib3.util import make_headers
 
 from airgap import __version__
+from airgap.endpoints.registry.address import Origin, origin
 from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
-from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.proxies import Proxy
 from airgap.errors import EndpointError, UsageError
 
 _UNKNOWN_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_* of OpenSSL
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
-_CONNECTIONS = 8
+_HOSTS = 8
+"""Registry, token service, blob storage, …: of the rest the connections are not kept."""
+_WANT_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"})
 _SHORT = 8 << 10
 """A rest of so many bytes is read rather than the connection cut."""
 _COMMIT_RATE = 10_000_000
@@ -82,11 +87,14 @@ class Response:
 class Transport:
     """A pool of connections, for several threads and hosts. Follows nothing and tries once."""
 
-    def __init__(self, options: RegistryOptions) -> None:
+    def __init__(self, base: str, options: RegistryOptions) -> None:
+        """`base` is the URL of the registry itself, which alone is shown the client certificate."""
         self._options = options
-        self._pools = urllib3.PoolManager(
-            num_pools=_CONNECTIONS, maxsize=_CONNECTIONS, ssl_context=_tls(options.ca_file), retries=False
-        )
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
+        self._certified: Origin | None = origin(base) if options.client_cert is not None else None
+        self._tls = _context(options, certified=False)
+        self._certified_tls = _context(options, certified=True) if self._certified else self._tls
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: str
@@ -109,9 +117,26 @@ class Transport:
         always = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity"}
         if upload is not None:
             always["Content-Length"] = str(upload.size)
-        return self._pools.urlopen(
+        return self._pool(url).urlopen(
             method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload),
             redirect=False, retries=False, preload_content=False, decode_content=False,
+        )  # fmt: skip
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        key = (self._options.proxies.choose(url), origin(url) == self._certified)
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = self._new_pool(*key)
+            return self._pools[key]
+
+    def _new_pool(self, proxy: Proxy | None, certified: bool) -> urllib3.PoolManager:
+        tls = self._certified_tls if certified else self._tls
+        size = self._options.connections
+        if proxy is None:
+            return urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=tls, retries=False)
+        return urllib3.ProxyManager(
+            proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
+            proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
         )  # fmt: skip
 
     def _timeout(self, upload: Upload | None) -> urllib3.Timeout:
@@ -124,18 +149,30 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._pools.clear()
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
+    if options.ca_file is not None:
         try:
-            context.load_verify_locations(ca_file)
+            context.load_verify_locations(options.ca_file)
         except OSError as error:
             raise UsageError(
-                "cannot read CA certificates", subject=ca_file, want="a file of PEM certificates"
+                "cannot read CA certificates", subject=options.ca_file, want="a file of PEM certificates"
+            ) from error
+    if certified and options.client_cert is not None:
+        try:
+            # Without a password OpenSSL would ask on the terminal for that of an encrypted key.
+            context.load_cert_chain(options.client_cert, options.client_key, password="")
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                "cannot use the client certificate",
+                subject=options.client_cert,
+                want="a PEM certificate and its key, not encrypted",
             ) from error
     return context
 
@@ -144,6 +181,8 @@ def _explain(error: Exception, subject: str) -> EndpointError:
     cause = _innermost(error)
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
         return _tls_failure(cause, subject)
+    if isinstance(error, ProxyError):
+        return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
         return TemporaryError("no answer in time", subject=subject)
     reason = cause.strerror if isinstance(cause, OSError) else None
@@ -163,4 +202,6 @@ def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
         hint = "give the registry's CA with --ca-file" if cause.verify_code in _UNKNOWN_CA else None
     elif got in _NOT_TLS:
         hint = "--plain-http is for registries without TLS"
+    elif got in _WANT_CERTIFICATE:
+        hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
     return EndpointError("TLS failed", subject=subject, got=got, hint=hint)

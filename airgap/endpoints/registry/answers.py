@@ -1,0 +1,80 @@
+"""What the answers of a registry say, as far as their headers and documents can be believed."""
+
+from airgap.endpoints.registry.transport import Response
+from airgap.errors import DigestMismatchError, EndpointError, FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.strict_json import MAX_BYTES
+
+NO_HEAD = (405, 501)
+
+
+def read(response: Response) -> bytes:
+    """A document, at most 4 MiB."""
+    return response.read(MAX_BYTES)
+
+
+def media_type(response: Response) -> str:
+    """Without parameters, in lower case; empty when it is not said."""
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def from_head(response: Response, asked: Digest | None, subject: str) -> Descriptor | None:
+    """None when the answer leaves a part of the descriptor open."""
+    with response:
+        named, size = _named_digest(response, subject), response.length
+        if response.status in NO_HEAD or named is None or size is None:
+            return None
+        if asked is not None and named.algorithm != asked.algorithm:
+            return None
+        _check_digest(named, asked, subject)
+        return Descriptor(media_type(response), named, size)
+
+
+def from_body(response: Response, asked: Digest | None, subject: str) -> Descriptor:
+    """Of the document that the answer brings."""
+    named, raw = _named_digest(response, subject), read(response)
+    if named is not None:
+        _check_digest(Digest.of(raw, named.algorithm), named, subject)
+    found = Digest.of(raw, asked.algorithm if asked else "sha256")
+    _check_digest(found, asked, subject)
+    return Descriptor(media_type(response), found, len(raw))
+
+
+def is_rest(response: Response, offset: int, size: int) -> bool:
+    """Whether the answer is the bytes from `offset` to the end of `size` (RFC 9110 §14.4)."""
+    wanted = f"bytes {offset}-{size - 1}"
+    found = response.headers.get("Content-Range", "")
+    return response.status == 206 and found in (f"{wanted}/{size}", f"{wanted}/*")
+
+
+def no_rest(response: Response, offset: int, size: int, subject: str) -> EndpointError:
+    """The error for an answer that is something else."""
+    found = response.headers.get("Content-Range", "")[:80] or f"HTTP {response.status}"
+    return EndpointError(
+        "cannot resume", subject=subject, want=f"bytes {offset}-{size - 1}/{size}", got=found
+    )
+
+
+def check_stored(response: Response, digest: Digest, subject: str) -> None:
+    """Raise `DigestMismatchError` when the registry calls what it has stored by another digest."""
+    with response:
+        named = _named_digest(response, subject)
+    if named is not None and named.algorithm == digest.algorithm:
+        _check_digest(named, digest, subject)
+
+
+def _named_digest(response: Response, subject: str) -> Digest | None:
+    """What the registry calls the digest of its answer."""
+    text = response.headers.get("Docker-Content-Digest")
+    if text is None:
+        return None
+    try:
+        return Digest.parse(text)
+    except FormatError as error:
+        raise EndpointError("names no digest", subject=subject, got=repr(text[:80])) from error
+
+
+def _check_digest(found: Digest, asked: Digest | None, subject: str) -> None:
+    if asked is not None and found != asked:
+        raise DigestMismatchError("the registry has another digest", subject=subject, want=asked, got=found)

@@ -1,0 +1,153 @@
+"""Mirrors of a registry: asked first, believed last."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.pull import Puller
+from airgap.errors import AirgapError, EndpointError, UnavailableError, UsageError
+from airgap.oci.digest import ByteStream, Digest
+from airgap.oci.documents import Descriptor, check_size_and_digest
+from airgap.oci.reference import ImageReference
+
+T = TypeVar("T")
+
+Opener = Callable[[int], ByteStream]
+"""Opens a blob at an offset."""
+
+_RETRIES = 1
+"""There is always somebody else to ask."""
+_MIRROR = re.compile(
+    r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
+)
+
+
+class Mirrored:
+    """Pulls from `mirrors`, in their order, and then from `home`; for several threads.
+
+    Whatever goes wrong at a mirror, also in the middle of a blob, the next one is asked; what goes
+    wrong at home is raised. A mirror that cannot be reached is not asked again. Documents of a
+    mirror are checked here; a blob cannot be, so one that is asked for again from its first byte
+    comes from home.
+    """
+
+    def __init__(self, home: Puller, mirrors: Sequence[Puller]) -> None:
+        self._home = home
+        self._mirrors = list(mirrors)
+        self._served: set[Digest] = set()
+        """Blobs that a mirror has begun to serve."""
+
+    def resolve(self, reference: ImageReference) -> Descriptor:
+        """See `ContentSource`."""
+        return self._first(lambda puller: puller.resolve(reference))
+
+    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        """See `ContentSource`."""
+
+        def ask(puller: Puller) -> bytes:
+            raw = puller.read_document(reference, descriptor)
+            return raw if puller is self._home else check_size_and_digest(raw, descriptor, reference)
+
+        return self._first(ask)
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
+        """See `ContentSource`."""
+        again = descriptor.digest in self._served and offset == 0
+        if again or not self._mirrors:
+            return self._home.open_blob(reference, descriptor, offset)
+        self._served.add(descriptor.digest)
+        openers = [self._opener(p, reference, descriptor) for p in (*self._mirrors, self._home)]
+        return _ChangingDownload(openers, offset, descriptor.size)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        for puller in (*self._mirrors, self._home):
+            puller.close()
+
+    def _first(self, ask: Callable[[Puller], T]) -> T:
+        for mirror in self._mirrors:
+            try:
+                return ask(mirror)
+            except AirgapError as error:
+                self._judge(mirror, error)
+        return ask(self._home)
+
+    def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> Opener:
+        def open_at(offset: int) -> ByteStream:
+            try:
+                return puller.open_blob(reference, descriptor, offset)
+            except EndpointError as error:
+                self._judge(puller, error)
+                raise
+
+        return open_at
+
+    def _judge(self, puller: Puller, error: AirgapError) -> None:
+        if isinstance(error, UnavailableError):
+            self._mirrors = [mirror for mirror in self._mirrors if mirror is not puller]
+
+
+class _ChangingDownload(io.RawIOBase):
+    """A blob's bytes from the first of `openers` that gives them; when it fails, the next one goes on.
+
+    Raises what the last one raises.
+    """
+
+    def __init__(self, openers: Sequence[Opener], offset: int, size: int) -> None:
+        super().__init__()
+        self._openers = list(openers)
+        self._position = offset
+        self._size = size
+        self._body = self._next()
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer)
+        while True:
+            try:
+                got = self._body.readinto(view) or 0
+            except EndpointError:
+                if not self._openers:
+                    raise
+            else:
+                if got or not view or self._position >= self._size or not self._openers:
+                    self._position += got
+                    return got
+            self._body.close()
+            self._body = self._next()
+
+    def _next(self) -> ByteStream:
+        while True:
+            open_at = self._openers.pop(0)
+            try:
+                return open_at(self._position)
+            except EndpointError:
+                if not self._openers:
+                    raise
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._body.close()
+        super().close()
+
+
+def open_mirror(text: str, options: RegistryOptions) -> Puller:
+    """The mirror `[http[s]://]HOST[:PORT][/PREFIX]`; raises `UsageError` for something else.
+
+    It is not shown the client certificate that `options` name for the registry.
+    """
+    match = _MIRROR.fullmatch(text)
+    if match is None:
+        raise UsageError("not a mirror", subject=text, want="[https://]HOST[:PORT][/PREFIX]")
+    scheme, host, prefix = match.groups()
+    own = replace(
+        options,
+        plain_http={"http": True, "https": False}.get(scheme),
+        prefix="/".join(filter(None, ((prefix or "").strip("/"), options.prefix))),
+        retries=min(options.retries, _RETRIES),
+        client_cert=None,
+        client_key=None,
+    )
+    return Puller.of(host, own)

@@ -1,0 +1,102 @@
+"""The push side of the OCI distribution-spec 1.1: one registry as a `ContentTarget`."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+from airgap.endpoints.registry.answers import check_stored
+from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.names import PUSH, Names
+from airgap.endpoints.registry.session import Patience, Session
+from airgap.endpoints.registry.transport import Response
+from airgap.endpoints.registry.upload import BlobUpload
+from airgap.oci.digest import ByteStream, Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+
+
+class Pusher:
+    """Sends to one registry, whatever registry a reference names; for several threads."""
+
+    def __init__(self, session: Session, names: Names) -> None:
+        self._session = session
+        self._names = names
+        self._lock = threading.Lock()
+        self._holders: dict[Digest, ImageReference] = {}
+        """For each blob that we have met there, a repository that has it."""
+
+    def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """See `ContentTarget`."""
+        request = self._names.blob("HEAD", reference, descriptor.digest)
+
+        def same(response: Response) -> bool:
+            with response:
+                return response.status == 200 and response.length == descriptor.size
+
+        found = self._session.call(request, (200, 404), same)
+        if found:
+            self._remember(reference, descriptor.digest)
+        return found
+
+    def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
+        """See `ContentTarget`. `stream` is read once, and not at all when the blob can be mounted."""
+        upload = self._begin(reference, descriptor)
+        if upload is not None:
+            upload.send(stream)
+        self._remember(reference, descriptor.digest)
+
+    def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
+        """See `MountingTarget`."""
+        mounted = BlobUpload(self._session, self._names, reference, descriptor).mount(source)
+        if mounted:
+            self._remember(reference, descriptor.digest)
+        return mounted
+
+    def upload(
+        self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
+    ) -> None:
+        """See `ResumingTarget`."""
+        upload, patience = self._begin(reference, descriptor), Patience(self._session.options)
+        best = 0
+        while upload is not None:
+            try:
+                with contextlib.closing(open_at(upload.offset)) as stream:
+                    upload.send(stream)
+                break
+            except TemporaryError as error:
+                patience.pause(error)
+            if not upload.recover():
+                if self.holds(reference, descriptor):
+                    break  # only the answer was lost
+                upload.start()
+            if upload.offset > best:
+                best = upload.offset
+                patience.progressed()
+        self._remember(reference, descriptor.digest)
+
+    def put(self, reference: ImageReference, name: object, descriptor: Descriptor, raw: bytes) -> str | None:
+        """Store a document under a tag or digest. The subject's digest, where the registry says that it
+        has entered the document as a referrer (OCI distribution-spec 1.1, `OCI-Subject`).
+        """
+        headers = {"Content-Type": descriptor.media_type}
+        request = self._names.manifest("PUT", reference, name, PUSH, headers=headers, body=raw)
+
+        def stored(response: Response) -> str | None:
+            check_stored(response, descriptor.digest, request.subject)
+            return response.headers.get("OCI-Subject")
+
+        return self._session.call(request, (201,), stored)
+
+    def _begin(self, reference: ImageReference, descriptor: Descriptor) -> BlobUpload | None:
+        """None when there is nothing left to send."""
+        upload = BlobUpload(self._session, self._names, reference, descriptor)
+        holder = self._holders.get(descriptor.digest)
+        if holder is not None and holder.repository != reference.repository and upload.mount(holder):
+            return None
+        if not upload.started:
+            upload.start()
+        return upload
+
+    def _remember(self, reference: ImageReference, digest: Digest) -> None:
+        with self._lock:
+            self._holders[digest] = reference

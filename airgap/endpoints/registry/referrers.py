@@ -1,0 +1,144 @@
+"""What a registry lists in pages: the referrers of an image, the tags of a repository."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from airgap.endpoints.registry.answers import NO_HEAD, media_type, read
+from airgap.endpoints.registry.names import PULL, Names
+from airgap.endpoints.registry.push import Pusher
+from airgap.endpoints.registry.session import Request, Session
+from airgap.endpoints.registry.transport import Response
+from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_INDEX, SCHEMA_VERSION, Descriptor, ImageIndex, parse_document
+from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import fallback_tag
+from airgap.oci.strict_json import Fields, dump, parse_object
+
+T = TypeVar("T")
+
+MAX_REFERRERS = 1_000
+MAX_TAGS = 100_000
+_MAX_PAGES = 1_000
+_TAGS_A_PAGE = 1_000
+_NO_API = (404, *NO_HEAD)
+_NEXT = re.compile(r'<([^<>]{1,8192})>\s*;\s*rel="?next"?', re.IGNORECASE)
+
+
+class Lists:
+    """The lists of one registry; for several threads of one process."""
+
+    def __init__(self, session: Session, names: Names, pusher: Pusher) -> None:
+        self._session = session
+        self._names = names
+        self._pusher = pusher
+        self._lock = threading.Lock()
+
+    def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
+        """See `ReferrerSource`: from the referrers API, or where there is none from the fallback tag."""
+        url = self._names.url(reference, f"referrers/{digest}")
+        subject = self._names.subject(reference, f"referrers of {digest}")
+        request = Request("GET", url, subject, self._names.scope(reference, PULL), {"Accept": OCI_INDEX})
+        found: list[Descriptor] = []
+        for raw in self._pages(request, (200, *_NO_API), _read_index):
+            if raw is None:
+                fallback = self._read_fallback(reference, digest)
+                raw = fallback if fallback is not None else _index_of([])  # noqa: PLW2901
+            found += _entries(raw, subject)
+            _check_number(found, MAX_REFERRERS, subject)
+        return found
+
+    def tags(self, reference: ImageReference) -> list[str]:
+        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        url = self._names.url(reference, f"tags/list?n={_TAGS_A_PAGE}")
+        subject = self._names.subject(reference, "tags")
+        request = Request("GET", url, subject, self._names.scope(reference, PULL))
+        found: list[str] = []
+        for raw in self._pages(request, (200,), read):
+            found += _tags(raw, subject)
+            _check_number(found, MAX_TAGS, subject)
+        return found
+
+    def put_referrer(
+        self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
+    ) -> None:
+        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do
+        so at the same time can undo one another's entry.
+        """
+        if self._pusher.put(reference, descriptor.digest, descriptor, raw) == str(subject):
+            return
+        with self._lock:
+            self._enter(reference, subject, descriptor)
+
+    def _enter(self, reference: ImageReference, subject: Digest, descriptor: Descriptor) -> None:
+        where = self._names.document(reference, fallback_tag(subject))
+        raw = self._read_fallback(reference, subject)
+        entries = _entries(raw, where) if raw is not None else []
+        if descriptor.digest in {entry.digest for entry in entries}:
+            return
+        raw = _index_of([*entries, descriptor])
+        index = Descriptor(OCI_INDEX, Digest.of(raw), len(raw))
+        self._pusher.put(reference, fallback_tag(subject), index, raw)
+
+    def _read_fallback(self, reference: ImageReference, digest: Digest) -> bytes | None:
+        try:
+            request = self._names.manifest("GET", reference, fallback_tag(digest), PULL)
+            return self._session.call(request, (200,), read)
+        except NotFoundError:
+            return None
+
+    def _pages(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> Iterator[T]:
+        """What `then` makes of each page, as their Link headers chain them (RFC 8288)."""
+        for _ in range(_MAX_PAGES):
+            page, link = self._session.call(request, accept, lambda r: (then(r), _next_page(r)))
+            yield page
+            if link is None:
+                return
+            url = self._session.locate(link, request.url, request.subject)
+            if not self._session.is_own(url):
+                raise EndpointError("the next page is at another host", subject=request.subject)
+            request = replace(request, url=url)
+        raise EndpointError("too many pages", subject=request.subject, want=f"at most {_MAX_PAGES:,}")
+
+
+def _next_page(response: Response) -> str | None:
+    match = _NEXT.search(response.headers.get("Link", "")[:16_384])
+    return match[1] if match else None
+
+
+def _read_index(response: Response) -> bytes | None:
+    """None from a registry that knows no referrers; some answer with a page of something else."""
+    if response.status != 200 or media_type(response) != OCI_INDEX:
+        response.close()
+        return None
+    return read(response)
+
+
+def _entries(raw: bytes, subject: str) -> tuple[Descriptor, ...]:
+    try:
+        document = parse_document(raw, OCI_INDEX, subject)
+    except FormatError as error:
+        raise EndpointError("no list of referrers", subject=subject, got=str(error)) from error
+    return document.manifests if isinstance(document, ImageIndex) else ()
+
+
+def _index_of(entries: list[Descriptor]) -> bytes:
+    manifests = [entry.to_json() for entry in entries]
+    return dump({"schemaVersion": SCHEMA_VERSION, "mediaType": OCI_INDEX, "manifests": manifests})
+
+
+def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
+    try:
+        fields = Fields(parse_object(raw, subject), subject)
+        # A repository whose tags were all deleted has null.
+        return fields.texts("tags") if fields.take("tags") is not None else ()
+    except FormatError as error:
+        raise EndpointError("no list of tags", subject=subject, got=str(error)) from error
+
+
+def _check_number(found: list[T], limit: int, subject: str) -> None:
+    if len(found) > limit:
+        raise EndpointError("too many", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}")

@@ -1,0 +1,23 @@
+import pytest
+
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import cosign_tags, fallback_tag
+
+SHORT = Digest("sha256", "ab" * 32)
+LONG = Digest("sha512", "cd" * 64)
+
+
+def test_the_fallback_tag():
+    assert fallback_tag(SHORT) == "sha256-" + "ab" * 32
+    assert fallback_tag(LONG) == "sha512-" + "cd" * 32
+
+
+def test_cosign_tags():
+    assert cosign_tags(SHORT) == tuple("sha256-" + "ab" * 32 + end for end in (".sig", ".att", ".sbom"))
+    assert cosign_tags(LONG) == ()
+
+
+@pytest.mark.parametrize("tag", [fallback_tag(SHORT), fallback_tag(LONG), *cosign_tags(SHORT)])
+def test_all_are_tags(tag: str):
+    assert ImageReference.parse(f"acme/api:{tag}").tag == tag
