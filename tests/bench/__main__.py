@@ -13,6 +13,7 @@ D  verify                E  1,000 images; memory by size
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.bench import checks, loads, pulls
 from tests.bench.corpus import unique
 from tests.bench.goals import Sizes, goals
 from tests.bench.lab import Contender, Lab, say
-from tests.bench.measure import size
+from tests.bench.measure import CommandError, size
 from tests.bench.report import as_json, machine, markdown
 from tests.bench.world import World
 
@@ -29,7 +30,10 @@ SECTIONS = "ABCDE"
 
 def main() -> None:
     options = _options()
-    world = World(options.folder, options.scale)
+    try:
+        world = World(options.folder, options.scale)
+    except CommandError as error:
+        sys.exit(f"error: {error}")
     lab = Lab(world)
     try:
         for section in options.sections or SECTIONS:

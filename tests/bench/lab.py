@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.corpus import unique
 from tests.bench.measure import CommandError, Daemon, Sample, measure, size
 from tests.bench.world import AIRGAP, REPOSITORY, World
 from tests.support.parts import CommandFailedError
+
+_OTHERS, _ENGINE = 2, 3
+"""How many times the size of the corpus the files of a command may have."""
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Lab:
         self.tables: dict[str, dict[str, Row]] = {}
         self.failures: list[str] = []
         self._table: str | None = None
+        self._memory = sum(unique(world.corpus.first).values())
 
     def measure(
         self,
@@ -65,6 +70,7 @@ class Lab:
             disk=disk or self.world.folder,
             daemon=daemon,
             cwd=REPOSITORY,
+            memory=self._memory * (_ENGINE if disk else _OTHERS),
         )
         if result is not None:
             sample = replace(sample, result=size(result))

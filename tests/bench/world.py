@@ -1,5 +1,6 @@
 """What the contenders share: the corpus, the registry it comes from, two airgap sites, the bundles."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -27,11 +28,18 @@ class World:
     """Everything is made when it is first asked for, and gone when the world closes."""
 
     def __init__(self, cache: Path, scale: float) -> None:
+        """Raise `CommandError` when another run uses the cache folder: each would spoil the other's figures."""
         self.cache, self.scale = cache, scale
         self.folder = cache / "work"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
         self._stack = ExitStack()
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = self._stack.enter_context((cache / "lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"another run is going on in {cache}") from error
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
         self._stack.callback(shutil.rmtree, self.folder)
 
     def close(self) -> None:
