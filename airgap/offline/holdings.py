@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.files import Folder, write_file
+from airgap.errors import AirgapError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -42,17 +43,22 @@ class Holdings:
         """Those of the target that is called `target`."""
         path = home / "holdings" / f"{hashlib.sha256(target.encode()).hexdigest()[:32]}.json"
         found = cls(path)
-        if path.is_file():
-            with media_errors("cannot read", path):
-                raw = path.read_bytes()
-            fields = Fields(parse_object(raw, str(path), max_bytes=MAX_HOLDINGS), str(path))
-            for item in fields.children("images"):
-                found.add(
-                    ImageReference.parse(item.text("name")),
-                    Digest.parse(item.text("root")),
-                    (Digest.parse(text) for text in item.texts("blobs")),
-                )
+        try:
+            found._read()
+        except AirgapError:
+            found.images.clear()
         return found
+
+    def _read(self) -> None:
+        with Folder(self.path.parent) as folder:
+            raw = folder.read(self.path.name, MAX_HOLDINGS)
+        fields = Fields(parse_object(raw, str(self.path), max_bytes=MAX_HOLDINGS), str(self.path))
+        for item in fields.children("images"):
+            self.add(
+                ImageReference.parse(item.text("name")),
+                Digest.parse(item.text("root")),
+                [Digest.parse(text) for text in item.texts("blobs")],
+            )
 
     def add(self, name: ImageReference, root: Digest, blobs: Iterable[Digest]) -> None:
         """Remember an image that is there now, as the newest."""
@@ -61,16 +67,17 @@ class Holdings:
 
     def with_blob(self, digest: Digest) -> list[HeldImage]:
         """The images that have a blob, newest first."""
-        return [image for image in reversed(self.images.values()) if digest in image.blobs]
+        images = list(self.images.values())  # a copy: several threads load, and each adds what it has loaded
+        return [image for image in reversed(images) if digest in image.blobs]
 
     def save(self) -> None:
         """Write them down, the newest ones as far as there is room."""
         kept = list(self.images.values())[-_KEPT:]
-        value = {
-            "images": [
-                {"name": str(i.name), "root": str(i.root), "blobs": sorted(map(str, i.blobs))} for i in kept
-            ]
-        }
-        raw = dump(value)
-        if len(raw) < MAX_HOLDINGS:
-            write_file(self.path, raw + b"\n")
+        while len(raw := _dump(kept)) > MAX_HOLDINGS:
+            kept = kept[(len(kept) + 1) // 2 :]
+        write_file(self.path, raw)
+
+
+def _dump(images: Iterable[HeldImage]) -> bytes:
+    items = [{"name": str(i.name), "root": str(i.root), "blobs": sorted(map(str, i.blobs))} for i in images]
+    return dump({"images": items}) + b"\n"

@@ -281,6 +281,13 @@ def test_inflating_far_more_than_comes():
         assert inflate(gz(plain) * 2, step) == (plain * 2, True)
 
 
+def test_inflating_in_pieces_that_hold_more_than_a_chunk():
+    """Here ISA-L takes all of a piece and still has plain bytes to give."""
+    plain = bytes(2 * CHUNK)
+    assert inflate(gz(plain)[:1045], 1045)[0] == plain[: CHUNK + 3808]
+    assert inflate(gz(plain), 1045) == (plain, True)
+
+
 @pytest.mark.parametrize("packed", [b"", gz(PLAIN)[:-1], gz(PLAIN)[:5], gz(PLAIN) + gz(PLAIN)[:-4]])
 def test_inflating_what_is_not_whole(packed):
     found, whole = inflate(packed, 100)
