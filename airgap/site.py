@@ -7,13 +7,16 @@ trust/<n>.root.json     the installed trust root and its successors
 ledger.jsonl            the audit ledger
 sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
+sent/<stream>.lock      held while a bundle of the stream is made
 received/<stream>.json  the high-water mark of what was accepted here
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,6 +183,30 @@ class Site:
     def set_sent(self, stream: str, mark: Mark) -> None:
         """Remember a sealed bundle."""
         self._set_mark(self.home / "sent" / f"{stream}.json", mark)
+
+    @contextlib.contextmanager
+    def packing(self, stream: str) -> Iterator[None]:
+        """Keep other processes from making a bundle of `stream`: two would get one serial.
+
+        Raises `UsageError` when one is at it. A process that dies lets go.
+        """
+        path = self.home / "sent" / f"{stream}.lock"
+        with media_errors("cannot lock", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with media_errors("cannot lock", path):
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise UsageError(
+                        "another bundle of this stream is being made",
+                        subject=stream,
+                        hint="wait until the other `airgap pack` has ended, then run this one again",
+                    ) from error
+            yield
+        finally:
+            os.close(fd)
 
     def keep_envelope(self, stream: str, serial: int, raw: bytes) -> None:
         """Keep a copy of a sealed bundle's envelope: the base of a delta when the bundle is gone."""

@@ -15,6 +15,7 @@ from airgap.errors import (
     MediaError,
     MissingContentError,
     PartialError,
+    UnsignedError,
 )
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream, Digest
@@ -129,12 +130,24 @@ class Collector:
 
 def with_upstream(
     images: Iterable[CollectedImage], upstream: Mapping[str, UpstreamSignature]
-) -> list[CollectedImage]:
-    """The images with the upstream signatures that hold for them, by offline name."""
-    return [
-        replace(image, record=replace(image.record, upstream_signature=upstream.get(str(image.record.name))))
-        for image in images
-    ]
+) -> tuple[list[CollectedImage], Failures]:
+    """The images with the upstream signatures that hold for them, by offline name, and those whose
+    signature is not among the images: a receiver could not check them, and refuses the whole bundle.
+    """
+    images = list(images)
+    carried = {image.record.digest for image in images}
+    found: list[CollectedImage] = []
+    failures: Failures = {}
+    for image in images:
+        name = str(image.record.name)
+        signature = upstream.get(name)
+        if signature is not None and signature.manifest not in carried:
+            failures[name] = UnsignedError(
+                "its upstream signature could not be fetched", subject=name, want=signature.manifest
+            )
+            continue
+        found.append(replace(image, record=replace(image.record, upstream_signature=signature)))
+    return found, failures
 
 
 def planned_images(plan: TransferPlan) -> list[CollectedImage]:

@@ -43,6 +43,13 @@ def pack(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
 ) -> PackedBundle:
     """Make the bundle of `plan` as a folder, or finish it. The ledger brackets everything."""
+    with site.packing(manifest.name):
+        return _pack(manifest, plan, site, order, progress)
+
+
+def _pack(
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+) -> PackedBundle:
     terms = Terms.of(manifest, plan, site, order, progress)
     earlier = _find_earlier(terms)
     serial = earlier.statement.serial if earlier else terms.next_serial
@@ -56,9 +63,10 @@ def pack(
         held = earlier.held if earlier else {}
         collector = Collector(store, order.jobs, progress, held, lambda: unseal(folder))
         images, failures = collector.collect(plan)
-        if failures and not (order.allow_partial and images):
+        collected, unsigned = with_upstream(images, upstream)
+        failures |= unsigned
+        if failures and not (order.allow_partial and collected):
             refuse_partial(failures, plan)
-        collected = with_upstream(images, upstream)
         prune(store, collected, plan)
         contents = describe(store.sums, *tables_of(collected), site.roots())
         write_small(folder, contents)

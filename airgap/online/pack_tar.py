@@ -28,6 +28,13 @@ def pack_tar(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
 ) -> PackedBundle:
     """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger brackets everything."""
+    with site.packing(manifest.name):
+        return _pack_tar(manifest, plan, site, order, progress)
+
+
+def _pack_tar(
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+) -> PackedBundle:
     _refuse_unknown_sizes(plan)
     terms = Terms.of(manifest, plan, site, order, progress)
     earlier = _find_earlier(terms)
@@ -38,7 +45,7 @@ def pack_tar(
             refuse_strange(path)
         if plan.failures and not order.allow_partial:
             refuse_partial(plan.failures, plan)
-        images = with_upstream(planned_images(plan), check_upstream(plan))
+        images, _ = with_upstream(planned_images(plan), check_upstream(plan))
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
         statement = confirmed(earlier[0], contents) if earlier else terms.state(images, contents)
@@ -96,7 +103,9 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
         return None
     path = terms.order.to / f"{terms.title(mark.serial)}.tar"
     for name in (path.name, f"{path.name}.part"):
-        with contextlib.suppress(AirgapError), Folder(path.parent) as folder, folder.open(name) as stream:
+        # StopIteration: after a power cut the file may be all zeros, a tar with nothing in it
+        unusable = contextlib.suppress(AirgapError, StopIteration)
+        with unusable, Folder(path.parent) as folder, folder.open(name) as stream:
             entries = read_entries(stream)
             _, head = next(entries)
             envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE), name)

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from airgap.bundle.statement import Statement
+from airgap.bundle.statement import Statement, UpstreamSignature
 from airgap.errors import EndpointError, IntegrityError, NoSpaceError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
+from airgap.online.collect import planned_images, with_upstream
+from airgap.online.pack_tar import pack_tar
 from airgap.online.stating import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
@@ -263,3 +265,31 @@ def test_too_few_signatures_are_told(bench):
 def test_the_lifetime_is_the_orders(bench):
     packed = bench.pack(MANIFEST, direct_plan(), lifetime=timedelta(days=7))
     assert packed.statement.expires == NOW + 7 * DAY
+
+
+def test_one_at_a_time(bench):
+    with bench.site.packing(MANIFEST.name), pytest.raises(UsageError, match="another bundle of this stream"):
+        bench.pack(MANIFEST, direct_plan())
+    assert bench.pack(MANIFEST, direct_plan()).statement.serial == 1
+
+
+@pytest.mark.parametrize("left", [b"", bytes(10240)], ids=["empty", "zeros"])
+def test_a_tar_whose_beginning_is_lost(bench, left):
+    """As after a power cut: the statement is gone, so the bundle gets a new serial."""
+    order = bench.order()
+    first = pack_tar(MANIFEST, direct_plan(), bench.site, order, bench.progress)
+    first.path.write_bytes(left)
+    again = pack_tar(MANIFEST, direct_plan(), bench.site, order, bench.progress)
+    assert (first.statement.serial, again.statement.serial) == (1, 2)
+
+
+def test_an_image_stays_behind_without_its_upstream_signature():
+    """Sealed without the signature that its record names, the bundle would be refused as a whole."""
+    [image, other] = planned_images(direct_plan())[:2]
+    name = str(image.record.name)
+    lost = UpstreamSignature("a key", "0" * 64, Digest.of(b"not carried"))
+    found, failures = with_upstream([image, other], {name: lost})
+    assert ([i.record.name for i in found], list(failures)) == ([other.record.name], [name])
+    there = replace(lost, manifest=other.record.digest)
+    found, failures = with_upstream([image, other], {name: there})
+    assert (found[0].record.upstream_signature, failures) == (there, {})
