@@ -19,7 +19,7 @@ from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
 from airgap.offline.source import BundleSource
-from airgap.offline.verify import Receiver, VerifiedBundle, verify, verify_content
+from airgap.offline.verify import Receiver, VerifiedBundle, check_rollback, verify, verify_content
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
@@ -100,6 +100,8 @@ def load_bundle(
 
         def remember() -> None:
             statement = bundle.statement
+            # once more: another load may have raised the mark since this one was verified
+            check_rollback(statement, bundle.statement_sha256, site.received(statement.stream))
             if not bundle.repeat:
                 mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
                 site.set_received(statement.stream, mark)

@@ -214,10 +214,11 @@ def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
             got=format_time(receiver.now),
             hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
         )
-    _check_rollback(statement, found.sha256, mark)
+    check_rollback(statement, found.sha256, mark)
 
 
-def _check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None:
+def check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None:
+    """Raise `RollbackError` for a bundle that is not the marked one and does not come after it."""
     if mark is None or sha256 == mark.statement_sha256:
         return
     place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)

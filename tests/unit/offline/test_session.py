@@ -162,6 +162,19 @@ class TestLoad:
         load(gap, Watching())
         assert set(seen) == {Mark(1, 1, Digest.of(gap.envelope.payload).hex)}
 
+    def test_another_load_has_raised_the_mark(self, gap):
+        newer = Mark(1, 2, Digest.of(b"newer").hex)
+
+        class Slow(MemoryContent):
+            def find(self, reference):
+                gap.site.set_received(STREAM, newer)
+                return super().find(reference)
+
+        target = Slow()
+        with pytest.raises(RollbackError, match="older than what was accepted here"):
+            load(gap, target)
+        assert (mark(gap), target.names, target.contents) == (newer, {}, {})
+
     def test_a_repeat_does_not_lower_the_mark(self, gap):
         load(gap, MemoryContent())
         before = (gap.home / "received" / f"{STREAM}.json").stat().st_mtime_ns
