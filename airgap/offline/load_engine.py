@@ -45,7 +45,17 @@ class EngineLoader:
         except EndpointError as error:
             return LoadedImage(image, FAILED, before, before, error)
         there = (before == wanted or not image.name.tag) and self.target.find_id(wanted)
+        if there and self.info.keeps_index:
+            self._learn(image)
         return LoadedImage(image, THERE if there else LOADED, before, wanted if there else None)
+
+    def _learn(self, image: VerifiedImage) -> None:
+        """Remember an image that came here by another way, or in a load that was cut off before it
+        could be written down. Proved is what runs on this engine; other platforms may be absent.
+        """
+        if (image.name, image.record.digest) not in self.loading.holdings.images:
+            blobs = {blob.digest for blob in self._chosen(image).manifest.blobs}
+            self.loading.holdings.add(image.name, image.record.digest, blobs)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
         required = self.loading.required & set(image.graph.blobs)

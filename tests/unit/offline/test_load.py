@@ -21,6 +21,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageConfig
 from airgap.oci.platform import Platform
+from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.offline.verify import VerifiedBundle, verify
@@ -427,3 +428,13 @@ class TestBase:
         blob = delta.images[0].graph.blobs[BASE]
         with pytest.raises(IncompleteError, match=f"the bundle leaves this blob out: {BASE}"):
             delta.open_blob(blob)
+
+    def test_an_image_that_airgap_did_not_load_is_a_base_too(self, gap, bundle):
+        """Without this, loading the base again says `already there`, and the delta stays refused."""
+        target = MemoryEngine(keeps_index=True)
+        go(bundle, target)
+        forgotten = Holdings(Path())
+        assert verdicts(go(bundle, target, holdings=forgotten)) == [THERE] * 3
+        held = {(str(image.name), digest) for image in forgotten.images.values() for digest in image.blobs}
+        assert (ONE, BASE) in held
+        assert len(forgotten.with_blob(BASE)) >= 2
