@@ -11,7 +11,7 @@ import typer
 
 from airgap.cli import audit, console, init, inspect, key, load, lock, pack, plan, serve, trust, verify
 from airgap.cli.options import help_text
-from airgap.errors import AirgapError, printable
+from airgap.errors import AirgapError, MediaError, printable
 
 INTERRUPTED = 130
 
@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a folder that may not be entered, a stick that was pulled out
+        return _report(MediaError("cannot be reached", subject=error.filename, got=error.strerror), words)
     except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C

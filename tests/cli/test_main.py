@@ -106,6 +106,12 @@ def test_debug_shows_where_and_keeps_the_code(fresh: Side) -> None:
     assert "Traceback" not in fresh("trust", "show", code=2).err
 
 
+def test_a_path_that_the_system_refuses_is_no_defect(gap: Gap) -> None:
+    done = gap.offline("verify", "x" * 300, code=11)
+    assert done.err.startswith("error: cannot be reached: xxx")
+    assert "defect" not in done.err
+
+
 def test_a_defect_does_not_look_like_an_answer(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division \x1b[2J by zero")
