@@ -1,10 +1,12 @@
 """A bundle from standard input: kept in the site's own folder while it is verified and loaded.
 
 A pipe can be read once only, but what is loaded must have been checked as a whole before. The copy
-takes the bundle's size on the disk of `AIRGAP_HOME`, and is removed afterwards.
+takes the bundle's size on the disk of `AIRGAP_HOME`, and is removed afterwards; what a process that
+was killed has left is removed by the next one.
 """
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,15 +24,33 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
     with media_errors("cannot write", path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
-        try:
-            with progress.phase("reading standard input", 0) as advance:
-                while chunk := stream.read(CHUNK):
-                    with media_errors("cannot write", path):
-                        write_all(fd, chunk)
-                    advance(len(chunk))
-        finally:
-            os.close(fd)
+        with media_errors("cannot remove", path.parent):
+            _remove_left(path)
+        with progress.phase("reading standard input", 0) as advance:
+            while chunk := stream.read(CHUNK):
+                with media_errors("cannot write", path):
+                    write_all(fd, chunk)
+                advance(len(chunk))
         yield path
     finally:
         path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _remove_left(own: Path) -> None:
+    """Remove the other copies that no process holds a lock on."""
+    for path in own.parent.glob("*.tar"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            if path != own:
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(fd)

@@ -74,3 +74,18 @@ def test_a_home_that_is_no_folder(tmp_path):
     home.write_text("a file")
     with pytest.raises(MediaError, match="cannot write"), staged(io.BytesIO(b"x"), home, Silent()):
         pytest.fail("not reached")
+
+
+def test_what_another_killed_run_left_is_removed(tmp_path):
+    left = tmp_path / "staging" / "0.tar"
+    left.parent.mkdir()
+    left.write_bytes(b"left")
+    with staged(io.BytesIO(b"new"), tmp_path, Silent()) as path:
+        assert list(left.parent.iterdir()) == [path]
+
+
+def test_what_another_run_uses_is_let_be(tmp_path, monkeypatch):
+    with staged(io.BytesIO(b"one"), tmp_path, Silent()) as one:
+        monkeypatch.setattr(staging.os, "getpid", lambda: 0)
+        with staged(io.BytesIO(b"two"), tmp_path, Silent()) as two:
+            assert (one.read_bytes(), two.read_bytes()) == (b"one", b"two")
