@@ -1,0 +1,201 @@
+"""A base is a signed word on what the other side holds: a receipt, a bundle, or a serial."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from airgap.audit.receipt import Receipt
+from airgap.errors import (
+    AirgapError,
+    ExpiredError,
+    FormatError,
+    MediaError,
+    MissingContentError,
+    SignatureMismatchError,
+    UnknownKeyError,
+)
+from airgap.oci.digest import Digest
+from airgap.online.base import read_bases
+from airgap.online.pack_tar import pack_tar
+from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
+from airgap.trust.keys import SigningKey
+from airgap.trust.root import Role, RootKey, SignedRoot
+from tests.support.images import Layer, make_image, noise, simple_image
+from tests.support.memory_sources import MemorySource
+from tests.unit.online.support import NOW, Bench, Opener, lock_of, make_plan, manifest_of, plan_of
+
+A, B = simple_image("a"), simple_image("b")
+IMAGES = {"example.com/a:1": A, "example.com/b:1": B}
+HELD = tuple(str(Digest.of(raw)) for raw in (b"1", b"2"))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def pack(bench, *names: str, **images):
+    manifest = manifest_of(*names)
+    return bench.pack(manifest, plan_of(manifest, registry=MemorySource(IMAGES | images)))
+
+
+def bases(bench, *since: object) -> frozenset[Digest]:
+    return read_bases(bench.site, "stack", map(str, since), NOW, bench.progress)
+
+
+def receipt_of(site: str = "plant-7", **changes) -> Receipt:
+    found = Receipt(
+        site=site, bundle_stream="stack", serial=1, epoch=1, statement_sha256="5" * 64, time=NOW,
+        result="ok", target="docker", target_version="28", images=(), keyids=(), threshold=1,
+        root_version=1, checkpoint={"origin": site, "size": 1, "root": "e" * 64}, holds=HELD,
+        operator="jo", tool_version="0.1.0",
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def write(bench, payload: bytes, key: SigningKey, name: str = "x.json"):
+    path = bench.folder / name
+    path.write_bytes(Envelope.sign(STATEMENT_TYPE, payload, [key]).to_bytes())
+    return path
+
+
+def trust(bench, key: SigningKey) -> None:
+    """A new root that lets `key` sign receipts."""
+    old = bench.site.root().root
+    keyid = key.public_key.keyid
+    root = replace(
+        old,
+        version=old.version + 1,
+        keys={**old.keys, keyid: RootKey(key.public_key, "plant-7")},
+        roles={**old.roles, "receipt": Role(frozenset({keyid}), 1, distinct_owners=False)},
+    )
+    raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [bench.key]).to_bytes()
+    bench.site.install_root(SignedRoot.parse(raw, "root"))
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    return SigningKey.generate("ecdsa-p256")
+
+
+def test_no_base(bench):
+    assert bases(bench) == frozenset()
+
+
+@pytest.mark.parametrize("form", ["folder", "envelope", "serial", "padded serial"])
+def test_a_bundle_in_every_form(bench, form):
+    path = pack(bench, "example.com/a:1").path
+    forms = {"folder": path, "envelope": path / "bundle.dsse.json", "serial": "1", "padded serial": "0001"}
+    assert bases(bench, forms[form]) == set(A.contents)
+
+
+def test_a_tar(bench):
+    manifest = manifest_of("example.com/a:1")
+    plan = plan_of(manifest, registry=MemorySource(dict(IMAGES)))
+    path = pack_tar(manifest, plan, bench.site, bench.order(), bench.progress).path
+    assert bases(bench, path) == set(A.contents)
+
+
+def test_several_add_up(bench, stranger):
+    first = pack(bench, "example.com/a:1").path
+    pack(bench, "example.com/b:1")
+    receipt = write(bench, receipt_of().to_bytes(), stranger)
+    both = set(A.contents) | set(B.contents)
+    assert bases(bench, first, 2) == both
+    assert bases(bench, first, 2, receipt) == both | set(map(Digest.parse, HELD))
+
+
+def test_a_delta_holds_what_it_requires_too(bench):
+    base = Layer.of({"base": noise(900, 1)})
+    one, two = (make_image([base, Layer.of({n: n.encode()})], label=n) for n in "12")
+    images = {"example.com/v:1": one, "example.com/v:2": two}
+    pack(bench, "example.com/v:1", **images)
+    manifest, source = manifest_of("example.com/v:2"), MemorySource(images)
+    lock = lock_of(manifest, registry=source)
+    plan = make_plan(lock, Opener({"registry": source}), bases(bench, 1))
+    delta = bench.pack(manifest, plan)
+    assert [each.digest for each in delta.statement.requires] == [one.layers[0]]
+    assert bases(bench, delta.path) == set(two.contents)
+
+
+def test_a_file_called_like_a_serial(bench, stranger, monkeypatch):
+    pack(bench, "example.com/a:1")
+    monkeypatch.chdir(bench.folder)
+    write(bench, receipt_of().to_bytes(), stranger, "1")
+    assert bases(bench, "1") == set(map(Digest.parse, HELD))
+
+
+def test_a_receipt_of_a_known_site(bench, stranger):
+    trust(bench, stranger)
+    assert bases(bench, write(bench, receipt_of().to_bytes(), stranger)) == set(map(Digest.parse, HELD))
+    assert bench.progress.notes == []
+
+
+def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
+    path = write(bench, receipt_of(site="plant-9").to_bytes(), stranger)
+    assert bases(bench, path) == set(map(Digest.parse, HELD))
+    assert bench.progress.notes == [f"{path}: the trust root has no key of site plant-9; taken at its word"]
+
+
+def test_a_changed_receipt_of_a_known_site(bench, stranger):
+    trust(bench, stranger)
+    path = write(bench, receipt_of().to_bytes(), stranger)
+    envelope = Envelope.parse(path.read_bytes(), "x")
+    changed = replace(envelope, payload=receipt_of(holds=()).to_bytes())
+    path.write_bytes(changed.to_bytes())
+    with pytest.raises(SignatureMismatchError):
+        bases(bench, path)
+
+
+def test_a_bundle_of_a_stranger(bench, stranger):
+    payload = (pack(bench, "example.com/a:1").path / "statement.json").read_bytes()
+    with pytest.raises(UnknownKeyError):
+        bases(bench, write(bench, payload, stranger))
+
+
+def test_after_the_end_of_the_root(bench):
+    path = pack(bench, "example.com/a:1").path
+    with pytest.raises(ExpiredError):
+        read_bases(bench.site, "stack", [str(path)], NOW + timedelta(days=9999), bench.progress)
+
+
+@pytest.mark.parametrize("since", ["7", "stick", "stick/none.json", "no/such/place", "½"])
+def test_missing(bench, since, monkeypatch):
+    monkeypatch.chdir(bench.folder)
+    bench.stick.mkdir()
+    with pytest.raises(MissingContentError, match=r"no such|missing"):
+        bases(bench, since)
+
+
+BAD = {
+    "empty": b"",
+    "text": b"hello",
+    "no envelope": b"{}",
+    "torn": b'{"payload":',
+    "too large": b"{" + b" " * (64 << 20) + b"}",
+}
+
+
+@pytest.mark.parametrize("raw", BAD.values(), ids=BAD)
+def test_what_is_no_base(bench, raw):
+    path = bench.folder / "x.json"
+    path.write_bytes(raw)
+    with pytest.raises(AirgapError) as raised:
+        bases(bench, path)
+    assert type(raised.value) not in (AirgapError, MediaError)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"[]", b"{}", b'{"predicateType":7}', b'{"predicateType":"https://slsa.dev/provenance/v1"}'],
+)
+def test_signed_but_no_base(bench, payload):
+    with pytest.raises(FormatError):
+        bases(bench, write(bench, payload, bench.key))
+
+
+def test_a_malformed_receipt(bench, stranger):
+    payload = receipt_of().to_bytes() + b"\n"
+    with pytest.raises(FormatError, match="canonical"):
+        bases(bench, write(bench, payload, stranger))
