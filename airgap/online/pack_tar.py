@@ -54,7 +54,7 @@ def _pack_tar(
         if envelope is None or not terms.have_signed(envelope):
             envelope = Envelope.sign(STATEMENT_TYPE, raw, order.signers)
         store = TarStore(path, _small_files(envelope, raw, contents), sizes)
-        check_space(store.total - _size(path) - _size(store.part), path)
+        check_space(store.total - _taken(path) - _taken(store.part), path)
         complete = path.exists()
         with contextlib.closing(store):
             store.open()
@@ -116,5 +116,6 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
     return None
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+def _taken(path: Path) -> int:
+    """Bytes of the medium that a file has already: an unfinished tar is mostly holes."""
+    return path.stat().st_blocks * 512 if path.is_file() else 0
