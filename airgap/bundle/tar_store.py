@@ -57,7 +57,7 @@ class TarStore:
                 os.ftruncate(self._fd, 0)
                 os.ftruncate(self._fd, self.total)
             for offset, raw in [(0, bytes(self._head)), *self._frames]:
-                self._write_at(offset, memoryview(raw))
+                _write_at(self._fd, offset, memoryview(raw))
 
     def present(self, digest: Digest) -> bool:
         """Whether an earlier attempt may have left the blob."""
@@ -78,16 +78,20 @@ class TarStore:
     ) -> None:
         """Write the blob at its place."""
         position = self._offsets[blob.digest.path]
+        fd = os.dup(self._fd)  # one of its own: Ctrl-C closes the other while this thread may still write
 
         def take(data: memoryview) -> None:
             nonlocal position
             with media_errors("cannot write", self.part):
-                self._write_at(position, data)
+                _write_at(fd, position, data)
             position += len(data)
 
-        reader = CheckedReader(open_at(0), blob.digest, blob.size, subject)
-        with contextlib.closing(reader):
-            copy(reader, take, advance)
+        try:
+            reader = CheckedReader(open_at(0), blob.digest, blob.size, subject)
+            with contextlib.closing(reader):
+                copy(reader, take, advance)
+        finally:
+            os.close(fd)
         self.sums[blob.digest] = (blob.digest.hex, blob.size)
         self.written += 1
 
@@ -98,12 +102,13 @@ class TarStore:
             self.part.replace(self.path)
             sync_folder(self.path.parent)
 
-    def _write_at(self, offset: int, data: memoryview) -> None:
-        while data:
-            done = os.pwrite(self._fd, data, offset)
-            offset, data = offset + done, data[done:]
-
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _write_at(fd: int, offset: int, data: memoryview) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        offset, data = offset + done, data[done:]

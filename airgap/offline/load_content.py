@@ -105,7 +105,8 @@ class ContentLoader:
 
     def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
         """Store the top document; one that refers to another is listed there too."""
-        manifest = image.graph.manifests[0].manifest if image.graph.manifests else None
+        tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
+        manifest = next(tops, None)
         if manifest is None or manifest.subject is None or not isinstance(self.target, ReferrerTarget):
             self.target.put_document(image.name, root, raw)
             return

@@ -132,7 +132,14 @@ class EngineLoader:
             key=lambda item: -sum(item[1].values()),
         )
         queue = LoadQueue([(result, blobs) for result, blobs in work])
-        run_all(lambda _: self._work(queue, advance), range(min(self.loading.jobs, MAX_STREAMS)), MAX_STREAMS)
+        streams = min(self.loading.jobs, MAX_STREAMS)
+        try:
+            run_all(lambda _: self._work(queue, advance), range(streams), streams)
+        except BaseException:  # Ctrl-C comes here, and not to the threads
+            for result in todo:
+                if result.after is None:
+                    self._put_back(result)
+            raise
 
     def _work(self, queue: LoadQueue, advance: Advance) -> None:
         while (result := queue.take()) is not None:
