@@ -21,6 +21,9 @@ class Endpoints:
 
     plain_http: tuple[str, ...] = ()
     ca_file: Path | None = None
+    mirrors: tuple[str, ...] = ()
+    """`REGISTRY=MIRROR` each."""
+    connections: int = 8
     _open: dict[object, Source] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,6 +71,13 @@ class Endpoints:
             return ArchiveFile(Path(rest))
         raise UsageError("not a target", subject=text, want=TARGETS)
 
+    def _mirrors_of(self, host: str) -> tuple[str, ...]:
+        pairs = [text.partition("=") for text in self.mirrors]
+        for registry, _, mirror in pairs:
+            if not registry or not mirror:
+                raise UsageError("not a mirror", subject=registry or mirror, want="REGISTRY=MIRROR")
+        return tuple(mirror for registry, _, mirror in pairs if registry == host)
+
     def _registry(self, host: str, prefix: str) -> "Registry":
         from airgap.endpoints.docker_logins import DockerLogins
         from airgap.endpoints.registry import Registry, RegistryOptions
@@ -76,6 +86,8 @@ class Endpoints:
             plain_http=True if host in self.plain_http else None,
             ca_file=self.ca_file,
             credentials=DockerLogins(),
+            mirrors=self._mirrors_of(host),
+            connections=max(self.connections, 8),
             prefix=prefix,
         )
         return Registry(host, options=options)

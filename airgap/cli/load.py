@@ -50,7 +50,7 @@ def run(
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
-    target = Endpoints(tuple(plain_http or ()), ca_file).target(to)
+    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
     progress = console.make_progress(quiet=quiet)
     site = Site(default_home())
     with contextlib.ExitStack() as stack:

@@ -6,7 +6,7 @@ the tags mean by then.
 Example: airgap lock stack.yaml
 """
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, PlainHttp, Quiet
+from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet
 
 NAME = "lock"
 PANEL = "Online"
@@ -16,6 +16,7 @@ def run(
     manifest: Manifest,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
+    mirror: Mirror = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -26,7 +27,7 @@ def run(
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
 
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     lock = resolve(TransferManifest.load(manifest), endpoints.source)
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))

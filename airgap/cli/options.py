@@ -38,6 +38,14 @@ Algorithm = Annotated[
         metavar="NAME", help="ecdsa-p256, ecdsa-p384 or ed25519; ml-dsa-65, ml-dsa-87 where supported."
     ),
 ]
+Mirror = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mirror",
+        metavar="REGISTRY=MIRROR",
+        help="Pull from there first; it may be behind with tags. docker.io=mirror.example",
+    ),
+]
 Since = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,11 +18,13 @@ from airgap.cli.options import (
     Json,
     Key,
     Manifest,
+    Mirror,
     PassphraseFile,
     PlainHttp,
     Quiet,
     Since,
 )
+from airgap.errors import PartialError
 
 if TYPE_CHECKING:
     from airgap.online.stating import PackedBundle
@@ -48,6 +50,7 @@ def run(
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
+    mirror: Mirror = None,
     jobs: Jobs = 3,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,7 +59,6 @@ def run(
     from airgap.cli import console, passphrase
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
-    from airgap.errors import PartialError
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.online.stating import Order
@@ -65,12 +67,22 @@ def run(
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
     progress = console.make_progress(quiet=quiet)
-    loaded, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
+    loaded, plan = plan_of(
+        manifest,
+        Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs),
+        progress,
+        since or (),
+    )
     order = Order(to, (signer,), now(), timedelta(days=days), jobs, allow_partial)
     packed = (pack_tar if tar else pack)(loaded, plan, site, order, progress)
-    failed = PartialError("some images are not in it", packed.failures, plan.total_images)
+    _show(packed, PartialError("some images are not in it", packed.failures, plan.total_images), json, debug)
+
+
+def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:
+    from airgap.cli import console
+
     value = _value(packed) | {"error": console.error_value(failed) if packed.failures else None}
-    console.show_result(value, _lines(packed), as_json=json)
+    console.show_result(value, _lines(packed), as_json=as_json)
     if packed.failures:
         console.show_error(failed, debug=debug)
         raise typer.Exit(failed.exit_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, PlainHttp, Quiet, Since
+from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet, Since
 
 if TYPE_CHECKING:
     from airgap.online.plan import TransferPlan
@@ -26,6 +26,7 @@ def run(
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
+    mirror: Mirror = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -36,7 +37,9 @@ def run(
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
-    _, plan = plan_of(manifest, Endpoints(tuple(plain_http or ()), ca_file), progress, since or ())
+    _, plan = plan_of(
+        manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
+    )
     refuse_partial(plan.failures, plan)
     free = shutil.disk_usage(to).free if to is not None and to.exists() else None
     value = _value(plan) | {"free": free}

@@ -214,7 +214,10 @@ def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Ad
         return image.source.open_blob(image.locked.reference, blob, offset)
 
     subject = f"{image.locked.reference}: blob {blob.digest}"
-    store.fetch(blob, open_at, advance=advance, subject=subject)
+    try:
+        store.fetch(blob, open_at, advance=advance, subject=subject)
+    except IntegrityError:  # a mirror may have lied; asked again, the registry itself answers
+        store.fetch(blob, open_at, subject=subject)
 
 
 def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -> ImageRecord:

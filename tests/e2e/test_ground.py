@@ -44,24 +44,26 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def test_an_engine_pulls_and_is_empty_after_reset(engine: Engine, pushed: str, image: Image):
+    before = files_below(store(engine))  # a load that was cut off keeps its content for a while
     engine.docker("pull", pushed)
     found = engine.inspect(pushed)
     by_name = f"{pushed.rpartition(':')[0]}@{image.descriptor.digest}"
     assert found["RepoDigests"] == [by_name]
     assert found["Id"] == str(image.descriptor.digest if "containerd" in engine.kind else image.config)
     engine.docker("create", pushed)
-    assert files_below(store(engine))
+    assert set(files_below(store(engine))) > set(before)
     engine.reset()
     assert engine.images() == []
-    assert files_below(store(engine)) == []
+    assert set(files_below(store(engine))) <= set(before)
 
 
 def test_reset_removes_a_broken_tag(docker28c: Engine, image: Image, tmp_path: Path):
+    before = files_below(store(docker28c))
     layout = write_layout(tmp_path / "layout", {NAME: make_index([image])})
     (layout / image.layers[0].path).unlink()
     docker28c.docker("load", input=run("tar", "-C", layout, "-c", ".").stdout)
     docker28c.reset()
-    assert files_below(store(docker28c)) == []
+    assert set(files_below(store(docker28c))) <= set(before)
 
 
 @pytest.mark.parametrize(
