@@ -77,9 +77,7 @@ class Collector:
 
     def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
         """The images that are in the store now, checked, and what failed. A medium's failure is
-        everybody's, and raised.
-
-        When nothing failed, the store has what the plan wants and nothing else.
+        everybody's, and raised. The store may hold more than the images want: see `prune`.
         """
         failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
         found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
