@@ -189,6 +189,9 @@ class Files(Protocol):
     def path(self) -> Path:
         """The folder, or the tar."""
 
+    def where(self, name: str) -> str:
+        """What a person would look for to find the file: the path, or the paths of its parts."""
+
     def open(self, name: str) -> SeekableStream:
         """A file's content. Raises `MissingContentError` when there is none of that name."""
 
@@ -213,6 +216,10 @@ class Folder:
             raise MissingContentError("no such folder", subject=path) from error
         except OSError as error:
             raise MediaError("cannot open", subject=path, got=error.strerror) from error
+
+    def where(self, name: str) -> str:
+        """See `Files`."""
+        return f"{self.path}/{name}"
 
     def open(self, name: str) -> FileStream:
         """The regular file `name` (one link, no symbolic link on the way), ready to read."""

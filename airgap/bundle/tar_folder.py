@@ -39,6 +39,10 @@ class TarFolder:
                 "not the whole tar of a bundle", subject=self.path, got=error, hint="copy it again"
             ) from error
 
+    def where(self, name: str) -> str:
+        """See `Files`."""
+        return f"{self.path}/{name}"
+
     def open(self, name: str) -> FileSlice:
         """See `Files`."""
         entry = self._members.get(name)

@@ -78,9 +78,7 @@ class Contents:
         raw = self.folder.read(name, limit)
         want, got = Digest("sha256", self.statement.subjects[name]), Digest.of(raw)
         if want != got:
-            raise DigestMismatchError(
-                "wrong digest", subject=f"{self.folder.path}/{name}", want=want, got=got
-            )
+            raise DigestMismatchError("wrong digest", subject=self.folder.where(name), want=want, got=got)
         return raw
 
     def _check_sums(self) -> None:
@@ -134,7 +132,7 @@ class Contents:
                 elif self.sizes[digest.path] != descriptor.size:
                     raise SizeMismatchError(
                         "wrong size",
-                        subject=f"{self.folder.path}/{digest.path}",
+                        subject=self.folder.where(digest.path),
                         want=f"{descriptor.size:,} bytes",
                         got=f"{self.sizes[digest.path]:,}",
                     )

@@ -53,8 +53,10 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedBundle:
-    """A bundle that passed steps 1 to 9. Only `verify` makes one."""
+class CheckedBundle:
+    """A bundle that is authentic and whole but for its layers: steps 1 to 6, 8 and 9. Whether it is for
+    this site, now, nobody has asked: it may be sent, copied and mended, and not loaded.
+    """
 
     folder: Files
     statement: Statement
@@ -63,9 +65,36 @@ class VerifiedBundle:
     newer_roots: tuple[SignedRoot, ...]
     """Roots that the bundle brought and that follow the installed one."""
     images: tuple[VerifiedImage, ...]
+    sizes: Mapping[str, int] = field(hash=False)
+    """Bytes of each file that the statement lists, by name."""
+    signatures: tuple[Signature, ...]
+    """Those of the envelope."""
+
+    def open_blob(self, descriptor: Descriptor) -> CheckedReader:
+        """Step 10 for one blob: its content, checked before the last byte is handed out."""
+        name = descriptor.digest.path
+        subject = self.folder.where(name)
+        if name not in self.statement.subjects:
+            raise IncompleteError("the bundle leaves this blob out", subject=descriptor.digest)
+        reader = CheckedReader(self.folder.open(name), descriptor.digest, descriptor.size, subject)
+        listed = Digest("sha256", self.statement.subjects[name])
+        if listed == descriptor.digest:
+            return reader
+        return CheckedReader(reader, listed, descriptor.size, subject)
+
+    @property
+    def blobs(self) -> dict[Digest, Descriptor]:
+        """What is carried under `blobs/`, each once."""
+        found = {d: blob for image in self.images for d, blob in image.graph.contents.items()}
+        return {digest: blob for digest, blob in found.items() if digest.path in self.sizes}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBundle(CheckedBundle):
+    """A bundle that passed steps 1 to 9. Only `verify` makes one."""
+
     mark: Mark | None
     """The site's high-water mark before this bundle."""
-    sizes: Mapping[str, int] = field(hash=False)
 
     @property
     def repeat(self) -> bool:
@@ -79,18 +108,6 @@ class VerifiedBundle:
         if mark is None or mark.epoch != statement.epoch:
             return 0
         return max(0, statement.serial - mark.serial - 1)
-
-    def open_blob(self, descriptor: Descriptor) -> CheckedReader:
-        """Step 10 for one blob: its content, checked before the last byte is handed out."""
-        name = descriptor.digest.path
-        subject = f"{self.folder.path}/{name}"
-        if name not in self.statement.subjects:
-            raise IncompleteError("the bundle leaves this blob out", subject=descriptor.digest)
-        reader = CheckedReader(self.folder.open(name), descriptor.digest, descriptor.size, subject)
-        listed = Digest("sha256", self.statement.subjects[name])
-        if listed == descriptor.digest:
-            return reader
-        return CheckedReader(reader, listed, descriptor.size, subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +132,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     newer = _walk_roots(folder, receiver.root)
     root = (newer[-1] if newer else receiver.root).root
     # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
-    verdict = check_signatures(envelope, root, "release", receiver.now, f"{folder.path}/{ENVELOPE_FILE}")
+    verdict = check_signatures(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
     if envelope.payload_type != STATEMENT_TYPE:
         raise TrustError(
             "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
@@ -123,12 +140,18 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     # 6: the same bytes in the file that stock tools check; only now are they parsed.
     sha256 = Digest.of(envelope.payload).hex
     if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
-        subject = f"{folder.path}/{STATEMENT_FILE}"
+        subject = folder.where(STATEMENT_FILE)
         raise DigestMismatchError(
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
         )
     statement = Statement.parse(envelope.payload)
     return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope.signatures)
+
+
+def check(folder: Files, receiver: Receiver) -> CheckedBundle:
+    """Steps 1 to 6, 8 and 9."""
+    found = authenticate(folder, receiver)
+    return _check(folder, found, found.verdict)
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
@@ -138,12 +161,34 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     mark = receiver.mark(found.statement.stream)
     judge(found, receiver, mark)
     verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
+    checked = _check(folder, found, verdict)
+    return VerifiedBundle(
+        checked.folder,
+        checked.statement,
+        checked.statement_sha256,
+        checked.verdict,
+        checked.newer_roots,
+        checked.images,
+        checked.sizes,
+        checked.signatures,
+        mark,
+    )
+
+
+def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
     # 8: exactly the files that are listed, and the signatures once more for stock tools.
     sizes = check_files(folder, found.statement, found.signatures)
     # 9: the small files, and what they say of the images.
     images = Contents(folder, found.statement, sizes).images()
-    return VerifiedBundle(
-        folder, found.statement, found.sha256, verdict, found.newer_roots, images, mark, sizes
+    return CheckedBundle(
+        folder,
+        found.statement,
+        found.sha256,
+        verdict,
+        found.newer_roots,
+        images,
+        sizes,
+        found.signatures,
     )
 
 
@@ -169,7 +214,7 @@ def _walk_roots(folder: Files, installed: SignedRoot) -> list[SignedRoot]:
     found: list[SignedRoot] = []
     last = installed
     while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
-        last = last.successor(folder.read(name, MAX_ENVELOPE), f"{folder.path}/{name}")
+        last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
         found.append(last)
     return found
 
@@ -249,12 +294,12 @@ def check_files(folder: Files, statement: Statement, signatures: tuple[Signature
         if len(sizes) > MAX_FILES:
             raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
     for name in sorted(set(sizes) - expected):
-        raise UnlistedContentError("file that the statement does not list", subject=f"{folder.path}/{name}")
+        raise UnlistedContentError("file that the statement does not list", subject=folder.where(name))
     for name in sorted(expected - set(sizes)):
-        raise MissingContentError("missing file", subject=f"{folder.path}/{name}")
+        raise MissingContentError("missing file", subject=folder.where(name))
     for name, sig in loose.items():
         if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
-            raise DigestMismatchError("not the signature in the envelope", subject=f"{folder.path}/{name}")
+            raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
     return {name: sizes[name] for name in statement.subjects}
 
 
@@ -270,12 +315,9 @@ def _keyid(signature: Signature) -> str:
     return signature.keyid
 
 
-def verify_content(bundle: VerifiedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
+def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
     """Step 10 for every blob of the bundle; all that is wrong, not only the first."""
-    blobs: dict[Digest, Descriptor] = {}
-    for image in bundle.images:
-        blobs |= {d: b for d, b in image.graph.contents.items() if d.path in bundle.sizes}
-    todo = sorted(blobs.values(), key=lambda blob: -blob.size)
+    todo = sorted(bundle.blobs.values(), key=lambda blob: -blob.size)
     with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
 
         def check(blob: Descriptor) -> None:
