@@ -63,6 +63,12 @@ class ImageGraph:
         return {blob.digest: blob for item in self.manifests for blob in item.manifest.blobs}
 
     @property
+    def layers(self) -> dict[Digest, Descriptor]:
+        """Layers that are not configs too, each once: what a reader needs last."""
+        configs = {item.manifest.config.digest for item in self.manifests}
+        return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
+
+    @property
     def contents(self) -> dict[Digest, Descriptor]:
         """Blobs and documents, each once."""
         return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}

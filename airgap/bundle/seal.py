@@ -68,11 +68,6 @@ def write_small(folder: Path, contents: Contents) -> None:
     _remove_stale(folder / "trust", {Path(name).name for name in contents.small if name.startswith("trust/")})
 
 
-def write_statement(folder: Path, statement: bytes) -> None:
-    """Write the statement that is about to be signed."""
-    write_file(folder / STATEMENT_FILE, statement)
-
-
 def commit(folder: Path, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
     """Write the raw signatures by key id, and the envelope as the very last."""
     names = {signature_file(keyid): raw for keyid, raw in signatures.items()}

@@ -5,14 +5,15 @@ import hashlib
 import io
 import itertools
 import os
-import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
+from airgap.bundle.segments import Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.errors import (
     EndpointError,
     IntegrityError,
@@ -34,13 +35,21 @@ class BlobStore:
     """`blobs/<algorithm>/<hex>` below a folder. Methods may be called from several threads, each
     with digests of its own.
 
+    `cut` says in which files, in order, the blobs are that are elsewhere, below `others` too; in those
+    folders there may be copies of the blobs that are not cut.
     `sums` holds, for every blob that this object has read or written to its end, the SHA-256 of
-    the bytes and their number: only these count as being there.
+    the bytes and their number: only these count as being there. `part_sums` holds the SHA-256 of
+    each file of a blob that is cut.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, others: Sequence[Path] = (), cut: Mapping[Digest, tuple[Segment, ...]] = {}
+    ) -> None:
         self.folder = folder
+        self.others = others
+        self.cut = cut
         self.sums: dict[Digest, tuple[str, int]] = {}
+        self.part_sums: dict[Path, str] = {}
         self.written = 0
         """Blobs that were written, and not only found."""
         self._numbers = itertools.count()
@@ -50,26 +59,25 @@ class BlobStore:
         """Where the blob is, or will be."""
         return self.folder / digest.path
 
+    def segments(self, digest: Digest, size: int) -> tuple[Segment, ...]:
+        """The files that the blob is in, or will be, in order."""
+        return self.cut.get(digest) or (Segment(self.path(digest), size),)
+
     def present(self, digest: Digest) -> bool:
         """Whether an earlier attempt may have left the blob."""
-        return self.path(digest).exists()
+        return all(segment.path.exists() for segment in self.segments(digest, 0))
 
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
         """Whether the blob is there and right, found out by reading all of it."""
         if digest in self.sums:
             return True
-        path = self.path(digest)
+        sums = Sums(digest, self.segments(digest, size))
         try:
-            stream = self._open(path)
-        except MissingContentError:
-            return False
-        sha256 = _second_hash(digest)
-        try:
-            with contextlib.closing(CheckedReader(stream, digest, size)) as reader:
-                copy(reader, sha256.update if sha256 else _nowhere, advance)
+            with contextlib.closing(CheckedReader(self._open(sums.segments), digest, size)) as reader:
+                copy(reader, sums.update, advance)
         except IntegrityError:
             return False
-        self._keep(digest, size, sha256.hexdigest() if sha256 else digest.hex)
+        self._keep(size, sums)
         return True
 
     def fetch(
@@ -87,35 +95,35 @@ class BlobStore:
         """
         if blob.digest in self.sums:
             return None
-        part = self._part(blob.digest)
-        writer = _Writer(part, blob, subject, advance)
-        done = _usable(part, blob.size)
+        segments = self.segments(blob.digest, blob.size)
+        writer = _Writer(segments, blob, subject, advance)
+        done = usable(segments)
         if done:
             try:
                 return self._finish(writer, open_at, done)
             except UnavailableError:
                 raise
             except (IntegrityError, EndpointError):
-                self._remove(part)
+                self._remove(*(segment.part for segment in segments))
         try:
             return self._finish(writer, open_at, 0)
         except IntegrityError:
-            self._remove(part)
+            self._remove(*(segment.part for segment in segments))
             raise
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
         """`BlobSink.add`: one pass, no resuming; what is there already is checked all the same."""
         if digest in self.sums:
-            copy(CheckedReader(stream, digest, size), _nowhere)
+            copy(CheckedReader(stream, digest, size), lambda _: None)
             return
         blob = Descriptor("", digest, size)
-        self._finish(_Writer(self._part(digest), blob, None, None), lambda _: stream, 0)
+        self._finish(_Writer(self.segments(digest, size), blob, None, None), lambda _: stream, 0)
 
     def add_unnamed(self, stream: ByteStream) -> tuple[Digest, int]:
         """`BlobSink.add_unnamed`: the name follows from the content."""
         part = self.folder / "blobs" / "sha256" / f"unnamed-{next(self._numbers)}.part"
         sha256 = hashlib.sha256()
-        fd = _create(part, 0)
+        fd = create(part, 0)
 
         def take(data: memoryview) -> None:
             sha256.update(data)
@@ -129,8 +137,10 @@ class BlobStore:
         finally:
             os.close(fd)
         digest = Digest("sha256", sha256.hexdigest())
-        self._commit(part, digest)
-        self._keep(digest, size, digest.hex)
+        with media_errors("cannot write", part):
+            part.replace(self.path(digest))
+            sync_folder(part.parent)
+        self._keep(size, Sums(digest, self.segments(digest, size)))
         self.written += 1
         return digest, size
 
@@ -142,7 +152,8 @@ class BlobStore:
                 "too large", subject=digest, want=f"at most {limit:,} bytes", got=f"{size:,}"
             )
         out = bytearray()
-        with contextlib.closing(CheckedReader(self._open(self.path(digest)), digest, size)) as reader:
+        stream = self._open(self.segments(digest, size))
+        with contextlib.closing(CheckedReader(stream, digest, size)) as reader:
             copy(reader, out.extend)
         return bytes(out)
 
@@ -150,116 +161,90 @@ class BlobStore:
         """Forget and remove every blob that is not in `wanted`: leftovers and unchosen platforms."""
         for digest in set(self.sums) - wanted:
             del self.sums[digest]
-        names = {digest.path for digest in wanted}
-        for path in (self.folder / "blobs").glob("*/*"):
-            if path.relative_to(self.folder).as_posix() not in names:
-                self._remove(path)
+        kept = {segment.path for digest in wanted for segment in self.segments(digest, 0)}
+        for folder in (self.folder, *self.others):
+            kept |= {folder / digest.path for digest in wanted if digest not in self.cut}
+            for path in (folder / "blobs").glob("*/*"):
+                if path not in kept:
+                    self._remove(path)
 
-    def _remove(self, path: Path) -> None:
-        with media_errors("cannot remove", path):
-            path.unlink(missing_ok=True)
+    def _remove(self, *paths: Path) -> None:
+        for path in paths:
+            with media_errors("cannot remove", path):
+                path.unlink(missing_ok=True)
 
-    def _open(self, path: Path) -> FileStream:
-        with media_errors("cannot read", path):
-            try:
-                return FileStream(os.open(path, _READ), str(path))
-            except FileNotFoundError as error:
-                raise MissingContentError("missing blob", subject=path) from error
-
-    def _part(self, digest: Digest) -> Path:
-        return self.path(digest).with_name(digest.hex + ".part")
+    def _open(self, segments: tuple[Segment, ...]) -> ByteStream:
+        """All of a blob. Raises `MissingContentError`, also for a part that is not of its size."""
+        if len(segments) == 1:
+            return _open_file(segments[0].path)
+        for segment in segments:
+            if size_of(segment.path) != segment.size:
+                raise MissingContentError("missing part", subject=segment.path)
+        return Joined([partial(_open_file, segment.path) for segment in segments])
 
     def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
-        sha256 = writer.write(open_at, done)
-        self._commit(writer.part, writer.blob.digest)
-        self._keep(writer.blob.digest, writer.blob.size, sha256)
+        sums = writer.write(open_at, done)
+        for segment in writer.segments:
+            with media_errors("cannot write", segment.path):
+                if segment.part.exists():  # a crash may have come between two of them
+                    segment.part.replace(segment.path)
+        for folder in {segment.path.parent for segment in writer.segments}:
+            with media_errors("cannot write", folder):
+                sync_folder(folder)
+        self._keep(writer.blob.size, sums)
         self.written += 1
 
-    def _commit(self, part: Path, digest: Digest) -> None:
-        path = self.path(digest)
-        with media_errors("cannot write", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
-            sync_folder(path.parent)
-
-    def _keep(self, digest: Digest, size: int, sha256: str) -> None:
+    def _keep(self, size: int, sums: "Sums") -> None:
         with self._lock:
-            self.sums[digest] = (sha256, size)
+            self.sums[sums.digest] = (sums.sha256, size)
+            self.part_sums |= sums.parts
 
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes one blob into its `.part` file, which it leaves there complete and durable, or in part."""
+    """Writes one blob into its `.part` files, which it leaves there complete and durable, or in part."""
 
-    part: Path
+    segments: tuple[Segment, ...]
     blob: Descriptor
     subject: object
     advance: Advance | None
 
-    def write(self, open_at: Opener, done: int) -> str:
-        """Keep `done` bytes, write the rest, check all; the SHA-256 of all in hex."""
-        digest = self.blob.digest
-        fd = _create(self.part, done)
-        try:
-            hasher, second = digest.hasher(), _second_hash(digest)
+    def write(self, open_at: Opener, done: int) -> Sums:
+        """Keep `done` bytes, write the rest, check all."""
+        hasher, sums = self.blob.digest.hasher(), Sums(self.blob.digest, self.segments)
+        with contextlib.closing(Output(self.segments, done)) as output:
             if done:
-                self._reread(fd, done, hasher, second)
+                self._reread(output, done, hasher, sums)
             stream = open_at(done) if done < self.blob.size else io.BytesIO()
 
             def take(data: memoryview) -> None:
-                if second:
-                    second.update(data)
-                with media_errors("cannot write", self.part):
-                    write_all(fd, data)
+                sums.update(data)
+                output.write(data)
 
-            reader = CheckedReader(stream, digest, self.blob.size, self.subject, prior=hasher, done=done)
+            reader = CheckedReader(
+                stream, self.blob.digest, self.blob.size, self.subject, prior=hasher, done=done
+            )
             with contextlib.closing(reader):
                 copy(reader, take, self.advance)
-            with media_errors("cannot write", self.part):
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        return second.hexdigest() if second else digest.hex
+            output.sync()
+        return sums
 
-    def _reread(self, fd: int, done: int, hasher: Hasher, second: Hasher | None) -> None:
+    def _reread(self, output: "Output", done: int, hasher: Hasher, sums: Sums) -> None:
         """Hash the `done` bytes that are there, and stand at their end."""
         buffer = memoryview(bytearray(CHUNK))
         left = done
         while left:
-            with media_errors("cannot read", self.part):
-                got = os.readv(fd, [buffer[: min(left, CHUNK)]])
-            if not got:
-                raise SizeMismatchError("the file shrank", subject=self.part)
+            got = output.read(buffer[: min(left, CHUNK)])
             hasher.update(buffer[:got])
-            if second:
-                second.update(buffer[:got])
+            sums.update(buffer[:got])
             left -= got
         if self.advance is not None:
             self.advance(done)
 
 
-def _usable(part: Path, size: int) -> int:
-    """How many bytes of an earlier attempt can be used."""
-    with media_errors("cannot read", part):
+def _open_file(path: Path) -> FileStream:
+    with media_errors("cannot read", path):
         try:
-            found = part.lstat()
-        except FileNotFoundError:
-            return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size <= size else 0
-
-
-def _create(part: Path, keep: int) -> int:
-    """Open a `.part` file for writing, with all of its content or none of it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
-    with media_errors("cannot write", part):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(part, flags, 0o644)
-
-
-def _second_hash(digest: Digest) -> Hasher | None:
-    """SHA-256 beside another digest: the statement lists every file by SHA-256."""
-    return None if digest.algorithm == "sha256" else hashlib.sha256()
-
-
-def _nowhere(data: memoryview) -> None:
-    """Take bytes that only needed to be read."""
+            return FileStream(os.open(path, _READ), str(path))
+        except FileNotFoundError as error:
+            raise MissingContentError("missing blob", subject=path) from error

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from airgap.bundle.files import FileSlice, Folder, FoundFile, media_errors, read_small
+from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
 from airgap.bundle.ustar import Entry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
 
@@ -79,8 +79,3 @@ class TarFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_bundle(path: Path) -> Folder | TarFolder:
-    """The bundle at `path`: a folder, or a tar. Raises `MissingContentError` for neither."""
-    return TarFolder(path) if path.is_file() else Folder(path)

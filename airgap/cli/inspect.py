@@ -8,7 +8,7 @@ Example: airgap inspect /media/stick/edge-stack-0007
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airgap.cli.options import Bundle, Debug, Json, Quiet
+from airgap.cli.options import Bundles, Debug, Json, Quiet
 
 if TYPE_CHECKING:
     from airgap.offline.verify import Authenticated, Receiver
@@ -17,18 +17,20 @@ NAME = "inspect"
 PANEL = "Offline"
 
 
-def run(bundle: Bundle, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    from airgap.bundle.tar_folder import open_bundle
+def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    from airgap.bundle.volumes import VolumeSet, open_bundle
     from airgap.cli import console
     from airgap.offline.session import receiver
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
     who = receiver(Site(default_home()), now())
-    with open_bundle(bundle) as folder:
+    with open_bundle(bundle, alone=True) as folder:
         found = authenticate(folder, who)
+        volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
     refusal = _refusal(found, who)
-    console.show_result(_value(found, bundle, refusal), _lines(found, refusal), as_json=json)
+    value = _value(found, bundle[0], refusal) | {"volumes": volumes}
+    console.show_result(value, _lines(found, refusal, volumes), as_json=json)
 
 
 def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
@@ -80,7 +82,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
     }
 
 
-def _lines(found: "Authenticated", refusal: str | None) -> list[str]:
+def _lines(found: "Authenticated", refusal: str | None, volumes: int) -> list[str]:
     from airgap.cli import console
     from airgap.times import format_time
 
@@ -91,6 +93,7 @@ def _lines(found: "Authenticated", refusal: str | None) -> list[str]:
     ]
     maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
+    total += f" on {volumes} volumes" if volumes > 1 else ""
     signers = ", ".join(verdict.owners)
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",

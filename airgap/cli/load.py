@@ -1,6 +1,7 @@
 """Verify a bundle and load its images.
 
 What is there already is left alone. It ends in a signed receipt. `-` reads a tar from standard input.
+The volumes of a bundle are named together; on a terminal, those that are missing are asked for.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundle, CaFile, Debug, Jobs, Json, PlainHttp, Quiet
+from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, PlainHttp, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
+    from airgap.bundle.volumes import Place
+    from airgap.offline.desk import Desk
     from airgap.offline.loading import LoadedImage
     from airgap.offline.session import LoadReport
 
@@ -25,7 +28,7 @@ PANEL = "Offline"
 
 
 def run(
-    bundle: Bundle,
+    bundles: Bundles,
     to: Annotated[
         str,
         typer.Option(
@@ -42,30 +45,52 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console
+    from airgap.bundle.volumes import grouped
+    from airgap.cli.asking import desk
     from airgap.cli.endpoints import Endpoints
     from airgap.offline.session import load_bundle
-    from airgap.offline.staging import staged
-    from airgap.site import Site, default_home, now
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
-    progress = console.make_progress(quiet=quiet)
-    site = Site(default_home())
+    here = desk(jobs, quiet=quiet)
+    reports = []
     with contextlib.ExitStack() as stack:
-        if bundle == STDIN:
-            bundle = stack.enter_context(staged(sys.stdin.buffer, site.home, progress))
-        report = load_bundle(
-            bundle, site, target, now(), on_conflict=on_conflict, jobs=jobs, progress=progress
-        )
-    failure = report.failure
-    value = {"bundle": str(bundle), "target": target.name, **_value(report)}
-    value["error"] = console.error_value(failure) if failure else None
-    console.show_result(value, _lines(report), as_json=json)
-    if failure:
+        for place in grouped(bundles):
+            whole = _whole(place, here, stack)
+            report = load_bundle(
+                whole, here.site, target, here.now, on_conflict=on_conflict, jobs=jobs, progress=here.progress
+            )
+            reports.append((place[0], report))
+    _show(target.name, reports, as_json=json, debug=debug)
+
+
+def _show(target: str, reports: list[tuple[Path, "LoadReport"]], *, as_json: bool, debug: bool) -> None:
+    from airgap.cli import console
+
+    values = [{"bundle": str(path), "target": target, **_value(report)} for path, report in reports]
+    failures = [report.failure for _, report in reports if report.failure]
+    value: dict[str, Any] = values[0] if len(values) == 1 else {"bundles": values}
+    value["error"] = console.error_value(failures[0]) if failures else None
+    console.show_result(value, [line for _, report in reports for line in _lines(report)], as_json=as_json)
+    for failure in failures:
         console.show_error(failure, debug=debug)
-        raise typer.Exit(failure.exit_code)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _whole(place: "Place", here: "Desk", stack: contextlib.ExitStack) -> "Place":
+    """The bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
+    from airgap.bundle.volumes import is_whole, paths_of
+    from airgap.offline.desk import nobody
+    from airgap.offline.receive import gathered
+    from airgap.offline.staging import staged
+
+    if paths_of(place) == (STDIN,):
+        return stack.enter_context(staged(sys.stdin.buffer, here.site.home, here.progress))
+    if is_whole(place) or here.ask is nobody:
+        return place
+    return stack.enter_context(gathered(place, here))
 
 
 def _value(report: "LoadReport") -> dict[str, Any]:

@@ -9,7 +9,23 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli import audit, console, init, inspect, key, load, lock, pack, plan, serve, trust, verify
+from airgap.cli import (
+    audit,
+    console,
+    init,
+    inspect,
+    key,
+    load,
+    lock,
+    pack,
+    plan,
+    receive,
+    repack,
+    repair,
+    serve,
+    trust,
+    verify,
+)
 from airgap.cli.options import help_text
 from airgap.errors import AirgapError, MediaError, printable
 
@@ -51,7 +67,7 @@ def _top(
     """Take the options that stand before a command."""
 
 
-for module in (init, lock, plan, pack, inspect, verify, load, serve):
+for module in (init, lock, plan, pack, inspect, verify, receive, load, serve, repack, repair):
     app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
 for group in (key, trust, audit):
     for command in group.app.registered_commands:

@@ -18,6 +18,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle: a folder or a tar.")]
+Bundles = Annotated[
+    list[Path],
+    typer.Argument(metavar="BUNDLE...", help="A folder or a tar each, or the folders of all volumes."),
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Holds the passphrase (else AIRGAP_PASSPHRASE, else asked)."),
@@ -56,4 +60,12 @@ Since = Annotated[
 ]
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at a time.")
+]
+VolumeSizeText = Annotated[
+    str | None,
+    typer.Option(
+        "--volume-size",
+        metavar="SIZE",
+        help="Cut the bundle into volumes of at most 4GiB, 700MB, …; fat32 limits its files only.",
+    ),
 ]

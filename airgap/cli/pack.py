@@ -5,6 +5,8 @@ Interrupted and run again, it goes on where it was. Run once more after that, it
 Example: airgap pack stack.yaml --to /media/stick
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,11 +25,13 @@ from airgap.cli.options import (
     PlainHttp,
     Quiet,
     Since,
+    VolumeSizeText,
 )
-from airgap.errors import PartialError
+from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.online.stating import PackedBundle
+    from airgap.cli.endpoints import Endpoints
+    from airgap.online.stating import Order, PackedBundle
 
 NAME = "pack"
 PANEL = "Online"
@@ -36,13 +40,15 @@ PANEL = "Online"
 def run(
     manifest: Manifest,
     to: Annotated[
-        Path, typer.Option(metavar="DIR", help="The medium, or another folder, to make the bundle in.")
+        list[Path],
+        typer.Option(metavar="DIR", help="The medium, or another folder; several media share it."),
     ],
     key: Key = None,
     passphrase_file: PassphraseFile = None,
     days: Annotated[
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
     ] = 90,
+    volume_size: VolumeSizeText = None,
     tar: Annotated[bool, typer.Option("--tar", help="One tar instead of a folder, in one pass.")] = False,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
@@ -56,26 +62,44 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console, passphrase
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.sizes import parse_volume_size
+    from airgap.online.stating import Order
+    from airgap.site import now
+
+    if tar and (len(to) > 1 or volume_size):
+        raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
+    size = parse_volume_size(volume_size) if volume_size else None
+    lifetime = timedelta(days=days)
+    order = Order(to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
+    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), quiet)
+    _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
+
+
+def _pack(
+    manifest: Path,
+    order: "Order",
+    endpoints: "Endpoints",
+    tar: bool,
+    key: str | None,
+    passphrase_file: Path | None,
+    since: Sequence[str],
+    quiet: bool,
+) -> "tuple[PackedBundle, int]":
+    """The bundle, and how many images there would be had none failed."""
+    from airgap.cli import console, passphrase
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
-    from airgap.online.stating import Order
-    from airgap.site import Site, default_home, now
+    from airgap.site import Site, default_home
 
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
     progress = console.make_progress(quiet=quiet)
-    loaded, plan = plan_of(
-        manifest,
-        Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs),
-        progress,
-        since or (),
-    )
-    order = Order(to, (signer,), now(), timedelta(days=days), jobs, allow_partial)
-    packed = (pack_tar if tar else pack)(loaded, plan, site, order, progress)
-    _show(packed, PartialError("some images are not in it", packed.failures, plan.total_images), json, debug)
+    loaded, plan = plan_of(manifest, endpoints, progress, since)
+    make = pack_tar if tar else pack
+    return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
 
 
 def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:
@@ -92,6 +116,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
     statement = packed.statement
     return {
         "bundle": str(packed.path),
+        "volumes": [str(path) for path in packed.paths],
         "stream": statement.stream,
         "serial": statement.serial,
         "statement_sha256": packed.statement_sha256,
@@ -111,6 +136,9 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
-        f"{verb}: {packed.path} ({total})",
+        *(
+            f"{verb}: {path} ({total})" if number == 1 else f"volume {number}: {path}"
+            for number, path in enumerate(packed.paths, 1)
+        ),
         f"statement sha256 {packed.statement_sha256}",
     ]

@@ -32,6 +32,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.seal import ENVELOPE_FILE
+    from airgap.bundle.volumes import grouped
     from airgap.cli import console
     from airgap.endpoints.layout import Layout
     from airgap.endpoints.server import ImageServer, NamedSource
@@ -41,10 +42,11 @@ def run(
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
         served: list[NamedSource] = []
-        for path in sources:
+        for place in grouped(sources):
+            path = place[0]
             if path.is_file() or (path / ENVELOPE_FILE).exists():
-                verify_bundle(path, Site(default_home()), now(), 2, progress)
-                served.append(stack.enter_context(bundle_source(path, Site(default_home()), now())))
+                verify_bundle(place, Site(default_home()), now(), 2, progress)
+                served.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
             else:
                 served.append(Layout(path))
         _serve(ImageServer(served, (bind, port), log=progress.note), as_json=json)

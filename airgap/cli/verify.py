@@ -1,55 +1,78 @@
 """Check a bundle's signatures, policy and every byte.
 
-Nothing is loaded, and no network is used.
+Nothing is loaded, and no network is used. The volumes of a bundle are named together; on a terminal,
+those that are missing are asked for one after the other.
 
 Example: airgap verify /media/stick/edge-stack-0007
 """
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
 
-from airgap.cli.options import Debug, Jobs, Json, Quiet
+if TYPE_CHECKING:
+    from airgap.bundle.volumes import Place
+    from airgap.offline.desk import Desk
+    from airgap.offline.verify import VerifiedBundle
 
 NAME = "verify"
 PANEL = "Offline"
 
 
 def run(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="The bundles' folders.")],
+    bundles: Bundles,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.bundle.volumes import grouped
     from airgap.cli import console
-    from airgap.offline.session import verify_bundle
-    from airgap.site import Site, default_home, now
+    from airgap.cli.asking import desk
 
-    site = Site(default_home())
-    progress = console.make_progress(quiet=quiet)
+    here = desk(jobs, quiet=quiet)
     values, lines = [], []
-    for path in bundles:
-        bundle = verify_bundle(path, site, now(), jobs, progress)
-        verdict = bundle.verdict
-        values.append(
-            {
-                "bundle": str(path),
-                "statement_sha256": bundle.statement_sha256,
-                "owners": list(verdict.owners),
-                "keys": list(verdict.keyids),
-                "threshold": verdict.threshold,
-                "files": len(bundle.sizes),
-                "bytes": bundle.statement.total_bytes,
-                "repeat": bundle.repeat,
-                "missed": bundle.missed,
-            }
-        )
-        lines.append(
-            f"good: {bundle.statement.title}, signed by {', '.join(verdict.owners)}, "
-            f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}"
-            + (", accepted here before" if bundle.repeat else "")
-            + (f", {bundle.missed} bundles before it never came here" if bundle.missed else "")
-        )
+    for place in grouped(bundles):
+        bundle = _verify(place, here)
+        values.append(_value(place, bundle))
+        lines.append(_line(bundle))
     console.show_result({"bundles": values}, lines, as_json=json)
+
+
+def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":
+    from airgap.bundle.volumes import is_whole
+    from airgap.offline.in_turn import verify_in_turn
+    from airgap.offline.session import verify_bundle
+
+    if is_whole(place):
+        return verify_bundle(place, here.site, here.now, here.jobs, here.progress)
+    return verify_in_turn(place, here)
+
+
+def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
+    from airgap.bundle.volumes import paths_of
+
+    verdict = bundle.verdict
+    return {
+        "bundle": str(paths_of(place)[0]),
+        "volumes": [str(path) for path in paths_of(place)],
+        "statement_sha256": bundle.statement_sha256,
+        "owners": list(verdict.owners),
+        "keys": list(verdict.keyids),
+        "threshold": verdict.threshold,
+        "files": len(bundle.sizes),
+        "bytes": bundle.statement.total_bytes,
+        "repeat": bundle.repeat,
+        "missed": bundle.missed,
+    }
+
+
+def _line(bundle: "VerifiedBundle") -> str:
+    from airgap.cli import console
+
+    return (
+        f"good: {bundle.statement.title}, signed by {', '.join(bundle.verdict.owners)}, "
+        f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}"
+        + (", accepted here before" if bundle.repeat else "")
+        + (f", {bundle.missed} bundles before it never came here" if bundle.missed else "")
+    )

@@ -60,7 +60,7 @@ class Contents:
         """Every small file checked, and the images as all of them tell it."""
         self._check_sums()
         self._check_others()
-        entries = read_index(self._read(INDEX_FILE, MAX_INDEX))
+        entries = read_index(self.read(INDEX_FILE, MAX_INDEX))
         records = {record.name: record for record in self.statement.images}
         if set(records) != set(entries):
             raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
@@ -71,7 +71,7 @@ class Contents:
         self._check_total()
         return images
 
-    def _read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int) -> bytes:
         """A listed file, when its SHA-256 is the signed one."""
         if name not in self.statement.subjects:
             raise MissingContentError("not listed in the statement", subject=name)
@@ -83,15 +83,15 @@ class Contents:
 
     def _check_sums(self) -> None:
         listed = {name: sha256 for name, sha256 in self.statement.subjects.items() if name != SUMS_FILE}
-        if self._read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
+        if self.read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
             raise AmbiguousError("SHA256SUMS and the statement differ", subject=SUMS_FILE)
 
     def _check_others(self) -> None:
-        if self._read(OCI_LAYOUT_FILE, 1024) != OCI_LAYOUT:
+        if self.read(OCI_LAYOUT_FILE, 1024) != OCI_LAYOUT:
             raise FormatError("unknown layout version", subject=OCI_LAYOUT_FILE, want=OCI_LAYOUT.decode())
         for name in self.statement.subjects:
             if name.startswith("trust/") or name == "VERIFY.txt":
-                self._read(name, MAX_ENVELOPE)
+                self.read(name, MAX_ENVELOPE)
 
     def _image(self, record: ImageRecord, descriptor: Descriptor) -> VerifiedImage:
         if record.digest != descriptor.digest:
@@ -107,7 +107,7 @@ class Contents:
         return VerifiedImage(record, graph)
 
     def _document(self, descriptor: Descriptor) -> bytes:
-        return self._read(descriptor.digest.path, descriptor.size)
+        return self.read(descriptor.digest.path, descriptor.size)
 
     def _carried(self, index: ImageIndex) -> list[Descriptor]:
         """The entries of an index that the bundle holds: the others belong to other platforms."""
@@ -167,7 +167,7 @@ class Contents:
 
     def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
         views = [view for image in images if (view := image.graph.docker_view(image.name))]
-        if self._read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
+        if self.read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
             raise AmbiguousError(
                 "manifest.json and index.json describe different images", subject=MANIFEST_FILE
             )

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,15 +12,22 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
-from airgap.bundle.files import write_file
-from airgap.bundle.tar_folder import open_bundle
+from airgap.bundle.files import Files, write_file
+from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
 from airgap.errors import AirgapError, IntegrityError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
 from airgap.offline.source import BundleSource
-from airgap.offline.verify import Receiver, VerifiedBundle, check_rollback, verify, verify_content
+from airgap.offline.verify import (
+    CheckedBundle,
+    Receiver,
+    VerifiedBundle,
+    check_rollback,
+    verify,
+    verify_content,
+)
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
@@ -56,43 +64,66 @@ def receiver(site: Site, now: datetime) -> Receiver:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, site: Site, event: str, now: datetime, **details: object
+    place: Place, site: Site, event: str, now: datetime, **details: object
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
     """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
-    with site.ledger().attempt(event, path=str(path), **details) as attempt, open_bundle(path) as folder:
-        bundle = verify(folder, receiver(site, now))
-        for root in bundle.newer_roots:
-            site.install_root(root)
-        attempt.add(**_bundle_details(bundle))
+    with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
+        bundle = verify_here(folder, site, now)
+        attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
 
-def verify_bundle(path: Path, site: Site, now: datetime, jobs: int, progress: Progress) -> VerifiedBundle:
+def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
+    """The ledger's begin and end round something that is done with the bundle at `place`."""
+    return site.ledger().attempt(event, path=", ".join(map(str, paths_of(place))), **details)
+
+
+def verify_here(folder: Files, site: Site, now: datetime) -> VerifiedBundle:
+    """Steps 1 to 9; roots that the bundle brought are kept."""
+    bundle = verify(folder, receiver(site, now))
+    for root in bundle.newer_roots:
+        site.install_root(root)
+    return bundle
+
+
+def verify_bundle(place: Place, site: Site, now: datetime, jobs: int, progress: Progress) -> VerifiedBundle:
     """All ten steps. Raises the first of what is wrong, after telling of every wrong blob."""
-    with opened(path, site, "verify", now) as (bundle, attempt):
+    with opened(place, site, "verify", now) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
-        if len(wrong) > 1:
-            for error in wrong:
-                progress.note(str(error))
-            raise IntegrityError("damaged", subject=path, got=f"{len(wrong)} wrong blobs")
-        if wrong:
-            raise wrong[0]
+        raise_wrong(wrong, bundle.folder.path, progress)
         return bundle
 
 
+def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress) -> None:
+    """Raise the error when there is one; of several, tell all, and raise that there are."""
+    if len(wrong) > 1:
+        for error in wrong:
+            progress.note(str(error))
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs")
+    if wrong:
+        raise wrong[0]
+
+
 @contextlib.contextmanager
-def bundle_source(path: Path, site: Site, now: datetime) -> Iterator[BundleSource]:
+def bundle_source(place: Place, site: Site, now: datetime) -> Iterator[BundleSource]:
     """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
-    with open_bundle(path) as folder:
+    with open_bundle(place) as folder:
         yield BundleSource(verify(folder, receiver(site, now)))
 
 
 def load_bundle(
-    path: Path, site: Site, target: Target, now: datetime, *, on_conflict: str, jobs: int, progress: Progress
+    place: Place,
+    site: Site,
+    target: Target,
+    now: datetime,
+    *,
+    on_conflict: str,
+    jobs: int,
+    progress: Progress,
 ) -> LoadReport:
     """Verify, load, remember, and write the receipt. Failed images are in the report."""
-    with opened(path, site, "load", now, target=target.name) as (bundle, attempt):
+    with opened(place, site, "load", now, target=target.name) as (bundle, attempt):
         if bundle.missed:
             progress.note(
                 f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
@@ -121,7 +152,8 @@ def load_bundle(
     return report
 
 
-def _bundle_details(bundle: VerifiedBundle) -> dict[str, object]:
+def bundle_details(bundle: CheckedBundle) -> dict[str, object]:
+    """What a record says of a bundle."""
     statement, verdict = bundle.statement, bundle.verdict
     return {
         "bundle": {
@@ -135,13 +167,18 @@ def _bundle_details(bundle: VerifiedBundle) -> dict[str, object]:
             "owners": list(verdict.owners),
             "threshold": verdict.threshold,
             "root_version": verdict.root_version,
-            "repeat": bundle.repeat,
-            "missed": bundle.missed,
+            **_place_in_stream(bundle),
         },
         "files": len(bundle.sizes),
         "bytes": statement.total_bytes,
         "images": [{"reference": str(i.name), "digest": str(i.record.digest)} for i in bundle.images],
     }
+
+
+def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
+    if not isinstance(bundle, VerifiedBundle):
+        return {}
+    return {"repeat": bundle.repeat, "missed": bundle.missed}
 
 
 def _effect(result: LoadedImage) -> dict[str, object]:

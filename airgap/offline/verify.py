@@ -67,8 +67,7 @@ class CheckedBundle:
     images: tuple[VerifiedImage, ...]
     sizes: Mapping[str, int] = field(hash=False)
     """Bytes of each file that the statement lists, by name."""
-    signatures: tuple[Signature, ...]
-    """Those of the envelope."""
+    envelope: Envelope
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
         """Step 10 for one blob: its content, checked before the last byte is handed out."""
@@ -81,6 +80,10 @@ class CheckedBundle:
         if listed == descriptor.digest:
             return reader
         return CheckedReader(reader, listed, descriptor.size, subject)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A small file that the statement lists, checked; raises `SizeMismatchError` over `limit` bytes."""
+        return Contents(self.folder, self.statement, self.sizes).read(name, limit)
 
     @property
     def blobs(self) -> dict[Digest, Descriptor]:
@@ -121,7 +124,7 @@ class Authenticated:
     verdict: Verdict
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
-    signatures: tuple[Signature, ...]
+    envelope: Envelope
 
 
 def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
@@ -145,7 +148,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
         )
     statement = Statement.parse(envelope.payload)
-    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope.signatures)
+    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope)
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
@@ -170,14 +173,14 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
         checked.newer_roots,
         checked.images,
         checked.sizes,
-        checked.signatures,
+        checked.envelope,
         mark,
     )
 
 
 def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
     # 8: exactly the files that are listed, and the signatures once more for stock tools.
-    sizes = check_files(folder, found.statement, found.signatures)
+    sizes = check_files(folder, found.statement, found.envelope.signatures)
     # 9: the small files, and what they say of the images.
     images = Contents(folder, found.statement, sizes).images()
     return CheckedBundle(
@@ -188,7 +191,7 @@ def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBund
         found.newer_roots,
         images,
         sizes,
-        found.signatures,
+        found.envelope,
     )
 
 

@@ -10,7 +10,7 @@ from airgap.bundle.files import Folder, read_small
 from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import Statement
-from airgap.bundle.tar_folder import open_bundle
+from airgap.bundle.volumes import open_bundle
 from airgap.errors import FormatError, MissingContentError, UnknownKeyError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object

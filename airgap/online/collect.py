@@ -3,22 +3,21 @@
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord, UpstreamSignature
-from airgap.bundle.store import BlobStore, Opener
+from airgap.bundle.store import BlobStore
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import (
     AirgapError,
     IntegrityError,
-    MediaError,
     MissingContentError,
     PartialError,
     UnsignedError,
 )
 from airgap.manifest import LockedImage
-from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
@@ -32,25 +31,6 @@ from airgap.online.plan import (
 )
 from airgap.online.sources import PER_IMAGE, Failures
 from airgap.progress import Progress
-from airgap.workers import run_all, run_each
-
-
-class Store(Protocol):
-    """Where blobs of known digests go: a bundle's folder, or its tar."""
-
-    sums: dict[Digest, tuple[str, int]]
-    """SHA-256 in hex and size of the blobs that are there, checked."""
-
-    def present(self, digest: Digest) -> bool:
-        """Whether an earlier attempt may have left the blob."""
-
-    def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
-        """Whether the blob is there and right, found out by reading all of it."""
-
-    def fetch(
-        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
-    ) -> None:
-        """Write the blob, checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,24 +137,18 @@ def fetch(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
     """Fetch what is known by digest and missing or wrong in `store`."""
-    blobs = sorted(plan.blobs.values(), key=lambda blob: -blob[0].size)
-    present = [blob for blob, _ in blobs if store.present(blob.digest)]
-    if present:
-        with progress.phase("checking what is there", _bytes(present)) as advance:
-            run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, jobs)
-    missing = [(blob, image) for blob, image in blobs if blob.digest not in store.sums]
-    if not missing:
-        return {}
-    before_change()
-    with progress.phase("fetching", _bytes(blob for blob, _ in missing)) as advance:
-        errors = run_all(lambda item: _fetch_blob(store, *item, advance), missing, jobs)
-    for error in errors:
-        if isinstance(error, MediaError):
-            raise error
+    errors = fill(
+        store,
+        [blob for blob, _ in plan.blobs.values()],
+        lambda blob, advance: _fetch_blob(store, *plan.blobs[blob.digest], advance),
+        title="fetching",
+        jobs=jobs,
+        phase=progress.phase,
+        before_change=before_change,
+    )
     return {
         str(image.locked.name): error
-        for (blob, _), error in zip(missing, errors, strict=True)
-        if error is not None
+        for blob, error in errors
         for image in plan.images
         if blob.digest in image.graph.contents
     }
@@ -199,10 +173,6 @@ def refuse_partial(failures: Failures, plan: TransferPlan) -> None:
     if errors:
         hint = "run the same command again: what was fetched is kept; --allow-partial seals without them"
         raise PartialError("some images failed", failures, plan.total_images, hint=hint)
-
-
-def _bytes(blobs: Iterable[Descriptor]) -> int:
-    return sum(blob.size for blob in blobs)
 
 
 def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:

@@ -12,16 +12,8 @@ from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder
-from airgap.bundle.seal import (
-    ENVELOPE_FILE,
-    SET_ASIDE,
-    STATEMENT_FILE,
-    commit,
-    describe,
-    unseal,
-    write_small,
-    write_statement,
-)
+from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, describe
+from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
@@ -31,8 +23,9 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
+from airgap.online.placing import shelf_of
 from airgap.online.plan import TransferPlan
-from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
+from airgap.online.stating import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -53,15 +46,16 @@ def _pack(
     terms = Terms.of(manifest, plan, site, order, progress)
     earlier = _find_earlier(terms)
     serial = earlier.statement.serial if earlier else terms.next_serial
-    folder = order.to / terms.title(serial)
-    with recorded(terms, serial, folder) as attempt:
+    title = terms.title(serial)
+    with recorded(terms, serial, order.to / title) as attempt:
         if earlier is None:
-            refuse_strange(folder / ENVELOPE_FILE)
+            refuse_strange(terms, title)
         upstream = check_upstream(plan)
-        check_space(_needed(plan, folder), folder)
-        store = BlobStore(folder)
+        shelf = shelf_of(plan, order, title)
+        shelf.begin()
+        store = shelf.store()
         held = earlier.held if earlier else {}
-        collector = Collector(store, order.jobs, progress, held, lambda: unseal(folder))
+        collector = Collector(store, order.jobs, progress, held, shelf.unseal)
         images, failures = collector.collect(plan)
         collected, unsigned = with_upstream(images, upstream)
         failures |= unsigned
@@ -69,12 +63,13 @@ def _pack(
             refuse_partial(failures, plan)
         prune(store, collected, plan)
         contents = describe(store.sums, *tables_of(collected), site.roots())
-        write_small(folder, contents)
+        shelf.write_small(contents, store)
         statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-        whole = earlier is not None and store.written == 0 and (folder / ENVELOPE_FILE).exists()
-        sha256 = _seal(folder, statement, terms)
+        sealed = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
+        whole = earlier is not None and store.written == 0 and sealed
+        sha256 = _seal(shelf, store, statement, terms)
         note_sealed(attempt, statement, sha256, terms)
-    return PackedBundle(folder, statement, sha256, fresh=not whole, failures=failures)
+    return PackedBundle(shelf.folders, statement, sha256, fresh=not whole, failures=failures)
 
 
 @contextlib.contextmanager
@@ -106,14 +101,17 @@ def tables_of(
     return names, views
 
 
-def refuse_strange(path: Path) -> None:
+def refuse_strange(terms: Terms, title: str) -> None:
     """A sealed bundle that this site does not remember as its last: somebody else's, or history."""
-    if path.exists():
-        raise UsageError(
-            "another bundle is in the way",
-            subject=path,
-            hint="move it away, or choose another folder with --to",
-        )
+    for medium in (terms.order.to, *terms.order.further):
+        volumes = medium.glob(f"{title}.v*/{ENVELOPE_FILE}")
+        for path in (medium / title / ENVELOPE_FILE, medium / f"{title}.tar", *volumes):
+            if path.exists():
+                raise UsageError(
+                    "another bundle is in the way",
+                    subject=path,
+                    hint="move it away, or choose another folder with --to",
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +127,11 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     mark = terms.sent
     if mark is None:
         return None
-    path = terms.order.to / terms.title(mark.serial)
-    if not (path / STATEMENT_FILE).is_file():
+    shelf = find_shelf((terms.order.to, *terms.order.further), terms.title(mark.serial))
+    stated = [path for path in shelf.folders if (path / STATEMENT_FILE).is_file()] if shelf else []
+    if not stated:
         return None
+    path = stated[0]
     with Folder(path) as folder:
         statement = terms.parse_earlier(folder.read(STATEMENT_FILE, MAX_STATEMENT))
         if statement is None:
@@ -141,36 +141,23 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     return _Earlier(statement, read_index(index) if same_index else {})
 
 
-def _needed(plan: TransferPlan, folder: Path) -> int:
-    """Bytes still to be written. Exports have no size yet, and are not counted."""
-    need = 0
-    for blob, _ in plan.blobs.values():
-        path = folder / blob.digest.path
-        need += blob.size - min(blob.size, max(_size(path), _size(path.with_name(path.name + ".part"))))
-    return need
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _seal(folder: Path, statement: Statement, terms: Terms) -> str:
+def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> str:
     """Statement, memory of it, envelope: in this order, so that a crash between any two of them
     is gone on from with the same statement.
     """
     raw = statement.to_bytes()
     sha256 = Digest.of(raw).hex
-    envelope = _kept_envelope(folder, raw, terms) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
-    write_statement(folder, raw)
+    envelope = _kept_envelope(shelf, raw, terms) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
+    shelf.write_statement(raw, store)
     terms.remember(statement, sha256, envelope.to_bytes())
-    commit(folder, envelope.to_bytes(), {signature.keyid: signature.sig for signature in envelope.signatures})
+    shelf.commit(envelope.to_bytes(), {signature.keyid: signature.sig for signature in envelope.signatures})
     return sha256
 
 
-def _kept_envelope(folder: Path, payload: bytes, terms: Terms) -> Envelope | None:
-    with Folder(folder) as found:
+def _kept_envelope(shelf: Shelf, payload: bytes, terms: Terms) -> Envelope | None:
+    for folder in shelf.folders:
         for name in (ENVELOPE_FILE, SET_ASIDE):
-            with contextlib.suppress(AirgapError):
+            with contextlib.suppress(AirgapError), Folder(folder) as found:
                 envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
                 if envelope.payload == payload and terms.have_signed(envelope):
                     return envelope

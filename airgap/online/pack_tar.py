@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.files import Folder, read_small
+from airgap.bundle.placing import check_space
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
@@ -17,7 +18,7 @@ from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
-from airgap.online.stating import Order, PackedBundle, Terms, check_space, confirmed
+from airgap.online.stating import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -42,7 +43,7 @@ def _pack_tar(
     path = order.to / f"{terms.title(serial)}.tar"
     with recorded(terms, serial, path) as attempt:
         if earlier is None:
-            refuse_strange(path)
+            refuse_strange(terms, terms.title(serial))
         if plan.failures and not order.allow_partial:
             refuse_partial(plan.failures, plan)
         images, _ = with_upstream(planned_images(plan), check_upstream(plan))
@@ -64,7 +65,7 @@ def _pack_tar(
             store.commit()
         note_sealed(attempt, statement, sha256, terms)
     return PackedBundle(
-        path, statement, sha256, fresh=not complete or store.written > 0, failures=plan.failures
+        (path,), statement, sha256, fresh=not complete or store.written > 0, failures=plan.failures
     )
 
 

@@ -1,6 +1,5 @@
 """What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,10 +7,10 @@ from pathlib import Path
 
 from airgap import __version__
 from airgap.audit.chain import check_ledger
-from airgap.bundle.files import media_errors
+from airgap.bundle.cut import VolumeSize
 from airgap.bundle.seal import Contents
 from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
-from airgap.errors import ExpiredError, IntegrityError, NoSpaceError, UnknownKeyError
+from airgap.errors import ExpiredError, IntegrityError, UnknownKeyError
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
@@ -28,8 +27,6 @@ CLOCK_SKEW = timedelta(days=1)
 """How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
 
 DEFAULT_LIFETIME = timedelta(days=90)
-MARGIN = 4 << 20
-"""Bytes left free beside the blobs, for the small files and the file system's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +41,28 @@ class Order:
     jobs: int = 4
     allow_partial: bool = False
     """Seal what there is when some images failed."""
+    further: tuple[Path, ...] = ()
+    """More media, one a volume, when `to` cannot take all."""
+    volume_size: VolumeSize | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBundle:
     """A sealed bundle on disk."""
 
-    path: Path
-    """Its folder, or its tar."""
+    paths: tuple[Path, ...]
+    """Its folder, or its tar, or the folders of its volumes in order."""
     statement: Statement
     statement_sha256: str
     fresh: bool
     """False when it was there already, whole, and nothing had to be done."""
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that are not in it, by choice of who ordered it."""
+
+    @property
+    def path(self) -> Path:
+        """The first of them."""
+        return self.paths[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,18 +202,3 @@ def _requirements(images: Sequence[CollectedImage], held: frozenset[Digest]) -> 
     return tuple(
         Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())
     )
-
-
-def check_space(need: int, place: Path) -> None:
-    """Refuse before the first download what cannot fit: `need` bytes at or below `place`."""
-    there = next(path for path in (place, *place.absolute().parents) if path.exists())
-    with media_errors("cannot read", there):
-        free = shutil.disk_usage(there).free
-    if need + MARGIN > free:
-        raise NoSpaceError(
-            "the bundle does not fit",
-            subject=there,
-            want=f"{need + MARGIN:,} bytes free",
-            got=f"{free:,}",
-            hint="free some space or choose another medium with --to; nothing was fetched",
-        )

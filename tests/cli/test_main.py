@@ -246,17 +246,19 @@ KEYS = {
     "lock .images": {"reference", "digest"},
     "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
-    "pack": {"bundle", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error"},
+    "pack": {
+        "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
+    },
     "pack .images": {"reference", "digest"},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
-        "files", "images", "refusal",
+        "files", "images", "refusal", "volumes",
     },
     "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles"},
     "verify .bundles": {
-        "bundle", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
+        "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
     "load .images": {"reference", "digest", "verdict", "before", "after", "error"},

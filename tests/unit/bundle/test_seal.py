@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from airgap.bundle.files import write_file
 from airgap.bundle.seal import (
     ENVELOPE_FILE,
     SET_ASIDE,
@@ -14,7 +15,6 @@ from airgap.bundle.seal import (
     signature_file,
     unseal,
     write_small,
-    write_statement,
 )
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import DockerView
@@ -80,7 +80,7 @@ def test_the_same_again_and_without_what_is_no_longer_wanted(store):
 
 def test_commit(store):
     write(store)
-    write_statement(store.folder, b"statement")
+    write_file(store.folder / STATEMENT_FILE, b"statement")
     (store.folder / "sig").mkdir()
     (store.folder / "sig" / f"{'f' * 16}.sig").write_bytes(b"stale")
     commit(store.folder, json.dumps({}).encode(), {KEYID: b"signature"})

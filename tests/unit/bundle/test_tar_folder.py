@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.files import FileSlice, Folder, FoundFile
-from airgap.bundle.tar_folder import TarFolder, open_bundle
+from airgap.bundle.tar_folder import TarFolder
 from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.volumes import open_bundle
 from airgap.errors import (
     FormatError,
     IncompleteError,

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from airgap.bundle import placing
 from airgap.bundle.tar_folder import TarFolder
 from airgap.errors import EndpointError, IntegrityError, NoSpaceError, UsageError
-from airgap.online import stating
 from airgap.online.pack_tar import pack_tar
 from airgap.trust.keys import SigningKey
 from tests.support.images import simple_image
@@ -132,7 +132,7 @@ def test_swapped_content(bench, source):
 
 
 def test_no_space(bench, source, monkeypatch):
-    monkeypatch.setattr(stating, "MARGIN", 1 << 60)
+    monkeypatch.setattr(placing, "MARGIN", 1 << 60)
     with pytest.raises(NoSpaceError, match="does not fit"):
         pack(bench, source)
     assert not bench.stick.exists()
@@ -145,8 +145,8 @@ def test_holes_in_an_unfinished_tar_are_no_space(bench, source, monkeypatch):
     manifest = manifest_of(*source.images)
     with pytest.raises(EndpointError):
         pack(bench, source, manifest)
-    free = SimpleNamespace(free=stating.MARGIN + (1 << 20))
-    monkeypatch.setattr(stating.shutil, "disk_usage", lambda _: free)
+    free = SimpleNamespace(free=placing.MARGIN + (1 << 20))
+    monkeypatch.setattr(placing.shutil, "disk_usage", lambda _: free)
     with pytest.raises(NoSpaceError, match="does not fit"):
         pack(bench, source, manifest)
 

@@ -1,0 +1,177 @@
+"""The files of one blob: mostly one, several where a medium cannot take it whole (FORMAT.md §2.5)."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.bundle.files import media_errors, write_all
+from airgap.errors import SizeMismatchError
+from airgap.oci.digest import ByteStream, Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file that holds a blob, or a part of one."""
+
+    path: Path
+    size: int
+    """Bytes."""
+
+    @property
+    def part(self) -> Path:
+        """Where it is while it is written."""
+        return self.path.with_name(self.path.name + ".part")
+
+
+class Sums:
+    """The SHA-256 of a blob beside its own digest, and of each file of one that is cut: the statement
+    lists whole files by SHA-256, and a volume's table the parts.
+    """
+
+    def __init__(self, digest: Digest, segments: tuple[Segment, ...]) -> None:
+        self.digest = digest
+        self.segments = segments
+        self.parts: dict[Path, str] = {}
+        self._whole = None if digest.algorithm == "sha256" else hashlib.sha256()
+        self._waiting = list(segments) if len(segments) > 1 else []
+        self._part = hashlib.sha256()
+        self._left = segments[0].size
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes, when all came."""
+        return self._whole.hexdigest() if self._whole else self.digest.hex
+
+    def update(self, data: memoryview) -> None:
+        """Take the next bytes."""
+        if self._whole:
+            self._whole.update(data)
+        while self._waiting and data:
+            piece, data = data[: self._left], data[self._left :]
+            self._part.update(piece)
+            self._left -= len(piece)
+            if not self._left:
+                self.parts[self._waiting.pop(0).path] = self._part.hexdigest()
+                self._part = hashlib.sha256()
+                self._left = self._waiting[0].size if self._waiting else 0
+
+
+class Joined:
+    """Several streams as one; each is opened when its turn comes."""
+
+    def __init__(self, openers: Iterable[Callable[[], ByteStream]]) -> None:
+        self._openers = iter(openers)
+        self._stream: ByteStream | None = None
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        while True:
+            if self._stream is None:
+                opener = next(self._openers, None)
+                if opener is None:
+                    return 0
+                self._stream = opener()
+            if got := self._stream.readinto(buffer):
+                return got
+            self.close()
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+class Output:
+    """The files of one blob, one after the other: those whose bytes are kept are read first, and the
+    last of these is written on.
+    """
+
+    def __init__(self, segments: tuple[Segment, ...], keep: int) -> None:
+        self._waiting = list(segments)
+        self._keep = keep
+        self._fd = -1
+        self._left = 0
+        self._segment = segments[0]
+        self._next()
+
+    def _next(self) -> None:
+        """Go on to the next file; one that is whole before is durable."""
+        self.sync()
+        self.close()
+        self._segment = self._waiting.pop(0)
+        self._left = self._segment.size
+        kept = min(self._keep, self._left)
+        self._keep -= kept
+        whole = kept == self._left and not self._segment.part.exists()
+        path = self._segment.path if whole and kept else self._segment.part
+        self._fd = create(path, kept)
+
+    def read(self, buffer: memoryview) -> int:
+        """The next kept bytes, at least one."""
+        while not self._left:
+            self._next()
+        with media_errors("cannot read", self._segment.part):
+            got = os.readv(self._fd, [buffer[: self._left]])
+        if not got:
+            raise SizeMismatchError("the file shrank", subject=self._segment.part)
+        self._left -= got
+        return got
+
+    def write(self, data: memoryview) -> None:
+        """Write on."""
+        while data:
+            if not self._left and self._waiting:
+                self._next()
+            size = min(len(data), self._left) if self._waiting else len(data)
+            with media_errors("cannot write", self._segment.part):
+                write_all(self._fd, data[:size])
+            self._left -= size
+            data = data[size:]
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        if self._fd >= 0:
+            with media_errors("cannot write", self._segment.part):
+                os.fsync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def usable(segments: tuple[Segment, ...]) -> int:
+    """How many bytes of an earlier attempt can be used. Files that have their name already count only
+    before others that have it not: together they were found to be wrong.
+    """
+    done = 0
+    for segment in segments:
+        part = size_of(segment.part)
+        if part is None and segment is not segments[-1] and size_of(segment.path) == segment.size:
+            part = segment.size
+        if part is None or part > segment.size:
+            break
+        done += part
+        if part < segment.size:
+            break
+    return done
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a regular file; None when there is none."""
+    with media_errors("cannot read", path):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def create(part: Path, keep: int) -> int:
+    """Open a `.part` file for writing, with all of its content or none of it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
+    with media_errors("cannot write", part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(part, flags, 0o644)

@@ -1,0 +1,123 @@
+"""Where a bundle is written: one folder, or one on each of its volumes (FORMAT.md §2.5, §6)."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
+from airgap.bundle.files import Folder, media_errors, write_file
+from airgap.bundle.seal import STATEMENT_FILE, Contents, commit, unseal, write_small
+from airgap.bundle.segments import Segment
+from airgap.bundle.store import BlobStore
+from airgap.errors import AirgapError
+from airgap.oci.digest import Digest
+from airgap.oci.strict_json import MAX_BYTES
+
+_PLANNED = VOLUME_FILE + ".part"
+_UNKNOWN = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The folders of a bundle, one a volume, and what goes where; without a cut there is one folder."""
+
+    folders: tuple[Path, ...]
+    cut: Cut | None = None
+
+    @property
+    def first(self) -> Path:
+        """The folder of the first volume."""
+        return self.folders[0]
+
+    def store(self) -> BlobStore:
+        """The blobs."""
+        return BlobStore(self.first, self.folders[1:], self._segments())
+
+    def _segments(self) -> dict[Digest, tuple[Segment, ...]]:
+        if self.cut is None:
+            return {}
+        return {
+            digest: tuple(
+                Segment(self.folders[part.volume - 1] / name, part.size)
+                for name, part in self.cut.files(digest)
+            )
+            for digest in self.cut.parts
+        }
+
+    def begin(self) -> None:
+        """Write down the cut, so that a run that goes on from here makes the same one."""
+        if self.cut is not None:
+            for number, folder in enumerate(self.folders, 1):
+                write_file(folder / _PLANNED, VolumeTable(_UNKNOWN, number, self.cut).to_bytes())
+
+    def unseal(self) -> None:
+        """Make the bundle unfinished before its content changes."""
+        for folder in self.folders:
+            unseal(folder)
+
+    def write_small(self, contents: Contents, store: BlobStore) -> None:
+        """Write on every volume all files but layers, statement, signatures and envelope."""
+        for folder in self.folders:
+            write_small(folder, contents)
+        for digest in store.sums.keys() - (self.cut.parts.keys() if self.cut else ()):
+            for folder in self.folders[1:]:
+                write_file(folder / digest.path, store.read(digest, MAX_BYTES))
+
+    def write_statement(self, raw: bytes, store: BlobStore) -> None:
+        """Write on every volume the statement that is about to be signed, and the finished cut."""
+        cut = self._summed(self.cut, store) if self.cut is not None else None
+        for number, folder in enumerate(self.folders, 1):
+            write_file(folder / STATEMENT_FILE, raw)
+            if cut is not None:
+                write_file(folder / VOLUME_FILE, VolumeTable(Digest.of(raw).hex, number, cut).to_bytes())
+            for name in (_PLANNED, *(() if cut else (VOLUME_FILE,))):
+                with media_errors("cannot remove", folder / name):
+                    (folder / name).unlink(missing_ok=True)
+
+    def _summed(self, cut: Cut, store: BlobStore) -> Cut:
+        """The cut of what is there, with the sums of all parts."""
+        segments = self._segments()
+        parts = {
+            digest: tuple(
+                replace(part, sha256=store.part_sums.get(segment.path) or store.sums[digest][0])
+                for part, segment in zip(found, segments[digest], strict=True)
+            )
+            for digest, found in cut.parts.items()
+            if digest in store.sums
+        }
+        return replace(cut, parts=parts)
+
+    def commit(self, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
+        """Write the raw signatures by key id, and the envelope as the very last, on every volume."""
+        for folder in self.folders:
+            commit(folder, envelope, signatures)
+
+
+def new_shelf(places: Sequence[Path], title: str, cut: Cut | None) -> Shelf:
+    """The folders of a bundle in `places`: the first volume in the first, and so on; what is left over
+    in the last. A volume that is there already is where it is.
+    """
+    if cut is None or cut.of == 1:
+        return Shelf((_there(places, title) or places[0] / title,), cut)
+    folders = []
+    for number in range(1, cut.of + 1):
+        name = f"{title}.v{number}"
+        folders.append(_there(places, name) or places[min(number, len(places)) - 1] / name)
+    return Shelf(tuple(folders), cut)
+
+
+def find_shelf(places: Sequence[Path], title: str) -> Shelf | None:
+    """What an earlier run has made, or begun, in `places`; None when there is nothing."""
+    plain = _there(places, title)
+    volumes = sorted(path for place in places for path in place.glob(f"{title}.v*") if path.is_dir())
+    for folder in ([plain] if plain else []) + volumes:
+        for name in (VOLUME_FILE, _PLANNED):
+            with contextlib.suppress(AirgapError), Folder(folder) as found:
+                table = VolumeTable.parse(found.read(name, MAX_TABLE), found.where(name))
+                return new_shelf(places, title, table.cut)
+    return Shelf((plain,)) if plain else None
+
+
+def _there(places: Sequence[Path], name: str) -> Path | None:
+    return next((place / name for place in places if (place / name).is_dir()), None)

@@ -1,0 +1,313 @@
+"""A bundle that is cut over several volumes, read in place (FORMAT.md §2.5): one view of all of them."""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Part, VolumeTable, whole_name
+from airgap.bundle.files import Files, Folder, FoundFile, SeekableStream
+from airgap.bundle.segments import Joined
+from airgap.bundle.tar_folder import TarFolder
+from airgap.errors import (
+    AirgapError,
+    AmbiguousError,
+    DigestMismatchError,
+    IncompleteError,
+    MissingContentError,
+    SizeMismatchError,
+    UnlistedContentError,
+)
+from airgap.oci.digest import ByteStream, CheckedReader, Digest
+
+_MAX_REPEATED = 64 << 20
+"""Bytes of a file that is on every volume."""
+
+
+class VolumeSet:
+    """The files of a bundle on several volumes, as `Folder` gives those of one.
+
+    `paths` are the folders in any order. With `alone`, volumes may be missing: what is on them is
+    listed, with the sizes that `volume.json` claims, and reading it raises `IncompleteError`.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, alone: bool = False) -> None:
+        with contextlib.ExitStack() as opened:
+            self.folders: dict[int, Folder] = {}
+            tables: list[VolumeTable] = []
+            for path in paths:
+                folder = opened.enter_context(Folder(path))
+                table = read_table(folder)
+                if table is None:
+                    raise IncompleteError("not a volume", subject=path, want=VOLUME_FILE, got="no such file")
+                self._add(folder, table, tables)
+            self.table = tables[0]
+            self.parts = {
+                name: (digest, part)
+                for digest in self.table.cut.parts
+                for name, part in self.table.cut.files(digest)
+            }
+            self._blobs = {digest.path: digest for digest in self.table.cut.parts}
+            if self.missing and not alone:
+                raise self._incomplete(self.missing)
+            self._opened = opened.pop_all()
+
+    def _add(self, folder: Folder, table: VolumeTable, before: list[VolumeTable]) -> None:
+        if before and table.statement_sha256 != before[0].statement_sha256:
+            raise IncompleteError(
+                "a volume of another bundle",
+                subject=folder.path,
+                want=f"statement sha256:{before[0].statement_sha256}",
+                got=f"sha256:{table.statement_sha256}",
+            )
+        if table.volume in self.folders:
+            twin = self.folders[table.volume].path
+            raise IncompleteError(f"volume {table.volume} is here twice", subject=folder.path, got=twin)
+        if before and table.on(before[0].volume) != before[0]:
+            raise AmbiguousError(
+                "the volumes tell different cuts",
+                subject=folder.where(VOLUME_FILE),
+                want=f"that of {next(iter(self.folders.values())).path}",
+                hint="volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut",
+            )
+        before.append(table)
+        self.folders[table.volume] = folder
+
+    @property
+    def path(self) -> Path:
+        """Of the first volume that is here."""
+        return self._first.path
+
+    @property
+    def _first(self) -> Folder:
+        return self.folders[min(self.folders)]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The numbers of the volumes that are not here."""
+        return tuple(n for n in range(1, self.table.cut.of + 1) if n not in self.folders)
+
+    def _incomplete(self, missing: Sequence[int]) -> IncompleteError:
+        return missing_volumes(self.path, missing, self.table.cut.of, sorted(self.folders))
+
+    def where(self, name: str) -> str:
+        """The path; for a blob in parts, those of all its parts."""
+        if name in self._blobs:
+            files = self.table.cut.files(self._blobs[name])
+        elif name in self.parts:
+            files = ((name, self.parts[name][1]),)
+        else:
+            return self._first.where(name)
+        return ", ".join(self._where(file, part) for file, part in files)
+
+    def _where(self, name: str, part: Part) -> str:
+        folder = self.folders.get(part.volume)
+        return folder.where(name) if folder else f"{name} on volume {part.volume}"
+
+    def open(self, name: str) -> SeekableStream:
+        """See `Files`. Each part of a blob that is cut is checked against `volume.json` on the way: an
+        error names the part.
+        """
+        digest = self._blobs.get(name)
+        if digest is None:
+            return self._first.open(name)
+        files = self.table.cut.files(digest)
+        if len(files) == 1:
+            return self._folder(files[0][1]).open(name)
+        return _Parts(self._folder, files)
+
+    def _folder(self, part: Part) -> Folder:
+        """Of the volume that a part is on."""
+        if part.volume not in self.folders:
+            raise self._incomplete([part.volume])
+        return self.folders[part.volume]
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See `Files`. Small files are on every volume."""
+        return self._first.read(name, limit)
+
+    def has(self, name: str) -> bool:
+        """See `Files`."""
+        return name in self._blobs or self._first.has(name)
+
+    def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
+        """See `Files`: blobs in parts as one. The volumes have exactly their share, and the same of all
+        else: `MissingContentError`, `SizeMismatchError`, `DigestMismatchError` name the volume's file.
+        """
+        repeated: dict[str, int] = {}
+        for number, folder in sorted(self.folders.items()):
+            own = dict(self._repeated(number, folder, folders))
+            if folder is self._first:
+                repeated = own
+                continue
+            for name in sorted(repeated.keys() - own.keys()):
+                raise MissingContentError("missing file", subject=folder.where(name))
+            for name in sorted(own):
+                self._compare(folder, name)
+        yield from (FoundFile(name, size) for name, size in repeated.items())
+        for digest, parts in self.table.cut.parts.items():
+            yield FoundFile(digest.path, sum(part.size for part in parts))
+
+    def _repeated(self, number: int, folder: Folder, folders: Collection[str]) -> Iterator[tuple[str, int]]:
+        """The files on a volume that are on every one."""
+        wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
+        for file in folder.files(folders):
+            part = wanted.pop(file.name, None)
+            if part is None and (file.name in self.parts or whole_name(file.name)):
+                raise UnlistedContentError("file of another volume", subject=folder.where(file.name))
+            if part is not None and file.size != part.size:
+                raise SizeMismatchError(
+                    "wrong size",
+                    subject=folder.where(file.name),
+                    want=f"{part.size:,} bytes",
+                    got=f"{file.size:,}",
+                )
+            if part is None and file.name != VOLUME_FILE:
+                yield file.name, file.size
+        for name in sorted(wanted):
+            raise MissingContentError("missing file", subject=folder.where(name))
+
+    def _compare(self, folder: Folder, name: str) -> None:
+        if not self._first.has(name):
+            raise UnlistedContentError("file that is not on every volume", subject=folder.where(name))
+        if folder.read(name, _MAX_REPEATED) != self._first.read(name, _MAX_REPEATED):
+            raise DigestMismatchError(
+                "not the same on every volume", subject=folder.where(name), want=self._first.where(name)
+            )
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Parts:
+    """The parts of a blob as one stream."""
+
+    def __init__(self, folder_of: Callable[[Part], Folder], files: Sequence[tuple[str, Part]]) -> None:
+        self._folder_of = folder_of
+        self._files = files
+        self._stream = Joined([])
+        self.seek(0)
+
+    def seek(self, offset: int, /) -> None:
+        """Go on reading at `offset` bytes from the start; the part that it is in is not checked then."""
+        self._stream.close()
+        openers = []
+        for name, part in self._files:
+            if offset < part.size:
+                openers.append(partial(self._open, name, part, offset))
+            offset = max(offset - part.size, 0)
+        self._stream = Joined(openers)
+
+    def _open(self, name: str, part: Part, offset: int) -> ByteStream:
+        return open_part(self._folder_of(part), name, part, offset)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def open_part(folder: Folder, name: str, part: Part, offset: int = 0) -> ByteStream:
+    """A file of a blob from `offset` on, checked against `volume.json` when that is its beginning. It
+    finds damage, and proves nothing: the blob's own digest does.
+    """
+    stream = folder.open(name)
+    if offset:
+        stream.seek(offset)
+        return stream
+    return CheckedReader(stream, Digest("sha256", part.sha256), part.size, folder.where(name))
+
+
+def read_table(folder: Files) -> VolumeTable | None:
+    """What a folder says of itself as a volume; None when it is none."""
+    if not folder.has(VOLUME_FILE):
+        return None
+    return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_TABLE), folder.where(VOLUME_FILE))
+
+
+TOGETHER = (
+    "name the folders of all volumes in one command, or put them together one after the other "
+    "with `airgap receive VOLUME --into DIR`"
+)
+
+
+def missing_volumes(
+    subject: object, missing: Sequence[int], of: int, here: Sequence[int], hint: str = TOGETHER
+) -> IncompleteError:
+    """The error of a bundle of which not all volumes are here."""
+    return IncompleteError(
+        "a volume is missing" if len(missing) == 1 else "volumes are missing",
+        subject=subject,
+        want=f"volume {', '.join(map(str, missing))} of {of}",
+        got=f"volume {', '.join(map(str, here))}",
+        hint=hint,
+    )
+
+
+Place = Path | Sequence[Path]
+"""Where a bundle is: its folder, its tar, or the folders of its volumes in any order."""
+
+
+def paths_of(place: Place) -> tuple[Path, ...]:
+    """The paths of a bundle."""
+    return (place,) if isinstance(place, Path) else tuple(place)
+
+
+def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
+    """The bundle at `place`. Raises `MissingContentError` where there is none, `IncompleteError` for a
+    volume that is missing, unless each is to be looked at `alone`.
+    """
+    first, *others = paths_of(place)
+    if not others and first.is_file():
+        return TarFolder(first)
+    folder = Folder(first)
+    if not others and not folder.has(VOLUME_FILE):
+        return folder
+    folder.close()
+    return VolumeSet((first, *others), alone=alone)
+
+
+def is_whole(place: Place) -> bool:
+    """False for volumes of which some are not at `place`."""
+    tables = list(map(_table_at, paths_of(place)))
+    here = {table.volume for table in tables if table}
+    return all(table is None or len(here) >= table.cut.of for table in tables)
+
+
+def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
+    """The bundles that `paths` are, in the order of their first: volumes of one bundle together.
+
+    Nothing is believed here but which of them say that they belong together. Raises
+    `IncompleteError` when one lacks a volume and another bundle's was given too, unless they are
+    to be looked at `alone`.
+    """
+    groups: dict[str, list[Path]] = {}
+    tables: dict[str, list[VolumeTable]] = {}
+    for path in paths:
+        table = _table_at(path)
+        key = table.statement_sha256 if table else str(path)
+        groups.setdefault(key, []).append(path)
+        tables.setdefault(key, []).extend([table] if table else [])
+    for key, found in tables.items():
+        here = {table.volume for table in found}
+        missing = [number for number in range(1, found[0].cut.of + 1) if number not in here] if found else []
+        if missing and len(groups) > 1 and not alone:
+            foreign = ", ".join(str(path) for other in groups if other != key for path in groups[other])
+            hint = f"of another bundle: {foreign}"
+            raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
+    return [tuple(group) for group in groups.values()]
+
+
+def _table_at(path: Path) -> VolumeTable | None:
+    """What a volume says; None for whatever will be refused when it is opened."""
+    with contextlib.suppress(AirgapError), Folder(path) as folder:
+        return read_table(folder)
+    return None

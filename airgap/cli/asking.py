@@ -1,0 +1,62 @@
+"""What the commands of the offline side share: the site, and the question for the next volume."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airgap.cli import console
+from airgap.errors import printable
+
+if TYPE_CHECKING:
+    from airgap.offline.desk import Desk, Wanted
+    from airgap.offline.receive import Received
+
+
+def desk(jobs: int, *, quiet: bool) -> "Desk":
+    """This site, now; a person is asked for volumes when there is one at a terminal."""
+    from airgap.offline.desk import Desk, nobody
+    from airgap.site import Site, default_home, now
+
+    ask = next_volume if sys.stdin.isatty() else nobody
+    return Desk(Site(default_home()), now(), console.make_progress(quiet=quiet), jobs, ask)
+
+
+def next_volume(wanted: "Wanted") -> Path | None:
+    """Where the volume is that a person has put in; None when the answer is the end of the input.
+
+    Enter alone means the place where the last volume was.
+    """
+    guess = wanted.near / f"{wanted.title}.v{wanted.number}"
+    sys.stderr.write(
+        printable(
+            f"put in volume {wanted.number} of {wanted.of} of {wanted.title}, then press Enter ({guess}),"
+        )
+        + "\nor type the path of its folder: "
+    )
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        return None
+    return Path(line.strip()) if line.strip() else guess
+
+
+def received_value(found: "Received") -> dict[str, Any]:
+    """The JSON of a copy."""
+    return {
+        "bundle": str(found.paths[0]),
+        "volumes": [str(path) for path in found.paths],
+        "statement_sha256": found.bundle.statement_sha256,
+        "bytes": found.bundle.statement.total_bytes,
+        "blobs_written": found.written,
+    }
+
+
+def received_lines(found: "Received") -> list[str]:
+    """A copy, for people."""
+    statement = found.bundle.statement
+    blobs = "1 blob" if found.written == 1 else f"{found.written} blobs"
+    total = f"{console.size(statement.total_bytes)}, {blobs} written"
+    lines = [f"whole: {statement.title}, {total}"]
+    if len(found.paths) == 1:
+        return [*lines, f"at {found.paths[0]}"]
+    return [*lines, *(f"volume {number}: {path}" for number, path in enumerate(found.paths, 1))]

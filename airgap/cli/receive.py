@@ -1,0 +1,36 @@
+"""Put a bundle together from its volumes, or copy it off its medium.
+
+It is verified for this site, and every byte is checked on its way. Run again, with the next volumes, it
+goes on; on a terminal, volumes that are missing are asked for.
+
+Example: airgap receive /media/stick/edge-stack-0007.v1 --into /srv/bundles
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+
+NAME = "receive"
+PANEL = "Offline"
+
+
+def run(
+    bundles: Bundles,
+    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder in which the bundle's own is made.")],
+    jobs: Jobs = 2,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.bundle.volumes import grouped
+    from airgap.cli import console
+    from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.offline.receive import receive
+
+    here = desk(jobs, quiet=quiet)
+    found = [receive(place, into, here) for place in grouped(bundles, alone=True)]
+    value = {"bundles": [received_value(each) for each in found]}
+    console.show_result(value, [line for each in found for line in received_lines(each)], as_json=json)

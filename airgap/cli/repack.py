@@ -1,0 +1,36 @@
+"""Cut a bundle anew: into volumes, into other ones, or into one folder again.
+
+The statement and its signatures stay what they are. Nothing is asked of this site but the trust root, so
+that the sending side can do it too.
+
+Example: airgap repack bundles/edge-stack-0007 --to /media/a --to /media/b
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet, VolumeSizeText
+
+NAME = "repack"
+PANEL = "Both sides"
+
+
+def run(
+    bundle: Bundles,
+    to: Annotated[list[Path], typer.Option(metavar="DIR", help="Where the new cut goes; several share it.")],
+    volume_size: VolumeSizeText = None,
+    jobs: Jobs = 2,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.cli import console
+    from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.cli.sizes import parse_volume_size
+    from airgap.offline.receive import repack
+
+    size = parse_volume_size(volume_size) if volume_size else None
+    found = repack(bundle, to, size, desk(jobs, quiet=quiet))
+    console.show_result(received_value(found), received_lines(found), as_json=json)

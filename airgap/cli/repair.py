@@ -1,0 +1,34 @@
+"""Mend a damaged copy of a bundle from another copy; only what is wrong is written.
+
+On the sending side, `airgap pack` again does the same from the registries.
+
+Example: airgap repair /media/stick/edge-stack-0007 --from /srv/bundles/edge-stack-0007
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+
+NAME = "repair"
+PANEL = "Both sides"
+
+
+def run(
+    bundle: Bundles,
+    source: Annotated[
+        list[Path], typer.Option("--from", metavar="COPY", help="The other copy: folder, tar or all volumes.")
+    ],
+    jobs: Jobs = 2,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.cli import console
+    from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.offline.receive import repair
+
+    found = repair(bundle, source, desk(jobs, quiet=quiet))
+    console.show_result(received_value(found), received_lines(found), as_json=json)

@@ -1,0 +1,168 @@
+"""A bundle written once more: put together from its volumes, cut anew, or mended from another copy.
+
+The statement and its signatures stay what they are; every byte is checked on its way. What is there
+already is read, and only what is missing or wrong is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.bundle.cut import Cut, VolumeSize
+from airgap.bundle.files import Folder
+from airgap.bundle.filling import fill
+from airgap.bundle.placing import Load, layers_of, place, place_whole
+from airgap.bundle.seal import STATEMENT_FILE, Contents
+from airgap.bundle.segments import size_of
+from airgap.bundle.shelf import Shelf
+from airgap.bundle.statement import MAX_STATEMENT
+from airgap.bundle.store import BlobStore
+from airgap.bundle.volumes import VolumeSet, read_table
+from airgap.errors import AirgapError, IncompleteError, UsageError
+from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.documents import Descriptor
+from airgap.offline.verify import CheckedBundle
+from airgap.progress import Progress
+
+_SMALL = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy is now."""
+
+    shelf: Shelf
+    written: int
+    """Blobs that were written; the others were there, and right."""
+    wants: tuple[int, ...] = ()
+    """The volumes whose content is still missing, the next one first; the copy is unfinished then."""
+
+
+def copy_bundle(bundle: CheckedBundle, shelf: Shelf, jobs: int, progress: Progress) -> Copied:
+    """Write the bundle to `shelf`. Blobs that are on volumes that are not here are left out, and the
+    envelope with them: `Copied.wants` names the volumes.
+    """
+    store = shelf.store()
+    shelf.begin()
+    errors = fill(
+        store,
+        bundle.blobs.values(),
+        lambda blob, advance: _copy_blob(bundle, store, blob, advance),
+        title="copying",
+        jobs=jobs,
+        phase=progress.phase,
+        before_change=shelf.unseal,
+    )
+    pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
+    for _, error in errors:
+        if not isinstance(error, IncompleteError):
+            raise error
+    if pending and isinstance(bundle.folder, VolumeSet):
+        return Copied(shelf, store.written, _wanted(bundle.folder, shelf, pending))
+    _finish(bundle, shelf, store)
+    return Copied(shelf, store.written)
+
+
+def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:
+    name = blob.digest.path
+
+    def open_at(offset: int) -> ByteStream:
+        stream = bundle.folder.open(name)
+        if offset:
+            stream.seek(offset)
+        return stream
+
+    store.fetch(blob, open_at, advance=advance, subject=bundle.folder.where(name))
+
+
+def _wanted(volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]) -> tuple[int, ...]:
+    """The volumes that are not here and that the blobs go on with."""
+    store = shelf.store()
+    found: set[int] = set()
+    for blob in pending:
+        (segment,) = store.segments(blob.digest, blob.size)
+        done = size_of(segment.part) or 0
+        for _, part in volumes.table.cut.files(blob.digest):
+            done -= part.size
+            if done < 0:
+                found.add(part.volume)
+    return tuple(sorted(found - set(volumes.folders))) or volumes.missing
+
+
+def _finish(bundle: CheckedBundle, shelf: Shelf, store: BlobStore) -> None:
+    """All files but the blobs, and the envelope last."""
+    subjects = bundle.statement.subjects
+    store.prune(set(bundle.blobs))
+    small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
+    shelf.write_small(Contents(small, subjects, bundle.statement.total_bytes), store)
+    shelf.write_statement(bundle.envelope.payload, store)
+    signatures = {each.keyid: each.sig for each in bundle.envelope.signatures}
+    shelf.commit(bundle.envelope.to_bytes(), signatures)
+
+
+def joined_shelf(bundle: CheckedBundle, into: Path) -> Shelf:
+    """One folder for the whole bundle."""
+    return place_whole(_load(bundle), into)
+
+
+def cut_shelf(
+    bundle: CheckedBundle, places: Sequence[Path], size: VolumeSize | None, sources: Sequence[Path]
+) -> Shelf:
+    """A new cut of the bundle. Raises `UsageError` when it would lie where the bundle itself is."""
+    shelf = place(_load(bundle), places, size)
+    taken = {path.resolve() for path in sources}
+    for folder in shelf.folders:
+        if folder.resolve() in taken:
+            raise UsageError(
+                "the new cut would be written over the bundle itself",
+                subject=folder,
+                hint="choose another folder with --to",
+            )
+    return shelf
+
+
+def _load(bundle: CheckedBundle) -> Load:
+    blobs = {digest: blob.size for digest, blob in bundle.blobs.items()}
+    layers = layers_of((layer for image in bundle.images for layer in image.graph.layers.values()), blobs)
+    return Load(bundle.statement.title, layers, blobs, len(bundle.images))
+
+
+def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
+    """The folders of a damaged copy of `bundle`, with the cut that its volumes tell.
+
+    Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
+    """
+    cuts: dict[int, tuple[Path, Cut]] = {}
+    for path in paths:
+        with Folder(path) as folder:
+            _refuse_other(folder, bundle)
+            table = read_table(folder)
+        if table is not None and table.statement_sha256 == bundle.statement_sha256:
+            cuts[table.volume] = (path, table.cut)
+    if not cuts and len(paths) == 1:
+        return Shelf((paths[0],))
+    of = next((cut.of for _, cut in cuts.values()), len(paths))
+    if len(cuts) != of or len(paths) != of:
+        raise UsageError(
+            "all volumes are mended together",
+            subject=bundle.statement.title,
+            want=f"the folders of {of} volumes",
+            got=", ".join(map(str, paths)),
+            hint="`airgap repack` makes new volumes from the other copy",
+        )
+    return Shelf(tuple(cuts[number][0] for number in sorted(cuts)), cuts[1][1])
+
+
+def _refuse_other(folder: Folder, bundle: CheckedBundle) -> None:
+    try:
+        raw = folder.read(STATEMENT_FILE, MAX_STATEMENT)
+    except AirgapError:
+        return
+    other = Digest.of(raw).hex
+    if other != bundle.statement_sha256 and folder.path.name.split(".")[0] != bundle.statement.title:
+        raise UsageError(
+            "a copy of another bundle",
+            subject=folder.path,
+            want=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
+            got=f"sha256:{other}",
+        )

@@ -1,0 +1,103 @@
+"""Proving a bundle whose volumes come one after the other, through one port: nothing is kept of them but
+the hashes of the blobs that go on with the next volume.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+
+from airgap.bundle.cut import Part
+from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
+from airgap.errors import DigestMismatchError, IncompleteError, IntegrityError
+from airgap.oci.digest import Advance, Digest, Hasher, copy
+from airgap.offline.desk import Desk
+from airgap.offline.session import bundle_details, raise_wrong, recorded, verify_here
+from airgap.offline.verify import VerifiedBundle
+from airgap.workers import run_all
+
+
+@dataclass(slots=True)
+class InTurn:
+    """The blobs of one bundle, as its volumes pass by."""
+
+    volumes: set[int] = field(default_factory=set)
+    """Those that were read."""
+    good: set[Digest] = field(default_factory=set)
+    begun: dict[Digest, tuple[Hasher, int]] = field(default_factory=dict)
+    """Of a blob in parts: the hash of its first parts, and how many those are."""
+
+    def read(self, here: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
+        """Read all that is on the volumes that are here; what is wrong there."""
+
+        def read(digest: Digest) -> None:
+            self._read(here, digest, advance)
+
+        todo = [digest for digest in here.table.cut.parts if digest not in self.good]
+        errors = run_all(read, todo, jobs)
+        self.volumes |= set(here.folders)
+        wrong = [error for error in errors if isinstance(error, IntegrityError)]
+        for error in errors:
+            if error is not None and error not in wrong:
+                raise error
+        return wrong
+
+    def _read(self, here: VolumeSet, digest: Digest, advance: Advance) -> None:
+        files = here.table.cut.files(digest)
+        hasher, done = self.begun.get(digest, (digest.hasher(), 0))
+        for number, (name, part) in enumerate(files):
+            if part.volume not in here.folders:
+                continue
+            follows = number == done
+            _hash(here, name, part, hasher if follows else None, advance)
+            if follows:
+                done += 1
+                self.begun[digest] = (hasher, done)
+        if done == len(files):
+            found = Digest(digest.algorithm, hasher.hexdigest())
+            if found != digest:
+                raise DigestMismatchError(
+                    "wrong digest", subject=here.where(digest.path), want=digest, got=found
+                )
+            self.good.add(digest)
+
+    def wants(self, here: VolumeSet) -> list[int]:
+        """The volumes to go on with, the next one first; empty when every blob is proved."""
+        found = set(range(1, here.table.cut.of + 1)) - self.volumes
+        for digest in here.table.cut.parts:
+            if digest not in self.good:
+                _, done = self.begun.get(digest, (None, 0))
+                found |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
+        return sorted(found)
+
+
+def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance: Advance) -> None:
+    stream = open_part(here.folders[part.volume], name, part)
+    with contextlib.closing(stream):
+        copy(stream, hasher.update if hasher else lambda _: None, advance)
+
+
+def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
+    """All ten steps over a bundle of which some volumes are at `place`; the person gives the others.
+
+    Raises `IncompleteError`, after what is here was read, when nobody does.
+    """
+    passing = InTurn()
+    with recorded(place, desk.site, "verify") as attempt:
+        while True:
+            with open_bundle(place, alone=True) as here:
+                bundle = verify_here(here, desk.site, desk.now)
+                attempt.add(**bundle_details(bundle))
+                if not isinstance(here, VolumeSet):
+                    raise IncompleteError("not a volume", subject=here.path)
+                _read(here, desk, passing)
+            attempt.add(volumes=sorted(passing.volumes))
+            if not (wanted := passing.wants(here)):
+                return bundle
+            place = desk.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
+
+
+def _read(here: VolumeSet, desk: Desk, passing: InTurn) -> None:
+    names = ", ".join(map(str, sorted(here.folders)))
+    total = sum(part.size for _, part in here.parts.values() if part.volume in here.folders)
+    with desk.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
+        wrong = passing.read(here, desk.jobs, advance)
+    raise_wrong(wrong, here.path, desk.progress)

@@ -1,0 +1,93 @@
+"""Taking a bundle off its media: receive puts it together, repack cuts it anew, repair mends a copy."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.audit.ledger import Attempt
+from airgap.bundle.cut import VolumeSize
+from airgap.bundle.volumes import Place, VolumeSet, open_bundle, paths_of
+from airgap.offline.copying import Copied, copy_bundle, cut_shelf, damaged_shelf, joined_shelf
+from airgap.offline.desk import Desk
+from airgap.offline.session import bundle_details, receiver, recorded, verify_here
+from airgap.offline.verify import CheckedBundle, check
+
+_NEXT = "what came is kept: run the same command again with the next volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A copy that is whole."""
+
+    bundle: CheckedBundle
+    paths: tuple[Path, ...]
+    written: int
+    """Blobs that were written; the others were there, and right."""
+
+
+def receive(place: Place, into: Path, desk: Desk) -> Received:
+    """Put a bundle together in `into`, as one folder, from all its volumes or one after the other.
+
+    It is verified for this site first. What an earlier call has brought is read and kept; when
+    volumes are missing and nobody can be asked for them, `IncompleteError` names the next.
+    """
+    written = 0
+    with recorded(place, desk.site, "receive", into=str(into)) as attempt:
+        while True:
+            with open_bundle(place, alone=True) as here:
+                bundle = verify_here(here, desk.site, desk.now)
+                attempt.add(**bundle_details(bundle))
+                copied = copy_bundle(bundle, joined_shelf(bundle, into), desk.jobs, desk.progress)
+            written += copied.written
+            if not isinstance(here, VolumeSet) or not copied.wants:
+                return _received(bundle, copied, written, attempt)
+            place = desk.next_volume(place, here, bundle.statement.title, copied.wants, _NEXT)
+
+
+def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk) -> Received:
+    """Write the bundle in `to`, whole or cut into volumes, with the same statement and signatures."""
+    with _checked(place, desk, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
+        shelf = cut_shelf(bundle, to, size, paths_of(place))
+        copied = copy_bundle(bundle, shelf, desk.jobs, desk.progress)
+        return _received(bundle, copied, copied.written, attempt)
+
+
+def repair(place: Place, source: Place, desk: Desk) -> Received:
+    """Mend the copy of a bundle at `place` from another one: only files that are wrong are written."""
+    damaged = ", ".join(map(str, paths_of(place)))
+    with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
+        shelf = damaged_shelf(paths_of(place), bundle)
+        copied = copy_bundle(bundle, shelf, desk.jobs, desk.progress)
+        return _received(bundle, copied, copied.written, attempt)
+
+
+@contextmanager
+def _checked(
+    place: Place, desk: Desk, event: str, **details: object
+) -> Iterator[tuple[CheckedBundle, Attempt]]:
+    """A bundle that passed all steps but the judgement for this site, in a recorded attempt."""
+    with recorded(place, desk.site, event, **details) as attempt, open_bundle(place) as folder:
+        bundle = check(folder, receiver(desk.site, desk.now))
+        attempt.add(**bundle_details(bundle))
+        yield bundle, attempt
+
+
+def _received(bundle: CheckedBundle, copied: Copied, written: int, attempt: Attempt) -> Received:
+    attempt.add(written=written, volumes=len(copied.shelf.folders))
+    return Received(bundle, copied.shelf.folders, written)
+
+
+@contextmanager
+def gathered(place: Place, desk: Desk) -> Iterator[tuple[Path, ...]]:
+    """A private copy of a bundle whose volumes come one after the other, in the site's own folder.
+
+    It takes the bundle's size on that disk. It is removed when it was used; after an error it stays,
+    and the next call goes on with it.
+    """
+    desk.progress.note("not all volumes are here: they are put together on this machine's disk first")
+    received = receive(place, desk.site.home / "staging", desk)
+    yield received.paths
+    for path in received.paths:
+        shutil.rmtree(path, ignore_errors=True)

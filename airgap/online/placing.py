@@ -1,0 +1,25 @@
+"""Where the files of a plan's bundle go."""
+
+from airgap.bundle.placing import Load, layers_of, place
+from airgap.bundle.shelf import Shelf
+from airgap.errors import UsageError
+from airgap.online.plan import TransferPlan
+from airgap.online.stating import Order
+
+
+def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
+    """The folder, or the volumes, of the bundle called `title`.
+
+    Raises `NoSpaceError` when it does not fit, and `UsageError` for volumes of images whose sizes are
+    not known before they are packed. Such exports are not counted otherwise.
+    """
+    places = (order.to, *order.further)
+    if plan.exports and (order.further or order.volume_size):
+        raise UsageError(
+            "volumes are planned before the content comes, and an export's size is not known then",
+            subject=plan.exports[0].images[0].reference,
+            hint="pack into one folder first, then `airgap repack` cuts it",
+        )
+    blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
+    layers = layers_of((layer for image in plan.images for layer in image.graph.layers.values()), blobs)
+    return place(Load(title, layers, blobs, len(plan.lock.images)), places, order.volume_size)
