@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs the real parts that the end-to-end tests use: Debian packages, and a Debian sid root with newer
-# engines and tools in a cache folder (AIRGAP_TEST_CACHE, by default /var/cache/airgap-tests).
+# engines and tools in a cache folder (AIRGAP_TEST_CACHE, by default /var/cache/airgap-tests); beside it the root of
+# a bare server: Debian 12 with Python and nothing to install Python packages with.
 # Needs root, apt-get and a network; what is there already is left alone. No service is started.
 set -eu
 
 packages='docker.io docker-registry skopeo umoci strace debootstrap openssl apache2-utils ca-certificates python3-venv'
 sid_packages='docker.io docker-cli containerd crane cosign oras skopeo podman'
+server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}
 export DEBIAN_FRONTEND=noninteractive
 
@@ -64,22 +66,29 @@ fill_root() {
     umount "$1/proc"
 }
 
+# make_root NAME SUITE PACKAGES [COMMAND]: a root with these, then filled by the command.
 # A root under its final name is complete: it is made under another one.
 make_root() {
     mkdir -p "$cache"
-    new=$(mktemp -d "$cache/sid.XXXXXX")
+    new=$(mktemp -d "$cache/$1.XXXXXX")
     trap 'umount -q "$new/proc" || :; rm -rf --one-file-system "$new"' EXIT
     trap 'exit 130' INT TERM
     chmod 755 "$new"
-    debootstrap --variant=minbase --include=ca-certificates sid "$new" $(mirror)
-    fill_root "$new"
-    mv -T "$new" "$cache/sid" || [ -d "$cache/sid" ] # another run was faster
+    debootstrap --variant=minbase --include="$3" "$2" "$new" $(mirror)
+    ${4:-:} "$new"
+    mv -T "$new" "$cache/$1" || [ -d "$cache/$1" ] # another run was faster
 }
 
-if [ "${1:-}" = sid-root ]; then # this script again, in a mount namespace of its own: see below
-    if [ -d "$cache/sid" ]; then fill_root "$cache/sid"; else make_root; fi
+case ${1:-} in # this script again, in a mount namespace of its own: see below
+sid-root)
+    if [ -d "$cache/sid" ]; then fill_root "$cache/sid"; else make_root sid sid ca-certificates fill_root; fi
     exit
-fi
+    ;;
+server-root)
+    make_root server bookworm "$(echo $server_packages | tr ' ' ,)"
+    exit
+    ;;
+esac
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
     say 'not root, or no apt-get: nothing is installed'
@@ -92,4 +101,8 @@ fi
 if [ ! -d "$cache/sid" ] || ! installed "$cache/sid" "$sid_packages"; then
     say "making a Debian sid root in $cache/sid (once, about two minutes)"
     unshare --mount sh "$0" sid-root </dev/null
+fi
+if [ ! -d "$cache/server" ]; then
+    say "making the root of a bare server in $cache/server (once, about half a minute)"
+    unshare --mount sh "$0" server-root </dev/null
 fi

@@ -1,6 +1,7 @@
 """The statement: names every file of a bundle by digest, and says what the bundle is (FORMAT.md §3)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -122,9 +123,6 @@ class Statement:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes of FORMAT.md §3."""
-        subjects = [
-            {"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(self.subjects.items())
-        ]
         predicate: dict[str, bytes] = {
             "stream": dump(self.stream),
             "serial": dump(self.serial),
@@ -134,8 +132,8 @@ class Statement:
             "not_before": dump(format_time(self.not_before)),
             "expires": dump(format_time(self.expires)),
             "destinations": dump(list(self.destinations)),
-            "images": _lines([_image_json(image) for image in self.images]),
-            "requires": _lines([_requirement_json(item) for item in self.requires]),
+            "images": json_lines([_image_json(image) for image in self.images]),
+            "requires": json_lines([_requirement_json(item) for item in self.requires]),
             "total_bytes": dump(self.total_bytes),
             "manifest_sha256": dump(self.manifest_sha256),
             "root_version": dump(self.root_version),
@@ -143,29 +141,23 @@ class Statement:
             "transfer": dump(dict(sorted(self.transfer.items()))),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
-        return b"".join(
-            (
-                b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + _lines(subjects),
-                b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
-            )
-        )
+        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """From authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
         top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
-        _expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        _expect(
+        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
+        expect(
             top.text("predicateType"),
             PREDICATE_TYPE,
             f"{where}: predicateType",
             "this is no bundle of format v1; a newer airgap may read it",
         )
-        subjects = _parse_subjects(top)
+        subjects = parse_subjects(top, FILE_GRAMMAR, "bundle")
         predicate = top.child("predicate")
         tool = predicate.child("tool")
-        _expect(tool.text("name"), "airgap", f"{where}: tool", None)
+        expect(tool.text("name"), "airgap", f"{where}: tool", None)
         version = tool.text("version")
         hint = f"the bundle was written by airgap {version}; use that version or a later one"
         found = cls._from_predicate(subjects, predicate, version)
@@ -207,12 +199,27 @@ class Statement:
         return found
 
 
-def _lines(values: list[dict[str, Any]]) -> bytes:
+def statement_bytes(
+    subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, bytes]
+) -> bytes:
+    """An in-toto Statement in canonical bytes, one file a line and one field of the predicate a line."""
+    files = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
+    fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
+    return b"".join(
+        (
+            b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + json_lines(files),
+            b',\n"predicateType":' + dump(predicate_type) + b',\n"predicate":{\n' + fields + b"}\n}\n",
+        )
+    )
+
+
+def json_lines(values: list[dict[str, Any]]) -> bytes:
     """A JSON list with one element a line."""
     return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
 
 
-def _expect(got: str, want: str, subject: str, hint: str | None) -> None:
+def expect(got: str, want: str, subject: str, hint: str | None) -> None:
+    """Raise `FormatError` for any other value than the one that can stand there."""
     if got != want:
         raise FormatError("unexpected value", subject=subject, want=want, got=repr(got[:80]), hint=hint)
 
@@ -221,12 +228,15 @@ def _sha256(fields: Fields, key: str) -> str:
     return Digest.parse(f"sha256:{fields.text(key)}", f"{fields.where}: {key}").hex
 
 
-def _parse_subjects(top: Fields) -> dict[str, str]:
+def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:
+    """The files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name that
+    no file of a `what` has.
+    """
     found: dict[str, str] = {}
     for subject in top.children("subject"):
         name = subject.text("name")
-        if not FILE_GRAMMAR.fullmatch(name):
-            raise FormatError("not a file of a bundle", subject=subject.where, got=repr(name[:200]))
+        if not grammar.fullmatch(name):
+            raise FormatError(f"not a file of a {what}", subject=subject.where, got=repr(name[:200]))
         if name in found:
             raise FormatError("file listed twice", subject=subject.where, got=name)
         digest = subject.child("digest")

@@ -15,6 +15,7 @@ from airgap.cli import (
     init,
     inspect,
     key,
+    kit,
     load,
     lock,
     pack,
@@ -73,6 +74,11 @@ for group in (key, trust, audit):
     for command in group.app.registered_commands:
         command.help = help_text(command.callback.__doc__)
     app.add_typer(group.app, name=group.NAME, help=group.__doc__)
+
+
+app.add_typer(kit.app, name=kit.NAME, help=help_text(kit.__doc__), rich_help_panel=kit.PANEL)
+for command in kit.app.registered_commands:
+    command.help = help_text(command.callback.__doc__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

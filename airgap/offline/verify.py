@@ -7,7 +7,7 @@ through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from airgap.errors import (
     TrustError,
     UnlistedContentError,
 )
+from airgap.kit.statement import KitStatement
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.contents import Contents, VerifiedImage
@@ -287,12 +288,18 @@ def check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None
         )
 
 
-def check_files(folder: Files, statement: Statement, signatures: tuple[Signature, ...]) -> dict[str, int]:
+def check_files(
+    folder: Files,
+    statement: Statement | KitStatement,
+    signatures: tuple[Signature, ...],
+    envelope: str = ENVELOPE_FILE,
+    folders: Collection[str] = FOLDERS,
+) -> dict[str, int]:
     """Step 8: sizes of the listed files, when they and nothing else are there."""
     loose = {signature_file(_keyid(each)): each.sig for each in signatures}
-    expected = {*statement.subjects, ENVELOPE_FILE, STATEMENT_FILE, *loose}
+    expected = {*statement.subjects, envelope, STATEMENT_FILE, *loose}
     sizes: dict[str, int] = {}
-    for file in folder.files(FOLDERS):
+    for file in folder.files(folders):
         sizes[file.name] = file.size
         if len(sizes) > MAX_FILES:
             raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")

@@ -80,21 +80,7 @@ class Terms:
         cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
     ) -> "Terms":
         """With the site's trust root, when it lets the signers release bundles now."""
-        root = site.root().root
-        if order.now >= root.expires:
-            want, got = f"before {format_time(root.expires)}", format_time(order.now)
-            raise ExpiredError("the trust root has expired", subject=root.name, want=want, got=got)
-        role = root.roles["release"]
-        for signer in order.signers:
-            if signer.public_key.keyid not in role.keyids:
-                raise UnknownKeyError(
-                    "this key may not sign bundles",
-                    subject=signer.public_key.keyid,
-                    want="a key of the role release in the trust root",
-                )
-        if len(order.signers) < role.threshold:
-            have = f"{len(order.signers)} of {role.threshold} signatures"
-            progress.note(f"{have}: others must sign before it loads")
+        root = releasing_root(site, order.signers, order.now, progress)
         return cls(manifest, plan, site, order, root)
 
     @property
@@ -173,6 +159,29 @@ class Terms:
             any(signer.public_key.verify(message, signature.sig) for signature in envelope.signatures)
             for signer in self.order.signers
         )
+
+
+def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progress: Progress) -> TrustRoot:
+    """The site's trust root, when it lets the signers release something now.
+
+    Raises `ExpiredError` and `UnknownKeyError`; that others must sign too is noted.
+    """
+    root = site.root().root
+    if now >= root.expires:
+        want, got = f"before {format_time(root.expires)}", format_time(now)
+        raise ExpiredError("the trust root has expired", subject=root.name, want=want, got=got)
+    role = root.roles["release"]
+    for signer in signers:
+        if signer.public_key.keyid not in role.keyids:
+            raise UnknownKeyError(
+                "this key may not sign bundles",
+                subject=signer.public_key.keyid,
+                want="a key of the role release in the trust root",
+            )
+    if len(signers) < role.threshold:
+        have = f"{len(signers)} of {role.threshold} signatures"
+        progress.note(f"{have}: others must sign before it loads")
+    return root
 
 
 def confirmed(statement: Statement, contents: Contents) -> Statement:

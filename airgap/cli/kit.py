@@ -1,0 +1,120 @@
+"""Make a kit: airgap itself on a medium, for machines with no network.
+
+It holds the wheels of airgap and of all that it needs, signed like a bundle, and an installer that wants
+nothing but Python there. Run again, it makes the same kit, or a newer one when there are newer wheels.
+
+Example: airgap kit --to /media/stick --platform linux-x86_64 --python 3.11
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.cli.options import Debug, Json, Key, PassphraseFile, Quiet
+
+if TYPE_CHECKING:
+    from airgap.online.kit import MadeKit
+
+NAME = "kit"
+PANEL = "Online"
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.callback()
+def make(
+    context: typer.Context,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The medium, or another folder, to make the kit in.")
+    ] = None,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="linux-x86_64, linux-aarch64, musllinux-x86_64 or musllinux-aarch64 (else this machine's); "
+            "may be repeated.",
+        ),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N.N", help="The server's Python (else 3.11 to 3.14); may be repeated."),
+    ] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Take wheels from here instead of pip's index.")
+    ] = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from airgap.cli import console, passphrase
+    from airgap.errors import UsageError
+    from airgap.online.kit import KitOrder, make_kit
+    from airgap.online.wheels import targets_of
+    from airgap.site import Site, default_home, now
+
+    if to is None:
+        raise UsageError("where to?", want="--to DIR", hint="airgap kit --help tells more")
+    targets = targets_of(platform or (), python or ())
+    site = Site(default_home())
+    signer = site.signing_key(key, passphrase.existing(passphrase_file))
+    order = KitOrder(to, targets, signer, now(), wheels)
+    _show(make_kit(site, order, console.make_progress(quiet=quiet)), json)
+
+
+def _show(made: "MadeKit", as_json: bool) -> None:
+    from airgap.cli import console
+
+    statement = made.statement
+    value = {
+        "kit": str(made.path),
+        "version": statement.version,
+        "targets": [str(target) for target in statement.targets],
+        "files": len(statement.subjects),
+        "bytes": statement.total_bytes,
+        "statement_sha256": made.statement_sha256,
+        "keys": list(made.signers),
+    }
+    lines = [
+        f"sealed: {made.path} ({console.size(statement.total_bytes)}, {len(statement.subjects)} files)",
+        f"for {', '.join(map(str, statement.targets))}",
+        f"statement sha256 {made.statement_sha256}",
+        f"There: read {made.path.name}/VERIFY.txt, then sh {made.path.name}/install.sh",
+    ]
+    console.show_result(value, lines, as_json=as_json)
+
+
+@app.command("verify")
+def verify(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit's folder.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check a kit against the trust root installed here: signatures, and every file.
+
+    Example: airgap kit verify /media/stick/airgap-kit-0.1.0
+    """
+    from airgap.cli import console
+    from airgap.offline.kit import verify_kit
+    from airgap.site import Site, default_home, now
+
+    found = verify_kit(kit, Site(default_home()), now())
+    statement, verdict = found.statement, found.verdict
+    value = {
+        "kit": str(kit),
+        "version": statement.version,
+        "targets": [str(target) for target in statement.targets],
+        "files": len(statement.subjects),
+        "bytes": statement.total_bytes,
+        "statement_sha256": found.statement_sha256,
+        "owners": list(verdict.owners),
+        "keys": list(verdict.keyids),
+        "threshold": verdict.threshold,
+    }
+    total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
+    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
+    console.show_result(value, lines, as_json=json)

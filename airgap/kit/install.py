@@ -1,0 +1,347 @@
+"""Installs airgap from the kit that this file is part of: `sh install.sh --help` tells how.
+
+It travels with the kit as `install.py` and runs on a bare Python: the standard library alone, no network.
+Every file is compared with SHA256SUMS while it is copied off the medium, and only the copies are used.
+airgap gets an environment of its own under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it when it
+works, so an installation that fails leaves the earlier one as it was.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+GLIBC = (2, 28)
+"""The oldest C library that the wheels of a kit for `linux-...` run on."""
+
+SUMS, STATEMENT, ENVELOPE = "SHA256SUMS", "statement.json", "kit.dsse.json"
+SIGNED_BY_HAND = "VERIFY.txt in the kit has the commands that check it before anything of it runs"
+_LINE = re.compile(
+    r"([0-9a-f]{64})  ((?:wheels/|requirements/)?[A-Za-z0-9][A-Za-z0-9._+!-]{0,250})", re.ASCII
+)
+_SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
+_WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
+"""Loads the native packages, so that a library that does not fit shows before the switch."""
+
+
+class KitError(Exception):
+    """What is wrong, and what to do."""
+
+    def __init__(self, what: str, hint: str = "nothing was installed") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Install as the command line says; the exit code."""
+    options = _options(arguments)
+    os.umask(0o022)
+    try:
+        install(Path(__file__).resolve().parent, options.prefix.absolute(), options.key)
+    except (KitError, OSError) as error:
+        sys.stderr.write(
+            f"error: {_printable(str(error))}\nhint: {getattr(error, 'hint', 'nothing was installed')}\n"
+        )
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: nothing was installed\n")
+        return 130
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    default = Path("/usr/local") if os.geteuid() == 0 else Path.home() / ".local"
+    parser = argparse.ArgumentParser(
+        prog="sh install.sh",
+        description="Install airgap from this kit, with no network. Installing again upgrades, or repairs.",
+        epilog=f"It comes from the medium that it checks, so it cannot vouch for itself: {SIGNED_BY_HAND}.",
+    )
+    add = parser.add_argument
+    add(
+        "--prefix",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help="the command will be DIR/bin/airgap (%(default)s)",
+    )
+    add(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="the signer's public key, from elsewhere: check the signature too",
+    )
+    return parser.parse_args(arguments)
+
+
+def install(kit: Path, prefix: Path, key: Path | None) -> None:
+    """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
+    home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
+    _refuse_strange(command, home)
+    if not (kit / ENVELOPE).is_file():
+        raise KitError(
+            f"unfinished kit, or none: no {ENVELOPE} in {kit}", "run `airgap kit` again to finish it"
+        )
+    sums = read_sums(kit)
+    target = fitting(kit)
+    say = sys.stdout.write
+    if key is None:
+        say(f"signature: not checked, for no --key was given. {SIGNED_BY_HAND}\n")
+    else:
+        say(f"signature: good, by key {check_signature(kit, key, sums)}\n")
+        say(f"  (as far as a script from the medium can tell: {SIGNED_BY_HAND})\n")
+    with _held(home), _staging(home) as staging:
+        copy_checked(kit, staging, sums)
+        say(f"files: {len(sums)}, all as in {SUMS}\n")
+        [wheel] = (Path(name) for name in sums if name.startswith("wheels/airgap-"))
+        version = wheel.name.split("-")[1]
+        env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
+        before = command.resolve().parents[1] if command.exists() else None
+        there = works(env)
+        if not there:
+            build(env, staging, target)
+        _switch(command, env)
+        _clean(home, {env, before})
+    say(f"{'was installed already' if there else 'installed'}: airgap {version} at {command}\n")
+
+
+def read_sums(kit: Path) -> dict[str, str]:
+    """SHA256SUMS, by name, when exactly the files are there that it lists. Contents are not read yet."""
+    text = _read(kit / SUMS).decode("ascii", "replace")
+    sums: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in sums:
+            raise KitError(f"not a line of {SUMS}: {line[:100]!r}")
+        sums[match[2]] = match[1]
+    here = set(_files(kit))
+    listed = {*sums, SUMS, STATEMENT, ENVELOPE}
+    for name in sorted(listed - here):
+        raise KitError(f"missing file: {kit / name}", "get the kit again; nothing was installed")
+    for name in sorted(here - listed):
+        if not _SIGNATURE.fullmatch(name):
+            raise KitError(f"file that {SUMS} does not list: {kit / name}")
+    return sums
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1 << 20)
+
+
+def _files(kit: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(kit):
+        yield from (Path(folder, name).relative_to(kit).as_posix() for name in names)
+
+
+def fitting(kit: Path) -> str:
+    """The name of this machine and its Python, when the kit is for it: `linux-x86_64-py3.11`."""
+    target = f"{_platform()}-py{sys.version_info[0]}.{sys.version_info[1]}"
+    if not (kit / "requirements" / f"{target}.txt").is_file():
+        there = ", ".join(sorted(path.stem for path in (kit / "requirements").glob("*.txt")))
+        hint = "make one that is: airgap kit --platform ... --python ...; or try PYTHON=... sh install.sh"
+        raise KitError(f"this kit is not for this machine: want {there}, got {target}", hint)
+    return target
+
+
+def _platform() -> str:
+    """`linux-x86_64`, or `musllinux-x86_64` where the C library is musl."""
+    found, libc = sysconfig.get_platform(), _glibc()
+    if sys.implementation.name != "cpython":
+        raise KitError(f"not a Python that there are wheels for: want cpython, got {sys.implementation.name}")
+    if found.startswith("linux-") and libc is None:
+        return f"musl{found}"
+    if libc is not None and libc < GLIBC:
+        want, got = (".".join(map(str, version)) for version in (GLIBC, libc))
+        raise KitError(f"this system is too old for the wheels: want glibc {want} or later, got {got}")
+    return found
+
+
+def _glibc() -> tuple[int, ...] | None:
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):  # musl knows no such name
+        return None
+    return tuple(map(int, version.split(".")[:2])) if name == "glibc" else None
+
+
+def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
+    """The id of `key`, when openssl says that it signed the statement, and that lists `sums`."""
+    if key.resolve().is_relative_to(kit):
+        raise KitError(f"a key out of the kit proves nothing: {key}", "take it from somebody whom you trust")
+    der = _openssl("pkey", "-pubin", "-in", str(key), "-outform", "DER")
+    if der is None:
+        raise KitError(
+            f"openssl cannot read the key: {key}", "want a public key in PEM: airgap key show OWNER"
+        )
+    keyid = hashlib.sha256(der).hexdigest()
+    signature = kit / "sig" / f"{keyid[:16]}.sig"
+    if not signature.is_file():
+        raise KitError(
+            f"not signed by this key: want {signature}", "is it the right key? Nothing was installed"
+        )
+    statement = _read(kit / STATEMENT)
+    with tempfile.TemporaryDirectory() as folder:
+        message = Path(folder, "pae")
+        message.write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(statement), statement))
+        plain = ("pkeyutl", "-verify", "-pubin", "-inkey", str(key), "-rawin", "-in", str(message))
+        tries = (
+            ("dgst", "-sha256", "-verify", str(key), "-signature", str(signature), str(message)),  # P-256
+            ("dgst", "-sha384", "-verify", str(key), "-signature", str(signature), str(message)),  # P-384
+            (*plain, "-sigfile", str(signature)),  # Ed25519, ML-DSA
+        )
+        if all(_openssl(*words) is None for words in tries):
+            raise KitError(
+                f"wrong signature: {signature}", "the kit is not what was signed: nothing was installed"
+            )
+    _compare(json.loads(statement), sums, _sha256(kit / SUMS))
+    return keyid
+
+
+def _compare(statement: object, sums: dict[str, str], of_sums: str) -> None:
+    listed = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}  # type: ignore[index]
+    if listed != {**sums, SUMS: of_sums}:
+        raise KitError(f"{SUMS} is not the list that was signed")
+
+
+def _openssl(*words: str) -> bytes | None:
+    """What openssl answers; None when it refuses."""
+    try:
+        done = subprocess.run(["openssl", *words], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise KitError("no openssl here, so no signature can be checked", SIGNED_BY_HAND) from error
+    return done.stdout if done.returncode == 0 else None
+
+
+def copy_checked(kit: Path, staging: Path, sums: dict[str, str]) -> None:
+    """Copy each file of `sums`, and raise `KitError` for one whose copy is not as listed."""
+    for name, sha256 in sums.items():
+        copy = staging / name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(kit / name, copy, follow_symlinks=False)
+        if copy.is_symlink() or (got := _sha256(copy)) != sha256:
+            got = "a link" if copy.is_symlink() else got
+            raise KitError(f"wrong digest: {kit / name}, want {sha256}, got {got}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _held(home: Path) -> Iterator[None]:
+    """Keep other installations away. A process that dies lets go."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KitError(f"another installation is going on: {home}", "wait until it has ended") from error
+        yield
+
+
+@contextlib.contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    """A folder for the copies, on the disk that takes the installation too."""
+    for path in home.glob(".staging-*"):  # of a run that was killed
+        shutil.rmtree(path)
+    with tempfile.TemporaryDirectory(prefix=".staging-", dir=home) as folder:
+        yield Path(folder)
+
+
+def build(env: Path, staging: Path, target: str) -> None:
+    """Make the environment out of checked wheels; it is gone again when that fails."""
+    [pip] = (staging / "wheels").glob("pip-*.whl")
+    python = str(env / "bin" / "python")
+    if env.exists():
+        shutil.rmtree(env)
+    try:
+        _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env))
+        _run(
+            *(
+                python,
+                "-I",
+                str(pip / "pip"),
+                "install",
+                "--no-index",
+                "--require-hashes",
+                "--only-binary=:all:",
+            ),
+            *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"),
+            *("--find-links", str(staging / "wheels")),
+            *("--requirement", str(staging / "requirements" / f"{target}.txt")),
+        )
+        _run(python, "-I", "-c", _WORKS)
+        (env / "complete").touch()
+    except BaseException:
+        shutil.rmtree(env, ignore_errors=True)
+        raise
+
+
+def works(env: Path) -> bool:
+    """Whether the environment was finished, and its Python is still there."""
+    if not (env / "complete").exists():
+        return False
+    with contextlib.suppress(KitError, OSError):
+        _run(str(env / "bin" / "python"), "-I", "-c", _WORKS)
+        return True
+    return False
+
+
+def _run(*words: str) -> None:
+    """Run a program with none of the user's settings; raises `KitError` with what it said."""
+    env = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        words,
+        check=False,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode != 0:
+        sys.stderr.write(_printable(done.stdout.decode("utf-8", "replace")[-4000:]))
+        raise KitError(f"failed, exit code {done.returncode}: {' '.join(words[:6])} ...")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _refuse_strange(command: Path, home: Path) -> None:
+    if os.path.lexists(command) and not (
+        command.is_symlink()
+        and (command.parent / command.readlink()).resolve().is_relative_to(home.resolve())
+    ):
+        raise KitError(f"something else is in the way: {command}", "move it away, or choose another --prefix")
+
+
+def _switch(command: Path, env: Path) -> None:
+    """Let the command be the one in `env`, at once or not at all."""
+    command.parent.mkdir(parents=True, exist_ok=True)
+    new = command.with_name(f".{command.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(os.path.relpath(env / "bin" / "airgap", command.parent))
+    new.replace(command)
+
+
+def _clean(home: Path, keep: set[Path | None]) -> None:
+    """Remove environments of old; the last one stays, for processes that still run on it."""
+    for path in home.iterdir():
+        if path not in keep and path.is_dir() and (path / "pyvenv.cfg").exists():
+            shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

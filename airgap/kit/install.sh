@@ -1,0 +1,26 @@
+#!/bin/sh
+# Finds a Python that this kit is for and runs install.py with it: sh install.sh [--prefix DIR] [--key FILE]
+# PYTHON names one to try first. The file VERIFY.txt beside this one is to be read before.
+set -u
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+
+found=
+for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    version=$("$python" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+    for list in "$here"/requirements/*-py"$version".txt; do
+        if [ -f "$list" ]; then exec "$python" -I -B "$here/install.py" "$@"; fi
+    done
+    case "$found " in
+    *" $version "*) ;;
+    *) found="$found $version" ;;
+    esac
+done
+
+wanted=
+for list in "$here"/requirements/*-py*.txt; do
+    version=${list##*-py}
+    wanted="$wanted ${version%.txt}"
+done
+echo "error: no Python here that this kit is for: want$wanted, got${found:- none}" >&2
+echo 'hint: install one of these, or make a kit for the one there is: airgap kit --python ...' >&2
+exit 1

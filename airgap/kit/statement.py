@@ -1,0 +1,115 @@
+"""What a kit states: an in-toto Statement in the canonical bytes of FORMAT.md §3, of another predicate type.
+
+It holds no time, so the same wheels give the same bytes.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from airgap.bundle.statement import IN_TOTO_STATEMENT, expect, json_lines, parse_subjects, statement_bytes
+from airgap.errors import FormatError
+from airgap.oci.strict_json import Fields, dump, parse_object
+
+PREDICATE_TYPE = "urn:airgap:kit:v1"
+ENVELOPE_FILE = "kit.dsse.json"
+FOLDERS = ("wheels", "requirements", "sig")
+MAX_STATEMENT = 1 << 20
+"""Bytes; about 5,000 files."""
+
+_PLATFORM = r"[a-z0-9]+-[a-z0-9_]+"
+_PYTHON = r"3\.[1-9][0-9]?"
+_TARGET = re.compile(rf"({_PLATFORM})-py({_PYTHON})", re.ASCII)
+FILE_GRAMMAR = re.compile(
+    r"SHA256SUMS|VERIFY\.txt|install\.(sh|py)|wheels/[A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.whl"
+    rf"|requirements/{_PLATFORM}-py{_PYTHON}\.txt",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A machine that a kit can be installed on: `linux-x86_64` and the Python there, `3.11`."""
+
+    platform: str
+    python: str
+
+    def __str__(self) -> str:
+        return f"{self.platform}-py{self.python}"
+
+    @property
+    def minor(self) -> int:
+        """11 for Python 3.11."""
+        return int(self.python.partition(".")[2])
+
+    @property
+    def requirements_file(self) -> str:
+        """The file that lists what is installed there."""
+        return f"requirements/{self}.txt"
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        """From `linux-x86_64-py3.11`; raises `FormatError`."""
+        match = _TARGET.fullmatch(text)
+        if match is None:
+            raise FormatError(
+                "not a target", subject=where, want="like linux-x86_64-py3.11", got=repr(text[:80])
+            )
+        return cls(match[1], match[2])
+
+
+@dataclass(frozen=True, slots=True)
+class KitStatement:
+    """What is signed. `subjects` maps each file's name to its SHA-256 in hex."""
+
+    subjects: dict[str, str] = field(hash=False)
+    targets: tuple[Target, ...]
+    total_bytes: int
+    site: str
+    """Who made it."""
+    version: str
+    """The airgap that it installs, and that made it."""
+
+    @property
+    def title(self) -> str:
+        """The name of the kit's folder."""
+        return f"airgap-kit-{self.version}"
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        predicate = {
+            "targets": json_lines([{"platform": t.platform, "python": t.python} for t in self.targets]),
+            "total_bytes": dump(self.total_bytes),
+            "site": dump(self.site),
+            "tool": dump({"name": "airgap", "version": self.version}),
+        }
+        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
+        """From authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
+        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
+        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
+        hint = "this is no kit of format v1; a newer airgap may read it"
+        expect(top.text("predicateType"), PREDICATE_TYPE, f"{where}: predicateType", hint)
+        predicate = top.child("predicate")
+        tool = predicate.child("tool")
+        expect(tool.text("name"), "airgap", f"{where}: tool", None)
+        found = cls(
+            parse_subjects(top, FILE_GRAMMAR, "kit"),
+            tuple(_parse_target(item) for item in predicate.children("targets")),
+            predicate.integer("total_bytes"),
+            predicate.text("site"),
+            tool.text("version"),
+        )
+        for fields in (tool, predicate, top):
+            fields.end(f"the kit was written by airgap {found.version}")
+        if found.to_bytes() != raw:
+            raise FormatError("not in canonical form", subject=where)
+        return found
+
+
+def _parse_target(fields: Fields) -> Target:
+    found = Target.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
+    fields.end()
+    return found

@@ -1,0 +1,86 @@
+"""Checking a kit by an airgap that is installed already, with the trust root of this site."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from airgap.bundle.files import Folder
+from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE
+from airgap.bundle.views import sha256sums
+from airgap.errors import (
+    DigestMismatchError,
+    IncompleteError,
+    MissingContentError,
+    SizeMismatchError,
+    TrustError,
+)
+from airgap.kit.statement import ENVELOPE_FILE, FOLDERS, MAX_STATEMENT, KitStatement
+from airgap.oci.digest import Digest, copy
+from airgap.offline.verify import check_files
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.policy import Verdict, check_signatures
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedKit:
+    """A kit whose signatures and files hold."""
+
+    statement: KitStatement
+    statement_sha256: str
+    verdict: Verdict
+
+
+def verify_kit(path: Path, site: Site, now: datetime) -> VerifiedKit:
+    """Signatures, then the file set, then every byte; the ledger has a record of it.
+
+    The kit is signed by whoever may release bundles here. Its signatures carry no time and no place in a
+    stream: whether an older kit is good enough is for the person to say who installs it.
+    """
+    with site.ledger().attempt("kit-verify", path=str(path)) as attempt, Folder(path) as folder:
+        envelope = _envelope(folder)
+        verdict = check_signatures(envelope, site.root().root, "release", now, folder.where(ENVELOPE_FILE))
+        if envelope.payload_type != STATEMENT_TYPE:
+            want, got = STATEMENT_TYPE, envelope.payload_type
+            raise TrustError("unexpected payload type", subject=ENVELOPE_FILE, want=want, got=got)
+        sha256 = Digest.of(envelope.payload).hex
+        attempt.add(statement_sha256=sha256, keys=list(verdict.keyids))
+        if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+            subject = folder.where(STATEMENT_FILE)
+            raise DigestMismatchError("not the statement that was signed", subject=subject, want=sha256)
+        statement = KitStatement.parse(envelope.payload)
+        _check_files(folder, statement, envelope)
+        return VerifiedKit(statement, sha256, verdict)
+
+
+def _envelope(folder: Folder) -> Envelope:
+    try:
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+    except MissingContentError as error:
+        raise IncompleteError(
+            "unfinished kit, or none", subject=folder.path, want=ENVELOPE_FILE, got="no such file"
+        ) from error
+    return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope) -> None:
+    """Exactly the files that are listed, each with its digest, and the list that the installer reads."""
+    sizes = check_files(folder, statement, envelope.signatures, ENVELOPE_FILE, FOLDERS)
+    if (total := sum(sizes.values())) != statement.total_bytes:
+        want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
+        raise SizeMismatchError("wrong size of all files", subject=folder.path, want=want, got=got)
+    for name, sha256 in statement.subjects.items():
+        _check_digest(folder, name, sha256)
+    sums = sha256sums({name: sha256 for name, sha256 in statement.subjects.items() if name != SUMS_FILE})
+    if Digest.of(sums).hex != statement.subjects.get(SUMS_FILE):
+        raise DigestMismatchError("not the sums that were signed", subject=folder.where(SUMS_FILE))
+
+
+def _check_digest(folder: Folder, name: str, sha256: str) -> None:
+    want = Digest("sha256", sha256)
+    hasher = want.hasher()
+    with folder.open(name) as stream:
+        copy(stream, hasher.update)
+    if hasher.hexdigest() != sha256:
+        got = f"sha256:{hasher.hexdigest()}"
+        raise DigestMismatchError("wrong digest", subject=folder.where(name), want=want, got=got)
