@@ -1,0 +1,234 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from airgap.bundle.views import sha256sums
+from airgap.errors import (
+    ExpiredError,
+    FormatError,
+    IntegrityError,
+    MediaError,
+    NotFoundError,
+    UnknownKeyError,
+)
+from airgap.kit.statement import KitStatement, Target
+from airgap.oci.digest import Digest
+from airgap.online.kit import KitOrder, contents, make_kit
+from airgap.online.wheels import Wheel
+from airgap.site import Site
+from airgap.trust.envelope import ROOT_TYPE, Envelope
+from airgap.trust.keys import SigningKey
+from airgap.trust.root import Role, RootKey, SignedRoot
+from tests.support.kits import NOW, here, make_site, write_stand_in, write_stand_ins
+from tests.unit.online.support import Notes
+
+
+class Bench:
+    """A sending site, wheels, and a medium."""
+
+    def __init__(self, folder):
+        self.site, self.key = make_site(folder / "home")
+        self.wheels = write_stand_ins(folder / "wheels")
+        self.stick = folder / "stick"
+        self.notes = Notes()
+
+    def make(self, **fields):
+        usual = {"to": self.stick, "targets": here(), "signer": self.key, "now": NOW, "wheels": self.wheels}
+        return make_kit(self.site, KitOrder(**(usual | fields)), self.notes)
+
+    def ended(self):
+        """The last record of the ledger."""
+        return json.loads((self.site.home / "ledger.jsonl").read_bytes().splitlines()[-1])
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path)
+
+
+def files_of(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_is_made(bench):
+    made = bench.make()
+    files = files_of(made.path)
+    statement = KitStatement.parse(files["statement.json"])
+    assert made.path == bench.stick / "airgap-kit-0.1.0"
+    assert statement == made.statement
+    assert statement.targets == here()
+    assert statement.total_bytes == sum(len(files[name]) for name in statement.subjects)
+    assert {
+        name: Digest.of(raw).hex for name, raw in files.items() if name in statement.subjects
+    } == statement.subjects
+    rest = {name: sha256 for name, sha256 in statement.subjects.items() if name != "SHA256SUMS"}
+    assert files["SHA256SUMS"] == sha256sums(rest)
+    envelope = Envelope.parse(files["kit.dsse.json"], "kit")
+    assert envelope.payload == files["statement.json"]
+    assert bench.key.public_key.verify(envelope.message, files[f"sig/{bench.key.public_key.keyid[:16]}.sig"])
+    assert len(files) == len(statement.subjects) + 3
+
+
+def test_requirements_name_every_wheel_but_pip(bench):
+    made = bench.make()
+    [name] = (name for name in made.statement.subjects if name.startswith("requirements/"))
+    lines = (made.path / name).read_text().splitlines()
+    wheels = {path.name: Digest.of(path.read_bytes()).hex for path in (made.path / "wheels").iterdir()}
+    assert lines[0].startswith("# airgap 0.1.0 on ")
+    assert len(lines) == len(wheels)
+    assert all(
+        any(line.endswith(sha256) for line in lines) for name, sha256 in wheels.items() if name[:4] != "pip-"
+    )
+    assert not any(line.startswith("pip==") for line in lines)
+
+
+def test_the_ledger_tells(bench):
+    made = bench.make()
+    end = bench.ended()
+    assert (end["event"], end["phase"], end["result"]) == ("kit", "end", "ok")
+    assert end["statement_sha256"] == made.statement_sha256
+    assert end["keys"] == [bench.key.public_key.keyid]
+
+
+def test_again_is_the_same(bench):
+    before = files_of(bench.make().path)
+    assert files_of(bench.make().path) == before
+    assert files_of(bench.make(to=bench.stick / "other", now=NOW + timedelta(days=9)).path) == before
+
+
+@pytest.mark.parametrize("loss", ["kit.dsse.json", "statement.json", "SHA256SUMS", "install.py"])
+def test_again_mends(bench, loss):
+    made = bench.make()
+    before = files_of(made.path)
+    (made.path / loss).write_bytes(b"damaged")
+    bench.make()
+    assert files_of(made.path) == before
+
+
+def test_newer_wheels_take_the_place_of_old_ones(bench):
+    made = bench.make()
+    (made.path / "wheels" / "stray.part").touch()
+    write_stand_in(bench.wheels, "rich", version="100.0")
+    newer = bench.make()
+    assert {
+        path.name for path in (made.path / "wheels").glob("*") if "rich" in path.name or "part" in path.name
+    } == {"rich-100.0-py3-none-any.whl"}
+    assert newer.statement_sha256 != made.statement_sha256
+
+
+def test_interrupted_it_is_no_kit(bench, monkeypatch):
+    made = bench.make()
+    write_stand_in(bench.wheels, "rich", version="100.0")
+    with monkeypatch.context() as patch:
+        patch.setattr("airgap.online.kit._remove_stale", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bench.make()
+    assert not (made.path / "kit.dsse.json").exists()
+    assert (bench.make().path / "kit.dsse.json").exists()
+
+
+class TestSigners:
+    def add_bob(self, bench, threshold: int) -> SigningKey:
+        """A root in which two may release."""
+        bob = SigningKey.generate()
+        old = bench.site.root()
+        ids = frozenset({bench.key.public_key.keyid, bob.public_key.keyid})
+        root = replace(
+            old.root, version=2, keys={**old.root.keys, bob.public_key.keyid: RootKey(bob.public_key, "bob")},
+            roles={**old.root.roles, "release": Role(ids, threshold, distinct_owners=False)},
+        )  # fmt: skip
+        raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [bench.key]).to_bytes()
+        bench.site.install_root(SignedRoot.parse(raw, "2.root.json"))
+        return bob
+
+    def test_a_second_one_joins(self, bench):
+        bob = self.add_bob(bench, 2)
+        first = bench.make()
+        assert any("1 of 2 signatures" in note for note in bench.notes.notes)
+        second = bench.make(signer=bob)
+        assert second.statement_sha256 == first.statement_sha256
+        assert second.signers == (bench.key.public_key.keyid, bob.public_key.keyid)
+        assert bench.make().signers == second.signers
+        assert len(list((first.path / "sig").iterdir())) == 2
+
+    def test_none_joins_another_kit(self, bench):
+        bob = self.add_bob(bench, 1)
+        bench.make()
+        write_stand_in(bench.wheels, "rich", version="100.0")
+        made = bench.make(signer=bob)
+        assert made.signers == (bob.public_key.keyid,)
+        assert len(list((made.path / "sig").iterdir())) == 1
+
+    def test_a_stranger(self, bench):
+        with pytest.raises(UnknownKeyError):
+            bench.make(signer=SigningKey.generate())
+        assert bench.ended()["result"] == "refused"
+        assert not bench.stick.exists()
+
+    def test_the_root_has_expired(self, bench):
+        with pytest.raises(ExpiredError):
+            bench.make(now=NOW + timedelta(days=4000))
+
+
+class TestWheels:
+    def test_one_is_missing(self, bench):
+        write_stand_ins(bench.wheels)
+        next(bench.wheels.glob("rich-*")).unlink()
+        with pytest.raises(NotFoundError, match="rich"):
+            bench.make()
+        assert (bench.ended()["result"], bench.ended()["exit_code"]) == ("failed", 18)
+        assert not bench.stick.exists()
+
+    def test_pip_is_missing(self, bench):
+        next(bench.wheels.glob("pip-*")).unlink()
+        with pytest.raises(NotFoundError, match="pip"):
+            bench.make()
+
+    def test_two_targets(self, bench):
+        targets = (Target("linux-x86_64", "3.12"), Target("linux-aarch64", "3.13"))
+        made = bench.make(targets=targets)
+        lists = [name for name in made.statement.subjects if name.startswith("requirements/")]
+        assert sorted(lists) == [
+            "requirements/linux-aarch64-py3.13.txt",
+            "requirements/linux-x86_64-py3.12.txt",
+        ]
+        assert bench.notes.notes == [f"fetching wheels for {target}" for target in targets]
+
+    def test_two_of_one_name(self, tmp_path):
+        found = {}
+        for target, content in (
+            (Target("linux-x86_64", "3.12"), b"a"),
+            (Target("linux-x86_64", "3.13"), b"b"),
+        ):
+            (tmp_path / str(target)).mkdir()
+            path = tmp_path / str(target) / "rich-1-py3-none-any.whl"
+            path.write_bytes(content)
+            found[target] = [Wheel.at(path)]
+        with pytest.raises(IntegrityError, match="two different wheels of one name"):
+            contents(found)
+
+    def test_one_changes_meanwhile(self, tmp_path):
+        path = tmp_path / "rich-1-py3-none-any.whl"
+        path.write_bytes(b"a")
+        wheel = Wheel.at(path)
+        path.write_bytes(b"b")
+        with pytest.raises(IntegrityError):
+            contents({Target("linux-x86_64", "3.12"): [wheel]})
+
+    def test_another_file_in_the_folder(self, bench):
+        """pip takes what it knows, and nothing else."""
+        (bench.wheels / "notes.txt").write_text("x")
+        assert not any("notes" in name for name in bench.make().statement.subjects)
+
+    def test_a_name_that_is_no_wheels(self, tmp_path):
+        with pytest.raises(FormatError):
+            Wheel.at(tmp_path / "x.txt")
+
+
+def test_a_medium_that_cannot_be_written(bench):
+    bench.stick.write_text("a file")
+    with pytest.raises(MediaError):
+        bench.make()
+    assert Site(bench.site.home).ledger_path.exists()
