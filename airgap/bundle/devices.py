@@ -1,0 +1,204 @@
+"""Block devices as Linux describes them: below /sys/dev/block, /run/udev/data and /dev/disk.
+
+All of it may be missing: then nothing is known, and nothing fails. Names and serials come off the device
+itself, so they are bounded and cleaned before anyone sees them.
+"""
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAX_FILE = 1 << 16
+_MAX_TEXT = 128
+_MAX_DEPTH = 8
+_SECTOR = 512
+_NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+
+_MEANINGLESS = re.compile(r"ATA|0x[0-9a-f]{4}|\(null\)")
+"""What the kernel, and not the device, says where a vendor should stand."""
+
+
+def clean(text: str) -> str:
+    """Text off a device, fit for people: printable characters only, single spaces, not too long."""
+    text = text.encode("utf-8", "replace").decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_TEXT].rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where the system tells about its devices; tests have trees of their own."""
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    run: Path = Path("/run")
+    dev: Path = Path("/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A block device: its folder in /sys and its number, `MAJOR:MINOR`."""
+
+    roots: Roots
+    number: str
+    folder: Path
+
+    @classmethod
+    def find(cls, roots: Roots, number: str, source: str = "") -> "Device | None":
+        """The device of a number, or of its name, `/dev/…`, where the number is none (btrfs)."""
+        if not _exists(roots, number) and source.startswith("/dev/"):
+            name = (roots.dev / source.removeprefix("/dev/")).resolve().name
+            number = _read(roots.sys / "class/block" / name / "dev")
+        if not _exists(roots, number):
+            return None
+        return cls(roots, number, (roots.sys / "dev/block" / number).resolve())
+
+    @property
+    def name(self) -> str:
+        """As in /dev: `sdb1`."""
+        return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 if unknown."""
+        return _integer(self.folder / "size") * _SECTOR
+
+    @property
+    def bytes_read(self) -> int | None:
+        """How much the device has read since the system started; None if the kernel does not count."""
+        # stat: reads completed, reads merged, sectors read, … (Documentation/block/stat.rst)
+        counts = _read(self.folder / "stat").split()
+        return int(counts[2]) * _SECTOR if len(counts) > 2 and counts[2].isdigit() else None
+
+    def disks(self, depth: int = _MAX_DEPTH) -> frozenset["Device"]:
+        """The whole disks that it lies on: through partitions, device mapper and RAID."""
+        if (self.folder / "partition").exists():
+            disk = Device.find(self.roots, _read(self.folder.parent / "dev"))
+            return disk.disks(depth - 1) if disk and depth else frozenset()
+        found: frozenset[Device] = frozenset()
+        for slave in _listed(self.folder / "slaves"):
+            below = Device.find(self.roots, _read(slave / "dev"))
+            if below and depth:
+                found |= below.disks(depth - 1)
+        return found or frozenset({self})
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether this disk can be taken away: its medium, itself by its plug (USB), or an SD card."""
+        return (
+            _read(self.folder / "removable") == "1"
+            or self._usb() is not None
+            or _read(self.folder / "device/type") == "SD"
+        )
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the device takes no writes, whatever was mounted how."""
+        return _read(self.folder / "ro") == "1"
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether reads of it may be answered from memory: a file as a device (loop), or memory itself."""
+        if self.name.startswith("loop"):
+            return _read(self.folder / "loop/dio") != "1"
+        return self.name.startswith(("ram", "zram"))
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Vendor, product and serial of a disk, each "" if unknown."""
+        udev, device = self.properties, self.folder / "device"
+        usb = self._usb() or Path("/nonexistent")
+        return (
+            _known(_decoded(udev, "ID_VENDOR"), _read(device / "vendor"), _read(usb / "manufacturer")),
+            _known(
+                _decoded(udev, "ID_MODEL"),
+                _read(device / "model"),
+                _read(device / "name"),
+                _read(usb / "product"),
+            ),
+            _known(
+                udev.get("ID_SERIAL_SHORT", ""),
+                _read(usb / "serial"),
+                _read(device / "serial"),
+                _read(self.folder / "serial"),
+            ),
+        )
+
+    @property
+    def label(self) -> str:
+        """The label of the file system on it."""
+        return _known(_decoded(self.properties, "ID_FS_LABEL"), self._named_by("label"))
+
+    @property
+    def uuid(self) -> str:
+        """The UUID of the file system on it."""
+        return _known(_decoded(self.properties, "ID_FS_UUID"), self._named_by("uuid"))
+
+    @property
+    def format(self) -> str:
+        """The file system as it is on the device: `exfat`, also when a program presents it (FUSE)."""
+        return clean(self.properties.get("ID_FS_TYPE", ""))
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What udev found out about it."""
+        text = _read(self.roots.run / "udev/data" / f"b{self.number}")
+        pairs = (line[2:].partition("=") for line in text.split("\n") if line.startswith("E:"))
+        return {key: value for key, _, value in pairs}
+
+    def _usb(self) -> Path | None:
+        """The nearest USB device above."""
+        for folder in self.folder.parents:
+            if (folder / "idVendor").exists():
+                return folder
+        return None
+
+    def _named_by(self, kind: str) -> str:
+        """The name of the link to it in /dev/disk/by-label and the like."""
+        for link in _listed(self.roots.dev / "disk" / f"by-{kind}"):
+            with contextlib.suppress(OSError):
+                if link.is_symlink() and link.readlink().name == self.name:
+                    return _unescape(link.name)
+        return ""
+
+
+def _exists(roots: Roots, number: str) -> bool:
+    return bool(_NUMBER.fullmatch(number)) and (roots.sys / "dev/block" / number).exists()
+
+
+def _read(path: Path) -> str:
+    """A small file, stripped; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _integer(path: Path) -> int:
+    text = _read(path)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _known(*texts: str) -> str:
+    """The first that says anything."""
+    return next((text for text in map(clean, texts) if text and not _MEANINGLESS.fullmatch(text)), "")
+
+
+def _decoded(udev: Mapping[str, str], key: str) -> str:
+    """A property as the device has it, if udev kept that, or else in udev's own spelling."""
+    return _unescape(udev[f"{key}_ENC"]) if f"{key}_ENC" in udev else udev.get(key, "")
+
+
+def _unescape(text: str) -> str:
+    raw = text.encode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), raw).decode("utf-8", "replace")

@@ -1,0 +1,85 @@
+"""What is mounted where: /proc/self/mountinfo (proc_pid_mountinfo(5)), walked as the kernel walks a path."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_MAX_MOUNTINFO = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo."""
+
+    number: int
+    parent: int
+    """The number of the mount that this one lies on."""
+    device: str
+    """`MAJOR:MINOR`; major 0 where no block device is behind it, and on btrfs."""
+    mount_point: Path
+    file_system: str
+    source: str
+    """What was mounted, in the words of who mounted it: a device, a server, or anything."""
+    read_only: bool
+
+
+def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
+    """All mounts that this process sees, in the kernel's order; none where there is no mountinfo."""
+    try:
+        with (proc / "self/mountinfo").open("rb") as file:
+            raw = file.read(_MAX_MOUNTINFO)
+    except OSError:
+        return []
+    return [mount for line in raw.split(b"\n") if (mount := _parse(line))]
+
+
+def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
+    """The mount that the absolute `path` (without links) lies on; None when no mount is known above it.
+
+    A walk from the root down: a mount is left for the first one on the way that lies on it. So a mount
+    that another one hides is not taken, however well its name fits.
+    """
+    on_path = [mount for mount in mounts if path.is_relative_to(mount.mount_point)]
+    known = {mount.number for mount in mounts}
+    found = _first(mount for mount in on_path if mount.parent not in known or mount.parent == mount.number)
+    for _ in on_path:
+        here = found
+        above = _first(mount for mount in on_path if here and mount.parent == here.number and mount != here)
+        if above is None:
+            break
+        found = above
+    return found
+
+
+def _first(mounts: Iterable[Mount]) -> Mount | None:
+    """The one that is met first on the way down; of several at one place the last, which hides the others."""
+    found: Mount | None = None
+    for mount in mounts:
+        if found is None or len(mount.mount_point.parts) <= len(found.mount_point.parts):
+            found = mount
+    return found
+
+
+def _parse(line: bytes) -> Mount | None:
+    """`36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw`; None for anything else."""
+    fields, separator, tail = line.partition(b" - ")
+    first, last = fields.split(b" "), tail.split(b" ")
+    if not separator or len(first) < 6 or len(last) < 3 or not (first[0] + first[1]).isdigit():
+        return None
+    return Mount(
+        number=int(first[0]),
+        parent=int(first[1]),
+        device=first[2].decode("ascii", "replace"),
+        mount_point=Path(_text(first[4])),
+        file_system=_text(last[0]),
+        source=_text(last[1]),
+        read_only=b"ro" in first[5].split(b",") or b"ro" in last[2].split(b","),
+    )
+
+
+def _text(field: bytes) -> str:
+    """The kernel writes space, tab, newline and backslash as three octal digits."""
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), field))
