@@ -1,0 +1,102 @@
+"""How large a file may be on a medium, found out before gigabytes are written."""
+
+import errno
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+from airgap.bundle.devices import Roots
+from airgap.bundle.files import media_errors
+from airgap.bundle.medium import Medium
+
+FAT_LIMIT = (1 << 32) - 1
+"""The largest file on FAT12, FAT16 and FAT32, in bytes."""
+PROBE = "airgap-probe.part"
+
+_FAT = ("vfat", "msdos", "fat", "fuse.fusefat")
+_LARGE = ("exfat", "ntfs", "fuseblk")
+"""Presented by programs, and good for any file. They are not tried: exFAT's (exfat-fuse) makes a file
+longer by writing zeros, gigabytes of them, and `fuseblk` alone is that one or NTFS.
+"""
+_CANDIDATES = ((1 << 32) - 1, (1 << 31) - 1)
+"""Where programs stop. One that refuses all of these speaks of something else."""
+_TOO_LARGE = (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW)
+
+
+def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | None:
+    """How many bytes a file in `folder` may have, or None when `want` bytes are possible.
+
+    Neither the free space nor a quota counts here. The folder must exist; a file `airgap-probe.part`
+    may be made in it and is removed again. Raises `MediaError` or `NoSpaceError` when that fails.
+    """
+    medium = Medium.of(folder, roots) if roots else Medium.of(folder)
+    limits = [limit for limit in (_known(medium), _allowed()) if limit is not None and limit < want]
+    if not limits and (limit := _tried(folder, want, medium)) is not None:
+        limits.append(limit)
+    return min(limits, default=None)
+
+
+def _known(medium: Medium) -> int | None:
+    """By the kind of file system: as mounted, or as it is on the device behind a program."""
+    return FAT_LIMIT if medium.file_system in _FAT or medium.format in _FAT else None
+
+
+def _allowed() -> int | None:
+    """What this process may write (`ulimit -f`)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _tried(folder: Path, want: int, medium: Medium) -> int | None:
+    probe = folder / PROBE
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with media_errors("cannot write", probe):
+        probe.unlink(missing_ok=True)
+        fd = os.open(probe, flags, 0o600)
+        try:
+            if not _can_seek(fd, want):
+                return _largest(lambda size: _can_seek(fd, size))
+            if _is_program(medium) and not _can_extend(fd, want):
+                return next((size for size in _CANDIDATES if size < want and _can_extend(fd, size)), None)
+        finally:
+            os.close(fd)
+            probe.unlink(missing_ok=True)
+    return None
+
+
+def _is_program(medium: Medium) -> bool:
+    """Whether only trying tells: the kernel does not know the limits of a program's file system (FUSE)."""
+    names = f"{medium.file_system} {medium.format}"
+    return medium.file_system.startswith("fuse") and not any(name in names for name in _LARGE)
+
+
+def _can_seek(fd: int, size: int) -> bool:
+    """Whether the kernel takes `size` for a position: its own file systems know how far they go."""
+    try:
+        os.lseek(fd, size, os.SEEK_SET)
+    except OSError as error:
+        if error.errno in _TOO_LARGE:
+            return False
+        raise
+    return True
+
+
+def _can_extend(fd: int, size: int) -> bool:
+    """Whether a file can be made that long, without writing; True also where it will not say."""
+    try:
+        os.ftruncate(fd, size)
+        fits = os.fstat(fd).st_size == size  # some take the lower 32 bits
+        os.ftruncate(fd, 0)
+    except OSError as error:
+        return error.errno not in _TOO_LARGE
+    return fits
+
+
+def _largest(fits: Callable[[int], bool]) -> int:
+    """The largest number of 63 bits for which `fits` holds, as it does for all below."""
+    found = 0
+    for bit in reversed(range(63)):
+        if fits(found | 1 << bit):
+            found |= 1 << bit
+    return found
