@@ -18,7 +18,7 @@ MAX_PARTS = 1000
 """Of one blob: their names end in three digits."""
 
 LEAST_PART = 1 << 20
-"""Bytes: parts are multiples of it, but for a blob's last one."""
+"""Bytes: no part is smaller, but for a blob's last one."""
 
 _PART_NAME = re.compile(r"(blobs/(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128}))\.[0-9]{3}", re.ASCII)
 
@@ -152,9 +152,7 @@ def _fill(volume: _Volume, left: int, parts: list[Part]) -> int:
     done = 0
     while done < left:
         size = min(left - done, volume.left, volume.room.file or volume.left)
-        if size < left - done:
-            size -= size % LEAST_PART
-        if not size:
+        if not size or (size < left - done and size < LEAST_PART):
             break
         parts.append(Part(volume.number, size))
         volume.left -= size

@@ -144,7 +144,7 @@ class FileSlice(io.RawIOBase):
         super().__init__()
         self._fd = fd
         self._name = name
-        self._start = self._position = offset
+        self.start = self._position = offset
         self._end = offset + size
         self._advance = advance
 
@@ -164,8 +164,8 @@ class FileSlice(io.RawIOBase):
         """Go on reading at `offset` bytes from the start of the part."""
         if whence != os.SEEK_SET:
             raise io.UnsupportedOperation
-        self._position = min(self._start + offset, self._end)
-        return self._position - self._start
+        self._position = min(self.start + offset, self._end)
+        return self._position - self.start
 
     def skip(self, size: int) -> None:
         """Go on by `size` bytes; raises `FormatError` beyond the end."""

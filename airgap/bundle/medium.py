@@ -18,6 +18,8 @@ PLACES = tuple(map(Path, ("/media", "/run/media", "/mnt", "/Volumes")))
 MARGIN = 4 << 20
 """Bytes left free beside the content, for names, tables and clusters that are not full; and 1 % of it."""
 
+_SHARE = 100
+
 _ROOTS = Roots()
 
 
@@ -149,7 +151,7 @@ def refuse_unfit(
         )
     if not allow_system:
         _refuse_system(medium, path, places)
-    want = need + need // 100 + MARGIN
+    want = need + need // _SHARE + MARGIN
     if want > medium.free:
         raise NoSpaceError(
             "the bundle does not fit",
@@ -158,6 +160,11 @@ def refuse_unfit(
             got=f"{medium.free:,}",
             hint="free some space or choose another medium with --to; nothing was written",
         )
+
+
+def room_for(free: int) -> int:
+    """How many bytes of content `refuse_unfit` lets go where so many are free."""
+    return max(free - MARGIN, 0) * _SHARE // (_SHARE + 1)
 
 
 def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:

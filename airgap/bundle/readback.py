@@ -44,6 +44,8 @@ class Written:
     sha256: str
     """In hex."""
     size: int
+    offset: int | None = None
+    """Where it begins in a file that holds more, such as a tar; None for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,17 @@ def _check(file: Written, advance: Advance) -> bool:
 
 
 def _hash(fd: int, file: Written, sha256: Hasher, advance: Advance) -> None:
-    size = os.fstat(fd).st_size
+    found = os.fstat(fd).st_size
+    begin = file.offset or 0
+    size = found if file.offset is None else min(max(found - begin, 0), file.size)
     done = 0
-    room = min(BUFFER, file.size + _ALIGNMENT - file.size % _ALIGNMENT)
+    room = min(BUFFER, file.size + 2 * _ALIGNMENT - file.size % _ALIGNMENT)
     with mmap.mmap(-1, room) as buffer, memoryview(buffer) as view:
         while size == file.size and done < size:
-            # a short read may end anywhere, but direct reads begin at whole blocks
-            start = done - done % _ALIGNMENT
-            with view[done - start : os.preadv(fd, [buffer], start)] as data:
+            # a read may begin and end anywhere, but direct reads begin at whole blocks
+            ahead = (begin + done) % _ALIGNMENT
+            got = os.preadv(fd, [buffer], begin + done - ahead)
+            with view[ahead : min(got, ahead + size - done)] as data:
                 if not data:
                     size = done
                 sha256.update(data)

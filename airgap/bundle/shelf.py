@@ -7,7 +7,16 @@ from pathlib import Path
 
 from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
 from airgap.bundle.files import Folder, media_errors, write_file
-from airgap.bundle.seal import STATEMENT_FILE, Contents, commit, unseal, write_small
+from airgap.bundle.readback import Written
+from airgap.bundle.seal import (
+    ENVELOPE_FILE,
+    STATEMENT_FILE,
+    Contents,
+    commit,
+    signature_file,
+    unseal,
+    write_small,
+)
 from airgap.bundle.segments import Segment
 from airgap.bundle.store import BlobStore
 from airgap.errors import AirgapError
@@ -66,14 +75,21 @@ class Shelf:
 
     def write_statement(self, raw: bytes, store: BlobStore) -> None:
         """Write on every volume the statement that is about to be signed, and the finished cut."""
-        cut = self._summed(self.cut, store) if self.cut is not None else None
         for number, folder in enumerate(self.folders, 1):
             write_file(folder / STATEMENT_FILE, raw)
-            if cut is not None:
-                write_file(folder / VOLUME_FILE, VolumeTable(Digest.of(raw).hex, number, cut).to_bytes())
-            for name in (_PLANNED, *(() if cut else (VOLUME_FILE,))):
+            tables = self._table(number, raw, store)
+            for name, table in tables.items():
+                write_file(folder / name, table)
+            for name in {_PLANNED, VOLUME_FILE} - tables.keys():
                 with media_errors("cannot remove", folder / name):
                     (folder / name).unlink(missing_ok=True)
+
+    def _table(self, number: int, statement: bytes, store: BlobStore) -> dict[str, bytes]:
+        """`volume.json` of a volume, by its name; nothing where there is no cut."""
+        if self.cut is None:
+            return {}
+        table = VolumeTable(Digest.of(statement).hex, number, self._summed(self.cut, store))
+        return {VOLUME_FILE: table.to_bytes()}
 
     def _summed(self, cut: Cut, store: BlobStore) -> Cut:
         """The cut of what is there, with the sums of all parts."""
@@ -88,10 +104,35 @@ class Shelf:
         }
         return replace(cut, parts=parts)
 
-    def commit(self, envelope: bytes, signatures: Mapping[str, bytes]) -> None:
-        """Write the raw signatures by key id, and the envelope as the very last, on every volume."""
+    def commit(self, envelope: bytes, signatures: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Write the raw signatures by key id, and the envelope as the very last, on every volume; these
+        files by name.
+        """
         for folder in self.folders:
             commit(folder, envelope, signatures)
+        return {signature_file(keyid): sig for keyid, sig in signatures.items()} | {ENVELOPE_FILE: envelope}
+
+    def written(
+        self, store: BlobStore, contents: Contents, statement: bytes, sealed: Mapping[str, bytes]
+    ) -> dict[Path, list[Written]]:
+        """All files by volume, in the order in which they were written; `sealed` are those of `commit`."""
+        found: dict[Path, list[Written]] = {folder: [] for folder in self.folders}
+        segments = self._segments()
+        for digest, (sha256, size) in store.sums.items():
+            for segment in store.segments(digest, size):
+                part = Written(segment.path, store.part_sums.get(segment.path, sha256), segment.size)
+                for folder in self.folders:
+                    if segment.path.is_relative_to(folder):
+                        found[folder].append(part)
+                    elif digest not in segments:
+                        found[folder].append(Written(folder / digest.path, sha256, size))
+        for number, folder in enumerate(self.folders, 1):
+            table = self._table(number, statement, store)
+            small = {**contents.small, STATEMENT_FILE: statement, **table, **sealed}
+            found[folder] += [
+                Written(folder / name, Digest.of(raw).hex, len(raw)) for name, raw in small.items()
+            ]
+        return found
 
 
 def new_shelf(places: Sequence[Path], title: str, cut: Cut | None) -> Shelf:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.files import FileSlice, media_errors, sync_folder
+from airgap.bundle.readback import Written
 from airgap.bundle.store import Opener
 from airgap.bundle.ustar import END, header, padding
 from airgap.errors import IntegrityError
@@ -101,6 +102,15 @@ class TarStore:
             os.fsync(self._fd)
             self.part.replace(self.path)
             sync_folder(self.path.parent)
+
+    def written_files(self) -> list[Written]:
+        """What the tar holds: its head, then the blobs, with what is round them."""
+        head = bytes(self._head)
+        found = [Written(self.path, Digest.of(head).hex, len(head), 0)]
+        for digest, (sha256, size) in self.sums.items():
+            found.append(Written(self.path, sha256, size, self._offsets[digest.path]))
+        frames = [Written(self.path, Digest.of(raw).hex, len(raw), at) for at, raw in self._frames if raw]
+        return found + frames
 
     def close(self) -> None:
         if self._fd >= 0:

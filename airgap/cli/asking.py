@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from airgap.offline.receive import Received
 
 
-def desk(jobs: int, *, quiet: bool) -> "Desk":
+def desk(jobs: int, *, quiet: bool, allow_system: bool = False, read_back: bool | None = None) -> "Desk":
     """This site, now; a person is asked for volumes when there is one at a terminal."""
     from airgap.offline.desk import Desk, nobody
     from airgap.site import Site, default_home, now
 
     ask = next_volume if sys.stdin.isatty() else nobody
-    return Desk(Site(default_home()), now(), console.make_progress(quiet=quiet), jobs, ask)
+    progress = console.make_progress(quiet=quiet)
+    return Desk(Site(default_home()), now(), progress, jobs, ask, allow_system, read_back)
 
 
 def next_volume(wanted: "Wanted") -> Path | None:
@@ -48,6 +49,7 @@ def received_value(found: "Received") -> dict[str, Any]:
         "statement_sha256": found.bundle.statement_sha256,
         "bytes": found.bundle.statement.total_bytes,
         "blobs_written": found.written,
+        **console.proof_value(found.proof),
     }
 
 
@@ -58,5 +60,7 @@ def received_lines(found: "Received") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {blobs} written"
     lines = [f"whole: {statement.title}, {total}"]
     if len(found.paths) == 1:
-        return [*lines, f"at {found.paths[0]}"]
-    return [*lines, *(f"volume {number}: {path}" for number, path in enumerate(found.paths, 1))]
+        lines.append(f"at {found.paths[0]}")
+    else:
+        lines += [f"volume {number}: {path}" for number, path in enumerate(found.paths, 1)]
+    return lines + console.proof_lines(found.proof)

@@ -7,11 +7,14 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airgap.errors import AirgapError, PartialError, printable
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from airgap.bundle.proof import OnMedia
 
 _PLAIN_INTERVAL = 5.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -48,6 +51,24 @@ def error_value(error: AirgapError) -> dict[str, Any]:
     if isinstance(error, PartialError):
         value["failures"] = {name: error_value(reason) for name, reason in error.failures.items()}
     return value
+
+
+def proof_value(proof: "OnMedia") -> dict[str, Any]:
+    """In the JSON of a command that writes or reads media."""
+    return {"media": [medium.record() for medium in proof.media], "read_back": proof.read_back}
+
+
+def proof_lines(proof: "OnMedia") -> list[str]:
+    """What the media are, and were seen to hold; nothing for what stays on the system's disk."""
+    lines = [f"medium: {medium.describe()}" for medium in proof.media if not medium.system]
+    if proof.read_back == "ok":
+        lines.append("read back from the medium: every byte is right")
+    if proof.read_back == "cached":
+        lines.append(
+            "read back: right, but some of it may have come out of the cache; unplug the medium, plug it in "
+            "again, and run `airgap verify --media`"
+        )
+    return lines
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

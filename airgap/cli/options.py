@@ -69,3 +69,17 @@ VolumeSizeText = Annotated[
         help="Cut the bundle into volumes of at most 4GiB, 700MB, …; fat32 limits its files only.",
     ),
 ]
+AllowSystemDisk = Annotated[
+    bool,
+    typer.Option(
+        "--allow-system-disk", help="Write also where nothing is mounted, and into the system's own folders."
+    ),
+]
+ReadBackChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--read-back/--no-read-back",
+        show_default=False,
+        help="Read all of it back from the medium; by default, unless it is the system's disk.",
+    ),
+]

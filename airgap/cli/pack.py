@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli.options import (
+    AllowSystemDisk,
     CaFile,
     Debug,
     Jobs,
@@ -24,6 +25,7 @@ from airgap.cli.options import (
     PassphraseFile,
     PlainHttp,
     Quiet,
+    ReadBackChoice,
     Since,
     VolumeSizeText,
 )
@@ -50,6 +52,8 @@ def run(
     ] = 90,
     volume_size: VolumeSizeText = None,
     tar: Annotated[bool, typer.Option("--tar", help="One tar instead of a folder, in one pass.")] = False,
+    allow_system_disk: AllowSystemDisk = False,
+    read_back: ReadBackChoice = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
     ] = False,
@@ -71,7 +75,9 @@ def run(
         raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
     size = parse_volume_size(volume_size) if volume_size else None
     lifetime = timedelta(days=days)
-    order = Order(to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size)
+    order = Order(
+        to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
+    )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), quiet)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
@@ -113,6 +119,8 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
+    from airgap.cli import console
+
     statement = packed.statement
     return {
         "bundle": str(packed.path),
@@ -124,6 +132,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "files": len(statement.subjects),
         "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
         "fresh": packed.fresh,
+        **console.proof_value(packed.proof),
     }
 
 
@@ -141,4 +150,5 @@ def _lines(packed: "PackedBundle") -> list[str]:
             for number, path in enumerate(packed.paths, 1)
         ),
         f"statement sha256 {packed.statement_sha256}",
+        *console.proof_lines(packed.proof),
     ]

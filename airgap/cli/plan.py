@@ -3,7 +3,6 @@
 Example: airgap plan stack.yaml --to /media/stick
 """
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +30,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.bundle.medium import Medium, room_for
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
@@ -41,11 +41,12 @@ def run(
         manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
     )
     refuse_partial(plan.failures, plan)
-    free = shutil.disk_usage(to).free if to is not None and to.exists() else None
+    medium = Medium.of(to) if to is not None and to.exists() else None
+    free = medium.free if medium else None
     value = _value(plan) | {"free": free}
     lines = _lines(value)
     if free is not None:
-        fits = "it fits" if free > plan.total_bytes else "IT DOES NOT FIT"
+        fits = "it fits" if room_for(free) >= plan.total_bytes else "IT DOES NOT FIT"
         lines.append(f"free at {to}: {console.size(free)}: {fits}")
     elif to is not None:
         lines.append(f"no such folder yet, so its free space is not known: {to}")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+from airgap.cli.options import AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
 
 NAME = "receive"
 PANEL = "Offline"
@@ -20,6 +20,8 @@ PANEL = "Offline"
 def run(
     bundles: Bundles,
     into: Annotated[Path, typer.Option(metavar="DIR", help="The folder in which the bundle's own is made.")],
+    allow_system_disk: AllowSystemDisk = False,
+    read_back: ReadBackChoice = None,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -30,7 +32,7 @@ def run(
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.offline.receive import receive
 
-    here = desk(jobs, quiet=quiet)
+    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = [receive(place, into, here) for place in grouped(bundles, alone=True)]
     value = {"bundles": [received_value(each) for each in found]}
     console.show_result(value, [line for each in found for line in received_lines(each)], as_json=json)

@@ -11,7 +11,16 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet, VolumeSizeText
+from airgap.cli.options import (
+    AllowSystemDisk,
+    Bundles,
+    Debug,
+    Jobs,
+    Json,
+    Quiet,
+    ReadBackChoice,
+    VolumeSizeText,
+)
 
 NAME = "repack"
 PANEL = "Both sides"
@@ -21,6 +30,8 @@ def run(
     bundle: Bundles,
     to: Annotated[list[Path], typer.Option(metavar="DIR", help="Where the new cut goes; several share it.")],
     volume_size: VolumeSizeText = None,
+    allow_system_disk: AllowSystemDisk = False,
+    read_back: ReadBackChoice = None,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -32,5 +43,6 @@ def run(
     from airgap.offline.receive import repack
 
     size = parse_volume_size(volume_size) if volume_size else None
-    found = repack(bundle, to, size, desk(jobs, quiet=quiet))
+    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    found = repack(bundle, to, size, here)
     console.show_result(received_value(found), received_lines(found), as_json=json)

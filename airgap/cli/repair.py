@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+from airgap.cli.options import AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
 
 NAME = "repair"
 PANEL = "Both sides"
@@ -21,6 +21,8 @@ def run(
     source: Annotated[
         list[Path], typer.Option("--from", metavar="COPY", help="The other copy: folder, tar or all volumes.")
     ],
+    allow_system_disk: AllowSystemDisk = False,
+    read_back: ReadBackChoice = None,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -30,5 +32,6 @@ def run(
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.offline.receive import repair
 
-    found = repair(bundle, source, desk(jobs, quiet=quiet))
+    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    found = repair(bundle, source, here)
     console.show_result(received_value(found), received_lines(found), as_json=json)

@@ -1,12 +1,16 @@
 """Check a bundle's signatures, policy and every byte.
 
 Nothing is loaded, and no network is used. The volumes of a bundle are named together; on a terminal,
-those that are missing are asked for one after the other.
+those that are missing are asked for one after the other. With --media it is not asked whether the bundle
+is for this site, so that the sending side can check what it wrote.
 
 Example: airgap verify /media/stick/edge-stack-0007
 """
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
 
@@ -21,6 +25,13 @@ PANEL = "Offline"
 
 def run(
     bundles: Bundles,
+    media: Annotated[
+        bool,
+        typer.Option(
+            "--media",
+            help="After plugging in again: do the media hold what was written? Volumes are read alone.",
+        ),
+    ] = False,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -31,12 +42,38 @@ def run(
     from airgap.cli.asking import desk
 
     here = desk(jobs, quiet=quiet)
+    if media:
+        _check_media(bundles, here, json)
+        return
     values, lines = [], []
     for place in grouped(bundles):
         bundle = _verify(place, here)
         values.append(_value(place, bundle))
         lines.append(_line(bundle))
     console.show_result({"bundles": values}, lines, as_json=json)
+
+
+def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
+    from airgap.bundle.volumes import grouped, paths_of
+    from airgap.cli import console
+    from airgap.offline.media import check_media
+
+    values, lines = [], []
+    for place in grouped(bundles, alone=True):
+        report = check_media(place, here)
+        title = report.bundle.statement.title
+        volumes = f", volume {', '.join(map(str, report.volumes))} of {report.of}" if report.volumes else ""
+        lines += [f"on the medium: {title}{volumes}", *console.proof_lines(report.proof)]
+        values.append(
+            {
+                "bundle": str(paths_of(place)[0]),
+                "statement_sha256": report.bundle.statement_sha256,
+                "volumes_read": list(report.volumes),
+                "volumes": report.of,
+                **console.proof_value(report.proof),
+            }
+        )
+    console.show_result({"bundles": values}, lines, as_json=as_json)
 
 
 def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":

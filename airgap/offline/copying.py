@@ -4,6 +4,7 @@ The statement and its signatures stay what they are; every byte is checked on it
 already is read, and only what is missing or wrong is written.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,17 @@ from airgap.bundle.cut import Cut, VolumeSize
 from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
+from airgap.bundle.proof import OnMedia, prove
 from airgap.bundle.seal import STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT
 from airgap.bundle.store import BlobStore
-from airgap.bundle.volumes import VolumeSet, read_table
-from airgap.errors import AirgapError, IncompleteError, UsageError
+from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
+from airgap.errors import AirgapError, IncompleteError, IntegrityError, MediaError, UsageError
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
+from airgap.offline.desk import Desk
 from airgap.offline.verify import CheckedBundle
 from airgap.progress import Progress
 
@@ -34,11 +37,13 @@ class Copied:
     shelf: Shelf
     written: int
     """Blobs that were written; the others were there, and right."""
+    proof: OnMedia | None = None
+    """What the media were seen to hold; None for an unfinished copy."""
     wants: tuple[int, ...] = ()
     """The volumes whose content is still missing, the next one first; the copy is unfinished then."""
 
 
-def copy_bundle(bundle: CheckedBundle, shelf: Shelf, jobs: int, progress: Progress) -> Copied:
+def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     """Write the bundle to `shelf`. Blobs that are on volumes that are not here are left out, and the
     envelope with them: `Copied.wants` names the volumes.
     """
@@ -49,8 +54,8 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, jobs: int, progress: Progre
         bundle.blobs.values(),
         lambda blob, advance: _copy_blob(bundle, store, blob, advance),
         title="copying",
-        jobs=jobs,
-        phase=progress.phase,
+        jobs=desk.jobs,
+        phase=desk.progress.phase,
         before_change=shelf.unseal,
     )
     pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
@@ -58,9 +63,9 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, jobs: int, progress: Progre
         if not isinstance(error, IncompleteError):
             raise error
     if pending and isinstance(bundle.folder, VolumeSet):
-        return Copied(shelf, store.written, _wanted(bundle.folder, shelf, pending))
-    _finish(bundle, shelf, store)
-    return Copied(shelf, store.written)
+        return Copied(shelf, store.written, wants=_wanted(bundle.folder, shelf, pending))
+    proof = _finish(bundle, shelf, store, desk.progress, desk.read_back)
+    return Copied(shelf, store.written, proof)
 
 
 def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:
@@ -89,28 +94,37 @@ def _wanted(volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]) -> 
     return tuple(sorted(found - set(volumes.folders))) or volumes.missing
 
 
-def _finish(bundle: CheckedBundle, shelf: Shelf, store: BlobStore) -> None:
-    """All files but the blobs, and the envelope last."""
-    subjects = bundle.statement.subjects
+def _finish(
+    bundle: CheckedBundle, shelf: Shelf, store: BlobStore, progress: Progress, read_back: bool | None
+) -> OnMedia:
+    """All files but the blobs, and the envelope last; then what the media were seen to hold."""
+    subjects, statement = bundle.statement.subjects, bundle.envelope.payload
     store.prune(set(bundle.blobs))
     small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
-    shelf.write_small(Contents(small, subjects, bundle.statement.total_bytes), store)
-    shelf.write_statement(bundle.envelope.payload, store)
+    contents = Contents(small, subjects, bundle.statement.total_bytes)
+    shelf.write_small(contents, store)
+    shelf.write_statement(statement, store)
     signatures = {each.keyid: each.sig for each in bundle.envelope.signatures}
-    shelf.commit(bundle.envelope.to_bytes(), signatures)
+    sealed = shelf.commit(bundle.envelope.to_bytes(), signatures)
+    try:
+        return prove(shelf.written(store, contents, statement, sealed), progress.phase, read_back)
+    except IntegrityError:
+        with contextlib.suppress(MediaError):
+            shelf.unseal()
+        raise
 
 
-def joined_shelf(bundle: CheckedBundle, into: Path) -> Shelf:
+def joined_shelf(bundle: CheckedBundle, into: Path, desk: Desk) -> Shelf:
     """One folder for the whole bundle."""
-    return place_whole(_load(bundle), into)
+    return place_whole(_load(bundle), into, allow_system=desk.allow_system)
 
 
 def cut_shelf(
-    bundle: CheckedBundle, places: Sequence[Path], size: VolumeSize | None, sources: Sequence[Path]
+    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, desk: Desk
 ) -> Shelf:
-    """A new cut of the bundle. Raises `UsageError` when it would lie where the bundle itself is."""
-    shelf = place(_load(bundle), places, size)
-    taken = {path.resolve() for path in sources}
+    """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
+    shelf = place(_load(bundle), places, size, allow_system=desk.allow_system)
+    taken = {path.resolve() for path in paths_of(source)}
     for folder in shelf.folders:
         if folder.resolve() in taken:
             raise UsageError(

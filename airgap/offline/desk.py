@@ -39,6 +39,10 @@ class Desk:
     progress: Progress
     jobs: int = 2
     ask: Ask = nobody
+    allow_system: bool = False
+    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    read_back: bool | None = None
+    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
 
     def next_volume(
         self, last: Place, here: VolumeSet, title: str, wanted: Sequence[int], hint: str

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.cut import VolumeSize
+from airgap.bundle.proof import SKIPPED, OnMedia
 from airgap.bundle.volumes import Place, VolumeSet, open_bundle, paths_of
 from airgap.offline.copying import Copied, copy_bundle, cut_shelf, damaged_shelf, joined_shelf
 from airgap.offline.desk import Desk
@@ -25,6 +26,7 @@ class Received:
     paths: tuple[Path, ...]
     written: int
     """Blobs that were written; the others were there, and right."""
+    proof: OnMedia
 
 
 def receive(place: Place, into: Path, desk: Desk) -> Received:
@@ -39,7 +41,7 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
             with open_bundle(place, alone=True) as here:
                 bundle = verify_here(here, desk.site, desk.now)
                 attempt.add(**bundle_details(bundle))
-                copied = copy_bundle(bundle, joined_shelf(bundle, into), desk.jobs, desk.progress)
+                copied = copy_bundle(bundle, joined_shelf(bundle, into, desk), desk)
             written += copied.written
             if not isinstance(here, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, written, attempt)
@@ -49,8 +51,8 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
 def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk) -> Received:
     """Write the bundle in `to`, whole or cut into volumes, with the same statement and signatures."""
     with _checked(place, desk, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
-        shelf = cut_shelf(bundle, to, size, paths_of(place))
-        copied = copy_bundle(bundle, shelf, desk.jobs, desk.progress)
+        shelf = cut_shelf(bundle, place, to, size, desk)
+        copied = copy_bundle(bundle, shelf, desk)
         return _received(bundle, copied, copied.written, attempt)
 
 
@@ -59,7 +61,7 @@ def repair(place: Place, source: Place, desk: Desk) -> Received:
     damaged = ", ".join(map(str, paths_of(place)))
     with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
         shelf = damaged_shelf(paths_of(place), bundle)
-        copied = copy_bundle(bundle, shelf, desk.jobs, desk.progress)
+        copied = copy_bundle(bundle, shelf, desk)
         return _received(bundle, copied, copied.written, attempt)
 
 
@@ -75,8 +77,9 @@ def _checked(
 
 
 def _received(bundle: CheckedBundle, copied: Copied, written: int, attempt: Attempt) -> Received:
-    attempt.add(written=written, volumes=len(copied.shelf.folders))
-    return Received(bundle, copied.shelf.folders, written)
+    proof = copied.proof or OnMedia((), SKIPPED)
+    attempt.add(written=written, volumes=len(copied.shelf.folders), **proof.record())
+    return Received(bundle, copied.shelf.folders, written, proof)
 
 
 @contextmanager

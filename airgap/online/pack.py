@@ -6,18 +6,20 @@ never has two.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder
+from airgap.bundle.proof import OnMedia, prove
+from airgap.bundle.readback import Written
 from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, describe
 from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, IntegrityError, MediaError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -65,11 +67,14 @@ def _pack(
         contents = describe(store.sums, *tables_of(collected), site.roots())
         shelf.write_small(contents, store)
         statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-        sealed = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
-        whole = earlier is not None and store.written == 0 and sealed
-        sha256 = _seal(shelf, store, statement, terms)
+        complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
+        whole = earlier is not None and store.written == 0 and complete
+        sha256, sealed = _seal(shelf, store, statement, terms)
         note_sealed(attempt, statement, sha256, terms)
-    return PackedBundle(shelf.folders, statement, sha256, fresh=not whole, failures=failures)
+        written = shelf.written(store, contents, statement.to_bytes(), sealed)
+        proof = proved(written, terms, shelf.unseal)
+        attempt.add(**proof.record())
+    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
 
 
 @contextlib.contextmanager
@@ -141,17 +146,27 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     return _Earlier(statement, read_index(index) if same_index else {})
 
 
-def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> str:
+def proved(written: Mapping[Path, Sequence[Written]], terms: Terms, unseal: Callable[[], None]) -> OnMedia:
+    """What the media were seen to hold; a bundle that they do not hold is made unfinished again."""
+    try:
+        return prove(written, terms.progress.phase, terms.order.read_back)
+    except IntegrityError:
+        with contextlib.suppress(MediaError):
+            unseal()
+        raise
+
+
+def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> tuple[str, dict[str, bytes]]:
     """Statement, memory of it, envelope: in this order, so that a crash between any two of them
-    is gone on from with the same statement.
+    is gone on from with the same statement. Its SHA-256, and what `Shelf.commit` wrote.
     """
     raw = statement.to_bytes()
     sha256 = Digest.of(raw).hex
     envelope = _kept_envelope(shelf, raw, terms) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
     shelf.write_statement(raw, store)
     terms.remember(statement, sha256, envelope.to_bytes())
-    shelf.commit(envelope.to_bytes(), {signature.keyid: signature.sig for signature in envelope.signatures})
-    return sha256
+    signatures = {signature.keyid: signature.sig for signature in envelope.signatures}
+    return sha256, shelf.commit(envelope.to_bytes(), signatures)
 
 
 def _kept_envelope(shelf: Shelf, payload: bytes, terms: Terms) -> Envelope | None:

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap.bundle.files import Folder, read_small
-from airgap.bundle.placing import check_space
+from airgap.bundle.files import Folder, media_errors, read_small
+from airgap.bundle.medium import Medium, refuse_unfit
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
@@ -16,7 +16,7 @@ from airgap.errors import AirgapError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
-from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
+from airgap.online.pack import note_sealed, proved, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
@@ -55,7 +55,8 @@ def _pack_tar(
         if envelope is None or not terms.have_signed(envelope):
             envelope = Envelope.sign(STATEMENT_TYPE, raw, order.signers)
         store = TarStore(path, _small_files(envelope, raw, contents), sizes)
-        check_space(store.total - _taken(path) - _taken(store.part), path)
+        need = store.total - _taken(path) - _taken(store.part)
+        refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
         complete = path.exists()
         with contextlib.closing(store):
             store.open()
@@ -64,9 +65,16 @@ def _pack_tar(
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms)
-    return PackedBundle(
-        (path,), statement, sha256, fresh=not complete or store.written > 0, failures=plan.failures
-    )
+        proof = proved({path.parent: store.written_files()}, terms, lambda: spoil(path))
+        attempt.add(**proof.record())
+    fresh = not complete or store.written > 0
+    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures)
+
+
+def spoil(path: Path) -> None:
+    """Make a tar unfinished again: the next run checks it in place."""
+    with media_errors("cannot rename", path):
+        path.replace(path.with_name(path.name + ".part"))
 
 
 def _refuse_unknown_sizes(plan: TransferPlan) -> None:

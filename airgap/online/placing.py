@@ -22,4 +22,5 @@ def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
         )
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
     layers = layers_of((layer for image in plan.images for layer in image.graph.layers.values()), blobs)
-    return place(Load(title, layers, blobs, len(plan.lock.images)), places, order.volume_size)
+    load = Load(title, layers, blobs, len(plan.lock.images))
+    return place(load, places, order.volume_size, allow_system=order.allow_system)

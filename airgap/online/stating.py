@@ -8,6 +8,7 @@ from pathlib import Path
 from airgap import __version__
 from airgap.audit.chain import check_ledger
 from airgap.bundle.cut import VolumeSize
+from airgap.bundle.proof import OnMedia
 from airgap.bundle.seal import Contents
 from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
 from airgap.errors import ExpiredError, IntegrityError, UnknownKeyError
@@ -44,6 +45,10 @@ class Order:
     further: tuple[Path, ...] = ()
     """More media, one a volume, when `to` cannot take all."""
     volume_size: VolumeSize | None = None
+    allow_system: bool = False
+    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    read_back: bool | None = None
+    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class PackedBundle:
     statement_sha256: str
     fresh: bool
     """False when it was there already, whole, and nothing had to be done."""
+    proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that are not in it, by choice of who ordered it."""
 
@@ -74,6 +80,7 @@ class Terms:
     site: Site
     order: Order
     root: TrustRoot
+    progress: Progress
 
     @classmethod
     def of(
@@ -81,7 +88,7 @@ class Terms:
     ) -> "Terms":
         """With the site's trust root, when it lets the signers release bundles now."""
         root = releasing_root(site, order.signers, order.now, progress)
-        return cls(manifest, plan, site, order, root)
+        return cls(manifest, plan, site, order, root, progress)
 
     @property
     def sent(self) -> Mark | None:

@@ -303,7 +303,8 @@ def test_the_only_failure_is_told_as_it_is(gap: Gap) -> None:
 
 def tight(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """A medium with so many bytes free."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+    space = SimpleNamespace(f_frsize=1, f_blocks=1 << 30, f_bavail=free, f_flag=0)
+    monkeypatch.setattr("os.statvfs", lambda _path: space)
 
 
 def test_what_cannot_fit_is_refused_before_the_first_download(

@@ -1,9 +1,13 @@
 """Manifests, plans and sites for the tests of the sending side."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from airgap.endpoints.ports import Source
 from airgap.manifest import Lock, TransferManifest
@@ -82,3 +86,12 @@ class Bench:
 
     def pack(self, manifest: TransferManifest, plan: TransferPlan, **fields: object) -> PackedBundle:
         return pack(manifest, plan, self.site, self.order(**fields), self.progress)
+
+
+def with_free_space(patch: pytest.MonkeyPatch, free: Callable[[], int]) -> None:
+    """Let every disk have as many bytes free as `free` says, and as much again in all."""
+
+    def statvfs(_: object) -> SimpleNamespace:
+        return SimpleNamespace(f_frsize=1, f_blocks=2 * free(), f_bavail=free(), f_flag=0)
+
+    patch.setattr("os.statvfs", statvfs)

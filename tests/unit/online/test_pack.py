@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +18,7 @@ from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, RootKey, SignedRoot
 from tests.support.images import make_index, simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource
-from tests.unit.online.support import DAY, NOW, Bench, manifest_of, plan_of
+from tests.unit.online.support import DAY, NOW, Bench, manifest_of, plan_of, with_free_space
 
 A, B = simple_image("a"), simple_image("b")
 MULTI = make_index([simple_image("amd"), simple_image("arm", platform="linux/arm64")])
@@ -215,8 +214,8 @@ def test_a_foreign_bundle_in_the_way(bench):
 def test_space_is_counted_less_what_is_there(bench, monkeypatch):
     plan = direct_plan()
     margin = 4 << 20
-    free = plan.total_bytes + margin
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    free = plan.total_bytes * 101 // 100 + margin
+    with_free_space(monkeypatch, lambda: free)
     bench.pack(MANIFEST, plan)
     free = margin
     bench.pack(MANIFEST, plan)

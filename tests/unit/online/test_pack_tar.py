@@ -2,18 +2,16 @@
 
 import json
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 
-from airgap.bundle import placing
 from airgap.bundle.tar_folder import TarFolder
 from airgap.errors import EndpointError, IntegrityError, NoSpaceError, UsageError
 from airgap.online.pack_tar import pack_tar
 from airgap.trust.keys import SigningKey
 from tests.support.images import simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource
-from tests.unit.online.support import DAY, Bench, manifest_of, plan_of
+from tests.unit.online.support import DAY, Bench, manifest_of, plan_of, with_free_space
 
 A, B = simple_image("a"), simple_image("b")
 IMAGES = {"example.com/a:1": A, "example.com/b:1": B}
@@ -132,7 +130,7 @@ def test_swapped_content(bench, source):
 
 
 def test_no_space(bench, source, monkeypatch):
-    monkeypatch.setattr(placing, "MARGIN", 1 << 60)
+    with_free_space(monkeypatch, lambda: 1 << 20)
     with pytest.raises(NoSpaceError, match="does not fit"):
         pack(bench, source)
     assert not bench.stick.exists()
@@ -145,8 +143,7 @@ def test_holes_in_an_unfinished_tar_are_no_space(bench, source, monkeypatch):
     manifest = manifest_of(*source.images)
     with pytest.raises(EndpointError):
         pack(bench, source, manifest)
-    free = SimpleNamespace(free=placing.MARGIN + (1 << 20))
-    monkeypatch.setattr(placing.shutil, "disk_usage", lambda _: free)
+    with_free_space(monkeypatch, lambda: 5 << 20)
     with pytest.raises(NoSpaceError, match="does not fit"):
         pack(bench, source, manifest)
 
