@@ -30,6 +30,8 @@ from airgap.workers import run_all
 BUFFER = 4 << 20
 _ALIGNMENT = 4096
 _SAMPLES = 256
+_ATTEMPTS = 3
+"""The kernel does not drop a page that something else holds for a moment."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Linux only; elsewhere everything is read through the cache, and said to be
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -199,8 +201,17 @@ def _is_resident(fd: int, size: int) -> bool:
     """Whether the cache holds any of some pages of a file, or will not say."""
     if not _NOWAIT:
         return True
-    page = bytearray(1)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # a page that is asked for must not bring its neighbours
+    for _ in range(_ATTEMPTS):
+        if not _has_pages(fd, size):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            return False
+        _drop(fd)
+    return True
+
+
+def _has_pages(fd: int, size: int) -> bool:
+    page = bytearray(1)
     for offset in range(0, size, max(size // _SAMPLES, _ALIGNMENT)):
         try:
             os.preadv(fd, [page], offset, _NOWAIT)
@@ -210,5 +221,4 @@ def _is_resident(fd: int, size: int) -> bool:
             if error.errno != errno.EOPNOTSUPP:
                 raise
         return True
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     return False

@@ -176,14 +176,15 @@ class TestWithoutDirectReads:
         result = read([file], disk)
         assert (result.cached, result.wrong) == (cached, ())
 
-    def test_one_page_is_enough(self, tmp_path, disk, monkeypatch):
+    @pytest.mark.parametrize(("times", "cached"), [(2, False), (3, True)])
+    def test_one_page_that_stays_is_enough(self, tmp_path, disk, monkeypatch, times, cached):
         file = write(tmp_path / "a", os.urandom(5 * BLOCK))
         patch_open(monkeypatch, errno.EINVAL)
-        asked = iter([errno.EAGAIN, errno.EAGAIN])
+        asked = iter([errno.EAGAIN, errno.EAGAIN, 0] * times + [errno.EAGAIN] * 5)
         patch_preadv(
             monkeypatch, lambda flags: raises(number) if flags and (number := next(asked, 0)) else None
         )
-        assert read([file], disk).cached
+        assert read([file], disk).cached is cached
 
     def test_refused_at_the_first_read(self, tmp_path, disk, monkeypatch):
         file = write(tmp_path / "a", os.urandom(5 * BLOCK))
