@@ -132,12 +132,13 @@ class Medium:
 def refuse_unfit(
     medium: Medium,
     path: Path,
-    need: int,
+    need: int | None,
     *,
     allow_system: bool = False,
     places: Sequence[Path] = PLACES,
 ) -> None:
-    """Refuse, before the first byte, to write `need` bytes below `path`, which lies on `medium`.
+    """Refuse, before the first byte, to write `need` bytes below `path`, which lies on `medium`; None
+    where that is not known yet.
 
     Raises `MediaError` for a medium that cannot be written, and, unless `allow_system`, where nothing is
     mounted and for the top folder of the system's own file systems; `NoSpaceError` for one that is too
@@ -151,11 +152,13 @@ def refuse_unfit(
         )
     if not allow_system:
         _refuse_system(medium, path, places)
+    if need is None:
+        return
     want = need + need // _SHARE + MARGIN
     if want > medium.free:
         raise NoSpaceError(
             "the bundle does not fit",
-            subject=medium.mount_point,
+            subject=path,
             want=f"{want:,} bytes free",
             got=f"{medium.free:,}",
             hint="free some space or choose another medium with --to; nothing was written",

@@ -58,10 +58,12 @@ def place(
     a layer in one file: the file system is asked. Raises `MediaError` for a medium that is not fit,
     and `NoSpaceError` when it does not fit there, before anything is written but an empty folder.
     """
+    found = find_shelf(places, load.title)
+    if len(places) == 1:
+        _preflight(load, found or new_shelf(places, load.title, None), allow_system)
     for folder in places:
         _prepare(folder, allow_system)
     limits = [_file_limit(load, folder, size) for folder in places]
-    found = find_shelf(places, load.title)
     if found is not None and found.cut is not None and _still_right(found.cut, load, size, limits):
         shelf = found
     else:
@@ -74,7 +76,7 @@ def place(
 
 def _prepare(folder: Path, allow_system: bool) -> None:
     """Make the folder, once it is known to lie on a medium that may be written."""
-    refuse_unfit(Medium.of(folder), folder, 0, allow_system=allow_system)
+    refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
     with media_errors("cannot create", folder):
         folder.mkdir(parents=True, exist_ok=True)
 

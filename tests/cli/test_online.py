@@ -313,7 +313,7 @@ def test_what_cannot_fit_is_refused_before_the_first_download(
     path = gap.layout(**BOTH)
     tight(monkeypatch, 1000)
     done = gap.online("pack", path, "--to", gap.stick, code=11)
-    assert f"the bundle does not fit: {gap.folder}, want 4," in done.err
+    assert f"the bundle does not fit: {gap.stick}, want 4," in done.err
     assert "got 1,000" in done.err
     assert not gap.stick.exists()
     assert gap.online.ended() == ("pack", "failed", 11)

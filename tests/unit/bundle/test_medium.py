@@ -264,5 +264,5 @@ class TestRefusals:
         refuse_unfit(medium, tmp_path, 100 << 20)
         with pytest.raises(NoSpaceError) as caught:
             refuse_unfit(medium, tmp_path, (100 << 20) + 1)
-        want = "the bundle does not fit: /media/stick, want 110,100,481 bytes free, got 110,100,480"
+        want = f"the bundle does not fit: {tmp_path}, want 110,100,481 bytes free, got 110,100,480"
         assert str(caught.value) == want
