@@ -88,6 +88,11 @@ class Medium:
         )
 
     @property
+    def is_carried(self) -> bool:
+        """Whether a person may carry it away: neither the system's own disk nor memory."""
+        return not self.system and self.file_system not in ("tmpfs", "ramfs")
+
+    @property
     def is_direct(self) -> bool:
         """Whether what the kernel reads without its cache comes from a device: not on file systems of
         programs (FUSE), networks and memory, and not on files that serve as a device.

@@ -74,6 +74,11 @@ def place(
     return shelf
 
 
+def count_volumes(load: Load, places: Sequence[Path], size: VolumeSize | None) -> int:
+    """How many volumes `place` would make, as far as can be told without writing; it raises likewise."""
+    return _cut(load, places, size, [size.file if size else None for _ in places]).of
+
+
 def _prepare(folder: Path, allow_system: bool) -> None:
     """Make the folder, once it is known to lie on a medium that may be written."""
     refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)

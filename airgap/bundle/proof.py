@@ -41,11 +41,11 @@ def prove(
 ) -> OnMedia:
     """Read back all that was written, by the folder of each medium, in the order of the writes.
 
-    `wanted` None leaves out what lies on the system's own disk, which no one carries. Raises
+    `wanted` None leaves out what no one carries: the system's own disk, and memory. Raises
     `IntegrityError` for what the media do not hold.
     """
     media = {folder: Medium.of(folder) for folder in written}
-    asked = [folder for folder in written if wanted or (wanted is None and not media[folder].system)]
+    asked = [folder for folder in written if wanted or (wanted is None and media[folder].is_carried)]
     result = OK if asked else SKIPPED
     wrong: list[IntegrityError] = []
     if asked:

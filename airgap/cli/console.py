@@ -59,8 +59,8 @@ def proof_value(proof: "OnMedia") -> dict[str, Any]:
 
 
 def proof_lines(proof: "OnMedia") -> list[str]:
-    """What the media are, and were seen to hold; nothing for what stays on the system's disk."""
-    lines = [f"medium: {medium.describe()}" for medium in proof.media if not medium.system]
+    """What the media are, and were seen to hold; nothing for what no one carries away."""
+    lines = [f"medium: {medium.describe()}" for medium in proof.media if medium.is_carried]
     if proof.read_back == "ok":
         lines.append("read back from the medium: every byte is right")
     if proof.read_back == "cached":

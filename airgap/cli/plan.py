@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet, Since
+from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet, Since, VolumeSizeText
 
 if TYPE_CHECKING:
+    from airgap.bundle.cut import VolumeSize
     from airgap.online.plan import TransferPlan
 
 NAME = "plan"
@@ -20,8 +21,9 @@ PANEL = "Online"
 def run(
     manifest: Manifest,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where it would go: tells whether it fits.")
+        list[Path] | None, typer.Option(metavar="DIR", help="Where it would go: tells whether it fits.")
     ] = None,
+    volume_size: VolumeSizeText = None,
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
@@ -30,10 +32,10 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.medium import Medium, room_for
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of
+    from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
@@ -41,16 +43,45 @@ def run(
         manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
     )
     refuse_partial(plan.failures, plan)
-    medium = Medium.of(to) if to is not None and to.exists() else None
-    free = medium.free if medium else None
-    value = _value(plan) | {"free": free}
+    value = _value(plan) | _media(plan, to or [], parse_volume_size(volume_size) if volume_size else None)
     lines = _lines(value)
-    if free is not None:
-        fits = "it fits" if room_for(free) >= plan.total_bytes else "IT DOES NOT FIT"
-        lines.append(f"free at {to}: {console.size(free)}: {fits}")
-    elif to is not None:
-        lines.append(f"no such folder yet, so its free space is not known: {to}")
+    lines += _media_lines(value, [path for path in to or [] if not path.exists()])
     console.show_result(value, lines, as_json=json)
+
+
+def _media(plan: "TransferPlan", places: list[Path], size: "VolumeSize | None") -> dict[str, Any]:
+    """The media that exist, and how many volumes there would be."""
+    from airgap.bundle.medium import Medium, room_for
+    from airgap.bundle.placing import count_volumes
+    from airgap.online.placing import load_of
+
+    media = [(path, Medium.of(path)) for path in places if path.exists()]
+    found = [
+        {
+            "path": str(path),
+            "free": medium.free,
+            "fits": room_for(medium.free) >= plan.total_bytes,
+            **medium.record(),
+        }
+        for path, medium in media
+    ]
+    volumes = 1
+    if size is not None or len(places) > 1:
+        volumes = count_volumes(load_of(plan, plan.lock.name), places or [Path()], size)
+    return {"free": found[0]["free"] if found else None, "media": found, "volumes": volumes}
+
+
+def _media_lines(value: dict[str, Any], absent: list[Path]) -> list[str]:
+    from airgap.cli import console
+
+    lines = []
+    for each in value["media"]:
+        fits = "it fits" if each["fits"] else "IT DOES NOT FIT"
+        alone = value["volumes"] == 1
+        lines.append(f"free at {each['path']}: {console.size(each['free'])}" + (f": {fits}" if alone else ""))
+    if value["volumes"] > 1:
+        lines.append(f"volumes: {value['volumes']}")
+    return lines + [f"no such folder yet, so its free space is not known: {path}" for path in absent]
 
 
 def _value(plan: "TransferPlan") -> dict[str, Any]:

@@ -20,7 +20,11 @@ def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
             subject=plan.exports[0].images[0].reference,
             hint="pack into one folder first, then `airgap repack` cuts it",
         )
+    return place(load_of(plan, title), places, order.volume_size, allow_system=order.allow_system)
+
+
+def load_of(plan: TransferPlan, title: str) -> Load:
+    """What the bundle called `title` carries, less the exports."""
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
     layers = layers_of((layer for image in plan.images for layer in image.graph.layers.values()), blobs)
-    load = Load(title, layers, blobs, len(plan.lock.images))
-    return place(load, places, order.volume_size, allow_system=order.allow_system)
+    return Load(title, layers, blobs, len(plan.lock.images))

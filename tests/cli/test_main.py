@@ -244,10 +244,11 @@ KEYS = {
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
     "lock .images": {"reference", "digest"},
-    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free"},
+    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
+        "media", "read_back",
     },
     "pack .images": {"reference", "digest"},
     "inspect": {
