@@ -78,11 +78,11 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "subprocess": r"airgap\.kit\.install|airgap\.online\.wheels",
+    "subprocess": r"airgap\.endpoints\.containerd\.ctr|airgap\.kit\.install|airgap\.online\.wheels",
     "zipfile": r"airgap\.online\.own_wheel",
 }
-"""Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line;
-and our own wheel is written, and no archive read.
+"""Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line,
+and containerd has its own client, `ctr`; our own wheel is written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"
@@ -228,6 +228,13 @@ def test_connections_are_opened_in_endpoints_only():
         if package in NETWORK and not re.fullmatch(NETWORK[package], module):
             wrong.append(f"{module}:{line} imports {wanted}")
     assert wrong == []
+
+
+def test_programs_are_run_without_a_shell():
+    runners = {module for module, wanted, _ in _all_imports() if wanted == "subprocess"}
+    calls = [node for m in runners for node in ast.walk(_tree(m)) if isinstance(node, ast.Call)]
+    assert runners
+    assert not [keyword for call in calls for keyword in call.keywords if keyword.arg == "shell"]
 
 
 def test_nothing_runs_programs_or_unpacks():

@@ -54,10 +54,14 @@ class Endpoints:
     def target(self, text: str) -> Target:
         """From `--to`; raises `UsageError` for what is no target."""
         kind, _, rest = text.partition(":")
-        if kind == "docker":
+        if kind in ("docker", "podman"):
             from airgap.endpoints.docker import DockerEngine
 
             return DockerEngine(text)
+        if kind == "containerd":
+            from airgap.endpoints.containerd import Containerd
+
+            return Containerd(text)
         if kind == "registry" and rest:
             host, _, prefix = rest.partition("/")
             return self._registry(host, prefix)

@@ -1,4 +1,4 @@
-"""Docker engines, as a source and as a target (Docker Engine API 1.41 and later).
+"""Docker engines and podman, as a source and as a target (Docker Engine API 1.41 and later).
 
 The SDK's public parts make the connection and the short calls. `save` and `load` are plain requests
 on its session: they carry gigabytes, and the SDK's own forms take one image at a time and a
@@ -18,6 +18,7 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from docker.utils import kwargs_from_env
 
+from airgap.endpoints.docker_podman import default_host, is_podman, knows
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
 from airgap.endpoints.save_stream import export_archive
@@ -37,6 +38,7 @@ from airgap.oci.reference import ImageReference
 DEFAULT_TIMEOUT = 3600
 """Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
 
+_SCHEMES = ("unix://", "tcp://", "ssh://")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 _ZSTD_API = (1, 42)
@@ -47,18 +49,21 @@ class DockerEngine:
     """An `ExportSource` and a `StreamTarget` over one engine; connects when it is first asked.
 
     `endpoint` is `docker` (`DOCKER_HOST`, or the usual socket), or `docker:` and a `unix://`,
-    `tcp://` or `ssh://` address; TLS is set up by Docker's own environment variables. `timeout` is
-    in seconds without a byte. Nothing is ever pulled.
+    `tcp://` or `ssh://` address; TLS is set up by Docker's own environment variables. `podman` in the
+    place of `docker` is podman's usual socket. `timeout` is in seconds without a byte. Nothing is ever
+    pulled.
     """
 
     def __init__(self, endpoint: str = "docker", timeout: int = DEFAULT_TIMEOUT) -> None:
         scheme, colon, host = endpoint.partition(":")
-        if scheme != "docker" or bool(colon) != host.startswith(("unix://", "tcp://", "ssh://")):
+        if scheme not in ("docker", "podman") or bool(colon) != host.startswith(_SCHEMES):
             raise UsageError(
-                "not a Docker endpoint", want="docker, or docker: and unix://, tcp:// or ssh://", got=endpoint
+                "not a Docker endpoint",
+                want="docker or podman, alone or with :unix://, :tcp:// or :ssh://",
+                got=endpoint,
             )
         self._endpoint = endpoint
-        self._host = host
+        self._host = host or (default_host() if scheme == "podman" else "")
         self._timeout = timeout
 
     @property
@@ -86,7 +91,7 @@ class DockerEngine:
         ]
         names = dict.fromkeys(self._save_name(*pair) for pair in zip(references, ids, strict=True))
         with self._save(list(names)) as stream:
-            found = export_archive(stream, sink, wanted, advance, repack=not self.info().keeps_index)
+            found = export_archive(stream, sink, wanted, advance, repack=self.info().ids_are_configs)
         return [replace(image, reference=own) for image, own in zip(found, references, strict=True)]
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -94,8 +99,7 @@ class DockerEngine:
         return None if found is None else _image_id(found)
 
     def layer_chains(self) -> frozenset[Digest]:
-        with self._door("cannot list images", None):
-            ids = {str(image.get("Id")) for image in self._api.images(all=True)}
+        ids = {str(image.get("Id")) for image in self._list()}
         found: set[Digest] = set()
         for image_id in sorted(ids):
             layers = ((self._inspect(image_id) or {}).get("RootFS") or {}).get("Layers") or []
@@ -104,8 +108,10 @@ class DockerEngine:
 
     def find_id(self, image_id: Digest) -> bool:
         """In the containerd store an image counts as whole when all content of the platforms that
-        it has any of is there; whether it unpacks is not looked at.
+        it has any of is there; whether it unpacks is not looked at. podman has only whole ones.
         """
+        if self.info().config_ids:
+            return knows(self._list(), image_id)
         asks_manifests = self.info().keeps_index and self._api_version >= _MANIFESTS_API
         found = self._inspect(str(image_id), {"manifests": "1"} if asks_manifests else None)
         if found is None or _image_id(found) != image_id:
@@ -160,13 +166,15 @@ class DockerEngine:
     def _info(self) -> EngineInfo:
         with self._door("cannot ask for its version", None):
             version, info = self._api.version(), self._api.info()
-        keeps_index = _CONTAINERD_STORE in (info.get("DriverStatus") or [])
+        podman = is_podman(version)
+        keeps_index = podman or _CONTAINERD_STORE in (info.get("DriverStatus") or [])
         variant = "v6" if str(info.get("Architecture")).startswith("armv6") else ""
         return EngineInfo(
             Platform.of(str(version.get("Os")), str(version.get("Arch")), variant),
             keeps_index=keeps_index,
             zstd_layers=keeps_index or self._api_version >= _ZSTD_API,
             version=str(version.get("Version", "")),
+            config_ids=podman,
         )
 
     def _door(self, what: str, subject: object) -> AbstractContextManager[None]:
@@ -174,6 +182,11 @@ class DockerEngine:
 
     def _url(self, path: str) -> str:
         return f"{self._api.base_url}/v{self._api.api_version}{path}"
+
+    def _list(self) -> list[dict[str, Any]]:
+        with self._door("cannot list images", None):
+            found: list[dict[str, Any]] = self._api.images(all=True)
+            return found
 
     def _look_up(self, reference: ImageReference) -> dict[str, Any] | None:
         if reference.digest is None:

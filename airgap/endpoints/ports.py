@@ -170,11 +170,19 @@ class EngineInfo:
     platform: Platform
     """The platform that it runs."""
     keeps_index: bool
-    """Whether it keeps image manifests and indexes (containerd image store), so that the image's ID
-    is the manifest's digest, and not only configs and layers (graph driver)."""
+    """Whether it keeps image manifests and indexes (containerd image store, podman), and not only
+    configs and layers (graph driver)."""
     zstd_layers: bool
     """Whether it can unpack layers in zstd."""
     version: str = ""
+    config_ids: bool = False
+    """Whether an image's ID is its config's digest although it keeps indexes (podman). `find_id` then
+    knows an image by either. Without an index the ID is always the config's digest."""
+
+    @property
+    def ids_are_configs(self) -> bool:
+        """Whether an image's ID is its config's digest, and not that of its image manifest or index."""
+        return self.config_ids or not self.keeps_index
 
 
 @runtime_checkable
@@ -208,6 +216,19 @@ class StreamTarget(Protocol):
 
     def untag(self, reference: ImageReference) -> None:
         """Take a name away; no error when it is not there."""
+
+
+@runtime_checkable
+class StagingTarget(Protocol):
+    """A `StreamTarget` that takes an image under a passing name, so that its own name moves when all is
+    proved, by `tag`. It keeps names with a digest and no tag, too.
+    """
+
+    def stage(self, image_id: Digest) -> ImageReference:
+        """The passing name for an image to be loaded under."""
+
+    def sweep(self) -> None:
+        """Take away the passing names of this process, and of those that were killed."""
 
 
 @runtime_checkable

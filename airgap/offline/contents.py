@@ -41,11 +41,13 @@ class VerifiedImage:
 
     record: ImageRecord
     graph: ImageGraph
+    renamed: ImageReference | None = None
+    """The name that this load gives it in the place of the signed one."""
 
     @property
     def name(self) -> ImageReference:
         """The name that it shall have here."""
-        return self.record.name
+        return self.renamed or self.record.name
 
 
 @dataclass(frozen=True, slots=True)

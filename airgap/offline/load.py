@@ -1,10 +1,11 @@
 """Bringing a verified bundle's images to a target: old names stay as they were until all is proved."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from airgap.bundle.graph import PREFERRED
-from airgap.endpoints.ports import ContentTarget, FileTarget, Target
-from airgap.errors import IncompleteError, PolicyError
+from airgap.endpoints.ports import ContentTarget, FileTarget, StagingTarget, Target
+from airgap.errors import EndpointError, IncompleteError, PolicyError
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.loading import FAILED, LOADED, LoadedImage, Loader, Loading
@@ -31,14 +32,33 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     if loading.on_conflict == "refuse":
         _refuse_conflicts(todo)
     loading.before_names_move()
+    with _swept(target):
+        _load_all(loader, todo, target.name, loading)
+    return results
+
+
+@contextlib.contextmanager
+def _swept(target: Target) -> Iterator[None]:
+    """No passing name is there afterwards, neither of ours nor of a load that was killed before."""
+    if not isinstance(target, StagingTarget):
+        yield
+        return
+    target.sweep()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(EndpointError):
+            target.sweep()
+
+
+def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading: Loading) -> None:
     if todo:
-        with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
+        with loading.progress.phase(f"loading into {target}", loader.total(todo)) as advance:
             loader.load_all(todo, advance)
         for result in todo:
             if result.verdict != FAILED:
                 image = result.image
                 loading.holdings.add(image.name, image.record.digest, image.graph.contents)
-    return results
 
 
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:

@@ -1,11 +1,11 @@
-"""Loading into a Docker engine: one stream an image, checked afterwards, old names put back on failure."""
+"""Loading into an engine: one stream an image, checked afterwards, old names put back on failure."""
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import CarriedManifest
-from airgap.endpoints.ports import EngineInfo, StreamTarget
+from airgap.endpoints.ports import EngineInfo, StagingTarget, StreamTarget
 from airgap.errors import AirgapError, EndpointError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
@@ -44,7 +44,7 @@ class EngineLoader:
             wanted = self._wanted(image)
         except EndpointError as error:
             return LoadedImage(image, FAILED, before, before, error)
-        there = (before == wanted or not image.name.tag) and self.target.find_id(wanted)
+        there = (before == wanted or not self._is_named(image)) and self._is_there(image)
         if there and self.info.keeps_index:
             self._learn(image)
         return LoadedImage(image, THERE if there else LOADED, before, wanted if there else None)
@@ -70,7 +70,17 @@ class EngineLoader:
     def _wanted(self, image: VerifiedImage) -> Digest:
         """The ID that the image has in this engine."""
         chosen = self._chosen(image)
-        return image.record.digest if self.info.keeps_index else chosen.manifest.config.digest
+        return chosen.manifest.config.digest if self.info.ids_are_configs else image.record.digest
+
+    def _is_named(self, image: VerifiedImage) -> bool:
+        """Whether the engine keeps the image's name; engines give none to a digest without a tag."""
+        return bool(image.name.tag) or isinstance(self.target, StagingTarget)
+
+    def _is_there(self, image: VerifiedImage) -> bool:
+        """Whether the engine has it whole, and with the digest that it was signed with, if it keeps such."""
+        if not self.target.find_id(self._wanted(image)):
+            return False
+        return not self.info.config_ids or self.target.find_id(image.record.digest)
 
     def _present(self, image: VerifiedImage) -> set[Digest]:
         """The layers of the image that the engine is proved to have."""
@@ -159,11 +169,14 @@ class EngineLoader:
     def _load(self, result: LoadedImage, advance: Advance) -> Digest:
         image, wanted = result.image, self._wanted(result.image)
         try:
-            self._send(image, advance)
-            there = self.target.find_id(wanted)
-            if image.name.tag:
-                confirmed(self.target.find(image.name), wanted, image)
-            confirmed(wanted if there else None, wanted, image)
+            if isinstance(self.target, StagingTarget):
+                staged = replace(image, renamed=self.target.stage(wanted))
+                self._send(staged, advance)
+                self._confirm(staged)
+                self.target.tag(wanted, image.name)
+            else:
+                self._send(image, advance)
+            self._confirm(image)
         except BaseException:
             self._put_back(result)
             raise
@@ -172,6 +185,13 @@ class EngineLoader:
             self.chains |= frozenset(chain_ids(chosen.config.diff_ids))
         self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return wanted
+
+    def _confirm(self, image: VerifiedImage) -> None:
+        wanted = self._wanted(image)
+        there = self._is_there(image)
+        if self._is_named(image):
+            confirmed(self.target.find(image.name), wanted, image)
+        confirmed(wanted if there else None, wanted, image)
 
     def _send(self, image: VerifiedImage, advance: Advance) -> None:
         try:

@@ -71,7 +71,9 @@ class TestEndpoint:
         "endpoint",
         [
             "",
-            "podman",
+            "podman:",
+            "podman:/run/podman.sock",
+            "nerdctl",
             "docker:",
             "docker:/run/docker.sock",
             "docker:http://x",

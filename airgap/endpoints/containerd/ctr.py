@@ -1,0 +1,135 @@
+"""`ctr`, the client that comes with every containerd: the one program that airgap runs.
+
+containerd speaks gRPC only, so without `ctr` this would take grpcio, some twenty kept protobufs, and
+our own import and unpacking, which differ between versions; its `ctr` does what its version wants. It
+is run by its path with a list of words, never by a shell, and what it says is read up to a limit.
+"""
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from airgap.errors import EndpointError, UnavailableError
+
+MAX_OUTPUT = 16 << 20
+"""Bytes of an answer; more is an error."""
+
+_MAX_COMPLAINT = 16 << 10
+
+
+class Ctr(Protocol):
+    """Runs `ctr` with some words after the address and the namespace."""
+
+    def run(self, *words: str) -> str:
+        """What it prints. Raises `EndpointError` with its last words when it fails."""
+
+    def feed(self, chunks: Iterable[bytes], *words: str) -> None:
+        """Give it `chunks` on its standard input. When `chunks` raises, it is killed before it has seen
+        an end, and the exception passes on.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CtrProgram:
+    """A `Ctr`. `argv` is the program and its first words; `timeout` is in seconds without an answer."""
+
+    argv: tuple[str, ...]
+    subject: str
+    timeout: float = 3600
+
+    def run(self, *words: str) -> str:
+        with self._started(words, subprocess.DEVNULL) as process:
+            return self._answer(process, words)
+
+    def feed(self, chunks: Iterable[bytes], *words: str) -> None:
+        with self._started(words, subprocess.PIPE) as process:
+            answers = _Answers(process)
+            stdin = _pipe(process.stdin)
+            with contextlib.suppress(BrokenPipeError):  # it has given up, and says why
+                for chunk in chunks:
+                    stdin.write(chunk)
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+            self._finish(process, answers, words)
+
+    @contextlib.contextmanager
+    def _started(self, words: Sequence[str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
+        """The process, in our own group, so that Ctrl-C ends it too; it is gone at the end."""
+        argv = [*self.argv, *words]
+        try:
+            process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise UnavailableError(f"cannot run {argv[0]}", subject=self.subject, got=error) from error
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _answer(self, process: subprocess.Popen[bytes], words: Sequence[str]) -> str:
+        out = self._finish(process, _Answers(process), words)
+        try:
+            return out.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise EndpointError("unreadable answer", subject=self._what(words), got=error) from error
+
+    def _finish(self, process: subprocess.Popen[bytes], answers: "_Answers", words: Sequence[str]) -> bytes:
+        try:
+            code = process.wait(self.timeout)
+        except subprocess.TimeoutExpired as error:
+            raise UnavailableError(
+                "no answer", subject=self._what(words), want=f"within {self.timeout:g} seconds"
+            ) from error
+        out, complaint = answers.all()
+        if code:
+            raise EndpointError(f"{words[0]} {words[1]} failed", subject=self.subject, got=complaint or code)
+        if len(out) > MAX_OUTPUT:
+            raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
+        return out
+
+    def _what(self, words: Sequence[str]) -> str:
+        return f"{self.subject}: ctr {' '.join(words)}"
+
+
+class _Answers:
+    """Reads both outputs of a process as they come, so that it never waits for us, and keeps little."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._out = bytearray()
+        self._err = bytearray()
+        self._threads = [
+            threading.Thread(
+                target=_keep, args=(_pipe(process.stdout), self._out, MAX_OUTPUT + 1), daemon=True
+            ),
+            threading.Thread(
+                target=_keep, args=(_pipe(process.stderr), self._err, _MAX_COMPLAINT), daemon=True
+            ),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def all(self) -> tuple[bytes, str]:
+        """What it printed, and the last line of what it complained."""
+        for thread in self._threads:
+            thread.join()
+        lines = self._err.decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return bytes(self._out), said[-1].removeprefix("ctr: ") if said else ""
+
+
+def _keep(pipe: IO[bytes], kept: bytearray, limit: int) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed under us, as the process was killed
+        while chunk := pipe.read1(1 << 16):  # type: ignore[attr-defined]
+            kept += chunk[: max(0, limit - len(kept))]
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise AssertionError("opened as a pipe")
+    return pipe

@@ -1,0 +1,50 @@
+"""Where a containerd of this machine listens, and which `ctr` there is to speak with it."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from airgap.errors import UnavailableError, UsageError
+
+SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/k3s/containerd/containerd.sock",  # RKE2 has it there too
+    "/run/k0s/containerd.sock",
+)
+PROGRAMS = (("ctr",), ("/var/lib/rancher/rke2/bin/ctr",), ("k3s", "ctr"), ("k0s", "ctr"))
+ADDRESS = "CONTAINERD_ADDRESS"
+"""The environment variable that `ctr` itself reads."""
+
+
+def find_socket(
+    environ: Mapping[str, str] = os.environ,
+    is_socket: Callable[[str], bool] = lambda name: Path(name).is_socket(),
+) -> str:
+    """The socket of `CONTAINERD_ADDRESS`, else the only one of the usual ones. Raises `UsageError` when
+    there are several: a machine with Docker and k3s has two, and the wrong one would take the images too.
+    """
+    if address := environ.get(ADDRESS):
+        return address.removeprefix("unix://")
+    found = [name for name in SOCKETS if is_socket(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError("more than one containerd here", want=f"{ADDRESS}=SOCKET", got=", ".join(found))
+    raise UnavailableError(
+        "no containerd here",
+        want=" or ".join(SOCKETS),
+        hint=f"is it running? {ADDRESS}=SOCKET names another place",
+    )
+
+
+def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str, ...]:
+    """The `ctr` of the machine, with its full path; any speaks with any containerd."""
+    for program, *words in PROGRAMS:
+        if path := which(program):
+            return (path, *words)
+    raise UnavailableError(
+        "no ctr here, the client that comes with containerd",
+        want=" or ".join(" ".join(program) for program in PROGRAMS),
+        hint="put it into the PATH",
+    )

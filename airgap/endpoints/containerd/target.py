@@ -1,0 +1,156 @@
+"""containerd as a target: images come in under a passing name, and get their own when all is proved.
+
+`ctr images import` moves names before it unpacks, and in 1.6 and 1.7 a failed one leaves them moved.
+So an image is imported under a name in `airgap.invalid`, looked at, and then named by a second import:
+of an archive that holds nothing but a table of contents, for the content is there. That moves a name at
+once, also to what has no name left, which `ctr images tag` does in no version.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.views import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
+from airgap.endpoints.containerd.ctr import Ctr, CtrProgram
+from airgap.endpoints.containerd.places import find_program, find_socket
+from airgap.endpoints.ports import EngineInfo
+from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
+from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import Fields, parse_object
+
+DEFAULT_NAMESPACE = "k8s.io"
+"""The namespace whose images Kubernetes sees."""
+
+STAGE = "airgap.invalid/loading"
+"""Passing names are `airgap.invalid/loading/PID:HEX`. `invalid` is no host anywhere (RFC 2606)."""
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", re.ASCII)
+_STAGED = re.compile(rf"{re.escape(STAGE)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.ASCII)
+_ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
+
+
+class Containerd:
+    """A `StreamTarget` and a `StagingTarget` over one namespace of a containerd on this machine.
+
+    `endpoint` is `containerd` or `containerd:NAMESPACE`; where it listens says `CONTAINERD_ADDRESS`, or
+    it is at a usual place. Images are unpacked, and what other platforms have in them is not kept, as
+    `ctr images import` does it.
+    """
+
+    def __init__(self, endpoint: str = "containerd", ctr: Ctr | None = None) -> None:
+        kind, colon, namespace = endpoint.partition(":")
+        if not colon:
+            namespace = DEFAULT_NAMESPACE
+        if kind != "containerd" or len(namespace) > 76 or not _NAMESPACE.fullmatch(namespace):
+            raise UsageError("not a containerd endpoint", want="containerd[:NAMESPACE]", got=endpoint)
+        self._namespace = namespace
+        self._given = ctr
+
+    @property
+    def name(self) -> str:
+        return f"containerd:{self._namespace}"
+
+    @cached_property
+    def _ctr(self) -> Ctr:
+        if self._given is not None:
+            return self._given
+        words = ("--address", find_socket(), "--namespace", self._namespace)
+        return CtrProgram((*find_program(), *words), self.name)
+
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @cached_property
+    def _info(self) -> EngineInfo:
+        _, server, after = self._ctr.run("version").partition("Server:")
+        version = re.search(r"Version: +(\S+)", after)
+        found = re.search(
+            r"(?m)^io\.containerd\.snapshotter\.v1 +\S+ +(\S+/\S+)", self._ctr.run("plugins", "ls")
+        )
+        if not server or version is None or found is None:
+            raise EndpointError("unreadable answer", subject=self.name, want="its version and platform")
+        platform = Platform.parse(found[1].partition(",")[0], self.name)
+        return EngineInfo(platform, keeps_index=True, zstd_layers=True, version=version[1].removeprefix("v"))
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        rows = self._rows("ls", f'name=="{reference}"')
+        return next((digest for name, digest, _ in rows if name == str(reference)), None)
+
+    def layer_chains(self) -> frozenset[Digest]:
+        return frozenset()
+
+    def find_id(self, image_id: Digest) -> bool:
+        """Whole is what has all the content of this machine's platform."""
+        rows = self._rows("check", f"target.digest=={image_id}")
+        return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        self._ctr.feed(tar, "images", "import", "-")
+
+    def tag(self, image_id: Digest, reference: ImageReference) -> None:
+        """Also with a name that has a digest and no tag: Kubernetes looks for such."""
+        self.load(_table(self._describe(image_id), reference))
+
+    def untag(self, reference: ImageReference) -> None:
+        if self.find(reference) is not None:
+            self._ctr.run("images", "rm", str(reference))
+
+    def stage(self, image_id: Digest) -> ImageReference:
+        return ImageReference.parse(f"{STAGE}/{os.getpid()}:{image_id.hex[:64]}")
+
+    def sweep(self) -> None:
+        for name, _, _ in self._rows("ls", f'name~="^{STAGE}/"'):
+            match = _STAGED.fullmatch(name)
+            if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+                self._ctr.run("images", "rm", name)
+
+    def _rows(self, command: str, *filters: str) -> Iterator[tuple[str, Digest, str]]:
+        """Name, digest, and what comes after them, of each image that one of the filters finds."""
+        lines = self._ctr.run("images", command, *filters).splitlines()
+        if lines and not lines[0].startswith("REF "):
+            raise EndpointError(
+                "unreadable answer", subject=self.name, want="a table", got=repr(lines[0][:80])
+            )
+        for line in lines[1:]:
+            match = _ROW.fullmatch(line)
+            if match is None:
+                raise EndpointError(
+                    "unreadable answer", subject=self.name, want="an image", got=repr(line[:200])
+                )
+            with contextlib.suppress(FormatError):  # of an algorithm that is none of ours
+                yield match[1], Digest.parse(match[3]), match[4]
+
+    def _describe(self, image_id: Digest) -> Descriptor:
+        raw = self._ctr.run("content", "get", str(image_id)).encode()
+        try:
+            fields = Fields(parse_object(raw, str(image_id)), str(image_id))
+            kind = fields.optional_text("mediaType")
+        except FormatError as error:
+            raise NotFoundError("no such image", subject=f"{self.name}: {image_id}", got=error) from error
+        return Descriptor(
+            kind or (OCI_INDEX if fields.has("manifests") else OCI_MANIFEST), image_id, len(raw)
+        )
+
+
+def _table(descriptor: Descriptor, reference: ImageReference) -> Iterator[bytes]:
+    """An archive that names content and holds none."""
+    files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index_json([(reference, descriptor)])}
+    for name, raw in files.items():
+        yield header(name, len(raw)) + raw + padding(len(raw))
+    yield END
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
