@@ -42,7 +42,17 @@ FLOORS = {
 }
 """A module imports only from lower floors, its own package aside. The version, in `airgap` itself, is for all."""
 
-NEIGHBOURS = ("archive", "archive_file", "containerd", "docker", "layout", "registry", "server", "ssh")
+NEIGHBOURS = (
+    "archive",
+    "archive_file",
+    "containerd",
+    "docker",
+    "images_folder",
+    "layout",
+    "registry",
+    "server",
+    "ssh",
+)
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
 SHARED = ("ports", "logins", "repack", "save_format", "save_stream")
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""

@@ -8,7 +8,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,30 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.close(fd)
         part.replace(path)
         sync_folder(path.parent)
+
+
+def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write what `chunks` gives to `path`, whole or not at all, and durably: when `chunks` raises, `path`
+    is as it was.
+    """
+    part = path.with_name(path.name + ".part")
+    with media_errors("cannot write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        for chunk in chunks:
+            with media_errors("cannot write", part):
+                write_all(fd, chunk)
+        with media_errors("cannot write", part):
+            os.fsync(fd)
+            part.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    finally:
+        os.close(fd)
 
 
 def _same(path: Path, data: bytes) -> bool:

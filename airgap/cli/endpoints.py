@@ -12,7 +12,10 @@ from airgap.oci.reference import ImageReference
 if TYPE_CHECKING:
     from airgap.endpoints.registry import Registry
 
-TARGETS = "docker[:unix://…|:ssh://…], registry:HOST[:PORT][/PREFIX], oci:DIR, archive:FILE"
+TARGETS = (
+    "docker[:unix://…|:ssh://…], podman[:unix://…], containerd[:NAMESPACE], "
+    "k3s[:DIR], rke2[:DIR], k0s[:DIR], registry:HOST[:PORT][/PREFIX], oci:DIR, archive:FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class Endpoints:
             from airgap.endpoints.containerd import Containerd
 
             return Containerd(text)
+        if kind in ("k3s", "rke2", "k0s"):
+            from airgap.endpoints.images_folder import ImagesFolder
+
+            return ImagesFolder(text)
         if kind == "registry" and rest:
             host, _, prefix = rest.partition("/")
             return self._registry(host, prefix)

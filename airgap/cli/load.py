@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, PlainHttp, Quiet
+from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, Map, PlainHttp, Quiet, To
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +29,11 @@ PANEL = "Offline"
 
 def run(
     bundles: Bundles,
-    to: Annotated[
-        str,
-        typer.Option(
-            metavar="TARGET", help="docker, registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE."
-        ),
-    ],
+    to: To,
     on_conflict: Annotated[
         str, typer.Option(metavar="replace|refuse", help="When a name means another image there.")
     ] = "replace",
+    renamings: Map = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     jobs: Jobs = 4,
@@ -48,18 +44,27 @@ def run(
     from airgap.bundle.volumes import grouped
     from airgap.cli.asking import desk
     from airgap.cli.endpoints import Endpoints
+    from airgap.offline.renaming import parse_renamings
     from airgap.offline.session import load_bundle
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
+    maps = parse_renamings(renamings or ())
     here = desk(jobs, quiet=quiet)
     reports = []
     with contextlib.ExitStack() as stack:
         for place in grouped(bundles):
             whole = _whole(place, here, stack)
             report = load_bundle(
-                whole, here.site, target, here.now, on_conflict=on_conflict, jobs=jobs, progress=here.progress
+                whole,
+                here.site,
+                target,
+                here.now,
+                on_conflict=on_conflict,
+                jobs=jobs,
+                progress=here.progress,
+                renamings=maps,
             )
             reports.append((place[0], report))
     _show(target.name, reports, as_json=json, debug=debug)

@@ -58,6 +58,23 @@ Since = Annotated[
         help="What the other side has: a receipt, a bundle, or a serial sealed here; may be repeated.",
     ),
 ]
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="TARGET",
+        help="docker, podman, containerd[:NAMESPACE], k3s[:DIR], rke2[:DIR], k0s[:DIR], "
+        "registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE.",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FROM=TO",
+        help="Give images below FROM names below TO, as in ghcr.io/acme=harbor.example/mirror; "
+        "may be repeated, the longest FROM counts.",
+    ),
+]
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at a time.")
 ]

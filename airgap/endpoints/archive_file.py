@@ -1,11 +1,9 @@
 """`archive:FILE` as a target: the images of a bundle as one file that every engine and tool loads."""
 
-import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from airgap.bundle.files import media_errors, sync_folder, write_all
+from airgap.bundle.files import write_stream
 
 
 class ArchiveFile:
@@ -19,21 +17,4 @@ class ArchiveFile:
         return f"archive:{self._path}"
 
     def write(self, tar: Iterable[bytes]) -> None:
-        part = self._path.with_name(self._path.name + ".part")
-        with media_errors("cannot write", self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            for chunk in tar:
-                with media_errors("cannot write", part):
-                    write_all(fd, chunk)
-            with media_errors("cannot write", part):
-                os.fsync(fd)
-                part.replace(self._path)
-                sync_folder(self._path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise
-        finally:
-            os.close(fd)
+        write_stream(self._path, tar)

@@ -7,9 +7,11 @@ arguments.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from airgap.bundle.files import Files
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.platform import Platform
@@ -243,5 +245,28 @@ class FileTarget(Protocol):
         """Write the archive, whole or not at all: when `tar` raises, nothing is there."""
 
 
-Target = ContentTarget | StreamTarget | FileTarget
+@runtime_checkable
+class FolderTarget(Protocol):
+    """Takes each image as an archive of its own: the folder from which k3s imports."""
+
+    @property
+    def name(self) -> str:
+        """How a person would call it."""
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether its reader takes an index of which the archive lacks manifests."""
+
+    @property
+    def hint(self) -> str:
+        """What has still to happen before the images are in use."""
+
+    def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
+        """The files of the archive of that name; raises one of ours when there is none that can be read."""
+
+    def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
+        """Write the archive of that name, whole or not at all: when `tar` raises, the old one stays."""
+
+
+Target = ContentTarget | StreamTarget | FileTarget | FolderTarget
 Source = ContentSource | ExportSource

@@ -2,13 +2,26 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from airgap.bundle.graph import PREFERRED
-from airgap.endpoints.ports import ContentTarget, FileTarget, StagingTarget, Target
-from airgap.errors import EndpointError, IncompleteError, PolicyError
+from airgap.endpoints.ports import (
+    ContentTarget,
+    FileTarget,
+    FolderTarget,
+    MountingTarget,
+    StagingTarget,
+    StreamTarget,
+    Target,
+)
+from airgap.errors import EndpointError, IncompleteError, PolicyError, UsageError
+from airgap.oci.reference import ImageReference
+from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
+from airgap.offline.load_folder import FolderLoader
 from airgap.offline.loading import FAILED, LOADED, LoadedImage, Loader, Loading
+from airgap.offline.renaming import renamed
 from airgap.offline.stream import ImageTar
 
 
@@ -17,16 +30,15 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
 
     Raises `IncompleteError`, before anything changes, when a blob that the bundle leaves out is not
     at the target; `PolicyError`, before anything changes, when a name means something else there and
-    `on_conflict` is `refuse`; and whatever the target says when it cannot be reached at all.
+    `on_conflict` is `refuse`; `UsageError`, before anything changes, when two images would have one
+    name; and whatever the target says when it cannot be reached at all.
     """
+    images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if isinstance(target, FileTarget):
-        return _load_file(target, loading)
-    loader: Loader
-    if isinstance(target, ContentTarget):
-        loader = ContentLoader(target, loading)
-    else:
-        loader = EngineLoader(target, loading, target.info())
-    results = [loader.look(image) for image in loading.bundle.images]
+        return _load_file(target, loading, images)
+    _refuse_one_place(target, images)
+    loader = _loader(target, loading)
+    results = [loader.look(image) for image in images]
     todo = [result for result in results if result.verdict == LOADED]
     _prove_base(loader, todo, target.name)
     if loading.on_conflict == "refuse":
@@ -35,6 +47,14 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     with _swept(target):
         _load_all(loader, todo, target.name, loading)
     return results
+
+
+def _loader(target: ContentTarget | StreamTarget | FolderTarget, loading: Loading) -> Loader:
+    if isinstance(target, ContentTarget):
+        return ContentLoader(target, loading)
+    if isinstance(target, FolderTarget):
+        return FolderLoader(target, loading)
+    return EngineLoader(target, loading, target.info())
 
 
 @contextlib.contextmanager
@@ -61,6 +81,22 @@ def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading:
                 loading.holdings.add(image.name, image.record.digest, image.graph.contents)
 
 
+def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
+    """A registry knows repositories and tags only: what came from two registries may be one there."""
+    if not isinstance(target, MountingTarget):
+        return
+    places: dict[ImageReference, VerifiedImage] = {}
+    for image in images:
+        other = places.setdefault(replace(image.name, registry=""), image)
+        if other.record.digest != image.record.digest:
+            raise UsageError(
+                "two images would have one name at the registry",
+                subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
+                got=f"{other.name} and {image.name}",
+                hint="give one of them another repository with --map; nothing was changed",
+            )
+
+
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
     for result in todo:
         if missing := loader.missing(result.image):
@@ -85,7 +121,7 @@ def _refuse_conflicts(todo: Sequence[LoadedImage]) -> None:
             )
 
 
-def _load_file(target: FileTarget, loading: Loading) -> list[LoadedImage]:
+def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedImage]) -> list[LoadedImage]:
     """All images as one archive: nothing to compare with, whole or not at all."""
     if requires := loading.bundle.statement.requires:
         raise IncompleteError(
@@ -95,11 +131,11 @@ def _load_file(target: FileTarget, loading: Loading) -> list[LoadedImage]:
             hint="load the delta where its base is, or ask for a full bundle",
         )
     tar = ImageTar(loading.bundle)
-    for image in loading.bundle.images:
+    for image in images:
         runnables = [item for item in image.graph.manifests if item.config]
         view = image.graph.for_platform(PREFERRED) or (runnables[0] if runnables else None)
         tar.add_whole(image, view)
     loading.before_names_move()
     with loading.progress.phase(f"writing {target.name}", tar.total) as advance:
         target.write(tar.chunks(advance))
-    return [LoadedImage(image, LOADED, after=image.record.digest) for image in loading.bundle.images]
+    return [LoadedImage(image, LOADED, after=image.record.digest) for image in images]

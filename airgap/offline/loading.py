@@ -10,6 +10,7 @@ from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.holdings import Holdings
+from airgap.offline.renaming import Renaming
 from airgap.offline.verify import VerifiedBundle
 from airgap.progress import Progress
 
@@ -41,6 +42,8 @@ class Loading:
     """Called once, after the target was looked at and before anything there changes."""
     holdings: Holdings = field(default_factory=lambda: Holdings(Path()))
     """What was loaded there before."""
+    renamings: tuple[Renaming, ...] = ()
+    """Other names than the signed ones."""
 
     @property
     def required(self) -> frozenset[Digest]:

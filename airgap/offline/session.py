@@ -19,6 +19,7 @@ from airgap.errors import AirgapError, IntegrityError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
+from airgap.offline.renaming import Renaming
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import (
     CheckedBundle,
@@ -121,9 +122,11 @@ def load_bundle(
     on_conflict: str,
     jobs: int,
     progress: Progress,
+    renamings: tuple[Renaming, ...] = (),
 ) -> LoadReport:
     """Verify, load, remember, and write the receipt. Failed images are in the report."""
-    with opened(place, site, "load", now, target=target.name) as (bundle, attempt):
+    details = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    with opened(place, site, "load", now, target=target.name, **details) as (bundle, attempt):
         if bundle.missed:
             progress.note(
                 f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
@@ -138,7 +141,8 @@ def load_bundle(
                 site.set_received(statement.stream, mark)
 
         holdings = Holdings.of(site.home, target.name)
-        results = tuple(load(target, Loading(bundle, progress, on_conflict, jobs, remember, holdings)))
+        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)
+        results = tuple(load(target, loading))
         holdings.save()
         receipt = _receipt(bundle, site, target, results, now)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()

@@ -88,7 +88,9 @@ class CtrProgram:
             ) from error
         out, complaint = answers.all()
         if code:
-            raise EndpointError(f"{words[0]} {words[1]} failed", subject=self.subject, got=complaint or code)
+            raise EndpointError(
+                f"ctr {' '.join(words[:2])} failed", subject=self.subject, got=complaint or code
+            )
         if len(out) > MAX_OUTPUT:
             raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
         return out

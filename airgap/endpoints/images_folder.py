@@ -1,0 +1,82 @@
+"""The folder from which k3s, RKE2 and k0s import images: one archive an image."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airgap.bundle.files import Files, write_stream
+from airgap.bundle.tar_folder import TarFolder
+from airgap.errors import UsageError
+from airgap.oci.reference import ImageReference
+
+_MAX_SLUG = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One distribution: its usual folder, whether it takes sparse indexes, and what makes it read."""
+
+    folder: str
+    takes_sparse: bool
+    hint: str
+
+
+_AT_ONCE = "from 1.29.13, 1.30.9, 1.31.5 and 1.32 on at once"
+KINDS = {
+    "k3s": _Kind(
+        "/var/lib/rancher/k3s/agent/images",
+        takes_sparse=False,
+        hint=f"k3s imports it when it starts, {_AT_ONCE}; else: systemctl restart k3s (or k3s-agent)",
+    ),
+    "rke2": _Kind(
+        "/var/lib/rancher/rke2/agent/images",
+        takes_sparse=False,
+        hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
+        "else: systemctl restart rke2-server (or rke2-agent)",
+    ),
+    "k0s": _Kind(
+        "/var/lib/k0s/images",
+        takes_sparse=True,
+        hint="k0s imports it when it starts, new versions after some seconds; else: "
+        "systemctl restart k0sworker (or k0scontroller)",
+    ),
+}
+
+
+class ImagesFolder:
+    """A `FolderTarget`. `endpoint` is `k3s`, `rke2` or `k0s`, alone or with a colon and another folder."""
+
+    def __init__(self, endpoint: str) -> None:
+        kind, colon, folder = endpoint.partition(":")
+        if kind not in KINDS or bool(colon) != bool(folder):
+            raise UsageError("not an images folder", want="k3s[:DIR], rke2[:DIR] or k0s[:DIR]", got=endpoint)
+        self._endpoint = endpoint
+        self._kind = KINDS[kind]
+        self._folder = Path(folder or self._kind.folder)
+
+    @property
+    def name(self) -> str:
+        return self._endpoint
+
+    @property
+    def takes_sparse(self) -> bool:
+        return self._kind.takes_sparse
+
+    @property
+    def hint(self) -> str:
+        return f"{self._folder}: {self._kind.hint}"
+
+    def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
+        return TarFolder(self._path(reference))
+
+    def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
+        write_stream(self._path(reference), tar)
+
+    def _path(self, reference: ImageReference) -> Path:
+        """The same for the same name, good on FAT, and another for each name, however long or alike."""
+        name = str(reference)
+        slug = re.sub(r"[^a-z0-9.-]+", "_", name.lower())[:_MAX_SLUG].rstrip("._-")
+        return self._folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.tar"

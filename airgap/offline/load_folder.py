@@ -1,0 +1,111 @@
+"""Loading into a folder of archives, one an image: those that are right already are left alone."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from airgap.bundle.files import Files
+from airgap.bundle.graph import PREFERRED, ImageGraph
+from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
+from airgap.endpoints.ports import FolderTarget
+from airgap.errors import AirgapError, SparseIndexError
+from airgap.oci.digest import Advance, CheckedReader, Digest, copy
+from airgap.oci.documents import Descriptor, ImageIndex, parse_document
+from airgap.offline.contents import VerifiedImage
+from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.stream import ImageTar
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLoader:
+    """A `Loader` over a `FolderTarget`."""
+
+    target: FolderTarget
+    loading: Loading
+
+    def look(self, image: VerifiedImage) -> LoadedImage:
+        if image.record.kind == "artifact":
+            return LoadedImage(image, SKIPPED)
+        try:
+            graph = self._graph(image)
+        except SparseIndexError as error:
+            return LoadedImage(image, FAILED, error=error)
+        before, whole = self._found(image, graph)
+        there = whole and before == graph.root.digest
+        return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
+
+    def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
+        """What the archive of that name says it holds, and whether it has all of `graph`, as it must be.
+        A file that cannot be read as one of ours is none.
+        """
+        before = None
+        with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
+            before = read_index(files.read(INDEX_FILE, MAX_INDEX))[image.name].digest
+            for blob in graph.contents.values():
+                _check(files, blob)
+            return before, True
+        return before, False
+
+    def missing(self, image: VerifiedImage) -> list[Descriptor]:
+        """Each archive stands alone: there is no base."""
+        blobs = self._graph(image).blobs
+        return [blob for digest, blob in blobs.items() if digest in self.loading.required]
+
+    def total(self, todo: Sequence[LoadedImage]) -> int:
+        return sum(blob.size for result in todo for blob in self._graph(result.image).contents.values())
+
+    def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
+        for result in todo:
+            try:
+                result.after = self._load(result.image, advance)
+            except AirgapError as error:
+                result.verdict, result.error, result.after = FAILED, error, result.before
+        if any(result.verdict == LOADED for result in todo):
+            self.loading.progress.note(self.target.hint)
+
+    def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
+        graph = self._graph(image)
+        if graph.root.digest != image.record.digest:
+            platform = graph.manifests[0].platform
+            self.loading.progress.note(
+                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
+                f"the name means its {platform} image there, {graph.root.digest}"
+            )
+        tar = ImageTar(self.loading.bundle)
+        runnables = [item for item in graph.manifests if item.config]
+        tar.add_whole(replace(image, graph=graph), graph.for_platform(PREFERRED) or runnables[0])
+        self.target.put_archive(image.name, tar.chunks(advance))
+        return graph.root.digest
+
+    def _graph(self, image: VerifiedImage) -> ImageGraph:
+        """What goes into the archive: the whole, or the only platform of an index that could not be read."""
+        graph = image.graph
+        if self.target.takes_sparse or not _is_sparse(graph):
+            return graph
+        lone = graph.lone_manifest
+        if lone is None:
+            raise SparseIndexError(
+                f"{self.target.name} takes no index without all of its platforms",
+                subject=image.name,
+                got=", ".join(record.platform for record in image.record.platforms),
+                hint="pack all platforms of this image, or exactly one",
+            )
+        document = graph.documents[lone.descriptor.digest]
+        return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+
+
+def _check(files: Files, blob: Descriptor) -> None:
+    """Read it; raises `IntegrityError` when it is not that."""
+    with contextlib.closing(files.open(blob.digest.path)) as stream:
+        reader = CheckedReader(stream, blob.digest, blob.size, files.where(blob.digest.path))
+        copy(reader, lambda _: None)
+
+
+def _is_sparse(graph: ImageGraph) -> bool:
+    """Whether some manifest of an index is not carried."""
+    for descriptor, raw in graph.documents.values():
+        document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
+        entries = document.manifests if isinstance(document, ImageIndex) else ()
+        if any(entry.digest not in graph.documents for entry in entries):
+            return True
+    return False
