@@ -2,10 +2,11 @@
 
 Bundles are verified first. For OCI folders nothing says who made them.
 
-Example: airgap serve /media/stick/edge-stack-0007 --port 5000
+Example: airgap serve /media/stick/edge-stack-0007 --port 5000 --snippets k3s
 """
 
 import contextlib
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgap.cli.options import Debug, Json, Quiet
+from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.endpoints.server import ImageServer
@@ -27,6 +29,12 @@ def run(
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 5000,
+    snippets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIENT", help="Show what docker, containerd, k3s or all of them put into their settings."
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -39,6 +47,7 @@ def run(
     from airgap.offline.session import bundle_source, verify_bundle
     from airgap.site import Site, default_home, now
 
+    clients = _clients(snippets)
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
         served: list[NamedSource] = []
@@ -49,21 +58,43 @@ def run(
                 served.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
             else:
                 served.append(Layout(path))
-        _serve(ImageServer(served, (bind, port), log=progress.note), as_json=json)
+        _serve(ImageServer(served, (bind, port), log=progress.note), clients, as_json=json)
 
 
-def _serve(server: "ImageServer", *, as_json: bool) -> None:
+def _clients(text: str | None) -> tuple[str, ...]:
+    from airgap.endpoints.server import CLIENTS
+
+    if text not in (None, "all", *CLIENTS):
+        raise UsageError("unknown --snippets", want=", ".join(CLIENTS) + " or all", got=text)
+    return CLIENTS if text == "all" else (text,) if text else ()
+
+
+def _reachable(address: str) -> str:
+    """The address as others reach it: a server on all addresses is called by its machine's name."""
+    host, _, port = address.rpartition(":")
+    return f"{platform.node()}:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
+
+
+def _serve(server: "ImageServer", clients: tuple[str, ...], *, as_json: bool) -> None:
     from airgap.cli import console
+    from airgap.endpoints.server import make_snippets
+
+    address = _reachable(server.address)
+    found = [snippet for client in clients for snippet in make_snippets(client, address, server.registries)]
 
     value = {
         "address": server.address,
         "repositories": list(server.repositories),
         "notes": list(server.notes),
+        "snippets": [{"client": s.client, "path": s.path, "content": s.content} for s in found],
     }
     short = [name for name in server.repositories if name.partition("/")[2] not in server.repositories]
     lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C ends it)"]
     lines += [f"  {server.address}/{name}" for name in short]
-    console.show_result(value, lines + list(server.notes), as_json=as_json)
+    lines += server.notes
+    for snippet in found:
+        lines += ["", *snippet.lines]
+    console.show_result(value, lines, as_json=as_json)
     sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

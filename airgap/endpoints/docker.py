@@ -155,7 +155,7 @@ class DockerEngine:
             return APIClient(**options, timeout=self._timeout)
         except Exception as error:  # besides its own, the SDK lets out what paramiko raises
             raise UnavailableError(
-                "no Docker engine answers", subject=self.name, got=_root(error), hint=_reach_hint(host)
+                "no engine answers", subject=self.name, got=_root(error), hint=_reach_hint(host)
             ) from error
 
     @cached_property
@@ -291,6 +291,8 @@ def _is_whole(inspected: dict[str, Any]) -> bool:
 def _reach_hint(host: str) -> str:
     if host.startswith("ssh://"):
         return f"does `ssh {host}` work, and is its host key known?"
+    if host.endswith("/podman.sock"):
+        return "systemctl start podman.socket, or systemctl --user start podman.socket"
     if host.startswith("unix://"):
         return f"is dockerd running? may this user read {host.removeprefix('unix://')}?"
     return "is dockerd running, and does it listen there?"

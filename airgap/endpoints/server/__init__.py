@@ -2,5 +2,6 @@
 
 from airgap.endpoints.server.catalogue import NamedSource
 from airgap.endpoints.server.server import ImageServer
+from airgap.endpoints.server.snippets import CLIENTS, make_snippets
 
-__all__ = ["ImageServer", "NamedSource"]
+__all__ = ["CLIENTS", "ImageServer", "NamedSource", "make_snippets"]

@@ -52,7 +52,7 @@ def answer(catalogue: Catalogue, target: str, wanted_range: str | None = None) -
         return _json({})
     if route.kind == "catalog":
         return _listing(route, "/v2/_catalog", {}, "repositories", list(catalogue.repositories))
-    repository = catalogue.repositories.get(route.name)
+    repository = catalogue.repository(route.name, route.argument("ns"))
     if repository is None:
         return problem(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "no such repository")
     if route.kind == "tags":

@@ -109,6 +109,16 @@ class Catalogue:
 
     repositories: dict[str, Repository]
     notes: tuple[str, ...]
+    registries: tuple[str, ...] = ()
+    """The registries that the images are named after."""
+
+    def repository(self, name: str, namespace: str | None) -> Repository | None:
+        """The one that a client means by `name`. containerd adds the registry, as `ns`, when it asks a
+        mirror; then no other registry's image is meant. A registry of which there is nothing here is
+        taken for another name of this server.
+        """
+        known = namespace in self.registries
+        return self.repositories.get(f"{namespace}/{name}" if known else name)
 
 
 def read(content: Content) -> bytes:
@@ -128,10 +138,12 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
     full: dict[str, Repository] = defaultdict(Repository)
     short: dict[str, set[str]] = defaultdict(set)
     notes: list[str] = []
+    registries: set[str] = set()
     for source in sources:
         for reference in source.names():
             descriptor = source.resolve(reference)
             repository = full[reference.name]
+            registries.add(reference.registry)
             short[reference.repository].add(reference.name)
             taken = repository.tags.get(reference.tag or "")
             if taken is not None and taken != descriptor.digest:
@@ -145,4 +157,4 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
             served[name] = full[next(iter(claims))]
         else:
             notes.append(f"{name} is not served under this short name: {', '.join(sorted(claims))} share it")
-    return Catalogue(served, tuple(notes))
+    return Catalogue(served, tuple(notes), tuple(sorted(registries)))

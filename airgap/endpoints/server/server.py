@@ -39,6 +39,8 @@ class ImageServer:
         catalogue = build(sources)
         self.repositories = tuple(sorted(catalogue.repositories))
         """The names under which images are served."""
+        self.registries = catalogue.registries
+        """The registries that the images are named after."""
         self.notes = catalogue.notes
         """What is not served, and why: one line each."""
         try:
