@@ -10,6 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.containerds import (
+    RealContainerd,
+    RealPodman,
+    start_containerd2,
+    start_containerd16,
+    start_podman4,
+    start_podman5,
+)
 from tests.support.engines import Engine, start_docker20, start_docker28
 from tests.support.parts import require_tool, run
 from tests.support.registries import RealRegistry
@@ -55,6 +63,44 @@ def docker28c(session_docker28c: Engine) -> Engine:
     """Docker 28, containerd image store."""
     session_docker28c.reset()
     return session_docker28c
+
+
+@pytest.fixture(scope="session")
+def session_containerd16() -> Iterator[RealContainerd]:
+    with start_containerd16() as containerd:
+        yield containerd
+
+
+@pytest.fixture(scope="session")
+def session_containerd2() -> Iterator[RealContainerd]:
+    with start_containerd2() as containerd:
+        yield containerd
+
+
+@pytest.fixture(params=["containerd16", "containerd2"])
+def containerd(request: pytest.FixtureRequest) -> RealContainerd:
+    """containerd 1.6 and 2.x; what earlier tests have put there stays, in namespaces of theirs."""
+    return request.getfixturevalue(f"session_{request.param}")
+
+
+@pytest.fixture(scope="session")
+def session_podman4() -> Iterator[RealPodman]:
+    with start_podman4() as podman:
+        yield podman
+
+
+@pytest.fixture(scope="session")
+def session_podman5() -> Iterator[RealPodman]:
+    with start_podman5() as podman:
+        yield podman
+
+
+@pytest.fixture(params=["podman4", "podman5"])
+def podman(request: pytest.FixtureRequest) -> RealPodman:
+    """podman 4.3 and 5.x, empty."""
+    found = request.getfixturevalue(f"session_{request.param}")
+    found.reset()
+    return found
 
 
 @pytest.fixture(params=["docker20", "docker28", "docker28c"])

@@ -105,24 +105,25 @@ def _folder() -> Path:
     return Path(os.path.realpath(tempfile.mkdtemp(prefix="airgap-")))
 
 
-def start_docker20() -> Engine:
-    """Debian 12's own engine (20.10, classic store)."""
+def start_docker20(*, settings: dict[str, Any] | None = None) -> Engine:
+    """Debian 12's own engine (20.10, classic store), with more `settings` in its daemon.json."""
     require_root()
     dockerd, client = require_tool("dockerd"), require_tool("docker")
     version = run(dockerd, "--version").stdout.decode()
     require("version 20.10." in version, f"dockerd 20.10 is not installed: {version.strip()}")
     folder = _folder()
     # 20.10 would write a key of its own to /etc/docker.
-    config = _config(folder, {"deprecated-key-path": f"{folder}/key.json"})
+    config = _config(folder, {"deprecated-key-path": f"{folder}/key.json", **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
     command = [*APART, _ON_HOST, "dockerd", dockerd, "--config-file", f"{folder}/daemon.json"]
     return Engine(folder, command, client)
 
 
-def start_docker28(*, containerd_store: bool) -> Engine:
-    """Debian sid's engine (28.x) with either image store."""
+def start_docker28(*, containerd_store: bool, settings: dict[str, Any] | None = None) -> Engine:
+    """Debian sid's engine (28.x) with either image store, and more `settings` in its daemon.json."""
     root, client = sid_root(), require_tool("docker")
     folder = _folder()
-    config = _config(folder, {"ip6tables": False, "features": {"containerd-snapshotter": containerd_store}})
+    features = {"containerd-snapshotter": containerd_store}
+    config = _config(folder, {"ip6tables": False, "features": features, **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
     return Engine(folder, inside(root, "dockerd", "--config-file", folder / "daemon.json"), client)

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import tarfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,6 +138,19 @@ def simple_image(name: str, size: int = 2000, platform: str = "linux/amd64", **o
     """A one-layer image whose content depends on `name` only."""
     layer = Layer.of({f"{name}.bin": noise(size, sum(name.encode())), "hello": name.encode()})
     return make_image([layer], platform, label=name, **options)
+
+
+def archive_of(images: dict[str, Image], leave_out: Collection[Digest] = ()) -> bytes:
+    """An OCI archive in which each image has the name that is its key."""
+    files: dict[str, bytes] = {}
+    entries = []
+    for name, image in images.items():
+        files |= {digest.path: raw for digest, raw in image.contents.items() if digest not in leave_out}
+        notes = {REF_NAME: name, CONTAINERD_NAME: name}
+        entries.append({**image.descriptor.to_json(), "annotations": notes})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    layout = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode()}
+    return tar_of(files | layout)
 
 
 def write_layout(folder: Path, images: dict[str, Image]) -> Path:
