@@ -1,0 +1,101 @@
+"""Running a program: its answers, its complaints, and its end."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airgap.endpoints.containerd import ctr
+from airgap.endpoints.containerd.ctr import CtrProgram
+from airgap.errors import DigestMismatchError, EndpointError, UnavailableError
+
+
+def program(script: str, timeout: float = 20) -> CtrProgram:
+    """A shell script in the place of ctr; its words come as "$@"."""
+    return CtrProgram(("/bin/sh", "-c", script, "ctr"), "containerd:test", timeout)
+
+
+def test_it_gets_its_words_as_they_are():
+    assert (
+        program('printf "%s|" "$@"').run("images", "ls", 'name=="a b;$(id)"')
+        == 'images|ls|name=="a b;$(id)"|'
+    )
+
+
+def test_it_gets_no_input():
+    assert program("cat").run("images", "ls") == ""
+
+
+def test_what_is_fed(tmp_path: Path):
+    chunks = [bytes([i]) * 70_000 for i in range(20)]
+    program(f"cat > {tmp_path}/got").feed(iter(chunks), "images", "import", "-")
+    assert (tmp_path / "got").read_bytes() == b"".join(chunks)
+
+
+def test_long_answers_do_not_block_it():
+    script = "head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero | tr '\\0' o"
+    assert program(script).run("images", "ls") == "o" * 3_000_000
+
+
+FAILURES = {
+    "the last line counts": (
+        "echo 'ctr: first' >&2; echo 'ctr: no such image' >&2; exit 1",
+        "got no such image",
+    ),
+    "without a word": ("exit 7", "got 7"),
+    "killed": ("kill -9 $$", "got -9"),
+    "not text": ("printf '\\377\\n' >&2; exit 1", "got \ufffd"),
+    "in colour": ("printf '\\033[31mred\\n' >&2; exit 1", "got \\\\x1b\\[31mred"),
+}
+
+
+@pytest.mark.parametrize(("script", "words"), FAILURES.values(), ids=FAILURES)
+def test_failures(script: str, words: str):
+    with pytest.raises(EndpointError, match=f"ctr images ls failed: containerd:test, {words}$"):
+        program(script).run("images", "ls")
+
+
+def test_one_that_gives_up_in_the_middle_says_why():
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+
+    with pytest.raises(EndpointError, match="got no space left"):
+        program("head -c 1000 >/dev/null; echo 'ctr: no space left' >&2; exit 1").feed(
+            endless(), "images", "import"
+        )
+
+
+def test_when_the_content_is_wrong_it_sees_no_end(tmp_path: Path):
+    def chunks() -> Iterator[bytes]:
+        yield b"some"
+        raise DigestMismatchError("wrong")
+
+    with pytest.raises(DigestMismatchError, match="wrong"):
+        program(f"cat >/dev/null; echo ended > {tmp_path}/end").feed(chunks(), "images", "import")
+    time.sleep(0.1)
+    assert not (tmp_path / "end").exists()
+
+
+def test_one_that_hangs_is_killed():
+    start = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"no answer: .*ctr images ls, want within 0.2 seconds"):
+        program("exec sleep 30", timeout=0.2).run("images", "ls")
+    assert time.monotonic() - start < 10
+
+
+def test_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ctr, "MAX_OUTPUT", 1000)
+    with pytest.raises(EndpointError, match="answer too long"):
+        program("head -c 1001 /dev/zero").run("images", "ls")
+
+
+def test_answers_are_text():
+    with pytest.raises(EndpointError, match="unreadable answer"):
+        program("printf '\\377'").run("images", "ls")
+
+
+def test_no_such_program():
+    with pytest.raises(UnavailableError, match="cannot run /nonexistent/ctr: containerd:test"):
+        CtrProgram(("/nonexistent/ctr",), "containerd:test").run("version")
