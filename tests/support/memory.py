@@ -4,7 +4,9 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from airgap.bundle.tar_folder import TarFolder
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError
@@ -64,6 +66,8 @@ class MemoryEngine:
 
     name: str = "docker"
     keeps_index: bool = False
+    config_ids: bool = False
+    """With `keeps_index`: podman, whose IDs are those of configs."""
     zstd_layers: bool = True
     platform: Platform = AMD64
     names: dict[str, Digest] = field(default_factory=dict)
@@ -80,7 +84,7 @@ class MemoryEngine:
     says nothing), `broken` (moves the name and complains), `hollow` (moves the name, says nothing)."""
 
     def info(self) -> EngineInfo:
-        return EngineInfo(self.platform, self.keeps_index, self.zstd_layers, "1.0")
+        return EngineInfo(self.platform, self.keeps_index, self.zstd_layers, "1.0", self.config_ids)
 
     def find(self, reference: ImageReference) -> Digest | None:
         return self.names.get(str(reference))
@@ -116,7 +120,10 @@ class MemoryEngine:
         entries = read_entries(io.BytesIO(raw))
         self.files = {entry.name: data.read() for entry, data in entries}
         self.members.append(list(self.files))
-        for image_id, names in self._index() if self.keeps_index else self._manifest():
+        if self.config_ids and whole:
+            self.images |= {image_id for image_id, _ in self._index()}
+        from_index = self.keeps_index and not self.config_ids
+        for image_id, names in self._index() if from_index else self._manifest():
             if whole:
                 self.images.add(image_id)
             for name in names:
@@ -143,6 +150,41 @@ class MemoryEngine:
     def untag(self, reference: ImageReference) -> None:
         self.log.append(f"untag {reference}")
         self.names.pop(str(reference), None)
+
+
+@dataclass
+class MemoryStaging(MemoryEngine):
+    """A `StagingTarget`: containerd itself."""
+
+    keeps_index: bool = True
+
+    def stage(self, image_id: Digest) -> ImageReference:
+        return ImageReference.parse(f"passing.invalid/x:{image_id.hex[:12]}")
+
+    def sweep(self) -> None:
+        self.names = {name: to for name, to in self.names.items() if not name.startswith("passing.invalid/")}
+
+
+@dataclass
+class MemoryFolder:
+    """A `FolderTarget`."""
+
+    folder: Path
+    name: str = "k3s:memory"
+    takes_sparse: bool = False
+    hint: str = "restart it"
+    log: list[str] = field(default_factory=list)
+
+    def path(self, reference: object) -> Path:
+        return self.folder / (str(reference).replace("/", "_") + ".tar")
+
+    def open_archive(self, reference: ImageReference) -> TarFolder:
+        return TarFolder(self.path(reference))
+
+    def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
+        self.log.append(f"put {reference}")
+        raw = b"".join(tar)
+        self.path(reference).write_bytes(raw)
 
 
 @dataclass

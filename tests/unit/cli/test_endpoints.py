@@ -7,7 +7,9 @@ import pytest
 from airgap.cli.endpoints import Endpoints
 from airgap.endpoints.archive import Archive
 from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.endpoints.registry import Registry
 from airgap.errors import UsageError
@@ -25,6 +27,13 @@ REFERENCE = ImageReference.parse("127.0.0.1:5000/acme/api:1")
         ("registry:127.0.0.1:5000", Registry, "registry:127.0.0.1:5000"),
         ("registry:127.0.0.1:5000/mirror/team", Registry, "registry:127.0.0.1:5000/mirror/team"),
         ("docker", DockerEngine, "docker"),
+        ("podman", DockerEngine, "podman"),
+        ("podman:unix:///run/p.sock", DockerEngine, "podman:unix:///run/p.sock"),
+        ("containerd", Containerd, "containerd:k8s.io"),
+        ("containerd:moby", Containerd, "containerd:moby"),
+        ("k3s", ImagesFolder, "k3s"),
+        ("rke2:/srv/a:b", ImagesFolder, "rke2:/srv/a:b"),
+        ("k0s:images", ImagesFolder, "k0s:images"),
         ("docker:unix:///run/x.sock", DockerEngine, "docker:unix:///run/x.sock"),
     ],
 )

@@ -174,3 +174,21 @@ def test_indexes_nested_to_the_limit(tmp_path: Path):
 def test_a_bad_document_stops_the_start(tmp_path: Path, image: Image, kind: type[AirgapError]):
     with pytest.raises(kind):
         catalogue_of(tmp_path, {"a/x:1": image})
+
+
+def test_a_client_may_say_which_registry_it_means(tmp_path: Path):
+    """As containerd does to a mirror; what another registry has under that name is another image."""
+    images = {"ghcr.io/acme/api:1": ONE, "quay.io/acme/api:1": TWO, "quay.io/acme/web:1": ONE}
+    catalogue = catalogue_of(tmp_path, images)
+    assert catalogue.registries == ("ghcr.io", "quay.io")
+
+    def found(name: str, namespace: str | None) -> Digest | None:
+        repository = catalogue.repository(name, namespace)
+        return repository.tags["1"] if repository else None
+
+    assert found("acme/api", "ghcr.io") == ONE.descriptor.digest
+    assert found("acme/api", "quay.io") == TWO.descriptor.digest
+    assert found("acme/api", None) is None
+    assert found("acme/web", "ghcr.io") is None
+    assert found("acme/web", "another.name:5000") == found("acme/web", None) == ONE.descriptor.digest
+    assert found("quay.io/acme/web", "quay.io") is None

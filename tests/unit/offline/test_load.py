@@ -28,7 +28,7 @@ from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
 from tests.support.images import Image, Layer, make_image, make_index, simple_image
-from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile
+from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile, MemoryStaging
 
 IMAGES = small_images()
 NAMES = [ONE, TWO, MULTI]
@@ -41,6 +41,8 @@ MAKERS: dict[str, Callable[[], AnyTarget]] = {
     "content": MemoryContent,
     "graph driver": MemoryEngine,
     "containerd store": lambda: MemoryEngine(keeps_index=True),
+    "containerd": MemoryStaging,
+    "podman": lambda: MemoryEngine(keeps_index=True, config_ids=True),
 }
 ALL = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 ENGINES = pytest.mark.parametrize("keeps_index", [False, True], ids=["graph driver", "containerd store"])
@@ -52,7 +54,7 @@ def go(bundle: VerifiedBundle, target: AnyTarget | MemoryFile, **options) -> lis
 
 def wanted(target: AnyTarget, name: str) -> Digest:
     """What an image's name means at the target."""
-    if isinstance(target, MemoryEngine) and not target.keeps_index:
+    if isinstance(target, MemoryEngine) and target.info().ids_are_configs:
         if name == MULTI:
             amd64 = json.loads(IMAGES[MULTI].raw)["manifests"][1]["digest"]
             manifest = IMAGES[MULTI].contents[Digest.parse(amd64)]

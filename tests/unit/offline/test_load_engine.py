@@ -1,0 +1,145 @@
+"""Engines that are not Docker's: containerd, with passing names, and podman, with its own IDs."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from airgap.bundle.files import Folder
+from airgap.errors import EndpointError
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+from airgap.offline.load import load
+from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.verify import VerifiedBundle, verify
+from airgap.progress import Silent
+from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
+from tests.support.images import simple_image
+from tests.support.memory import MemoryEngine, MemoryStaging
+
+IMAGES = small_images()
+OLD = Digest.of(b"an older image")
+STALE = "passing.invalid/x:stale"
+
+
+def go(bundle: VerifiedBundle, target: MemoryEngine, **options) -> list[LoadedImage]:
+    return load(target, Loading(bundle, Silent(), **options))
+
+
+def verdicts(results: list[LoadedImage]) -> list[str]:
+    return [result.verdict for result in results]
+
+
+class Watched(MemoryStaging):
+    """Notes what the images' own names mean while archives come in."""
+
+    def load(self, tar: Iterable[bytes]) -> None:
+        self.meant = [self.names.get(name) for name in (ONE, TWO, MULTI)]
+        try:
+            super().load(tar)
+        finally:
+            self.meant_after = self.names.get(ONE)
+
+
+class TestPassingNames:
+    @pytest.mark.parametrize("fault", ["cut", "complain", "broken", "lie", "hollow"])
+    @pytest.mark.parametrize("old", [None, OLD])
+    def test_a_load_that_fails_never_moves_the_name(self, bundle, fault, old):
+        target = Watched(faults=[fault])
+        if old:
+            target.names[ONE] = old
+        results = go(bundle, target, jobs=1)
+        assert sorted(verdicts(results)) == [FAILED, LOADED, LOADED]
+        failed = next(result for result in results if result.verdict == FAILED)
+        name = str(failed.image.name)
+        assert target.names.get(name) == failed.before == failed.after
+        assert f"tag {name}" not in target.log
+        assert not [name for name in target.names if name.startswith("passing.invalid/")]
+
+    def test_the_name_moves_after_the_image_was_looked_at(self, bundle):
+        class Blind(MemoryStaging):
+            def find_id(self, image_id: Digest) -> bool:
+                self.log.append("look")
+                return super().find_id(image_id)
+
+        target = Blind(names={ONE: OLD})
+        assert verdicts(go(bundle, target, jobs=1)) == [LOADED] * 3
+        loads = [at for at, what in enumerate(target.log) if what == "load"]
+        for at in loads:
+            assert target.log[at + 1] == "look"
+            assert target.log[at + 2].startswith("tag ")
+        assert target.names[ONE] == IMAGES[ONE].descriptor.digest
+
+    def test_a_tag_that_fails(self, bundle):
+        class Stuck(MemoryStaging):
+            def tag(self, image_id: Digest, reference: ImageReference) -> None:
+                if str(reference) == ONE:
+                    raise EndpointError("stuck")
+                super().tag(image_id, reference)
+
+        target = Stuck(names={ONE: OLD})
+        results = go(bundle, target)
+        assert verdicts(results) == [FAILED, LOADED, LOADED]
+        assert target.names[ONE] == OLD
+
+    def test_what_a_killed_load_left_goes_also_when_nothing_is_to_do(self, bundle):
+        target = MemoryStaging()
+        go(bundle, target)
+        target.names[STALE] = OLD
+        assert verdicts(go(bundle, target)) == [THERE] * 3
+        assert set(target.names) == {ONE, TWO, MULTI}
+
+    def test_ctrl_c_leaves_none(self, bundle):
+        class Interrupted(MemoryStaging):
+            def load(self, tar: Iterable[bytes]) -> None:
+                super().load(tar)
+                raise KeyboardInterrupt
+
+        target = Interrupted(names={ONE: OLD})
+        with pytest.raises(KeyboardInterrupt):
+            go(bundle, target)
+        assert target.names == {ONE: OLD}
+
+    def test_a_name_that_has_a_digest_alone_is_kept(self, tmp_path):
+        """Kubernetes looks for such names."""
+        image = simple_image("nameless")
+        name = f"registry.test/x@{image.descriptor.digest}"
+        gap = make_gap(tmp_path, images={name: image})
+        with Folder(gap.bundle) as folder:
+            bundle, target = verify(folder, gap.receiver()), MemoryStaging()
+            assert verdicts(go(bundle, target)) == [LOADED]
+            assert target.names == {name: image.descriptor.digest}
+            assert verdicts(go(bundle, target)) == [THERE]
+            target.names = {"registry.test/other:1": image.descriptor.digest}
+            assert verdicts(go(bundle, target)) == [LOADED]
+            assert name in target.names
+
+
+class TestPodman:
+    @pytest.fixture
+    def podman(self) -> MemoryEngine:
+        return MemoryEngine(keeps_index=True, config_ids=True)
+
+    def test_it_gets_the_whole_image_and_one_a_load(self, bundle, podman):
+        results = go(bundle, podman)
+        assert [result.after for result in results[:2]] == [IMAGES[ONE].config, IMAGES[TWO].config]
+        assert all(
+            set(members[-3:]) == {"oci-layout", "index.json", "manifest.json"} for members in podman.members
+        )
+        assert len(podman.members) == 3
+        assert IMAGES[MULTI].descriptor.digest in podman.images
+
+    def test_an_image_whose_digest_it_does_not_know_is_loaded_again(self, bundle, podman):
+        """As `docker save` would have brought it: the right ID, and a manifest that podman has made."""
+        podman.names[ONE] = IMAGES[ONE].config
+        podman.images.add(IMAGES[ONE].config)
+        assert verdicts(go(bundle, podman)) == [LOADED] * 3
+        assert IMAGES[ONE].descriptor.digest in podman.images
+
+    def test_a_load_that_loses_the_digest_has_failed(self, bundle, podman):
+        class Forgetful(MemoryEngine):
+            def find_id(self, image_id: Digest) -> bool:
+                return image_id != IMAGES[ONE].descriptor.digest and super().find_id(image_id)
+
+        target = Forgetful(keeps_index=True, config_ids=True, names={ONE: OLD})
+        assert verdicts(go(bundle, target)) == [FAILED, LOADED, LOADED]
+        assert target.names[ONE] == OLD
