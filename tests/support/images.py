@@ -141,7 +141,7 @@ def simple_image(name: str, size: int = 2000, platform: str = "linux/amd64", **o
 
 
 def archive_of(images: dict[str, Image], leave_out: Collection[Digest] = ()) -> bytes:
-    """An OCI archive in which each image has the name that is its key."""
+    """An OCI archive in which each image has the name that is its key; Docker loads it too."""
     files: dict[str, bytes] = {}
     entries = []
     for name, image in images.items():
@@ -149,8 +149,17 @@ def archive_of(images: dict[str, Image], leave_out: Collection[Digest] = ()) -> 
         notes = {REF_NAME: name, CONTAINERD_NAME: name}
         entries.append({**image.descriptor.to_json(), "annotations": notes})
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-    layout = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode()}
-    return tar_of(files | layout)
+    views = [
+        {"Config": image.config.path, "RepoTags": [name], "Layers": [layer.path for layer in image.layers]}
+        for name, image in images.items()
+        if image.config
+    ]
+    tables = {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": json.dumps(index).encode(),
+        "manifest.json": json.dumps(views).encode(),
+    }
+    return tar_of(files | tables)
 
 
 def write_layout(folder: Path, images: dict[str, Image]) -> Path:
