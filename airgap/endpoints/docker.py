@@ -175,6 +175,7 @@ class DockerEngine:
             zstd_layers=keeps_index or self._api_version >= _ZSTD_API,
             version=str(version.get("Version", "")),
             config_ids=podman,
+            one_platform=podman,
         )
 
     def _door(self, what: str, subject: object) -> AbstractContextManager[None]:

@@ -181,6 +181,10 @@ class EngineInfo:
     """Whether an image's ID is its config's digest although it keeps indexes (podman). `find_id` then
     knows an image by either. Without an index the ID is always the config's digest."""
 
+    one_platform: bool = False
+    """Whether it keeps of an index only what is for its own platform (containerd, podman). Without
+    an index there is one platform anyway."""
+
     @property
     def ids_are_configs(self) -> bool:
         """Whether an image's ID is its config's digest, and not that of its image manifest or index."""
@@ -189,7 +193,7 @@ class EngineInfo:
 
 @runtime_checkable
 class StreamTarget(Protocol):
-    """Takes images as a tar stream in the form of `docker save`: a Docker engine."""
+    """Takes images as a tar stream in the form of `docker save`: Docker, podman, containerd."""
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.loading import FAILED, LOADED, LoadedImage, Loader, Loading
+from airgap.offline.loading import LOADED, LoadedImage, Loader, Loading
 from airgap.offline.renaming import renamed
 from airgap.offline.stream import ImageTar
 
@@ -75,10 +75,6 @@ def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading:
     if todo:
         with loading.progress.phase(f"loading into {target}", loader.total(todo)) as advance:
             loader.load_all(todo, advance)
-        for result in todo:
-            if result.verdict != FAILED:
-                image = result.image
-                loading.holdings.add(image.name, image.record.digest, image.graph.contents)
 
 
 def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:

@@ -71,7 +71,9 @@ class ContentLoader:
 
         run_each(put, sorted(image.graph.blobs.values(), key=lambda b: -b.size), self.loading.jobs)
         digest = self._put_documents(image)
-        return confirmed(self.target.find(image.name), digest, image)
+        found = confirmed(self.target.find(image.name), digest, image)
+        self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
+        return found
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
         if blob.digest not in self.loading.required:

@@ -58,10 +58,8 @@ class EngineLoader:
             self.loading.holdings.add(image.name, image.record.digest, blobs)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
-        required = self.loading.required & set(image.graph.blobs)
+        required = self.loading.required & set(self._kept(image))
         lacking = required - self._present(image) if required else required
-        if not self.info.keeps_index:
-            lacking &= {blob.digest for blob in self._chosen(image).manifest.blobs}
         return [image.graph.blobs[digest] for digest in sorted(lacking)]
 
     def _chosen(self, image: VerifiedImage) -> CarriedManifest:
@@ -71,6 +69,12 @@ class EngineLoader:
         """The ID that the image has in this engine."""
         chosen = self._chosen(image)
         return chosen.manifest.config.digest if self.info.ids_are_configs else image.record.digest
+
+    def _kept(self, image: VerifiedImage) -> dict[Digest, Descriptor]:
+        """The configs and layers of the image that the engine keeps."""
+        if self.info.keeps_index and not self.info.one_platform:
+            return image.graph.blobs
+        return {blob.digest: blob for blob in self._chosen(image).manifest.blobs}
 
     def _is_named(self, image: VerifiedImage) -> bool:
         """Whether the engine keeps the image's name; engines give none to a digest without a tag."""
@@ -109,7 +113,8 @@ class EngineLoader:
         leave_out = frozenset(self._present(image) & layers)
         chosen = self._chosen(image)
         if self.info.keeps_index:
-            tar = ImageTar(self.loading.bundle, leave_out=leave_out)
+            others = image.graph.blobs.keys() - self._kept(image).keys()
+            tar = ImageTar(self.loading.bundle, leave_out=leave_out | others)
             tar.add_whole(image, chosen)
             return tar
         forms = frozenset(("gzip",) if self.info.zstd_layers else ("gzip", "zstd"))
@@ -126,9 +131,8 @@ class EngineLoader:
 
     def _to_send(self, image: VerifiedImage) -> dict[Digest, int]:
         """Digests and sizes of the blobs that the engine is not proved to have."""
-        blobs = image.graph.contents
-        if not self.info.keeps_index:
-            blobs = {blob.digest: blob for blob in self._chosen(image).manifest.blobs}
+        documents = image.graph.documents if self.info.keeps_index else {}
+        blobs = self._kept(image) | {digest: blob for digest, (blob, _) in documents.items()}
         present = self._present(image)
         return {digest: blob.size for digest, blob in blobs.items() if digest not in present}
 
@@ -183,7 +187,7 @@ class EngineLoader:
         chosen = self._chosen(image)
         if not self.info.keeps_index and chosen.config:
             self.chains |= frozenset(chain_ids(chosen.config.diff_ids))
-        self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
+        self.loading.holdings.add(image.name, image.record.digest, self._kept(image))
         return wanted
 
     def _confirm(self, image: VerifiedImage) -> None:

@@ -64,7 +64,9 @@ class Loader(Protocol):
         """About how many bytes `load` will report for all of `todo`."""
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load each of `todo` and set its result. An image whose load fails has its old name."""
+        """Load each of `todo`, set its result, and remember it in the holdings where that can spare
+        later loads work. An image whose load fails has its old name.
+        """
 
 
 def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:

@@ -78,6 +78,18 @@ def test_all_kinds_of_images(gap: Gap, registry: RealRegistry, place: Place, sko
     assert Digest.of(raw) == images["acme/one:1"].descriptor.digest
 
 
+def test_of_all_platforms_its_own_is_kept(gap: Gap, registry: RealRegistry, place: Place) -> None:
+    image = corpus()["acme/multi:1"]
+    push(registry, {"acme/multi:1": image})
+    name = f"{registry.host}/acme/multi:1"
+    bundle = gap.pack(manifest_of(name, platforms="linux/amd64, linux/arm64"))
+    for verdict in ("loaded", "already there"):
+        [loaded] = gap.offline("load", bundle, "--to", place.target).json["images"]
+        assert loaded["verdict"] == verdict
+    assert place.names == {name: str(image.descriptor.digest)}
+    assert place.whole == {name}
+
+
 def test_kubernetes_sees_them(gap: Gap, registry: RealRegistry, containerd: RealContainerd) -> None:
     """In its namespace, by the label that containerd's CRI plugin puts on images that it has taken in."""
     push(registry, {"acme/app:1": version(1)})

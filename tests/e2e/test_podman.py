@@ -34,6 +34,17 @@ def test_digests_are_kept(gap: Gap, registry: RealRegistry, podman: RealPodman) 
     assert [image["verdict"] for image in again] == ["already there"] * len(names)
 
 
+def test_of_all_platforms_its_own_is_kept(gap: Gap, registry: RealRegistry, podman: RealPodman) -> None:
+    image = corpus()["acme/multi:1"]
+    push(registry, {"acme/multi:1": image})
+    name = f"{registry.host}/acme/multi:1"
+    bundle = gap.pack(manifest_of(name, platforms="linux/amd64, linux/arm64"))
+    for verdict in ("loaded", "already there"):
+        [loaded] = gap.offline("load", bundle, "--to", f"podman:unix://{podman.socket}").json["images"]
+        assert loaded["verdict"] == verdict
+    assert str(image.descriptor.digest) in podman.digests(name)
+
+
 def test_delta_and_a_base_that_is_gone(gap: Gap, registry: RealRegistry, podman: RealPodman) -> None:
     name, target = f"{registry.host}/acme/app:1", f"podman:unix://{podman.socket}"
     push(registry, {"acme/app:1": version(1)})

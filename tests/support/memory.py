@@ -68,6 +68,8 @@ class MemoryEngine:
     keeps_index: bool = False
     config_ids: bool = False
     """With `keeps_index`: podman, whose IDs are those of configs."""
+    one_platform: bool = False
+    """With `keeps_index`: containerd and podman, which keep no other platform's content."""
     zstd_layers: bool = True
     platform: Platform = AMD64
     names: dict[str, Digest] = field(default_factory=dict)
@@ -84,7 +86,9 @@ class MemoryEngine:
     says nothing), `broken` (moves the name and complains), `hollow` (moves the name, says nothing)."""
 
     def info(self) -> EngineInfo:
-        return EngineInfo(self.platform, self.keeps_index, self.zstd_layers, "1.0", self.config_ids)
+        return EngineInfo(
+            self.platform, self.keeps_index, self.zstd_layers, "1.0", self.config_ids, self.one_platform
+        )
 
     def find(self, reference: ImageReference) -> Digest | None:
         return self.names.get(str(reference))
@@ -157,6 +161,7 @@ class MemoryStaging(MemoryEngine):
     """A `StagingTarget`: containerd itself."""
 
     keeps_index: bool = True
+    one_platform: bool = True
 
     def stage(self, image_id: Digest) -> ImageReference:
         return ImageReference.parse(f"passing.invalid/x:{image_id.hex[:12]}")

@@ -76,7 +76,13 @@ class Containerd:
         if not server or version is None or found is None:
             raise EndpointError("unreadable answer", subject=self.name, want="its version and platform")
         platform = Platform.parse(found[1].partition(",")[0], self.name)
-        return EngineInfo(platform, keeps_index=True, zstd_layers=True, version=version[1].removeprefix("v"))
+        return EngineInfo(
+            platform,
+            keeps_index=True,
+            zstd_layers=True,
+            version=version[1].removeprefix("v"),
+            one_platform=True,
+        )
 
     def find(self, reference: ImageReference) -> Digest | None:
         rows = self._rows("ls", f'name=="{reference}"')

@@ -64,5 +64,5 @@ def _k3s(address: str, registries: Sequence[str]) -> list[Snippet]:
     lines = ["mirrors:"]
     for host in registries:
         lines += [f'  "{host}":', "    endpoint:", f'      - "http://{address}"']
-    note = "on each node, then: systemctl restart k3s (or k3s-agent)"
+    note = "on each node, then: systemctl restart k3s (or k3s-agent); the same in /etc/rancher/rke2"
     return [Snippet("k3s", "/etc/rancher/k3s/registries.yaml", "\n".join(lines) + "\n", note)]

@@ -42,7 +42,7 @@ MAKERS: dict[str, Callable[[], AnyTarget]] = {
     "graph driver": MemoryEngine,
     "containerd store": lambda: MemoryEngine(keeps_index=True),
     "containerd": MemoryStaging,
-    "podman": lambda: MemoryEngine(keeps_index=True, config_ids=True),
+    "podman": lambda: MemoryEngine(keeps_index=True, config_ids=True, one_platform=True),
 }
 ALL = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 ENGINES = pytest.mark.parametrize("keeps_index", [False, True], ids=["graph driver", "containerd store"])

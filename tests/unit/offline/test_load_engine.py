@@ -8,12 +8,13 @@ from airgap.bundle.files import Folder
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
-from tests.support.images import simple_image
+from tests.support.images import Layer, make_image, make_index, simple_image
 from tests.support.memory import MemoryEngine, MemoryStaging
 
 IMAGES = small_images()
@@ -117,7 +118,7 @@ class TestPassingNames:
 class TestPodman:
     @pytest.fixture
     def podman(self) -> MemoryEngine:
-        return MemoryEngine(keeps_index=True, config_ids=True)
+        return MemoryEngine(keeps_index=True, config_ids=True, one_platform=True)
 
     def test_it_gets_the_whole_image_and_one_a_load(self, bundle, podman):
         results = go(bundle, podman)
@@ -140,6 +141,49 @@ class TestPodman:
             def find_id(self, image_id: Digest) -> bool:
                 return image_id != IMAGES[ONE].descriptor.digest and super().find_id(image_id)
 
-        target = Forgetful(keeps_index=True, config_ids=True, names={ONE: OLD})
+        target = Forgetful(keeps_index=True, config_ids=True, one_platform=True, names={ONE: OLD})
         assert verdicts(go(bundle, target)) == [FAILED, LOADED, LOADED]
         assert target.names[ONE] == OLD
+
+
+class TestOnePlatform:
+    """containerd and podman drop what other platforms have in an index."""
+
+    MAKERS = (MemoryStaging, lambda: MemoryEngine(keeps_index=True, config_ids=True, one_platform=True))
+
+    @pytest.mark.parametrize("make", MAKERS, ids=["containerd", "podman"])
+    def test_nothing_is_sent_that_would_be_dropped(self, bundle, make):
+        target = make()
+        assert verdicts(go(bundle, target, jobs=1)) == [LOADED] * 3
+        graph = next(image.graph for image in bundle.images if str(image.name) == MULTI)
+        [sent] = [set(members) for members in target.members if graph.root.digest.path in members]
+        own = {blob.digest for blob in graph.manifests[1].manifest.blobs}
+        others = graph.blobs.keys() - own
+        assert str(graph.manifests[1].platform) == "linux/amd64"
+        assert {digest.path for digest in graph.documents} <= sent
+        assert others
+        assert not {digest.path for digest in others} & sent
+
+    @pytest.mark.parametrize("make", MAKERS, ids=["containerd", "podman"])
+    def test_a_layer_that_was_another_platforms_is_not_taken_to_be_there(self, tmp_path, make):
+        """First it comes in the arm64 half of an index; then an image for this platform needs it."""
+        shared = Layer.of({"assets": b"the same everywhere" * 100})
+        amd64, arm64 = make_image([Layer.of({"a": b"1"})]), make_image([shared], "linux/arm64")
+        target, holdings = make(), Holdings(tmp_path / "holdings.json")
+        for name, image in ((MULTI, make_index([amd64, arm64])), (ONE, make_image([shared]))):
+            gap = make_gap(tmp_path / name.replace("/", "-"), images={name: image})
+            with Folder(gap.bundle) as folder:
+                results = go(verify(folder, gap.receiver()), target, holdings=holdings)
+            assert verdicts(results) == [LOADED]
+        assert Digest.of(shared.blob).path in target.members[1]
+
+    def test_the_containerd_store_of_docker_keeps_all(self, tmp_path):
+        shared = Layer.of({"assets": b"the same everywhere" * 100})
+        amd64, arm64 = make_image([Layer.of({"a": b"1"})]), make_image([shared], "linux/arm64")
+        target, holdings = MemoryEngine(keeps_index=True), Holdings(tmp_path / "holdings.json")
+        for name, image in ((MULTI, make_index([amd64, arm64])), (ONE, make_image([shared]))):
+            gap = make_gap(tmp_path / name.replace("/", "-"), images={name: image})
+            with Folder(gap.bundle) as folder:
+                go(verify(folder, gap.receiver()), target, holdings=holdings)
+        assert Digest.of(shared.blob).path in target.members[0]
+        assert Digest.of(shared.blob).path not in target.members[1]
