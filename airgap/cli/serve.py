@@ -81,7 +81,6 @@ def _serve(server: "ImageServer", clients: tuple[str, ...], *, as_json: bool) ->
 
     address = _reachable(server.address)
     found = [snippet for client in clients for snippet in make_snippets(client, address, server.registries)]
-
     value = {
         "address": server.address,
         "repositories": list(server.repositories),

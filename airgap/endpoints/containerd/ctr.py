@@ -6,6 +6,7 @@ is run by its path with a list of words, never by a shell, and what it says is r
 """
 
 import contextlib
+import os
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ MAX_OUTPUT = 16 << 20
 """Bytes of an answer; more is an error."""
 
 _MAX_COMPLAINT = 16 << 10
+_PATIENCE = 10.0
+"""Seconds for the rest of the outputs of a process that has ended."""
 
 
 class Ctr(Protocol):
@@ -89,7 +92,10 @@ class CtrProgram:
         out, complaint = answers.all()
         if code:
             raise EndpointError(
-                f"ctr {' '.join(words[:2])} failed", subject=self.subject, got=complaint or code
+                f"ctr {' '.join(words[:2])} failed",
+                subject=self.subject,
+                got=complaint or code,
+                hint="its socket is root's" if "permission denied" in complaint else None,
             )
         if len(out) > MAX_OUTPUT:
             raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
@@ -106,12 +112,8 @@ class _Answers:
         self._out = bytearray()
         self._err = bytearray()
         self._threads = [
-            threading.Thread(
-                target=_keep, args=(_pipe(process.stdout), self._out, MAX_OUTPUT + 1), daemon=True
-            ),
-            threading.Thread(
-                target=_keep, args=(_pipe(process.stderr), self._err, _MAX_COMPLAINT), daemon=True
-            ),
+            threading.Thread(target=_keep_first, args=(_pipe(process.stdout), self._out), daemon=True),
+            threading.Thread(target=_keep_last, args=(_pipe(process.stderr), self._err), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -119,16 +121,28 @@ class _Answers:
     def all(self) -> tuple[bytes, str]:
         """What it printed, and the last line of what it complained."""
         for thread in self._threads:
-            thread.join()
+            thread.join(_PATIENCE)
         lines = self._err.decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
         return bytes(self._out), said[-1].removeprefix("ctr: ") if said else ""
 
 
-def _keep(pipe: IO[bytes], kept: bytearray, limit: int) -> None:
+def _keep_first(pipe: IO[bytes], kept: bytearray) -> None:
+    """As much as shows that it was too much."""
+    for chunk in _chunks(pipe):
+        kept += chunk[: max(0, MAX_OUTPUT + 1 - len(kept))]
+
+
+def _keep_last(pipe: IO[bytes], kept: bytearray) -> None:
+    for chunk in _chunks(pipe):
+        kept += chunk
+        del kept[:-_MAX_COMPLAINT]
+
+
+def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:
     with contextlib.suppress(OSError, ValueError):  # closed under us, as the process was killed
-        while chunk := pipe.read1(1 << 16):  # type: ignore[attr-defined]
-            kept += chunk[: max(0, limit - len(kept))]
+        while chunk := os.read(pipe.fileno(), 1 << 16):
+            yield chunk
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

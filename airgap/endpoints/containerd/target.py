@@ -38,9 +38,9 @@ _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 class Containerd:
     """A `StreamTarget` and a `StagingTarget` over one namespace of a containerd on this machine.
 
-    `endpoint` is `containerd` or `containerd:NAMESPACE`; where it listens says `CONTAINERD_ADDRESS`, or
-    it is at a usual place. Images are unpacked, and what other platforms have in them is not kept, as
-    `ctr images import` does it.
+    `endpoint` is `containerd` or `containerd:NAMESPACE`; it listens where `CONTAINERD_ADDRESS` says, or at
+    a usual place. As `ctr images import` does it, images are unpacked, with `CONTAINERD_SNAPSHOTTER` where
+    that is set, and what other platforms have in them is not kept.
     """
 
     def __init__(self, endpoint: str = "containerd", ctr: Ctr | None = None) -> None:
@@ -71,11 +71,12 @@ class Containerd:
         _, server, after = self._ctr.run("version").partition("Server:")
         version = re.search(r"Version: +(\S+)", after)
         found = re.search(
-            r"(?m)^io\.containerd\.snapshotter\.v1 +\S+ +(\S+/\S+)", self._ctr.run("plugins", "ls")
+            r"(?m)^io\.containerd\.snapshotter\.v1 +\S+ +([a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?)\b",
+            self._ctr.run("plugins", "ls"),
         )
         if not server or version is None or found is None:
             raise EndpointError("unreadable answer", subject=self.name, want="its version and platform")
-        platform = Platform.parse(found[1].partition(",")[0], self.name)
+        platform = Platform.parse(found[1], self.name)
         return EngineInfo(
             platform,
             keeps_index=True,

@@ -56,6 +56,18 @@ def test_failures(script: str, words: str):
         program(script).run("images", "ls")
 
 
+def test_of_many_words_the_last_are_kept():
+    script = "head -c 300000 /dev/zero | tr '\\0' e >&2; echo >&2; echo 'ctr: at last' >&2; exit 1"
+    with pytest.raises(EndpointError, match=r"got at last$"):
+        program(script).run("images", "ls")
+
+
+def test_a_hint_for_who_is_not_root():
+    with pytest.raises(EndpointError) as caught:
+        program("echo 'ctr: dial unix /x: connect: permission denied' >&2; exit 1").run("version")
+    assert caught.value.hint == "its socket is root's"
+
+
 def test_one_that_gives_up_in_the_middle_says_why():
     def endless() -> Iterator[bytes]:
         while True:
