@@ -67,14 +67,14 @@ DOORS = {
     "requests": r"airgap\.endpoints\.docker(_.+)?",
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
-    "urllib3": r"airgap\.endpoints\.registry\..+",
+    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial)",
     "yaml": r"airgap\.manifest\.strict_yaml",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|server\.http)",
+    "socket": r"airgap\.endpoints\.(docker|server\.http|ssh\..+)",
     "socketserver": r"airgap\.endpoints\.server\.http",
     "ssl": r"airgap\.endpoints\.registry\.transport",
     "http": r"airgap\.endpoints\.(registry|server)\..+",

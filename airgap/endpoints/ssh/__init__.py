@@ -1,0 +1,43 @@
+"""Other machines over SSH: keys known beforehand, logins by key, files over SFTP, commands.
+
+address      `[user@]host[:port]`
+config       ssh_config, and the way to a host as a chain of hops
+known_hosts  which key is a host's
+login        key files and the agent
+connect      a connection over its hops
+sftp         files
+command      commands, and a command as a socket
+host         all that as `ports.Host`
+"""
+
+from collections.abc import Callable
+
+from airgap.endpoints.ssh.address import Address
+from airgap.endpoints.ssh.command import PipeSocket
+from airgap.endpoints.ssh.config import SshConfig, SshOptions
+from airgap.endpoints.ssh.connect import Connection
+from airgap.endpoints.ssh.host import SshHost
+from airgap.endpoints.ssh.login import Identities
+
+__all__ = ["Address", "Ssh", "SshHost", "SshOptions"]
+
+
+class Ssh:
+    """Opens hosts with the options of one command. Raises as `SshConfig` does."""
+
+    def __init__(self, options: SshOptions | None = None) -> None:
+        options = options or SshOptions()
+        self._config = SshConfig(options)
+        self._identities = Identities()
+        self._identities.prepare(options.identities, options.passphrase)
+
+    def open(self, address: Address) -> SshHost:
+        """Connect and log in. Raises `TransportError`, `KeyFileError`, `FormatError`."""
+        return SshHost(Connection(self._config.route(address), self._identities))
+
+    def dial_engine(self, url: str, program: str) -> Callable[[], PipeSocket]:
+        """Connect to `ssh://[user@]host[:port]`; what is returned opens connections to its engine, through
+        the client program there: `docker` (18.09 or later) or `podman`.
+        """
+        host = self.open(Address.parse(url))
+        return lambda: host.pipe([program, "system", "dial-stdio"])

@@ -1,0 +1,122 @@
+"""Commands on the far side: one argument list, quoted for a POSIX shell, with bounded output."""
+
+import io
+import shlex
+import socket
+import time
+from collections.abc import Sequence
+
+import paramiko
+
+from airgap.endpoints.ports import Ran
+from airgap.errors import TransportError
+
+_MAX_ERRORS = 16 << 10
+_PACKET = 32_768
+
+
+def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
+    """Run a command. Each word reaches the program as it is, whatever is in it."""
+    channel.exec_command(shlex.join(argv))
+
+
+def finish(channel: paramiko.Channel, limit: int, subject: object) -> Ran:
+    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes."""
+    out = bytearray()
+    while piece := channel.recv(65536):
+        out += piece
+        if len(out) > limit:
+            raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
+    errors = _errors(channel)
+    return Ran(channel.recv_exit_status(), bytes(out), errors)
+
+
+def _errors(channel: paramiko.Channel) -> bytes:
+    found = bytearray()
+    while len(found) < _MAX_ERRORS and (piece := channel.recv_stderr(_MAX_ERRORS)):
+        found += piece
+    return bytes(found)
+
+
+class PipeSocket:
+    """Standard input and output of a far command, in the form of a connected socket.
+
+    As with sockets, the connection ends when it and all files made of it are closed.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._users = 1
+        self._closed = False
+        self._heard = False
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._channel.settimeout(seconds)
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
+            if not sent:
+                raise ConnectionError(self._last_words())
+            view = view[sent:]
+
+    def recv(self, size: int) -> bytes:
+        data = self._channel.recv(size)
+        if not data and not self._heard:
+            raise ConnectionError(self._last_words())
+        self._heard = True
+        return data
+
+    def shutdown(self, how: int) -> None:
+        if how != socket.SHUT_RD:
+            self._channel.shutdown_write()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is open and nothing waits to be read."""
+        channel = self._channel
+        return not (self._closed or channel.closed or channel.eof_received or channel.recv_ready())
+
+    def makefile(self, mode: str = "rb") -> io.BufferedReader:  # noqa: ARG002 - HTTP reads bytes only
+        self._users += 1
+        return io.BufferedReader(_PipeFile(self), 65536)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.drop()
+
+    def drop(self) -> None:
+        """One user less."""
+        self._users -= 1
+        if self._users == 0:
+            self._channel.close()
+
+    def _last_words(self) -> str:
+        """Why a command ended before it said anything: what it wrote to standard error."""
+        self._channel.settimeout(2)
+        end = time.monotonic() + 2
+        while not self._channel.exit_status_ready() and time.monotonic() < end:
+            time.sleep(0.01)
+        ready = self._channel.recv_stderr(_MAX_ERRORS) if self._channel.recv_stderr_ready() else b""
+        return ready.decode("utf-8", "replace").strip()[-500:] or "the far command ended"
+
+
+class _PipeFile(io.RawIOBase):
+    def __init__(self, pipe: PipeSocket) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        data = self._pipe.recv(len(buffer))
+        memoryview(buffer).cast("B")[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._pipe.drop()

@@ -1,0 +1,140 @@
+"""A far machine as the use-cases see it: files and commands over one connection."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import paramiko
+
+from airgap.endpoints.ports import FarFile, FarSpace, Ran
+from airgap.endpoints.ssh import sftp
+from airgap.endpoints.ssh.command import PipeSocket, finish, start
+from airgap.endpoints.ssh.connect import Connection, door
+from airgap.endpoints.ssh.sftp import Sftp, StatusError
+from airgap.errors import TransportError
+from airgap.oci.digest import Advance, ByteStream
+
+_ANSWER_SECONDS = 600.0
+"""Without any answer to a file request: a slow stick there may take minutes to sync."""
+_FULL = 1 << 20
+"""Less than this is no space: the last request may have been as large as 255 KiB."""
+
+
+class SshHost:
+    """`ports.Host` over a connection that was made."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.name = connection.name
+
+    def real_path(self, path: str) -> str:
+        with self._door("cannot find", path):
+            return self._sftp.real_path(path)
+
+    def find(self, path: str) -> FarFile | None:
+        with self._door("cannot look at", path):
+            return self._sftp.find(path)
+
+    def list(self, path: str) -> list[FarFile]:
+        with self._door("cannot list", path):
+            return self._sftp.list(path)
+
+    def make_folder(self, path: str) -> None:
+        with self._door("cannot make the folder", path):
+            self._sftp.make_folder(path)
+
+    def remove(self, path: str) -> None:
+        with self._door("cannot remove", path):
+            self._sftp.remove(path)
+
+    def rename(self, old: str, new: str) -> None:
+        with self._door("cannot rename", old):
+            self._sftp.rename(old, new)
+
+    def space(self, path: str) -> FarSpace | None:
+        try:
+            with self._door("cannot ask for space", path):
+                return self._sftp.space(path)
+        except TransportError:
+            if self._connection.lost():
+                raise
+            return None
+
+    def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
+        with self._door("cannot write", path):
+            self._sftp.write(path, stream, offset, advance)
+
+    def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
+        with self._door("cannot read", path):
+            self._sftp.read(path, size, take)
+
+    def run(self, argv: Sequence[str], limit: int) -> Ran | None:
+        with self._door("cannot run", argv[0]), contextlib.closing(self._connection.session()) as channel:
+            try:
+                start(channel, argv)
+                channel.shutdown_write()
+            except (paramiko.SSHException, OSError):
+                if self._connection.lost():
+                    raise
+                return None
+            ran = finish(channel, limit, f"{self.name}: {argv[0]}")
+            if ran.code < 0 and self._connection.lost():
+                raise EOFError
+            return ran
+
+    def pipe(self, argv: Sequence[str]) -> PipeSocket:
+        """A command whose standard input and output are used as a socket."""
+        with self._door("cannot run", " ".join(argv)):
+            channel = self._connection.session()
+            start(channel, argv)
+            return PipeSocket(channel)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @cached_property
+    def _sftp(self) -> Sftp:
+        channel = self._connection.session()
+        channel.settimeout(_ANSWER_SECONDS)
+        channel.invoke_subsystem("sftp")
+        return Sftp(channel)
+
+    @contextlib.contextmanager
+    def _door(self, what: str, path: str) -> Iterator[None]:
+        subject = f"{self.name}: {path}"
+        try:
+            with door(what, subject):
+                yield
+        except StatusError as error:
+            raise self._refusal(what, subject, path, error) from error
+        except TransportError as error:
+            broken = isinstance(error.__cause__, (EOFError, OSError))
+            if error.hint is None and (broken or self._connection.lost()):
+                error.hint = "the link broke off: run the same command again, and it goes on from there"
+            raise
+
+    def _refusal(self, what: str, subject: str, path: str, error: StatusError) -> TransportError:
+        """Servers say `Failure` for a full disk as for anything else: the reason is looked for."""
+        if error.code == sftp.NO_SUCH_FILE:
+            return TransportError(what, subject=subject, got="no such file or folder")
+        if error.code == sftp.PERMISSION_DENIED:
+            return TransportError(
+                what, subject=subject, got="permission denied", hint="--to DIR names another folder there"
+            )
+        space = self._space_of(path)
+        if space is not None and space.read_only:
+            return TransportError(what, subject=subject, got="a read-only file system")
+        if space is not None and space.free < _FULL:
+            return TransportError(
+                "the far disk is full", subject=subject,
+                got=f"{space.free:,} bytes free",
+                hint="free some space there, then run the same command again: it goes on from there",
+            )  # fmt: skip
+        return TransportError(what, subject=subject, got=error)
+
+    def _space_of(self, path: str) -> FarSpace | None:
+        with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):
+            return self._sftp.space(path)
+        with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):
+            return self._sftp.space(path.rpartition("/")[0] or ".")
+        return None

@@ -1,0 +1,165 @@
+"""Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+
+Read here and not by paramiko, whose reader knows neither `@revoked` nor patterns, so that a revoked key
+would be taken for a good one. Host certificates (`@cert-authority`) are not used.
+"""
+
+import base64
+import fnmatch
+import hashlib
+import hmac
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from airgap.errors import TransportError
+
+_MAX_FILE = 16 << 20
+_KINDS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """One line of a known_hosts file."""
+
+    names: str
+    """The first field as it stands: patterns, or one hashed name."""
+    kind: str
+    blob: bytes
+    revoked: bool
+    where: str
+
+    def is_for(self, name: str) -> bool:
+        """Whether the line is about the host that known_hosts files call `name`."""
+        if self.names.startswith("|"):
+            return _hashed(self.names, name)
+        patterns = self.names.lower().split(",")
+        if any(pattern[:1] == "!" and _fits(name, pattern[1:]) for pattern in patterns):
+            return False
+        return any(_fits(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHosts:
+    """The lines of some files."""
+
+    keys: tuple[KnownKey, ...]
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def load(cls, paths: Sequence[Path]) -> Self:
+        """Files that are not there hold nothing. Raises `TransportError` for one that cannot be read."""
+        found: list[KnownKey] = []
+        for path in paths:
+            for number, line in enumerate(_read(path).splitlines(), 1):
+                if key := _parse(line, f"{path}:{number}"):
+                    found.append(key)
+        return cls(tuple(found), tuple(paths))
+
+    def algorithms(self, name: str) -> tuple[str, ...]:
+        """Host key algorithms for which a key of `name` is known: to be asked for before all others."""
+        kinds = [key.kind for key in self.keys if not key.revoked and key.is_for(name)]
+        return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
+
+    def check(self, name: str, kind: str, blob: bytes) -> None:
+        """Raise `TransportError` unless the key in `blob` is known to be the host's."""
+        about = [key for key in self.keys if key.is_for(name)]
+        same = [key for key in about if hmac.compare_digest(key.blob, blob)]
+        offered = f"{kind} {fingerprint(blob)}"
+        if any(key.revoked for key in same):
+            raise TransportError(
+                "revoked host key", subject=name, got=f"{offered}, revoked by {same[0].where}",
+                hint="somebody may be listening: find out on the host itself what happened",
+            )  # fmt: skip
+        if same:
+            return
+        if others := [key for key in about if not key.revoked]:
+            raise self._changed(name, offered, others)
+        raise self._unknown(name, kind, offered)
+
+    def _changed(self, name: str, offered: str, others: Sequence[KnownKey]) -> TransportError:
+        path = others[0].where.rpartition(":")[0]
+        return TransportError(
+            "changed host key",
+            subject=name,
+            want=f"{others[0].kind} {fingerprint(others[0].blob)} ({others[0].where})",
+            got=offered,
+            hint="somebody may be listening. If the host was set up anew: compare the fingerprint with the "
+            "one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then remove the old one "
+            f"with `{shlex.join(['ssh-keygen', '-R', name, '-f', path])}` and add the new one",
+        )
+
+    def _unknown(self, name: str, kind: str, offered: str) -> TransportError:
+        host, _, port = name.removeprefix("[").partition("]:")
+        scan = ["ssh-keyscan", *(["-p", port] if port else []), "-t", _scan_type(kind), host]
+        path = shlex.quote(str(self.paths[0] if self.paths else Path("~/.ssh/known_hosts")))
+        return TransportError(
+            "unknown host key",
+            subject=name,
+            got=offered,
+            hint="compare the fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` "
+            f"prints on the host; if it is the same: `{shlex.join(scan)} >> {path}`",
+        )
+
+
+def known_name(host: str, port: int) -> str:
+    """What known_hosts files call a server."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+def fingerprint(blob: bytes) -> str:
+    """As OpenSSH prints it: `SHA256:…`."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
+
+
+def _scan_type(kind: str) -> str:
+    return kind.removeprefix("ssh-") if not kind.startswith("ecdsa") else "ecdsa"
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """`*` and `?` only: brackets are part of `[host]:port`."""
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def _hashed(field: str, name: str) -> bool:
+    """`|1|salt|hash`, where the hash is the HMAC-SHA1 of the name."""
+    parts = field.split("|")
+    if len(parts) != 4 or parts[1] != "1":
+        return False
+    salt, want = _decode(parts[2]), _decode(parts[3])
+    got = hmac.new(salt or b"", name.encode(), hashlib.sha1).digest()
+    return salt is not None and want is not None and hmac.compare_digest(got, want)
+
+
+def _parse(line: str, where: str) -> KnownKey | None:
+    """None for comments, host certificates, and whatever is no line of such a file."""
+    fields = line.split()
+    marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+    if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked"):
+        return None
+    blob = _decode(fields[2])
+    if not blob:
+        return None
+    return KnownKey(fields[0], fields[1], blob, marker == "@revoked", where)
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise TransportError("cannot read the known hosts", subject=path, got=error.strerror) from error
+    if len(raw) > _MAX_FILE:
+        raise TransportError("too large", subject=path, want=f"at most {_MAX_FILE:,} bytes")
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,109 @@
+"""Commands and pipes over a channel in memory."""
+
+import shlex
+
+import pytest
+
+from airgap.endpoints.ssh.command import PipeSocket, finish, start
+from airgap.errors import TransportError
+
+
+class Channel:
+    def __init__(self, out: bytes = b"", err: bytes = b"", code: int = 0) -> None:
+        self._out, self._err, self._code = out, err, code
+        self.sent = b""
+        self.command = ""
+        self.closed = False
+        self.eof_received = False
+
+    def exec_command(self, command: str) -> None:
+        self.command = command
+
+    def recv(self, size: int) -> bytes:
+        piece, self._out = self._out[:size], self._out[size:]
+        return piece
+
+    def recv_stderr(self, size: int) -> bytes:
+        piece, self._err = self._err[:size], self._err[size:]
+        return piece
+
+    def recv_ready(self) -> bool:
+        return bool(self._out)
+
+    def recv_stderr_ready(self) -> bool:
+        return bool(self._err)
+
+    def exit_status_ready(self) -> bool:
+        return True
+
+    def recv_exit_status(self) -> int:
+        return self._code
+
+    def send(self, data) -> int:
+        self.sent += bytes(data)[:7]
+        return len(bytes(data)[:7])
+
+    def settimeout(self, seconds) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", " ", "a b", "'", '"', "$(x)", "`x`", ";", "&&", "\n", "*", "~", "!", "\\", "-x", "ü", "{a,b}"],
+)
+def test_words_stay_words(word):
+    channel = Channel()
+    start(channel, ["program", word, "last"])
+    assert shlex.split(channel.command) == ["program", word, "last"]
+    assert channel.command.startswith("program ")
+
+
+def test_output_is_bounded():
+    assert finish(Channel(b"x" * 100, b"words", 3), 100, "p").out == b"x" * 100
+    with pytest.raises(TransportError, match="too long an answer: p, want at most 99 bytes"):
+        finish(Channel(b"x" * 100), 99, "p")
+    ran = finish(Channel(err=b"e" * 100_000, code=1), 10, "p")
+    assert (ran.code, len(ran.err)) == (1, 16 << 10)
+
+
+def test_a_pipe_carries_both_ways():
+    channel = Channel(b"answer\nrest")
+    pipe = PipeSocket(channel)
+    pipe.sendall(b"question of more than seven bytes")
+    assert channel.sent == b"question of more than seven bytes"
+    with pipe.makefile() as file:
+        assert file.readline() == b"answer\n"
+        pipe.close()
+        pipe.close()
+        assert not channel.closed, "a file of it is still open"
+        assert file.read() == b"rest"
+    assert channel.closed
+
+
+def test_a_command_that_ends_at_once_tells_why():
+    with pytest.raises(ConnectionError, match="docker: not found"):
+        PipeSocket(Channel(err=b"docker: not found\n", code=127)).recv(10)
+    with pytest.raises(ConnectionError, match="the far command ended"):
+        PipeSocket(Channel()).makefile().read(1)
+
+
+def test_the_end_after_an_answer_is_an_end():
+    pipe = PipeSocket(Channel(b"x"))
+    assert (pipe.recv(10), pipe.recv(10)) == (b"x", b"")
+
+
+def test_idle():
+    channel = Channel()
+    pipe = PipeSocket(channel)
+    assert pipe.idle
+    channel._out = b"late"
+    assert not pipe.idle
+    channel._out = b""
+    channel.eof_received = True
+    assert not pipe.idle
+    channel.eof_received = False
+    pipe.close()
+    assert not pipe.idle

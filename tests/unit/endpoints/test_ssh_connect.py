@@ -1,0 +1,95 @@
+"""Servers that are none, or that say strange things before anything is agreed."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from airgap.endpoints.ssh.config import Hop
+from airgap.endpoints.ssh.connect import Connection, door
+from airgap.endpoints.ssh.login import Identities
+from airgap.errors import IntegrityError, TransportError
+
+HELLO = b"SSH-2.0-strange\r\n"
+
+
+@contextlib.contextmanager
+def server(*says: bytes, hang: bool = False) -> Iterator[int]:
+    """Says this to everybody, then hangs up or says nothing more."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = threading.Event()
+
+        def serve() -> None:
+            with contextlib.suppress(OSError), listening.accept()[0] as connection:
+                for words in says:
+                    connection.sendall(words)
+                if hang:
+                    done.wait(10)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        done.set()
+        thread.join(10)
+
+
+def connect(port: int) -> Connection:
+    hop = Hop("127.0.0.1", port, "carrier", "plant", (), (), identities_only=False)
+    return Connection((hop,), Identities(), seconds=1)
+
+
+def packet(payload: bytes) -> bytes:
+    padding = 4 + -(len(payload) + 9) % 8
+    return (len(payload) + padding + 1).to_bytes(4, "big") + bytes([padding]) + payload + bytes(padding)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"",
+        b"\r\n",
+        b"HTTP/1.0 400 Bad Request\r\n\r\n",
+        b"SSH-1.5-old\r\n",
+        b"SSH-2.0",
+        b"\xff\xfe\xfd\r\n",
+        b"x" * 100_000,
+        b"banner\r\n" * 10_000,
+        HELLO,
+        HELLO + b"\0" * 64,
+        HELLO + b"\xff" * 64,
+        HELLO + b"\0\0\0\x0c\x0b" + b"x" * 60,
+        HELLO + packet(b"\x14" + bytes(16)),
+        HELLO + packet(b"\x14" + bytes(16) + b"\xff" * 40),
+        HELLO + packet(b"\x14" + bytes(16) + bytes(45)),
+        HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"),
+        HELLO + packet(b"\x15"),
+        HELLO + packet(b"\x34"),
+        HELLO + packet(b"\xff" * 20),
+    ],
+)
+@pytest.mark.parametrize("hang", [False, True])
+def test_strangers(says, hang, capfd):
+    with server(says, hang=hang) as port, pytest.raises(TransportError, match=f"127.0.0.1:{port}"):
+        connect(port)
+    assert capfd.readouterr().err == "", "no trace of paramiko's"
+
+
+def test_nobody():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(TransportError, match=r"cannot connect: carrier@127.0.0.1:\d+, got .*refused"):
+        connect(port)
+
+
+@pytest.mark.parametrize("error", [OSError("x"), EOFError(), TimeoutError()])
+def test_the_door(error):
+    with pytest.raises(TransportError, match=r"cannot: plant, got ."), door("cannot", "plant"):
+        raise error
+
+
+@pytest.mark.parametrize("error", [IntegrityError("ours"), ValueError("a defect")])
+def test_what_the_door_lets_through(error):
+    with pytest.raises(type(error)), door("cannot", "plant"):
+        raise error

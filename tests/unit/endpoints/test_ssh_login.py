@@ -1,0 +1,176 @@
+"""Key files: which are read, which are refused, and that a passphrase is asked for once."""
+
+import paramiko
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from airgap.endpoints.ssh.config import Hop
+from airgap.endpoints.ssh.login import Identities, _public_blob, log_in
+from airgap.errors import KeyFileError, TransportError
+
+KINDS = {
+    "ssh-ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ecdsa-sha2-nistp256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ssh-rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_agent(monkeypatch):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+def write(path, kind: str = "ssh-ed25519", passphrase: bytes = b"", mode: int = 0o600):
+    key = KINDS[kind]()
+    seal = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, seal))
+    path.chmod(mode)
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    path.with_name(path.name + ".pub").write_bytes(public + b" a comment\n")
+    return path
+
+
+def never() -> bytes:
+    raise AssertionError("asked")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("passphrase", [b"", b"open sesame", "Schlüssel".encode()])
+def test_keys(tmp_path, kind, passphrase):
+    path = write(tmp_path / "id", kind, passphrase)
+    asked = []
+    identities = Identities()
+    identities.prepare([path], lambda: asked.append(1) or passphrase if passphrase else never())
+    found = identities.key(path)
+    assert found.get_name() == kind
+    assert found.asbytes() == _public_blob(path)
+    assert identities.key(path) is found
+    assert len(asked) == (1 if passphrase else 0)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_keys_that_others_can_read(tmp_path, mode):
+    with pytest.raises(
+        KeyFileError, match=r"others can read the SSH key: .*, want mode 0600, got mode"
+    ) as caught:
+        Identities().key(write(tmp_path / "id", mode=mode))
+    assert caught.value.hint.startswith("chmod 600 ")
+
+
+@pytest.mark.parametrize("given", [b"wrong", b"\xff\xfe"])
+def test_wrong_passphrase(tmp_path, given):
+    with pytest.raises(KeyFileError, match="the SSH key cannot be opened"):
+        Identities().prepare([write(tmp_path / "id", passphrase=b"right")], lambda: given)
+
+
+def test_no_passphrase(tmp_path):
+    path = write(tmp_path / "id", passphrase=b"right")
+    for attempt in (lambda: Identities().key(path), lambda: Identities().prepare([path], lambda: b"")):
+        with pytest.raises(KeyFileError, match="the SSH key is encrypted") as caught:
+            attempt()
+        assert "ssh-add" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"x",
+        b"\x00\xff" * 100,
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\n",
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+        b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+        b"ssh-ed25519 AAAA a public one\n",
+    ],
+)
+def test_what_is_no_key(tmp_path, raw):
+    path = tmp_path / "id"
+    path.write_bytes(raw)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="not a private SSH key"):
+        Identities().key(path)
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(KeyFileError, match="cannot read the SSH key"):
+        Identities().prepare([tmp_path / "none"], never)
+    with pytest.raises(KeyFileError, match="cannot read the SSH key"):
+        Identities().key(tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"ssh-ed25519", b"ssh-ed25519 !", b"\xff \xff"])
+def test_public_halves_that_are_none(tmp_path, raw):
+    (tmp_path / "id.pub").write_bytes(raw)
+    assert _public_blob(tmp_path / "id") == b""
+    assert _public_blob(tmp_path / "none") == b""
+
+
+class Server:
+    """Takes one key, and hears of all."""
+
+    def __init__(self, wanted: bytes) -> None:
+        self.wanted = wanted
+        self.offered: list[bytes] = []
+
+    def auth_publickey(self, user: str, key) -> list[str]:
+        assert user == "carrier"
+        self.offered.append(key.asbytes())
+        if key.asbytes() != self.wanted:
+            raise paramiko.AuthenticationException
+        return []
+
+
+def hop(*identities, only: bool = False) -> Hop:
+    return Hop("plant", 22, "carrier", "plant", (), identities, only)
+
+
+def test_files_are_offered_in_order(tmp_path):
+    one, two = write(tmp_path / "one"), write(tmp_path / "two")
+    server = Server(_public_blob(two))
+    log_in(server, hop(tmp_path / "none", one, two), Identities())
+    assert server.offered == [_public_blob(one), _public_blob(two)]
+
+
+def test_a_file_that_cannot_be_used_is_passed_over(tmp_path):
+    one, two = write(tmp_path / "one", passphrase=b"x"), write(tmp_path / "two")
+    log_in(Server(_public_blob(two)), hop(one, two), Identities())
+    with pytest.raises(TransportError, match=r"refused: .*two; the SSH key is encrypted: .*one"):
+        log_in(Server(b"another"), hop(one, two), Identities())
+    with pytest.raises(KeyFileError, match="the SSH key is encrypted"):
+        log_in(Server(b"another"), hop(one), Identities())
+
+
+def test_the_usual_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    with pytest.raises(TransportError, match="no key here: no agent, no key file"):
+        log_in(Server(b""), hop(), Identities())
+    key = write(tmp_path / ".ssh" / "id_ecdsa", "ecdsa-sha2-nistp256")
+    log_in(Server(_public_blob(key)), hop(), Identities())
+    with pytest.raises(TransportError, match="no login"):
+        log_in(Server(_public_blob(key)), hop(write(tmp_path / "named")), Identities())
+
+
+def test_servers_that_want_more(tmp_path):
+    class More(Server):
+        def auth_publickey(self, user, key):
+            return ["password"]
+
+    with pytest.raises(TransportError, match="want a key to be enough, got it also wants password"):
+        log_in(More(b""), hop(write(tmp_path / "id")), Identities())
+
+
+def test_servers_that_take_no_keys(tmp_path):
+    class Keyless(Server):
+        def auth_publickey(self, user, key):
+            raise paramiko.BadAuthenticationType("no", ["password"])
+
+    with pytest.raises(TransportError, match="want a server that takes keys"):
+        log_in(Keyless(b""), hop(write(tmp_path / "id")), Identities())
