@@ -10,7 +10,10 @@ from airgap.errors import UsageError
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
+    from airgap.endpoints.docker import DockerEngine
+    from airgap.endpoints.docker_dial import Dial
     from airgap.endpoints.registry import Registry
+    from airgap.endpoints.ssh import Ssh
 
 TARGETS = (
     "docker[:unix://…|:ssh://…], podman[:unix://…], containerd[:NAMESPACE], "
@@ -27,6 +30,8 @@ class Endpoints:
     mirrors: tuple[str, ...] = ()
     """`REGISTRY=MIRROR` each."""
     connections: int = 8
+    ssh: "Ssh | None" = None
+    """With the options for SSH; without it, ssh_config says all."""
     _open: dict[object, Source] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,17 +55,13 @@ class Endpoints:
             from airgap.endpoints.layout import Layout
 
             return Layout(path)
-        from airgap.endpoints.docker import DockerEngine
-
-        return DockerEngine(kind)
+        return self._engine(kind)
 
     def target(self, text: str) -> Target:
         """From `--to`; raises `UsageError` for what is no target."""
         kind, _, rest = text.partition(":")
         if kind in ("docker", "podman"):
-            from airgap.endpoints.docker import DockerEngine
-
-            return DockerEngine(text)
+            return self._engine(text)
         if kind == "containerd":
             from airgap.endpoints.containerd import Containerd
 
@@ -81,6 +82,16 @@ class Endpoints:
 
             return ArchiveFile(Path(rest))
         raise UsageError("not a target", subject=text, want=TARGETS)
+
+    def _engine(self, text: str) -> "DockerEngine":
+        from airgap.endpoints.docker import DockerEngine
+
+        return DockerEngine(text, ssh=self._dial_engine)
+
+    def _dial_engine(self, url: str, program: str) -> "Dial":
+        from airgap.endpoints.ssh import Ssh
+
+        return (self.ssh or Ssh()).dial_engine(url, program)
 
     def _mirrors_of(self, host: str) -> tuple[str, ...]:
         pairs = [text.partition("=") for text in self.mirrors]

@@ -18,12 +18,14 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from docker.utils import kwargs_from_env
 
+from airgap.endpoints.docker_dial import OpenSsh, connect
 from airgap.endpoints.docker_podman import default_host, is_podman, knows
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import (
     AccessDeniedError,
+    AirgapError,
     EndpointError,
     FormatError,
     NotFoundError,
@@ -51,10 +53,13 @@ class DockerEngine:
     `endpoint` is `docker` (`DOCKER_HOST`, or the usual socket), or `docker:` and a `unix://`,
     `tcp://` or `ssh://` address; TLS is set up by Docker's own environment variables. `podman` in the
     place of `docker` is podman's usual socket. `timeout` is in seconds without a byte. Nothing is ever
-    pulled.
+    pulled. `ssh` opens the way to an `ssh://` address: the SDK's own way would trust what its
+    configuration says, and is never taken.
     """
 
-    def __init__(self, endpoint: str = "docker", timeout: int = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self, endpoint: str = "docker", timeout: int = DEFAULT_TIMEOUT, ssh: OpenSsh | None = None
+    ) -> None:
         scheme, colon, host = endpoint.partition(":")
         if scheme not in ("docker", "podman") or bool(colon) != host.startswith(_SCHEMES):
             raise UsageError(
@@ -63,8 +68,10 @@ class DockerEngine:
                 got=endpoint,
             )
         self._endpoint = endpoint
+        self._program = scheme
         self._host = host or (default_host() if scheme == "podman" else "")
         self._timeout = timeout
+        self._ssh = ssh
 
     @property
     def name(self) -> str:
@@ -151,12 +158,24 @@ class DockerEngine:
         try:
             options: dict[str, Any] = dict(kwargs_from_env())
             host = options["base_url"] = host or options.get("base_url") or _DEFAULT_HOST
+            if host.startswith("ssh://"):
+                return self._over_ssh(host)
             _knock(host)
             return APIClient(**options, timeout=self._timeout)
-        except Exception as error:  # besides its own, the SDK lets out what paramiko raises
+        except AirgapError:
+            raise
+        except Exception as error:
             raise UnavailableError(
-                "no engine answers", subject=self.name, got=_root(error), hint=_reach_hint(host)
+                "no engine answers",
+                subject=self.name,
+                got=_root(error),
+                hint=_reach_hint(host, self._program),
             ) from error
+
+    def _over_ssh(self, host: str) -> APIClient:
+        if self._ssh is None:
+            raise UsageError("SSH is not possible here", subject=self.name)
+        return connect(self._ssh(host, self._program), self._timeout)
 
     @cached_property
     def _api_version(self) -> tuple[int, ...]:
@@ -289,9 +308,9 @@ def _is_whole(inspected: dict[str, Any]) -> bool:
     return bool(begun) and all(image.get("Available") for image in begun)
 
 
-def _reach_hint(host: str) -> str:
+def _reach_hint(host: str, program: str) -> str:
     if host.startswith("ssh://"):
-        return f"does `ssh {host}` work, and is its host key known?"
+        return f"does `ssh {host} {program} version` work?"
     if host.endswith("/podman.sock"):
         return "systemctl start podman.socket, or systemctl --user start podman.socket"
     if host.startswith("unix://"):

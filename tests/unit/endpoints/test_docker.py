@@ -90,13 +90,19 @@ class TestEndpoint:
         [
             ("unix:///nonexistent/docker.sock", "may this user read /nonexistent/docker.sock?"),
             ("tcp://127.0.0.1:1", "does it listen there?"),
-            ("ssh://nobody@127.0.0.1:1", "does `ssh ssh://nobody@127.0.0.1:1` work"),
         ],
     )
     def test_no_engine(self, host, hint):
         with pytest.raises(UnavailableError, match="no engine answers: docker:") as caught:
             DockerEngine(f"docker:{host}").info()
         assert hint in caught.value.hint
+
+    def test_ssh_never_goes_the_way_of_the_sdk(self, monkeypatch):
+        with pytest.raises(UsageError, match="SSH is not possible here"):
+            DockerEngine("docker:ssh://nobody@127.0.0.1:1").info()
+        monkeypatch.setenv("DOCKER_HOST", "ssh://nobody@127.0.0.1:1")
+        with pytest.raises(UsageError, match="SSH is not possible here"):
+            DockerEngine().info()
 
     def test_says_why(self, tmp_path):
         with pytest.raises(UnavailableError, match=r"got \[Errno 2\] No such file or directory"):
