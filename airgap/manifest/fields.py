@@ -35,6 +35,10 @@ _USUAL_PLATFORMS = [
     "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/riscv64", "linux/s390x",
 ]  # fmt: skip
 MAX_LINE = 1000
+# A host or user that begins with a dash could be taken for an option somewhere.
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
+_HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
+_V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
 
 
 def refusal(error: FormatError) -> PydanticCustomError:
@@ -101,6 +105,20 @@ def _size(text: str) -> int:
     if not 0 <= size <= MAX_SIZE:
         raise FormatError("not a size", want=f"bytes, at most {MAX_SIZE}", got=describe(text))
     return size
+
+
+def _port(text: str) -> int:
+    port = int(text) if re.fullmatch("[0-9]{1,5}", text, re.ASCII) else 0
+    if not 0 < port < 65536:
+        raise FormatError("not a port", want="1 to 65535", got=describe(text))
+    return port
+
+
+def _address(text: str) -> str:
+    match = re.fullmatch(rf"(?:{_USER}@)?(?:{_HOST}|\[{_V6}\])(?::([0-9]{{1,5}}))?", text, re.ASCII)
+    if match is None or (match[1] and not 0 < int(match[1]) < 65536):
+        raise FormatError("not a host", want="[USER@]HOST[:PORT] or a mapping", got=describe(text))
+    return text
 
 
 def _line(text: str) -> str:
@@ -178,3 +196,9 @@ LockedSource = Annotated[
 Sha256 = Annotated[str, _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 lower-case hex digits"))]
 MediaType = Annotated[str, _reads(_matches(rf"{_TYPE}/{_TYPE}", "not a media type", "type/subtype"))]
 Size = Annotated[int, _reads(_size)]
+
+# What only an inventory holds.
+HostAddress = Annotated[str, _reads(_address)]
+HostName = Annotated[str, _reads(_matches(f"{_HOST}|{_V6}", "not a host", "a name or an address"))]
+User = Annotated[str, _reads(_matches(_USER, "not a user", "the name of a login"))]
+Port = Annotated[int, _reads(_port)]

@@ -56,7 +56,7 @@ class _Mistake:
         self._kind = details["type"]
         self._model, self._siblings = model, [model]
         place = list(details["loc"])
-        if place[:1] == ["images"] and len(place) > 2:
+        if place[:1] in (["images"], ["hosts"]) and len(place) > 2:
             # The union's tag stands in pydantic's path, but not in the file.
             form = "" if "" in forms else str(place.pop(2))
             self._model, self._siblings = forms.get(form, model), list(forms.values())
@@ -79,9 +79,10 @@ class _Mistake:
         if self._kind == "missing":
             return FormatError("missing key", subject=where, want=f"'{self._details['loc'][-1]}'")
         got = describe(self._document.find(self._place))
-        return FormatError(
-            "wrong type", subject=where, want=_WANTED.get(self._kind, self._details["msg"]), got=got
-        )
+        want = _WANTED.get(self._kind, self._details["msg"])
+        if self._place[:1] == ("hosts",):
+            want = want.replace("an image reference", "[USER@]HOST[:PORT]")
+        return FormatError("wrong type", subject=where, want=want, got=got)
 
     def _unknown_key(self, where: str) -> FormatError:
         key = str(self._place[-1])
