@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airgap.errors import AirgapError, PartialError, printable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PLAIN_INTERVAL = 5.0
 """Seconds between two lines of progress where there is no terminal."""
+_MAX_STATE = 40
+"""Characters of a host's state in the live table."""
 
 
 def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
@@ -98,16 +100,17 @@ def make_progress(*, quiet: bool) -> Progress:
 
 
 class Lines:
-    """One line when a phase starts, one every few seconds, one at its end."""
+    """One line when a phase starts, one every few seconds, one at its end; `prefix` begins each."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, prefix: str = "") -> None:
         self._out = out
+        self._prefix = prefix
         self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
         """A line of its own."""
         with self._lock:
-            self._out.write(printable(text) + "\n")
+            self._out.write(printable(self._prefix + text) + "\n")
             self._out.flush()
 
     @contextlib.contextmanager
@@ -165,3 +168,59 @@ class Bars:
             task = bars.add_task(printable(title), total=total or None)
             yield lambda count: bars.advance(task, count)
             bars.update(task, total=max(total, 1), completed=max(total, 1))
+
+
+@contextlib.contextmanager
+def host_board(hosts: Sequence[str], *, quiet: bool) -> Iterator[Callable[[str], Progress]]:
+    """A listener for each host: a row of a live table on a terminal, lines with the host's name elsewhere."""
+    if quiet:
+        yield lambda _: Silent()
+    elif not sys.stderr.isatty():
+        listeners = {host: Lines(sys.stderr, f"{host}: ") for host in hosts}
+        yield listeners.__getitem__
+    else:
+        with _live_table(hosts) as rows:
+            yield rows.__getitem__
+
+
+@contextlib.contextmanager
+def _live_table(hosts: Sequence[str]) -> Iterator[dict[str, "Row"]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as RichProgress
+    from rich.table import Column
+
+    name = TextColumn("{task.fields[host]}", markup=False, table_column=Column(no_wrap=True))
+    state = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+    figures = (DownloadColumn(table_column=Column(no_wrap=True)), TransferSpeedColumn(Column(no_wrap=True)))
+    columns = (name, BarColumn(20), *figures, state)
+    with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        yield {
+            host: Row(bars, bars.add_task("waiting", host=printable(host), start=False, total=None))
+            for host in hosts
+        }
+
+
+class Row:
+    """A host's row in the live table."""
+
+    def __init__(self, bars: Any, task: Any) -> None:
+        self._bars = bars
+        self._task = task
+
+    def note(self, text: str) -> None:
+        """The host's state, as long as it lasts."""
+        self._bars.update(self._task, description=_short(text))
+
+    @contextlib.contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Advance]:
+        """The bar is the phase's."""
+        self._bars.reset(self._task, total=total or None, description=_short(title))
+        yield lambda count: self._bars.advance(self._task, count)
+        self._bars.update(self._task, total=max(total, 1), completed=max(total, 1))
+
+
+def _short(text: str) -> str:
+    """What fits beside the bar; the whole of it comes with the result."""
+    found = printable(text)
+    return found if len(found) <= _MAX_STATE else f"{found[: _MAX_STATE - 1]}…"

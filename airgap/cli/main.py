@@ -23,6 +23,7 @@ from airgap.cli import (
     receive,
     repack,
     repair,
+    send,
     serve,
     trust,
     verify,
@@ -68,7 +69,7 @@ def _top(
     """Take the options that stand before a command."""
 
 
-for module in (init, lock, plan, pack, inspect, verify, receive, load, serve, repack, repair):
+for module in (init, lock, plan, pack, inspect, verify, receive, load, send, serve, repack, repair):
     app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
 for group in (key, trust, audit):
     for command in group.app.registered_commands:

@@ -12,9 +12,9 @@ VARIABLE = "AIRGAP_PASSPHRASE"
 _HINT = f"give it by --passphrase-file, in {VARIABLE}, or on a terminal"
 
 
-def existing(path: Path | None) -> Passphrase:
+def existing(path: Path | None, what: str = "the signing key") -> Passphrase:
     """The passphrase of a key that exists, found out when it is needed."""
-    return lambda: _given(path) or _ask("Passphrase of the signing key: ")
+    return lambda: _given(path) or _ask(f"Passphrase of {what}: ")
 
 
 def chosen(path: Path | None) -> bytes:

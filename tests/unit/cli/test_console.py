@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.cli.console import Bars, Lines, error_value, make_progress, show_error, show_result, size, table
+from airgap.cli.console import (
+    Bars,
+    Lines,
+    error_value,
+    host_board,
+    make_progress,
+    show_error,
+    show_result,
+    size,
+    table,
+)
 from airgap.errors import IntegrityError
 from airgap.progress import Silent
 
@@ -132,3 +142,36 @@ def test_bars_without_a_terminal_do_not_fail(capsys):
     err = capsys.readouterr().err
     assert "note\\x1b" in err
     assert "fetching \\x1b[31m" in err
+
+
+def test_hosts_in_lines(capsys):
+    with host_board(["a", "b\x1b"], quiet=False) as board:
+        board("a").note("connecting")
+        with board("b\x1b").phase("sending", 10) as advance:
+            advance(10)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["a: connecting", "b\\x1b: sending: 10 B"]
+    assert lines[2].startswith("b\\x1b: sending: done, 10 B in ")
+
+
+def test_quiet_hosts(capsys):
+    with host_board(["a"], quiet=True) as board, board("a").phase("sending", 1) as advance:
+        board("a").note("x")
+        advance(1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_hosts_in_a_table(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with host_board(["plant-a", "plant-b\x1b[2J"], quiet=False) as board:
+        with board("plant-a").phase("sending", 2000) as advance:
+            advance(1000)
+            advance(1000)
+        board("plant-a").note("sent")
+        board("plant-b\x1b[2J").note("failed: [red]x[/red]")
+    err = capsys.readouterr().err
+    assert "\x1b[2J" not in err
+    for text in ("plant-a", "sent", "plant-b\\x1b[2J", "failed: [red]x[/red]"):
+        assert text in err

@@ -1,0 +1,201 @@
+"""Send a bundle to hosts over SSH, checked at the far end.
+
+Only what a host lacks or has wrong is sent; broken off and run again, it goes on where it was, inside a
+file too. The bundle is complete there or looks unfinished. Host keys must be known, logins are by key.
+With --load it is loaded there too, by the airgap of that host. A host without airgap can be given --load
+docker: its engine is loaded from here, through SSH, with the layers that it lacks and no other file.
+
+Examples:
+  airgap send stick/edge-stack-0007 carrier@plant-a plant-b:2222
+  airgap send stick/edge-stack-0007 --inventory hosts.yaml --load docker
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airgap.cli.options import Bundle, Debug, Json, PassphraseFile, Quiet
+from airgap.errors import UsageError
+
+if TYPE_CHECKING:
+    from airgap.bundle.volumes import Place
+    from airgap.endpoints.ssh import Ssh
+    from airgap.manifest.inventory import InventoryHost
+    from airgap.offline.load_there import LoadFromHere
+    from airgap.offline.send import Destination, HostResult, SendReport
+    from airgap.offline.session import LoadReport
+    from airgap.progress import Progress
+    from airgap.site import Site
+
+NAME = "send"
+PANEL = "Both sides"
+
+
+Hosts = Annotated[
+    list[str] | None, typer.Argument(metavar="HOST", help="[USER@]HOST[:PORT], or a name in ssh_config.")
+]
+InventoryFile = Annotated[
+    Path | None, typer.Option("--inventory", metavar="FILE", help="A YAML file that lists hosts.")
+]
+Folder = Annotated[
+    str | None,
+    typer.Option("--to", metavar="DIR", help="The folder there, from the login's own (airgap-bundles)."),
+]
+Load = Annotated[
+    str | None, typer.Option("--load", metavar="TARGET", help="Load it there, as airgap load --to does.")
+]
+HostJobs = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many hosts at a time.")
+]
+Identity = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
+]
+Volume = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="A further volume of BUNDLE; may be repeated.")
+]
+ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config.")]
+KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]
+
+
+def run(
+    bundle: Bundle,
+    hosts: Hosts = None,
+    volume: Volume = None,
+    inventory: InventoryFile = None,
+    to: Folder = None,
+    load: Load = None,
+    jobs: HostJobs = 8,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    ssh_config: ConfigFile = None,
+    known_hosts: KnownHosts = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.cli import console, passphrase
+    from airgap.endpoints.ssh import Ssh, SshOptions
+    from airgap.offline.send import send_bundle
+    from airgap.site import Site, default_home, now
+
+    wanted = _wanted(hosts or [], inventory, to, load)
+    place: Place = (bundle, *volume) if volume else bundle
+    asked = passphrase.existing(passphrase_file, "the SSH key")
+    ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), asked))
+    site, moment = Site(default_home()), now()
+    destinations = [
+        _destination(host, ssh, _from_here(place, site, ssh, host.address, moment)) for host in wanted
+    ]
+    with console.host_board([host.address for host in wanted], quiet=quiet) as board:
+        report = send_bundle(place, site, destinations, moment, jobs=jobs, progress=board)
+    failure = report.failure
+    value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
+    console.show_result(value, _lines(report), as_json=json)
+    if failure:
+        console.show_error(failure, debug=debug)
+        raise typer.Exit(failure.exit_code)
+
+
+def _from_here(place: "Place", site: "Site", ssh: "Ssh", address: str, moment: "datetime") -> "LoadFromHere":
+    """Loads into the engine of a host, over our own SSH."""
+    from airgap.cli.endpoints import Endpoints
+    from airgap.offline.session import load_bundle
+
+    def load(progress: "Progress") -> "LoadReport":
+        target = Endpoints(ssh=ssh).target(f"docker:ssh://{address}")
+        return load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
+
+    return load
+
+
+def _wanted(
+    hosts: list[str], inventory: Path | None, to: str | None, load: str | None
+) -> "list[InventoryHost]":
+    """The hosts of the command line, and then those of the inventory; options win over the inventory."""
+    from airgap.endpoints.ssh import Address
+    from airgap.manifest.inventory import Inventory, InventoryHost
+
+    named = [InventoryHost(str(Address.parse(text)), to, load) for text in hosts]
+    listed = Inventory.load(inventory).hosts if inventory else ()
+    found = [*named, *(InventoryHost(host.address, to or host.to, load or host.load) for host in listed)]
+    addresses = [host.address for host in found]
+    if not found:
+        raise UsageError("no host", want="HOST, or --inventory FILE")
+    if twins := sorted({address for address in addresses if addresses.count(address) > 1}):
+        raise UsageError("host named twice", subject=twins[0])
+    return found
+
+
+def _destination(host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere") -> "Destination":
+    from airgap.endpoints.ssh import Address
+    from airgap.offline.send import DEFAULT_FOLDER, Destination
+
+    return Destination(
+        name=host.address,
+        open=lambda: ssh.open(Address.parse(host.address)),
+        folder=host.to or DEFAULT_FOLDER,
+        load=host.load,
+        from_here=from_here if host.load == "docker" else None,
+    )
+
+
+def _value(report: "SendReport", bundle: Path) -> dict[str, Any]:
+    return {
+        "bundle": str(bundle),
+        "statement_sha256": report.bundle.statement_sha256,
+        "hosts": [_host_value(result) for result in report.results],
+    }
+
+
+def _host_value(result: "HostResult") -> dict[str, Any]:
+    from airgap.cli import console
+
+    sent, loaded = result.sent, result.loaded
+    return {
+        "host": result.name,
+        "state": result.state,
+        "folder": sent.folder if sent else None,
+        "files_sent": sent.files if sent else 0,
+        "bytes_sent": sent.bytes if sent else 0,
+        "files_there": sent.there if sent else 0,
+        "proved_by": sent.proved_by if sent else None,
+        "load": {
+            "way": loaded.way,
+            "receipt": loaded.receipt,
+            "images": [{"reference": name, "verdict": verdict} for name, verdict in loaded.images],
+        }
+        if loaded
+        else None,
+        "error": console.error_value(result.error) if result.error else None,
+    }
+
+
+def _lines(report: "SendReport") -> list[str]:
+    from airgap.cli import console
+
+    rows = [
+        (
+            result.name,
+            result.state,
+            console.size(result.sent.bytes) if result.sent else "-",
+            result.sent.there if result.sent else "-",
+            result.sent.folder if result.sent else "-",
+        )
+        for result in report.results
+    ]
+    lines = console.table(("HOST", "STATE", "SENT", "THERE BEFORE", "FOLDER"), rows)
+    for result in report.results:
+        if result.loaded is not None:
+            verdicts = [verdict for _, verdict in result.loaded.images]
+            counts = ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
+            lines.append(
+                f"{result.name}: loaded {result.loaded.way}: {counts}; receipt {result.loaded.receipt}"
+            )
+    failed = [result for result in report.results if result.error is not None]
+    if len(failed) == len(report.results) > 1:  # then the error on stderr is that of the first
+        lines += [f"failed: {result.name}: {result.error}" for result in failed]
+    if len(report.results) > 1:  # with one host, the hint on stderr is the host's
+        lines += [f"remedy for {r.name}: {r.error.hint}" for r in failed if r.error and r.error.hint]
+    return lines

@@ -1,0 +1,104 @@
+"""Loading on the far side, after a bundle was sent: by its own airgap, else from here into its engine."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airgap import errors
+from airgap.endpoints.ports import Host, Ran
+from airgap.errors import AirgapError, FormatError, PartialError, TransportError
+from airgap.oci.strict_json import Fields, parse_object
+from airgap.offline.session import LoadReport
+from airgap.progress import Progress
+
+THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
+
+_MAX_RESULT = 4 << 20
+_MAX_TEXT = 2000
+_VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedThere:
+    """What a load on a far host did."""
+
+    way: str
+    """`THERE` or `FROM_HERE`."""
+    images: tuple[tuple[str, str], ...]
+    """The reference and the verdict of each."""
+    receipt: str
+    """The file of the receipt: on the host, or here."""
+    failure: AirgapError | None = None
+
+
+LoadFromHere = Callable[[Progress], LoadReport]
+"""Loads the bundle from this machine into the host's engine."""
+
+
+def has_airgap(host: Host) -> bool:
+    """Whether the login finds an airgap there."""
+    ran = host.run(["airgap", "--version"], 4096)
+    return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
+
+
+def no_way(host: Host) -> TransportError:
+    """For a host that has no airgap, when something else than its engine is to be loaded."""
+    return TransportError(
+        "no airgap there to load with",
+        subject=host.name,
+        got="no `airgap` in the PATH of its login",
+        hint="install airgap there; a Docker engine can be loaded without: --load docker",
+    )
+
+
+def load_from_here(from_here: LoadFromHere, progress: Progress) -> LoadedThere:
+    """Stream what the host's engine lacks into it: no file is left there."""
+    report = from_here(progress)
+    images = tuple((str(result.image.name), result.verdict) for result in report.results)
+    return LoadedThere(FROM_HERE, images, str(report.receipt), report.failure)
+
+
+def load_there(host: Host, folder: str, target: str, sha256: str) -> LoadedThere:
+    """Have the host's own airgap load the bundle with this statement, which is in `folder` there.
+
+    Raises what the load raises, as the class that it is there, and `TransportError` for an answer that
+    cannot be understood.
+    """
+    ran = host.run(["airgap", "load", folder, "--to", target, "--json", "--quiet"], _MAX_RESULT)
+    if ran is None:
+        raise TransportError("cannot run airgap there", subject=host.name)
+    where = f"{host.name}: airgap load"
+    try:
+        fields = Fields(parse_object(ran.out, where), where)
+        failure = _failure(fields, ran, host.name)
+        if failure is None or fields.has("images"):
+            return _loaded(fields, sha256, failure)
+    except FormatError as error:
+        said = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
+        got = f"exit code {ran.code}: {said}" if ran.code else error
+        raise TransportError("no answer that can be understood", subject=where, got=got) from error
+    raise failure
+
+
+def _loaded(fields: Fields, sha256: str, failure: AirgapError | None) -> LoadedThere:
+    found = fields.text("statement_sha256")
+    if found != sha256:
+        raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
+    images = tuple((item.text("reference"), item.text("verdict")) for item in fields.children("images"))
+    return LoadedThere(THERE, images, fields.text("receipt"), failure)
+
+
+def _failure(fields: Fields, ran: Ran, host: str) -> AirgapError | None:
+    """The error that the far airgap tells of, as its own class."""
+    if not fields.has("error") or fields.take("error") is None:
+        if ran.code:
+            raise FormatError("an exit code without an error", subject=fields.where, got=ran.code)
+        return None
+    error = fields.child("error")
+    kind = getattr(errors, error.text("kind"), None)
+    if not (isinstance(kind, type) and issubclass(kind, AirgapError) and kind.exit_code == ran.code):
+        raise FormatError("not an error of airgap", subject=error.where, got=error.text("kind")[:80])
+    said, hint = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT] or None
+    if issubclass(kind, PartialError):
+        return PartialError(f"on {host}: {said}", hint=hint)
+    return kind(f"on {host}: {said}", hint=hint)
