@@ -2,7 +2,7 @@
 
     AirgapError                 1   anything without a code of its own
     ├ UsageError                2   the command line asks for something impossible
-    ├ PartialError              3   finished, but some images failed
+    ├ PartialError              3   finished, but some images or hosts failed
     ├ FormatError              10   a manifest or a document is not what its format says
     │   └ AmbiguousError            a document that two readers could read differently
     ├ MediaError               11   a disk or medium failed to read or write
@@ -91,7 +91,7 @@ class UsageError(AirgapError):
 
 
 class PartialError(AirgapError):
-    """The work is finished, but some images failed: `failures` has the error of each, by its name."""
+    """The work is finished, but some images or hosts failed: `failures` has the error of each, by name."""
 
     exit_code = 3
 
