@@ -31,6 +31,7 @@
     │   └ UnavailableError          it may work later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
     └ TransportError           20   SSH
+        └ LinkError                 no connection, or it broke off
 
 130 is Ctrl-C. A code belongs to the class; the tree is the table in README.
 """
@@ -234,3 +235,7 @@ class TransportError(AirgapError):
     """SSH failed: the link, the host key, or the far side's disk."""
 
     exit_code = 20
+
+
+class LinkError(TransportError):
+    """There is no connection, or it broke off: another one may hold."""

@@ -1,9 +1,10 @@
 """Send a bundle to hosts over SSH, checked at the far end.
 
-Only what a host lacks or has wrong is sent; broken off and run again, it goes on where it was, inside a
-file too. The bundle is complete there or looks unfinished. Host keys must be known, logins are by key.
-With --load it is loaded there too, by the airgap of that host. A host without airgap can be given --load
-docker: its engine is loaded from here, through SSH, with the layers that it lacks and no other file.
+Only what a host lacks or has wrong is sent. A link that breaks off is made anew, and running the command
+again goes on as well: where it was, inside a file too. The bundle is complete there or looks unfinished.
+Host keys must be known, logins are by key. With --load it is loaded there too, by the airgap of that host.
+A host without airgap can be given --load docker: its engine is loaded from here, through SSH, with the
+layers that it lacks and no other file.
 
 Examples:
   airgap send stick/edge-stack-0007 carrier@plant-a plant-b:2222
@@ -49,6 +50,10 @@ Load = Annotated[
 HostJobs = Annotated[
     int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many hosts at a time.")
 ]
+Reconnects = Annotated[
+    int,
+    typer.Option("--reconnect", metavar="N", min=0, max=1000, help="How often a broken link is made anew."),
+]
 Identity = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
 ]
@@ -67,6 +72,7 @@ def run(
     to: Folder = None,
     load: Load = None,
     jobs: HostJobs = 8,
+    reconnect: Reconnects = 5,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
     ssh_config: ConfigFile = None,
@@ -89,7 +95,9 @@ def run(
         _destination(host, ssh, _from_here(place, site, ssh, host.address, moment)) for host in wanted
     ]
     with console.host_board([host.address for host in wanted], quiet=quiet) as board:
-        report = send_bundle(place, site, destinations, moment, jobs=jobs, progress=board)
+        report = send_bundle(
+            place, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
+        )
     failure = report.failure
     value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
     console.show_result(value, _lines(report), as_json=json)

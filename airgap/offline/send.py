@@ -9,7 +9,7 @@ from datetime import datetime
 
 from airgap.bundle.volumes import Place, open_bundle
 from airgap.endpoints.ports import Host
-from airgap.errors import AirgapError, PartialError, TransportError
+from airgap.errors import AirgapError, LinkError, PartialError, TransportError
 from airgap.offline.load_there import (
     LoadedThere,
     LoadFromHere,
@@ -27,6 +27,12 @@ from airgap.workers import run_all
 
 DEFAULT_FOLDER = "airgap-bundles"
 """Below the folder of the login."""
+
+RECONNECTS = 5
+"""How often a link that broke off is made anew, for each host."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before the first of them; each next pause is twice as long."""
 
 _FAREWELL_SECONDS = 3.0
 """How long Ctrl-C waits for the records of what it broke off."""
@@ -94,11 +100,14 @@ def send_bundle(
     *,
     jobs: int,
     progress: Callable[[str], Progress],
+    reconnects: int = RECONNECTS,
+    first_pause: float = _FIRST_PAUSE,
 ) -> SendReport:
     """Check the bundle, which may be for another site, and bring it to all hosts, `jobs` at a time.
 
-    Raises what is wrong with the bundle; what goes wrong with a host is in its result. `progress` gives
-    the listener for a host.
+    A link that breaks off while files are sent is made anew up to `reconnects` times, `first_pause`
+    seconds after the first break. Raises what is wrong with the bundle; what goes wrong with a host is in
+    its result. `progress` gives the listener for a host.
     """
     with open_bundle(place) as folder:
         try:
@@ -107,7 +116,8 @@ def send_bundle(
         except AirgapError:
             with recorded(place, site, "send", hosts=[host.name for host in hosts]):
                 raise
-        work = _Sending(place, site, bundle, files, progress)
+        pauses = [min(first_pause * 2**count, _LONGEST_PAUSE) for count in range(reconnects)]
+        work = _Sending(place, site, bundle, files, progress, pauses)
         results = [HostResult(host.name) for host in hosts]
         try:
             run_all(lambda pair: work.one(*pair), list(zip(hosts, results, strict=True)), jobs)
@@ -126,14 +136,15 @@ class _Sending:
     bundle: CheckedBundle
     files: Sequence[Outgoing]
     progress: Callable[[str], Progress]
-    cancelled: bool = False
+    pauses: Sequence[float]
+    cancelled: threading.Event = field(default_factory=threading.Event)
     _open: list[Host] = field(default_factory=list)
     _running: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def one(self, wanted: Destination, result: HostResult) -> None:
         """Bring the bundle to one host, in a recorded attempt."""
-        if self.cancelled:
+        if self.cancelled.is_set():
             return
         self._running.add(wanted.name)
         try:
@@ -150,7 +161,7 @@ class _Sending:
             try:
                 self._bring(wanted, result)
             except TransportError:
-                if self.cancelled:
+                if self.cancelled.is_set():
                     raise KeyboardInterrupt from None
                 raise
             finally:
@@ -159,8 +170,22 @@ class _Sending:
                 raise result.loaded.failure
 
     def _bring(self, wanted: Destination, result: HostResult) -> None:
+        """Over as many links as it takes, when they break off while files are sent."""
         progress = self.progress(wanted.name)
         progress.note("connecting")
+        for pause in (*self.pauses, None):
+            try:
+                self._over_a_link(wanted, result, progress)
+                break
+            except LinkError as error:
+                if pause is None or result.sent is None or result.sent.complete:
+                    raise
+                progress.note(f"{error}: connecting again in {pause:.0f} s")
+                if self.cancelled.wait(pause):
+                    raise
+        progress.note(result.state)
+
+    def _over_a_link(self, wanted: Destination, result: HostResult, progress: Progress) -> None:
         with closing(wanted.open()) as host:
             with self._lock:
                 self._open.append(host)
@@ -170,20 +195,18 @@ class _Sending:
                 result.loaded = load_from_here(wanted.from_here, progress)
             else:
                 self._send(host, wanted, result, progress)
-        progress.note(result.state)
 
     def _send(self, host: Host, wanted: Destination, result: HostResult, progress: Progress) -> None:
         folder = f"{_folders(host, wanted.folder)}/{self.bundle.statement.title}"
-        sender = Sender(host, folder, self.files, progress)
-        result.sent = sender.sent
-        sender.run()
+        result.sent = result.sent or Sent(folder)
+        Sender(host, result.sent, self.files, progress).run()
         if wanted.load is not None:
             with progress.phase(f"loading into {wanted.load} there", 0):
                 result.loaded = load_there(host, folder, wanted.load, self.bundle.statement_sha256)
 
     def cancel(self) -> None:
         """Cut all connections, and give the attempts a moment to be recorded as aborted."""
-        self.cancelled = True
+        self.cancelled.set()
         with self._lock:
             hosts = list(self._open)
         for host in hosts:

@@ -45,13 +45,21 @@ class Sent:
     """What a sending did to the far folder."""
 
     folder: str
-    files: int = 0
+    names: set[str] = field(default_factory=set)
+    """Files that went over the line, as a whole or in part."""
     bytes: int = 0
     """That went over the line."""
     there: int = 0
     """Files that were there already, and right."""
+    complete: bool = False
+    """Whether all is there, and proved."""
     proved_by: str = TOOLS[0][0]
     """The program that hashed the files there: `openssl`, `sha256sum`, or `reading back`."""
+
+    @property
+    def files(self) -> int:
+        """How many went over the line."""
+        return len(self.names)
 
 
 def outgoing(bundle: CheckedBundle) -> list[Outgoing]:
@@ -80,21 +88,18 @@ def _small(name: str, raw: bytes) -> Outgoing:
 
 @dataclass(slots=True)
 class Sender:
-    """Brings `files`, whose last one is the envelope, into `folder` on `host`."""
+    """Brings `files`, whose last one is the envelope, into the folder of `sent` on `host`."""
 
     host: Host
-    folder: str
+    sent: Sent
+    """Of this sending: with what went over links that broke."""
     files: Sequence[Outgoing]
     progress: Progress
-    sent: Sent = field(init=False)
     _parts: dict[str, int] = field(default_factory=dict)
     """Sizes of what earlier attempts left unfinished, by the name that it shall have."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed: bool = False
     _tools: list[tuple[str, ...]] = field(default_factory=lambda: list(TOOLS))
-
-    def __post_init__(self) -> None:
-        self.sent = Sent(self.folder)
 
     def run(self) -> Sent:
         """Send. Raises `TransportError`, and for wrong content here what the readers raise."""
@@ -102,11 +107,12 @@ class Sender:
         there = self._survey()
         right = self._prove_there(there)
         todo = [file for file in self.files if file.name not in right]
-        self.sent.there = len(right)
+        self.sent.there = len(right - self.sent.names)
         for name in self._parts.keys() & right:
             self.host.remove(self._path(name + PART))
             del self._parts[name]
         if not todo:
+            self.sent.complete = True
             return self.sent
         if ENVELOPE_FILE in there:
             if STATEMENT_FILE not in right:
@@ -122,10 +128,11 @@ class Sender:
         with self.progress.phase("sending", left) as advance:
             self._send_all(rest, advance)
             self._send_batch([envelope], advance)
+        self.sent.complete = True
         return self.sent
 
     def _path(self, name: str) -> str:
-        return f"{self.folder}/{name}" if name else self.folder
+        return f"{self.sent.folder}/{name}" if name else self.sent.folder
 
     def _where(self, name: str) -> str:
         return f"{self.host.name}: {self._path(name)}"
@@ -185,7 +192,7 @@ class Sender:
         return right
 
     def _check_space(self, wanted: int) -> None:
-        space = self.host.space(self.folder)
+        space = self.host.space(self.sent.folder)
         if space is None:
             return
         if space.read_only:
@@ -230,12 +237,20 @@ class Sender:
         if offset < file.size or not offset:
             with closing(file.open()) as stream:
                 _skip(stream, offset)
-                self.host.write(path, stream, offset, advance)
+                self.host.write(path, stream, offset, self._counting(file.name, advance))
         with self._lock:
             self._parts[file.name] = file.size
-            self.sent.files += 1
-            self.sent.bytes += file.size - offset
+            self.sent.names.add(file.name)
         return offset > 0
+
+    def _counting(self, name: str, advance: Advance) -> Advance:
+        def went_over(count: int) -> None:
+            with self._lock:
+                self.sent.names.add(name)
+                self.sent.bytes += count
+            advance(count)
+
+        return went_over
 
     # -- proof
 

@@ -152,7 +152,7 @@ def test_cut_at_each_mib_and_gone_on(world: World, at: int) -> None:
     far = world.sshd()
     line = world.line_to(far, Cut(b"SSH-", up=at * MIB))
     address = f"root@{line.host}"
-    broken = world.send(address, code=20)
+    broken = world.send(address, "--reconnect", 0, code=20)
     assert "run the same command again, and it goes on from there" in broken.err
     assert not (far.home / FAR / ENVELOPE).exists()
     again = host(world.send(address))
@@ -160,6 +160,17 @@ def test_cut_at_each_mib_and_gone_on(world: World, at: int) -> None:
     # What was on its way inside the server when the line broke may be lost: its window is 2 MiB.
     assert again["bytes_sent"] <= total(world.gap) - max(0, at - 3) * MIB
     assert [end["result"] for end in world.ended()] == ["failed", "ok"]
+
+
+def test_cut_thrice_in_one_run(world: World) -> None:
+    far = world.sshd()
+    line = world.line_to(far, *[Cut(b"SSH-", up=4 * MIB)] * 3)
+    answer = world.send(f"root@{line.host}")
+    assert answer.err.count("connecting again in") == 3
+    assert world.arrived(far)
+    # What was on its way when a line broke was sent again, and no more: the server's window is 2 MiB.
+    assert host(answer)["bytes_sent"] <= total(world.gap) + 3 * 3 * MIB
+    assert [end["result"] for end in world.ended()] == ["ok"]
 
 
 def test_a_part_that_began_wrong_is_sent_whole(world: World) -> None:
@@ -282,7 +293,7 @@ def test_a_disk_that_others_fill(world: World, small_disk: Path) -> None:
     far = world.sshd()
     run("mount", "-o", "remount,size=20m", small_disk)
     line = world.line_to(far, Cut(b"SSH-", up=MIB))
-    world.send(f"root@{line.host}", "--to", str(small_disk), code=20)
+    world.send(f"root@{line.host}", "--to", str(small_disk), "--reconnect", 0, code=20)
     (small_disk / "other").write_bytes(bytes(17 * MIB))
     assert "the far disk is full" in world.send(far.address, "--to", str(small_disk), code=20).err
     (small_disk / "other").unlink()

@@ -87,6 +87,14 @@ class Gap:
     def envelope(self) -> Envelope:
         return Envelope.parse((self.bundle / ENVELOPE_FILE).read_bytes(), ENVELOPE_FILE)
 
+    def files(self) -> dict[str, bytes]:
+        """What the bundle consists of."""
+        return {
+            path.relative_to(self.bundle).as_posix(): path.read_bytes()
+            for path in self.bundle.rglob("*")
+            if path.is_file()
+        }
+
     def blob(self, digest: Digest) -> Path:
         return self.bundle / digest.path
 

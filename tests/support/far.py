@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from airgap.endpoints.ports import FarFile, FarSpace, Ran
-from airgap.errors import TransportError
+from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
 STEP = 1000
@@ -22,6 +22,8 @@ class MemoryHost:
     read_only: bool = False
     breaks_after: int | None = None
     """Bytes that are written until the link breaks."""
+    breaks: int = 0
+    """How often it did."""
     spoils: str | None = None
     """The end of a file's name whose bytes are stored wrong."""
     log: list[str] = field(default_factory=list)
@@ -80,7 +82,8 @@ class MemoryHost:
             if self.breaks_after is not None:
                 self.breaks_after -= got
                 if self.breaks_after <= 0:
-                    raise TransportError("cannot write", subject=path, got="the link broke off")
+                    self.breaks += 1
+                    raise LinkError("cannot write", subject=path, got="the link broke off")
             piece = bytes(buffer[:got])
             self.tree[path] += bytes(got) if self.spoils and path.endswith(self.spoils) else piece
             advance(got)

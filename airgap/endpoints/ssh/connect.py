@@ -10,7 +10,7 @@ import paramiko
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts
 from airgap.endpoints.ssh.login import Identities, log_in
-from airgap.errors import AirgapError, TransportError
+from airgap.errors import AirgapError, LinkError, TransportError
 
 CONNECT_SECONDS = 20.0
 _LOGIN_SECONDS = 120.0
@@ -43,7 +43,7 @@ class Connection:
         self._transports: list[paramiko.Transport] = []
         try:
             for hop in hops:
-                with door("cannot connect", hop, ANY):
+                with door("cannot connect", hop, ANY, LinkError):
                     self._transports.append(_transport(self._socket(hop), seconds))
                     _greet(self.transport, hop, seconds)
                 with door("no login", hop, ANY):
@@ -88,8 +88,13 @@ ANY = (Exception,)
 
 
 @contextlib.contextmanager
-def door(what: str, subject: object, kinds: tuple[type[Exception], ...] = FOREIGN) -> Iterator[None]:
-    """Foreign exceptions leave as ours."""
+def door(
+    what: str,
+    subject: object,
+    kinds: tuple[type[Exception], ...] = FOREIGN,
+    ours: type[TransportError] = TransportError,
+) -> Iterator[None]:
+    """Foreign exceptions of `kinds` leave as `ours`."""
     try:
         yield
     except AirgapError:
@@ -98,7 +103,7 @@ def door(what: str, subject: object, kinds: tuple[type[Exception], ...] = FOREIG
         got = str(error) or (
             "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
         )
-        raise TransportError(what, subject=subject, got=got) from error
+        raise ours(what, subject=subject, got=got) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:

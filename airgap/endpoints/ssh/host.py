@@ -11,7 +11,7 @@ from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
 from airgap.endpoints.ssh.sftp import Sftp, StatusError
-from airgap.errors import TransportError
+from airgap.errors import LinkError, TransportError
 from airgap.oci.digest import Advance, ByteStream
 
 _ANSWER_SECONDS = 600.0
@@ -110,7 +110,8 @@ class SshHost:
         except TransportError as error:
             broken = isinstance(error.__cause__, (EOFError, OSError))
             if error.hint is None and (broken or self._connection.lost()):
-                error.hint = "the link broke off: run the same command again, and it goes on from there"
+                hint = "the link broke off: run the same command again, and it goes on from there"
+                raise LinkError(what, subject=subject, got=error.got, hint=hint) from error
             raise
 
     def _refusal(self, what: str, subject: str, path: str, error: StatusError) -> TransportError:

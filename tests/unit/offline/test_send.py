@@ -11,6 +11,7 @@ from airgap.errors import (
     DestinationError,
     IncompleteError,
     KeyFileError,
+    LinkError,
     PartialError,
     TransportError,
     UnavailableError,
@@ -27,7 +28,9 @@ from tests.support.memory import MemoryEngine
 
 
 def send(gap: Gap, *wanted: Destination, jobs: int = 2) -> SendReport:
-    return send_bundle(gap.bundle, gap.site, wanted, gap.now, jobs=jobs, progress=lambda _: Silent())
+    return send_bundle(
+        gap.bundle, gap.site, wanted, gap.now, jobs=jobs, progress=lambda _: Silent(), first_pause=0.001
+    )
 
 
 def to(host: MemoryHost, **more) -> Destination:
@@ -173,6 +176,61 @@ class TestLoading:
         host.programs["airgap"] = airgap
         [result] = send(gap, to(host, load="docker", from_here=lambda _: pytest.fail("not this way"))).results
         assert (result.state, result.sent.files > 0) == ("loaded", True)
+
+
+class TestBrokenLinks:
+    def opening(self, host: MemoryHost, *links: int | Exception) -> Destination:
+        """Each link carries so many bytes until it breaks, or cannot be made at all."""
+        waiting = list(links)
+
+        def connect():
+            link = waiting.pop(0)
+            if isinstance(link, Exception):
+                raise link
+            host.breaks_after = link
+            return host
+
+        return Destination(host.name, connect)
+
+    def test_made_anew(self, gap):
+        host = MemoryHost()
+        down = LinkError("cannot connect", got="refused")
+        [result] = send(gap, self.opening(host, 3000, 2000, down, 1 << 30)).results
+        there = host.files("/home/airgap-bundles/edge-0001")
+        assert (result.error, result.state, host.breaks) == (None, "sent", 2)
+        assert there == gap.files()
+        assert (result.sent.files, result.sent.there) == (len(there), 0)
+        assert len(ends(gap)) == 1
+
+    def test_not_for_ever(self, gap):
+        host = MemoryHost()
+        [result] = send(gap, self.opening(host, *[1000] * 6)).results
+        assert isinstance(result.error, LinkError)
+        assert host.breaks == 6
+
+    def test_a_host_that_cannot_be_reached_is_not_waited_for(self, gap):
+        down = LinkError("cannot connect", got="refused")
+        [result] = send(gap, self.opening(MemoryHost(), down)).results
+        assert result.error is down
+
+    def test_another_error_on_the_next_link(self, gap):
+        changed = TransportError("the host key has changed")
+        [result] = send(gap, self.opening(MemoryHost(), 3000, changed)).results
+        assert result.error is changed
+
+    def test_not_while_it_is_loaded_there(self, gap):
+        host, loads = MemoryHost(), []
+
+        def airgap(argv):
+            if argv[1] == "--version":
+                return Ran(0, b"airgap 0.1.0\n", b"")
+            loads.append(argv)
+            raise LinkError("cannot run", got="the link broke off")
+
+        host.programs["airgap"] = airgap
+        [result] = send(gap, to(host, load="docker")).results
+        assert isinstance(result.error, LinkError)
+        assert len(loads) == 1
 
 
 def test_ctrl_c_closes_and_records(gap, monkeypatch):

@@ -29,25 +29,20 @@ def host() -> MemoryHost:
 
 
 def send(host: MemoryHost, files) -> Sent:
-    return Sender(host, FOLDER, files, Silent()).run()
-
-
-def on_disk(gap: Gap) -> dict[str, bytes]:
-    found = gap.bundle.rglob("*")
-    return {path.relative_to(gap.bundle).as_posix(): path.read_bytes() for path in found if path.is_file()}
+    return Sender(host, Sent(FOLDER), files, Silent()).run()
 
 
 class TestOutgoing:
     def test_every_file_once_and_the_envelope_last(self, gap, files):
-        assert sorted(file.name for file in files) == sorted(on_disk(gap))
+        assert sorted(file.name for file in files) == sorted(gap.files())
         assert files[-1].name == ENVELOPE_FILE
-        assert {file.name: file.size for file in files} == {k: len(v) for k, v in on_disk(gap).items()}
+        assert {file.name: file.size for file in files} == {k: len(v) for k, v in gap.files().items()}
 
 
 class TestSending:
     def test_all_arrives(self, gap, host, files):
         sent = send(host, files)
-        assert host.files(FOLDER) == on_disk(gap)
+        assert host.files(FOLDER) == gap.files()
         assert (sent.files, sent.there, sent.proved_by) == (len(files), 0, "sha256sum")
         assert sent.bytes == sum(file.size for file in files)
         assert host.log[-1] == f"rename {ENVELOPE_FILE}"
@@ -69,7 +64,7 @@ class TestSending:
                 assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree
             host.breaks_after = None
             send(host, files)
-            assert host.files(FOLDER) == on_disk(gap)
+            assert host.files(FOLDER) == gap.files()
 
     def test_a_wrong_file_makes_the_bundle_unfinished_first(self, gap, host, files):
         send(host, files)
@@ -79,13 +74,13 @@ class TestSending:
         assert host.log[0] == f"remove {ENVELOPE_FILE}"
         assert host.log[-1] == f"rename {ENVELOPE_FILE}"
         assert sent.files == 2
-        assert host.files(FOLDER) == on_disk(gap)
+        assert host.files(FOLDER) == gap.files()
 
     def test_a_further_signature(self, gap, host, files):
         send(host, files)
         host.tree[f"{FOLDER}/{ENVELOPE_FILE}"] = b"an earlier envelope over the same statement"
         assert send(host, files).files == 1
-        assert host.files(FOLDER) == on_disk(gap)
+        assert host.files(FOLDER) == gap.files()
 
     def test_another_bundle(self, host, files):
         send(host, files)
@@ -100,7 +95,7 @@ class TestSending:
         host.tree[f"{FOLDER}/statement.json"] = b"another"
         del host.tree[f"{FOLDER}/{ENVELOPE_FILE}"]
         send(host, files)
-        assert host.files(FOLDER) == on_disk(gap)
+        assert host.files(FOLDER) == gap.files()
 
     @pytest.mark.parametrize("part", [b"", b"x", b"x" * 5000])
     def test_parts_of_whatever_size(self, gap, host, files, part):
@@ -111,7 +106,7 @@ class TestSending:
         host.tree[f"{FOLDER}/{ENVELOPE_FILE}.part"] = part
         send(host, files)
         assert host.tree[f"{FOLDER}/{name}"] == raw
-        assert host.files(FOLDER) == on_disk(gap), "no part is left"
+        assert host.files(FOLDER) == gap.files(), "no part is left"
 
     def test_a_whole_part_is_proved_and_not_sent(self, host, files):
         send(host, files)
@@ -205,7 +200,7 @@ class TestProof:
         host.programs["sha256sum"] = program
         sent = send(host, files)
         assert sent.proved_by == "reading back"
-        assert host.files(FOLDER) == on_disk(gap)
+        assert host.files(FOLDER) == gap.files()
         host.tree[f"{FOLDER}/index.json"] = b"?" * len(host.tree[f"{FOLDER}/index.json"])
         assert send(host, files).files == 2
 
