@@ -57,6 +57,14 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def make_folders(path: Path) -> None:
+    """Make a folder, and those above it that are missing, durably. Raises `OSError`."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write everything, however many calls it takes. Raises `OSError`."""
     view = memoryview(data)
@@ -67,8 +75,8 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path`, whole or not at all, and durably. The same content is left alone."""
     with media_errors("cannot write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _same(path, data):
+        make_folders(path.parent)
+        if holds(path, data):
             return
         part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
@@ -88,7 +96,7 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
     """
     part = path.with_name(path.name + ".part")
     with media_errors("cannot write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         for chunk in chunks:
@@ -106,7 +114,8 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
         os.close(fd)
 
 
-def _same(path: Path, data: bytes) -> bool:
+def holds(path: Path, data: bytes) -> bool:
+    """Whether there is a regular file with exactly this content. Raises `OSError`."""
     try:
         found = path.lstat()
         return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data

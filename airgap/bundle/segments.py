@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import media_errors, write_all
-from airgap.errors import SizeMismatchError
+from airgap.bundle.files import make_folders, media_errors, write_all
+from airgap.errors import SizeMismatchError, UnlistedContentError
 from airgap.oci.digest import ByteStream, Digest
 
 
@@ -170,8 +170,18 @@ def size_of(path: Path) -> int | None:
 
 
 def create(part: Path, keep: int) -> int:
-    """Open a `.part` file for writing, with all of its content or none of it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
+    """Open a `.part` file for writing: with all of its content, or a new one in its place. Raises
+    `UnlistedContentError` for a pipe, a device or a file of several names.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with media_errors("cannot write", part):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(part, flags, 0o644)
+        if not keep:
+            make_folders(part.parent)
+            part.unlink(missing_ok=True)
+            return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o644)
+        fd = os.open(part, flags)
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            return fd
+        os.close(fd)
+        raise UnlistedContentError("not a regular file with one link", subject=part)

@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from airgap.bundle.claim import claimed
 from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
-from airgap.bundle.files import Folder, media_errors, write_file
+from airgap.bundle.files import Folder, holds, media_errors, write_file
 from airgap.bundle.readback import Written
 from airgap.bundle.seal import (
     ENVELOPE_FILE,
@@ -54,20 +56,24 @@ class Shelf:
             for digest in self.cut.parts
         }
 
-    def begin(self) -> None:
-        """Write down the cut, so that a run that goes on from here makes the same one."""
+    def claimed(self) -> AbstractContextManager[None]:
+        """The folders for this process alone; see `claim.claimed`."""
+        return claimed(self.folders)
+
+    def unseal(self) -> None:
+        """Make the bundle unfinished before its content changes, and write down the cut, so that a run that
+        goes on from here makes the same one.
+        """
+        for folder in self.folders:
+            unseal(folder)
         if self.cut is not None:
             for number, folder in enumerate(self.folders, 1):
                 write_file(folder / _PLANNED, VolumeTable(_UNKNOWN, number, self.cut).to_bytes())
 
-    def unseal(self) -> None:
-        """Make the bundle unfinished before its content changes."""
-        for folder in self.folders:
-            unseal(folder)
-
     def write_small(self, contents: Contents, store: BlobStore) -> None:
         """Write on every volume all files but layers, statement, signatures and envelope."""
         for folder in self.folders:
+            _unseal_unless(folder, contents.small)
             write_small(folder, contents)
         for digest in store.sums.keys() - (self.cut.parts.keys() if self.cut else ()):
             for folder in self.folders[1:]:
@@ -76,10 +82,10 @@ class Shelf:
     def write_statement(self, raw: bytes, store: BlobStore) -> None:
         """Write on every volume the statement that is about to be signed, and the finished cut."""
         for number, folder in enumerate(self.folders, 1):
-            write_file(folder / STATEMENT_FILE, raw)
             tables = self._table(number, raw, store)
-            for name, table in tables.items():
-                write_file(folder / name, table)
+            _unseal_unless(folder, {STATEMENT_FILE: raw, **tables})
+            for name, content in {STATEMENT_FILE: raw, **tables}.items():
+                write_file(folder / name, content)
             for name in {_PLANNED, VOLUME_FILE} - tables.keys():
                 with media_errors("cannot remove", folder / name):
                     (folder / name).unlink(missing_ok=True)
@@ -133,6 +139,14 @@ class Shelf:
                 Written(folder / name, Digest.of(raw).hex, len(raw)) for name, raw in small.items()
             ]
         return found
+
+
+def _unseal_unless(folder: Path, there: Mapping[str, bytes]) -> None:
+    """Make a bundle unfinished before a small file of it changes."""
+    with media_errors("cannot read", folder):
+        same = all(holds(folder / name, raw) for name, raw in there.items())
+    if not same:
+        unseal(folder)
 
 
 def new_shelf(places: Sequence[Path], title: str, cut: Cut | None) -> Shelf:

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap.bundle.files import FileSlice, media_errors, sync_folder
+from airgap.bundle.claim import lock
+from airgap.bundle.files import FileSlice, make_folders, media_errors, sync_folder
 from airgap.bundle.readback import Written
 from airgap.bundle.store import Opener
 from airgap.bundle.ustar import END, header, padding
@@ -48,11 +49,12 @@ class TarStore:
     def open(self) -> None:
         """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one."""
         with media_errors("cannot write", self.part):
-            self.part.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self.part.parent)
             if self.path.exists():
                 self.path.replace(self.part)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._fd = os.open(self.part, flags, 0o644)
+            lock(self._fd, self.part)
             self.resumed = os.fstat(self._fd).st_size == self.total
             if not self.resumed:
                 os.ftruncate(self._fd, 0)

@@ -20,7 +20,7 @@ from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
-from airgap.errors import AirgapError, IncompleteError, IntegrityError, MediaError, UsageError
+from airgap.errors import AirgapError, IncompleteError, MediaError, UsageError
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
@@ -47,8 +47,12 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     """Write the bundle to `shelf`. Blobs that are on volumes that are not here are left out, and the
     envelope with them: `Copied.wants` names the volumes.
     """
+    with shelf.claimed():
+        return _copy(bundle, shelf, desk)
+
+
+def _copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     store = shelf.store()
-    shelf.begin()
     errors = fill(
         store,
         bundle.blobs.values(),
@@ -108,7 +112,7 @@ def _finish(
     sealed = shelf.commit(bundle.envelope.to_bytes(), signatures)
     try:
         return prove(shelf.written(store, contents, statement, sealed), progress.phase, read_back)
-    except IntegrityError:
+    except BaseException:  # what is not known to be there is not called whole
         with contextlib.suppress(MediaError):
             shelf.unseal()
         raise

@@ -19,7 +19,7 @@ from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
-from airgap.errors import AirgapError, IntegrityError, MediaError, UsageError
+from airgap.errors import AirgapError, MediaError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -52,28 +52,35 @@ def _pack(
     with recorded(terms, serial, order.to / title) as attempt:
         if earlier is None:
             refuse_strange(terms, title)
-        upstream = check_upstream(plan)
         shelf = shelf_of(plan, order, title)
-        shelf.begin()
-        store = shelf.store()
-        held = earlier.held if earlier else {}
-        collector = Collector(store, order.jobs, progress, held, shelf.unseal)
-        images, failures = collector.collect(plan)
-        collected, unsigned = with_upstream(images, upstream)
-        failures |= unsigned
-        if failures and not (order.allow_partial and collected):
-            refuse_partial(failures, plan)
-        prune(store, collected, plan)
-        contents = describe(store.sums, *tables_of(collected), site.roots())
-        shelf.write_small(contents, store)
-        statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-        complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
-        whole = earlier is not None and store.written == 0 and complete
-        sha256, sealed = _seal(shelf, store, statement, terms)
-        note_sealed(attempt, statement, sha256, terms)
-        written = shelf.written(store, contents, statement.to_bytes(), sealed)
-        proof = proved(written, terms, shelf.unseal)
-        attempt.add(**proof.record())
+        with shelf.claimed():
+            return _write(plan, terms, earlier, shelf, attempt)
+
+
+def _write(
+    plan: TransferPlan, terms: Terms, earlier: "_Earlier | None", shelf: Shelf, attempt: Attempt
+) -> PackedBundle:
+    order = terms.order
+    upstream = check_upstream(plan)
+    store = shelf.store()
+    held = earlier.held if earlier else {}
+    collector = Collector(store, order.jobs, terms.progress, held, shelf.unseal)
+    images, failures = collector.collect(plan)
+    collected, unsigned = with_upstream(images, upstream)
+    failures |= unsigned
+    if failures and not (order.allow_partial and collected):
+        refuse_partial(failures, plan)
+    prune(store, collected, plan)
+    contents = describe(store.sums, *tables_of(collected), terms.site.roots())
+    shelf.write_small(contents, store)
+    statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
+    complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
+    whole = earlier is not None and store.written == 0 and complete
+    sha256, sealed = _seal(shelf, store, statement, terms)
+    note_sealed(attempt, statement, sha256, terms)
+    written = shelf.written(store, contents, statement.to_bytes(), sealed)
+    proof = proved(written, terms, shelf.unseal)
+    attempt.add(**proof.record())
     return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
 
 
@@ -147,10 +154,12 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
 
 
 def proved(written: Mapping[Path, Sequence[Written]], terms: Terms, unseal: Callable[[], None]) -> OnMedia:
-    """What the media were seen to hold; a bundle that they do not hold is made unfinished again."""
+    """What the media were seen to hold; a bundle that they do not hold, or of which that is not known, is
+    made unfinished again.
+    """
     try:
         return prove(written, terms.progress.phase, terms.order.read_back)
-    except IntegrityError:
+    except BaseException:
         with contextlib.suppress(MediaError):
             unseal()
         raise

@@ -169,13 +169,19 @@ class TestFetch:
         assert list(store.path(SHA256).parent.iterdir()) == []
         assert store.sums == {}
 
-    @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.symlink_to("/dev/null")])
-    def test_what_lies_in_the_way_of_the_part(self, store, make):
+    def test_a_folder_in_the_way_of_the_part(self, store):
         path = put(store, SHA256, b"", ".part")
         path.unlink()
-        make(path)
+        path.mkdir()
         with pytest.raises(MediaError, match="cannot write"):
             store.fetch(blob(), Source())
+
+    @pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to(p.parent / "kept")])
+    def test_a_link_or_a_pipe_in_the_way_of_the_part(self, store, make):
+        kept = put(store, SHA256, b"kept", ".part").rename(store.path(SHA256).parent / "kept")
+        make(store.path(SHA256).with_name(SHA256.hex + ".part"))
+        store.fetch(blob(), Source())
+        assert (kept.read_bytes(), store.path(SHA256).read_bytes()) == (b"kept", RAW)
 
     def test_a_part_that_shrinks_meanwhile(self, store, monkeypatch):
         put(store, SHA256, RAW[:10], ".part")

@@ -1,0 +1,82 @@
+"""The folders of a bundle while it is written: real ones, and ours alone.
+
+A medium that comes from elsewhere may have links prepared in the place of folders, which would lead what is
+written, and what is removed, to other files of this machine. They are looked for once, before the first
+change: a medium that grows links while it is written is not defended against.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from airgap.bundle.files import make_folders, media_errors
+from airgap.bundle.seal import FOLDERS
+from airgap.errors import UnlistedContentError, UsageError
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+
+
+@contextlib.contextmanager
+def claimed(folders: Sequence[Path]) -> Iterator[None]:
+    """Make the folders of a bundle, and keep other processes from writing to them; those that are still
+    empty in the end go away again.
+
+    Raises `UsageError` when one is at it, and `UnlistedContentError` for a link in the place of a folder. A
+    process that dies lets go.
+    """
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(_claimed(folder))
+        yield
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    with media_errors("cannot create", folder):
+        make_folders(folder)
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        _refuse_other_than_folder(path)
+    with media_errors("cannot lock", folder):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        lock(fd, folder)
+        yield
+    finally:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def lock(fd: int, path: Path) -> None:
+    """Lock an open file or folder as long as it is open. File systems without locks are let be."""
+    with media_errors("cannot lock", path):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                "another airgap is writing there",
+                subject=path,
+                hint="wait until it has ended, then run this command again",
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+
+
+def _refuse_other_than_folder(path: Path) -> None:
+    with media_errors("cannot look at", path):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+    if not stat.S_ISDIR(mode):
+        raise UnlistedContentError(
+            "not a folder",
+            subject=path,
+            got="a link" if stat.S_ISLNK(mode) else "something else",
+            hint="this is not as airgap left it: look at the medium before anything is written to it",
+        )
