@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import media_errors, write_all
-from airgap.errors import SizeMismatchError
+from airgap.errors import MediaError, SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
 
 
@@ -170,8 +170,14 @@ def size_of(path: Path) -> int | None:
 
 
 def create(part: Path, keep: int) -> int:
-    """Open a `.part` file for writing, with all of its content or none of it."""
+    """Open a `.part` file for writing, with all of its content or none of it. A pipe under that name, which
+    would take bytes until nobody reads them, is a `MediaError`.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if keep else os.O_TRUNC)
     with media_errors("cannot write", part):
         part.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(part, flags, 0o644)
+        fd = os.open(part, flags, 0o644)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise MediaError("cannot write", subject=part, got="not a regular file")
+        return fd
