@@ -12,7 +12,9 @@ from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 VOLUME_FILE = "volume.json"
-MAX_TABLE = 64 << 20
+MAX_TABLE = 16 << 20
+"""Bytes; about 80,000 layers. It is parsed before anything is proved, as the envelope is."""
+
 MAX_VOLUMES = 999
 MAX_PARTS = 1000
 """Of one blob: their names end in three digits."""
@@ -73,6 +75,12 @@ class Cut:
         if len(parts) == 1:
             return ((digest.path, parts[0]),)
         return tuple((f"{digest.path}.{number:03d}", part) for number, part in enumerate(parts))
+
+    @property
+    def unsummed(self) -> "Cut":
+        """The same with no sums: what is known before the blobs are."""
+        parts = {d: tuple(Part(part.volume, part.size) for part in parts) for d, parts in self.parts.items()}
+        return replace(self, parts=parts)
 
     def same_as(self, sizes: Mapping[Digest, int]) -> bool:
         """Whether it is a cut of blobs of these sizes."""
@@ -212,8 +220,7 @@ class VolumeTable:
         for item in fields.children("blobs"):
             digest = Digest.parse(item.text("blob"), item.where)
             parts[digest] = tuple(_parse_part(part, of) for part in item.children("parts"))
-            if not 1 <= len(parts[digest]) <= MAX_PARTS:
-                raise FormatError("wrong number of parts", subject=item.where, got=len(parts[digest]))
+            _check_parts(parts[digest], item.where)
             item.end()
         fields.end()
         found = cls(sha256, volume, Cut(of, parts))
@@ -237,3 +244,10 @@ def _parse_part(fields: Fields, of: int) -> Part:
         raise FormatError("no such volume", subject=fields.where, want=f"1 to {of}", got=found.volume)
     fields.end()
     return found
+
+
+def _check_parts(parts: Sequence[Part], where: str) -> None:
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise FormatError("wrong number of parts", subject=where, want=f"1 to {MAX_PARTS}", got=len(parts))
+    if len(parts) > 1 and not all(part.size for part in parts):
+        raise FormatError("a part of no bytes", subject=where)

@@ -25,6 +25,9 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Advance, ByteStream
 
+MAX_FILES = 200_000
+"""Of a bundle, or of a volume."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -167,11 +167,17 @@ def find_shelf(places: Sequence[Path], title: str) -> Shelf | None:
     plain = _there(places, title)
     volumes = sorted(path for place in places for path in place.glob(f"{title}.v*") if path.is_dir())
     for folder in ([plain] if plain else []) + volumes:
-        for name in (VOLUME_FILE, _PLANNED):
-            with contextlib.suppress(AirgapError), Folder(folder) as found:
-                table = VolumeTable.parse(found.read(name, MAX_TABLE), found.where(name))
+        for name in (_PLANNED, VOLUME_FILE):
+            if table := _told(folder, name):
                 return new_shelf(places, title, table.cut)
     return Shelf((plain,)) if plain else None
+
+
+def _told(folder: Path, name: str) -> VolumeTable | None:
+    """The table of that name in a folder; None for whatever is not one."""
+    with contextlib.suppress(AirgapError), Folder(folder) as found:
+        return VolumeTable.parse(found.read(name, MAX_TABLE), found.where(name))
+    return None
 
 
 def _there(places: Sequence[Path], name: str) -> Path | None:

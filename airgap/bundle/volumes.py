@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Part, VolumeTable, whole_name
-from airgap.bundle.files import Files, Folder, FoundFile, SeekableStream
+from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
+from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.segments import Joined
+from airgap.bundle.statement import MAX_STATEMENT
 from airgap.bundle.tar_folder import TarFolder
 from airgap.errors import (
     AirgapError,
@@ -35,14 +38,14 @@ class VolumeSet:
     def __init__(self, paths: Sequence[Path], *, alone: bool = False) -> None:
         with contextlib.ExitStack() as opened:
             self.folders: dict[int, Folder] = {}
-            tables: list[VolumeTable] = []
             for path in paths:
                 folder = opened.enter_context(Folder(path))
                 table = read_table(folder)
                 if table is None:
                     raise IncompleteError("not a volume", subject=path, want=VOLUME_FILE, got="no such file")
-                self._add(folder, table, tables)
-            self.table = tables[0]
+                if not self.folders:
+                    self.table = table
+                self._add(folder, table)
             self.parts = {
                 name: (digest, part)
                 for digest in self.table.cut.parts
@@ -53,25 +56,19 @@ class VolumeSet:
                 raise self._incomplete(self.missing)
             self._opened = opened.pop_all()
 
-    def _add(self, folder: Folder, table: VolumeTable, before: list[VolumeTable]) -> None:
-        if before and table.statement_sha256 != before[0].statement_sha256:
-            raise IncompleteError(
-                "a volume of another bundle",
-                subject=folder.path,
-                want=f"statement sha256:{before[0].statement_sha256}",
-                got=f"sha256:{table.statement_sha256}",
-            )
+    def _add(self, folder: Folder, table: VolumeTable) -> None:
+        if table.statement_sha256 != self.table.statement_sha256:
+            raise _foreign(folder.path, self.table.statement_sha256, table.statement_sha256)
         if table.volume in self.folders:
             twin = self.folders[table.volume].path
             raise IncompleteError(f"volume {table.volume} is here twice", subject=folder.path, got=twin)
-        if before and table.on(before[0].volume) != before[0]:
+        if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
                 "the volumes tell different cuts",
                 subject=folder.where(VOLUME_FILE),
                 want=f"that of {next(iter(self.folders.values())).path}",
                 hint="volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut",
             )
-        before.append(table)
         self.folders[table.volume] = folder
 
     @property
@@ -133,7 +130,8 @@ class VolumeSet:
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
         """See `Files`: blobs in parts as one. The volumes have exactly their share, and the same of all
-        else: `MissingContentError`, `SizeMismatchError`, `DigestMismatchError` name the volume's file.
+        else: `MissingContentError`, `SizeMismatchError`, `DigestMismatchError` name the volume's file,
+        and `IncompleteError` a volume without an envelope, or with the table of another bundle.
         """
         repeated: dict[str, int] = {}
         for number, folder in sorted(self.folders.items()):
@@ -142,9 +140,10 @@ class VolumeSet:
                 repeated = own
                 continue
             for name in sorted(repeated.keys() - own.keys()):
-                raise MissingContentError("missing file", subject=folder.where(name))
+                raise _missing(folder, name)
             for name in sorted(own):
                 self._compare(folder, name)
+        self._check_statement()
         yield from (FoundFile(name, size) for name, size in repeated.items())
         for digest, parts in self.table.cut.parts.items():
             yield FoundFile(digest.path, sum(part.size for part in parts))
@@ -152,9 +151,12 @@ class VolumeSet:
     def _repeated(self, number: int, folder: Folder, folders: Collection[str]) -> Iterator[tuple[str, int]]:
         """The files on a volume that are on every one."""
         wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
-        for file in folder.files(folders):
+        for count, file in enumerate(folder.files(folders)):
+            if count >= MAX_FILES:
+                want = f"at most {MAX_FILES:,}"
+                raise UnlistedContentError("too many files", subject=folder.path, want=want)
             part = wanted.pop(file.name, None)
-            if part is None and (file.name in self.parts or whole_name(file.name)):
+            if part is None and self._is_elsewhere(file.name):
                 raise UnlistedContentError("file of another volume", subject=folder.where(file.name))
             if part is not None and file.size != part.size:
                 raise SizeMismatchError(
@@ -167,6 +169,19 @@ class VolumeSet:
                 yield file.name, file.size
         for name in sorted(wanted):
             raise MissingContentError("missing file", subject=folder.where(name))
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether only a table may give a file this name: a part, or a blob that the table has elsewhere,
+        or in parts. Such a blob beside its parts would be read by tools that know nothing of volumes.
+        """
+        return name in self.parts or name in self._blobs or whole_name(name) is not None
+
+    def _check_statement(self) -> None:
+        if not self._first.has(STATEMENT_FILE):
+            return
+        sha256 = Digest.of(self._first.read(STATEMENT_FILE, MAX_STATEMENT)).hex
+        if sha256 != self.table.statement_sha256:
+            raise _foreign(self._first.where(VOLUME_FILE), sha256, self.table.statement_sha256)
 
     def _compare(self, folder: Folder, name: str) -> None:
         if not self._first.has(name):
@@ -184,6 +199,21 @@ class VolumeSet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _foreign(subject: object, want: str, got: str) -> IncompleteError:
+    return IncompleteError(
+        "a volume of another bundle",
+        subject=subject,
+        want=f"statement sha256:{want}",
+        got=f"sha256:{got}",
+    )
+
+
+def _missing(folder: Folder, name: str) -> AirgapError:
+    if name == ENVELOPE_FILE:
+        return IncompleteError("unfinished volume", subject=folder.path, want=name, got="no such file")
+    return MissingContentError("missing file", subject=folder.where(name))
 
 
 class _Parts:
@@ -307,7 +337,8 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
 
 
 def _table_at(path: Path) -> VolumeTable | None:
-    """What a volume says; None for whatever will be refused when it is opened."""
+    """What a volume says of itself, without its files; None for whatever will be refused when opened."""
     with contextlib.suppress(AirgapError), Folder(path) as folder:
-        return read_table(folder)
+        table = read_table(folder)
+        return replace(table, cut=Cut(table.cut.of, {})) if table else None
     return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airgap.bundle.files import Files
+from airgap.bundle.files import MAX_FILES, Files
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.errors import (
@@ -38,7 +38,6 @@ from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
-MAX_FILES = 200_000
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
