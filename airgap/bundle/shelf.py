@@ -48,7 +48,7 @@ class Shelf:
             return {}
         return {
             digest: tuple(
-                Segment(self.folders[part.volume - 1] / name, part.size)
+                Segment(self.folders[part.volume - 1] / name, part.size, _known(part.sha256))
                 for name, part in self.cut.files(digest)
             )
             for digest in self.cut.parts
@@ -133,6 +133,10 @@ class Shelf:
                 Written(folder / name, Digest.of(raw).hex, len(raw)) for name, raw in small.items()
             ]
         return found
+
+
+def _known(sha256: str) -> str | None:
+    return None if sha256 == _UNKNOWN else sha256
 
 
 def new_shelf(places: Sequence[Path], title: str, cut: Cut | None) -> Shelf:

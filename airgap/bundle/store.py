@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
-from airgap.bundle.segments import Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.errors import (
     EndpointError,
     IntegrityError,
@@ -92,10 +92,11 @@ class BlobStore:
 
         What that attempt left is read again first. When the whole then comes out wrong, or the
         source cannot go on in the middle, the same call starts anew from the first byte.
+        Of a blob in parts that is damaged, only the parts that are wrong are written.
         """
-        if blob.digest in self.sums:
-            return None
         segments = self.segments(blob.digest, blob.size)
+        if blob.digest in self.sums or self._mend(segments, blob, open_at, subject, advance):
+            return None
         writer = _Writer(segments, blob, subject, advance)
         done = usable(segments)
         if done:
@@ -110,6 +111,40 @@ class BlobStore:
         except IntegrityError:
             self._remove(*(segment.part for segment in segments))
             raise
+
+    def _mend(
+        self,
+        segments: tuple[Segment, ...],
+        blob: Descriptor,
+        open_at: Opener,
+        subject: object,
+        advance: Advance | None,
+    ) -> bool:
+        """Write those parts of a blob that are not what an earlier table says; whether the blob is right
+        then. The table is not signed: it spares writing, and the whole is read again in the end.
+        """
+        if len(segments) < 2 or not all(part.sha256 for part in segments):
+            return False
+        wrong = [(start, part) for start, part in _starts(segments) if not _holds(part)]
+        if not wrong or len(wrong) == len(segments):
+            return False
+        if advance is not None:
+            advance(blob.size - sum(part.size for _, part in wrong))
+        try:
+            for start, part in wrong:
+                wanted = Descriptor("", Digest("sha256", str(part.sha256)), part.size)
+                open_part = partial(_beginning, open_at, start, part.size)
+                _Writer((part,), wanted, subject, advance).write(open_part, 0)
+                self._name(part)
+        except UnavailableError:
+            raise
+        except (IntegrityError, EndpointError):
+            self._remove(*(part.part for part in segments))
+            return False
+        if not self.check(blob.digest, blob.size):
+            return False
+        self.written += 1
+        return True
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
         """`BlobSink.add`: one pass, no resuming; what is there already is checked all the same."""
@@ -184,15 +219,19 @@ class BlobStore:
 
     def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
         sums = writer.write(open_at, done)
-        for segment in writer.segments:
+        self._name(*writer.segments)
+        self._keep(writer.blob.size, sums)
+        self.written += 1
+
+    def _name(self, *segments: Segment) -> None:
+        """Give files that are whole their names, durably."""
+        for segment in segments:
             with media_errors("cannot write", segment.path):
                 if segment.part.exists():  # a crash may have come between two of them
                     segment.part.replace(segment.path)
-        for folder in {segment.path.parent for segment in writer.segments}:
+        for folder in {segment.path.parent for segment in segments}:
             with media_errors("cannot write", folder):
                 sync_folder(folder)
-        self._keep(writer.blob.size, sums)
-        self.written += 1
 
     def _keep(self, size: int, sums: "Sums") -> None:
         with self._lock:
@@ -240,6 +279,30 @@ class _Writer:
             left -= got
         if self.advance is not None:
             self.advance(done)
+
+
+def _starts(segments: tuple[Segment, ...]) -> list[tuple[int, Segment]]:
+    """The parts of a blob, and at which of its bytes each begins."""
+    ends = itertools.accumulate(segment.size for segment in segments)
+    return [(end - segment.size, segment) for end, segment in zip(ends, segments, strict=True)]
+
+
+def _beginning(open_at: Opener, start: int, size: int, _: int) -> ByteStream:
+    """A part's bytes, out of the whole blob."""
+    return Beginning(open_at(start), size)
+
+
+def _holds(part: Segment) -> bool:
+    """Whether a part is there, as an earlier table says."""
+    if part.sha256 is None or size_of(part.path) != part.size:
+        return False
+    try:
+        digest = Digest("sha256", part.sha256)
+        with contextlib.closing(CheckedReader(_open_file(part.path), digest, part.size)) as reader:
+            copy(reader, lambda _: None)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _open_file(path: Path) -> FileStream:
