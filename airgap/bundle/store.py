@@ -16,6 +16,7 @@ from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
 from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.errors import (
     EndpointError,
+    IncompleteError,
     IntegrityError,
     MissingContentError,
     SizeMismatchError,
@@ -98,19 +99,24 @@ class BlobStore:
         if blob.digest in self.sums or self._mend(segments, blob, open_at, subject, advance):
             return None
         writer = _Writer(segments, blob, subject, advance)
-        done = usable(segments)
+        done, first = usable(segments), None
         if done:
             try:
                 return self._finish(writer, open_at, done)
             except UnavailableError:
                 raise
-            except (IntegrityError, EndpointError):
+            except (IntegrityError, EndpointError) as error:
                 self._remove(*(segment.part for segment in segments))
+                first = error
         try:
             return self._finish(writer, open_at, 0)
         except IntegrityError:
             self._remove(*(segment.part for segment in segments))
             raise
+        except IncompleteError:  # the beginning is not here any more; what went wrong before is what counts
+            if first is None:
+                raise
+            raise first from None
 
     def _mend(
         self,
@@ -134,11 +140,17 @@ class BlobStore:
             for start, part in wrong:
                 wanted = Descriptor("", Digest("sha256", str(part.sha256)), part.size)
                 open_part = partial(_beginning, open_at, start, part.size)
+                self._remove(part.path)
                 _Writer((part,), wanted, subject, advance).write(open_part, 0)
                 self._name(part)
         except UnavailableError:
             raise
-        except (IntegrityError, EndpointError):
+        except IntegrityError:  # the table or the source: prove the source, before what may be right is lost
+            self._remove(*(part.part for part in segments))
+            with contextlib.closing(CheckedReader(open_at(0), blob.digest, blob.size, subject)) as reader:
+                copy(reader, lambda _: None)
+            return False
+        except EndpointError:
             self._remove(*(part.part for part in segments))
             return False
         if not self.check(blob.digest, blob.size):
@@ -218,6 +230,11 @@ class BlobStore:
         return Joined([partial(_open_file, segment.path) for segment in segments])
 
     def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
+        start = 0
+        for segment in writer.segments:
+            start += segment.size
+            if start > done:  # a medium that is full has no room for both the wrong file and the right one
+                self._remove(segment.path)
         sums = writer.write(open_at, done)
         self._name(*writer.segments)
         self._keep(writer.blob.size, sums)
