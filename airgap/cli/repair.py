@@ -28,10 +28,12 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.bundle.volumes import refuse_several
     from airgap.cli import console
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.offline.receive import repair
 
+    refuse_several(source)
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repair(bundle, source, here)
     console.show_result(received_value(found), received_lines(found), as_json=json)

@@ -206,7 +206,8 @@ def read_envelope(folder: Files) -> Envelope:
             subject=folder.path,
             want=ENVELOPE_FILE,
             got="no such file",
-            hint="on the sending side, run the same `airgap pack` again to finish it",
+            hint="on the sending side, run the same `airgap pack` again to finish it; a copy, with the "
+            "`receive`, `repack` or `send` that began it",
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
 
