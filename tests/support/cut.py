@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.cut import Cut, Part
+from airgap.bundle.files import Folder
+from airgap.bundle.shelf import Shelf
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
+from airgap.offline.copying import copy_bundle
+from airgap.offline.desk import Desk
+from airgap.offline.verify import check
+from airgap.progress import Silent
+from tests.support.bundles import Gap
 from tests.support.images import Image, Layer, make_image, noise, write_layout
 
 PASSPHRASE = "correct horse"
@@ -93,3 +101,19 @@ def stamps(*folders: Path) -> dict[str, tuple[int, int, int]]:
                     stat.st_size,
                 )
     return found
+
+
+def cut_in_thirds(gap: Gap, folder: Path) -> list[Path]:
+    """The volumes 1, 2 and 3 of a small bundle, below `folder`; every layer has a part on each."""
+    with Folder(gap.bundle) as source:
+        bundle = check(source, gap.receiver())
+        layers = {d: layer.size for image in bundle.images for d, layer in image.graph.layers.items()}
+        paths = tuple(folder / f"{bundle.statement.title}.v{number}" for number in (1, 2, 3))
+        cut = Cut(3, {digest: _thirds(size) for digest, size in layers.items()})
+        copy_bundle(bundle, Shelf(paths, cut), Desk(gap.site, gap.now, Silent()))
+    return list(paths)
+
+
+def _thirds(size: int) -> tuple[Part, ...]:
+    third = size // 3
+    return (Part(1, third), Part(2, third), Part(3, size - 2 * third))
