@@ -17,7 +17,7 @@ def desk(jobs: int, *, quiet: bool, allow_system: bool = False, read_back: bool 
     from airgap.offline.desk import Desk, nobody
     from airgap.site import Site, default_home, now
 
-    ask = next_volume if sys.stdin.isatty() else nobody
+    ask = next_volume if sys.stdin and sys.stdin.isatty() else nobody
     progress = console.make_progress(quiet=quiet)
     return Desk(Site(default_home()), now(), progress, jobs, ask, allow_system, read_back)
 
