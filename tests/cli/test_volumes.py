@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
@@ -1012,6 +1013,17 @@ def test_a_medium_that_is_full_can_be_mended(
     mend(gap)
     assert all(after - before < 20_000 for before, after in zip(full, most, strict=True))
     gap.offline("verify", *folders)
+
+
+def test_a_medium_without_a_free_byte_is_checked_and_mended(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = SimpleNamespace(f_frsize=1, f_blocks=1 << 30, f_bavail=0, f_flag=0)
+    monkeypatch.setattr("os.statvfs", lambda _path: space)
+    pack_again(gap)
+    flip(part(gap.folder, 2))
+    pack_again(gap)
+    gap.offline("verify", *volumes(gap.folder))
 
 
 @pytest.mark.parametrize("mend", MENDS)
