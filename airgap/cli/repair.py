@@ -19,7 +19,10 @@ PANEL = "Both sides"
 def run(
     bundle: Bundles,
     source: Annotated[
-        list[Path], typer.Option("--from", metavar="COPY", help="The other copy: folder, tar or all volumes.")
+        list[Path],
+        typer.Option(
+            "--from", metavar="COPY", readable=False, help="The other copy: folder, tar or all volumes."
+        ),
     ],
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
