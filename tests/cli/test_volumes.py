@@ -219,6 +219,39 @@ def test_images_of_unknown_size_are_not_cut_before_they_come(gap: Gap) -> None:
     gap.online("repack", to / "app-0001", "--to", gap.folder / "e", "--volume-size", "4.2MB")
 
 
+def test_pack_goes_on_with_the_cut_that_it_began(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle of the second volume: what is whole stays, what is begun is gone on with."""
+    for name in MEDIA:
+        shutil.rmtree(gap.folder / name)
+    folders = volumes(gap.folder, "stack-0002")
+    words = ("pack", gap.folder / "stack.yaml", *media_of(gap), "--volume-size", VOLUME_SIZE, "--jobs", "1")
+    done = 0
+
+    def write(fd: int, data: memoryview) -> None:
+        nonlocal done
+        done += len(data)
+        if done > 5_000_000:
+            raise KeyboardInterrupt
+        write_all(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airgap.bundle.segments.write_all", write)
+        gap.online(*words, code=130)
+    begun = stamps(*folders)
+    assert {name for name in begun if name.endswith("volume.json.part")} == {
+        f"{folder.name}/volume.json.part" for folder in folders
+    }
+    partial = f"{folders[1].name}/{BIG.path}.001"
+    assert 0 < begun[f"{partial}.part"][2] < 4_000_000
+    assert "unfinished bundle" in gap.offline("verify", *folders, code=19).err
+    value = gap.online(*words, "--json").json
+    assert value["volumes"] == list(map(str, folders))
+    now = stamps(*folders)
+    assert now[partial][0] == begun[f"{partial}.part"][0]
+    assert not [name for name in now if name.endswith(".part")]
+    gap.offline("verify", *folders)
+
+
 # -- in place
 
 
@@ -340,6 +373,15 @@ def test_a_missing_volume_is_named(
         event = {"repack": "media-write", "serve": "verify"}.get(command, command)
         assert sound.offline.ended() == (event, "failed", 19)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["verify", "load", "inspect", "receive"])
+def test_who_names_the_medium_is_told_what_is_on_it(sound: Gap, command: str) -> None:
+    words = {"load": ("--to", "oci:out"), "receive": ("--into", "x")}.get(command, ())
+    medium = sound.folder / "b"
+    done = sound.offline(command, medium, *words, code=19)
+    assert f"error: unfinished bundle, or none: {medium}, want bundle.dsse.json" in done.err
+    assert f"\nhint: a bundle's own folder is wanted: {medium}/{TITLE}.v2\n" in done.err
 
 
 def test_the_error_of_a_missing_volume_in_json(sound: Gap) -> None:
@@ -874,6 +916,7 @@ def test_repack_again_writes_nothing(gap: Gap) -> None:
         f"complete: {TITLE} on 2 volumes (8.5 MB, every blob was there already, and right)",
         f"  volume 1: {made[0]}",
         f"  volume 2: {made[1]}",
+        "this cut was there and is small enough: remove its folders, or choose others, for a new one",
     ]
     assert stamps(*made) == before
 
