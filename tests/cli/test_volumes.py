@@ -38,7 +38,7 @@ from tests.support.cut import (
     stamps,
     volumes,
 )
-from tests.support.images import archive_of
+from tests.support.images import Layer, archive_of, make_image, noise, write_layout
 
 NAMES = list(IMAGES)
 ORDERS = list(itertools.permutations((1, 2, 3)))
@@ -250,6 +250,44 @@ def test_pack_goes_on_with_the_cut_that_it_began(gap: Gap, monkeypatch: pytest.M
     assert now[partial][0] == begun[f"{partial}.part"][0]
     assert not [name for name in now if name.endswith(".part")]
     gap.offline("verify", *folders)
+
+
+def test_volumes_of_what_could_be_had(gap: Gap) -> None:
+    """The layer that failed was planned on all three: its parts are in no table, and on no volume."""
+    source = gap.folder / "source" / BIG.path
+    flip(source, 100)
+    path = gap.folder / "stack.yaml"
+    path.write_text(path.read_text() + "# the next one\n")
+    words = ("pack", path, *media_of(gap), "--volume-size", VOLUME_SIZE)
+    assert "wrong digest" in gap.online(*words, code=12).err
+    gap.online(*words, "--allow-partial", code=3)
+    folders = volumes(gap.folder, "stack-0002")
+    assert not [name for folder in folders for name in files_of(folder) if BIG.hex in name]
+    gap.offline("verify", *folders)
+    gap.offline("load", *folders, "--to", f"oci:{gap.folder}/out")
+    flip(source, 100)
+    gap.online(*words)
+    gap.offline("verify", *volumes(gap.folder, "stack-0003"))
+
+
+def test_a_delta_is_cut_too(gap: Gap) -> None:
+    new = make_image([Layer.of({"new.bin": noise(6_000_000, 9)}, "none")], label="new")
+    write_layout(gap.folder / "source", {**IMAGES, "example.com/new:1": new})
+    path = gap.folder / "stack.yaml"
+    path.write_text(path.read_text() + "  - {oci: source, ref: 'example.com/new:1'}\n")
+    to = ("--to", gap.folder / "d", "--to", gap.folder / "e", "--volume-size", VOLUME_SIZE)
+    made = gap.online("pack", path, *to, "--since", "1", "--json").json["volumes"]
+    assert len(made) == 2
+    gap.offline("verify", *made)
+    out = gap.folder / "out"
+    gap.offline("load", *made, "--to", f"oci:{out}", code=19)
+    gap.offline("load", *volumes(gap.folder), "--to", f"oci:{out}")
+    gap.offline("load", *reversed(made), "--to", f"oci:{out}")
+    assert (out / new.layers[0].path).read_bytes() == new.contents[new.layers[0]]
+    again = repacked(gap, made, "--to", gap.folder / "f", "--volume-size", "8MB")
+    gap.offline("verify", *again)
+    gap.offline("receive", *made, "--into", gap.folder / "x")
+    gap.offline("verify", gap.folder / "x" / "stack-0002")
 
 
 # -- in place
