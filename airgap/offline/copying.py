@@ -34,6 +34,7 @@ from airgap.errors import (
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
+from airgap.offline.session import raise_wrong
 from airgap.offline.verify import CheckedBundle
 from airgap.progress import Progress
 
@@ -69,6 +70,8 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
         before_change=shelf.unseal,
     )
     pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
+    wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
+    raise_wrong(wrong, bundle.folder.path, desk.progress)
     for _, error in errors:
         if not isinstance(error, IncompleteError):
             raise error

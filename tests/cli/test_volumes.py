@@ -166,6 +166,8 @@ def test_volumes_hold_what_they_say(sound: Gap) -> None:
         (("--volume-size", "8MB"), 2),
         (("--volume-size", "fat32"), 1),
         (("--to", "."), 1),
+        (("--to", ".", "--volume-size", VOLUME_SIZE), 3),
+        (("--to", ".", "--to", "nowhere"), 1),
         (("--to", ".", "--to", ".", "--to", ".", "--volume-size", VOLUME_SIZE), 3),
         (("--to", ".", "--to", "."), 1),
         (("--to", "nowhere", "--volume-size", VOLUME_SIZE), 3),
@@ -179,7 +181,9 @@ def test_plan_tells_how_many_volumes(
     assert value["volumes"] == count
     assert len(value["media"]) == words.count(".")
     out = sound.online("plan", "stack.yaml", *words).out
-    assert (f"volumes: {count}" in out) == (count > 1)
+    several = words.count("--to") > 1
+    assert (f"volumes: {count}" in out) == (count > 1 or several)
+    assert ("it fits" in out) == ("." in words and not several)
     assert ("no such folder yet, so its free space is not known: nowhere" in out) == ("nowhere" in words)
 
 
@@ -854,6 +858,7 @@ def test_a_part_that_is_wrong_is_named_and_not_kept(gap: Gap) -> None:
     receive(gap, 1, code=19)
     done = receive(gap, 2, code=12)
     assert f"wrong digest: {part(gap.folder, 2)}, want " in done.err
+    assert "\nhint: `airgap repair` writes what is wrong from another copy" in done.err
     assert not (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
     flip(part(gap.folder, 2), 3)  # a better reader of the same medium
     done = receive(gap, 1, 2, 3)
@@ -866,6 +871,14 @@ def test_what_was_received_wrong_is_found_when_it_goes_on(gap: Gap) -> None:
     flip(gap.folder / "x" / TITLE / TOP.path)
     receive(gap, 1, 2, 3)
     assert files_of(gap.folder / "x" / TITLE) == files_of(whole_of(gap))
+
+
+def test_all_that_is_wrong_is_told(gap: Gap) -> None:
+    flip(part(gap.folder, 2), 3)
+    flip(volumes(gap.folder)[0] / TOP.path)
+    done = receive(gap, 1, 2, 3, code=12)
+    assert sum(line.startswith("wrong digest: ") for line in done.err.splitlines()) == 2
+    assert f"error: damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
