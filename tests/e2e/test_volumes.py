@@ -28,7 +28,7 @@ SIZE = 16 * MIB
 """Of each stick; about 10 MiB of it can be used."""
 
 _BASE = Layer.of({"base.bin": noise(200_000, 1)})
-_BIG = Layer.of({"big.bin": noise(23 * MIB, 2)}, "none")
+_BIG = Layer.of({"big.bin": noise(23 * MIB, 2)}, "zstd")  # which an old engine gets unpacked in flight
 SMALL = make_image([_BASE], label="small")
 LARGE = make_image([_BASE, _BIG], label="large")
 BIG = LARGE.layers[1]
