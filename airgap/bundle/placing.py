@@ -10,6 +10,7 @@ from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf, find_shelf, new_shelf
+from airgap.errors import NoSpaceError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 
@@ -43,9 +44,20 @@ def layers_of(layers: Iterable[Descriptor], carried: Mapping[Digest, int]) -> di
 
 
 def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> Shelf:
-    """One folder for the whole bundle, whatever volumes of it are there. Raises as `place` does."""
+    """One folder for the whole bundle, whatever volumes of it are there. Raises as `place` does, and
+    `NoSpaceError` where a layer is larger than a file can be.
+    """
     shelf = new_shelf((place,), load.title, None)
     _preflight(load, shelf, allow_system)
+    _prepare(place, allow_system)
+    if (limit := _file_limit(load, place, None)) is not None:
+        raise NoSpaceError(
+            "a layer is larger than a file can be there",
+            subject=place,
+            want=f"files of {max(load.layers.values()):,} bytes",
+            got=f"at most {limit:,}",
+            hint="choose another folder; `airgap repack` writes such layers in parts",
+        )
     return shelf
 
 

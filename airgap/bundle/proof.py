@@ -14,8 +14,8 @@ from airgap.oci.digest import Advance
 
 OK, CACHED, SKIPPED = "ok", "cached", "skipped"
 _HINT = (
-    "write it again with the same command; a medium that fails twice, or that is smaller than it says, "
-    "cannot be used"
+    "`airgap pack`, `repack` or `repair` writes it again; a medium that fails twice, or that is smaller than "
+    "it says, cannot be used"
 )
 
 

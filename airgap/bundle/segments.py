@@ -19,6 +19,8 @@ class Segment:
     path: Path
     size: int
     """Bytes."""
+    sha256: str | None = None
+    """In hex, what an earlier `volume.json` says; nothing has proved it."""
 
     @property
     def part(self) -> Path:
@@ -81,6 +83,22 @@ class Joined:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+class Beginning:
+    """The first `size` bytes of a stream."""
+
+    def __init__(self, stream: ByteStream, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        got = (self._stream.readinto(buffer[: self._left]) or 0) if self._left else 0
+        self._left -= got
+        return got
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class Output:

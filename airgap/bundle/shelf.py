@@ -50,7 +50,7 @@ class Shelf:
             return {}
         return {
             digest: tuple(
-                Segment(self.folders[part.volume - 1] / name, part.size)
+                Segment(self.folders[part.volume - 1] / name, part.size, _known(part.sha256))
                 for name, part in self.cut.files(digest)
             )
             for digest in self.cut.parts
@@ -147,6 +147,10 @@ def _unseal_unless(folder: Path, there: Mapping[str, bytes]) -> None:
         same = all(holds(folder / name, raw) for name, raw in there.items())
     if not same:
         unseal(folder)
+
+
+def _known(sha256: str) -> str | None:
+    return None if sha256 == _UNKNOWN else sha256
 
 
 def new_shelf(places: Sequence[Path], title: str, cut: Cut | None) -> Shelf:

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
-from airgap.bundle.segments import Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.errors import (
     EndpointError,
+    IncompleteError,
     IntegrityError,
     MissingContentError,
     SizeMismatchError,
@@ -92,24 +93,70 @@ class BlobStore:
 
         What that attempt left is read again first. When the whole then comes out wrong, or the
         source cannot go on in the middle, the same call starts anew from the first byte.
+        Of a blob in parts that is damaged, only the parts that are wrong are written.
         """
-        if blob.digest in self.sums:
-            return None
         segments = self.segments(blob.digest, blob.size)
+        if blob.digest in self.sums or self._mend(segments, blob, open_at, subject, advance):
+            return None
         writer = _Writer(segments, blob, subject, advance)
-        done = usable(segments)
+        done, first = usable(segments), None
         if done:
             try:
                 return self._finish(writer, open_at, done)
             except UnavailableError:
                 raise
-            except (IntegrityError, EndpointError):
+            except (IntegrityError, EndpointError) as error:
                 self._remove(*(segment.part for segment in segments))
+                first = error
         try:
             return self._finish(writer, open_at, 0)
         except IntegrityError:
             self._remove(*(segment.part for segment in segments))
             raise
+        except IncompleteError:  # the beginning is not here any more; what went wrong before is what counts
+            if first is None:
+                raise
+            raise first from None
+
+    def _mend(
+        self,
+        segments: tuple[Segment, ...],
+        blob: Descriptor,
+        open_at: Opener,
+        subject: object,
+        advance: Advance | None,
+    ) -> bool:
+        """Write those parts of a blob that are not what an earlier table says; whether the blob is right
+        then. The table is not signed: it spares writing, and the whole is read again in the end.
+        """
+        if len(segments) < 2 or not all(part.sha256 for part in segments):
+            return False
+        wrong = [(start, part) for start, part in _starts(segments) if not _holds(part)]
+        if not wrong or len(wrong) == len(segments):
+            return False
+        if advance is not None:
+            advance(blob.size - sum(part.size for _, part in wrong))
+        try:
+            for start, part in wrong:
+                wanted = Descriptor("", Digest("sha256", str(part.sha256)), part.size)
+                open_part = partial(_beginning, open_at, start, part.size)
+                self._remove(part.path)
+                _Writer((part,), wanted, subject, advance).write(open_part, 0)
+                self._name(part)
+        except UnavailableError:
+            raise
+        except IntegrityError:  # the table or the source: prove the source, before what may be right is lost
+            self._remove(*(part.part for part in segments))
+            with contextlib.closing(CheckedReader(open_at(0), blob.digest, blob.size, subject)) as reader:
+                copy(reader, lambda _: None)
+            return False
+        except EndpointError:
+            self._remove(*(part.part for part in segments))
+            return False
+        if not self.check(blob.digest, blob.size):
+            return False
+        self.written += 1
+        return True
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
         """`BlobSink.add`: one pass, no resuming; what is there already is checked all the same."""
@@ -183,16 +230,25 @@ class BlobStore:
         return Joined([partial(_open_file, segment.path) for segment in segments])
 
     def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
-        sums = writer.write(open_at, done)
+        start = 0
         for segment in writer.segments:
+            start += segment.size
+            if start > done:  # a medium that is full has no room for both the wrong file and the right one
+                self._remove(segment.path)
+        sums = writer.write(open_at, done)
+        self._name(*writer.segments)
+        self._keep(writer.blob.size, sums)
+        self.written += 1
+
+    def _name(self, *segments: Segment) -> None:
+        """Give files that are whole their names, durably."""
+        for segment in segments:
             with media_errors("cannot write", segment.path):
                 if segment.part.exists():  # a crash may have come between two of them
                     segment.part.replace(segment.path)
-        for folder in {segment.path.parent for segment in writer.segments}:
+        for folder in {segment.path.parent for segment in segments}:
             with media_errors("cannot write", folder):
                 sync_folder(folder)
-        self._keep(writer.blob.size, sums)
-        self.written += 1
 
     def _keep(self, size: int, sums: "Sums") -> None:
         with self._lock:
@@ -240,6 +296,30 @@ class _Writer:
             left -= got
         if self.advance is not None:
             self.advance(done)
+
+
+def _starts(segments: tuple[Segment, ...]) -> list[tuple[int, Segment]]:
+    """The parts of a blob, and at which of its bytes each begins."""
+    ends = itertools.accumulate(segment.size for segment in segments)
+    return [(end - segment.size, segment) for end, segment in zip(ends, segments, strict=True)]
+
+
+def _beginning(open_at: Opener, start: int, size: int, _: int) -> ByteStream:
+    """A part's bytes, out of the whole blob."""
+    return Beginning(open_at(start), size)
+
+
+def _holds(part: Segment) -> bool:
+    """Whether a part is there, as an earlier table says."""
+    if part.sha256 is None or size_of(part.path) != part.size:
+        return False
+    try:
+        digest = Digest("sha256", part.sha256)
+        with contextlib.closing(CheckedReader(_open_file(part.path), digest, part.size)) as reader:
+            copy(reader, lambda _: None)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _open_file(path: Path) -> FileStream:

@@ -21,6 +21,7 @@ from airgap.errors import (
     MissingContentError,
     SizeMismatchError,
     UnlistedContentError,
+    UsageError,
 )
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 
@@ -61,7 +62,9 @@ class VolumeSet:
             raise _foreign(folder.path, self.table.statement_sha256, table.statement_sha256)
         if table.volume in self.folders:
             twin = self.folders[table.volume].path
-            raise IncompleteError(f"volume {table.volume} is here twice", subject=folder.path, got=twin)
+            raise IncompleteError(
+                f"volume {table.volume} is here twice", subject=folder.path, got=f"it from {twin} too"
+            )
         if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
                 "the volumes tell different cuts",
@@ -330,10 +333,26 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
         here = {table.volume for table in found}
         missing = [number for number in range(1, found[0].cut.of + 1) if number not in here] if found else []
         if missing and len(groups) > 1 and not alone:
-            foreign = ", ".join(str(path) for other in groups if other != key for path in groups[other])
-            hint = f"of another bundle: {foreign}"
+            others = [path for other in groups if other != key for path in groups[other]]
+            _refuse_unreadable(others)
+            hint = f"no volumes of that bundle: {', '.join(map(str, others))}"
             raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
     return [tuple(group) for group in groups.values()]
+
+
+def _refuse_unreadable(paths: Sequence[Path]) -> None:
+    """A volume that cannot be told to belong to a bundle may well be the one that is missing."""
+    for path in paths:
+        if path.is_dir():
+            with Folder(path) as folder:
+                read_table(folder)
+
+
+def refuse_several(paths: Sequence[Path]) -> None:
+    """For what is done with one bundle at a time. Raises `UsageError` when `paths` are more."""
+    if len(groups := grouped(paths, alone=True)) > 1:
+        names = ", ".join(str(path) for group in groups for path in group)
+        raise UsageError("more than one bundle", want="one, or the volumes of one", got=names)
 
 
 def _table_at(path: Path) -> VolumeTable | None:

@@ -17,7 +17,7 @@ def desk(jobs: int, *, quiet: bool, allow_system: bool = False, read_back: bool 
     from airgap.offline.desk import Desk, nobody
     from airgap.site import Site, default_home, now
 
-    ask = next_volume if sys.stdin.isatty() else nobody
+    ask = next_volume if sys.stdin and sys.stdin.isatty() else nobody
     progress = console.make_progress(quiet=quiet)
     return Desk(Site(default_home()), now(), progress, jobs, ask, allow_system, read_back)
 
@@ -25,9 +25,11 @@ def desk(jobs: int, *, quiet: bool, allow_system: bool = False, read_back: bool 
 def next_volume(wanted: "Wanted") -> Path | None:
     """Where the volume is that a person has put in; None when the answer is the end of the input.
 
-    Enter alone means the place where the last volume was.
+    Enter alone means the place where the last volume was. The folder above the volume's own will do:
+    that is mostly where the medium is mounted.
     """
-    guess = wanted.near / f"{wanted.title}.v{wanted.number}"
+    name = f"{wanted.title}.v{wanted.number}"
+    guess = wanted.near / name
     sys.stderr.write(
         printable(
             f"put in volume {wanted.number} of {wanted.of} of {wanted.title}, then press Enter ({guess}),"
@@ -37,8 +39,10 @@ def next_volume(wanted: "Wanted") -> Path | None:
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
+        sys.stderr.write("\n")
         return None
-    return Path(line.strip()) if line.strip() else guess
+    answer = Path(line.strip()).expanduser() if line.strip() else guess
+    return answer / name if (answer / name).is_dir() else answer
 
 
 def received_value(found: "Received") -> dict[str, Any]:
@@ -56,11 +60,9 @@ def received_value(found: "Received") -> dict[str, Any]:
 def received_lines(found: "Received") -> list[str]:
     """A copy, for people."""
     statement = found.bundle.statement
-    blobs = "1 blob" if found.written == 1 else f"{found.written} blobs"
-    total = f"{console.size(statement.total_bytes)}, {blobs} written"
-    lines = [f"whole: {statement.title}, {total}"]
-    if len(found.paths) == 1:
-        lines.append(f"at {found.paths[0]}")
-    else:
-        lines += [f"volume {number}: {path}" for number, path in enumerate(found.paths, 1)]
+    written = "1 blob written" if found.written == 1 else f"{found.written} blobs written"
+    if not found.written:
+        written = "every blob was there already, and right"
+    figures = f"{console.size(statement.total_bytes)}, {written}"
+    lines = console.bundle_lines("complete", statement.title, found.paths, figures)
     return lines + console.proof_lines(found.proof)

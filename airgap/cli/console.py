@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airgap.errors import AirgapError, PartialError, printable
@@ -71,6 +72,14 @@ def proof_lines(proof: "OnMedia") -> list[str]:
             "again, and run `airgap verify --media`"
         )
     return lines
+
+
+def bundle_lines(verb: str, title: str, paths: Sequence[Path], figures: str) -> list[str]:
+    """Where a bundle is now: its folder or its tar, or one line for each of its volumes."""
+    if len(paths) == 1:
+        return [f"{verb}: {paths[0]} ({figures})"]
+    volumes = [f"  volume {number}: {path}" for number, path in enumerate(paths, 1)]
+    return [f"{verb}: {title} on {len(paths)} volumes ({figures})", *volumes]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -167,7 +176,8 @@ class Bars:
         with RichProgress(text, *columns, console=Console(stderr=True)) as bars:
             task = bars.add_task(printable(title), total=total or None)
             yield lambda count: bars.advance(task, count)
-            bars.update(task, total=max(total, 1), completed=max(total, 1))
+            if not total:  # how much there was to do is only known now
+                bars.update(task, total=1, completed=1)
 
 
 @contextlib.contextmanager

@@ -18,19 +18,23 @@ PANEL = "Offline"
 
 
 def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    from airgap.bundle.volumes import VolumeSet, open_bundle
+    from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.cli import console
     from airgap.offline.session import receiver
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
+    refuse_several(bundle)
     who = receiver(Site(default_home()), now())
+    here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
         found = authenticate(folder, who)
         volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
+        if isinstance(folder, VolumeSet):
+            here = sorted(folder.folders)
     refusal = _refusal(found, who)
-    value = _value(found, bundle[0], refusal) | {"volumes": volumes}
-    console.show_result(value, _lines(found, refusal, volumes), as_json=json)
+    value = _value(found, bundle[0], refusal) | {"volumes": volumes, "volumes_here": here}
+    console.show_result(value, _lines(found, refusal, volumes, here), as_json=json)
 
 
 def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
@@ -82,7 +86,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
     }
 
 
-def _lines(found: "Authenticated", refusal: str | None, volumes: int) -> list[str]:
+def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list[int]) -> list[str]:
     from airgap.cli import console
     from airgap.times import format_time
 
@@ -93,7 +97,8 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int) -> list[st
     ]
     maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
-    total += f" on {volumes} volumes" if volumes > 1 else ""
+    if volumes > 1:
+        total += f" on {volumes} volumes; here: volume {', '.join(map(str, here))}"
     signers = ", ".join(verdict.owners)
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",

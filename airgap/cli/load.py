@@ -92,6 +92,8 @@ def _whole(place: "Place", here: "Desk", stack: contextlib.ExitStack) -> "Place"
     from airgap.offline.staging import staged
 
     if paths_of(place) == (STDIN,):
+        if not sys.stdin:
+            raise UsageError("standard input is closed", want="a tar to load")
         return stack.enter_context(staged(sys.stdin.buffer, here.site.home, here.progress))
     if is_whole(place) or here.ask is nobody:
         return place

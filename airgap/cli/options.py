@@ -17,10 +17,15 @@ Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle: a folder or a tar.")]
+# `readable=False`: a medium that was pulled out is no slip of the command line, and has its own exit code
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", readable=False, help="The bundle: a folder or a tar.")
+]
 Bundles = Annotated[
     list[Path],
-    typer.Argument(metavar="BUNDLE...", help="A folder or a tar each, or the folders of all volumes."),
+    typer.Argument(
+        metavar="BUNDLE...", readable=False, help="A folder or a tar each, or the folders of all volumes."
+    ),
 ]
 PassphraseFile = Annotated[
     Path | None,

@@ -145,10 +145,7 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
-        *(
-            f"{verb}: {path} ({total})" if number == 1 else f"volume {number}: {path}"
-            for number, path in enumerate(packed.paths, 1)
-        ),
+        *console.bundle_lines(verb, statement.title, packed.paths, total),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),
     ]

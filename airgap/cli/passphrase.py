@@ -43,6 +43,6 @@ def _given(path: Path | None) -> bytes | None:
 
 
 def _ask(question: str) -> bytes:
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):
         raise KeyFileError("no passphrase", hint=_HINT)
     return getpass.getpass(question, stream=sys.stderr).encode()

@@ -77,9 +77,9 @@ def _media_lines(value: dict[str, Any], absent: list[Path]) -> list[str]:
     lines = []
     for each in value["media"]:
         fits = "it fits" if each["fits"] else "IT DOES NOT FIT"
-        alone = value["volumes"] == 1
+        alone = len(value["media"]) + len(absent) == 1
         lines.append(f"free at {each['path']}: {console.size(each['free'])}" + (f": {fits}" if alone else ""))
-    if value["volumes"] > 1:
+    if value["volumes"] > 1 or len(value["media"]) + len(absent) > 1:
         lines.append(f"volumes: {value['volumes']}")
     return lines + [f"no such folder yet, so its free space is not known: {path}" for path in absent]
 

@@ -37,12 +37,19 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.bundle.volumes import refuse_several
     from airgap.cli import console
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
     from airgap.offline.receive import repack
 
+    refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repack(bundle, to, size, here)
-    console.show_result(received_value(found), received_lines(found), as_json=json)
+    lines = received_lines(found)
+    if not found.written and len(found.paths) > 1:
+        lines.append(
+            "this cut was there and is small enough: remove its folders, or choose others, for a new one"
+        )
+    console.show_result(received_value(found), lines, as_json=json)

@@ -19,7 +19,10 @@ PANEL = "Both sides"
 def run(
     bundle: Bundles,
     source: Annotated[
-        list[Path], typer.Option("--from", metavar="COPY", help="The other copy: folder, tar or all volumes.")
+        list[Path],
+        typer.Option(
+            "--from", metavar="COPY", readable=False, help="The other copy: folder, tar or all volumes."
+        ),
     ],
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
@@ -28,10 +31,12 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.bundle.volumes import refuse_several
     from airgap.cli import console
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.offline.receive import repair
 
+    refuse_several(source)
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repair(bundle, source, here)
     console.show_result(received_value(found), received_lines(found), as_json=json)

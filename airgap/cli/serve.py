@@ -24,7 +24,9 @@ PANEL = "Offline"
 
 
 def run(
-    sources: Annotated[list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR", help="What to serve.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR", readable=False, help="What to serve.")
+    ],
     bind: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one.")

@@ -105,7 +105,7 @@ def install(
     from airgap.site import default_home
 
     signed = read_root(file)
-    if fingerprint is None and sys.stdin.isatty():
+    if fingerprint is None and sys.stdin and sys.stdin.isatty():
         typer.echo(f"fingerprint of {file}: {grouped(signed.fingerprint)}", err=True)
         fingerprint = typer.prompt("Type the fingerprint that the sending side told you", err=True)
     done = install_root(default_home(), site or site_name(), signed, fingerprint)

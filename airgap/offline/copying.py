@@ -5,11 +5,12 @@ already is read, and only what is missing or wrong is written.
 """
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.cut import Cut, VolumeSize
+from airgap.bundle.cut import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
@@ -20,10 +21,20 @@ from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
-from airgap.errors import AirgapError, IncompleteError, MediaError, UsageError
+from airgap.errors import (
+    AirgapError,
+    FormatError,
+    IncompleteError,
+    IntegrityError,
+    MediaError,
+    MissingContentError,
+    SizeMismatchError,
+    UsageError,
+)
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
+from airgap.offline.session import raise_wrong
 from airgap.offline.verify import CheckedBundle
 from airgap.progress import Progress
 
@@ -63,6 +74,8 @@ def _copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
         before_change=shelf.unseal,
     )
     pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
+    wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
+    raise_wrong(wrong, bundle.folder.path, desk.progress)
     for _, error in errors:
         if not isinstance(error, IncompleteError):
             raise error
@@ -118,9 +131,11 @@ def _finish(
         raise
 
 
-def joined_shelf(bundle: CheckedBundle, into: Path, desk: Desk) -> Shelf:
-    """One folder for the whole bundle."""
-    return place_whole(_load(bundle), into, allow_system=desk.allow_system)
+def joined_shelf(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> Shelf:
+    """One folder for the whole bundle at `source`. Raises `UsageError` when it would lie where that is."""
+    shelf = place_whole(_load(bundle), into, allow_system=desk.allow_system)
+    _refuse_itself(shelf, source, "choose another folder with --into")
+    return shelf
 
 
 def cut_shelf(
@@ -128,15 +143,16 @@ def cut_shelf(
 ) -> Shelf:
     """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
     shelf = place(_load(bundle), places, size, allow_system=desk.allow_system)
+    _refuse_itself(shelf, source, "choose another folder with --to")
+    return shelf
+
+
+def _refuse_itself(shelf: Shelf, source: Place, hint: str) -> None:
+    """What is read may not be written over: where it is damaged, it would be made unfinished too."""
     taken = {path.resolve() for path in paths_of(source)}
     for folder in shelf.folders:
         if folder.resolve() in taken:
-            raise UsageError(
-                "the new cut would be written over the bundle itself",
-                subject=folder,
-                hint="choose another folder with --to",
-            )
-    return shelf
+            raise UsageError("the copy would be written over the bundle itself", subject=folder, hint=hint)
 
 
 def _load(bundle: CheckedBundle) -> Load:
@@ -145,30 +161,59 @@ def _load(bundle: CheckedBundle) -> Load:
     return Load(bundle.statement.title, layers, blobs, len(bundle.images))
 
 
-def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
-    """The folders of a damaged copy of `bundle`, with the cut that its volumes tell.
+def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> Shelf:
+    """The folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes tell.
 
     Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
     """
+    shelf = _damaged(paths, bundle)
+    _refuse_itself(shelf, source, "name another copy with --from")
+    return shelf
+
+
+def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
+    """A volume whose `volume.json` is lost is known by its name, as long as another one has the cut."""
+    layers, title = _load(bundle).layers, bundle.statement.title
     cuts: dict[int, tuple[Path, Cut]] = {}
+    lost: list[Path] = []
     for path in paths:
-        with Folder(path) as folder:
-            _refuse_other(folder, bundle)
-            table = read_table(folder)
-        if table is not None and table.statement_sha256 == bundle.statement_sha256:
+        table = _table_of(path, bundle)
+        if table and table.statement_sha256 == bundle.statement_sha256 and table.cut.same_as(layers):
             cuts[table.volume] = (path, table.cut)
-    if not cuts and len(paths) == 1:
+        else:
+            lost.append(path)
+    if not cuts and len(paths) == 1 and not _is_volume(paths[0]):
         return Shelf((paths[0],))
-    of = next((cut.of for _, cut in cuts.values()), len(paths))
-    if len(cuts) != of or len(paths) != of:
+    cut = next((cut for _, cut in cuts.values()), None)
+    if cut is not None:
+        names = {f"{title}.v{number}": number for number in range(1, cut.of + 1) if number not in cuts}
+        cuts |= {names[path.name]: (path, cut) for path in lost if path.name in names}
+    if cut is None or len(cuts) != cut.of or len(paths) != cut.of:
         raise UsageError(
             "all volumes are mended together",
-            subject=bundle.statement.title,
-            want=f"the folders of {of} volumes",
+            subject=title,
+            want=f"the folders of {cut.of} volumes" if cut else "a volume.json that tells the cut",
             got=", ".join(map(str, paths)),
-            hint="`airgap repack` makes new volumes from the other copy",
+            hint="name all of them, or make new ones from the other copy with `airgap repack`",
         )
-    return Shelf(tuple(cuts[number][0] for number in sorted(cuts)), cuts[1][1])
+    return Shelf(tuple(cuts[number][0] for number in sorted(cuts)), cut)
+
+
+def _is_volume(path: Path) -> bool:
+    return (path / VOLUME_FILE).exists() or re.fullmatch(r".*\.v[0-9]+", path.name) is not None
+
+
+def _table_of(path: Path, bundle: CheckedBundle) -> VolumeTable | None:
+    """What a damaged volume says of itself; None when it says nothing that can be used."""
+    if path.is_file():
+        hint = "make a new one: `airgap pack --tar`; or a folder from the other copy, with `airgap repack`"
+        raise UsageError("a tar is not mended", subject=path, hint=hint)
+    try:
+        with Folder(path) as folder:
+            _refuse_other(folder, bundle)
+            return read_table(folder)
+    except (FormatError, MissingContentError, SizeMismatchError):
+        return None
 
 
 def _refuse_other(folder: Folder, bundle: CheckedBundle) -> None:

@@ -60,4 +60,5 @@ class Desk:
                     raise IncompleteError("not a volume of this bundle", subject=folder.path, want=title)
             except AirgapError as error:
                 self.progress.note(str(error))
-        raise missing_volumes(title, wanted, of, sorted(here.folders), hint)
+        absent = [number for number in wanted if number not in here.folders]
+        raise missing_volumes(title, absent or wanted, of, sorted(here.folders), hint)

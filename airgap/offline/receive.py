@@ -15,7 +15,7 @@ from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, receiver, recorded, verify_here
 from airgap.offline.verify import CheckedBundle, check
 
-_NEXT = "what came is kept: run the same command again with the next volume"
+_NEXT = "what came is kept: run the same command again with the first of the volumes that are wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
             with open_bundle(place, alone=True) as here:
                 bundle = verify_here(here, desk.site, desk.now)
                 attempt.add(**bundle_details(bundle))
-                copied = copy_bundle(bundle, joined_shelf(bundle, into, desk), desk)
+                copied = copy_bundle(bundle, joined_shelf(bundle, place, into, desk), desk)
             written += copied.written
             if not isinstance(here, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, written, attempt)
@@ -60,7 +60,7 @@ def repair(place: Place, source: Place, desk: Desk) -> Received:
     """Mend the copy of a bundle at `place` from another one: only files that are wrong are written."""
     damaged = ", ".join(map(str, paths_of(place)))
     with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
-        shelf = damaged_shelf(paths_of(place), bundle)
+        shelf = damaged_shelf(paths_of(place), bundle, source)
         copied = copy_bundle(bundle, shelf, desk)
         return _received(bundle, copied, copied.written, attempt)
 

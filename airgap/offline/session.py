@@ -33,6 +33,10 @@ from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
+_MEND = (
+    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
@@ -101,8 +105,9 @@ def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))
-        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs")
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=_MEND)
     if wrong:
+        wrong[0].hint = wrong[0].hint or _MEND
         raise wrong[0]
 
 

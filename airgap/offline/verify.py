@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from airgap.bundle.files import MAX_FILES, Files
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
@@ -38,6 +39,10 @@ from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
+_FINISH = (
+    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
+    "`repack` or `send` that began it"
+)
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -205,9 +210,17 @@ def read_envelope(folder: Files) -> Envelope:
             subject=folder.path,
             want=ENVELOPE_FILE,
             got="no such file",
-            hint="on the sending side, run the same `airgap pack` again to finish it",
+            hint=_meant(folder.path) or _FINISH,
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+def _meant(path: Path) -> str | None:
+    """A hint for who names the medium in place of the bundle on it."""
+    if not path.is_dir():
+        return None
+    below = sorted(each.parent for each in path.glob(f"*/{ENVELOPE_FILE}"))
+    return f"a bundle's own folder is wanted: {', '.join(map(str, below))}" if below else None
 
 
 def _walk_roots(folder: Files, installed: SignedRoot) -> list[SignedRoot]:

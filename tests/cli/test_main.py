@@ -254,7 +254,7 @@ KEYS = {
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
-        "files", "images", "refusal", "volumes",
+        "files", "images", "refusal", "volumes", "volumes_here",
     },
     "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles"},

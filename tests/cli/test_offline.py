@@ -356,3 +356,14 @@ def test_a_ledger_that_cannot_be_written_stops_a_load(gap: Gap) -> None:
     done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/out", code=17)
     assert "ledger" in done.err
     assert not (gap.folder / "out").exists()
+
+
+def test_without_a_standard_input(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a supervisor that closes it: nothing is asked, and nothing is a defect."""
+    bundle = gap.pack()
+    monkeypatch.setattr("sys.stdin", None)
+    gap.offline("verify", bundle)
+    gap.offline("trust", "install", gap.online.home / "trust" / "1.root.json")
+    assert "standard input is closed" in gap.offline("load", "-", "--to", "oci:out", code=2).err
+    monkeypatch.delenv("AIRGAP_PASSPHRASE")
+    assert "no passphrase" in gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick, code=13).err

@@ -144,6 +144,18 @@ def test_bars_without_a_terminal_do_not_fail(capsys):
     assert "fetching \\x1b[31m" in err
 
 
+def test_a_bar_that_ends_early_says_so(monkeypatch, capsys):
+    """Volumes that are not here are left out without an exception: the bar may not claim them."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Bars().phase("copying", 19_000_000) as advance:
+        advance(7_000_000)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "7.0/19.0 MB" in shown
+    assert "19.0/19.0 MB" not in shown
+
+
 def test_hosts_in_lines(capsys):
     with host_board(["a", "b\x1b"], quiet=False) as board:
         board("a").note("connecting")

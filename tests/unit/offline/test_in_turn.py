@@ -1,0 +1,162 @@
+"""Volumes that pass by one after the other: what is proved, what is asked for, what is found."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airgap.bundle.volumes import VolumeSet
+from airgap.errors import DigestMismatchError, IncompleteError, MediaError, SizeMismatchError
+from airgap.offline.desk import Desk
+from airgap.offline.in_turn import InTurn, verify_in_turn
+from airgap.progress import Silent
+from tests.support.bundles import Gap
+from tests.support.cut import cut_in_thirds, flip
+
+SUBSETS = [set(some) for count in (1, 2, 3) for some in itertools.combinations((1, 2, 3), count)]
+
+
+@pytest.fixture(scope="module")
+def thirds(sealed: Gap, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return cut_in_thirds(sealed, tmp_path_factory.mktemp("thirds"))
+
+
+@pytest.fixture
+def volumes(gap: Gap) -> list[Path]:
+    return cut_in_thirds(gap, gap.folder / "cut")
+
+
+def pass_by(passing: InTurn, volumes: list[Path], numbers, jobs: int = 1):
+    """Have these volumes read; what was wrong, and what is wanted then."""
+    with VolumeSet([volumes[number - 1] for number in sorted(numbers)], alone=True) as here:
+        return passing.read(here, jobs, lambda _: None), passing.wants(here)
+
+
+@pytest.mark.parametrize(
+    ("steps", "wants"),
+    [
+        ([{1}], [2, 3]),
+        ([{1}, {2}], [3]),
+        ([{1}, {2}, {3}], []),
+        ([{1, 2, 3}], []),
+        ([{2}], [1, 2, 3]),
+        ([{2}, {1}], [2, 3]),
+        ([{3}, {1}, {2}], [3]),
+        ([{1, 3}], [2, 3]),
+        ([{1, 3}, {2}], [3]),
+        ([{1, 3}, {2, 3}], []),
+        ([{1}, {1}, {1}], [2, 3]),
+    ],
+)
+def test_what_is_wanted_next(thirds, steps, wants):
+    passing = InTurn()
+    for numbers in steps:
+        wrong, wanted = pass_by(passing, thirds, numbers)
+        assert wrong == []
+    assert wanted == wants
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=st.lists(st.sampled_from(SUBSETS), max_size=5), jobs=st.integers(1, 3))
+def test_following_what_is_asked_ends(thirds, first, jobs):
+    """Whatever was put in before: as many questions as volumes, then all is proved."""
+    passing = InTurn()
+    wanted = [1, 2, 3]
+    for numbers in first:
+        _, wanted = pass_by(passing, thirds, numbers, jobs)
+    for _ in range(3):
+        if not wanted:
+            break
+        wrong, wanted = pass_by(passing, thirds, {wanted[0]}, jobs)
+        assert wrong == []
+    assert wanted == []
+    with VolumeSet(thirds) as here:
+        assert passing.good == here.table.cut.parts.keys()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("steps", [[{1}, {2}, {3}], [{1, 2, 3}], [{3}, {2}, {1}]])
+def test_damage_is_found_on_its_volume(volumes, number, steps):
+    path = next(path for path in sorted((volumes[number - 1] / "blobs/sha256").iterdir()) if path.suffix)
+    flip(path, 1)
+    passing, found = InTurn(), []
+    for numbers in steps:
+        wrong, wanted = pass_by(passing, volumes, numbers)
+        found += wrong
+    [error] = found
+    assert isinstance(error, DigestMismatchError)
+    assert error.subject == str(path)
+    assert wanted
+
+
+def test_a_volume_that_was_not_read_is_wanted_though_no_layer_is(volumes):
+    """What is on every volume has to be looked at on every one."""
+    passing = InTurn()
+    with VolumeSet(volumes) as here:
+        passing.good = set(here.table.cut.parts)
+    assert pass_by(passing, volumes, {2})[1] == [1, 3]
+
+
+def test_a_part_that_was_exchanged_between_two_visits(volumes):
+    """Nothing of the first visit is believed but its hash."""
+    passing = InTurn()
+    pass_by(passing, volumes, {1})
+    with VolumeSet([volumes[1]], alone=True) as here:
+        [digest, *_] = here.table.cut.parts
+        passing.begun[digest] = (digest.hasher(), passing.begun[digest][1])  # as if other bytes had come
+    pass_by(passing, volumes, {2})
+    wrong, _ = pass_by(passing, volumes, {3})
+    assert [error.want for error in wrong] == [digest]
+
+
+class Failing:
+    """A medium that fails at the first byte of a part."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+        real = os.readv
+
+        def readv(fd, buffers):
+            if str(Path(f"/proc/self/fd/{fd}").readlink()).endswith(suffix):
+                raise OSError(5, "Input/output error")
+            return real(fd, buffers)
+
+        monkeypatch.setattr(os, "readv", readv)
+
+
+def verify(gap: Gap, place, *answers: Path):
+    left = list(answers)
+    desk = Desk(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    return verify_in_turn(place, desk)
+
+
+def test_all_ten_steps(gap, volumes):
+    bundle = verify(gap, volumes[2], *volumes)
+    assert bundle.statement == gap.statement
+
+
+def test_a_medium_that_fails_is_no_damage(gap, volumes, monkeypatch):
+    Failing(monkeypatch, ".001")
+    with pytest.raises(MediaError, match="Input/output error"):
+        verify(gap, volumes[0], volumes[1])
+
+
+def test_what_is_wrong_is_told_before_the_next_is_asked_for(gap, volumes):
+    path = next(path for path in sorted((volumes[0] / "blobs/sha256").iterdir()) if path.suffix)
+    os.truncate(path, 3)
+    with pytest.raises(SizeMismatchError):
+        verify(gap, volumes[0])
+
+
+def test_a_bundle_that_is_not_cut(gap):
+    with pytest.raises(IncompleteError, match="not a volume: "):
+        verify(gap, gap.bundle)
+
+
+def test_a_volume_is_judged_before_it_is_read(gap, volumes):
+    """Each of the volumes brings its own envelope: none is believed for another's sake."""
+    (volumes[1] / "bundle.dsse.json").unlink()
+    with pytest.raises(IncompleteError, match="unfinished bundle, or none"):
+        verify(gap, volumes[0], *volumes[1:])

@@ -1,0 +1,196 @@
+"""receive, repack, repair: what they leave, what they record, and the private copy that `load` uses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.cut import VolumeSize
+from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.errors import (
+    AirgapError,
+    DestinationError,
+    DigestMismatchError,
+    IncompleteError,
+    MissingContentError,
+    RollbackError,
+    UsageError,
+)
+from airgap.offline.desk import Desk
+from airgap.offline.receive import gathered, receive, repack, repair
+from airgap.progress import Silent
+from airgap.site import Mark
+from tests.support.bundles import ONE, Gap, small_images
+from tests.support.cut import cut_in_thirds, flip, stamps
+
+IMAGES = small_images()
+LAYER = IMAGES[ONE].layers[0]
+TITLE = "edge-0001"
+
+
+@pytest.fixture
+def volumes(gap: Gap) -> list[Path]:
+    return cut_in_thirds(gap, gap.folder / "cut")
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def desk(gap: Gap, *answers: Path, progress=None) -> Desk:
+    """A person who puts in these volumes."""
+    left = list(answers)
+    return Desk(gap.site, gap.now, progress or Silent(), 1, lambda _: left.pop(0) if left else None)
+
+
+def records(gap: Gap) -> list[dict]:
+    """The last attempt: its begin and its end."""
+    begin, end = [json.loads(line) for line in gap.site.ledger_path.read_bytes().splitlines()][-2:]
+    assert (begin["phase"], end["phase"], end["begin"]) == ("begin", "end", begin["seq"])
+    return [begin, end]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# -- receive
+
+
+@pytest.mark.parametrize("given", [(1, 2, 3), (3, 1, 2)])
+def test_all_at_once(gap, volumes, given):
+    found = receive([volumes[n - 1] for n in given], gap.folder / "x", desk(gap))
+    assert found.paths == (gap.folder / "x" / TITLE,)
+    assert content(found.paths[0]) == content(gap.bundle)
+    begin, end = records(gap)
+    assert (begin["event"], begin["into"]) == ("receive", str(gap.folder / "x"))
+    assert (end["result"], end["written"], end["volumes"]) == ("ok", found.written, 1)
+    assert end["bundle"]["statement_sha256"] == found.bundle.statement_sha256
+    assert end["checks"]["repeat"] is False
+
+
+@pytest.mark.parametrize("answers", [(2, 3), (3, 2, 3), (1, 2, 3)])
+def test_one_after_the_other(gap, volumes, answers):
+    found = receive(volumes[0], gap.folder / "x", desk(gap, *(volumes[n - 1] for n in answers)))
+    assert content(found.paths[0]) == content(gap.bundle)
+    assert found.written == len(found.bundle.blobs)
+    lines = [json.loads(line) for line in gap.site.ledger_path.read_bytes().splitlines()]
+    assert [line["phase"] for line in lines if line["event"] == "receive"] == [
+        "begin",
+        "end",
+    ]  # of one attempt
+
+
+def test_what_came_is_kept_when_nobody_answers(gap, volumes):
+    with pytest.raises(IncompleteError) as caught:
+        receive(volumes[0], gap.folder / "x", desk(gap, volumes[1]))
+    assert str(caught.value) == "a volume is missing: edge-0001, want volume 3 of 3, got volume 2"
+    assert caught.value.hint.startswith("what came is kept")
+    assert records(gap)[-1]["result"] == "failed"
+    kept = [path for path in (gap.folder / "x").rglob("*.part") if path.stat().st_size]
+    assert kept
+    found = receive(volumes[2], gap.folder / "x", desk(gap))
+    assert content(found.paths[0]) == content(gap.bundle)
+
+
+def test_receiving_is_not_accepting(gap, volumes):
+    """The high-water mark rises when something is loaded."""
+    receive(volumes, gap.folder / "x", desk(gap))
+    assert gap.site.received("edge") is None
+
+
+def mark(gap: Gap) -> None:
+    gap.site.set_received("edge", Mark(1, 2, "0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        (lambda gap: gap.restate(destinations=("elsewhere",)), DestinationError),
+        (mark, RollbackError),
+        (lambda gap: (gap.bundle / ENVELOPE_FILE).unlink(), IncompleteError),
+        (lambda gap: gap.flip(LAYER.path), DigestMismatchError),
+        (lambda gap: gap.blob(LAYER).unlink(), MissingContentError),
+    ],
+)
+def test_what_is_not_received(gap, harm, error):
+    harm(gap)
+    with pytest.raises(error):
+        receive(gap.bundle, gap.folder / "x", desk(gap))
+    assert not (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
+    assert records(gap)[-1]["result"] in ("refused", "failed")
+
+
+# -- repack and repair
+
+
+def test_repack_is_a_writing_of_media(gap, volumes):
+    found = repack(volumes, [gap.folder / "x"], None, desk(gap))
+    assert content(found.paths[0]) == content(gap.bundle)
+    begin, end = records(gap)
+    assert (begin["event"], begin["to"]) == ("media-write", str(gap.folder / "x"))
+    assert begin["path"] == ", ".join(map(str, volumes))
+    assert (end["result"], end["written"], end["read_back"]) == ("ok", found.written, found.proof.read_back)
+
+
+def test_repack_wants_all_volumes(gap, volumes):
+    with pytest.raises(IncompleteError, match="want volume 2 of 3"):
+        repack([volumes[0], volumes[2]], [gap.folder / "x"], None, desk(gap, volumes[1]))
+    assert not (gap.folder / "x").exists()
+
+
+@pytest.mark.parametrize("destinations", [(), ("elsewhere",)])
+def test_repack_is_for_both_sides(gap, destinations):
+    gap.restate(destinations=destinations)
+    found = repack(gap.bundle, [gap.folder / "x"], VolumeSize(1 << 30), desk(gap))
+    assert content(found.paths[0]) == content(gap.bundle)
+
+
+def test_repair_records_what_it_mends(gap, volumes):
+    before = content(volumes[1])
+    flip(volumes[1] / f"{LAYER.path}.001")
+    found = repair(volumes, gap.bundle, desk(gap))
+    assert content(volumes[1]) == before
+    assert (found.written, found.paths) == (1, tuple(volumes))
+    begin, end = records(gap)
+    assert (begin["event"], begin["repairs"]) == ("media-write", ", ".join(map(str, volumes)))
+    assert begin["path"] == str(gap.bundle)
+    assert (end["written"], end["volumes"]) == (1, 3)
+
+
+def test_repair_that_is_refused_leaves_all_as_it_is(gap, volumes):
+    before = stamps(*volumes)
+    with pytest.raises(UsageError):
+        repair(volumes[:2], gap.bundle, desk(gap))
+    gap.flip(ENVELOPE_FILE, 30)
+    with pytest.raises(AirgapError):
+        repair(volumes, gap.bundle, desk(gap))
+    assert stamps(*volumes) == before
+
+
+# -- gathered
+
+
+def test_a_private_copy_lasts_as_long_as_it_is_used(gap, volumes):
+    progress = Listening()
+    with gathered(volumes[0], desk(gap, *volumes[1:], progress=progress)) as paths:
+        assert content(paths[0]) == content(gap.bundle)
+        assert paths == (gap.home / "staging" / TITLE,)
+    assert not paths[0].exists()
+    assert progress.notes[0].startswith("not all volumes are here")
+
+
+def test_a_private_copy_stays_after_an_error(gap, volumes):
+    with pytest.raises(IncompleteError), gathered(volumes[0], desk(gap)):
+        raise AssertionError
+    kept = stamps(gap.home / "staging")
+    assert kept
+    with pytest.raises(ZeroDivisionError), gathered(volumes[0], desk(gap, *volumes[1:])) as paths:
+        raise ZeroDivisionError
+    assert content(paths[0]) == content(gap.bundle)
+    whole = {name: value for name, value in kept.items() if not name.endswith(".part")}
+    assert {name: stamps(gap.home / "staging")[name] for name in whole} == whole
