@@ -3,12 +3,14 @@ the hashes of the blobs that go on with the next volume.
 """
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airgap.bundle.cut import Part
 from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
 from airgap.errors import DigestMismatchError, IncompleteError, IntegrityError
-from airgap.oci.digest import Advance, Digest, Hasher, copy
+from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
+from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, raise_wrong, recorded, verify_here
 from airgap.offline.verify import VerifiedBundle
@@ -17,8 +19,11 @@ from airgap.workers import run_all
 
 @dataclass(slots=True)
 class InTurn:
-    """The blobs of one bundle, as its volumes pass by."""
+    """The `blobs` of one bundle, as its volumes pass by. What has to be proved is what is signed; a cut only
+    says where it is.
+    """
 
+    blobs: Mapping[Digest, Descriptor]
     volumes: set[int] = field(default_factory=set)
     """Those that were read."""
     good: set[Digest] = field(default_factory=set)
@@ -31,7 +36,8 @@ class InTurn:
         def read(digest: Digest) -> None:
             self._read(here, digest, advance)
 
-        todo = [digest for digest in here.table.cut.parts if digest not in self.good]
+        cut = here.table.cut.parts
+        todo = [digest for digest in self.blobs if digest not in self.good or digest not in cut]
         errors = run_all(read, todo, jobs)
         self.volumes |= set(here.folders)
         wrong = [error for error in errors if isinstance(error, IntegrityError)]
@@ -41,6 +47,12 @@ class InTurn:
         return wrong
 
     def _read(self, here: VolumeSet, digest: Digest, advance: Advance) -> None:
+        if digest not in here.table.cut.parts:  # it is on every volume
+            name, size = digest.path, self.blobs[digest].size
+            with contextlib.closing(CheckedReader(here.open(name), digest, size, here.where(name))) as reader:
+                copy(reader, lambda _: None)
+            self.good.add(digest)
+            return
         files = here.table.cut.files(digest)
         hasher, done = self.begun.get(digest, (digest.hasher(), 0))
         for number, (name, part) in enumerate(files):
@@ -63,7 +75,7 @@ class InTurn:
         """The volumes to go on with, the next one first; empty when every blob is proved."""
         found = set(range(1, here.table.cut.of + 1)) - self.volumes
         for digest in here.table.cut.parts:
-            if digest not in self.good:
+            if digest in self.blobs and digest not in self.good:
                 _, done = self.begun.get(digest, (None, 0))
                 found |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
         return sorted(found)
@@ -80,7 +92,7 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
 
     Raises `IncompleteError`, after what is here was read, when nobody does.
     """
-    passing = InTurn()
+    passing: InTurn | None = None
     with recorded(place, desk.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
@@ -88,9 +100,13 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
                 attempt.add(**bundle_details(bundle))
                 if not isinstance(here, VolumeSet):
                     raise IncompleteError("not a volume", subject=here.path)
+                passing = passing or InTurn(bundle.blobs)
                 _read(here, desk, passing)
             attempt.add(volumes=sorted(passing.volumes))
-            if not (wanted := passing.wants(here)):
+            wanted = passing.wants(here)
+            if not wanted:
+                for digest in bundle.blobs.keys() - passing.good:
+                    raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
                 return bundle
             place = desk.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
 

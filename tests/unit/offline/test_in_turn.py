@@ -1,15 +1,22 @@
 """Volumes that pass by one after the other: what is proved, what is asked for, what is found."""
 
+import contextlib
 import itertools
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airgap.bundle.cut import Cut, VolumeTable
+from airgap.bundle.files import read_small
+from airgap.bundle.seal import FOLDERS
 from airgap.bundle.volumes import VolumeSet
 from airgap.errors import DigestMismatchError, IncompleteError, MediaError, SizeMismatchError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
 from airgap.offline.in_turn import InTurn, verify_in_turn
 from airgap.progress import Silent
@@ -27,6 +34,15 @@ def thirds(sealed: Gap, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def volumes(gap: Gap) -> list[Path]:
     return cut_in_thirds(gap, gap.folder / "cut")
+
+
+def begin(volumes: list[Path]) -> InTurn:
+    """Before the first volume."""
+    with VolumeSet(volumes) as here:
+        documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
+        digests = [Digest(*name.split("/")[1:]) for name in documents]
+        sizes = {file.name: file.size for file in here.files(FOLDERS)}
+    return InTurn({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
 def pass_by(passing: InTurn, volumes: list[Path], numbers, jobs: int = 1):
@@ -52,7 +68,7 @@ def pass_by(passing: InTurn, volumes: list[Path], numbers, jobs: int = 1):
     ],
 )
 def test_what_is_wanted_next(thirds, steps, wants):
-    passing = InTurn()
+    passing = begin(thirds)
     for numbers in steps:
         wrong, wanted = pass_by(passing, thirds, numbers)
         assert wrong == []
@@ -63,7 +79,7 @@ def test_what_is_wanted_next(thirds, steps, wants):
 @given(first=st.lists(st.sampled_from(SUBSETS), max_size=5), jobs=st.integers(1, 3))
 def test_following_what_is_asked_ends(thirds, first, jobs):
     """Whatever was put in before: as many questions as volumes, then all is proved."""
-    passing = InTurn()
+    passing = begin(thirds)
     wanted = [1, 2, 3]
     for numbers in first:
         _, wanted = pass_by(passing, thirds, numbers, jobs)
@@ -74,7 +90,8 @@ def test_following_what_is_asked_ends(thirds, first, jobs):
         assert wrong == []
     assert wanted == []
     with VolumeSet(thirds) as here:
-        assert passing.good == here.table.cut.parts.keys()
+        assert passing.good > here.table.cut.parts.keys()
+    assert passing.good == passing.blobs.keys()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -82,7 +99,7 @@ def test_following_what_is_asked_ends(thirds, first, jobs):
 def test_damage_is_found_on_its_volume(volumes, number, steps):
     path = next(path for path in sorted((volumes[number - 1] / "blobs/sha256").iterdir()) if path.suffix)
     flip(path, 1)
-    passing, found = InTurn(), []
+    passing, found = begin(volumes), []
     for numbers in steps:
         wrong, wanted = pass_by(passing, volumes, numbers)
         found += wrong
@@ -94,7 +111,7 @@ def test_damage_is_found_on_its_volume(volumes, number, steps):
 
 def test_a_volume_that_was_not_read_is_wanted_though_no_layer_is(volumes):
     """What is on every volume has to be looked at on every one."""
-    passing = InTurn()
+    passing = begin(volumes)
     with VolumeSet(volumes) as here:
         passing.good = set(here.table.cut.parts)
     assert pass_by(passing, volumes, {2})[1] == [1, 3]
@@ -102,7 +119,7 @@ def test_a_volume_that_was_not_read_is_wanted_though_no_layer_is(volumes):
 
 def test_a_part_that_was_exchanged_between_two_visits(volumes):
     """Nothing of the first visit is believed but its hash."""
-    passing = InTurn()
+    passing = begin(volumes)
     pass_by(passing, volumes, {1})
     with VolumeSet([volumes[1]], alone=True) as here:
         [digest, *_] = here.table.cut.parts
@@ -110,6 +127,16 @@ def test_a_part_that_was_exchanged_between_two_visits(volumes):
     pass_by(passing, volumes, {2})
     wrong, _ = pass_by(passing, volumes, {3})
     assert [error.want for error in wrong] == [digest]
+
+
+class Noting(Silent):
+    """Keeps what is told."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class Failing:
@@ -160,3 +187,41 @@ def test_a_volume_is_judged_before_it_is_read(gap, volumes):
     (volumes[1] / "bundle.dsse.json").unlink()
     with pytest.raises(IncompleteError, match="unfinished bundle, or none"):
         verify(gap, volumes[0], *volumes[1:])
+
+
+def without_a_cut(volumes: list[Path]) -> None:
+    """Have the tables, which nobody signed, say that every layer is on every volume."""
+    with VolumeSet(volumes) as here:
+        whole = {}
+        for digest in here.table.cut.parts:
+            with contextlib.closing(here.open(digest.path)) as stream:
+                whole[digest] = read_small(stream, digest, 1 << 20)
+        tables = [here.table.on(number) for number in (1, 2, 3)]
+    for volume, table in zip(volumes, tables, strict=True):
+        for path in (volume / "blobs/sha256").iterdir():
+            if path.suffix:
+                path.unlink()
+        for digest, raw in whole.items():
+            (volume / digest.path).write_bytes(raw)
+        bare = VolumeTable(table.statement_sha256, table.volume, Cut(3, {}))
+        (volume / "volume.json").write_bytes(bare.to_bytes())
+
+
+def test_what_no_table_lists_is_proved_all_the_same(gap, volumes):
+    without_a_cut(volumes)
+    verify(gap, volumes[0], *volumes[1:])
+    [layer, *_] = sorted((volumes[2] / "blobs/sha256").iterdir(), key=lambda path: -path.stat().st_size)
+    flip(layer, 1)
+    with pytest.raises(DigestMismatchError, match=re.escape(str(layer))):
+        verify(gap, volumes[0], *volumes[1:])
+
+
+def test_a_volume_of_another_cut_is_not_taken(gap, volumes, tmp_path):
+    notes: list[str] = []
+    other = cut_in_thirds(gap, tmp_path / "other")
+    without_a_cut(other)
+    left = [other[1]]
+    desk = Desk(gap.site, gap.now, Noting(notes), 1, lambda _: left.pop(0) if left else None)
+    with pytest.raises(IncompleteError, match="volumes are missing"):
+        verify_in_turn(volumes[0], desk)
+    assert notes == [f"a volume of another cut of this bundle: {other[1]}, want edge-0001"]
