@@ -40,10 +40,6 @@ from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
 MAX_FILES = 200_000
-_FINISH = (
-    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
-    "`repack` or `send` that began it"
-)
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -214,6 +210,12 @@ def read_envelope(folder: Files) -> Envelope:
             hint=_meant(folder.path) or _FINISH,
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+_FINISH = (
+    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
+    "`repack` or `send` that began it"
+)
 
 
 def _meant(path: Path) -> str | None:

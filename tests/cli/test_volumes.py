@@ -194,7 +194,7 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
     for command in ("plan", "pack"):
         done = gap.online(command, gap.folder / "stack.yaml", *to, code=11)
         assert "error: the bundle does not fit, want room for 8," in done.err
-        assert " bytes on 2 media\n" in done.err
+        assert ", got 6," in done.err
         assert "hint: another --to adds a medium" in done.err
     assert gap.online.ended() == ("pack", "failed", 11)
 
@@ -450,7 +450,7 @@ def test_a_volume_of_another_bundle_in_the_place_of_one(gap: Gap, command: str) 
     done = gap.offline(command, *some(gap, 1, 2), others[1], *words, code=19)
     first = volumes(gap.folder)[0]
     assert f"error: a volume is missing: {first}, want volume 3 of 3, got volume 1, 2\n" in done.err
-    assert f"hint: no volumes of that bundle: {others[1]}\n" in done.err
+    assert f"hint: of another bundle: {others[1]}\n" in done.err
     assert not (gap.folder / "out").exists()
 
 
@@ -480,7 +480,7 @@ def test_two_volumes_of_the_same_number(gap: Gap, command: str) -> None:
         command, ()
     )
     done = gap.offline(command, *some(gap, 1, 2), twin, *some(gap, 3), *words, code=19)
-    assert f"volume 2 is here twice: {twin}, got it from {volumes(gap.folder)[1]} too" in done.err
+    assert f"volume 2 is here twice: {twin}, got {volumes(gap.folder)[1]}\n" in done.err
     assert gap.offline.ended() == (command, "failed", 19)
 
 
@@ -550,7 +550,6 @@ HARMS: dict[str, tuple[Harm, int, str]] = {
     "image manifest missing": (removed(API.descriptor.digest.path), 12, "missing file: {volume}/blobs/"),
     "strange file": (added("autorun.inf"), 12, "file that is not on every volume: {volume}/autorun.inf"),
     "envelope": (flipped(ENVELOPE_FILE), 12, "not the same on every volume: {volume}/bundle.dsse.json, want "),
-    "no envelope": (removed(ENVELOPE_FILE), 12, "missing file: {volume}/bundle.dsse.json"),
     "statement": (flipped("statement.json", 200), 12, "not the same on every volume: {volume}/statement.json"),
     "sums": (flipped("SHA256SUMS"), 12, "not the same on every volume: {volume}/SHA256SUMS"),
     "root": (flipped("trust/1.root.json"), 12, "not the same on every volume: {volume}/trust/1.root.json"),
@@ -558,7 +557,7 @@ HARMS: dict[str, tuple[Harm, int, str]] = {
     "table not canonical": (table_of(lambda raw: raw + b" "), 10, "not in canonical form: {volume}/volume.json"),
     "table with a field more": (table_of(lambda raw: raw.replace(b'"of"', b'"x":1,"of"', 1)), 10, "volume.json"),
     "volume 9 of 3": (table_of(lambda raw: raw.replace(b'"volume":2,\n', b'"volume":9,\n', 1)), 10, "no such volume"),
-    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3"),
+    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3\nhint: no volume: {volume}\n"),
 }  # fmt: skip
 
 
@@ -1086,6 +1085,8 @@ def test_small_files_are_mended_where_they_are_wrong(
     assert [files_of(folder) for folder in folders] == contents
     after = stamps(*folders)
     changed = {each for each in after if after[each] != before[each]}
+    if name == "volume.json":  # a volume that does not tell its cut may be made unfinished meanwhile
+        changed.discard(f"{folders[1].name}/{ENVELOPE_FILE}")
     assert changed == {f"{folders[1].name}/{name}"}
 
 
