@@ -3,6 +3,7 @@ mended.
 """
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -11,11 +12,11 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -370,14 +371,17 @@ def test_volumes_are_served_in_place(sound: Gap, monkeypatch: pytest.MonkeyPatch
         with self:
             for digest in (BASE, BIG):
                 url = f"http://{self.address}/v2/example.com/web/blobs/{digest}"
-                with urlopen(url, timeout=20) as answer:
-                    pulled.append(answer.read())
+                for first in (0, 3_000_000 if digest == BIG else 1000):  # a client that goes on in the middle
+                    request = Request(url, headers={"Range": f"bytes={first}-"})
+                    with urlopen(request, timeout=20) as answer:
+                        pulled.append(answer.read())
 
     monkeypatch.setattr(ImageServer, "serve_forever", once)
     before = stamps(*volumes(sound.folder))
     done = sound.offline("serve", *some(sound, 3, 1, 2), "--port", "0")
     assert done.out.startswith("serving 2 repositories at ")
-    assert pulled == [WEB.contents[BASE], WEB.contents[BIG]]
+    base, big = WEB.contents[BASE], WEB.contents[BIG]
+    assert pulled == [base, base[1000:], big, big[3_000_000:]]
     assert stamps(*volumes(sound.folder)) == before
 
 
@@ -595,6 +599,47 @@ def test_harm_on_the_first_volume_is_found(gap: Gap, name: str, code: int, messa
     done = gap.offline("verify", *some(gap, 2, 3, 1), code=code)
     assert message.format(volume=volume) in done.err
     assert gap.offline.ended() == ("verify", "refused", code)
+
+
+def pull_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the medium answer no more in the middle of a file."""
+    real, seen = os.readv, 0
+
+    def readv(fd: int, buffers: Sequence[memoryview]) -> int:
+        nonlocal seen
+        if str(Path(f"/proc/self/fd/{fd}").readlink()).endswith(name):
+            seen += 1
+            if seen > 1:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", readv)
+
+
+def test_a_medium_that_is_pulled_out_meanwhile(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = f"cannot read: {part(gap.folder, 2)}, got No such device"
+    out = gap.folder / "out"
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        assert f"error: {message}" in gap.offline("verify", *volumes(gap.folder), code=11).err
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        done = gap.offline("load", *volumes(gap.folder), "--to", f"oci:{out}", code=3)
+        assert f"failed: {NAMES[1]}: {message}" in done.err
+        assert BIG.path not in files_of(out)
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        archive = gap.folder / "out.tar"
+        assert message in gap.offline("load", *volumes(gap.folder), "--to", f"archive:{archive}", code=11).err
+        assert not archive.exists()
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        assert f"error: {message}" in receive(gap, 1, 2, 3, code=11).err
+    gap.offline("load", *volumes(gap.folder), "--to", f"oci:{out}")
+    loaded(out)
+    receive(gap, 1, 2, 3)
+    gap.offline("verify", gap.folder / "x" / TITLE)
+    gap.offline("audit", "verify")
 
 
 def test_damage_comes_with_the_remedy(gap: Gap) -> None:
