@@ -23,6 +23,7 @@ import pytest
 from airgap.bundle.cut import VolumeTable
 from airgap.bundle.files import write_all
 from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.cli.main import main
 from airgap.endpoints.server import ImageServer
 from tests.cli.conftest import Done, Gap, Side, files_of
 from tests.support.cut import (
@@ -1074,12 +1075,22 @@ def test_a_damaged_bundle_is_not_passed_on(gap: Gap) -> None:
 # -- repair, and pack again
 
 
+def pack_command(gap: Gap) -> tuple[Side, list[object]]:
+    return gap.online, ["pack", gap.folder / "stack.yaml", *media_of(gap), "--volume-size", VOLUME_SIZE]
+
+
+def repair_command(gap: Gap) -> tuple[Side, list[object]]:
+    return gap.offline, ["repair", *some(gap, 2, 3, 1), "--from", whole_of(gap)]
+
+
 def pack_again(gap: Gap) -> None:
-    gap.online("pack", gap.folder / "stack.yaml", *media_of(gap), "--volume-size", VOLUME_SIZE)
+    side, words = pack_command(gap)
+    side(*words)
 
 
 def repair(gap: Gap) -> None:
-    gap.offline("repair", *some(gap, 2, 3, 1), "--from", whole_of(gap))
+    side, words = repair_command(gap)
+    side(*words)
 
 
 MENDS = [pack_again, repair]
@@ -1166,6 +1177,49 @@ def test_a_medium_without_a_free_byte_is_checked_and_mended(
     flip(part(gap.folder, 2))
     pack_again(gap)
     gap.offline("verify", *volumes(gap.folder))
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Ctrl-C instead of the step of this number; whatever changes a medium or a ledger is a step."""
+    steps = itertools.count()
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            if next(steps) == after:
+                raise KeyboardInterrupt
+            return real(*arguments, **options)
+
+        return step
+
+    for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "write"), (os, "fsync")):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
+
+
+@pytest.mark.parametrize("command", [pack_command, repair_command])
+def test_mending_can_be_broken_off_anywhere(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch, command: Callable[[Gap], tuple[Side, list[object]]]
+) -> None:
+    """No half state looks complete, and the same command once more ends it."""
+    side, words = command(gap)
+    folders = volumes(gap.folder)
+    contents = [files_of(folder) for folder in folders]
+    monkeypatch.setenv("AIRGAP_HOME", str(side.home))
+    codes = []
+    for after in range(0, 1000, 4):
+        flip(part(gap.folder, 2), 9)
+        (folders[0] / "index.json").unlink()
+        with monkeypatch.context() as patch:
+            break_off(patch, after)
+            codes.append(main([str(word) for word in words]))
+        if [files_of(folder) for folder in folders] != contents:
+            assert main(["verify", *map(str, folders)]) in (12, 19)
+            side(*words)
+        side("verify", *folders)
+        assert [files_of(folder) for folder in folders] == contents
+        if codes[-1] == 0:
+            break
+    assert set(codes[:-1]) == {130}
+    assert len(codes) > 5
 
 
 @pytest.mark.parametrize("mend", MENDS)
