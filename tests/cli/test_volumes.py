@@ -767,6 +767,20 @@ def test_one_mount_point_for_all(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> N
     assert done.out.startswith(f"good: {TITLE}")
 
 
+def test_volumes_of_two_cuts_one_after_the_other(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no damage, and a copy can be put together of both."""
+    cut = repacked(gap, [whole_of(gap)], "--to", gap.folder / "d", "--volume-size", "4.5MB")
+    monkeypatch.setattr("sys.stdin", Terminal(str(cut[1])))
+    done = gap.offline("verify", *some(gap, 1), code=10)
+    assert (
+        f"error: the volumes tell different cuts: {cut[1]}\nhint: start again with the volumes of one"
+        in done.err
+    )
+    monkeypatch.setattr("sys.stdin", Terminal(*map(str, (*cut, *some(gap, 2, 3)))))
+    receive(gap, 1)
+    assert files_of(gap.folder / "x" / TITLE) == files_of(whole_of(gap))
+
+
 @pytest.mark.parametrize("command", ["verify", "load", "receive"])
 def test_the_end_of_the_input_is_an_answer(gap: Gap, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     words = {"load": ("--to", "oci:out"), "receive": ("--into", gap.folder / "x")}.get(command, ())
