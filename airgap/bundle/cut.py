@@ -169,8 +169,7 @@ def _fill(volume: _Volume, left: int, parts: list[Part]) -> int:
 
 
 def _too_small(sizes: Mapping[Digest, int], rooms: Sequence[Room], more: Room | None) -> NoSpaceError:
-    media = "1 medium" if len(rooms) == 1 else f"{len(rooms)} media"
-    room = f"{sum(room.size for room in rooms):,} bytes on {media}"
+    room = f"{sum(room.size for room in rooms):,} bytes"
     if more is not None:
         room = f"{MAX_VOLUMES} volumes of {max(more.size, 0):,} bytes"
     return NoSpaceError(

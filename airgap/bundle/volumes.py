@@ -62,9 +62,7 @@ class VolumeSet:
             raise _foreign(folder.path, self.table.statement_sha256, table.statement_sha256)
         if table.volume in self.folders:
             twin = self.folders[table.volume].path
-            raise IncompleteError(
-                f"volume {table.volume} is here twice", subject=folder.path, got=f"it from {twin} too"
-            )
+            raise IncompleteError(f"volume {table.volume} is here twice", subject=folder.path, got=twin)
         if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
                 "the volumes tell different cuts",
@@ -333,9 +331,12 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
         here = {table.volume for table in found}
         missing = [number for number in range(1, found[0].cut.of + 1) if number not in here] if found else []
         if missing and len(groups) > 1 and not alone:
-            others = [path for other in groups if other != key for path in groups[other]]
-            _refuse_unreadable(others)
-            hint = f"no volumes of that bundle: {', '.join(map(str, others))}"
+            others = [(path, tables[other]) for other in groups if other != key for path in groups[other]]
+            _refuse_unreadable([path for path, table in others if not table])
+            foreign = ", ".join(str(path) for path, table in others if table)
+            strange = ", ".join(str(path) for path, table in others if not table)
+            named = {"of another bundle": foreign, "no volume": strange}
+            hint = "; ".join(f"{what}: {which}" for what, which in named.items() if which)
             raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
     return [tuple(group) for group in groups.values()]
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, VolumeSet, missing_volumes, open_bundle, paths_of
-from airgap.errors import AirgapError, AmbiguousError, IncompleteError
+from airgap.errors import AirgapError, IncompleteError
 from airgap.progress import Progress
 from airgap.site import Site
 
@@ -51,22 +50,15 @@ class Desk:
         """Where the first of the `wanted` volumes is, which a person has put in; what is no volume of
         the bundle is told, and asked for again. Raises `IncompleteError` when nobody answers.
         """
-        of = here.table.cut.of
+        of, sha256 = here.table.cut.of, here.table.statement_sha256
         question = Wanted(title, wanted[0], of, paths_of(last)[-1].parent)
         while (place := self.ask(question)) is not None:
             try:
                 with open_bundle(place, alone=True) as folder:
-                    _refuse_other(folder, here, title)
-                    return place
+                    if isinstance(folder, VolumeSet) and folder.table.statement_sha256 == sha256:
+                        return place
+                    raise IncompleteError("not a volume of this bundle", subject=folder.path, want=title)
             except AirgapError as error:
                 self.progress.note(str(error))
         absent = [number for number in wanted if number not in here.folders]
         raise missing_volumes(title, absent or wanted, of, sorted(here.folders), hint)
-
-
-def _refuse_other(folder: Files, here: VolumeSet, title: str) -> None:
-    """Raise unless `folder` has volumes of the same bundle as `here`, and of the same cut."""
-    if not isinstance(folder, VolumeSet) or folder.table.statement_sha256 != here.table.statement_sha256:
-        raise IncompleteError("not a volume of this bundle", subject=folder.path, want=title)
-    if folder.table.on(here.table.volume) != here.table:
-        raise AmbiguousError("a volume of another cut of this bundle", subject=folder.path, want=title)

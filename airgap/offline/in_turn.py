@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airgap.bundle.cut import Part
+from airgap.bundle.cut import Cut, Part
 from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
-from airgap.errors import DigestMismatchError, IncompleteError, IntegrityError
+from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
@@ -29,9 +29,20 @@ class InTurn:
     good: set[Digest] = field(default_factory=set)
     begun: dict[Digest, tuple[Hasher, int]] = field(default_factory=dict)
     """Of a blob in parts: the hash of its first parts, and how many those are."""
+    cut: Cut | None = None
+    """What the first of them tells."""
 
     def read(self, here: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
-        """Read all that is on the volumes that are here; what is wrong there."""
+        """Read all that is on the volumes that are here; what is wrong there. Raises `AmbiguousError` for
+        a volume of another cut of the bundle: its parts do not go on where those before ended.
+        """
+        self.cut = self.cut or here.table.cut
+        if here.table.cut != self.cut:
+            raise AmbiguousError(
+                "the volumes tell different cuts",
+                subject=here.path,
+                hint="start again with the volumes of one cut; `airgap receive` takes volumes of both",
+            )
 
         def read(digest: Digest) -> None:
             self._read(here, digest, advance)

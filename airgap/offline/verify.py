@@ -39,10 +39,6 @@ from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
-_FINISH = (
-    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
-    "`repack` or `send` that began it"
-)
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -213,6 +209,12 @@ def read_envelope(folder: Files) -> Envelope:
             hint=_meant(folder.path) or _FINISH,
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+_FINISH = (
+    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
+    "`repack` or `send` that began it"
+)
 
 
 def _meant(path: Path) -> str | None:

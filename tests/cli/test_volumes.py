@@ -3,6 +3,7 @@ mended.
 """
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -11,17 +12,18 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
 from airgap.bundle.cut import VolumeTable
 from airgap.bundle.files import write_all
 from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.cli.main import main
 from airgap.endpoints.server import ImageServer
 from tests.cli.conftest import Done, Gap, Side, files_of
 from tests.support.cut import (
@@ -194,7 +196,7 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
     for command in ("plan", "pack"):
         done = gap.online(command, gap.folder / "stack.yaml", *to, code=11)
         assert "error: the bundle does not fit, want room for 8," in done.err
-        assert " bytes on 2 media\n" in done.err
+        assert ", got 6," in done.err
         assert "hint: another --to adds a medium" in done.err
     assert gap.online.ended() == ("pack", "failed", 11)
 
@@ -370,14 +372,17 @@ def test_volumes_are_served_in_place(sound: Gap, monkeypatch: pytest.MonkeyPatch
         with self:
             for digest in (BASE, BIG):
                 url = f"http://{self.address}/v2/example.com/web/blobs/{digest}"
-                with urlopen(url, timeout=20) as answer:
-                    pulled.append(answer.read())
+                for first in (0, 3_000_000 if digest == BIG else 1000):  # a client that goes on in the middle
+                    request = Request(url, headers={"Range": f"bytes={first}-"})
+                    with urlopen(request, timeout=20) as answer:
+                        pulled.append(answer.read())
 
     monkeypatch.setattr(ImageServer, "serve_forever", once)
     before = stamps(*volumes(sound.folder))
     done = sound.offline("serve", *some(sound, 3, 1, 2), "--port", "0")
     assert done.out.startswith("serving 2 repositories at ")
-    assert pulled == [WEB.contents[BASE], WEB.contents[BIG]]
+    base, big = WEB.contents[BASE], WEB.contents[BIG]
+    assert pulled == [base, base[1000:], big, big[3_000_000:]]
     assert stamps(*volumes(sound.folder)) == before
 
 
@@ -450,7 +455,7 @@ def test_a_volume_of_another_bundle_in_the_place_of_one(gap: Gap, command: str) 
     done = gap.offline(command, *some(gap, 1, 2), others[1], *words, code=19)
     first = volumes(gap.folder)[0]
     assert f"error: a volume is missing: {first}, want volume 3 of 3, got volume 1, 2\n" in done.err
-    assert f"hint: no volumes of that bundle: {others[1]}\n" in done.err
+    assert f"hint: of another bundle: {others[1]}\n" in done.err
     assert not (gap.folder / "out").exists()
 
 
@@ -480,7 +485,7 @@ def test_two_volumes_of_the_same_number(gap: Gap, command: str) -> None:
         command, ()
     )
     done = gap.offline(command, *some(gap, 1, 2), twin, *some(gap, 3), *words, code=19)
-    assert f"volume 2 is here twice: {twin}, got it from {volumes(gap.folder)[1]} too" in done.err
+    assert f"volume 2 is here twice: {twin}, got {volumes(gap.folder)[1]}\n" in done.err
     assert gap.offline.ended() == (command, "failed", 19)
 
 
@@ -558,7 +563,7 @@ HARMS: dict[str, tuple[Harm, int, str]] = {
     "table not canonical": (table_of(lambda raw: raw + b" "), 10, "not in canonical form: {volume}/volume.json"),
     "table with a field more": (table_of(lambda raw: raw.replace(b'"of"', b'"x":1,"of"', 1)), 10, "volume.json"),
     "volume 9 of 3": (table_of(lambda raw: raw.replace(b'"volume":2,\n', b'"volume":9,\n', 1)), 10, "no such volume"),
-    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3"),
+    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3\nhint: no volume: {volume}\n"),
 }  # fmt: skip
 
 
@@ -596,6 +601,47 @@ def test_harm_on_the_first_volume_is_found(gap: Gap, name: str, code: int, messa
     done = gap.offline("verify", *some(gap, 2, 3, 1), code=code)
     assert message.format(volume=volume) in done.err
     assert gap.offline.ended() == ("verify", "refused", code)
+
+
+def pull_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the medium answer no more in the middle of a file."""
+    real, seen = os.readv, 0
+
+    def readv(fd: int, buffers: Sequence[memoryview]) -> int:
+        nonlocal seen
+        if str(Path(f"/proc/self/fd/{fd}").readlink()).endswith(name):
+            seen += 1
+            if seen > 1:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", readv)
+
+
+def test_a_medium_that_is_pulled_out_meanwhile(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = f"cannot read: {part(gap.folder, 2)}, got No such device"
+    out = gap.folder / "out"
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        assert f"error: {message}" in gap.offline("verify", *volumes(gap.folder), code=11).err
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        done = gap.offline("load", *volumes(gap.folder), "--to", f"oci:{out}", code=3)
+        assert f"failed: {NAMES[1]}: {message}" in done.err
+        assert BIG.path not in files_of(out)
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        archive = gap.folder / "out.tar"
+        assert message in gap.offline("load", *volumes(gap.folder), "--to", f"archive:{archive}", code=11).err
+        assert not archive.exists()
+    with monkeypatch.context() as patch:
+        pull_out(patch, PART)
+        assert f"error: {message}" in receive(gap, 1, 2, 3, code=11).err
+    gap.offline("load", *volumes(gap.folder), "--to", f"oci:{out}")
+    loaded(out)
+    receive(gap, 1, 2, 3)
+    gap.offline("verify", gap.folder / "x" / TITLE)
+    gap.offline("audit", "verify")
 
 
 def test_damage_comes_with_the_remedy(gap: Gap) -> None:
@@ -720,6 +766,20 @@ def test_one_mount_point_for_all(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> N
     done = gap.offline("verify", port / f"{TITLE}.v1")
     assert questions(done) == ["2", "3"]
     assert done.out.startswith(f"good: {TITLE}")
+
+
+def test_volumes_of_two_cuts_one_after_the_other(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no damage, and a copy can be put together of both."""
+    cut = repacked(gap, [whole_of(gap)], "--to", gap.folder / "d", "--volume-size", "4.5MB")
+    monkeypatch.setattr("sys.stdin", Terminal(str(cut[1])))
+    done = gap.offline("verify", *some(gap, 1), code=10)
+    assert (
+        f"error: the volumes tell different cuts: {cut[1]}\nhint: start again with the volumes of one"
+        in done.err
+    )
+    monkeypatch.setattr("sys.stdin", Terminal(*map(str, (*cut, *some(gap, 2, 3)))))
+    receive(gap, 1)
+    assert files_of(gap.folder / "x" / TITLE) == files_of(whole_of(gap))
 
 
 @pytest.mark.parametrize("command", ["verify", "load", "receive"])
@@ -1030,12 +1090,22 @@ def test_a_damaged_bundle_is_not_passed_on(gap: Gap) -> None:
 # -- repair, and pack again
 
 
+def pack_command(gap: Gap) -> tuple[Side, list[object]]:
+    return gap.online, ["pack", gap.folder / "stack.yaml", *media_of(gap), "--volume-size", VOLUME_SIZE]
+
+
+def repair_command(gap: Gap) -> tuple[Side, list[object]]:
+    return gap.offline, ["repair", *some(gap, 2, 3, 1), "--from", whole_of(gap)]
+
+
 def pack_again(gap: Gap) -> None:
-    gap.online("pack", gap.folder / "stack.yaml", *media_of(gap), "--volume-size", VOLUME_SIZE)
+    side, words = pack_command(gap)
+    side(*words)
 
 
 def repair(gap: Gap) -> None:
-    gap.offline("repair", *some(gap, 2, 3, 1), "--from", whole_of(gap))
+    side, words = repair_command(gap)
+    side(*words)
 
 
 MENDS = [pack_again, repair]
@@ -1122,6 +1192,49 @@ def test_a_medium_without_a_free_byte_is_checked_and_mended(
     flip(part(gap.folder, 2))
     pack_again(gap)
     gap.offline("verify", *volumes(gap.folder))
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Ctrl-C instead of the step of this number; whatever changes a medium or a ledger is a step."""
+    steps = itertools.count()
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            if next(steps) == after:
+                raise KeyboardInterrupt
+            return real(*arguments, **options)
+
+        return step
+
+    for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "write"), (os, "fsync")):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
+
+
+@pytest.mark.parametrize("command", [pack_command, repair_command])
+def test_mending_can_be_broken_off_anywhere(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch, command: Callable[[Gap], tuple[Side, list[object]]]
+) -> None:
+    """No half state looks complete, and the same command once more ends it."""
+    side, words = command(gap)
+    folders = volumes(gap.folder)
+    contents = [files_of(folder) for folder in folders]
+    monkeypatch.setenv("AIRGAP_HOME", str(side.home))
+    codes = []
+    for after in range(0, 1000, 4):
+        flip(part(gap.folder, 2), 9)
+        (folders[0] / "index.json").unlink()
+        with monkeypatch.context() as patch:
+            break_off(patch, after)
+            codes.append(main([str(word) for word in words]))
+        if [files_of(folder) for folder in folders] != contents:
+            assert main(["verify", *map(str, folders)]) in (12, 19)
+            side(*words)
+        side("verify", *folders)
+        assert [files_of(folder) for folder in folders] == contents
+        if codes[-1] == 0:
+            break
+    assert set(codes[:-1]) == {130}
+    assert len(codes) > 5
 
 
 @pytest.mark.parametrize("mend", MENDS)

@@ -86,16 +86,16 @@ class TestPlanning:
     @pytest.mark.parametrize(
         ("blobs", "rooms", "more", "got"),
         [
-            ((5,), [], None, "0 bytes on 0 media"),
-            ((5,), [Room(4)], None, "4 bytes on 1 medium"),
-            ((0,), [], None, "0 bytes on 0 media"),
-            ((3, 3), [Room(5)], None, "5 bytes on 1 medium"),
-            ((3 * MIB,), [Room(MIB), Room(MIB - 1), Room(MIB)], None, "3,145,727 bytes on 3 media"),
+            ((5,), [], None, "0 bytes"),
+            ((5,), [Room(4)], None, "4 bytes"),
+            ((0,), [], None, "0 bytes"),
+            ((3, 3), [Room(5)], None, "5 bytes"),
+            ((3 * MIB,), [Room(MIB), Room(MIB - 1), Room(MIB)], None, "3,145,727 bytes"),
             ((5,), [], Room(0), "999 volumes of 0 bytes"),
             ((5,), [], Room(-7), "999 volumes of 0 bytes"),
             ((0,), [], Room(-7), "999 volumes of 0 bytes"),
             ((1000 * MIB,), [], Room(MIB), "999 volumes of 1,048,576 bytes"),
-            ((1001 * MIB,), [Room(2000 * MIB, MIB)], None, "2,097,152,000 bytes on 1 medium"),
+            ((1001 * MIB,), [Room(2000 * MIB, MIB)], None, "2,097,152,000 bytes"),
         ],
     )
     def test_what_does_not_fit(self, blobs, rooms, more, got):

@@ -129,16 +129,6 @@ def test_a_part_that_was_exchanged_between_two_visits(volumes):
     assert [error.want for error in wrong] == [digest]
 
 
-class Noting(Silent):
-    """Keeps what is told."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes = notes
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 class Failing:
     """A medium that fails at the first byte of a part."""
 
@@ -214,14 +204,3 @@ def test_what_no_table_lists_is_proved_all_the_same(gap, volumes):
     flip(layer, 1)
     with pytest.raises(DigestMismatchError, match=re.escape(str(layer))):
         verify(gap, volumes[0], *volumes[1:])
-
-
-def test_a_volume_of_another_cut_is_not_taken(gap, volumes, tmp_path):
-    notes: list[str] = []
-    other = cut_in_thirds(gap, tmp_path / "other")
-    without_a_cut(other)
-    left = [other[1]]
-    desk = Desk(gap.site, gap.now, Noting(notes), 1, lambda _: left.pop(0) if left else None)
-    with pytest.raises(IncompleteError, match="volumes are missing"):
-        verify_in_turn(volumes[0], desk)
-    assert notes == [f"a volume of another cut of this bundle: {other[1]}, want edge-0001"]

@@ -61,7 +61,7 @@ def test_a_folder(gap):
     progress = Measured()
     report = check(gap, gap.bundle, progress)
     assert (report.volumes, report.of, report.bundle.statement) == ((), 1, gap.statement)
-    assert [medium.source for medium in report.proof.media] == [Medium.of(gap.bundle).source]
+    assert [medium.record() for medium in report.proof.media] == [Medium.of(gap.bundle).record()]
     assert progress.total == bytes_of(gap.bundle)  # every file, signatures and envelope too
     end = ended(gap)
     assert (end["event"], end["result"], end["volumes"]) == ("media-verify", "ok", [])
