@@ -15,6 +15,7 @@ from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
     IncompleteError,
+    MediaError,
     MissingContentError,
     SizeMismatchError,
     UnlistedContentError,
@@ -307,7 +308,11 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
 
 
 def _table_at(path: Path) -> VolumeTable | None:
-    """What a volume says; None for whatever will be refused when it is opened."""
-    with contextlib.suppress(AirgapError), Folder(path) as folder:
-        return read_table(folder)
-    return None
+    """What a volume says; None for whatever will be refused when it is opened. Raises `MediaError`."""
+    try:
+        with Folder(path) as folder:
+            return read_table(folder)
+    except MediaError:
+        raise
+    except AirgapError:
+        return None
