@@ -36,6 +36,7 @@
 130 is Ctrl-C. A code belongs to the class; the tree is the table in README.
 """
 
+import errno
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -118,9 +119,36 @@ class MediaError(AirgapError):
 
     exit_code = 11
 
+    @classmethod
+    def of(cls, error: OSError, what: str = "cannot be reached", subject: object = None) -> "MediaError":
+        """What the system refused, as ours: with the file that it names where there is no `subject`. To be
+        raised `from` it.
+        """
+        subject = error.filename if subject is None else subject
+        got = error.strerror or str(error)
+        if error.errno in _FULL:
+            hint = "free some space or choose another medium, then run the same command again"
+            return NoSpaceError(what, subject=subject, got=got, hint=hint)
+        return MediaError(what, subject=subject, got=got)
+
 
 class NoSpaceError(MediaError):
     """The medium is full, or will be."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""How a system says so."""
+
+_THE_PATH = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
+"""Nothing there, something else, or not for us."""
+
+
+def disk_failed(error: OSError) -> bool:
+    """Whether the disk is to blame for an error, and not the path that was named."""
+    return error.errno not in _THE_PATH
 
 
 class IntegrityError(AirgapError):

@@ -9,6 +9,7 @@ sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
 received/<stream>.json  the high-water mark of what was accepted here
+receipts/               what was loaded here, signed
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Self
 
 from airgap.audit.ledger import Ledger
-from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.files import closing_file, make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
@@ -89,7 +90,7 @@ class Site:
                 raise UsageError("there is another site here", subject=home, want=name, got=site.name)
             return site
         with media_errors("cannot create", home):
-            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(home, 0o700)
         if not (home / "site.key").exists():
             SigningKey.generate().save(home / "site.key", None)
         key = SigningKey.load(home / "site.key", _no_passphrase)
@@ -123,7 +124,7 @@ class Site:
         """Keep a new private key, and the public one beside it."""
         path = self.key_path(owner)
         with media_errors("cannot create", path.parent):
-            path.parent.mkdir(exist_ok=True, mode=0o700)
+            make_folder(path.parent, 0o700)
         key.save(path, passphrase)
         write_file(path.with_suffix(".pub"), key.public_key.pem.encode())
         return path
@@ -192,7 +193,7 @@ class Site:
         """
         path = self.home / "sent" / f"{stream}.lock"
         with media_errors("cannot lock", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with media_errors("cannot lock", path):
@@ -206,7 +207,8 @@ class Site:
                     ) from error
             yield
         finally:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written
+                os.close(fd)
 
     def keep_envelope(self, stream: str, serial: int, raw: bytes) -> None:
         """Keep a copy of a sealed bundle's envelope: the base of a delta when the bundle is gone."""
@@ -223,6 +225,19 @@ class Site:
     def set_received(self, stream: str, mark: Mark) -> None:
         """Raise the high-water mark; durable before any tag moves."""
         self._set_mark(self.home / "received" / f"{stream}.json", mark)
+
+    def keep_receipt(self, name: str, raw: bytes) -> Path:
+        """Write a receipt; what a process that was killed has left unfinished there is removed."""
+        path = self.home / "receipts" / name
+        with media_errors("cannot write", path):
+            make_folder(path.parent)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with closing_file(folder, path.parent):
+                fcntl.flock(folder, fcntl.LOCK_EX)  # whoever writes here holds it: the others are dead
+                for part in path.parent.glob("*.part"):
+                    part.unlink()
+                write_file(path, raw)
+        return path
 
     def _mark(self, path: Path) -> Mark | None:
         if not path.exists():

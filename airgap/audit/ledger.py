@@ -25,6 +25,7 @@ from airgap.errors import (
     FormatError,
     IntegrityError,
     LedgerError,
+    MediaError,
     PartialError,
     PolicyError,
     RollbackError,
@@ -167,6 +168,8 @@ def _checked(details: Mapping[str, object], reserved: tuple[str, ...]) -> dict[s
 def _outcome(error: BaseException) -> dict[str, object]:
     if isinstance(error, KeyboardInterrupt):
         return {"result": "aborted", "exit_code": 130}
+    if isinstance(error, OSError):
+        error = MediaError.of(error)
     if not isinstance(error, AirgapError):
         # The text of a foreign exception may quote anything, also a secret.
         return {"result": "failed", "exit_code": 1, "error": type(error).__name__}

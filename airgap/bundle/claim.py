@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from airgap.bundle.files import make_folders, media_errors
+from airgap.bundle.files import make_folder, media_errors
 from airgap.bundle.seal import FOLDERS
 from airgap.errors import UnlistedContentError, UsageError
 
@@ -37,7 +37,7 @@ def claimed(folders: Sequence[Path]) -> Iterator[None]:
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
     with media_errors("cannot create", folder):
-        make_folders(folder)
+        make_folder(folder)
     for path in (folder, *(folder / name for name in FOLDERS)):
         _refuse_other_than_folder(path)
     with media_errors("cannot lock", folder):

@@ -19,7 +19,6 @@ from airgap.errors import (
     FormatError,
     MediaError,
     MissingContentError,
-    NoSpaceError,
     SizeMismatchError,
     UnlistedContentError,
 )
@@ -28,7 +27,6 @@ from airgap.oci.digest import Advance, ByteStream
 MAX_FILES = 200_000
 """Of a bundle, or of a volume."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -38,34 +36,51 @@ def media_errors(what: str, subject: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = NoSpaceError if error.errno in _FULL else MediaError
-        hint = "free some space or choose another medium, then run the same command again"
-        raise kind(
-            what,
-            subject=subject,
-            got=error.strerror or str(error),
-            hint=hint if kind is NoSpaceError else None,
-        ) from error
+        raise MediaError.of(error, what, subject) from error
+
+
+@contextlib.contextmanager
+def closing_file(fd: int, subject: object, what: str = "cannot write") -> Iterator[int]:
+    """A descriptor that is closed at the end, once. The system may say only then that it could not write
+    what it took before (close(2)); an error that came before counts more.
+    """
+    try:
+        yield fd
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        raise
+    with media_errors(what, subject):
+        os.close(fd)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those above it, durably; one that is there is let be. Raises `OSError`."""
+    try:
+        path.mkdir(mode)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        make_folder(path, mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable. File systems that cannot (some FUSE ones) are let be."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with closing_file(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path) as fd:
+        sync_names(fd)
+
+
+def sync_names(fd: int) -> None:
+    """As `sync_folder`, of a folder that is open."""
     try:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-    finally:
-        os.close(fd)
-
-
-def make_folders(path: Path) -> None:
-    """Make a folder, and those above it that are missing, durably. Raises `OSError`."""
-    if not path.is_dir():
-        make_folders(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -76,20 +91,19 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to `path`, whole or not at all, and durably. The same content is left alone."""
+    """Write `data` to `path`, whole or not at all, and durably. The same content is left alone: it got its
+    name when it was durable, but the name may not be.
+    """
     with media_errors("cannot write", path):
-        make_folders(path.parent)
-        if holds(path, data):
-            return
+        make_folder(path.parent)
         part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        try:
-            write_all(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        part.replace(path)
+        if not holds(path, data):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with closing_file(os.open(part, flags, mode), path) as fd:
+                write_all(fd, data)
+                os.fsync(fd)
+            part.replace(path)
         sync_folder(path.parent)
 
 
@@ -99,22 +113,22 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
     """
     part = path.with_name(path.name + ".part")
     with media_errors("cannot write", path):
-        make_folders(path.parent)
+        make_folder(path.parent)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        for chunk in chunks:
+        with closing_file(fd, part):
+            for chunk in chunks:
+                with media_errors("cannot write", part):
+                    write_all(fd, chunk)
             with media_errors("cannot write", part):
-                write_all(fd, chunk)
-        with media_errors("cannot write", part):
-            os.fsync(fd)
+                os.fsync(fd)
+        with media_errors("cannot write", path):
             part.replace(path)
             sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    finally:
-        os.close(fd)
 
 
 def holds(path: Path, data: bytes) -> bool:
@@ -132,7 +146,12 @@ class FileStream:
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
         self._name = name
-        self.size = os.fstat(fd).st_size
+        try:
+            with media_errors("cannot read", name):
+                self.size = os.fstat(fd).st_size
+        except MediaError:
+            self.close()
+            raise
 
     def readinto(self, buffer: memoryview, /) -> int:
         with media_errors("cannot read", self._name):
@@ -143,9 +162,10 @@ class FileStream:
         os.lseek(self._fd, offset, os.SEEK_SET)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot read", self._name):
+                os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -251,7 +271,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MissingContentError("no such folder", subject=path) from error
         except OSError as error:
-            raise MediaError("cannot open", subject=path, got=error.strerror) from error
+            raise MediaError.of(error, "cannot open", path) from error
 
     def where(self, name: str) -> str:
         """See `Files`."""
@@ -264,11 +284,15 @@ class Folder:
                 fd = os.open(leaf, _READ, dir_fd=parent)
             except OSError as error:
                 raise self._refusal(error, name) from error
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            os.close(fd)
-            raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
-        return FileStream(fd, f"{self.path}/{name}")
+        stream = FileStream(fd, f"{self.path}/{name}")
+        with contextlib.ExitStack() as refused:
+            refused.enter_context(stream)
+            with media_errors("cannot read", f"{self.path}/{name}"):
+                found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
+            refused.pop_all()
+        return stream
 
     def read(self, name: str, limit: int) -> bytes:
         """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
@@ -300,10 +324,8 @@ class Folder:
                 found = entry.stat(follow_symlinks=False)
                 if name in folders and stat.S_ISDIR(found.st_mode):
                     below = os.open(entry.name, _READ | os.O_DIRECTORY, dir_fd=fd)
-                    try:
+                    with closing_file(below, f"{self.path}/{name}", "cannot read"):
                         yield from self._walk(f"{name}/", below, folders)
-                    finally:
-                        os.close(below)
                 elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                     yield FoundFile(name, found.st_size)
                 else:
@@ -315,18 +337,15 @@ class Folder:
     def _parent(self, name: str) -> Iterator[tuple[int, str]]:
         """A descriptor of the folder that holds `name`, reached without following a link."""
         *folders, leaf = name.split("/")
-        fd = os.dup(self._fd)
-        try:
+        with contextlib.ExitStack() as opened:
+            fd = self._fd
             for folder in folders:
                 try:
-                    below = os.open(folder, _READ | os.O_DIRECTORY, dir_fd=fd)
+                    fd = os.open(folder, _READ | os.O_DIRECTORY, dir_fd=fd)
                 except OSError as error:
                     raise self._refusal(error, name) from error
-                os.close(fd)
-                fd = below
+                opened.enter_context(closing_file(fd, f"{self.path}/{name}", "cannot read"))
             yield fd, leaf
-        finally:
-            os.close(fd)
 
     def _refusal(self, error: OSError, name: str) -> AirgapError:
         subject = f"{self.path}/{name}"
@@ -334,12 +353,13 @@ class Folder:
             return MissingContentError("missing file", subject=subject)
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
             return UnlistedContentError("not a regular file", subject=subject)
-        return MediaError("cannot read", subject=subject, got=error.strerror)
+        return MediaError.of(error, "cannot read", subject)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot read", self.path):
+                os.close(fd)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airgap.bundle.devices import Roots
-from airgap.bundle.files import media_errors
+from airgap.bundle.files import closing_file, media_errors
 from airgap.bundle.medium import Medium
 
 FAT_LIMIT = (1 << 32) - 1
@@ -53,15 +53,18 @@ def _tried(folder: Path, want: int, medium: Medium) -> int | None:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with media_errors("cannot write", probe):
         probe.unlink(missing_ok=True)
-        fd = os.open(probe, flags, 0o600)
         try:
-            if not _can_seek(fd, want):
-                return _largest(lambda size: _can_seek(fd, size))
-            if _is_program(medium) and not _can_extend(fd, want):
-                return next((size for size in _CANDIDATES if size < want and _can_extend(fd, size)), None)
+            return _try(probe, flags, want, medium)
         finally:
-            os.close(fd)
             probe.unlink(missing_ok=True)
+
+
+def _try(probe: Path, flags: int, want: int, medium: Medium) -> int | None:
+    with closing_file(os.open(probe, flags, 0o600), probe) as fd:
+        if not _can_seek(fd, want):
+            return _largest(lambda size: _can_seek(fd, size))
+        if _is_program(medium) and not _can_extend(fd, want):
+            return next((size for size in _CANDIDATES if size < want and _can_extend(fd, size)), None)
     return None
 
 

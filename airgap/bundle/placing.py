@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.cut import Cut, Room, VolumeSize, plan_cut
-from airgap.bundle.files import media_errors
+from airgap.bundle.files import make_folder, media_errors
 from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.segments import size_of
@@ -95,7 +95,7 @@ def _prepare(folder: Path, allow_system: bool) -> None:
     """Make the folder, once it is known to lie on a medium that may be written."""
     refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
     with media_errors("cannot create", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
 
 def _file_limit(load: Load, folder: Path, size: VolumeSize | None) -> int | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.devices import Device
-from airgap.bundle.files import media_errors
+from airgap.bundle.files import closing_file, media_errors
 from airgap.bundle.medium import Medium
 from airgap.errors import (
     DigestMismatchError,
@@ -70,6 +70,7 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
     """
     for file in files:
         _forget(file)
+    names = {folder: _names(folder) for folder in dict.fromkeys(file.path.parent for file in files)}
     device = medium.device
     if device and not medium.is_direct:
         _forget_device(device)
@@ -77,7 +78,12 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
     resident = [False] * len(files)
 
     def check(number: int) -> None:
-        resident[number] = _check(files[number], advance)
+        file = files[number]
+        resident[number] = _check(file, advance)
+        if file.path.name not in names[file.path.parent]:
+            raise MissingContentError(
+                "the medium gives the file another name", subject=file.path, hint="use another file system"
+            )
 
     errors = run_all(check, range(len(files)), jobs)
     wrong = [error for error in errors if isinstance(error, IntegrityError)]
@@ -87,6 +93,15 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
     total = sum(file.size for file in files)
     direct = medium.is_direct or _has_read(medium, before, total)
     return ReadBack(len(files), total, any(resident) or not direct, tuple(wrong))
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """As the medium lists them: some file systems find a file also under names that they do not give it."""
+    with media_errors("cannot read back", folder):
+        try:
+            return frozenset(path.name for path in folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingContentError("the medium has lost a folder", subject=folder) from error
 
 
 def _check(file: Written, advance: Advance) -> bool:
@@ -151,12 +166,10 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int]:
         if error.errno != errno.ELOOP:
             raise
         raise UnlistedContentError("not a regular file", subject=path) from error
-    try:
+    with closing_file(fd, path, "cannot read back"):
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise UnlistedContentError("not a regular file", subject=path)
         yield fd
-    finally:
-        os.close(fd)
 
 
 def _forget(file: Written) -> None:

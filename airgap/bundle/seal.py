@@ -74,7 +74,16 @@ def commit(folder: Path, envelope: bytes, signatures: Mapping[str, bytes]) -> No
     for name, raw in names.items():
         write_file(folder / name, raw)
     _remove_stale(folder / "sig", {Path(name).name for name in names})
+    _sync_names(folder)
     write_file(folder / ENVELOPE_FILE, envelope)
+
+
+def _sync_names(folder: Path) -> None:
+    """Make all names durable that an earlier attempt may have given and not synced."""
+    for path in (*(folder / name for name in FOLDERS), folder, folder.parent):
+        with media_errors("cannot write", path):
+            if path.is_dir():
+                sync_folder(path)
 
 
 def signature_file(keyid: str) -> str:

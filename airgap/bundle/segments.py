@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import make_folders, media_errors, write_all
+from airgap.bundle.files import make_folder, media_errors, write_all
 from airgap.errors import SizeMismatchError, UnlistedContentError
 from airgap.oci.digest import ByteStream, Digest
 
@@ -150,14 +150,21 @@ class Output:
 
     def sync(self) -> None:
         """Make what was written durable."""
-        if self._fd >= 0:
-            with media_errors("cannot write", self._segment.part):
+        if self._fd < 0:
+            return
+        with media_errors("cannot write", self._segment.part):
+            try:
                 os.fsync(self._fd)
+            except OSError:
+                # the kernel calls pages clean that it could not write, and would say "done" next time
+                self._segment.part.unlink(missing_ok=True)
+                raise
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot write", self._segment.part):
+                os.close(fd)
 
 
 def usable(segments: tuple[Segment, ...]) -> int:
@@ -194,7 +201,7 @@ def create(part: Path, keep: int) -> int:
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with media_errors("cannot write", part):
         if not keep:
-            make_folders(part.parent)
+            make_folder(part.parent)
             part.unlink(missing_ok=True)
             return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o644)
         fd = os.open(part, flags)

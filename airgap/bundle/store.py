@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from airgap.bundle.files import FileStream, media_errors, sync_folder, write_all
+from airgap.bundle.files import FileStream, closing_file, media_errors, sync_folder, write_all
 from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.errors import (
     EndpointError,
@@ -170,19 +170,16 @@ class BlobStore:
         """`BlobSink.add_unnamed`: the name follows from the content."""
         part = self.folder / "blobs" / "sha256" / f"unnamed-{next(self._numbers)}.part"
         sha256 = hashlib.sha256()
-        fd = create(part, 0)
+        with closing_file(create(part, 0), part) as fd:
 
-        def take(data: memoryview) -> None:
-            sha256.update(data)
-            with media_errors("cannot write", part):
-                write_all(fd, data)
+            def take(data: memoryview) -> None:
+                sha256.update(data)
+                with media_errors("cannot write", part):
+                    write_all(fd, data)
 
-        try:
             size = copy(stream, take)
             with media_errors("cannot write", part):
                 os.fsync(fd)
-        finally:
-            os.close(fd)
         digest = Digest("sha256", sha256.hexdigest())
         with media_errors("cannot write", part):
             part.replace(self.path(digest))

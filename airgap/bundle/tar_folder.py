@@ -27,7 +27,8 @@ class TarFolder:
             raise
 
     def _list(self) -> dict[str, Entry]:
-        found = os.fstat(self._fd)
+        with media_errors("cannot read", self.path):
+            found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             raise UnlistedContentError("not a regular file", subject=self.path)
         source = FileSlice(self._fd, self.path, 0, found.st_size)
@@ -70,9 +71,10 @@ class TarFolder:
                 raise UnlistedContentError("not a file of a bundle", subject=f"{self.path}/{name}")
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot read", self.path):
+                os.close(fd)
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.claim import lock
-from airgap.bundle.files import FileSlice, make_folders, media_errors, sync_folder
+from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors, sync_folder
 from airgap.bundle.readback import Written
 from airgap.bundle.store import Opener
 from airgap.bundle.ustar import END, header, padding
@@ -49,7 +49,7 @@ class TarStore:
     def open(self) -> None:
         """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one."""
         with media_errors("cannot write", self.part):
-            make_folders(self.part.parent)
+            make_folder(self.part.parent)
             if self.path.exists():
                 self.path.replace(self.part)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -89,19 +89,21 @@ class TarStore:
                 _write_at(fd, position, data)
             position += len(data)
 
-        try:
+        with closing_file(fd, self.part):
             reader = CheckedReader(open_at(0), blob.digest, blob.size, subject)
             with contextlib.closing(reader):
                 copy(reader, take, advance)
-        finally:
-            os.close(fd)
         self.sums[blob.digest] = (blob.digest.hex, blob.size)
         self.written += 1
 
     def commit(self) -> None:
         """Give the tar its name, once every blob is there, and durably."""
         with media_errors("cannot write", self.part):
-            os.fsync(self._fd)
+            try:
+                os.fsync(self._fd)
+            except OSError:  # the cache cannot be believed any more, and so cannot be gone on with
+                self.part.unlink(missing_ok=True)
+                raise
             self.part.replace(self.path)
             sync_folder(self.path.parent)
 
@@ -115,9 +117,10 @@ class TarStore:
         return found + frames
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot write", self.part):
+                os.close(fd)
 
 
 def _write_at(fd: int, offset: int, data: memoryview) -> None:

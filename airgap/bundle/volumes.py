@@ -18,6 +18,7 @@ from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
     IncompleteError,
+    MediaError,
     MissingContentError,
     SizeMismatchError,
     UnlistedContentError,
@@ -357,8 +358,14 @@ def refuse_several(paths: Sequence[Path]) -> None:
 
 
 def _table_at(path: Path) -> VolumeTable | None:
-    """What a volume says of itself, without its files; None for whatever will be refused when opened."""
-    with contextlib.suppress(AirgapError), Folder(path) as folder:
-        table = read_table(folder)
-        return replace(table, cut=Cut(table.cut.of, {})) if table else None
-    return None
+    """What a volume says of itself, without its files; None for whatever will be refused when it is opened.
+    Raises `MediaError`.
+    """
+    try:
+        with Folder(path) as folder:
+            table = read_table(folder)
+    except MediaError:
+        raise
+    except AirgapError:
+        return None
+    return replace(table, cut=Cut(table.cut.of, {})) if table else None

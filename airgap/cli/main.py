@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a folder that may not be entered, a stick that was pulled out
-        return _report(MediaError("cannot be reached", subject=error.filename, got=error.strerror), words)
+        return _report(MediaError.of(error), words)
     except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C

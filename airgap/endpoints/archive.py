@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import FileSlice
+from airgap.bundle.files import FileSlice, closing_file
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
@@ -100,12 +100,10 @@ class Archive:
             raise NotFoundError("no such archive", subject=self._path) from error
         except OSError as error:
             raise EndpointError("cannot read archive", subject=self._path, got=error.strerror) from error
-        try:
+        with closing_file(fd, self._path, "cannot read"):
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise EndpointError("cannot read archive", subject=self._path, got="not a regular file")
             yield _TarFile(fd, self._path)
-        finally:
-            os.close(fd)
 
 
 def _needed(images: Sequence[SavedImage]) -> set[str]:

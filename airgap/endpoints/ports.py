@@ -234,7 +234,15 @@ class StagingTarget(Protocol):
         """The passing name for an image to be loaded under."""
 
     def sweep(self) -> None:
-        """Take away the passing names of this process, and of those that were killed."""
+        """See `SweptTarget`."""
+
+
+@runtime_checkable
+class SweptTarget(Protocol):
+    """A target where a load that is killed leaves something that nobody wants."""
+
+    def sweep(self) -> None:
+        """Take away what passes only: the names or files of this process, and of those that were killed."""
 
 
 @runtime_checkable

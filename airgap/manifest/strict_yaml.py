@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 import yaml
 
-from airgap.errors import FormatError
+from airgap.errors import FormatError, MediaError, disk_failed
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
@@ -73,11 +73,15 @@ class Document:
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The file's bytes, at most one more than `max_bytes`. Raises `FormatError`."""
+    """The file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and
+    `MediaError` when the disk fails.
+    """
     try:
         with path.open("rb") as file:
             return file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and disk_failed(error):
+            raise MediaError.of(error, "cannot read", path) from error
         why = error.strerror if isinstance(error, OSError) else "an impossible name"
         raise FormatError("cannot be read", subject=path, got=why) from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airgap.bundle.files import Folder, write_file
-from airgap.errors import AirgapError
+from airgap.errors import AirgapError, MediaError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -31,12 +31,13 @@ class HeldImage:
 
 @dataclass(slots=True)
 class Holdings:
-    """The images loaded into one target, newest last, in a file of the site. A file that cannot be
-    read counts as empty: it only ever saves work.
+    """The images loaded into one target, newest last, in a file of the site. A file that says nothing of
+    use counts as empty: it only ever saves work. One that the disk does not give is let be.
     """
 
     path: Path
     images: dict[tuple[ImageReference, Digest], HeldImage] = field(default_factory=dict)
+    readable: bool = True
 
     @classmethod
     def of(cls, home: Path, target: str) -> "Holdings":
@@ -45,8 +46,9 @@ class Holdings:
         found = cls(path)
         try:
             found._read()
-        except AirgapError:
+        except AirgapError as error:
             found.images.clear()
+            found.readable = not isinstance(error, MediaError)
         return found
 
     def _read(self) -> None:
@@ -71,7 +73,11 @@ class Holdings:
         return [image for image in reversed(images) if digest in image.blobs]
 
     def save(self) -> None:
-        """Write them down, the newest ones as far as there is room."""
+        """Write them down, the newest ones as far as there is room. Raises `MediaError`, also when what is
+        there could not be read: it is not replaced by less.
+        """
+        if not self.readable:
+            raise MediaError("cannot read", subject=self.path, hint="it is left as it is")
         kept = list(self.images.values())[-_KEPT:]
         while len(raw := _dump(kept)) > MAX_HOLDINGS:
             kept = kept[(len(kept) + 1) // 2 :]

@@ -10,11 +10,11 @@ from airgap.endpoints.ports import (
     FileTarget,
     FolderTarget,
     MountingTarget,
-    StagingTarget,
     StreamTarget,
+    SweptTarget,
     Target,
 )
-from airgap.errors import EndpointError, IncompleteError, PolicyError, UsageError
+from airgap.errors import EndpointError, IncompleteError, MediaError, PolicyError, UsageError
 from airgap.oci.reference import ImageReference
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
@@ -59,15 +59,15 @@ def _loader(target: ContentTarget | StreamTarget | FolderTarget, loading: Loadin
 
 @contextlib.contextmanager
 def _swept(target: Target) -> Iterator[None]:
-    """No passing name is there afterwards, neither of ours nor of a load that was killed before."""
-    if not isinstance(target, StagingTarget):
+    """Nothing passing is there afterwards, neither of ours nor of a load that was killed before."""
+    if not isinstance(target, SweptTarget):
         yield
         return
     target.sweep()
     try:
         yield
     finally:
-        with contextlib.suppress(EndpointError):
+        with contextlib.suppress(EndpointError, MediaError):
             target.sweep()
 
 

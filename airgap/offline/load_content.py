@@ -27,6 +27,9 @@ class ContentLoader:
         before = self.target.find(image.name)
         lone = image.graph.lone_manifest
         there = before in (image.record.digest, lone.descriptor.digest if lone else image.record.digest)
+        if there and (image.name, image.record.digest) not in self.loading.holdings.images:
+            # it came by another way, or in a load that was cut off before it could be written down
+            self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:

@@ -12,10 +12,10 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
-from airgap.bundle.files import Files, write_file
+from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
-from airgap.errors import AirgapError, IntegrityError, PartialError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
@@ -148,17 +148,24 @@ def load_bundle(
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)
         results = tuple(load(target, loading))
-        holdings.save()
+        _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
-        place = site.home / "receipts" / f"{bundle.statement.title}-{attempt.seq}.receipt.json"
-        write_file(place, raw)
-        report = LoadReport(bundle, results, place)
-        attempt.add(effect=[_effect(result) for result in results], receipt=str(place))
+        kept = site.keep_receipt(f"{bundle.statement.title}-{attempt.seq}.receipt.json", raw)
+        report = LoadReport(bundle, results, kept)
+        attempt.add(effect=[_effect(result) for result in results], receipt=str(kept))
         if report.failure is not None:
             attempt.result = "partial" if len(report.failed) < len(results) else "failed"
             attempt.exit_code = report.failure.exit_code
     return report
+
+
+def _save(holdings: Holdings, progress: Progress) -> None:
+    """A load that went well does not fail for the account of it, which only saves later ones work."""
+    try:
+        holdings.save()
+    except MediaError as error:
+        progress.note(f"what was loaded could not be written down for later loads: {error}")
 
 
 def bundle_details(bundle: CheckedBundle) -> dict[str, object]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from airgap.bundle.files import media_errors, write_all
+from airgap.bundle.files import closing_file, make_folder, media_errors, write_all
 from airgap.oci.digest import CHUNK
 from airgap.progress import Progress
 
@@ -22,10 +22,10 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
     """The path of a private copy of `stream`, for as long as the context lasts."""
     path = home / "staging" / f"{os.getpid()}.tar"
     with media_errors("cannot write", path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, 0o700)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
+    with closing_file(fd, path), _removed(path):
         with media_errors("cannot remove", path.parent):
             _remove_left(path)
         with progress.phase("reading standard input", 0) as advance:
@@ -34,9 +34,15 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
                     write_all(fd, chunk)
                 advance(len(chunk))
         yield path
+
+
+@contextlib.contextmanager
+def _removed(path: Path) -> Iterator[None]:
+    try:
+        yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(fd)
+        with media_errors("cannot remove", path):
+            path.unlink(missing_ok=True)
 
 
 def _remove_left(own: Path) -> None:
@@ -49,8 +55,6 @@ def _remove_left(own: Path) -> None:
 
 def _remove_unlocked(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with closing_file(fd, path):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
-    finally:
-        os.close(fd)

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from airgap.errors import KeyFileError, MediaError
+from airgap.errors import KeyFileError, MediaError, disk_failed
 
 MAX_KEY_FILE = 64 << 10
 """Bytes; an encrypted ML-DSA key is under 10 KiB."""
@@ -17,7 +17,7 @@ def read_private(path: Path) -> bytes:
 
     Raises `KeyFileError` for what is no regular file (a link included, so that the file that was
     checked is the file that is read), for one that group or others can read or write, and for one
-    above `MAX_KEY_FILE`.
+    above `MAX_KEY_FILE`; `MediaError` when the disk fails.
     """
     try:
         # O_NONBLOCK: a pipe under the name of a key must be refused, not waited for
@@ -29,6 +29,8 @@ def read_private(path: Path) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
+        if disk_failed(error):
+            raise MediaError.of(error, "cannot read the key file", path) from error
         got = "a symbolic link" if path.is_symlink() else error.strerror
         raise KeyFileError("cannot read the key file", subject=path, got=got) from error
     if len(raw) > MAX_KEY_FILE:
@@ -59,7 +61,7 @@ def write_private(path: Path, raw: bytes) -> None:
             "a key is never overwritten", subject=path, hint="choose another name, or move the old key away"
         ) from error
     except OSError as error:
-        raise MediaError("cannot create the key file", subject=path, got=error.strerror) from error
+        raise MediaError.of(error, "cannot create the key file", path) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
@@ -68,7 +70,7 @@ def write_private(path: Path, raw: bytes) -> None:
         _fsync_folder(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise MediaError("cannot write the key file", subject=path, got=error.strerror) from error
+        raise MediaError.of(error, "cannot write the key file", path) from error
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import inspect
 import re
 import unicodedata
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap import errors
-from airgap.errors import AirgapError, printable
+from airgap.errors import AirgapError, MediaError, NoSpaceError, disk_failed, printable
 
 CLASSES = [
     found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, AirgapError)
@@ -79,3 +80,40 @@ def test_codes_are_different():
     codes = [found.exit_code for found in CLASSES if found.__mro__[1] in (AirgapError, Exception)]
     assert len(set(codes)) == len(codes)
     assert not set(codes) & {0, 130}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (OSError(errno.EIO, "bad", "/x"), MediaError, "cannot be reached: /x, got bad"),
+        (OSError(errno.EIO, "bad"), MediaError, "cannot be reached, got bad"),
+        (OSError("odd"), MediaError, "cannot be reached, got odd"),
+        (OSError(errno.ENOSPC, "full", "/x"), NoSpaceError, "cannot be reached: /x, got full"),
+        (OSError(errno.EDQUOT, "full"), NoSpaceError, "cannot be reached, got full"),
+    ],
+)
+def test_what_the_system_refused(error, kind, line):
+    found = MediaError.of(error)
+    assert (type(found), str(found)) == (kind, line)
+    assert bool(found.hint) == (kind is NoSpaceError)
+
+
+def test_who_knows_better_names_the_file():
+    assert (
+        str(MediaError.of(OSError(errno.EIO, "bad", "/x"), "cannot write", "/y"))
+        == "cannot write: /y, got bad"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "disk"),
+    [
+        (errno.EIO, True),
+        (errno.EROFS, True),
+        (errno.ENOENT, False),
+        (errno.EACCES, False),
+        (errno.ELOOP, False),
+    ],
+)
+def test_whom_to_blame(number, disk):
+    assert disk_failed(OSError(number, "x")) == disk

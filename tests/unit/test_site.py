@@ -243,3 +243,31 @@ class TestMarks:
 def test_ledger(site):
     site.ledger().append("verify", "note", path="x")
     assert b'"site":"plant-7"' in site.ledger_path.read_bytes()
+
+
+class TestReceipts:
+    def test_kept_and_what_was_left_behind_is_gone(self, site):
+        folder = site.home / "receipts"
+        folder.mkdir()
+        (folder / "edge-0001-3.receipt.json.part").write_bytes(b"killed")
+        path = site.keep_receipt("edge-0001-5.receipt.json", b"receipt")
+        assert list(folder.iterdir()) == [path]
+        assert path.read_bytes() == b"receipt"
+
+    def test_a_file_for_the_folder(self, site):
+        (site.home / "receipts").touch()
+        with pytest.raises(MediaError, match="cannot write"):
+            site.keep_receipt("edge-0001-5.receipt.json", b"receipt")
+
+
+def test_a_lock_that_cannot_be_closed_spoils_nothing(site, monkeypatch):
+    real = os.close
+
+    def close(fd):
+        real(fd)
+        raise OSError(5, "bad")
+
+    with monkeypatch.context() as patch, site.packing("edge"):
+        patch.setattr(os, "close", close)
+    with site.packing("edge"):
+        pass

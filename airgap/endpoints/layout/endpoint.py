@@ -112,10 +112,15 @@ class Layout:
         if not self.holds(reference, descriptor):
             self.put_document(reference, descriptor, raw)
         self._prepare()
+        self._folder.sync()
         with self._folder.locked():
             index = self._folder.read(_INDEX)
             changed = with_entry(index, self._where, reference, descriptor)
             self._folder.write_document(_INDEX, changed)
+
+    def sweep(self) -> None:
+        """Remove the unfinished blobs of processes that were killed."""
+        self._folder.sweep()
 
     def _entries(self) -> tuple[Entry, ...]:
         self._folder.check()

@@ -9,7 +9,15 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from airgap.bundle.files import FileStream, media_errors, sync_folder, write_file
+from airgap.bundle.files import (
+    FileStream,
+    closing_file,
+    make_folder,
+    media_errors,
+    sync_folder,
+    sync_names,
+    write_file,
+)
 from airgap.errors import EndpointError, FormatError, NotFoundError
 from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
 
@@ -47,7 +55,7 @@ class LayoutFolder:
 
     def _require_empty(self) -> None:
         with _disk_errors("cannot write", self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             names = sorted(entry.name for entry in self.path.iterdir() if entry.suffix != ".part")
         if names:
             raise EndpointError(
@@ -62,10 +70,14 @@ class LayoutFolder:
         where = self.path / name
         with _disk_errors("cannot read", where), self._parent(name) as (folder, leaf):
             fd = os.open(leaf, _READ, dir_fd=folder)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise EndpointError("not a regular file", subject=where)
-        return FileStream(fd, str(where))
+        stream = FileStream(fd, str(where))
+        with contextlib.ExitStack() as refused:
+            refused.enter_context(stream)
+            with _disk_errors("cannot read", where):
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise EndpointError("not a regular file", subject=where)
+            refused.pop_all()
+        return stream
 
     def read(self, name: str) -> bytes:
         """The whole of a document of at most 4 MiB."""
@@ -85,7 +97,7 @@ class LayoutFolder:
         with _disk_errors("cannot write", where), self._parent(name, make=True) as (folder, leaf):
             part = f"{leaf}.{secrets.token_hex(4)}.part"
             try:
-                with _created(part, folder) as fd:
+                with _created(part, folder, where) as fd:
                     write(fd)
                 os.rename(part, leaf, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
@@ -98,33 +110,47 @@ class LayoutFolder:
         """Replace a document at the top in one step."""
         write_file(self.path / name, raw)
 
+    def sweep(self) -> None:
+        """Remove blobs that nobody is writing any more."""
+        for path in self.path.glob("blobs/*/*.part"):
+            with (
+                _disk_errors("cannot remove", path),
+                contextlib.suppress(FileNotFoundError, BlockingIOError),
+                closing_file(os.open(path, _READ), path) as fd,
+            ):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    def sync(self) -> None:
+        """Make the names of all blobs durable, also of those that an earlier, broken attempt has left."""
+        for path in (*self.path.glob("blobs/*"), self.path / "blobs", self.path, self.path.parent):
+            with _disk_errors("cannot write", path):
+                sync_folder(path)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other writers of `index.json` out, of this process and of others."""
         with _disk_errors("cannot lock", self.path / MARKER):
-            fd = os.open(self.path / MARKER, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with closing_file(os.open(self.path / MARKER, flags), self.path / MARKER) as fd:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 yield
-            finally:
-                os.close(fd)
 
     @contextlib.contextmanager
     def _parent(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
         """A descriptor of the folder that holds `name`, and the last part of it."""
         *folders, leaf = name.split("/")
-        fd = os.open(self.path, _FOLDER)
-        try:
+        where = self.path / name
+        with contextlib.ExitStack() as opened:
+            fd = opened.enter_context(closing_file(os.open(self.path, _FOLDER), where))
             for folder in folders:
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(folder, dir_fd=fd)
+                        sync_names(fd)
                 below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
-                os.close(fd)
-                fd = below
+                fd = opened.enter_context(closing_file(below, where))
             yield fd, leaf
-        finally:
-            os.close(fd)
 
 
 def read_all(stream: FileStream) -> bytes:
@@ -137,14 +163,14 @@ def read_all(stream: FileStream) -> bytes:
 
 
 @contextlib.contextmanager
-def _created(name: str, folder: int) -> Iterator[int]:
-    """A new file, durable at the end."""
-    fd = os.open(name, _CREATE, 0o644, dir_fd=folder)
-    try:
+def _created(name: str, folder: int, where: Path) -> Iterator[int]:
+    """A new file, durable at the end. It is locked: what is not may be swept away."""
+    with closing_file(os.open(name, _CREATE, 0o644, dir_fd=folder), where) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not os.fstat(fd).st_nlink:  # swept away in between
+            raise EndpointError("another load is at work there", subject=where, hint="run the command again")
         yield fd
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

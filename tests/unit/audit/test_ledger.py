@@ -231,6 +231,8 @@ def test_an_attempt_says_its_result(tmp_path):
         (errors.IncompleteError("i"), "failed", 19, "i"),
         (errors.TransportError("\x1b[31m"), "failed", 20, "\\x1b[31m"),
         (errors.AirgapError("a" * 9999), "failed", 1, "a" * 2048),
+        (OSError(5, "bad", "/x"), "failed", 11, "cannot be reached: /x, got bad"),
+        (OSError(28, "full"), "failed", 11, "cannot be reached, got full"),
         (KeyError("password"), "failed", 1, "KeyError"),
         (SystemExit(4), "failed", 1, "SystemExit"),
         (KeyboardInterrupt(), "aborted", 130, None),

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.files import Folder, FoundFile, media_errors, sync_folder, write_all, write_file
+from airgap.bundle.files import (
+    FileStream,
+    Folder,
+    FoundFile,
+    closing_file,
+    make_folder,
+    media_errors,
+    sync_folder,
+    write_all,
+    write_file,
+    write_stream,
+)
 from airgap.errors import (
     MediaError,
     MissingContentError,
@@ -20,6 +31,27 @@ def failing(number: int):
         raise OSError(number, os.strerror(number))
 
     return fail
+
+
+def failing_close(monkeypatch, number: int = errno.EIO) -> list[int]:
+    """Closes, and says that it went wrong; the descriptors that were closed."""
+    closed: list[int] = []
+    real = os.close
+
+    def close(fd: int) -> None:
+        real(fd)
+        closed.append(fd)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "close", close)
+    return closed
+
+
+def synced(monkeypatch) -> list[Path]:
+    """What fsync was asked for, in order."""
+    found: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: found.append(Path(f"/proc/self/fd/{fd}").readlink()))
+    return found
 
 
 @pytest.fixture
@@ -102,6 +134,51 @@ class TestWriting:
         with pytest.raises(NoSpaceError, match="cannot write"):
             write_file(path, b"new")
         assert path.read_bytes() == b"old"
+
+    @pytest.mark.parametrize(
+        "write", [write_file, lambda path, data: write_stream(path, [data])], ids=["file", "stream"]
+    )
+    def test_a_write_that_fails_when_it_is_closed(self, tmp_path, monkeypatch, write):
+        path = tmp_path / "file"
+        path.write_bytes(b"old")
+        with monkeypatch.context() as patch:
+            failing_close(patch, errno.ENOSPC)
+            with pytest.raises(NoSpaceError, match=f"cannot write: {path}"):
+                write(path, b"new")
+        assert path.read_bytes() == b"old"
+        write(path, b"new")
+        assert [each.name for each in tmp_path.iterdir()] == ["file"]
+        assert path.read_bytes() == b"new"
+
+    def test_an_earlier_error_counts_more(self, tmp_path, monkeypatch):
+        fd = os.open(tmp_path, os.O_RDONLY)
+        closed = failing_close(monkeypatch)
+        with pytest.raises(ZeroDivisionError), closing_file(fd, "x"):
+            raise ZeroDivisionError
+        assert closed == [fd]
+
+    def test_the_same_again_is_made_durable_and_leaves_nothing_over(self, tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        path.write_bytes(b"data")
+        (tmp_path / "file.part").write_bytes(b"left over")
+        found = synced(monkeypatch)
+        write_file(path, b"data")
+        assert found == [tmp_path], "the name may not be durable yet"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_new_folders_are_durable(self, tmp_path, monkeypatch):
+        found = synced(monkeypatch)
+        make_folder(tmp_path / "a" / "b")
+        assert found == [tmp_path, tmp_path / "a"]
+        make_folder(tmp_path / "a" / "b")
+        assert len(found) == 2
+
+    def test_a_file_for_a_folder(self, tmp_path):
+        (tmp_path / "a").touch()
+        with pytest.raises(FileExistsError):
+            make_folder(tmp_path / "a")
+        with pytest.raises(NotADirectoryError):
+            make_folder(tmp_path / "a" / "b")
 
     def test_folder_in_the_way(self, tmp_path):
         (tmp_path / "file").mkdir()
@@ -249,3 +326,44 @@ def listen(path: Path) -> None:
         there = os.open(path.parent, os.O_RDONLY)
         server.bind(f"/proc/self/fd/{there}/{path.name}")
         os.close(there)
+
+
+class TestClosing:
+    """Each descriptor is closed once, whatever close(2) says: another thread may have its number by then."""
+
+    @pytest.mark.parametrize("name", ["top", "a/one", "a/b/two"])
+    def test_reading(self, folder, monkeypatch, name):
+        with Folder(folder) as files:
+            closed = failing_close(monkeypatch)
+            with pytest.raises(MediaError, match=f"cannot read: {folder}/{name}"):
+                files.read(name, 99)
+            monkeypatch.undo()
+        for fd in closed:
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(fd)
+        assert len(closed) == len(set(closed))
+
+    def test_listing(self, folder, monkeypatch):
+        with Folder(folder) as files:
+            failing_close(monkeypatch)
+            with pytest.raises(MediaError, match=f"cannot read: {folder}/a"):
+                list(files.files(FOLDERS))
+            monkeypatch.undo()
+
+    def test_a_folder(self, folder, monkeypatch):
+        files = Folder(folder)
+        closed = failing_close(monkeypatch)
+        with pytest.raises(MediaError, match=f"cannot read: {folder}"):
+            files.close()
+        files.close()
+        monkeypatch.undo()
+        assert len(closed) == 1
+
+    def test_a_file_whose_size_cannot_be_told(self, folder, monkeypatch):
+        fd = os.open(folder / "top", os.O_RDONLY)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fstat", failing(errno.EIO))
+            with pytest.raises(MediaError, match="cannot read: top"):
+                FileStream(fd, "top")
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)

@@ -111,6 +111,25 @@ class TestContent:
         ]
         assert "want 4,096 bytes, got 4,095" in str(wrong[1])
 
+    def test_a_medium_that_gives_files_other_names(self, tmp_path, monkeypatch):
+        """It finds a file under the name that was asked for, and lists it under another."""
+        files = [write(tmp_path / name, b"x") for name in ("index.json", "manifest.json")]
+        real = Path.iterdir
+        monkeypatch.setattr(
+            Path, "iterdir", lambda path: (path / each.name.replace("fest", "~1") for each in real(path))
+        )
+        [wrong] = read(files).wrong
+        assert (type(wrong), wrong.subject) == (MissingContentError, tmp_path / "manifest.json")
+        assert str(wrong).startswith("the medium gives the file another name")
+
+    def test_a_folder_that_is_lost(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        file = write(tmp_path / "a" / "b", b"x")
+        (tmp_path / "a" / "b").unlink()
+        (tmp_path / "a").rmdir()
+        with pytest.raises(MissingContentError, match="the medium has lost a folder"):
+            read([file])
+
     @pytest.mark.parametrize("most", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK - 5])
     def test_short_reads(self, tmp_path, monkeypatch, most):
         file = write(tmp_path / "a", os.urandom(7 * BLOCK + 9))

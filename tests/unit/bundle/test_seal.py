@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,17 @@ def test_commit(store):
     assert (store.folder / ENVELOPE_FILE).read_bytes() == b"{}"
     assert [path.read_bytes() for path in (store.folder / "sig").iterdir()] == [b"signature"]
     assert (store.folder / signature_file(KEYID)).name == "0123456789abcdef.sig"
+
+
+def test_every_name_is_durable_before_the_envelope(store, monkeypatch):
+    """An earlier attempt may have given names, and then failed to make them durable."""
+    write(store)
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda fd: order.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    commit(store.folder, b"envelope", {KEYID: b"signature"})
+    before = set(order[: order.index(f"{store.folder / ENVELOPE_FILE}.part")])
+    names = ("", "/blobs", "/blobs/sha256", "/sig", "/trust")
+    assert {str(store.folder.parent), *(f"{store.folder}{name}" for name in names)} <= before
 
 
 def test_unseal(store):

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from airgap.errors import (
     EndpointError,
     MediaError,
     MissingContentError,
+    NoSpaceError,
     SizeMismatchError,
     UnavailableError,
 )
@@ -204,6 +206,36 @@ class TestFetch:
         assert store.path(found).read_bytes() == raw
         assert not part.exists()
         assert store.sums[found] == (Digest.of(raw).hex, len(raw))
+
+    def test_what_could_not_be_synced_is_written_anew(self, store, monkeypatch):
+        """After EIO the kernel calls the pages clean: it would say next time that they are on the disk."""
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            store.path(SHA256).parent.mkdir(parents=True)
+            with pytest.raises(MediaError, match="cannot write"):
+                store.fetch(blob(), Source())
+        assert list(store.path(SHA256).parent.iterdir()) == []
+        source = Source()
+        store.fetch(blob(), source)
+        assert source.offsets == [0]
+
+    def test_a_part_that_fails_when_it_is_closed_is_named(self, store, monkeypatch):
+        real = os.close
+
+        def close(fd: int) -> None:
+            real(fd)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        store.path(SHA256).parent.mkdir(parents=True)
+        monkeypatch.setattr(os, "close", close)
+        with pytest.raises(NoSpaceError, match=f"cannot write: {store.path(SHA256)}.part"):
+            store.fetch(blob(), Source())
+        monkeypatch.undo()
+        assert not store.path(SHA256).exists()
 
 
 class TestSink:

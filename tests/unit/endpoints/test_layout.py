@@ -460,3 +460,57 @@ def test_any_bytes_are_an_index_or_refused(raw: bytes):
         parse_index(raw, "index.json")
     except FormatError:
         return
+
+
+class TestSweep:
+    """Blobs that a killed load left unfinished go away; those that another one is writing stay."""
+
+    def test_leftovers(self, folder):
+        left = folder / "blobs" / "sha256" / f"{'a' * 64}.0123abcd.part"
+        left.write_bytes(b"half")
+        before = files_below(folder)
+        Layout(folder).sweep()
+        assert files_below(folder) == [name for name in before if not name.endswith(".part")]
+
+    def test_what_is_being_written(self, folder):
+        seen = []
+        raw = b"x" * 10
+
+        class Slow(Bytes):
+            def readinto(self, buffer):
+                if not seen:
+                    Layout(folder).sweep()
+                seen.append([name for name in files_below(folder) if name.endswith(".part")])
+                return super().readinto(buffer)
+
+        Layout(folder).put_blob(API, blob_of(raw), Slow(raw))
+        assert len(seen[0]) == 1
+        assert (folder / blob_of(raw).digest.path).read_bytes() == raw
+
+    def test_nothing_there(self, tmp_path):
+        Layout(tmp_path / "none").sweep()
+        assert not (tmp_path / "none").exists()
+
+    def test_a_disk_that_refuses(self, folder, monkeypatch):
+        (folder / "blobs" / "sha256" / "x.part").touch()
+
+        def fail(_):
+            raise OSError(30, "read-only")
+
+        monkeypatch.setattr(Path, "unlink", fail)
+        with pytest.raises(MediaError, match=r"cannot remove: .*x\.part, got read-only"):
+            Layout(folder).sweep()
+
+
+def test_new_folders_and_all_names_are_durable_before_a_name_moves(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(os, "fsync", lambda fd: found.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    layout = Layout(tmp_path / "new")
+    layout.put_blob(API, blob_of(b"x"), Bytes(b"x"))
+    folders = [str(tmp_path / name) for name in ("", "new", "new/blobs")]
+    assert set(folders) <= set(found)
+    found.clear()
+    layout.put_document(API, IMAGE.descriptor, IMAGE.raw)
+    layout.tag(API, IMAGE.descriptor, IMAGE.raw)
+    index = next(number for number, path in enumerate(found) if path.endswith("index.json.part"))
+    assert {*folders, str(tmp_path / "new/blobs/sha256")} <= set(found[:index])

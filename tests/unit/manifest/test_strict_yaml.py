@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airgap.errors import FormatError
+from airgap.errors import FormatError, MediaError
 from airgap.manifest import strict_yaml
 from airgap.manifest.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES, Position, dump, parse, read
 
@@ -160,3 +160,12 @@ values = st.recursive(
 @given(values)
 def test_what_is_dumped_reads_back_the_same(value):
     assert parse(dump(value), "f").value == value
+
+
+def test_a_disk_that_fails_is_no_bad_manifest(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "bad")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(MediaError, match=f"cannot read: {tmp_path}/stack.yaml, got bad"):
+        read(tmp_path / "stack.yaml")

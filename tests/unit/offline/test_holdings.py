@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airgap.errors import MediaError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline import holdings
@@ -141,3 +142,19 @@ def test_any_changed_byte_is_survived(tmp_path_factory, at, byte):
     held.path.parent.mkdir(parents=True, exist_ok=True)
     held.path.write_bytes(raw)
     assert len(read_back(held)) <= 1
+
+
+def test_what_the_disk_does_not_give_is_not_replaced(held, monkeypatch):
+    held.add(ONE, A, [B])
+    held.save()
+
+    def fail(*_):
+        raise OSError(5, "bad")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readv", fail)
+        again = Holdings.of(held.path.parent.parent, "oci:out")
+    again.add(TWO, B, [])
+    with pytest.raises(MediaError, match=f"cannot read: {held.path}"):
+        again.save()
+    assert read_back(held) == [HeldImage(ONE, A, frozenset({B}))]

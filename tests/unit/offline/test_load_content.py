@@ -142,3 +142,23 @@ class TestMounting:
         assert results[0].verdict == FAILED
         assert "does not share blobs between repositories" in str(results[0].error)
         assert ONE not in target.names
+
+
+def test_what_came_by_a_load_that_was_cut_off_is_remembered(bundle, tmp_path):
+    """Its names moved, and it was killed before it could write them down."""
+    target = MemoryContent()
+    load(target, Loading(bundle, Silent()))
+    holdings = Holdings(tmp_path / "holdings.json")
+    results = load(target, Loading(bundle, Silent(), holdings=holdings))
+    assert {result.verdict for result in results} == {THERE}
+    for result in results:
+        held = holdings.images[result.image.name, result.image.record.digest]
+        assert held.blobs == set(result.image.graph.contents)
+
+
+def test_what_failed_is_not_remembered(bundle, tmp_path):
+    target = MemoryContent(refuse={BASE})
+    holdings = Holdings(tmp_path / "holdings.json")
+    results = load(target, Loading(bundle, Silent(), holdings=holdings))
+    loaded = {result.image.name for result in results if result.verdict == LOADED}
+    assert {name for name, _ in holdings.images} == loaded != {result.image.name for result in results}

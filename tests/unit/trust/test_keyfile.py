@@ -62,3 +62,14 @@ def test_no_descriptor_is_left_open(tmp_path):
         with pytest.raises(KeyFileError):
             read_private(path)
     assert _open_descriptors() == before
+
+
+def test_a_disk_that_fails_is_no_bad_key(tmp_path, monkeypatch):
+    write_private(tmp_path / "key", b"secret")
+
+    def fail(*_):
+        raise OSError(errno.EIO, "bad")
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(MediaError, match=f"cannot read the key file: {tmp_path}/key, got bad"):
+        read_private(tmp_path / "key")

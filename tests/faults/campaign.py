@@ -1,0 +1,190 @@
+"""One story with one fault after the other, and what each left behind."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.faults import judge
+from tests.faults.ptrace import Fault, Outcome
+from tests.faults.stories import Story
+from tests.faults.world import World, seeded
+
+ERRORS = ("ENOSPC", "EIO", "EROFS")
+WRITING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "close")
+"""Classes of calls that write, or that opened or closed what is written."""
+FURTHER = ("unlink", "truncate", "lock", "read", "list", "stat")
+MUTATING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "unlink", "truncate")
+"""Between two of these nothing changes on disk: all points at which a kill can be told from another."""
+
+_FAILED = {11, 17}
+"""The disk, and the ledger: what a refused call is."""
+_PARTIAL = 3
+"""Of a load: the images that failed are told one by one."""
+
+
+@dataclass
+class Figures:
+    """What was done, by story and kind, and what was found."""
+
+    runs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By story, class and fault."""
+    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Calls that were changed, by class and fault."""
+    codes: Counter[int] = field(default_factory=Counter)
+    escapes: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: "Figures") -> Self:
+        self.runs += other.runs
+        self.hits += other.hits
+        self.codes += other.codes
+        self.escapes += other.escapes
+        return self
+
+
+class Campaign:
+    """A story in its world, ready for faults."""
+
+    def __init__(self, story: Story, world: World) -> None:
+        self.story = story
+        self.world = world
+        self.figures = Figures()
+        story.prepare(world)
+        world.keep()
+        world.again()
+        self.before = judge.tree(world.folder)
+        self.lines = self._lines()
+        begin = time.monotonic()
+        world.must(story.side(world), *story.words)
+        self.seconds = time.monotonic() - begin
+        self.final = judge.final_state(world)
+        found = list(self._faults(0, Outcome(), self.lines))
+        assert not found, f"{story.name} without a fault: {found}"
+
+    # -- what to do
+
+    def errors(self, classes: Iterable[str], errors: Iterable[str], step: int = 1, first: int = 1) -> None:
+        """Each error in each class, at the 1st, 2nd, … call until the run meets it no more."""
+        for kind in classes:
+            for what in errors:
+                if what == "short" and kind != "write":
+                    continue
+                nth = first
+                while self.one(Fault((kind,), what, nth)):
+                    nth += step
+
+    def from_there_on(self, errors: Iterable[str], step: int = 1) -> None:
+        """Every call that writes fails, from the 1st, 2nd, … on: a full, a dying and a locked medium."""
+        for what in errors:
+            nth = 1
+            while self.one(Fault(WRITING, what, nth, on=True)):
+                nth += step
+
+    def kills(self, step: int = 1) -> None:
+        """Killed before, and right after, each call that changes anything."""
+        for what in ("kill", "kill after"):
+            nth = 1
+            while self.one(Fault(MUTATING, what, nth)):
+                nth += step
+
+    def timed_kills(self, count: int) -> None:
+        """Killed at any moment."""
+        random = seeded(self.story.name)
+        for _ in range(count):
+            self.world.again()
+            code = self.world.run(self._side, self.story.words, random.uniform(0, self.seconds))
+            self._judge("any time: kill", Outcome(code, hits=["at any time"]), "any", "kill at any time")
+
+    def calls(self, classes: Iterable[str]) -> list[str]:
+        """The calls of these classes without a fault."""
+        self.world.again()
+        return self.world.traced(self._side, self.story.words, tuple(classes)).calls
+
+    def count(self, classes: Iterable[str]) -> int:
+        """How many they are."""
+        return len(self.calls(classes))
+
+    # -- one run
+
+    @property
+    def _side(self) -> Path:
+        return self.story.side(self.world)
+
+    def one(self, fault: Fault) -> bool:
+        """A run with a fault, judged, and gone on with; False when the fault met nothing."""
+        self.world.again()
+        outcome = self.world.traced(self._side, self.story.words, fault.classes, fault)
+        if not outcome.hits:
+            return False
+        kind = fault.classes[0] if len(fault.classes) == 1 else "any"
+        what = fault.what + (" from there on" if fault.on else "")
+        self._judge(f"{fault} ({outcome.hits[0]})", outcome, kind, what)
+        return True
+
+    def _judge(self, title: str, outcome: Outcome, kind: str, what: str) -> None:
+        self.figures.runs[self.story.name, kind, what] += 1
+        self.figures.hits[kind, what] += len(outcome.hits)
+        self.figures.codes[outcome.code] += 1
+        for found in self._after(outcome):
+            self.figures.escapes.append(f"{self.story.name}: {title}: {found}")
+
+    def _after(self, outcome: Outcome) -> Iterator[str]:
+        said = self.world.error() if outcome.code >= 0 else ""
+        yield from self._told(outcome, said)
+        yield from self._faults(outcome.code, outcome, self.lines)
+        lines = self._lines()
+        code = self.world.run(self._side, self.story.words)
+        if code:
+            yield f"the same command again fails: {code}: {self.world.error()}"
+            return
+        yield from (f"after the same command again: {text}" for text in self._faults(0, Outcome(), lines))
+        yield from _differences(self.final, judge.final_state(self.world))
+
+    def _told(self, outcome: Outcome, said: str) -> Iterator[str]:
+        """The exit code and the message tell the cause."""
+        if outcome.code <= 0:
+            return
+        if outcome.code == _PARTIAL and self.story.loads and "failed: " in said:
+            return
+        if outcome.code not in _FAILED:
+            yield f"exit code {outcome.code}: {said}"
+        elif str(self.world.folder) not in said:
+            yield f"the message names no file: {said}"
+
+    def _lines(self) -> dict[Path, int]:
+        """How long both ledgers are."""
+        return {home: judge.lines_of(home) for home in (self.world.online, self.world.offline)}
+
+    def _faults(self, code: int, outcome: Outcome, before: Mapping[Path, int]) -> Iterator[str]:
+        world, story = self.world, self.story
+        yield from judge.bundle_faults(world, self.before)
+        ledger_hit = any("ledger.jsonl" in call for call in outcome.hits) or code == 17
+        for home, lines in before.items():
+            yield from judge.site_faults(home, lines, code, ledger_hit=ledger_hit)
+        yield from self._untouched()
+        if story.loads:
+            yield from judge.target_faults(world, story.old, story.new)
+            try:
+                names = judge.target_names(world)
+            except (OSError, ValueError, KeyError):
+                return
+            yield from judge.receipt_faults(world, story.new, names)
+            yield from judge.mark_faults(world, story.old, names)
+
+    def _untouched(self) -> Iterator[str]:
+        """What the command only reads is as it was."""
+        for name in ("source", "stack.yaml", *(["stick"] if self.story.loads else [])):
+            now = judge.tree(self.world.folder / name)
+            was = {k.removeprefix(f"{name}/"): v for k, v in self.before.items() if k.startswith(f"{name}/")}
+            if now != was:
+                yield f"{name} has changed"
+
+
+def _differences(want: Mapping[str, str], got: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(want.keys() | got.keys()):
+        if want.get(name) != got.get(name):
+            how = "is missing" if name not in got else "is left over" if name not in want else "differs"
+            yield f"in the end {re.sub('[0-9a-f]{60}', '…', name)} {how}"

@@ -1,0 +1,172 @@
+"""The stories: a command of airgap, what is there before, and what the targets say before and after."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.ptrace import Fault
+from tests.faults.world import ONE, World, fault_images, old_images
+from tests.support.images import write_layout
+
+_VOLUMES = "4MiB"
+_LARGE = 4_600_000
+"""Bytes of a layer that one such volume cannot take."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is faulted: `words` are the command, `{run}` in them the world's folder."""
+
+    name: str
+    about: str
+    words: tuple[str, ...]
+    prepare: Callable[[World], None]
+    online: bool = False
+    """Run by the sending side."""
+    loads: bool = False
+    """It brings the images to the target."""
+    old: Mapping[str, str] = field(default_factory=dict)
+    """What the target has before: digests by name."""
+    new: Mapping[str, str] = field(default_factory=dict)
+    """What the bundle brings."""
+
+    def side(self, world: World) -> Path:
+        return world.online if self.online else world.offline
+
+
+_PACK = ("pack", "{run}/stack.yaml", "--to", "{run}/stick", "--quiet", "--jobs", "2")
+_PACK_VOLUMES = (*_PACK, "--volume-size", _VOLUMES)
+_LOAD = ("load", "{run}/stick/edge-0001", "--quiet", "--to")
+_RECEIVE = (
+    "receive",
+    "{run}/stick/edge-0001.v1",
+    "{run}/stick/edge-0001.v2",
+    "--into",
+    "{run}/into",
+    "--quiet",
+)
+_REPACK = ("repack", "{run}/stick/edge-0001", "--to", "{run}/cut", "--volume-size", _VOLUMES, "--quiet")
+_REPAIR = ("repair", "{run}/stick/edge-0001", "--from", "{run}/copy/edge-0001", "--quiet")
+
+
+def _nothing(world: World) -> None:
+    world.begin()
+
+
+def _half(world: World) -> None:
+    """A pack that was killed in the middle of the large layer, and, before that, some blobs written."""
+    world.begin()
+    done = world.traced(world.online, _PACK, ("write",))
+    large = [number for number, call in enumerate(done.calls, 1) if call.endswith(".part")]
+    world.begin()
+    world.traced(world.online, _PACK, ("write",), Fault(("write",), "kill", large[len(large) // 2]))
+    assert list(world.bundle.rglob("*.part"))
+
+
+def _sealed(world: World) -> None:
+    world.begin()
+    world.must(world.online, *_PACK)
+
+
+def _volumes(world: World) -> None:
+    world.begin(fault_images(_LARGE))
+
+
+def _cut(world: World) -> None:
+    _volumes(world)
+    world.must(world.online, *_PACK_VOLUMES)
+
+
+def _half_received(world: World) -> None:
+    _cut(world)
+    done = world.traced(world.offline, _RECEIVE, ("write",))
+    large = [number for number, call in enumerate(done.calls, 1) if call.endswith(".part")]
+    shutil.rmtree(world.folder / "into")
+    fault = Fault(("write",), "kill", large[len(large) // 2])
+    world.traced(world.offline, _RECEIVE, ("write",), fault)
+
+
+def _large_sealed(world: World) -> None:
+    _volumes(world)
+    world.must(world.online, *_PACK)
+
+
+def _damaged(world: World) -> None:
+    """A copy with a byte turned over in the large layer, and without a config."""
+    _sealed(world)
+    shutil.copytree(world.bundle, world.folder / "copy" / "edge-0001")
+    blobs = sorted((world.bundle / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    raw = bytearray(blobs[-1].read_bytes())
+    raw[len(raw) // 2] ^= 1
+    blobs[-1].write_bytes(raw)
+    blobs[2].unlink()
+
+
+def _before_load(world: World) -> None:
+    """A sealed bundle, and a target that has two old images, one under a name that will move."""
+    _sealed(world)
+    write_layout(world.target, old_images())
+
+
+def _before_images_folder(world: World) -> None:
+    """As k3s finds it: the old images came by an earlier load."""
+    world.begin(old_images())
+    world.must(world.online, *_PACK)
+    world.must(world.offline, *_LOAD, "k3s:{run}/target")
+    shutil.move(world.target, world.work / "old-target")
+    _sealed(world)
+    shutil.move(world.work / "old-target", world.target)
+
+
+def _before_archive(world: World) -> None:
+    _sealed(world)
+
+
+def _digests(images: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(image.descriptor.digest) for name, image in images.items()}  # type: ignore[attr-defined]
+
+
+_NEW = _digests(fault_images())
+_OLD = _digests(old_images())
+
+STORIES = {
+    story.name: story
+    for story in (
+        Story("pack", "pack from an OCI layout, read back", (*_PACK, "--read-back"), _nothing, online=True),
+        Story("resume", "pack over a bundle that a kill left half done", _PACK, _half, online=True),
+        Story("volumes", "pack cut over two volumes", _PACK_VOLUMES, _volumes, online=True),
+        Story("receive", "receive from two volumes", _RECEIVE, _cut),
+        Story("receive-half", "receive over what a kill left half done", _RECEIVE, _half_received),
+        Story("repack", "repack a bundle into two volumes", _REPACK, _large_sealed),
+        Story("repair", "repair a damaged copy from another", _REPAIR, _damaged),
+        Story(
+            "load-layout",
+            "load into an OCI layout that has old images",
+            (*_LOAD, "oci:{run}/target"),
+            _before_load,
+            loads=True,
+            old=_OLD,
+            new=_NEW,
+        ),
+        Story(
+            "load-folder",
+            "load into an images folder (k3s) that has old images",
+            (*_LOAD, "k3s:{run}/target"),
+            _before_images_folder,
+            loads=True,
+            old=_OLD,
+            new=_NEW,
+        ),
+        Story(
+            "load-archive",
+            "load into an archive file",
+            (*_LOAD, "archive:{run}/images.tar"),
+            _before_archive,
+            loads=True,
+            new=_NEW,
+        ),
+    )
+}
+assert ONE in _NEW
+assert ONE in _OLD
