@@ -18,13 +18,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from airgap.audit.ledger import Ledger
-from airgap.bundle.files import closing_file, make_folder, media_errors, write_file
+from airgap.bundle.claim import alone_in
+from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
@@ -173,7 +175,8 @@ class Site:
 
     def install_root(self, signed: SignedRoot) -> None:
         """Keep a root. The caller has compared its fingerprint, or walked to it."""
-        write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
+        with alone_in(self.home / "trust"):
+            write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
 
     # -- places in streams
 
@@ -222,21 +225,21 @@ class Site:
         """The high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
 
+    def receiving(self) -> AbstractContextManager[None]:
+        """Round a look at a high-water mark and the raising of it: other loads wait meanwhile."""
+        return alone_in(self.home / "received")
+
     def set_received(self, stream: str, mark: Mark) -> None:
-        """Raise the high-water mark; durable before any tag moves."""
+        """Raise the high-water mark, within `receiving`; durable before any tag moves."""
         self._set_mark(self.home / "received" / f"{stream}.json", mark)
 
     def keep_receipt(self, name: str, raw: bytes) -> Path:
         """Write a receipt; what a process that was killed has left unfinished there is removed."""
         path = self.home / "receipts" / name
-        with media_errors("cannot write", path):
-            make_folder(path.parent)
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            with closing_file(folder, path.parent):
-                fcntl.flock(folder, fcntl.LOCK_EX)  # whoever writes here holds it: the others are dead
-                for part in path.parent.glob("*.part"):
-                    part.unlink()
-                write_file(path, raw)
+        with alone_in(path.parent), media_errors("cannot write", path):
+            for part in path.parent.glob("*.part"):  # whoever writes here is alone: their writers are dead
+                part.unlink()
+            write_file(path, raw)
         return path
 
     def _mark(self, path: Path) -> Mark | None:

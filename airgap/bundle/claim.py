@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from airgap.bundle.files import make_folder, media_errors
+from airgap.bundle.files import closing_file, make_folder, media_errors
 from airgap.bundle.seal import FOLDERS
 from airgap.errors import UnlistedContentError, UsageError
 
@@ -49,6 +49,18 @@ def _claimed(folder: Path) -> Iterator[None]:
         os.close(fd)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other thread or process is in here with this folder; it is made where it is missing."""
+    with media_errors("cannot write", folder):
+        make_folder(folder)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with closing_file(fd, folder):
+        with media_errors("cannot lock", folder):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
 
 
 def lock(fd: int, path: Path) -> None:

@@ -15,20 +15,20 @@ from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
 from airgap.bundle.proof import OnMedia, prove
-from airgap.bundle.seal import STATEMENT_FILE, Contents
+from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf
-from airgap.bundle.statement import MAX_STATEMENT
+from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
 from airgap.errors import (
-    AirgapError,
     FormatError,
     IncompleteError,
     IntegrityError,
     MediaError,
     MissingContentError,
     SizeMismatchError,
+    TrustError,
     UsageError,
 )
 from airgap.oci.digest import Advance, ByteStream, Digest
@@ -37,6 +37,7 @@ from airgap.offline.desk import Desk
 from airgap.offline.session import raise_wrong
 from airgap.offline.verify import CheckedBundle
 from airgap.progress import Progress
+from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 _SMALL = 64 << 20
 
@@ -59,6 +60,8 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     envelope with them: `Copied.wants` names the volumes.
     """
     with shelf.claimed():
+        for folder in shelf.folders:
+            refuse_another(folder, bundle)
         return _copy(bundle, shelf, desk)
 
 
@@ -166,6 +169,9 @@ def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -
 
     Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
     """
+    for path in paths:
+        if path.is_dir():
+            refuse_another(path, bundle)
     shelf = _damaged(paths, bundle)
     _refuse_itself(shelf, source, "name another copy with --from")
     return shelf
@@ -177,12 +183,15 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
     cuts: dict[int, tuple[Path, Cut]] = {}
     lost: list[Path] = []
     for path in paths:
-        table = _table_of(path, bundle)
+        table = _table_of(path)
         if table and table.statement_sha256 == bundle.statement_sha256 and table.cut.same_as(layers):
             cuts[table.volume] = (path, table.cut)
         else:
             lost.append(path)
     if not cuts and len(paths) == 1 and not _is_volume(paths[0]):
+        if paths[0].name != title and _statement_in(paths[0]) is None:
+            hint = "`airgap repack` makes a new one from the other copy"
+            raise UsageError("nothing there tells that it is a copy", subject=paths[0], want=title, hint=hint)
         return Shelf((paths[0],))
     cut = next((cut for _, cut in cuts.values()), None)
     if cut is not None:
@@ -203,29 +212,43 @@ def _is_volume(path: Path) -> bool:
     return (path / VOLUME_FILE).exists() or re.fullmatch(r".*\.v[0-9]+", path.name) is not None
 
 
-def _table_of(path: Path, bundle: CheckedBundle) -> VolumeTable | None:
+def _table_of(path: Path) -> VolumeTable | None:
     """What a damaged volume says of itself; None when it says nothing that can be used."""
     if path.is_file():
         hint = "make a new one: `airgap pack --tar`; or a folder from the other copy, with `airgap repack`"
         raise UsageError("a tar is not mended", subject=path, hint=hint)
     try:
         with Folder(path) as folder:
-            _refuse_other(folder, bundle)
             return read_table(folder)
     except (FormatError, MissingContentError, SizeMismatchError):
         return None
 
 
-def _refuse_other(folder: Folder, bundle: CheckedBundle) -> None:
-    try:
-        raw = folder.read(STATEMENT_FILE, MAX_STATEMENT)
-    except AirgapError:
-        return
-    other = Digest.of(raw).hex
-    if other != bundle.statement_sha256 and folder.path.name.split(".")[0] != bundle.statement.title:
+def refuse_another(path: Path, bundle: CheckedBundle) -> None:
+    """Raise `UsageError` where a folder holds, or has begun to hold, another bundle than this one: what is
+    written would make one of the two that is none of them.
+    """
+    found = _statement_in(path)
+    if found not in (None, bundle.statement_sha256):
         raise UsageError(
-            "a copy of another bundle",
-            subject=folder.path,
+            "another bundle is in the way",
+            subject=path,
             want=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
-            got=f"sha256:{other}",
+            got=f"sha256:{found}",
+            hint="move it away, or choose another folder",
         )
+
+
+def _statement_in(path: Path) -> str | None:
+    """SHA-256 of the statement of the bundle that a folder holds or has begun to hold, as its envelope says,
+    else the statement; None where neither can be understood.
+    """
+    with contextlib.suppress(MissingContentError), Folder(path) as folder:
+        for name in (ENVELOPE_FILE, SET_ASIDE):
+            with contextlib.suppress(FormatError, TrustError, IntegrityError):
+                return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE), name).payload).hex
+        with contextlib.suppress(FormatError, IntegrityError):
+            raw = folder.read(STATEMENT_FILE, MAX_STATEMENT)
+            Statement.parse(raw)
+            return Digest.of(raw).hex
+    return None

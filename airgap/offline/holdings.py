@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.bundle.claim import alone_in
 from airgap.bundle.files import Folder, write_file
 from airgap.errors import AirgapError, MediaError
 from airgap.oci.digest import Digest
@@ -81,7 +82,8 @@ class Holdings:
         kept = list(self.images.values())[-_KEPT:]
         while len(raw := _dump(kept)) > MAX_HOLDINGS:
             kept = kept[(len(kept) + 1) // 2 :]
-        write_file(self.path, raw)
+        with alone_in(self.path.parent):
+            write_file(self.path, raw)
 
 
 def _dump(images: Iterable[HeldImage]) -> bytes:

@@ -139,11 +139,13 @@ def load_bundle(
 
         def remember() -> None:
             statement = bundle.statement
-            # once more: another load may have raised the mark since this one was verified
-            check_rollback(statement, bundle.statement_sha256, site.received(statement.stream))
-            if not bundle.repeat:
-                mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
-                site.set_received(statement.stream, mark)
+            mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+            with site.receiving():
+                # once more: another load may have raised the mark since this one was verified
+                before = site.received(statement.stream)
+                check_rollback(statement, bundle.statement_sha256, before)
+                if before != mark:
+                    site.set_received(statement.stream, mark)
 
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)

@@ -1366,7 +1366,7 @@ def test_repair_refuses_another_bundle(gap: Gap) -> None:
     others = other_bundle(gap)
     before = stamps(*others)
     done = gap.offline("repair", *others, "--from", whole_of(gap), code=2)
-    assert f"a copy of another bundle: {others[0]}, want {TITLE}, statement sha256:" in done.err
+    assert f"another bundle is in the way: {others[0]}, want {TITLE}, statement sha256:" in done.err
     assert stamps(*others) == before
 
 

@@ -1,5 +1,6 @@
 import os
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from airgap.errors import (
 )
 from airgap.site import Mark, Site, default_home, now
 from airgap.trust.keys import SigningKey
+from airgap.workers import run_all
 from tests.support.bundles import Gap, make_gap, sign_root
 
 MARK = Mark(2, 7, "a" * 64)
@@ -271,3 +273,22 @@ def test_a_lock_that_cannot_be_closed_spoils_nothing(site, monkeypatch):
         patch.setattr(os, "close", close)
     with site.packing("edge"):
         pass
+
+
+def test_loads_at_once_raise_the_mark_one_after_the_other(tmp_path):
+    """Many threads with the same home: none meets another's half-written file, and no mark falls."""
+    Site.create(tmp_path / "home", "plant-7")
+    together = threading.Barrier(8)
+
+    def accept(serial):
+        site = Site(tmp_path / "home")
+        together.wait(10)
+        for number in range(serial, 41, 8):
+            with site.receiving():
+                before = site.received("edge")
+                if before is None or before.serial < number:
+                    site.set_received("edge", Mark(1, number, MARK.statement_sha256))
+
+    errors = run_all(accept, range(1, 9), 8)
+    assert errors == [None] * 8
+    assert Site(tmp_path / "home").received("edge").serial == 40

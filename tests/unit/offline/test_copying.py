@@ -1,6 +1,7 @@
 """A bundle written once more: what is copied, what is left alone, and what is refused."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,9 +35,9 @@ from airgap.offline.copying import copy_bundle, cut_shelf, damaged_shelf, joined
 from airgap.offline.desk import Desk
 from airgap.offline.verify import check, verify, verify_content
 from airgap.progress import Silent
-from tests.support.bundles import ONE, Gap, small_images
+from tests.support.bundles import ONE, Gap, make_gap, small_images
 from tests.support.cut import cut_in_thirds, flip, stamps
-from tests.support.images import noise
+from tests.support.images import noise, simple_image
 from tests.support.streams import BrokenStream, Bytes
 
 LAYER = small_images()[ONE].layers[0]
@@ -255,18 +256,47 @@ def test_what_is_not_all_of_one_copy(gap, volumes, paths):
     assert stamps(*volumes) == before
 
 
-def test_a_copy_of_another_bundle(gap, tmp_path):
-    other = tmp_path / "other-0003"
-    other.mkdir()
+def test_a_copy_in_a_folder_of_another_name(gap, tmp_path):
+    """Its envelope tells what it is, or its statement; a folder that has neither may be anybody's."""
+    other = tmp_path / "renamed"
+    shutil.copytree(gap.bundle, other)
     (other / "statement.json").write_bytes(b"{}")
-    with pytest.raises(
-        UsageError, match=f"a copy of another bundle: {other}, want edge-0001, statement sha256:"
-    ):
+    assert shelf_of(gap, [other]) == Shelf((other,))
+    shutil.copy(gap.bundle / "statement.json", other)
+    (other / "bundle.dsse.json").write_bytes(b"{}")
+    assert shelf_of(gap, [other]) == Shelf((other,))
+    (other / "statement.json").unlink()
+    with pytest.raises(UsageError, match=r"nothing there tells that it is a copy: .*renamed, want edge-0001"):
         shelf_of(gap, [other])
-    mine = tmp_path / TITLE  # a damaged statement of the same bundle
-    mine.mkdir()
-    (mine / "statement.json").write_bytes(b"{}")
-    assert shelf_of(gap, [mine]) == Shelf((mine,))
+    assert shelf_of(gap, [other.rename(tmp_path / TITLE)]) == Shelf((tmp_path / TITLE,))
+
+
+ANOTHER = {
+    "sealed": lambda path: None,
+    "unsealed": lambda path: (path / "bundle.dsse.json").rename(path / "bundle.dsse.json.part"),
+    "stated": lambda path: (path / "bundle.dsse.json").unlink(),
+    "with a damaged statement": lambda path: (path / "statement.json").write_bytes(b"{}"),
+    "with a damaged envelope": lambda path: (path / "bundle.dsse.json").write_bytes(b"{}"),
+}
+
+
+@pytest.mark.parametrize("state", ANOTHER.values(), ids=ANOTHER)
+@pytest.mark.parametrize("way", ["joined", "mended"])
+def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, desk, state, way):
+    other = make_gap(tmp_path / "theirs", images={"registry.test/x:9": simple_image("x")}, now=gap.now)
+    assert other.bundle.name == TITLE
+    state(other.bundle)
+    before = content(other.bundle)
+    place = other.bundle.parent
+    shelf = {
+        "joined": lambda bundle: joined_shelf(bundle, gap.bundle, place, desk),
+        "mended": lambda bundle: damaged_shelf([other.bundle], bundle, gap.bundle),
+    }[way]
+    with pytest.raises(
+        UsageError, match=r"another bundle is in the way: .*, want edge-0001, statement sha256:"
+    ):
+        copy(gap, gap.bundle, shelf, desk)
+    assert content(other.bundle) == before
 
 
 def test_a_tar_is_no_copy_to_mend(gap, tmp_path):
