@@ -126,6 +126,9 @@ class MediaError(AirgapError):
         """
         subject = error.filename if subject is None else subject
         got = error.strerror or str(error)
+        if error.errno == errno.EFBIG:
+            hint = "the file system or `ulimit -f` takes no file that large; --volume-size cuts a bundle"
+            return NoSpaceError(what, subject=subject, got=got, hint=hint)
         if error.errno in _FULL:
             hint = "free some space or choose another medium, then run the same command again"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
@@ -136,7 +139,7 @@ class NoSpaceError(MediaError):
     """The medium is full, or will be."""
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 """How a system says so."""
 
 _THE_PATH = {

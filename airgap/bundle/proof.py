@@ -2,14 +2,16 @@
 protocol): nothing is called done that only the kernel's cache was seen to hold.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.bundle.files import Folder
 from airgap.bundle.medium import Medium
 from airgap.bundle.readback import Written, read_back
-from airgap.errors import IntegrityError
+from airgap.bundle.seal import FOLDERS
+from airgap.errors import IntegrityError, UnlistedContentError
 from airgap.oci.digest import Advance
 
 OK, CACHED, SKIPPED = "ok", "cached", "skipped"
@@ -29,9 +31,13 @@ class OnMedia:
     known what the media hold; `skipped`: nothing was read.
     """
 
+    unread: tuple[Path, ...] = ()
+    """Mount points of those that were not read back."""
+
     def record(self) -> dict[str, object]:
         """What the ledger keeps."""
-        return {"media": [medium.record() for medium in self.media], "read_back": self.read_back}
+        media = [medium.record() | {"read": medium.mount_point not in self.unread} for medium in self.media]
+        return {"media": media, "read_back": self.read_back}
 
 
 def prove(
@@ -59,7 +65,31 @@ def prove(
         wrong[0].hint = _HINT
         raise wrong[0] if len(wrong) == 1 else _many(wrong)
     unique = {medium.mount_point: medium for medium in media.values()}
-    return OnMedia(tuple(unique.values()), result)
+    unread = {media[folder].mount_point for folder in written if folder not in asked}
+    return OnMedia(tuple(unique.values()), result, tuple(sorted(unread)))
+
+
+def refuse_strays(written: Mapping[Path, Sequence[Written]]) -> None:
+    """Raise `UnlistedContentError` where the folder of a bundle, or of a volume, holds more than was written:
+    readers refuse a file too many, whoever put it there.
+    """
+    for path, files in written.items():
+        names = {file.path.relative_to(path).as_posix() for file in files}
+        with Folder(path) as folder:
+            for found in folder.files(FOLDERS):
+                if found.name not in names:
+                    raise UnlistedContentError(
+                        "a file that is not the bundle's",
+                        subject=folder.where(found.name),
+                        hint="remove it, then run the same command again",
+                    )
+
+
+def announce(folders: Iterable[Path], note: Callable[[str], object]) -> None:
+    """Tell which media are about to be written to, before the first byte."""
+    media = {medium.mount_point: medium for medium in map(Medium.of, folders) if medium.is_carried}
+    for medium in media.values():
+        note(f"writing to {medium.describe()}")
 
 
 def _many(wrong: Sequence[IntegrityError]) -> IntegrityError:

@@ -58,7 +58,7 @@ def error_value(error: AirgapError) -> dict[str, Any]:
 
 def proof_value(proof: "OnMedia") -> dict[str, Any]:
     """In the JSON of a command that writes or reads media."""
-    return {"media": [medium.record() for medium in proof.media], "read_back": proof.read_back}
+    return proof.record()
 
 
 def proof_lines(proof: "OnMedia") -> list[str]:
@@ -66,6 +66,8 @@ def proof_lines(proof: "OnMedia") -> list[str]:
     lines = [f"medium: {medium.describe()}" for medium in proof.media if medium.is_carried]
     if proof.read_back == "ok":
         lines.append("read back from the medium: every byte is right")
+    if proof.read_back != "skipped":
+        lines += [f"not read back: what is on {path}" for path in proof.unread]
     if proof.read_back == "cached":
         lines.append(
             "read back: right, but some of it may have come out of the cache; unplug the medium, plug it in "

@@ -14,7 +14,7 @@ from airgap.bundle.cut import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
-from airgap.bundle.proof import OnMedia, prove
+from airgap.bundle.proof import OnMedia, announce, prove, refuse_strays
 from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf
@@ -62,6 +62,7 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     with shelf.claimed():
         for folder in shelf.folders:
             refuse_another(folder, bundle)
+        announce(shelf.folders, desk.progress.note)
         return _copy(bundle, shelf, desk)
 
 
@@ -126,8 +127,10 @@ def _finish(
     shelf.write_statement(statement, store)
     signatures = {each.keyid: each.sig for each in bundle.envelope.signatures}
     sealed = shelf.commit(bundle.envelope.to_bytes(), signatures)
+    written = shelf.written(store, contents, statement, sealed)
     try:
-        return prove(shelf.written(store, contents, statement, sealed), progress.phase, read_back)
+        refuse_strays(written)
+        return prove(written, progress.phase, read_back)
     except BaseException:  # what is not known to be there is not called whole
         with contextlib.suppress(MediaError):
             shelf.unseal()

@@ -17,7 +17,7 @@ from airgap.errors import (
     UnsignedError,
 )
 from airgap.manifest import LockedImage
-from airgap.oci.digest import Advance, ByteStream
+from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
@@ -137,10 +137,11 @@ def fetch(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
     """Fetch what is known by digest and missing or wrong in `store`."""
+    blobs = plan.blobs
     errors = fill(
         store,
-        [blob for blob, _ in plan.blobs.values()],
-        lambda blob, advance: _fetch_blob(store, *plan.blobs[blob.digest], advance),
+        [blob for blob, _ in blobs.values()],
+        lambda blob, advance: _fetch_blob(store, *blobs[blob.digest], advance),
         title="fetching",
         jobs=jobs,
         phase=progress.phase,
@@ -156,12 +157,9 @@ def fetch(
 
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
     """Let the store have what the images want of the plan, and nothing else."""
-    wanted = {
-        digest
-        for image in images
-        for digest in image.graph.contents
-        if digest not in spared(image.graph, plan.held)
-    }
+    wanted: set[Digest] = set()
+    for image in images:
+        wanted |= image.graph.contents.keys() - spared(image.graph, plan.held).keys()
     store.prune(wanted)
 
 

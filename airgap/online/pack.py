@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder
-from airgap.bundle.proof import OnMedia, prove
+from airgap.bundle.proof import OnMedia, announce, prove, refuse_strays
 from airgap.bundle.readback import Written
 from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, describe
 from airgap.bundle.shelf import Shelf, find_shelf
@@ -54,6 +54,7 @@ def _pack(
             refuse_strange(terms, title)
         shelf = shelf_of(plan, order, title)
         with shelf.claimed():
+            announce(shelf.folders, progress.note)
             return _write(plan, terms, earlier, shelf, attempt)
 
 
@@ -79,7 +80,7 @@ def _write(
     sha256, sealed = _seal(shelf, store, statement, terms)
     note_sealed(attempt, statement, sha256, terms)
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
-    proof = proved(written, terms, shelf.unseal)
+    proof = proved(written, terms, shelf.unseal, own_folders=True)
     attempt.add(**proof.record())
     return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
 
@@ -153,11 +154,15 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     return _Earlier(statement, read_index(index) if same_index else {})
 
 
-def proved(written: Mapping[Path, Sequence[Written]], terms: Terms, unseal: Callable[[], None]) -> OnMedia:
+def proved(
+    written: Mapping[Path, Sequence[Written]], terms: Terms, unseal: Callable[[], None], *, own_folders: bool
+) -> OnMedia:
     """What the media were seen to hold; a bundle that they do not hold, or of which that is not known, is
-    made unfinished again.
+    made unfinished again. `own_folders`: the folders are the bundle's, and may hold nothing else.
     """
     try:
+        if own_folders:
+            refuse_strays(written)
         return prove(written, terms.progress.phase, terms.order.read_back)
     except BaseException:
         with contextlib.suppress(MediaError):

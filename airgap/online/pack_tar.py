@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap.bundle.files import Folder, media_errors, read_small
+from airgap.bundle.files import Folder, make_folder, media_errors, read_small
+from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
+from airgap.bundle.proof import announce
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
 from airgap.bundle.ustar import read_entries
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
@@ -57,6 +59,8 @@ def _pack_tar(
         store = TarStore(path, _small_files(envelope, raw, contents), sizes)
         need = store.total - _taken(path) - _taken(store.part)
         refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
+        _refuse_too_large(order.to, store.total)
+        announce([order.to], progress.note)
         complete = path.exists()
         with contextlib.closing(store):
             store.open()
@@ -65,10 +69,23 @@ def _pack_tar(
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms)
-        proof = proved({path.parent: store.written_files()}, terms, lambda: spoil(path))
+        proof = proved({path.parent: store.written_files()}, terms, lambda: spoil(path), own_folders=False)
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
     return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures)
+
+
+def _refuse_too_large(folder: Path, size: int) -> None:
+    with media_errors("cannot create", folder):
+        make_folder(folder)
+    if (limit := largest_file(folder, size)) is not None:
+        raise NoSpaceError(
+            "the tar is larger than a file can be there",
+            subject=folder,
+            want=f"a file of {size:,} bytes",
+            got=f"at most {limit:,}",
+            hint="leave out --tar: a folder is cut into volumes where it has to be",
+        )
 
 
 def spoil(path: Path) -> None:

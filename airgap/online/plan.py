@@ -52,12 +52,12 @@ class TransferPlan:
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """Everything to carry, each digest once, and an image that has it."""
-        return {
-            digest: (descriptor, image)
-            for image in reversed(self.images)
-            for digest, descriptor in image.graph.contents.items()
-            if digest not in spared(image.graph, self.held)
-        }
+        found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        for image in reversed(self.images):
+            left = spared(image.graph, self.held)
+            contents = image.graph.contents
+            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in left}
+        return found
 
     @property
     def total_images(self) -> int:

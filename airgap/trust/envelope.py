@@ -7,7 +7,7 @@ URL-safe alphabet too; ours never do).
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
@@ -53,6 +53,8 @@ class Envelope:
     payload_type: str
     payload: bytes
     signatures: tuple[Signature, ...]
+    _raw: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """The file that it was parsed from."""
 
     def __post_init__(self) -> None:
         _check(self.signatures, self.payload_type)
@@ -78,10 +80,16 @@ class Envelope:
         signatures = tuple(_signature(each) for each in fields.children("signatures"))
         fields.end()
         _check(signatures, where)
-        return cls(payload_type, payload, signatures)
+        found = cls(payload_type, payload, signatures)
+        object.__setattr__(found, "_raw", raw)
+        return found
 
     def to_bytes(self) -> bytes:
-        """The envelope file; raises `FormatError` when it would be larger than `parse` takes."""
+        """The envelope file: the bytes that were parsed, whoever wrote them. Raises `FormatError` when it
+        would be larger than `parse` takes.
+        """
+        if self._raw is not None:
+            return self._raw
         raw = dump(
             {
                 "payload": base64.b64encode(self.payload).decode("ascii"),

@@ -108,7 +108,7 @@ def test_debug_shows_where_and_keeps_the_code(fresh: Side) -> None:
 
 def test_a_path_that_the_system_refuses_is_no_defect(gap: Gap) -> None:
     done = gap.offline("verify", "x" * 300, code=11)
-    assert done.err.startswith("error: cannot be reached: xxx")
+    assert done.err.startswith("error: cannot open: xxx")
     assert "defect" not in done.err
 
 

@@ -144,6 +144,6 @@ def test_what_a_copy_tells_machines():
         "statement_sha256": "ab" * 32,
         "bytes": 8_500_000,
         "blobs_written": 2,
-        "media": [STICK.record()],
+        "media": [STICK.record() | {"read": True}],
         "read_back": "ok",
     }

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.statement import Statement, UpstreamSignature
-from airgap.errors import EndpointError, IntegrityError, NoSpaceError, UnknownKeyError, UsageError
+from airgap.errors import (
+    EndpointError,
+    IntegrityError,
+    MediaError,
+    NoSpaceError,
+    UnknownKeyError,
+    UnlistedContentError,
+    UsageError,
+)
 from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.pack_tar import pack_tar
@@ -94,6 +102,34 @@ def test_again_is_a_no_op(bench):
     assert not again.fresh
     assert again.statement == first.statement
     assert files_of(first.path) == before
+
+
+def test_a_file_too_many_is_told_and_not_sealed(bench):
+    """As a desktop leaves it in any folder that it shows: a reader would refuse it."""
+    first = bench.pack(MANIFEST, direct_plan())
+    (first.path / ".DS_Store").touch()
+    for _ in range(2):
+        with pytest.raises(
+            UnlistedContentError, match=r"a file that is not the bundle's: .*/\.DS_Store"
+        ) as caught:
+            bench.pack(MANIFEST, direct_plan())
+        assert "remove it" in (caught.value.hint or "")
+        assert not (first.path / "bundle.dsse.json").exists()
+    (first.path / ".DS_Store").unlink()
+    again = bench.pack(MANIFEST, direct_plan())
+    assert (again.fresh, again.statement) == (True, first.statement)
+
+
+@pytest.mark.parametrize("error", [MediaError("cannot read back"), KeyboardInterrupt()])
+def test_what_could_not_be_read_back_is_not_sealed(bench, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("airgap.online.pack.prove", fail)
+    with pytest.raises(type(error)):
+        bench.pack(MANIFEST, direct_plan())
+    assert (bench.stick / "stack-0001/statement.json").exists()
+    assert not (bench.stick / "stack-0001/bundle.dsse.json").exists()
 
 
 @pytest.mark.parametrize("repacked", [False, True])

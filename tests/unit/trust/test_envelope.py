@@ -1,6 +1,7 @@
 import base64
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -310,3 +311,13 @@ def test_a_cut_envelope_is_refused(length):
     raw = signed("alice").to_bytes().rstrip(b"\n")
     with pytest.raises(AirgapError):
         Envelope.parse(raw[: min(length, len(raw) - 1)], "e")
+
+
+def test_the_bytes_are_kept_as_they_came():
+    """Nobody prescribes how the JSON is laid out: whoever copies the file copies its bytes."""
+    own = signed("alice").to_bytes()
+    raw = json.dumps(json.loads(own), indent=2).encode()
+    found = Envelope.parse(raw, "x")
+    assert found.to_bytes() == raw
+    assert found == signed("alice")
+    assert replace(found, signatures=found.signatures).to_bytes() == own
