@@ -6,7 +6,7 @@ already is read, and only what is missing or wrong is written.
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,34 +59,51 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
     """Write the bundle to `shelf`. Blobs that are on volumes that are not here are left out, and the
     envelope with them: `Copied.wants` names the volumes.
     """
+    with begin_copy(bundle, shelf, desk) as work:
+        return work.go_on(bundle)
+
+
+@contextlib.contextmanager
+def begin_copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Iterator["Copy"]:
+    """A copy at `shelf`, for this process alone as long as the context lasts. Raises as `refuse_another`."""
     with shelf.claimed():
         for folder in shelf.folders:
             refuse_another(folder, bundle)
         announce(shelf.folders, desk.progress.note)
-        return _copy(bundle, shelf, desk)
+        yield Copy(shelf, desk, shelf.store())
 
 
-def _copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
-    store = shelf.store()
-    errors = fill(
-        store,
-        bundle.blobs.values(),
-        lambda blob, advance: _copy_blob(bundle, store, blob, advance),
-        title="copying",
-        jobs=desk.jobs,
-        phase=desk.progress.phase,
-        before_change=shelf.unseal,
-    )
-    pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
-    wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
-    raise_wrong(wrong, bundle.folder.path, desk.progress)
-    for _, error in errors:
-        if not isinstance(error, IncompleteError):
-            raise error
-    if pending and isinstance(bundle.folder, VolumeSet):
-        return Copied(shelf, store.written, wants=_wanted(bundle.folder, shelf, pending))
-    proof = _finish(bundle, shelf, store, desk.progress, desk.read_back)
-    return Copied(shelf, store.written, proof)
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy while it is made, of all volumes at once or of one after the other; what one of them brought
+    is not read again for the next.
+    """
+
+    shelf: Shelf
+    desk: Desk
+    store: BlobStore
+
+    def go_on(self, bundle: CheckedBundle) -> Copied:
+        """Take what `bundle` has here, and finish the copy when that was the last of it."""
+        errors = fill(
+            self.store,
+            bundle.blobs.values(),
+            lambda blob, advance: _copy_blob(bundle, self.store, blob, advance),
+            title="copying",
+            jobs=self.desk.jobs,
+            phase=self.desk.progress.phase,
+            before_change=self.shelf.unseal,
+        )
+        pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
+        wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
+        raise_wrong(wrong, bundle.folder.path, self.desk.progress)
+        for _, error in errors:
+            if not isinstance(error, IncompleteError):
+                raise error
+        if pending and isinstance(bundle.folder, VolumeSet):
+            return Copied(self.shelf, self.store.written, wants=_wanted(bundle.folder, self.shelf, pending))
+        proof = _finish(bundle, self.shelf, self.store, self.desk.progress, self.desk.read_back)
+        return Copied(self.shelf, self.store.written, proof)
 
 
 def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,15 @@ from airgap.audit.ledger import Attempt
 from airgap.bundle.cut import VolumeSize
 from airgap.bundle.proof import SKIPPED, OnMedia
 from airgap.bundle.volumes import Place, VolumeSet, open_bundle, paths_of
-from airgap.offline.copying import Copied, copy_bundle, cut_shelf, damaged_shelf, joined_shelf
+from airgap.offline.copying import (
+    Copied,
+    Copy,
+    begin_copy,
+    copy_bundle,
+    cut_shelf,
+    damaged_shelf,
+    joined_shelf,
+)
 from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, receiver, recorded, verify_here
 from airgap.offline.verify import CheckedBundle, check
@@ -35,16 +43,17 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
     It is verified for this site first. What an earlier call has brought is read and kept; when
     volumes are missing and nobody can be asked for them, `IncompleteError` names the next.
     """
-    written = 0
-    with recorded(place, desk.site, "receive", into=str(into)) as attempt:
+    work: Copy | None = None
+    with recorded(place, desk.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
             with open_bundle(place, alone=True) as here:
                 bundle = verify_here(here, desk.site, desk.now)
                 attempt.add(**bundle_details(bundle))
-                copied = copy_bundle(bundle, joined_shelf(bundle, place, into, desk), desk)
-            written += copied.written
+                shelf = joined_shelf(bundle, place, into, desk)
+                work = work or held.enter_context(begin_copy(bundle, shelf, desk))
+                copied = work.go_on(bundle)
             if not isinstance(here, VolumeSet) or not copied.wants:
-                return _received(bundle, copied, written, attempt)
+                return _received(bundle, copied, attempt)
             place = desk.next_volume(place, here, bundle.statement.title, copied.wants, _NEXT)
 
 
@@ -53,7 +62,7 @@ def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk
     with _checked(place, desk, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
         shelf = cut_shelf(bundle, place, to, size, desk)
         copied = copy_bundle(bundle, shelf, desk)
-        return _received(bundle, copied, copied.written, attempt)
+        return _received(bundle, copied, attempt)
 
 
 def repair(place: Place, source: Place, desk: Desk) -> Received:
@@ -62,7 +71,7 @@ def repair(place: Place, source: Place, desk: Desk) -> Received:
     with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
         shelf = damaged_shelf(paths_of(place), bundle, source)
         copied = copy_bundle(bundle, shelf, desk)
-        return _received(bundle, copied, copied.written, attempt)
+        return _received(bundle, copied, attempt)
 
 
 @contextmanager
@@ -76,10 +85,10 @@ def _checked(
         yield bundle, attempt
 
 
-def _received(bundle: CheckedBundle, copied: Copied, written: int, attempt: Attempt) -> Received:
+def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Received:
     proof = copied.proof or OnMedia((), SKIPPED)
-    attempt.add(written=written, volumes=len(copied.shelf.folders), **proof.record())
-    return Received(bundle, copied.shelf.folders, written, proof)
+    attempt.add(written=copied.written, volumes=len(copied.shelf.folders), **proof.record())
+    return Received(bundle, copied.shelf.folders, copied.written, proof)
 
 
 @contextmanager
