@@ -19,7 +19,7 @@ from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
-from airgap.errors import AirgapError, MediaError, UsageError
+from airgap.errors import AirgapError, FormatError, IntegrityError, MediaError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -141,17 +141,27 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     if mark is None:
         return None
     shelf = find_shelf((terms.order.to, *terms.order.further), terms.title(mark.serial))
-    stated = [path for path in shelf.folders if (path / STATEMENT_FILE).is_file()] if shelf else []
-    if not stated:
-        return None
-    path = stated[0]
-    with Folder(path) as folder:
-        statement = terms.parse_earlier(folder.read(STATEMENT_FILE, MAX_STATEMENT))
-        if statement is None:
-            return None
-        index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
-    same_index = Digest.of(index).hex == statement.subjects[INDEX_FILE]
-    return _Earlier(statement, read_index(index) if same_index else {})
+    for raw, index in _stated(shelf, terms) if shelf else ():
+        if (statement := terms.parse_earlier(raw)) is not None:
+            same_index = Digest.of(index).hex == statement.subjects[INDEX_FILE]
+            return _Earlier(statement, read_index(index) if same_index else {})
+    return None
+
+
+def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
+    """What may be the statement of the last bundle, and the index.json beside it: on its media, and, for
+    media that have lost it, in the memory of the site.
+    """
+    index = b""
+    for path in shelf.folders:
+        with Folder(path) as folder:
+            index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
+            if folder.has(STATEMENT_FILE):
+                yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
+    if terms.sent and not any((path / ENVELOPE_FILE).exists() for path in shelf.folders):
+        kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
+        with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
+            yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
 
 
 def proved(

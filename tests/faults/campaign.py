@@ -141,7 +141,7 @@ class Campaign:
             yield f"the same command again fails: {code}: {self.world.error()}"
             return
         yield from (f"after the same command again: {text}" for text in self._faults(0, Outcome(), lines))
-        yield from _differences(self.final, judge.final_state(self.world))
+        yield from differences(self.final, judge.final_state(self.world))
 
     def _told(self, outcome: Outcome, said: str) -> Iterator[str]:
         """The exit code and the message tell the cause."""
@@ -183,7 +183,8 @@ class Campaign:
                 yield f"{name} has changed"
 
 
-def _differences(want: Mapping[str, str], got: Mapping[str, str]) -> Iterator[str]:
+def differences(want: Mapping[str, str], got: Mapping[str, str]) -> Iterator[str]:
+    """What two final states do not have in common."""
     for name in sorted(want.keys() | got.keys()):
         if want.get(name) != got.get(name):
             how = "is missing" if name not in got else "is left over" if name not in want else "differs"

@@ -48,12 +48,12 @@ def tree(folder: Path) -> dict[str, str]:
 # -- bundles
 
 
-def bundle_faults(world: World, before: Mapping[str, str]) -> Iterator[str]:
+def bundle_faults(world: World, before: Mapping[str, str], place: Path | None = None) -> Iterator[str]:
     """No bundle that looks complete fails to verify. One that was there before, and is as it was, is not
     the run's.
     """
     groups: dict[str, list[Path]] = defaultdict(list)
-    for path in world.folder.rglob(ENVELOPE):
+    for path in (place or world.folder).rglob(ENVELOPE):
         folder = path.parent
         match = _VOLUME.fullmatch(folder.name)
         groups[str(folder.with_name(match[1]) if match else folder)].append(folder)
@@ -68,6 +68,8 @@ def bundle_faults(world: World, before: Mapping[str, str]) -> Iterator[str]:
 
 
 def _untouched(folder: Path, world: World, before: Mapping[str, str]) -> bool:
+    if not folder.is_relative_to(world.folder):
+        return False
     name = folder.relative_to(world.folder).as_posix()
     prefix = f"{name}/"
     was = {each.removeprefix(prefix): value for each, value in before.items() if each.startswith(prefix)}
@@ -297,18 +299,19 @@ _VARY = ("created", "not_before", "expires", "sender")
 """Fields of a statement that tell when it was made, and after which record."""
 
 
-def final_state(world: World) -> dict[str, str]:
+def final_state(world: World, place: Path | None = None) -> dict[str, str]:
     """Names and contents of everything, less what must differ between two runs: times, what follows from
     them (the statement's digest, signatures), and the ledger.
     """
     found: dict[str, str] = {}
     receipts: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(world.folder.rglob("*")):
-        name = path.relative_to(world.folder).as_posix()
+    top = place or world.folder
+    for path in sorted(top.rglob("*")):
+        name = path.relative_to(top).as_posix()
         if path.is_dir():
             found[name] = "folder"
         elif path.parent.name == "receipts" and path.name.endswith(".receipt.json"):
-            receipts[str(path.parent.relative_to(world.folder))].append(path)
+            receipts[str(path.parent.relative_to(top))].append(path)
         else:
             found[name] = hashlib.sha256(_comparable(path)).hexdigest()
     for folder, paths in receipts.items():

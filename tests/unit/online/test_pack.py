@@ -227,6 +227,22 @@ def test_an_interrupted_seal_keeps_its_place(bench, monkeypatch):
     assert (packed.path / "statement.json").read_bytes() == raw
 
 
+@pytest.mark.parametrize("lost", ["gone", "zeros"])
+def test_a_stick_that_lost_an_unsealed_bundle_keeps_its_place(bench, lost):
+    """What a failing medium took away the site remembers: no serial is left out."""
+    first = bench.pack(MANIFEST, direct_plan())
+    raw = (first.path / "statement.json").read_bytes()
+    (first.path / "bundle.dsse.json").unlink()
+    for path in [path for path in first.path.rglob("*") if path.is_file()]:
+        path.write_bytes(bytes(path.stat().st_size))
+    if lost == "gone":
+        (first.path / "statement.json").unlink()
+    bench.now += DAY
+    again = bench.pack(MANIFEST, direct_plan())
+    assert (again.path, again.statement.serial, again.fresh) == (first.path, 1, True)
+    assert (again.path / "statement.json").read_bytes() == raw
+
+
 def test_an_interrupted_fetch_leaves_no_statement(bench):
     source = MemorySource(dict(IMAGES), breaks={A.layers[0]: 10})
     plan = plan_of(MANIFEST, registry=source)
