@@ -8,10 +8,12 @@ was killed has left is removed by the next one.
 import contextlib
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from airgap.bundle.claim import alone_in
 from airgap.bundle.files import closing_file, make_folder, media_errors, write_all
 from airgap.oci.digest import CHUNK
 from airgap.progress import Progress
@@ -20,14 +22,15 @@ from airgap.progress import Progress
 @contextlib.contextmanager
 def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
     """The path of a private copy of `stream`, for as long as the context lasts."""
-    path = home / "staging" / f"{os.getpid()}.tar"
-    with media_errors("cannot write", path):
-        make_folder(path.parent, 0o700)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    folder = home / "staging"
+    with media_errors("cannot write", folder):
+        make_folder(folder, 0o700)
+    with alone_in(folder), media_errors("cannot write", folder):
+        _remove_left(folder)
+        fd, name = tempfile.mkstemp(".tar", dir=folder)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    path = Path(name)
     with closing_file(fd, path), _removed(path):
-        with media_errors("cannot remove", path.parent):
-            _remove_left(path)
         with progress.phase("reading standard input", 0) as advance:
             while chunk := stream.read(CHUNK):
                 with media_errors("cannot write", path):
@@ -45,12 +48,11 @@ def _removed(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _remove_left(own: Path) -> None:
-    """Remove the other copies that no process holds a lock on."""
-    for path in own.parent.glob("*.tar"):
+def _remove_left(folder: Path) -> None:
+    """Remove the copies that no process holds a lock on."""
+    for path in folder.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            if path != own:
-                _remove_unlocked(path)
+            _remove_unlocked(path)
 
 
 def _remove_unlocked(path: Path) -> None:

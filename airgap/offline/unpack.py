@@ -46,7 +46,11 @@ class UnpackedLayer:
 
 
 def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> UnpackedLayer:
-    """Unpack once, to check it and to learn the size, which a tar wants to know beforehand."""
+    """Unpack once, to check it and to learn the size, which a tar wants to know beforehand. Before that the
+    packed bytes are checked: nothing is given to a decoder that nobody signed.
+    """
+    with closing(open_packed()) as packed:
+        copy(packed, lambda _: None)
     hasher = diff_id.hasher()
     with closing(Unpacked(open_packed(), "zstd", diff_id)) as stream:
         size = copy(stream, hasher.update)

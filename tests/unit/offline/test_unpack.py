@@ -10,6 +10,7 @@ from airgap.bundle import compression
 from airgap.errors import DigestMismatchError, FormatError, IncompleteError, SizeMismatchError
 from airgap.oci.digest import CheckedReader, Digest
 from airgap.oci.documents import OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD, Descriptor
+from airgap.offline import unpack
 from airgap.offline.unpack import SizeClaimError, UnpackedLayer, claim_gzip, form_of, measure_zstd
 from tests.support.images import noise
 from tests.support.streams import BrokenStream, Bytes
@@ -113,12 +114,20 @@ def test_streams_are_closed():
         return opened[-1]
 
     measure_zstd(DIFF_ID, open_packed).open().close()
-    assert [stream.closed for stream in opened] == [True, True]
+    assert [stream.closed for stream in opened] == [True, True, True]
+
+
+def test_bytes_that_nobody_signed_reach_no_decoder(monkeypatch):
+    monkeypatch.setattr(unpack, "Unpacked", lambda *_: pytest.fail("given to the decoder"))
+    with pytest.raises(DigestMismatchError):
+        measure_zstd(
+            DIFF_ID, lambda: CheckedReader(Bytes(PACKED[:-1] + b"x"), Digest.of(PACKED), len(PACKED))
+        )
 
 
 def test_changed_meanwhile():
-    """Measured and sent are two readings; the second is checked as well."""
-    contents = [PACKED, zstandard.compress(b"x" * len(RAW))]
+    """Checked, measured and sent are three readings; the last is checked as well."""
+    contents = [PACKED, PACKED, zstandard.compress(b"x" * len(RAW))]
     layer = measure_zstd(DIFF_ID, lambda: Bytes(contents.pop(0)))
     with pytest.raises(DigestMismatchError), layer.open() as stream:
         stream.readall()
