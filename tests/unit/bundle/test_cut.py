@@ -375,6 +375,19 @@ def parsed_or_refused(raw: bytes) -> None:
     assert found.to_bytes() == raw
 
 
+def test_small_values_without_number_are_not_parsed(monkeypatch):
+    monkeypatch.setattr("airgap.bundle.cut.parse_object", lambda *_, **__: pytest.fail("parsed"))
+    with pytest.raises(FormatError, match="too many values for a table of volumes: v"):
+        VolumeTable.parse(b'{"blobs":[' + b"{}," * 100 + b"{}]}", "v")
+
+
+def test_the_smallest_of_values_are_let_through():
+    """Parts of no size that has digits, on one volume."""
+    digests = [Digest.of(str(number).encode()) for number in range(50)]
+    table = VolumeTable("0" * 64, 1, Cut(1, {digest: (Part(1, 0),) for digest in sorted(digests)}))
+    assert VolumeTable.parse(table.to_bytes(), "v") == table
+
+
 class TestAnything:
     @given(tables())
     def test_a_round_trip(self, table):
