@@ -9,15 +9,17 @@ import pytest
 from tests.faults import ptrace
 from tests.faults.campaign import MUTATING, WRITING, Campaign
 from tests.faults.ptrace import Fault
+from tests.faults.sticks import WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
-from tests.support.parts import require
+from tests.support.liar import require_liar
+from tests.support.parts import require, require_root
 
 pytestmark = pytest.mark.e2e
 
-FAULTS = 5
+FAULTS = 2
 """Of each story in each class of calls that writes."""
-KILLS = 4
+KILLS = 3
 ERRORS = ("ENOSPC", "EIO", "EROFS", "short")
 
 
@@ -30,12 +32,23 @@ def loaded() -> None:
 @pytest.fixture
 def work() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def sticks() -> Iterator[Sticks]:
+    require_liar()
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        yield Sticks(WRITERS[0], Path(folder))
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -> None:
-    campaign = Campaign(STORIES[name], World(work))
+    world = World(work)
+    if STORIES[name].far:
+        require_root()
+    campaign = Campaign(STORIES[name], world)
     random = seeded("slice", name)
     for kind in WRITING:
         calls = campaign.count((kind,))
@@ -45,8 +58,39 @@ def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -
     calls = campaign.count(MUTATING)
     for nth in sorted(random.sample(range(1, calls + 1), KILLS)):
         campaign.one(Fault(MUTATING, random.choice(("kill", "kill after")), nth))
+    world.close()
     assert campaign.figures.escapes == []
-    assert sum(campaign.figures.runs.values()) > 20
+    assert sum(campaign.figures.runs.values()) > 10
+
+
+def test_a_host_whose_disk_fails(work: Path) -> None:
+    require_root()
+    world = World(work)
+    campaign = Campaign(STORIES["send"], world, far=True)
+    random = seeded("slice", "far")
+    for kind in ("write", "fsync", "rename", "close"):
+        campaign.one(Fault((kind,), random.choice(ERRORS[:3]), random.randint(1, campaign.count((kind,)))))
+    campaign.one(Fault(MUTATING, "kill", random.randint(1, campaign.count(MUTATING))))
+    world.close()
+    assert campaign.figures.escapes == []
+    assert sum(campaign.figures.runs.values()) == 5
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "wraps at 50 %",
+        "drops writes after 90 %",
+        "flips a bit in each 512 KiB",
+        "is gone after 50 % written",
+        "lists other names",
+        "takes half of each write",
+    ],
+)
+def test_a_stick_that_lies(lie: str, sticks: Sticks) -> None:
+    before = len(sticks.figures.escapes)
+    sticks.one(lie)
+    assert sticks.figures.escapes[before:] == []
 
 
 def test_a_fault_that_escapes_is_found(work: Path) -> None:
