@@ -1,7 +1,7 @@
 """A quick slice of the faults: `python -m tests.faults` does all of them (tests/faults/RESULTS.md)."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,72 @@ def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -
     world.close()
     assert campaign.figures.escapes == []
     assert sum(campaign.figures.runs.values()) > 10
+
+
+def change(path: Path, old: bytes, new: bytes) -> None:
+    raw = path.read_bytes()
+    assert old in raw
+    path.write_bytes(raw.replace(old, new, 1))
+
+
+HARMS: dict[str, tuple[Callable[[World], object], str]] = {
+    "a layer at the target": (
+        lambda world: max((world.target / "blobs/sha256").iterdir(), key=_size).write_bytes(b"other"),
+        "has other bytes",
+    ),
+    "a config at the target": (
+        lambda world: min((world.target / "blobs/sha256").iterdir(), key=_size).unlink(),
+        "is missing",
+    ),
+    "an old name": (lambda world: change(world.target / "index.json", b"/old:1", b"/odd:1"), "nobody signed"),
+    "the index of the target": (
+        lambda world: (world.target / "index.json").write_bytes(b"{"),
+        "cannot be read",
+    ),
+    "a blob of the bundle": (
+        lambda world: max((world.bundle / "blobs/sha256").iterdir(), key=_size).write_bytes(b"other"),
+        "fails verify",
+    ),
+    "the statement": (
+        lambda world: (world.bundle / "statement.json").write_bytes(b"{}"),
+        "not what was signed",
+    ),
+    "a record": (
+        lambda world: change(world.offline / "ledger.jsonl", b'"event"', b'"Event"'),
+        "ledger.jsonl",
+    ),
+    "a receipt": (lambda world: next(world.offline.glob("receipts/*")).write_bytes(b"{}"), "plant: "),
+    "the account of holdings": (
+        lambda world: change(next(world.offline.glob("holdings/*")), b"/one:1", b"/new:1"),
+        "the holdings say that registry.test/new:1 is there",
+    ),
+    "the mark": (
+        lambda world: next(world.offline.glob("received/*")).unlink(),
+        "no high-water mark is stored",
+    ),
+    "a source": (lambda world: (world.folder / "source" / "new").touch(), "source has changed"),
+}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def after_a_load() -> Iterator[Campaign]:
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        yield Campaign(STORIES["load-layout"], World(Path(folder)))
+
+
+@pytest.mark.parametrize("name", HARMS)
+def test_the_judge_sees(name: str, after_a_load: Campaign) -> None:
+    campaign = after_a_load
+    campaign.world.again()
+    campaign.world.must(campaign.world.offline, *campaign.story.words)
+    assert campaign.found() == []
+    harm, word = HARMS[name]
+    harm(campaign.world)
+    assert any(word in found for found in campaign.found()), campaign.found()
 
 
 def test_a_host_whose_disk_fails(work: Path) -> None:

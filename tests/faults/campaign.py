@@ -117,6 +117,10 @@ class Campaign:
         """How many they are."""
         return len(self.calls(classes))
 
+    def found(self) -> list[str]:
+        """What is wrong now, as after a run that went well."""
+        return list(self._faults(0, Outcome(), self.lines))
+
     # -- one run
 
     @property

@@ -295,7 +295,11 @@ def receipt_faults(world: World, new: Mapping[str, str], names: list[Names]) -> 
     for each in names:
         there |= each.digests
     for path in (world.offline / "receipts").glob("*.receipt.json"):
-        receipt = Receipt.parse(Envelope.parse(path.read_bytes(), str(path)).payload, str(path))
+        try:
+            receipt = Receipt.parse(Envelope.parse(path.read_bytes(), str(path)).payload, str(path))
+        except AirgapError as error:
+            yield f"{path.name} cannot be read: {error}"
+            continue
         for image in receipt.images:
             if (
                 image.verdict in ("loaded", "already there")
