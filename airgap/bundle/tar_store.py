@@ -101,8 +101,10 @@ class TarStore:
         with media_errors("cannot write", self.part):
             try:
                 os.fsync(self._fd)
-            except OSError:  # the cache cannot be believed any more, and so cannot be gone on with
-                self.part.unlink(missing_ok=True)
+            except OSError:
+                # The cache cannot be believed any more, so nothing is gone on with; but the head tells which
+                # place in the stream was taken, and is written anew by the next run.
+                os.ftruncate(self._fd, len(self._head))
                 raise
             self.part.replace(self.path)
             sync_folder(self.path.parent)

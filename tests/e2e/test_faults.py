@@ -1,7 +1,7 @@
 """A quick slice of the faults: `python -m tests.faults` does all of them (tests/faults/RESULTS.md)."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,15 +9,17 @@ import pytest
 from tests.faults import ptrace
 from tests.faults.campaign import MUTATING, WRITING, Campaign
 from tests.faults.ptrace import Fault
+from tests.faults.sticks import WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
-from tests.support.parts import require
+from tests.support.liar import require_liar
+from tests.support.parts import require, require_root
 
 pytestmark = pytest.mark.e2e
 
-FAULTS = 5
+FAULTS = 2
 """Of each story in each class of calls that writes."""
-KILLS = 4
+KILLS = 3
 ERRORS = ("ENOSPC", "EIO", "EROFS", "short")
 
 
@@ -30,12 +32,23 @@ def loaded() -> None:
 @pytest.fixture
 def work() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def sticks() -> Iterator[Sticks]:
+    require_liar()
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        yield Sticks(WRITERS[0], Path(folder))
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -> None:
-    campaign = Campaign(STORIES[name], World(work))
+    world = World(work)
+    if STORIES[name].far:
+        require_root()
+    campaign = Campaign(STORIES[name], world)
     random = seeded("slice", name)
     for kind in WRITING:
         calls = campaign.count((kind,))
@@ -45,8 +58,105 @@ def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -
     calls = campaign.count(MUTATING)
     for nth in sorted(random.sample(range(1, calls + 1), KILLS)):
         campaign.one(Fault(MUTATING, random.choice(("kill", "kill after")), nth))
+    world.close()
     assert campaign.figures.escapes == []
-    assert sum(campaign.figures.runs.values()) > 20
+    assert sum(campaign.figures.runs.values()) > 10
+
+
+def change(path: Path, old: bytes, new: bytes) -> None:
+    raw = path.read_bytes()
+    assert old in raw
+    path.write_bytes(raw.replace(old, new, 1))
+
+
+HARMS: dict[str, tuple[Callable[[World], object], str]] = {
+    "a layer at the target": (
+        lambda world: max((world.target / "blobs/sha256").iterdir(), key=_size).write_bytes(b"other"),
+        "has other bytes",
+    ),
+    "a config at the target": (
+        lambda world: min((world.target / "blobs/sha256").iterdir(), key=_size).unlink(),
+        "is missing",
+    ),
+    "an old name": (lambda world: change(world.target / "index.json", b"/old:1", b"/odd:1"), "nobody signed"),
+    "the index of the target": (
+        lambda world: (world.target / "index.json").write_bytes(b"{"),
+        "cannot be read",
+    ),
+    "a blob of the bundle": (
+        lambda world: max((world.bundle / "blobs/sha256").iterdir(), key=_size).write_bytes(b"other"),
+        "fails verify",
+    ),
+    "the statement": (
+        lambda world: (world.bundle / "statement.json").write_bytes(b"{}"),
+        "not what was signed",
+    ),
+    "a record": (
+        lambda world: change(world.offline / "ledger.jsonl", b'"event"', b'"Event"'),
+        "ledger.jsonl",
+    ),
+    "a receipt": (lambda world: next(world.offline.glob("receipts/*")).write_bytes(b"{}"), "plant: "),
+    "the account of holdings": (
+        lambda world: change(next(world.offline.glob("holdings/*")), b"/one:1", b"/new:1"),
+        "the holdings say that registry.test/new:1 is there",
+    ),
+    "the mark": (
+        lambda world: next(world.offline.glob("received/*")).unlink(),
+        "no high-water mark is stored",
+    ),
+    "a source": (lambda world: (world.folder / "source" / "new").touch(), "source has changed"),
+}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def after_a_load() -> Iterator[Campaign]:
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        yield Campaign(STORIES["load-layout"], World(Path(folder)))
+
+
+@pytest.mark.parametrize("name", HARMS)
+def test_the_judge_sees(name: str, after_a_load: Campaign) -> None:
+    campaign = after_a_load
+    campaign.world.again()
+    campaign.world.must(campaign.world.offline, *campaign.story.words)
+    assert campaign.found() == []
+    harm, word = HARMS[name]
+    harm(campaign.world)
+    assert any(word in found for found in campaign.found()), campaign.found()
+
+
+def test_a_host_whose_disk_fails(work: Path) -> None:
+    require_root()
+    world = World(work)
+    campaign = Campaign(STORIES["send"], world, far=True)
+    random = seeded("slice", "far")
+    for kind in ("write", "fsync", "rename", "close"):
+        campaign.one(Fault((kind,), random.choice(ERRORS[:3]), random.randint(1, campaign.count((kind,)))))
+    campaign.one(Fault(MUTATING, "kill", random.randint(1, campaign.count(MUTATING))))
+    world.close()
+    assert campaign.figures.escapes == []
+    assert sum(campaign.figures.runs.values()) == 5
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "wraps at 50 %",
+        "drops writes after 90 %",
+        "flips a bit in each 512 KiB",
+        "is gone after 50 % written",
+        "lists other names",
+        "takes half of each write",
+    ],
+)
+def test_a_stick_that_lies(lie: str, sticks: Sticks) -> None:
+    before = len(sticks.figures.escapes)
+    sticks.one(lie)
+    assert sticks.figures.escapes[before:] == []
 
 
 def test_a_fault_that_escapes_is_found(work: Path) -> None:

@@ -12,19 +12,24 @@ from pathlib import Path
 
 from tests.faults import plan
 from tests.faults.campaign import Figures
+from tests.faults.report import page
 from tests.faults.stories import STORIES
 from tests.faults.world import fast_folder
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
     options = _options()
     begin = time.monotonic()
-    pieces = plan.whole(options.story or list(STORIES))
+    pieces = plan.whole(options.story or [*STORIES, plan.STICKS])
     if options.only:
         pieces = [piece for piece in pieces if options.only in str(piece)]
     with tempfile.TemporaryDirectory(prefix="airgap-faults-", dir=options.folder) as folder:
         figures = plan.run(pieces, Path(folder), options.jobs, _tell)
     runs = sum(figures.runs.values())
+    if options.write:
+        RESULTS.write_text(page(figures, time.monotonic() - begin, plan.STEPS))
     print(f"{runs} runs, {len(figures.escapes)} escapes, {time.monotonic() - begin:.0f} s")
     return 1 if figures.escapes else 0
 
@@ -42,7 +47,7 @@ def _options() -> argparse.Namespace:
         "python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--story", action="append", choices=list(STORIES), help="only this one; may be repeated"
+        "--story", action="append", choices=[*STORIES, plan.STICKS], help="only this one; may be repeated"
     )
     parser.add_argument("--only", metavar="WORDS", help="only pieces of work with these words in their names")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")

@@ -15,13 +15,17 @@ from tests.faults.world import World, seeded
 
 ERRORS = ("ENOSPC", "EIO", "EROFS")
 WRITING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "close")
-"""Classes of calls that write, or that opened or closed what is written."""
-FURTHER = ("unlink", "truncate", "lock", "read", "list", "stat")
+"""Classes of calls that write, or that open or close what may be written."""
+FURTHER = ("unlink", "truncate", "lock", "open to read", "read", "list", "close after reading", "stat")
 MUTATING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "unlink", "truncate")
 """Between two of these nothing changes on disk: all points at which a kill can be told from another."""
 
 _FAILED = {11, 17}
 """The disk, and the ledger: what a refused call is."""
+_AFTER = 5
+"""Right after a call is just before the next one, but for other threads: of so many, one."""
+_LINK = 20
+"""Of a sending: the far side, its disk among it."""
 _PARTIAL = 3
 """Of a load: the images that failed are told one by one."""
 
@@ -48,7 +52,13 @@ class Figures:
 class Campaign:
     """A story in its world, ready for faults."""
 
-    def __init__(self, story: Story, world: World) -> None:
+    def __init__(self, story: Story, world: World, *, far: bool = False) -> None:
+        """With `far`, faults are for the host that is sent to."""
+        self.far = far
+        if story.far:
+            world.start_far()
+        if story.registry:
+            world.start_registry()
         self.story = story
         self.world = world
         self.figures = Figures()
@@ -84,11 +94,11 @@ class Campaign:
                 nth += step
 
     def kills(self, step: int = 1) -> None:
-        """Killed before, and right after, each call that changes anything."""
-        for what in ("kill", "kill after"):
+        """Killed before each call that changes anything, and right after some."""
+        for what, further in (("kill", 1), ("kill after", _AFTER)):
             nth = 1
             while self.one(Fault(MUTATING, what, nth)):
-                nth += step
+                nth += step * further
 
     def timed_kills(self, count: int) -> None:
         """Killed at any moment."""
@@ -101,11 +111,15 @@ class Campaign:
     def calls(self, classes: Iterable[str]) -> list[str]:
         """The calls of these classes without a fault."""
         self.world.again()
-        return self.world.traced(self._side, self.story.words, tuple(classes)).calls
+        return self._traced(tuple(classes), None).calls
 
     def count(self, classes: Iterable[str]) -> int:
         """How many they are."""
         return len(self.calls(classes))
+
+    def found(self) -> list[str]:
+        """What is wrong now, as after a run that went well."""
+        return list(self._faults(0, Outcome(), self.lines))
 
     # -- one run
 
@@ -116,7 +130,7 @@ class Campaign:
     def one(self, fault: Fault) -> bool:
         """A run with a fault, judged, and gone on with; False when the fault met nothing."""
         self.world.again()
-        outcome = self.world.traced(self._side, self.story.words, fault.classes, fault)
+        outcome = self._traced(fault.classes, fault)
         if not outcome.hits:
             return False
         kind = fault.classes[0] if len(fault.classes) == 1 else "any"
@@ -124,12 +138,21 @@ class Campaign:
         self._judge(f"{fault} ({outcome.hits[0]})", outcome, kind, what)
         return True
 
+    def _traced(self, classes: tuple[str, ...], fault: Fault | None) -> Outcome:
+        if not self.far:
+            return self.world.traced(self._side, self.story.words, classes, fault)
+        self.world.order(classes, fault)
+        outcome = self.world.far_outcome(self.world.run(self._side, self.story.words))
+        self.world.order((), None)
+        return outcome
+
     def _judge(self, title: str, outcome: Outcome, kind: str, what: str) -> None:
-        self.figures.runs[self.story.name, kind, what] += 1
+        name = self.story.name + (", far side" if self.far else "")
+        self.figures.runs[name, kind, what] += 1
         self.figures.hits[kind, what] += len(outcome.hits)
         self.figures.codes[outcome.code] += 1
         for found in self._after(outcome):
-            self.figures.escapes.append(f"{self.story.name}: {title}: {found}")
+            self.figures.escapes.append(f"{name}: {title}: {found}")
 
     def _after(self, outcome: Outcome) -> Iterator[str]:
         said = self.world.error() if outcome.code >= 0 else ""
@@ -149,6 +172,8 @@ class Campaign:
             return
         if outcome.code == _PARTIAL and self.story.loads and "failed: " in said:
             return
+        if self.story.far and outcome.code == _LINK and "127.0.0.1" in said:
+            return
         if outcome.code not in _FAILED:
             yield f"exit code {outcome.code}: {said}"
         elif str(self.world.folder) not in said:
@@ -161,6 +186,7 @@ class Campaign:
     def _faults(self, code: int, outcome: Outcome, before: Mapping[Path, int]) -> Iterator[str]:
         world, story = self.world, self.story
         yield from judge.bundle_faults(world, self.before)
+        yield from judge.tar_faults(world)
         ledger_hit = any("ledger.jsonl" in call for call in outcome.hits) or code == 17
         for home, lines in before.items():
             yield from judge.site_faults(home, lines, code, ledger_hit=ledger_hit)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from airgap.audit.chain import check_ledger, read_ledger
 from airgap.audit.receipt import Receipt
 from airgap.bundle.volumes import open_bundle
 from airgap.errors import AirgapError
+from airgap.oci.digest import Digest
 from airgap.offline.verify import Receiver, verify, verify_content
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from tests.faults.world import World
+from tests.support.registry import FakeRegistry
 
 ENVELOPE = "bundle.dsse.json"
 _VOLUME = re.compile(r"(.+)\.v[0-9]+")
@@ -62,9 +65,14 @@ def bundle_faults(world: World, before: Mapping[str, str], place: Path | None = 
             continue
         for folder in folders:
             yield from (f"{folder.name}: {text}" for text in _wrong_alone(folder, world))
-        whole = _whole(folders)
-        if whole:
+        if _whole(folders):
             yield from (f"{folders[0].name}: {text}" for text in _wrong_together(sorted(folders), world))
+
+
+def tar_faults(world: World) -> Iterator[str]:
+    """The same of bundles that are one tar: it has its name when it is whole."""
+    for path in world.stick.glob("*.tar"):
+        yield from (f"{path.name}: {text}" for text in _wrong_together([path], world))
 
 
 def _untouched(folder: Path, world: World, before: Mapping[str, str]) -> bool:
@@ -189,11 +197,29 @@ def archive_names(path: Path) -> Names:
     return Names(names, lambda digest: files.get("blobs/" + digest.replace(":", "/")))
 
 
+def registry_names(registry: FakeRegistry) -> list[Names]:
+    """Of each repository of a registry."""
+    found: dict[str, Names] = {}
+    for (repository, tag), (_, raw) in registry.manifests.items():
+        if ":" not in tag:
+            names = found.setdefault(repository, Names({}, partial(_registry_content, registry, repository)))
+            names.digests[f"registry.test/{repository}:{tag}"] = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    return list(found.values())
+
+
+def _registry_content(registry: FakeRegistry, repository: str, digest: str) -> bytes | None:
+    if (repository, digest) in registry.manifests:
+        return registry.manifests[repository, digest][1]
+    return registry.blobs.get((repository, Digest.parse(digest)))
+
+
 def target_names(world: World) -> list[Names]:
     """Of whatever the story's target is. What cannot be read raises `ValueError`, `OSError` or `KeyError`."""
     found = []
     if (world.target / "index.json").exists():
         found.append(layout_names(world.target))
+    if world.registry is not None:
+        found += registry_names(world.registry)
     archives = [*world.target.glob("*.tar"), *world.folder.glob("*.tar")]
     return found + [archive_names(path) for path in archives]
 
@@ -269,7 +295,11 @@ def receipt_faults(world: World, new: Mapping[str, str], names: list[Names]) -> 
     for each in names:
         there |= each.digests
     for path in (world.offline / "receipts").glob("*.receipt.json"):
-        receipt = Receipt.parse(Envelope.parse(path.read_bytes(), str(path)).payload, str(path))
+        try:
+            receipt = Receipt.parse(Envelope.parse(path.read_bytes(), str(path)).payload, str(path))
+        except AirgapError as error:
+            yield f"{path.name} cannot be read: {error}"
+            continue
         for image in receipt.images:
             if (
                 image.verdict in ("loaded", "already there")
@@ -314,14 +344,21 @@ def final_state(world: World, place: Path | None = None) -> dict[str, str]:
             receipts[str(path.parent.relative_to(top))].append(path)
         else:
             found[name] = hashlib.sha256(_comparable(path)).hexdigest()
+    for names in registry_names(world.registry) if world.registry and not place else ():
+        found |= {f"registry/{name}": digest for name, digest in names.digests.items()}
     for folder, paths in receipts.items():
         newest = max(paths, key=lambda path: int(path.name.removesuffix(".receipt.json").rpartition("-")[2]))
         found[f"{folder}/newest"] = hashlib.sha256(_comparable_receipt(newest)).hexdigest()
     return found
 
 
-def _comparable(path: Path) -> bytes:
-    raw = path.read_bytes()
+def _comparable(path: Path, raw: bytes | None = None) -> bytes:
+    raw = path.read_bytes() if raw is None else raw
+    if path.suffix == ".tar" and path.parent.name == "stick":
+        with tarfile.open(path) as tar:
+            members = {item.name: tar.extractfile(item).read() for item in tar}  # type: ignore[union-attr]
+        parts = {name: _comparable(path / name, raw).hex() for name, raw in members.items()}
+        return json.dumps(parts).encode()
     if path.name == "ledger.jsonl":
         return b"ledger"
     if path.name == ENVELOPE or path.name.endswith(".dsse.json"):

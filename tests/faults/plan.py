@@ -8,63 +8,99 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.campaign import ERRORS, FURTHER, WRITING, Campaign, Figures
+from tests.faults.sticks import LIES, WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, warm_up
 
+STICKS = "sticks"
 TIMED_KILLS = 20
 """Of each story."""
+THERE_ON = 8
+"""One call of so many is the first from which all fail."""
+STEPS = dict.fromkeys(("volumes", "receive-half", "repack", "repair", "load-folder", "load-archive"), 3)
+"""These stories write by the same ways as others: one call of so many is met, by each error another."""
+FURTHER_STEPS = {"stat": 6, "open to read": 3, "close after reading": 3, "read": 2}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the work on one story."""
+    """A part of the work on one story, or on sticks that lie."""
 
     story: str
     what: str
-    """`errors`, `from there on`, `kills` or `timed kills`."""
+    """`errors`, `from there on`, `kills`, `timed kills`, or the command that writes to sticks."""
     classes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     step: int = 1
-    count: int = 0
+    first: int = 1
+    far: bool = False
+    lies: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join((self.story, self.what, *self.classes, *self.errors))
+        return " ".join(
+            (self.story, *(["far side"] if self.far else []), self.what, *self.classes, *self.errors)
+        )
 
 
 def whole(stories: Sequence[str]) -> list[Piece]:
-    """Every call of the classes that write, with every error; the others with EIO."""
-    return [piece for story in stories for piece in _of_story(story)]
+    """Every call of the classes that write, with every error; of the others some, with EIO; kills and sticks."""
+    found = [piece for story in stories if story != STICKS for piece in _of_story(story, far=False)]
+    if "send" in stories:
+        found += _of_story("send", far=True)
+    if STICKS in stories:
+        halves = (LIES[::2], LIES[1::2])
+        found += [Piece(STICKS, writer.name, lies=lies) for writer in WRITERS for lies in halves]
+    return sorted(found, key=lambda piece: piece.what == "errors")  # the longest first
 
 
-def _of_story(story: str) -> Iterator[Piece]:
+def _of_story(story: str, *, far: bool) -> Iterator[Piece]:
+    step = STEPS.get(story, 1)
     for kind in WRITING:
-        for error in (*ERRORS, "short"):
-            yield Piece(story, "errors", (kind,), (error,))
-    for kind in FURTHER:
-        yield Piece(story, "errors", (kind,), ("EIO",))
+        for number, error in enumerate((*ERRORS, "short") if kind == "write" else ERRORS):
+            yield Piece(story, "errors", (kind,), (error,), step, 1 + number % step, far)
+    for number, kind in enumerate(FURTHER):
+        further = step * FURTHER_STEPS.get(kind, 1)
+        yield Piece(story, "errors", (kind,), ("EIO",), further, 1 + number % further, far)
     for error in ERRORS:
-        yield Piece(story, "from there on", errors=(error,), step=3)
-    yield Piece(story, "kills")
-    yield Piece(story, "timed kills", count=TIMED_KILLS)
+        yield Piece(story, "from there on", errors=(error,), step=THERE_ON * step, far=far)
+    yield Piece(story, "kills", step=step, far=far)
+    if not far:
+        yield Piece(story, "timed kills")
 
 
 def work(piece: Piece, folder: Path) -> Figures:
     """Do a piece in a folder of its own."""
     warm_up()
     place = Path(tempfile.mkdtemp(prefix="faults-", dir=folder))
+    place.chmod(0o755)
     try:
-        campaign = Campaign(STORIES[piece.story], World(place))
+        return _on_sticks(piece, place) if piece.story == STICKS else _in_story(piece, World(place))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _on_sticks(piece: Piece, place: Path) -> Figures:
+    writer = next(each for each in WRITERS if each.name == piece.what)
+    sticks = Sticks(writer, place)
+    for lie in piece.lies:
+        sticks.one(lie)
+    return sticks.figures
+
+
+def _in_story(piece: Piece, world: World) -> Figures:
+    try:
+        campaign = Campaign(STORIES[piece.story], world, far=piece.far)
         if piece.what == "errors":
-            campaign.errors(piece.classes, piece.errors, piece.step)
+            campaign.errors(piece.classes, piece.errors, piece.step, piece.first)
         elif piece.what == "from there on":
             campaign.from_there_on(piece.errors, piece.step)
         elif piece.what == "kills":
-            campaign.kills(max(piece.step, 1))
+            campaign.kills(piece.step)
         else:
-            campaign.timed_kills(piece.count)
+            campaign.timed_kills(TIMED_KILLS)
         return campaign.figures
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        world.close()
 
 
 def run(

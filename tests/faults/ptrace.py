@@ -15,7 +15,7 @@ import os
 import platform
 import signal
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,12 @@ CALLS = {
     "lock": {73: _FD},
 }
 """Numbers of the calls of each class (arch/x86/entry/syscalls/syscall_64.tbl)."""
+
+READING = {"open": "open to read", "close": "close after reading"}
+"""These are classes of their own: `open` and `close` are those of files that may be written."""
+CALLS |= {reading: CALLS[kind] for kind, reading in READING.items()}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_OPENAT2 = 437
 
 _COPY_FILE_RANGE = 326
 
@@ -134,7 +140,7 @@ def trace(
     """Run `run` in a fork of this process and see its calls of `classes` below `folder`, but not below
     `avoid`; with a fault in one of them.
     """
-    numbers = {number: (kind, how) for kind in classes for number, how in CALLS[kind].items()}
+    numbers = {number: how for kind in classes for number, how in CALLS[kind].items()}
     child = os.fork()
     if not child:
         code = 70
@@ -145,10 +151,10 @@ def trace(
             code = run()
         finally:
             os._exit(code)
-    return _Tracer(child, str(folder), tuple(map(str, avoid)), numbers, fault).follow()
+    return _Tracer(child, str(folder), tuple(map(str, avoid)), classes, numbers, fault).follow()
 
 
-def stop_at(numbers: Sequence[int] | dict[int, tuple[str, str]]) -> None:
+def stop_at(numbers: Iterable[int]) -> None:
     """Have the kernel stop this process, and whatever it starts, at these calls (seccomp(2), BPF)."""
     load = struct.pack("=HBBI", 0x20, 0, 0, 0)  # the call's number
     compare = [struct.pack("=HBBI", 0x15, 0, 1, number) for number in numbers]
@@ -168,12 +174,14 @@ class _Tracer:
         child: int,
         folder: str,
         avoid: tuple[str, ...],
-        numbers: dict[int, tuple[str, str]],
+        classes: Sequence[str],
+        numbers: dict[int, str],
         fault: Fault | None,
     ) -> None:
         self.child = child
         self.folder = folder
         self.avoid = avoid
+        self.classes = classes
         self.numbers = numbers
         self.fault = fault
         self.outcome = Outcome()
@@ -209,9 +217,10 @@ class _Tracer:
         registers = _Registers()
         if not self._ask(_GETREGS, thread, None, ctypes.addressof(registers)):
             return
-        kind, how = self.numbers[registers.orig_rax]
+        how = self.numbers[registers.orig_rax]
         paths = [path for path in _paths(thread, how, registers) if self._is_ours(path)]
-        if not paths:
+        kind = self._kind(thread, registers) if paths else ""
+        if kind not in self.classes:
             self._ask(_CONT, thread)
             return
         call = f"{kind} {paths[-1].removeprefix(self.folder)}"
@@ -223,6 +232,16 @@ class _Tracer:
             return
         self.outcome.hits.append(call)
         self._change(thread, registers, kind, fault.what)
+
+    def _kind(self, thread: int, registers: _Registers) -> str:
+        number = registers.orig_rax
+        kind = next(kind for kind, numbers in CALLS.items() if number in numbers)
+        if kind == "open":
+            flags = {257: registers.rdx, 2: registers.rsi}.get(number, _WRITES)
+            return kind if flags & _WRITES else READING[kind]
+        if kind == "close":
+            return kind if _fd_flags(thread, registers.rdi) & _WRITES else READING[kind]
+        return kind
 
     def _is_ours(self, path: str) -> bool:
         return _below(path, self.folder) and not any(_below(path, each) for each in self.avoid)
@@ -245,7 +264,7 @@ class _Tracer:
             self._ask(_CONT, thread)
             return
         code = registers.rdx if what == "lost" else -getattr(errno, what)
-        if kind == "close":  # closed all the same, as close(2) has it
+        if kind.startswith("close"):  # closed all the same, as close(2) has it
             self._at_return(thread, code)
             return
         registers.orig_rax = ctypes.c_ulonglong(-1).value
@@ -303,6 +322,14 @@ def _of_fd(thread: int, fd: int) -> str:
         )
     except OSError:
         return ""
+
+
+def _fd_flags(thread: int, fd: int) -> int:
+    try:
+        text = Path(f"/proc/{thread}/fdinfo/{fd}").read_text()
+    except OSError:
+        return 0
+    return int(text.split("flags:")[1].split()[0], 8)
 
 
 def _joined(thread: int, folder: int | None, address: int) -> str:

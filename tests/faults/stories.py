@@ -31,6 +31,11 @@ class Story:
     new: Mapping[str, str] = field(default_factory=dict)
     """What the bundle brings."""
 
+    far: bool = False
+    """It needs a host that is sent to."""
+    registry: bool = False
+    """It needs a registry."""
+
     def side(self, world: World) -> Path:
         return world.online if self.online else world.offline
 
@@ -48,6 +53,10 @@ _RECEIVE = (
 )
 _REPACK = ("repack", "{run}/stick/edge-0001", "--to", "{run}/cut", "--volume-size", _VOLUMES, "--quiet")
 _REPAIR = ("repair", "{run}/stick/edge-0001", "--from", "{run}/copy/edge-0001", "--quiet")
+
+
+_SSH = ("--identity", "{key}", "--known-hosts", "{known}", "--ssh-config", "/dev/null", "--quiet")
+_SEND = ("send", "{run}/stick/edge-0001", "{far}", *_SSH)
 
 
 def _nothing(world: World) -> None:
@@ -123,6 +132,11 @@ def _before_archive(world: World) -> None:
     _sealed(world)
 
 
+def _before_send(world: World) -> None:
+    _sealed(world)
+    (world.folder / "far").mkdir()
+
+
 def _digests(images: Mapping[str, object]) -> dict[str, str]:
     return {name: str(image.descriptor.digest) for name, image in images.items()}  # type: ignore[attr-defined]
 
@@ -136,6 +150,7 @@ STORIES = {
         Story("pack", "pack from an OCI layout, read back", (*_PACK, "--read-back"), _nothing, online=True),
         Story("resume", "pack over a bundle that a kill left half done", _PACK, _half, online=True),
         Story("volumes", "pack cut over two volumes", _PACK_VOLUMES, _volumes, online=True),
+        Story("tar", "pack into one tar", (*_PACK, "--tar", "--read-back"), _nothing, online=True),
         Story("receive", "receive from two volumes", _RECEIVE, _cut),
         Story("receive-half", "receive over what a kill left half done", _RECEIVE, _half_received),
         Story("repack", "repack a bundle into two volumes", _REPACK, _large_sealed),
@@ -166,6 +181,17 @@ STORIES = {
             loads=True,
             new=_NEW,
         ),
+        Story(
+            "load-registry",
+            "load into a registry that has old images",
+            (*_LOAD, "registry:{registry}"),
+            _sealed,
+            loads=True,
+            old=_OLD,
+            new=_NEW,
+            registry=True,
+        ),
+        Story("send", "send to a host over SSH", _SEND, _before_send, online=True, far=True),
     )
 }
 assert ONE in _NEW

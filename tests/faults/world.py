@@ -5,6 +5,7 @@ The folder has the same path in every run, so that nothing in it tells one run f
 
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import random
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,8 @@ from airgap.online.setup import set_up
 from airgap.site import Site
 from tests.faults.ptrace import Fault, Outcome, trace
 from tests.support.images import Image, Layer, make_image, make_index, noise, write_layout
+from tests.support.registry import FakeRegistry
+from tests.support.sshd import Sshd, make_key
 
 PASSPHRASE = "p"
 ONE, TWO, MULTI = (f"registry.test/{name}:1" for name in ("one", "two", "multi"))
@@ -58,9 +62,56 @@ class World:
     extra: dict[str, str] = field(default_factory=dict)
     """Further words that a story's command may name in braces."""
 
+    registry: FakeRegistry | None = None
+    """A target, where the story has one."""
+
     def __post_init__(self) -> None:
         self.work = self.work.resolve()
         self.work.mkdir(parents=True, exist_ok=True)
+        self._stack = ExitStack()
+
+    def start_registry(self) -> None:
+        """A registry; it has the old images at the beginning of each run."""
+        self.registry = self._stack.enter_context(FakeRegistry())
+        self.extra["registry"] = self.registry.host
+
+    def start_far(self) -> None:
+        """A host, whose SFTP server does what `orders` say; its folder is one of ours."""
+        ssh = self.work / "ssh"
+        ssh.mkdir(exist_ok=True)
+        self.order((), None)
+        key = make_key(ssh / "id")
+        root = Path(__file__).parents[2]
+        serve = f"cd {root} && exec {sys.executable} -m tests.faults.far {self.orders}"
+        (ssh / "sftp").write_text(f"#!/bin/sh\n{serve}\n")
+        (ssh / "sftp").chmod(0o755)
+        host = self._stack.enter_context(Sshd(ssh / "far", key, sftp=str(ssh / "sftp")))
+        (ssh / "known_hosts").write_text(host.known_line)
+        self.extra |= {"far": host.address, "key": str(key), "known": str(ssh / "known_hosts")}
+
+    @property
+    def orders(self) -> Path:
+        return self.work / "ssh" / "orders.json"
+
+    def order(self, classes: Sequence[str], fault: Fault | None) -> None:
+        """Tell the far side what to do in its next session."""
+        value = {"classes": list(classes), "folder": str(self.folder), "home": str(self.folder / "far")}
+        value |= {"what": fault.what, "nth": fault.nth, "on": fault.on} if fault else {"what": ""}
+        self.orders.write_text(json.dumps(value))
+        self.orders.with_name("done.json").unlink(missing_ok=True)
+
+    def far_outcome(self, code: int) -> Outcome:
+        """What the far side did in its session."""
+        done = self.orders.with_name("done.json")
+        end = time.monotonic() + 10
+        while not done.exists() and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(0.005)
+        return Outcome(code, **json.loads(done.read_text())) if done.exists() else Outcome(code)
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._stack.close()
 
     @property
     def folder(self) -> Path:
@@ -121,6 +172,12 @@ class World:
         """Stand at the beginning."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.work / "template", self.folder)
+        if self.registry is not None:
+            self.registry.blobs.clear()
+            self.registry.manifests.clear()
+            for name, image in old_images().items():
+                repository, _, tag = name.removeprefix("registry.test/").partition(":")
+                self.registry.add(repository, tag, image)
 
     # -- running
 

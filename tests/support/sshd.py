@@ -35,6 +35,8 @@ class Sshd:
     environment: dict[str, str] = field(default_factory=dict)
     host_key: Path | None = None
     port: int = 0
+    sftp: str | None = None
+    """What speaks SFTP, instead of the server itself."""
 
     def __post_init__(self) -> None:
         require_root()
@@ -95,7 +97,7 @@ class Sshd:
                 "KbdInteractiveAuthentication no",
                 f"AuthorizedKeysFile {self.identity}.pub",
                 f"SetEnv {' '.join(words)}",
-                f"Subsystem sftp internal-sftp -d {shlex.quote(str(self.home))}",
+                f"Subsystem sftp {self.sftp or f'internal-sftp -d {shlex.quote(str(self.home))}'}",
                 "",
             ]
         )

@@ -778,3 +778,14 @@ def test_the_helper_writes_what_the_format_says(cut, parted):
         with Folder(cut[number]) as folder:
             assert read_table(folder).to_bytes() == raw
     assert [volume for volume, _ in cut.on(parted)] == [1, 2, 3, 3, 3]
+
+
+def test_a_disk_that_fails_is_no_missing_volume(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "bad")
+
+    (tmp_path / "volume.json").write_bytes(b"{}")
+    assert grouped([tmp_path]) == [(tmp_path,)]
+    monkeypatch.setattr(os, "readv", fail)
+    with pytest.raises(MediaError, match=f"cannot read: {tmp_path}/volume.json, got bad"):
+        grouped([tmp_path])

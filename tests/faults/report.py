@@ -1,0 +1,113 @@
+"""The figures as a page of Markdown."""
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from tests.faults.campaign import ERRORS, FURTHER, WRITING, Figures
+from tests.faults.stories import STORIES
+
+_HEAD = """# Faults
+
+Written by `python -m tests.faults --write`. Every line is a command of airgap that was run again and again, each
+time with another fault; after each run it is asked, of the disk alone:
+
+- every folder with an envelope verifies, by airgap and by JSON and SHA-256 alone; of a cut bundle, each volume;
+- every name at a target means what was there before, or the whole of what the bundle brings; old names are there;
+- receipts and the account of holdings claim nothing that is not at the target; the high-water mark came first;
+- the ledger's chain is whole, and its exit code is the process's; the message names the file;
+- what is only read is as it was;
+- the same command again, without a fault, succeeds, and ends in the same names and contents.
+
+An **escape** is a run after which one of these does not hold.
+
+**Faults** are made at the kernel's door by a tracer of our own (`ptrace.py`: seccomp and ptrace): the call is answered
+with the error and not made, except for close, which is made. A *short* write is a true one: the kernel is handed
+half the count, and returns it. Only calls below the story's own folders count, over all threads, at the 1st, 2nd, …
+until a run meets the fault no more. In the stories marked *, which write as others do, each error meets every third
+call, and another than the other errors; of calls that only read some are taken. *From there on* is a medium that stays full, broken or locked. Kills come before every
+call that changes anything, right after one of five, and at random times. **Sticks** are FUSE file systems
+(`tests/support/liar.py`), unplugged and plugged in again before they are judged.
+
+Not covered here: a cut of power (the page cache outlives a kill; that fsync is called for files, folders and
+parents is a matter of unit tests), Docker, containerd and podman as targets, and kernel FAT and exFAT.
+"""
+
+
+def page(figures: Figures, seconds: float, stepped: Iterable[str]) -> str:
+    """All of it."""
+    parts = (
+        [_HEAD],
+        _facts(figures, seconds),
+        _stories(figures, set(stepped)),
+        _sticks(figures),
+        [_codes(figures)],
+        _escapes(figures),
+    )
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _facts(figures: Figures, seconds: float) -> list[str]:
+    runs = sum(figures.runs.values())
+    kills = sum(count for (_, _, what), count in figures.runs.items() if what.startswith("kill"))
+    sticks = sum(count for (_, kind, _), count in figures.runs.items() if kind == "stick")
+    injected = runs - kills - sticks
+    where = f"Linux {platform.release()}, {platform.machine()}, Python {platform.python_version()}"
+    done = f"{injected:,} with injected errors, {kills:,} kills, {sticks} on sticks that lie"
+    return [
+        f"**{runs:,} runs: {done}; {len(figures.escapes)} escapes.**",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes on {os.cpu_count()} cores, {where}.",
+    ]
+
+
+def _stories(figures: Figures, stepped: set[str]) -> list[str]:
+    kinds = (*WRITING, "other calls", "from there on", "kills", "escapes")
+    rows: dict[str, Counter[str]] = {}
+    for (story, kind, what), count in figures.runs.items():
+        if kind == "stick":
+            continue
+        column = kind if kind in WRITING else "other calls"
+        column = (
+            "from there on" if "from there on" in what else "kills" if what.startswith("kill") else column
+        )
+        rows.setdefault(story, Counter())[column] += count
+    for escape in figures.escapes:
+        rows.setdefault(escape.partition(":")[0], Counter())["escapes"] += 1
+    lines = [f"| story | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for name, row in sorted(rows.items()):
+        star = " *" if name in stepped else ""
+        if name in STORIES or name.endswith("far side"):
+            lines.append(f"| {name}{star} | {' | '.join(f'{row[kind]:,}' for kind in kinds)} |")
+    errors: Counter[str] = Counter()
+    for (_, kind, what), count in figures.runs.items():
+        if kind in (*WRITING, *FURTHER):
+            errors[what] += count
+    told = ", ".join(f"{what} {errors[what]:,}" for what in (*ERRORS, "short"))
+    about = [f"- {story.name}: {story.about}" for story in STORIES.values()]
+    return [*lines, "", f"Of the single errors: {told}.", "", *about]
+
+
+def _sticks(figures: Figures) -> list[str]:
+    lies: dict[str, int] = {}
+    for (_, kind, what), count in figures.runs.items():
+        if kind == "stick":
+            lies[what] = lies.get(what, 0) + count
+    if not lies:
+        return []
+    wrong = Counter(what for escape in figures.escapes for what in lies if f": {what}: " in escape)
+    lines = ["| a stick that | runs | escapes |", "|---|---|---|"]
+    return lines + [f"| {what} | {count} | {wrong[what]} |" for what, count in sorted(lies.items())]
+
+
+def _codes(figures: Figures) -> str:
+    told = ", ".join(f"{code}: {count:,}" for code, count in sorted(figures.codes.items()))
+    return f"Exit codes (-9 is killed): {told}."
+
+
+def _escapes(figures: Figures) -> list[str]:
+    if not figures.escapes:
+        return ["No escapes."]
+    return ["## Escapes", "", *(f"- `{escape[:300]}`" for escape in figures.escapes)]
