@@ -778,3 +778,15 @@ def test_the_helper_writes_what_the_format_says(cut, parted):
         with Folder(cut[number]) as folder:
             assert read_table(folder).to_bytes() == raw
     assert [volume for volume, _ in cut.on(parted)] == [1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("name", ["lone", "parted"])
+def test_a_small_blob_is_read_where_it_is(made, volumes, request, name):
+    """The payload of a cosign signature is a layer, and read before the others."""
+    blob = request.getfixturevalue(name)
+    with VolumeSet(volumes.folders) as found:
+        assert found.read(blob, 1 << 20) == (made.bundle / blob).read_bytes()
+        with pytest.raises(SizeMismatchError, match="too large"):
+            found.read(blob, 100)
+    with VolumeSet([volumes[1]], alone=True) as found, pytest.raises(IncompleteError, match="missing"):
+        found.read(blob, 1 << 20)
