@@ -64,8 +64,11 @@ class ImageGraph:
 
     @property
     def layers(self) -> dict[Digest, Descriptor]:
-        """Layers that are not configs too, each once: what a reader needs last."""
-        configs = {item.manifest.config.digest for item in self.manifests}
+        """Layers that are not configs too, each once: what a reader needs last. An artifact's config that
+        is larger than a document counts as one: nobody reads it as a config.
+        """
+        found = [item.manifest.config for item in self.manifests]
+        configs = {config.digest for config in found if config.size <= MAX_BYTES}
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
-from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream
+from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream, read_small
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.segments import Joined
 from airgap.bundle.statement import MAX_STATEMENT
@@ -123,8 +123,11 @@ class VolumeSet:
         return self.folders[part.volume]
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `Files`. Small files are on every volume."""
-        return self._first.read(name, limit)
+        """See `Files`. Small files are on every volume; a small blob may be on one."""
+        if name not in self._blobs:
+            return self._first.read(name, limit)
+        with contextlib.closing(self.open(name)) as stream:
+            return read_small(stream, self.where(name), limit)
 
     def has(self, name: str) -> bool:
         """See `Files`."""

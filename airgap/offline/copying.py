@@ -37,6 +37,7 @@ from airgap.offline.desk import Desk
 from airgap.offline.session import raise_wrong
 from airgap.offline.verify import CheckedBundle
 from airgap.progress import Progress
+from airgap.trust.cosign import is_material
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 _SMALL = 64 << 20
@@ -180,8 +181,9 @@ def _refuse_itself(shelf: Shelf, source: Place, hint: str) -> None:
 
 def _load(bundle: CheckedBundle) -> Load:
     blobs = {digest: blob.size for digest, blob in bundle.blobs.items()}
-    layers = layers_of((layer for image in bundle.images for layer in image.graph.layers.values()), blobs)
-    return Load(bundle.statement.title, layers, blobs, len(bundle.images))
+    layers = (layer for image in bundle.images for layer in image.graph.layers.values())
+    cut = layers_of((layer for layer in layers if not is_material(layer)), blobs)
+    return Load(bundle.statement.title, cut, blobs, len(bundle.images))
 
 
 def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> Shelf:

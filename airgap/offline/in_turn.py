@@ -104,6 +104,7 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
     Raises `IncompleteError`, after what is here was read, when nobody does.
     """
     passing: InTurn | None = None
+    first = ""
     with recorded(place, desk.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
@@ -111,6 +112,9 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
                 attempt.add(**bundle_details(bundle))
                 if not isinstance(here, VolumeSet):
                     raise IncompleteError("not a volume", subject=here.path)
+                first = first or bundle.statement_sha256
+                if bundle.statement_sha256 != first:  # it was another when it was looked at before
+                    raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
                 passing = passing or InTurn(bundle.blobs)
                 _read(here, desk, passing)
             attempt.add(volumes=sorted(passing.volumes))

@@ -5,6 +5,7 @@ from airgap.bundle.shelf import Shelf
 from airgap.errors import UsageError
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order
+from airgap.trust.cosign import is_material
 
 
 def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
@@ -26,5 +27,6 @@ def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
 def load_of(plan: TransferPlan, title: str) -> Load:
     """What the bundle called `title` carries, less the exports."""
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
-    layers = layers_of((layer for image in plan.images for layer in image.graph.layers.values()), blobs)
-    return Load(title, layers, blobs, len(plan.lock.images))
+    layers = (layer for image in plan.images for layer in image.graph.layers.values())
+    cut = layers_of((layer for layer in layers if not is_material(layer)), blobs)
+    return Load(title, cut, blobs, len(plan.lock.images))

@@ -62,6 +62,11 @@ class SignatureMaterial:
     where: str
 
 
+def is_material(layer: Descriptor) -> bool:
+    """Whether a layer is read as a signature: before the layers of images, so it goes on every volume."""
+    return layer.media_type in _KINDS and layer.size <= MAX_MATERIAL
+
+
 def materials_of(manifest: ImageManifest, read: Callable[[Descriptor], bytes]) -> list[SignatureMaterial]:
     """The signatures in a manifest that was found under `sha256-<hex>.sig` or among the image's referrers.
 
@@ -70,7 +75,7 @@ def materials_of(manifest: ImageManifest, read: Callable[[Descriptor], bytes]) -
     `MAX_MATERIALS`, an `IntegrityError` when `read` gives other content. `manifest.subject` is not
     looked at: what counts is the digest that is signed.
     """
-    layers = [each for each in manifest.layers if each.media_type in _KINDS and each.size <= MAX_MATERIAL]
+    layers = [each for each in manifest.layers if is_material(each)]
     if len(layers) > MAX_MATERIALS:
         raise FormatError(
             "too many signatures", subject=manifest.digest, want=f"at most {MAX_MATERIALS}", got=len(layers)

@@ -1,9 +1,10 @@
 """Writes the test vectors: `python -m tests.vectors.make`, the same bytes each time.
 
 `v1-basic` is a bundle of format v1 with two images that share a layer, one of them for two platforms,
-signed by two people as its trust root demands. Beside its folder lie the root that a receiver has
-installed and `v1-basic.expect.json`, what a reader must make of it. Once a format is released, its vector stays
-as it is for good: readers of later versions are tested with it.
+signed by two people as its trust root demands. `v1-volumes` is one of the same images, cut over three volumes:
+`PARTED` has a part on each of them, the last volume has two and no whole layer. Beside the folder of each lie
+the root that a receiver has installed and `NAME.expect.json`, what a reader must make of it. Once a format is
+released, its vector stays as it is for good: readers of later versions are tested with it.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from airgap.bundle.cut import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
 from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
@@ -32,7 +34,7 @@ from airgap.trust.root import Role, RootKey, SignedRoot, Site, TrustRoot
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
-NAME = "v1-basic"
+BASIC, VOLUMES = "v1-basic", "v1-volumes"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXPIRES = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
 VERIFY_TEXT = b"A test vector of airgap, signed by keys that everybody has. Never trust it.\n"
@@ -45,12 +47,22 @@ def key(owner: str) -> SigningKey:
     return SigningKey.load(path, lambda: b"")
 
 
+BASE = Layer.of({"base": b"shared by both\n"}, "none")
+AMD64, ARM64 = (Layer.of({"tool": word}, "none") for word in (b"amd64\n", b"arm64\n"))
+PARTED = Digest.of(BASE.blob)
+PLACES = {
+    PARTED: ((1, 3000), (2, 1), (3, 4000), (3, len(BASE.blob) - 7001)),
+    Digest.of(AMD64.blob): ((2, len(AMD64.blob)),),
+    Digest.of(ARM64.blob): ((1, len(ARM64.blob)),),
+}
+"""Volume and size of each part of the layers of `v1-volumes`."""
+
+
 def images() -> dict[ImageReference, Image]:
     """Layers are not compressed: no two versions of zlib need to write the same."""
-    base = Layer.of({"base": b"shared by both\n"}, "none")
-    tool = make_image([base, Layer.of({"tool": b"amd64\n"}, "none")], label="tool")
-    other = make_image([base, Layer.of({"tool": b"arm64\n"}, "none")], "linux/arm64", label="tool")
-    names = {"registry.example/acme/app:1.0": make_image([base], docker=True, label="app")}
+    tool = make_image([BASE, AMD64], label="tool")
+    other = make_image([BASE, ARM64], "linux/arm64", label="tool")
+    names = {"registry.example/acme/app:1.0": make_image([BASE], docker=True, label="app")}
     names["registry.example/acme/tool:2"] = make_index([tool, other])
     return {ImageReference.parse(name): image for name, image in names.items()}
 
@@ -96,11 +108,11 @@ def contents() -> dict[str, bytes]:
     return files
 
 
-def statement(files: dict[str, bytes]) -> Statement:
+def statement(stream: str, files: dict[str, bytes]) -> Statement:
     graphs = {name: graph(name, image) for name, image in images().items()}
     return Statement(
         subjects={name: Digest.of(raw).hex for name, raw in files.items()},
-        stream=NAME,
+        stream=stream,
         serial=1,
         epoch=1,
         previous=None,
@@ -134,24 +146,54 @@ def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
     }
 
 
-def vector() -> dict[str, bytes]:
-    """Every file below this folder, by name."""
+def bundle(stream: str) -> dict[str, bytes]:
+    """Every file of a bundle that is not cut, by name."""
     files = contents()
-    payload = statement(files).to_bytes()
+    payload = statement(stream, files).to_bytes()
     envelope = Envelope.sign(STATEMENT_TYPE, payload, [key("alice"), key("bob")])
     files |= {f"sig/{found.keyid[:16]}.sig": found.sig for found in envelope.signatures}
-    files |= {STATEMENT_FILE: payload, ENVELOPE_FILE: envelope.to_bytes()}
-    expect = json.dumps(expectation(payload, envelope), indent=2) + "\n"
-    beside = {f"{NAME}.expect.json": expect.encode(), f"{NAME}.root.json": root()}
-    return {f"{NAME}/{name}": raw for name, raw in files.items()} | beside
+    return files | {STATEMENT_FILE: payload, ENVELOPE_FILE: envelope.to_bytes()}
+
+
+def volumes(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a bundle over three volumes, by folder and name."""
+    parts: dict[Digest, tuple[Part, ...]] = {}
+    pieces: dict[str, tuple[int, bytes]] = {}
+    for digest, places in PLACES.items():
+        rest, found = files[digest.path], []
+        for number, (volume, size) in enumerate(places):
+            piece, rest = rest[:size], rest[size:]
+            found.append(Part(volume, size, Digest.of(piece).hex))
+            name = f"{digest.path}.{number:03d}" if len(places) > 1 else digest.path
+            pieces[name] = (volume, piece)
+        parts[digest] = tuple(found)
+    table = VolumeTable(Digest.of(files[STATEMENT_FILE]).hex, 1, Cut(3, parts))
+    repeated = {name: raw for name, raw in files.items() if name not in {each.path for each in parts}}
+    written = {}
+    for number in (1, 2, 3):
+        own = {name: piece for name, (volume, piece) in pieces.items() if volume == number}
+        own |= repeated | {VOLUME_FILE: table.on(number).to_bytes()}
+        written |= {f"{VOLUMES}-0001.v{number}/{name}": raw for name, raw in own.items()}
+    return written
+
+
+def vector(name: str) -> dict[str, bytes]:
+    """Every file of a vector below this folder, by name."""
+    files = bundle(name)
+    envelope = Envelope.parse(files[ENVELOPE_FILE], ENVELOPE_FILE)
+    expect = json.dumps(expectation(files[STATEMENT_FILE], envelope), indent=2) + "\n"
+    beside = {f"{name}.expect.json": expect.encode(), f"{name}.root.json": root()}
+    below = volumes(files) if name == VOLUMES else files
+    return {f"{name}/{file}": raw for file, raw in below.items()} | beside
 
 
 def main() -> int:
-    shutil.rmtree(HERE / NAME, ignore_errors=True)
-    for name, raw in vector().items():
-        path = HERE / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(raw)
+    for vector_name in (BASIC, VOLUMES):
+        shutil.rmtree(HERE / vector_name, ignore_errors=True)
+        for name, raw in vector(vector_name).items():
+            path = HERE / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw)
     return 0
 
 

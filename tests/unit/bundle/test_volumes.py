@@ -789,3 +789,15 @@ def test_a_disk_that_fails_is_no_missing_volume(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "readv", fail)
     with pytest.raises(MediaError, match=f"cannot read: {tmp_path}/volume.json, got bad"):
         grouped([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["lone", "parted"])
+def test_a_small_blob_is_read_where_it_is(made, volumes, request, name):
+    """The payload of a cosign signature is a layer, and read before the others."""
+    blob = request.getfixturevalue(name)
+    with VolumeSet(volumes.folders) as found:
+        assert found.read(blob, 1 << 20) == (made.bundle / blob).read_bytes()
+        with pytest.raises(SizeMismatchError, match="too large"):
+            found.read(blob, 100)
+    with VolumeSet([volumes[1]], alone=True) as found, pytest.raises(IncompleteError, match="missing"):
+        found.read(blob, 1 << 20)

@@ -204,3 +204,27 @@ def test_what_no_table_lists_is_proved_all_the_same(gap, volumes):
     flip(layer, 1)
     with pytest.raises(DigestMismatchError, match=re.escape(str(layer))):
         verify(gap, volumes[0], *volumes[1:])
+
+
+class Swapping(Desk):
+    """A medium that is another one when it is opened again."""
+
+    def next_volume(self, *args):
+        place = super().next_volume(*args)
+        place.rename(place.with_name("ours"))
+        (place.parent.parent / "other" / place.name).rename(place)
+        return place
+
+
+def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path):
+    """All that it holds is signed, and of the same cut: but what was read before is not of that bundle."""
+    other = gap.copy(tmp_path / "copy")
+    other.restate(transfer={"ticket": "another"})
+    for path, strange in zip(volumes, cut_in_thirds(other, tmp_path / "theirs"), strict=True):
+        target = gap.folder / "other" / path.name
+        target.parent.mkdir(exist_ok=True)
+        strange.rename(target)
+    left = list(volumes[1:])
+    desk = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    with pytest.raises(IncompleteError, match="a volume of another bundle"):
+        verify_in_turn(volumes[0], desk)
