@@ -18,7 +18,7 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from docker.utils import kwargs_from_env
 
-from airgap.endpoints.docker_dial import OpenSsh, connect
+from airgap.endpoints.docker_dial import NO_REDIRECTS, OpenSsh, connect
 from airgap.endpoints.docker_podman import default_host, is_podman, knows
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
@@ -161,7 +161,7 @@ class DockerEngine:
             if host.startswith("ssh://"):
                 return self._over_ssh(host)
             _knock(host)
-            return APIClient(**options, timeout=self._timeout)
+            client = APIClient(**options, timeout=self._timeout)
         except AirgapError:
             raise
         except Exception as error:
@@ -171,6 +171,8 @@ class DockerEngine:
                 got=_root(error),
                 hint=_reach_hint(host, self._program),
             ) from error
+        client.max_redirects = NO_REDIRECTS
+        return client
 
     def _over_ssh(self, host: str) -> APIClient:
         if self._ssh is None:

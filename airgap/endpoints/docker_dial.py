@@ -21,6 +21,8 @@ Raises errors of ours, as the dialling does.
 _URL = "http://docker.ssh:2375"
 """Never looked up: whatever is asked of it goes through the dialler."""
 _OLDEST = "1.41"
+NO_REDIRECTS = 0
+"""An engine that sends its client elsewhere is none, and would have this machine ask its own neighbours."""
 
 
 def connect(dial: Dial, timeout: int) -> APIClient:
@@ -33,7 +35,9 @@ def connect(dial: Dial, timeout: int) -> APIClient:
 def _client(dial: Dial, timeout: int, version: str) -> APIClient:
     client = APIClient(base_url=_URL, version=version, timeout=timeout)
     client.trust_env = False  # no proxy, no netrc
-    client.mount(_URL, _Adapter(dial))
+    client.adapters.clear()
+    client.mount("http://", _Adapter(dial))
+    client.max_redirects = NO_REDIRECTS
     return client
 
 

@@ -55,7 +55,17 @@ _REPACK = ("repack", "{run}/stick/edge-0001", "--to", "{run}/cut", "--volume-siz
 _REPAIR = ("repair", "{run}/stick/edge-0001", "--from", "{run}/copy/edge-0001", "--quiet")
 
 
-_SSH = ("--identity", "{key}", "--known-hosts", "{known}", "--ssh-config", "/dev/null", "--quiet")
+_SSH = (
+    "--identity",
+    "{key}",
+    "--known-hosts",
+    "{known}",
+    "--ssh-config",
+    "/dev/null",
+    "--reconnect",
+    "0",
+    "--quiet",
+)
 _SEND = ("send", "{run}/stick/edge-0001", "{far}", *_SSH)
 
 

@@ -33,6 +33,8 @@ class Daemon:
         self.info: dict[str, Any] = {"Architecture": "x86_64", "DriverStatus": driver}
         self.images: dict[str, Any] = {}
         self.failures: dict[str, tuple[int, str]] = {}
+        self.elsewhere = ""
+        """Where a client is sent for everything but the version."""
         self.saved: list[bytes] = []
         self.cut_save = False
         self.load_answer = b'{"stream":"Loaded image: x\\n"}\r\n'
@@ -107,6 +109,12 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def _failed(self, path: str) -> bool:
+        if self.daemon.elsewhere and path != "/version":
+            self.send_response(307)
+            self.send_header("Location", self.daemon.elsewhere)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return True
         if path not in self.daemon.failures:
             return False
         status, message = self.daemon.failures[path]

@@ -8,7 +8,7 @@ StrictHostKeyChecking is not read. A ProxyCommand would run a program, and is re
 import glob
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
@@ -23,7 +23,6 @@ from airgap.errors import FormatError, UsageError
 _MAX_FILE = 1 << 20
 _MAX_DEPTH = 8
 _SETTING = re.compile(r"\s*(?P<key>\w+)(?:\s*=\s*|\s+)(?P<value>.*)", re.ASCII)
-_EXEC = re.compile(r"\s*match\b.*\s!?exec\b", re.ASCII | re.IGNORECASE)
 _SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
@@ -75,6 +74,7 @@ class SshConfig:
             raise UsageError("no such file", subject=options.known_hosts, want="a known_hosts file")
         try:
             self._config = paramiko.SSHConfig.from_text(_text(self._path, 0))
+            _refuse_exec(self._config, self._path)
         except paramiko.SSHException as error:
             raise FormatError("not an ssh_config file", subject=self._path, got=error) from error
 
@@ -160,15 +160,18 @@ def _text(path: Path, depth: int) -> str:
             continue
         if key in ("host", "match"):
             block = line
-            _refuse_exec(line, path)
         lines.append(line)
     return "\n".join(lines)
 
 
-def _refuse_exec(line: str, path: Path) -> None:
-    if _EXEC.match(line):
-        what = "Match exec is not supported: it would run a program"
-        raise FormatError(what, subject=path, got=line.strip())
+def _refuse_exec(config: paramiko.SSHConfig, path: Path) -> None:
+    """As paramiko has understood the file, which knows many spellings of a word: it would run the program."""
+    blocks: Sequence[Mapping[str, Any]] = config._config  # type: ignore[attr-defined]  # noqa: SLF001
+    for block in blocks:
+        for criterion in block.get("matches") or ():
+            if criterion["type"] == "exec":
+                what = "Match exec is not supported: it would run a program"
+                raise FormatError(what, subject=path, got=criterion.get("param"))
 
 
 def _included(patterns: str, path: Path, depth: int) -> str:

@@ -125,6 +125,20 @@ def test_what_a_broken_pipe_says(daemon):
     assert "docker version" in caught.value.hint
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_an_engine_cannot_send_us_elsewhere(daemon, local):
+    """It would have this machine ask its neighbours, with GET, POST and DELETE, and believe them."""
+    with socket.create_server(("127.0.0.1", 0)) as neighbour:
+        neighbour.settimeout(0.2)
+        daemon.elsewhere = f"http://127.0.0.1:{neighbour.getsockname()[1]}/admin"
+        found = DockerEngine(daemon.endpoint, timeout=20) if local else engine(Dialler(daemon))
+        for ask in (lambda: found.find(A), lambda: found.untag(A), found.info):
+            with pytest.raises(EndpointError):
+                ask()
+        with pytest.raises(TimeoutError):
+            neighbour.accept()
+
+
 @pytest.mark.parametrize("version", [None, 7, "", "1", "x.y", "9" * 3000])
 def test_an_impossible_version(daemon, version):
     daemon.version["ApiVersion"] = version
