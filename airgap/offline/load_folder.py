@@ -40,7 +40,10 @@ class FolderLoader:
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
-            before = read_index(files.read(INDEX_FILE, MAX_INDEX))[image.name].digest
+            named = read_index(files.read(INDEX_FILE, MAX_INDEX)).get(image.name)
+            if named is None:
+                return None, False
+            before = named.digest
             for blob in graph.contents.values():
                 _check(files, blob)
             return before, True

@@ -115,7 +115,7 @@ class Sender:
             self.sent.complete = True
             return self.sent
         if ENVELOPE_FILE in there:
-            if STATEMENT_FILE not in right:
+            if not right & {STATEMENT_FILE, ENVELOPE_FILE}:
                 raise TransportError(
                     "another bundle of this name is there",
                     subject=self._where(""),

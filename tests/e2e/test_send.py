@@ -215,7 +215,8 @@ def test_what_is_wrong_here_is_not_sent(world: World, tmp_path: Path) -> None:
 def test_another_bundle_of_that_name(world: World) -> None:
     far = world.sshd()
     world.send(far.address)
-    (far.home / FAR / "statement.json").write_bytes(b"{}")
+    for name in ("statement.json", ENVELOPE):
+        (far.home / FAR / name).write_bytes(b"{}")
     before = files_of(far.home / FAR)
     answer = world.send(far.address, code=20)
     assert f"another bundle of this name is there: {far.address}: {far.home / FAR}" in answer.err
@@ -445,6 +446,16 @@ def test_a_host_with_sftp_only(world: World) -> None:
     assert host(world.send(only.address))["files_sent"] == 2
     assert world.arrived(only)
     assert "no airgap there to load with" in world.send(far.address, "--load", "oci:/x", code=20).err
+
+
+def test_a_server_with_few_sessions(world: World) -> None:
+    """Files take one session; commands have another one at a time, or none."""
+    two = world.sshd("two", "MaxSessions 2")
+    found = host(world.send(two.address))
+    assert (found["proved_by"], world.arrived(two)) == ("openssl", True)
+    one = world.sshd("one", "MaxSessions 1")
+    found = host(world.send(one.address))
+    assert (found["proved_by"], world.arrived(one)) == ("reading back", True)
 
 
 @pytest.mark.parametrize(

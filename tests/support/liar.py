@@ -327,7 +327,7 @@ class Liar:
         """Unmount; what the stick holds is kept, if it is not gone."""
         subprocess.run(["fusermount3", "-u", "-z", self.mount_point], check=False, capture_output=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._server.wait(20)
+            self._server.wait(120)  # it writes down what it holds: killed before that, it would forget
         self._server.kill()
         self._server.wait()
 

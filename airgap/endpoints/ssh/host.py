@@ -1,6 +1,7 @@
 """A far machine as the use-cases see it: files and commands over one connection."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -26,6 +27,8 @@ class SshHost:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.name = connection.name
+        self._one_at_a_time = threading.Lock()
+        """Servers may allow a few sessions only."""
 
     def real_path(self, path: str) -> str:
         with self._door("cannot find", path):
@@ -69,7 +72,15 @@ class SshHost:
             self._sftp.read(path, size, take)
 
     def run(self, argv: Sequence[str], limit: int) -> Ran | None:
-        with self._door("cannot run", argv[0]), contextlib.closing(self._connection.session()) as channel:
+        with self._one_at_a_time, self._door("cannot run", argv[0]):
+            try:
+                opened = self._connection.session()
+            except paramiko.ChannelException:  # sshd_config(5), MaxSessions: files take one of them
+                return None
+            return self._run(opened, argv, limit)
+
+    def _run(self, opened: paramiko.Channel, argv: Sequence[str], limit: int) -> Ran | None:
+        with contextlib.closing(opened) as channel:
             try:
                 start(channel, argv)
                 channel.shutdown_write()

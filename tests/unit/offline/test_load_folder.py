@@ -85,6 +85,16 @@ def test_archives_are_read_before_they_are_left_alone(bundle, target):
     assert verdicts(go(bundle, target)) == [THERE] * 3
 
 
+def test_the_archive_of_another_image_under_this_name(bundle, target):
+    """As a copy from hand to hand leaves it: it is not what its file says, and gives way."""
+    go(bundle, target)
+    target.path(TWO).write_bytes(target.path(ONE).read_bytes())
+    results = go(bundle, target)
+    assert verdicts(results) == [THERE, LOADED, THERE]
+    assert results[1].before is None
+    assert verdicts(go(bundle, target)) == [THERE] * 3
+
+
 def test_another_image_of_that_name_is_replaced_or_refused(bundle, target, tmp_path):
     other = simple_image("other")
     gap = make_gap(tmp_path / "other", images={ONE: other})

@@ -85,10 +85,22 @@ class TestSending:
     def test_another_bundle(self, host, files):
         send(host, files)
         host.tree[f"{FOLDER}/statement.json"] = b"another"
+        host.tree[f"{FOLDER}/{ENVELOPE_FILE}"] = b"another"
         before = dict(host.tree)
         with pytest.raises(TransportError, match="another bundle of this name is there"):
             send(host, files)
         assert host.tree == before
+
+    @pytest.mark.parametrize("name", ["statement.json", ENVELOPE_FILE])
+    @pytest.mark.parametrize("raw", [b"damaged", None])
+    def test_one_of_the_two_that_is_damaged_or_lost_is_mended(self, gap, host, files, name, raw):
+        send(host, files)
+        if raw is None:
+            del host.tree[f"{FOLDER}/{name}"]
+        else:
+            host.tree[f"{FOLDER}/{name}"] = raw
+        send(host, files)
+        assert host.files(FOLDER) == gap.files()
 
     def test_an_unfinished_other_one_gives_way(self, gap, host, files):
         send(host, files)
