@@ -299,6 +299,10 @@ class FarSpace:
     read_only: bool
 
 
+LONG_SILENCE = 3600.0
+"""Seconds: a program that hashes or loads a large file says nothing meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """How a command on another machine ended; `code` is -1 when it was killed."""
@@ -347,7 +351,7 @@ class Host(Protocol):
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
         """Hand the first `size` bytes of a file to `take`, in order; fewer when it is shorter."""
 
-    def run(self, argv: Sequence[str], limit: int) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
         """Run a program, without input and with at most `limit` bytes of output. None where commands are
         not allowed. A login that is bound to another program runs that one: the output is not trusted.
         """

@@ -1,20 +1,24 @@
 """Loading on the far side, after a bundle was sent: by its own airgap, else from here into its engine."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from airgap import errors
 from airgap.endpoints.ports import Host, Ran
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.offline.loading import FAILED, LOADED, SKIPPED
+from airgap.offline.loading import THERE as ALREADY_THERE
 from airgap.offline.session import LoadReport
 from airgap.progress import Progress
 
 THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
 
+_VERSION_SECONDS = 60.0
 _MAX_RESULT = 4 << 20
 _MAX_TEXT = 2000
+_VERDICTS = (LOADED, ALREADY_THERE, SKIPPED, FAILED)
 _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 
 
@@ -37,7 +41,7 @@ LoadFromHere = Callable[[Progress], LoadReport]
 
 def has_airgap(host: Host) -> bool:
     """Whether the login finds an airgap there."""
-    ran = host.run(["airgap", "--version"], 4096)
+    ran = host.run(["airgap", "--version"], 4096, _VERSION_SECONDS)
     return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
 
 
@@ -58,8 +62,9 @@ def load_from_here(from_here: LoadFromHere, progress: Progress) -> LoadedThere:
     return LoadedThere(FROM_HERE, images, str(report.receipt), report.failure)
 
 
-def load_there(host: Host, folder: str, target: str, sha256: str) -> LoadedThere:
-    """Have the host's own airgap load the bundle with this statement, which is in `folder` there.
+def load_there(host: Host, folder: str, target: str, sha256: str, references: Collection[str]) -> LoadedThere:
+    """Have the host's own airgap load the bundle with this statement, which is in `folder` there and has
+    images of these names.
 
     Raises what the load raises, as the class that it is there, and `TransportError` for an answer that
     cannot be understood.
@@ -72,7 +77,7 @@ def load_there(host: Host, folder: str, target: str, sha256: str) -> LoadedThere
         fields = Fields(parse_object(ran.out, where), where)
         failure = _failure(fields, ran, host.name)
         if failure is None or fields.has("images"):
-            return _loaded(fields, sha256, failure)
+            return _loaded(fields, sha256, references, failure)
     except FormatError as error:
         said = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
         got = f"exit code {ran.code}: {said}" if ran.code else error
@@ -80,12 +85,22 @@ def load_there(host: Host, folder: str, target: str, sha256: str) -> LoadedThere
     raise failure
 
 
-def _loaded(fields: Fields, sha256: str, failure: AirgapError | None) -> LoadedThere:
+def _loaded(
+    fields: Fields, sha256: str, references: Collection[str], failure: AirgapError | None
+) -> LoadedThere:
+    """What it says goes into our ledger, so it may speak of the bundle's images only, and not at length."""
     found = fields.text("statement_sha256")
     if found != sha256:
         raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
     images = tuple((item.text("reference"), item.text("verdict")) for item in fields.children("images"))
-    return LoadedThere(THERE, images, fields.text("receipt"), failure)
+    for reference, verdict in images:
+        if reference not in references or verdict not in _VERDICTS:
+            raise FormatError(
+                "not an image of the bundle", subject=fields.where, got=f"{reference}: {verdict}"[:300]
+            )
+    if len(images) > len(references):
+        raise FormatError("more images than the bundle has", subject=fields.where, got=len(images))
+    return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
 
 
 def _failure(fields: Fields, ran: Ran, host: str) -> AirgapError | None:
@@ -98,7 +113,8 @@ def _failure(fields: Fields, ran: Ran, host: str) -> AirgapError | None:
     kind = getattr(errors, error.text("kind"), None)
     if not (isinstance(kind, type) and issubclass(kind, AirgapError) and kind.exit_code == ran.code):
         raise FormatError("not an error of airgap", subject=error.where, got=error.text("kind")[:80])
-    said, hint = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT] or None
+    said, advice = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT]
+    hint = f"on {host}: {advice}" if advice else None
     if issubclass(kind, PartialError):
         return PartialError(f"on {host}: {said}", hint=hint)
     return kind(f"on {host}: {said}", hint=hint)

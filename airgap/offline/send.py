@@ -202,7 +202,9 @@ class _Sending:
         Sender(host, result.sent, self.files, progress).run()
         if wanted.load is not None:
             with progress.phase(f"loading into {wanted.load} there", 0):
-                result.loaded = load_there(host, folder, wanted.load, self.bundle.statement_sha256)
+                names = {str(image.name) for image in self.bundle.images}
+                sha256 = self.bundle.statement_sha256
+                result.loaded = load_there(host, folder, wanted.load, sha256, names)
 
     def cancel(self) -> None:
         """Cut all connections, and give the attempts a moment to be recorded as aborted."""

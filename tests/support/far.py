@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.ports import FarFile, FarSpace, Ran
+from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -94,7 +94,8 @@ class MemoryHost:
         assert isinstance(found, bytes)
         take(found[:size])
 
-    def run(self, argv: Sequence[str], limit: int) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
+        assert silence
         program = self.programs.get(argv[0])
         if program is None:
             return Ran(127, b"", f"{argv[0]}: not found".encode())

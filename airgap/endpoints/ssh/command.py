@@ -1,8 +1,10 @@
 """Commands on the far side: one argument list, quoted for a POSIX shell, with bounded output."""
 
+import contextlib
 import io
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Sequence
 
@@ -20,22 +22,42 @@ def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
     channel.exec_command(shlex.join(argv))
 
 
-def finish(channel: paramiko.Channel, limit: int, subject: object) -> Ran:
-    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes."""
-    out = bytearray()
-    while piece := channel.recv(65536):
-        out += piece
-        if len(out) > limit:
-            raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
-    errors = _errors(channel)
-    return Ran(channel.recv_exit_status(), bytes(out), errors)
+def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> Ran:
+    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes, and when it says
+    nothing for `silence` seconds.
+    """
+    channel.settimeout(silence)
+    out, errors = bytearray(), bytearray()
+    beside = threading.Thread(target=_take_errors, args=(channel, errors), daemon=True)
+    beside.start()
+    try:
+        while piece := channel.recv(65536):
+            out += piece
+            if len(out) > limit:
+                raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
+    except TimeoutError:
+        raise _silent(subject, silence) from None
+    beside.join(silence)
+    end = time.monotonic() + silence
+    while not channel.exit_status_ready():
+        if time.monotonic() > end:
+            raise _silent(subject, silence)
+        time.sleep(0.01)
+    return Ran(channel.recv_exit_status(), bytes(out), bytes(errors))
 
 
-def _errors(channel: paramiko.Channel) -> bytes:
-    found = bytearray()
-    while len(found) < _MAX_ERRORS and (piece := channel.recv_stderr(_MAX_ERRORS)):
-        found += piece
-    return bytes(found)
+def _take_errors(channel: paramiko.Channel, found: bytearray) -> None:
+    """Read all that it writes to standard error, or it would wait, and keep the beginning."""
+    with contextlib.suppress(OSError):
+        while piece := channel.recv_stderr(65536):
+            found += piece[: _MAX_ERRORS - len(found)]
+
+
+def _silent(subject: object, silence: float) -> TransportError:
+    hint = "log in there and see what the program waits for"
+    return TransportError(
+        "no word from the program", subject=subject, got=f"{silence:.0f} s of silence", hint=hint
+    )
 
 
 class PipeSocket:

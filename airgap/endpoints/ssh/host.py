@@ -7,7 +7,7 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.ports import FarFile, FarSpace, Ran
+from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
@@ -71,15 +71,15 @@ class SshHost:
         with self._door("cannot read", path):
             self._sftp.read(path, size, take)
 
-    def run(self, argv: Sequence[str], limit: int) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
         with self._one_at_a_time, self._door("cannot run", argv[0]):
             try:
                 opened = self._connection.session()
             except paramiko.ChannelException:  # sshd_config(5), MaxSessions: files take one of them
                 return None
-            return self._run(opened, argv, limit)
+            return self._run(opened, argv, limit, silence)
 
-    def _run(self, opened: paramiko.Channel, argv: Sequence[str], limit: int) -> Ran | None:
+    def _run(self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float) -> Ran | None:
         with contextlib.closing(opened) as channel:
             try:
                 start(channel, argv)
@@ -88,7 +88,7 @@ class SshHost:
                 if self._connection.lost():
                     raise
                 return None
-            ran = finish(channel, limit, f"{self.name}: {argv[0]}")
+            ran = finish(channel, limit, f"{self.name}: {argv[0]}", silence)
             if ran.code < 0 and self._connection.lost():
                 raise EOFError
             return ran

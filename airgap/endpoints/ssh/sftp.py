@@ -38,6 +38,7 @@ _PACKET = 32_768
 _WINDOW = 8 << 20
 """Bytes that may be under way without an answer."""
 _MAX_REPLY = (256 << 10) + 1024
+_MAX_NAME = 255
 _MAX_NAMES = 200_000
 
 
@@ -137,8 +138,13 @@ class Sftp:
             try:
                 while len(found) < _MAX_NAMES:
                     reply = self._ask(_READDIR, _string(handle), _NAME)
-                    for _ in range(reply.integer()):
+                    count = reply.integer()
+                    if not count:
+                        raise ProtocolError("an answer without names")
+                    for _ in range(count):
                         name, _, (size, mode) = reply.text(), reply.raw(), reply.attributes()
+                        if len(name) > _MAX_NAME:
+                            raise ProtocolError("a name that is too long")
                         found.append(FarFile(name, _kind(mode), size))
                 raise ProtocolError("a folder without an end")
             except StatusError as error:

@@ -62,11 +62,33 @@ def test_words_stay_words(word):
 
 
 def test_output_is_bounded():
-    assert finish(Channel(b"x" * 100, b"words", 3), 100, "p").out == b"x" * 100
+    assert finish(Channel(b"x" * 100, b"words", 3), 100, "p", 5).out == b"x" * 100
     with pytest.raises(TransportError, match="too long an answer: p, want at most 99 bytes"):
-        finish(Channel(b"x" * 100), 99, "p")
-    ran = finish(Channel(err=b"e" * 100_000, code=1), 10, "p")
+        finish(Channel(b"x" * 100), 99, "p", 5)
+    ran = finish(Channel(err=b"e" * 100_000, code=1), 10, "p", 5)
     assert (ran.code, len(ran.err)) == (1, 16 << 10)
+
+
+class Silent(Channel):
+    """A program that hangs, before its output ends or after it has closed that."""
+
+    def __init__(self, *, closed: bool) -> None:
+        super().__init__()
+        self._closed = closed
+
+    def recv(self, size: int) -> bytes:
+        if self._closed:
+            return b""
+        raise TimeoutError
+
+    def exit_status_ready(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_silence_has_an_end(closed):
+    with pytest.raises(TransportError, match="no word from the program: p, got 0 s of silence"):
+        finish(Silent(closed=closed), 10, "p", 0.05)
 
 
 def test_a_pipe_carries_both_ways():

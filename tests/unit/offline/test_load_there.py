@@ -21,7 +21,7 @@ def saying(value: object, code: int = 0, err: bytes = b"") -> MemoryHost:
 
 
 def load(host: MemoryHost):
-    return load_there(host, "/home/b-0001", "docker", SHA)
+    return load_there(host, "/home/b-0001", "docker", SHA, {"a:1", "b:1"})
 
 
 def told(kind: str, code: int, **more: object) -> dict[str, object]:
@@ -84,7 +84,7 @@ def test_errors_keep_their_class(kind):
     with pytest.raises(errors.AirgapError) as caught:
         load(saying(told(kind, code), code))
     assert type(caught.value).__name__ == kind
-    assert (str(caught.value), caught.value.hint) == ("on plant: why", "do")
+    assert (str(caught.value), caught.value.hint) == ("on plant: why", "on plant: do")
 
 
 def test_long_words_are_cut():
@@ -107,6 +107,9 @@ def test_long_words_are_cut():
         (GOOD | {"images": ["a"]}, 0),
         (GOOD | {"images": [{"reference": "a"}]}, 0),
         (GOOD | {"receipt": 1}, 0),
+        (GOOD | {"images": [IMAGE | {"reference": "evil.example/never:1"}]}, 0),
+        (GOOD | {"images": [IMAGE | {"verdict": "fine"}]}, 0),
+        (GOOD | {"images": [IMAGE] * 3}, 0),
         (GOOD, 1),
         (told("SystemExit", 1), 1),
         (told("printable", 1), 1),
