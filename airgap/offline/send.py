@@ -9,7 +9,7 @@ from datetime import datetime
 
 from airgap.bundle.volumes import Place, open_bundle
 from airgap.endpoints.ports import Host
-from airgap.errors import AirgapError, LinkError, PartialError, TransportError
+from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError
 from airgap.offline.load_there import (
     LoadedThere,
     LoadFromHere,
@@ -102,12 +102,14 @@ def send_bundle(
     progress: Callable[[str], Progress],
     reconnects: int = RECONNECTS,
     first_pause: float = _FIRST_PAUSE,
+    hang_up: Callable[[], object] = lambda: None,
 ) -> SendReport:
     """Check the bundle, which may be for another site, and bring it to all hosts, `jobs` at a time.
 
     A link that breaks off while files are sent is made anew up to `reconnects` times, `first_pause`
-    seconds after the first break. Raises what is wrong with the bundle; what goes wrong with a host is in
-    its result. `progress` gives the listener for a host.
+    seconds after the first break; `hang_up` cuts the connections of loads from here, for Ctrl-C. Raises
+    what is wrong with the bundle; what goes wrong with a host is in its result. `progress` gives the
+    listener for a host.
     """
     with open_bundle(place) as folder:
         try:
@@ -122,7 +124,7 @@ def send_bundle(
         try:
             run_all(lambda pair: work.one(*pair), list(zip(hosts, results, strict=True)), jobs)
         except BaseException:  # Ctrl-C comes here, and not to the threads
-            work.cancel()
+            work.cancel(hang_up)
             raise
         return SendReport(bundle, tuple(results))
 
@@ -160,7 +162,7 @@ class _Sending:
             attempt.add(**bundle_details(self.bundle))
             try:
                 self._bring(wanted, result)
-            except TransportError:
+            except (TransportError, EndpointError):
                 if self.cancelled.is_set():
                     raise KeyboardInterrupt from None
                 raise
@@ -206,9 +208,10 @@ class _Sending:
                 sha256 = self.bundle.statement_sha256
                 result.loaded = load_there(host, folder, wanted.load, sha256, names)
 
-    def cancel(self) -> None:
+    def cancel(self, hang_up: Callable[[], object]) -> None:
         """Cut all connections, and give the attempts a moment to be recorded as aborted."""
         self.cancelled.set()
+        hang_up()
         with self._lock:
             hosts = list(self._open)
         for host in hosts:

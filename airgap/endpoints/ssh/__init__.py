@@ -11,6 +11,7 @@ host         all that as `ports.Host`
 """
 
 from collections.abc import Callable
+from typing import Self
 
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.command import PipeSocket
@@ -30,6 +31,7 @@ class Ssh:
         self._config = SshConfig(options)
         self._identities = Identities()
         self._identities.prepare(options.identities, options.passphrase)
+        self._engines: list[SshHost] = []
 
     def open(self, address: Address) -> SshHost:
         """Connect and log in. Raises `TransportError`, `KeyFileError`, `FormatError`."""
@@ -40,4 +42,16 @@ class Ssh:
         the client program there: `docker` (18.09 or later) or `podman`.
         """
         host = self.open(Address.parse(url))
+        self._engines.append(host)
         return lambda: host.pipe([program, "system", "dial-stdio"])
+
+    def hang_up(self) -> None:
+        """Cut the ways to engines, also for those that wait for an answer."""
+        while self._engines:
+            self._engines.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up()

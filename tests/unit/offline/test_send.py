@@ -262,3 +262,37 @@ def test_ctrl_c_closes_and_records(gap, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         send(gap, to(host))
     assert [(end["result"], end["exit_code"]) for end in ends(gap)] == [("aborted", 130)]
+
+
+def test_ctrl_c_cuts_a_load_from_here(gap, monkeypatch):
+    """Its connections are not the host's: they are hung up, and the attempt is recorded as broken off."""
+    reached, cut = threading.Event(), threading.Event()
+
+    def from_here(_):
+        reached.set()
+        assert cut.wait(10)
+        raise UnavailableError("the engine hung up")
+
+    real = module.run_all
+
+    def interrupted(do, items, jobs):
+        def work():
+            with contextlib.suppress(KeyboardInterrupt):
+                real(do, items, jobs)
+
+        threading.Thread(target=work, daemon=True).start()
+        assert reached.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_all", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        send_bundle(
+            gap.bundle,
+            gap.site,
+            [to(MemoryHost(), load="docker", from_here=from_here)],
+            gap.now,
+            jobs=1,
+            progress=lambda _: Silent(),
+            hang_up=cut.set,
+        )
+    assert [(end["result"], end["exit_code"]) for end in ends(gap)] == [("aborted", 130)]
