@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, Map, PlainHttp, Quiet, To
-from airgap.errors import UsageError
+from airgap.errors import AirgapError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
@@ -52,30 +52,40 @@ def run(
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
     maps = parse_renamings(renamings or ())
     here = desk(jobs, quiet=quiet)
-    reports = []
+    reports: list[tuple[Path, LoadReport]] = []
+    refused: list[AirgapError] = []
+    places = grouped(bundles)
     with contextlib.ExitStack() as stack:
-        for place in grouped(bundles):
-            whole = _whole(place, here, stack)
-            report = load_bundle(
-                whole,
-                here.site,
-                target,
-                here.now,
-                on_conflict=on_conflict,
-                jobs=jobs,
-                progress=here.progress,
-                renamings=maps,
-            )
+        for place in places:
+            try:
+                whole = _whole(place, here, stack)
+                report = load_bundle(
+                    whole, here.site, target, here.now,
+                    on_conflict=on_conflict, jobs=jobs, progress=here.progress, renamings=maps,
+                )  # fmt: skip
+            except AirgapError as error:
+                if not reports:
+                    raise
+                refused.append(error)  # what was loaded before is told all the same
+                break
             reports.append((place[0], report))
-    _show(target.name, reports, as_json=json, debug=debug)
+    _show(target.name, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
 
 
-def _show(target: str, reports: list[tuple[Path, "LoadReport"]], *, as_json: bool, debug: bool) -> None:
+def _show(
+    target: str,
+    reports: "list[tuple[Path, LoadReport]]",
+    refused: "list[AirgapError]",
+    *,
+    many: bool,
+    as_json: bool,
+    debug: bool,
+) -> None:
     from airgap.cli import console
 
     values = [{"bundle": str(path), "target": target, **_value(report)} for path, report in reports]
-    failures = [report.failure for _, report in reports if report.failure]
-    value: dict[str, Any] = values[0] if len(values) == 1 else {"bundles": values}
+    failures = [*refused, *(report.failure for _, report in reports if report.failure)]
+    value: dict[str, Any] = {"bundles": values} if many else values[0]
     value["error"] = console.error_value(failures[0]) if failures else None
     console.show_result(value, [line for _, report in reports for line in _lines(report)], as_json=as_json)
     for failure in failures:

@@ -367,3 +367,18 @@ def test_without_a_standard_input(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> 
     assert "standard input is closed" in gap.offline("load", "-", "--to", "oci:out", code=2).err
     monkeypatch.delenv("AIRGAP_PASSPHRASE")
     assert "no passphrase" in gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick, code=13).err
+
+
+@pytest.mark.parametrize("harmed", [False, True])
+def test_what_was_loaded_before_another_bundle_is_refused_is_told(gap: Gap, harmed: bool) -> None:
+    """The receipt of the first is needed, whatever becomes of the second."""
+    bundle = gap.pack()
+    good = shutil.copytree(bundle, gap.folder / "good")
+    second = bundle if harmed else gap.folder / "none"
+    changed(bundle / "index.json")
+    done = gap.offline("load", good, second, "--to", f"oci:{gap.folder}/out", "--json", code=12)
+    value = json.loads(done.out)
+    [loaded] = value["bundles"]
+    assert (loaded["bundle"], Path(loaded["receipt"]).exists()) == (str(good), True)
+    assert value["error"]["exit_code"] == 12
+    assert "error: " in done.err
