@@ -337,10 +337,13 @@ def _switch(command: Path, env: Path) -> None:
 
 
 def _clean(home: Path, keep: set[Path | None]) -> None:
-    """Remove environments of old; the last one stays, for processes that still run on it."""
+    """Remove environments of old, as far as possible; the last one stays, for processes that still run on
+    it. The folder may have been named through a link.
+    """
+    kept = {path.resolve() for path in keep if path is not None}
     for path in home.iterdir():
-        if path not in keep and path.is_dir() and (path / "pyvenv.cfg").exists():
-            shutil.rmtree(path)
+        if path.resolve() not in kept and path.is_dir() and (path / "pyvenv.cfg").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # Finds a Python that this kit is for and runs install.py with it: sh install.sh [--prefix DIR] [--key FILE]
 # PYTHON names one to try first. The file VERIFY.txt beside this one is to be read before.
 set -u
-here=$(cd "$(dirname "$0")" && pwd) || exit 1
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
 
 found=
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do

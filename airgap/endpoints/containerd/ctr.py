@@ -1,4 +1,4 @@
-"""`ctr`, the client that comes with every containerd: the one program that airgap runs.
+"""`ctr`, the client that comes with every containerd: the one program that airgap runs offline.
 
 containerd speaks gRPC only, so without `ctr` this would take grpcio, some twenty kept protobufs, and
 our own import and unpacking, which differ between versions; its `ctr` does what its version wants. It

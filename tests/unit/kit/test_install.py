@@ -114,7 +114,11 @@ class TestInstalled:
         assert (code, "was installed already" in said) == (0, False)
         assert subprocess.check_output([command]) == b"stand-in\n"
 
-    def test_upgrades_and_keeps_the_last_one(self, run, place, tmp_path):
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_upgrades_and_keeps_the_last_one(self, run, place, tmp_path, linked):
+        if linked:
+            (tmp_path / "elsewhere").mkdir()
+            (tmp_path / "prefix").symlink_to("elsewhere")
         command = tmp_path / "prefix" / "bin" / "airgap"
         seen = []
         for version in ("1", "2", "3"):
