@@ -75,7 +75,7 @@ class SshConfig:
         try:
             self._config = paramiko.SSHConfig.from_text(_text(self._path, 0))
             _refuse_exec(self._config, self._path)
-        except paramiko.SSHException as error:
+        except (paramiko.SSHException, ValueError) as error:
             raise FormatError("not an ssh_config file", subject=self._path, got=error) from error
 
     def route(self, address: Address) -> tuple[Hop, ...]:

@@ -119,6 +119,7 @@ def test_include_in_a_block(home):
         ("Match exec true\n Port 1\n", "Match exec is not supported"),
         ('Match host plant exec "touch x"\n Port 1\n', "Match exec is not supported"),
         ("Match !exec true\n", "Match exec is not supported"),
+        ('Match host "plant\n', "not an ssh_config file"),
         ('Match=exec "touch x"\n', "Match exec is not supported"),
         ('Match "exec" "touch x"\n', "Match exec is not supported"),
         ('Match ex""ec "touch x"\n', "Match exec is not supported"),
