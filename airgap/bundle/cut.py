@@ -80,12 +80,6 @@ class Cut:
             return ((digest.path, parts[0]),)
         return tuple((f"{digest.path}.{number:03d}", part) for number, part in enumerate(parts))
 
-    @property
-    def unsummed(self) -> "Cut":
-        """The same with no sums: what is known before the blobs are."""
-        parts = {d: tuple(Part(part.volume, part.size) for part in parts) for d, parts in self.parts.items()}
-        return replace(self, parts=parts)
-
     def same_as(self, sizes: Mapping[Digest, int]) -> bool:
         """Whether it is a cut of blobs of these sizes."""
         return {d: sum(part.size for part in parts) for d, parts in self.parts.items()} == dict(sizes)

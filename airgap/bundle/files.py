@@ -114,7 +114,8 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
     part = path.with_name(path.name + ".part")
     with media_errors("cannot write", path):
         make_folder(path.parent)
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        part.unlink(missing_ok=True)  # whatever it is: a pipe would be waited for
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         with closing_file(fd, part):
             for chunk in chunks:

@@ -157,9 +157,8 @@ def refuse_unfit(
         )
     if not allow_system:
         _refuse_system(medium, path, places)
-    if (
-        not need
-    ):  # what is there already is only checked, and a part that is wrong gives its room to the right one
+    if not need:
+        # What is there already is only checked, and a part that is wrong gives its room to the right one.
         return
     want = need + need // _SHARE + MARGIN
     if want > medium.free:

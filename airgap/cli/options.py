@@ -24,7 +24,7 @@ Bundle = Annotated[
 Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE...", readable=False, help="A folder or a tar each, or the folders of all volumes."
+        metavar="BUNDLE", readable=False, help="A folder or a tar each, or the folders of all volumes."
     ),
 ]
 PassphraseFile = Annotated[

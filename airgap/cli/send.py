@@ -95,9 +95,11 @@ def run(
         _destination(host, ssh, _from_here(place, site, ssh, host.address, moment)) for host in wanted
     ]
     names = [host.address for host in wanted]
-    more: dict[str, Any] = {"jobs": jobs, "reconnects": reconnect, "hang_up": ssh.hang_up}
     with ssh, console.host_board(names, quiet=quiet) as board:
-        report = send_bundle(place, site, destinations, moment, progress=board, **more)
+        report = send_bundle(
+            place, site, destinations, moment,
+            jobs=jobs, progress=board, reconnects=reconnect, hang_up=ssh.hang_up,
+        )  # fmt: skip
     failure = report.failure
     value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
     console.show_result(value, _lines(report), as_json=json)

@@ -98,8 +98,11 @@ def _loaded(
             raise FormatError(
                 "not an image of the bundle", subject=fields.where, got=f"{reference}: {verdict}"[:300]
             )
-    if len(images) > len(references):
-        raise FormatError("more images than the bundle has", subject=fields.where, got=len(images))
+    told = [reference for reference, _ in images]
+    if sorted(told) != sorted(references):
+        raise FormatError("not each image of the bundle once", subject=fields.where, got=len(told))
+    if failure is None and FAILED in (verdict for _, verdict in images):
+        raise FormatError("an image that failed without an error", subject=fields.where)
     return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
 
 

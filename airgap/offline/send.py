@@ -9,7 +9,7 @@ from datetime import datetime
 
 from airgap.bundle.volumes import Place, open_bundle
 from airgap.endpoints.ports import Host
-from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError
+from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
 from airgap.offline.load_there import (
     LoadedThere,
     LoadFromHere,
@@ -223,7 +223,11 @@ class _Sending:
 
 def _folders(host: Host, folder: str) -> str:
     """Make the folder for bundles and those above it; its absolute path."""
-    folder = folder.removeprefix("~/").rstrip("/") or "."
+    folder = (folder.removeprefix("~/") if folder != "~" else "").rstrip("/") or "."
+    if folder.startswith("~"):
+        raise UsageError(
+            "no shell is there to know whose folder that is", subject=folder, want="a path, or ~/..."
+        )
     steps = folder.split("/")
     for count in range(1, len(steps) + 1):
         step = "/".join(steps[:count])

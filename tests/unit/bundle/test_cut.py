@@ -163,20 +163,6 @@ class TestCut:
         assert {whole_name(name) for name in names} == {A.path}
 
     @pytest.mark.parametrize(
-        ("other", "same"),
-        [
-            (TABLE.cut, True),
-            (Cut(3, {A: (Part(1, 7), Part(3, 5)), WIDE: (Part(2, 0),)}), True),
-            (Cut(4, TABLE.cut.parts), False),
-            (Cut(3, {A: (Part(1, 7), Part(2, 5)), WIDE: (Part(2, 0),)}), False),
-            (Cut(3, {A: (Part(1, 6), Part(3, 6)), WIDE: (Part(2, 0),)}), False),
-            (Cut(3, {A: (Part(1, 7), Part(3, 5))}), False),
-        ],
-    )
-    def test_the_shape(self, other, same):
-        assert (TABLE.cut.unsummed == other.unsummed) is same
-
-    @pytest.mark.parametrize(
         ("blobs", "same"),
         [
             ({A: 12, WIDE: 0}, True),

@@ -367,3 +367,12 @@ class TestClosing:
                 FileStream(fd, "top")
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(fd)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda part: part.symlink_to(part.parent / "other")])
+def test_a_stream_waits_for_no_pipe_and_follows_no_link(tmp_path, make):
+    (tmp_path / "other").write_bytes(b"kept")
+    make(tmp_path / "x.tar.part")
+    write_stream(tmp_path / "x.tar", [b"one", b"two"])
+    assert (tmp_path / "x.tar").read_bytes() == b"onetwo"
+    assert (tmp_path / "other").read_bytes() == b"kept"

@@ -21,7 +21,7 @@ def saying(value: object, code: int = 0, err: bytes = b"") -> MemoryHost:
 
 
 def load(host: MemoryHost):
-    return load_there(host, "/home/b-0001", "docker", SHA, {"a:1", "b:1"})
+    return load_there(host, "/home/b-0001", "docker", SHA, {"a:1"})
 
 
 def told(kind: str, code: int, **more: object) -> dict[str, object]:
@@ -109,7 +109,9 @@ def test_long_words_are_cut():
         (GOOD | {"receipt": 1}, 0),
         (GOOD | {"images": [IMAGE | {"reference": "evil.example/never:1"}]}, 0),
         (GOOD | {"images": [IMAGE | {"verdict": "fine"}]}, 0),
-        (GOOD | {"images": [IMAGE] * 3}, 0),
+        (GOOD | {"images": [IMAGE] * 2}, 0),
+        (GOOD | {"images": []}, 0),
+        (GOOD | {"images": [IMAGE | {"verdict": "failed"}]}, 0),
         (GOOD, 1),
         (told("SystemExit", 1), 1),
         (told("printable", 1), 1),

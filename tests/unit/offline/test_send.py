@@ -71,6 +71,8 @@ def test_each_host_is_one_attempt(gap):
         ("deep/er", "/home/deep/er"),
         ("/srv/x/", "/srv/x"),
         ("~/kept", "/home/kept"),
+        ("~", "/home"),
+        ("~/", "/home"),
         (".", "/home"),
         ("", "/home"),
     ],
@@ -79,6 +81,13 @@ def test_folders(gap, folder, place):
     host = MemoryHost(tree={"/home": None, "/srv": None})
     send(gap, to(host, folder=folder))
     assert f"{place}/edge-0001/bundle.dsse.json" in host.tree
+
+
+def test_the_folder_of_somebody_else_is_not_guessed(gap):
+    host = MemoryHost()
+    [result] = send(gap, to(host, folder="~carrier/x")).results
+    assert "no shell is there to know whose folder that is: ~carrier/x" in str(result.error)
+    assert host.tree == {"/home": None}
 
 
 def test_a_failure_leaves_the_others_alone(gap):
@@ -165,7 +174,8 @@ class TestLoading:
     def test_by_the_airgap_there(self, gap):
         host = MemoryHost()
         statement = Digest.of((gap.bundle / "statement.json").read_bytes()).hex
-        answer = {"statement_sha256": statement, "receipt": "/r", "images": [], "error": None}
+        images = [{"reference": str(image.name), "verdict": "loaded"} for image in gap.statement.images]
+        answer = {"statement_sha256": statement, "receipt": "/r", "images": images, "error": None}
 
         def airgap(argv):
             if argv[1] == "--version":
