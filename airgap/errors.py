@@ -30,10 +30,11 @@
     │   ├ SparseIndexError          it takes no index of which it lacks manifests
     │   └ UnavailableError          it may work later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
-    └ TransportError           20   SSH
-        └ LinkError                 no connection, or it broke off
+    ├ TransportError           20   SSH
+    │   └ LinkError                 no connection, or it broke off
+    └ InterruptError          130   Ctrl-C, when there is something to tell of what was done before
 
-130 is Ctrl-C. A code belongs to the class; the tree is the table in README.
+A code belongs to the class; the tree is the table in README.
 """
 
 import errno
@@ -270,3 +271,9 @@ class TransportError(AirgapError):
 
 class LinkError(TransportError):
     """There is no connection, or it broke off: another one may hold."""
+
+
+class InterruptError(AirgapError):
+    """Ctrl-C between several things that are done one after the other: those before it are done."""
+
+    exit_code = 130

@@ -6,15 +6,15 @@ The volumes of a bundle are named together; on a terminal, those that are missin
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
-import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, Map, PlainHttp, Quiet, To
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
@@ -52,23 +52,15 @@ def run(
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
     maps = parse_renamings(renamings or ())
     here = desk(jobs, quiet=quiet)
-    reports: list[tuple[Path, LoadReport]] = []
-    refused: list[AirgapError] = []
     places = grouped(bundles)
-    with contextlib.ExitStack() as stack:
-        for place in places:
-            try:
-                whole = _whole(place, here, stack)
-                report = load_bundle(
-                    whole, here.site, target, here.now,
-                    on_conflict=on_conflict, jobs=jobs, progress=here.progress, renamings=maps,
-                )  # fmt: skip
-            except AirgapError as error:
-                if not reports:
-                    raise
-                refused.append(error)  # what was loaded before is told all the same
-                break
-            reports.append((place[0], report))
+
+    def load(place: "Place") -> "LoadReport":
+        return load_bundle(
+            place, here.site, target, here.now,
+            on_conflict=on_conflict, jobs=jobs, progress=here.progress, renamings=maps,
+        )  # fmt: skip
+
+    reports, refused = _load_each(places, here, load)
     _show(target.name, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
 
 
@@ -94,20 +86,47 @@ def _show(
         raise typer.Exit(failures[0].exit_code)
 
 
-def _whole(place: "Place", here: "Desk", stack: contextlib.ExitStack) -> "Place":
-    """The bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
+def _load_each(
+    places: "Sequence[Place]", here: "Desk", load: "Callable[[Place], LoadReport]"
+) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
+    """Load one bundle after the other, up to the first that is refused: what was loaded before it is told."""
+    from airgap.bundle.volumes import paths_of
+
+    reports: list[tuple[Path, LoadReport]] = []
+    for place in places:
+        path = paths_of(place)[0]
+        try:
+            reports.append((path, _load_whole(place, here, load)))
+        except (AirgapError, KeyboardInterrupt) as error:
+            if not reports:
+                raise
+            if isinstance(error, AirgapError):
+                return reports, [error]
+            return reports, [InterruptError("interrupted", subject=path)]
+    return reports, []
+
+
+def _load_whole(place: "Place", here: "Desk", load: "Callable[[Place], LoadReport]") -> "LoadReport":
+    """Load the bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
     from airgap.bundle.volumes import is_whole, paths_of
     from airgap.offline.desk import nobody
-    from airgap.offline.receive import gathered
+    from airgap.offline.receive import discard, gather
     from airgap.offline.staging import staged
 
     if paths_of(place) == (STDIN,):
         if not sys.stdin:
             raise UsageError("standard input is closed", want="a tar to load")
-        return stack.enter_context(staged(sys.stdin.buffer, here.site.home, here.progress))
+        with staged(sys.stdin.buffer, here.site.home, here.progress) as copy:
+            return load(copy)
     if is_whole(place) or here.ask is nobody:
-        return place
-    return stack.enter_context(gathered(place, here))
+        return load(place)
+    together = gather(place, here)
+    report = load(together)
+    if report.failed:
+        here.progress.note(f"kept until all of it is loaded: {', '.join(map(str, together))}")
+    else:
+        discard(together)
+    return report
 
 
 def _value(report: "LoadReport") -> dict[str, Any]:

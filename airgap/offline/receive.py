@@ -91,15 +91,17 @@ def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Receiv
     return Received(bundle, copied.shelf.folders, copied.written, proof)
 
 
-@contextmanager
-def gathered(place: Place, desk: Desk) -> Iterator[tuple[Path, ...]]:
+def gather(place: Place, desk: Desk) -> tuple[Path, ...]:
     """A private copy of a bundle whose volumes come one after the other, in the site's own folder.
 
-    It takes the bundle's size on that disk. It is removed when it was used; after an error it stays,
-    and the next call goes on with it.
+    It takes the bundle's size on that disk. What is there of it already is used, so it is to stay, after
+    whatever error, until all of it was loaded; then `discard` removes it.
     """
     desk.progress.note("not all volumes are here: they are put together on this machine's disk first")
-    received = receive(place, desk.site.home / "staging", desk)
-    yield received.paths
-    for path in received.paths:
+    return receive(place, desk.site.home / "staging", desk).paths
+
+
+def discard(paths: Sequence[Path]) -> None:
+    """Remove a private copy."""
+    for path in paths:
         shutil.rmtree(path, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airgap.offline import session
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of
 from tests.support.daemon import Daemon
@@ -382,3 +383,28 @@ def test_what_was_loaded_before_another_bundle_is_refused_is_told(gap: Gap, harm
     assert (loaded["bundle"], Path(loaded["receipt"]).exists()) == (str(good), True)
     assert value["error"]["exit_code"] == 12
     assert "error: " in done.err
+
+
+def test_what_was_loaded_before_ctrl_c_is_told(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = gap.pack()
+    out = gap.folder / "out"
+    asked = []
+
+    def load_bundle(place: Path, *words: object, **options: object) -> object:
+        asked.append(place)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return session_load(place, *words, **options)  # type: ignore[arg-type]
+
+    session_load = session.load_bundle
+    monkeypatch.setattr(session, "load_bundle", load_bundle)
+    again = shutil.copytree(bundle, gap.folder / "again")
+    done = gap.offline("load", bundle, again, "--to", f"oci:{out}", "--json", code=130)
+    [loaded] = done.json["bundles"]
+    assert loaded["bundle"] == str(bundle)
+    assert (done.json["error"]["message"], done.json["error"]["exit_code"]) == (f"interrupted: {again}", 130)
+    assert done.err.endswith(
+        f"error: interrupted: {again}\ninterrupted: running the same command again goes on from here\n"
+    )
+    del asked[1:]
+    assert gap.offline("load", again, "--to", f"oci:{out}", "--json", code=130).out == ""

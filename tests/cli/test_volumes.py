@@ -841,6 +841,26 @@ def test_load_puts_volumes_together_when_it_has_to_ask(gap: Gap, monkeypatch: py
     assert events[-2:] == [("receive", "ok"), ("load", "ok")]
 
 
+def test_what_was_put_together_stays_until_all_of_it_is_loaded(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The media may be far away again by then."""
+    out = gap.folder / "out"
+    write_layout(out, {NAMES[0]: IMAGES[NAMES[0]]})
+    in_the_way = out / WEB.layers[-1].path
+    in_the_way.mkdir()
+    monkeypatch.setattr("sys.stdin", Terminal(*map(str, some(gap, 2, 3))))
+    done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}", code=3)
+    [kept] = (gap.offline.home / "staging").iterdir()
+    assert f"kept until all of it is loaded: {kept}\n" in done.err
+    in_the_way.rmdir()
+    monkeypatch.setattr("sys.stdin", Terminal())
+    done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}")
+    assert questions(done) == []
+    loaded(out)
+    assert not kept.exists()
+
+
 # -- receive
 
 
