@@ -1,11 +1,12 @@
 """Where the files of a new bundle go: one folder, or volumes on several media (FORMAT.md §2.5)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.cut import Cut, Room, VolumeSize, plan_cut
 from airgap.bundle.files import make_folder, media_errors
+from airgap.bundle.graph import ImageGraph
 from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.segments import size_of
@@ -38,9 +39,22 @@ class Load:
         return documents + _SMALL_FILE * len(self.blobs) + _SMALL_IMAGE * self.images + _SMALL_BUNDLE
 
 
-def layers_of(layers: Iterable[Descriptor], carried: Mapping[Digest, int]) -> dict[Digest, int]:
-    """The sizes of those layers that are carried, by digest."""
-    return {layer.digest: layer.size for layer in layers if layer.digest in carried}
+def layers_of(
+    graphs: Iterable[ImageGraph], carried: Mapping[Digest, int], is_read: Callable[[Descriptor], bool]
+) -> dict[Digest, int]:
+    """The sizes of those layers that are carried, by digest.
+
+    What is read before the content is none of them, for each volume shall be checked alone: the layers
+    that `is_read` names, and those that are a document or a config of another image too.
+    """
+    layers: dict[Digest, int] = {}
+    first: set[Digest] = set()
+    for graph in graphs:
+        own = graph.layers
+        layers |= {digest: layer.size for digest, layer in own.items() if digest in carried}
+        first |= graph.documents.keys() | (graph.blobs.keys() - own.keys())
+        first |= {digest for digest, layer in own.items() if is_read(layer)}
+    return {digest: size for digest, size in layers.items() if digest not in first}
 
 
 def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> Shelf:

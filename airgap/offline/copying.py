@@ -181,8 +181,7 @@ def _refuse_itself(shelf: Shelf, source: Place, hint: str) -> None:
 
 def _load(bundle: CheckedBundle) -> Load:
     blobs = {digest: blob.size for digest, blob in bundle.blobs.items()}
-    layers = (layer for image in bundle.images for layer in image.graph.layers.values())
-    cut = layers_of((layer for layer in layers if not is_material(layer)), blobs)
+    cut = layers_of((image.graph for image in bundle.images), blobs, is_material)
     return Load(bundle.statement.title, cut, blobs, len(bundle.images))
 
 

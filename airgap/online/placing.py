@@ -27,6 +27,5 @@ def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
 def load_of(plan: TransferPlan, title: str) -> Load:
     """What the bundle called `title` carries, less the exports."""
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
-    layers = (layer for image in plan.images for layer in image.graph.layers.values())
-    cut = layers_of((layer for layer in layers if not is_material(layer)), blobs)
+    cut = layers_of((image.graph for image in plan.images), blobs, is_material)
     return Load(title, cut, blobs, len(plan.lock.images))

@@ -109,3 +109,28 @@ def test_a_large_config_of_an_artifact_is_cut_as_layers_are(tmp_path, size, is_c
     assert (Digest.of(config) in table.cut.parts) == is_cut
     with open_bundle(paths) as found:
         assert verify_content(check(found, receiver(tmp_path)), Silent(), 1) == []
+
+
+@pytest.mark.parametrize("inner", ["config", "manifest"])
+def test_a_layer_that_another_image_is_read_by_is_on_every_volume(tmp_path, inner):
+    """An archive of images as an artifact has such layers; each volume is checked alone all the same."""
+    raw = SIGNED.contents[SIGNED.config] if inner == "config" else SIGNED.raw
+    other = "example.com/backup:1"
+    write_layout(tmp_path / "source", {NAME: SIGNED, other: artifact(b"{}", raw)})
+    manifest = tmp_path / "stack.yaml"
+    entries = "".join(f"  - {{oci: source, ref: '{name}'}}\n" for name in (NAME, other))
+    manifest.write_text(f"version: 1\nname: stack\nimages:\n{entries}")
+    run(tmp_path / "hq", "init", "--owner", "alice", "--site", "hq")
+    media = [word for n in (1, 2) for word in ("--to", tmp_path / str(n))]
+    run(tmp_path / "hq", "pack", manifest, *media, "--volume-size", "5MB")
+    paths = volumes(tmp_path)
+    for path in paths:
+        with open_bundle((path,), alone=True) as found:
+            assert len(check(found, receiver(tmp_path)).images) == 2
+    again = [word for n in (1, 2) for word in ("--to", tmp_path / "again" / str(n))]
+    run(tmp_path / "hq", "repack", *paths, *again, "--volume-size", "5MB")
+    for here in (paths, volumes(tmp_path / "again")):
+        with open_bundle(here) as found:
+            assert isinstance(found, VolumeSet)
+            assert set(found.table.cut.parts) == set(SIGNED.layers)
+            assert verify_content(check(found, receiver(tmp_path)), Silent(), 1) == []
