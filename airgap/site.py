@@ -174,8 +174,12 @@ class Site:
         return found
 
     def install_root(self, signed: SignedRoot) -> None:
-        """Keep a root. The caller has compared its fingerprint, or walked to it."""
+        """Keep a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` when
+        there is another one of that version meanwhile.
+        """
         with alone_in(self.home / "trust"):
+            if self.roots().get(signed.root.version, signed.raw) != signed.raw:
+                raise TrustError("another trust root of this version is here", subject=signed.root.name)
             write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
 
     # -- places in streams

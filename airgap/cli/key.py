@@ -46,16 +46,21 @@ def generate(
 
 @app.command("list")
 def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the signing keys here.
+    """List the keys here: people's, and the site's own.
 
     Example: airgap key list
     """
     from airgap.cli import console
     from airgap.site import Site, default_home
 
-    keys = Site(default_home()).public_keys()
-    rows = [(owner, key.algorithm, key.keyid) for owner, key in keys.items()]
-    value = {"keys": [dict(zip(("owner", "algorithm", "keyid"), row, strict=True)) for row in rows]}
+    site = Site(default_home())
+    rows = [(owner, key.algorithm, key.keyid) for owner, key in site.public_keys().items()]
+    own = site.key.public_key
+    value = {
+        "keys": [dict(zip(("owner", "algorithm", "keyid"), row, strict=True)) for row in rows],
+        "site": {"site": site.name, "algorithm": own.algorithm, "keyid": own.keyid},
+    }
+    rows.append((f"{site.name} (this site, for receipts)", own.algorithm, own.keyid))
     console.show_result(value, console.table(("OWNER", "ALGORITHM", "KEY ID"), rows), as_json=json)
 
 

@@ -1,4 +1,4 @@
-"""The trust root: show it, or install one."""
+"""The trust root: show it, install one, or change it."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli import trust_change
 from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
     Example: airgap trust show
     """
     from airgap.cli import console
-    from airgap.site import Site, default_home
+    from airgap.site import Site, default_home, now
+    from airgap.trust.change import expiry_warning
 
     signed = Site(default_home()).root()
-    console.show_result(_value(signed), _lines(signed), as_json=json)
+    warning = expiry_warning(signed.root, now())
+    lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
+    console.show_result(_value(signed) | {"warning": warning}, lines, as_json=json)
 
 
 def _value(signed: "SignedRoot") -> dict[str, Any]:
@@ -55,6 +59,7 @@ def _value(signed: "SignedRoot") -> dict[str, Any]:
             for name, role in root.roles.items()
         },
         "revoked": sorted(root.revoked),
+        "sites": {name: sorted(each.receipt_keyids) for name, each in sorted(root.sites.items())},
     }
 
 
@@ -118,3 +123,7 @@ def install(
     verb = "installed" if done.fresh else "installed already"
     lines = [f"{verb}: trust root {signed.root.version} of {', '.join(done.owners)}, for site {done.site}"]
     console.show_result(value, lines, as_json=json)
+
+
+for _name, _command in trust_change.COMMANDS.items():
+    app.command(_name)(_command)

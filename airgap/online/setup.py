@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from airgap.errors import UsageError
 from airgap.site import Site
+from airgap.trust.change import ROOT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot, new_root
-
-ROOT_LIFETIME = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time
+from airgap.trust.change import expiry_warning
 from airgap.trust.envelope import Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
@@ -185,6 +186,8 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
                 subject=signer.public_key.keyid,
                 want="a key of the role release in the trust root",
             )
+    if warning := expiry_warning(root, now):
+        progress.note(f"warning: {warning}")
     if len(signers) < role.threshold:
         have = f"{len(signers)} of {role.threshold} signatures"
         progress.note(f"{have}: others must sign before it loads")

@@ -75,6 +75,15 @@ def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> Ve
     return _judge(envelope, root, "root", where, None)
 
 
+def root_signers(envelope: Envelope, root: TrustRoot) -> tuple[tuple[str, ...], str | None]:
+    """The keys of the role `root` whose signatures hold, sorted, and what is wanted besides; None when these
+    are enough. For what is on its way to be signed: `check_root_signatures` judges.
+    """
+    held = tuple(sorted(_count(envelope, root, "root", None).held))
+    lack = _lack(root, "root", held)
+    return held, lack and f"{lack[0]}, got {lack[1]}"
+
+
 def check_revocations(
     verdict: Verdict, root: TrustRoot, serial: int, statement_sha256: str, where: str = "signatures"
 ) -> Verdict:
@@ -168,7 +177,8 @@ def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[
         )  # fmt: skip
     if count.late:
         got += f"; outside their time: {_named(root, count.late)}"
-    return ThresholdError("too few signatures", subject=where, want=want, got=got)
+    hint = "`airgap trust sign FILE` adds a signature" if role == "root" else None
+    return ThresholdError("too few signatures", subject=where, want=want, got=got, hint=hint)
 
 
 def _named(root: TrustRoot, keyids: Iterable[str]) -> str:

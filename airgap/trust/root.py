@@ -63,18 +63,20 @@ class SignedRoot:
         envelope = _open(raw, where)
         check_root_signatures(envelope, self.root, f"{where} by the keys of {self.root.name}")
         new = SignedRoot._of(envelope, raw, where)
-        if new.root.version != self.root.version + 1:
-            raise TrustError(
-                "wrong version of the trust root", subject=where, want=self.root.version + 1,
-                got=new.root.version,
-            )  # fmt: skip
-        if new.root.epoch < self.root.epoch:
-            raise TrustError(
-                "the epoch falls", subject=where, want=f"at least {self.root.epoch}", got=new.root.epoch
-            )
-        if new.root.epoch > self.root.epoch:
-            _refuse_revived_keys(new.root, where)
+        check_follows(self.root, new.root, where)
         return new
+
+
+def check_follows(old: TrustRoot, new: TrustRoot, where: str) -> None:
+    """Raise `TrustError` unless `new` may come after `old`, whoever signed it; see `SignedRoot.successor`."""
+    if new.version != old.version + 1:
+        raise TrustError(
+            "wrong version of the trust root", subject=where, want=old.version + 1, got=new.version
+        )
+    if new.epoch < old.epoch:
+        raise TrustError("the epoch falls", subject=where, want=f"at least {old.epoch}", got=new.epoch)
+    if new.epoch > old.epoch:
+        _refuse_revived_keys(new, where)
 
 
 def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedRoot]:

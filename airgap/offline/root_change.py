@@ -1,0 +1,144 @@
+"""Changing the trust root: make its next version, sign it, and install it when enough people have signed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from airgap.audit.ledger import Attempt
+from airgap.bundle.files import Folder, write_file
+from airgap.errors import KeyFileError, TrustError, UsageError
+from airgap.site import Passphrase, Site
+from airgap.trust.change import Change, describe_change, next_version
+from airgap.trust.envelope import MAX_ENVELOPE
+from airgap.trust.keys import PublicKey
+from airgap.trust.proposal import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """The keys of this site that sign: those named, else all that may, as long as signatures are wanted."""
+
+    names: Sequence[str]
+    passphrase: Callable[[str], Passphrase]
+    """Asks for that of the key with this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of a change."""
+
+    proposal: Proposal
+    lines: tuple[str, ...]
+    """What is different, for people."""
+    path: Path
+    """The installed root; or, while signatures are wanted, the proposal."""
+    fingerprint: str | None
+    """Of the installed root; None while signatures are wanted."""
+
+
+def compare_keyid(key: PublicKey, owner: str, told: str | None) -> None:
+    """Raise unless a person got this key's id by another way than the key."""
+    if told is None:
+        raise UsageError(
+            "whose key is it?", subject=owner, want="--keyid, as the owner told it",
+            hint="`airgap key list` prints it there; take it by another way than the key came",
+        )  # fmt: skip
+    given = "".join(told.lower().split()).replace(":", "")
+    if len(given) != len(key.keyid):
+        raise UsageError("not a key id", subject=owner, want=f"{len(key.keyid)} hex digits", got=len(given))
+    if given != key.keyid:
+        raise TrustError(
+            "another key id", subject=owner, want=given, got=key.keyid,
+            hint="the file is not the key that its owner meant: do not use it",
+        )  # fmt: skip
+
+
+def change_root(
+    site: Site, what: str, change: Change, signers: Signers, *, now: datetime, proposal: Path | None
+) -> Changed:
+    """Make the next version. It is installed when the keys here are enough; else it is written to `proposal`,
+    by default `N.root.proposal.json` in the present folder, for others to sign.
+    """
+    with site.ledger().attempt("trust-change", change=what) as attempt:
+        old = site.root()
+        new = next_version(old.root, change, now)
+        attempt.add(root_version=new.version, changes=describe_change(old.root, new))
+        path = proposal or Path(f"{new.version}.root.proposal.json")
+        mine = _names(site, old.root.roles["root"].keyids, signers, ())
+        if not mine:
+            want = f"one with the role root in {old.root.name}"
+            here = ", ".join(site.public_keys()) or "none"
+            raise KeyFileError("no key here may sign trust roots", subject=site.home, want=want, got=here)
+        found = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
+        more = mine[1:] + _names(site, found.eligible, signers, mine)
+        found = _signed(found, site, more, signers)
+        if found.wants and path.exists():
+            raise UsageError(
+                "there is a file already",
+                subject=path,
+                hint="move it away, or choose another with --proposal",
+            )
+        return _keep(found, site, path, attempt)
+
+
+def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposal], None]) -> Changed:
+    """Add a signature to the proposal at `path`, after `agree` has shown it to a person; install it when
+    it is complete. Raises whatever `agree` raises.
+    """
+    with site.ledger().attempt("trust-change", change="sign", path=str(path)) as attempt:
+        raw = _read(path)
+        found = Proposal.parse(raw, site.root(), str(path))
+        attempt.add(root_version=found.new.version, changes=describe_change(found.old.root, found.new))
+        names = _names(site, found.eligible - found.signers, signers, ())
+        if found.wants and not names:
+            raise KeyFileError(
+                "no key here can sign it still", subject=path, want=f"a key of {', '.join(found.who)}",
+                got=", ".join(site.public_keys()) or "none",
+            )  # fmt: skip
+        agree(found)
+        found = _signed(found, site, names, signers)
+        if _read(path) != raw:
+            raise TrustError(
+                "changed meanwhile", subject=path, hint="look at it again, with the same command"
+            )
+        write_file(path, found.envelope.to_bytes())
+        return _keep(found, site, path, attempt)
+
+
+def _read(path: Path) -> bytes:
+    with Folder(path.absolute().parent) as folder:
+        return folder.read(path.name, MAX_ENVELOPE)
+
+
+def _names(site: Site, keyids: frozenset[str], signers: Signers, done: Sequence[str]) -> list[str]:
+    """The names of the keys here that are among `keyids` and wanted, in order. Raises `KeyFileError` for a
+    name that was given and is none here.
+    """
+    here = site.public_keys()
+    for name in signers.names:
+        if name not in here:
+            raise KeyFileError("no such key", subject=name, got=", ".join(here) or "none")
+    names = signers.names or list(here)
+    return [name for name in names if here[name].keyid in keyids and name not in done]
+
+
+def _signed(proposal: Proposal, site: Site, names: Sequence[str], signers: Signers) -> Proposal:
+    for name in names:
+        if proposal.wants:
+            proposal = proposal.signed(site.signing_key(name, signers.passphrase(name)))
+    return proposal
+
+
+def _keep(proposal: Proposal, site: Site, path: Path, attempt: Attempt) -> Changed:
+    attempt.add(keys=sorted(proposal.signers), wants=list(proposal.wants))
+    lines = tuple(describe_change(proposal.old.root, proposal.new))
+    if proposal.wants:
+        write_file(path, proposal.envelope.to_bytes())
+        return Changed(proposal, lines, path, None)
+    signed = proposal.complete()
+    site.install_root(signed)
+    attempt.add(fingerprint=signed.fingerprint)
+    return Changed(
+        proposal, lines, site.home / "trust" / f"{signed.root.version}.root.json", signed.fingerprint
+    )

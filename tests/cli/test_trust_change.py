@@ -1,0 +1,366 @@
+"""airgap trust add, add-site, remove, revoke, rotate, threshold and sign: the next versions of a root."""
+
+import re
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airgap.errors import TrustError
+from airgap.site import Site, now
+from airgap.trust.envelope import ROOT_TYPE, Envelope
+from airgap.trust.keys import SigningKey
+from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
+
+
+def person(gap: Gap, side: Side, name: str) -> tuple[Path, str]:
+    """A key made at a side: its public file, and the id that its owner tells."""
+    made = side("key", "generate", name, "--json").json
+    path = gap.folder / f"{name}.pub"
+    path.write_text(side("key", "show", name).out)
+    return path, made["keyid"]
+
+
+def add(gap: Gap, name: str, *words: str, side: Side | None = None) -> str:
+    path, keyid = person(gap, side or gap.online, name)
+    gap.online("trust", "add", name, "--key", path, "--keyid", keyid, *words)
+    return keyid
+
+
+def version(side: Side) -> int:
+    return int(side("trust", "show", "--json").json["version"])
+
+
+@pytest.fixture
+def bob(gap: Gap, fresh: Side) -> Side:
+    """A second person elsewhere, with the same root."""
+    shown = gap.online("trust", "show", "--json").json
+    root = gap.online.home / "trust" / "1.root.json"
+    fresh("trust", "install", root, "--site", "lab", "--fingerprint", shown["fingerprint"])
+    return fresh
+
+
+# -- one person
+
+
+def test_add_is_installed_at_once_and_crosses_with_the_next_bundle(gap: Gap) -> None:
+    path, keyid = person(gap, gap.online, "bob")
+    done = gap.online("trust", "add", "bob", "--key", path, "--keyid", keyid.upper(), "--signer", "alice")
+    lines = done.out.splitlines()
+    assert lines[0] == "trust root 1 -> 2"
+    assert f"new: key {keyid}: bob, ecdsa-p256" in lines
+    assert "It gets across with the next bundle by itself; or by its file, at once:" in lines
+    assert gap.online.ended() == ("trust-change", "ok", 0)
+    bundle = gap.pack("--key", "bob")
+    assert version(gap.offline) == 1
+    assert "signed by bob" in gap.offline("verify", bundle).out
+    assert version(gap.offline) == 2
+
+
+def test_its_file_can_be_installed(gap: Gap) -> None:
+    done = gap.online("trust", "rotate", "--days", "900", "--json").json
+    gap.offline("trust", "install", done["path"])
+    shown = gap.offline("trust", "show", "--json").json
+    assert (shown["version"], shown["fingerprint"]) == (2, done["fingerprint"])
+
+
+def test_openssl_checks_a_new_root(gap: Gap) -> None:
+    done = gap.online("trust", "rotate", "--days", "900", "--json").json
+    envelope = Envelope.parse(Path(done["path"]).read_bytes(), "root")
+    (gap.folder / "pae").write_bytes(envelope.message)
+    (gap.folder / "sig").write_bytes(envelope.signatures[0].sig)
+    key = gap.online.home / "keys" / "alice.pub"
+    words = [
+        "openssl",
+        "dgst",
+        "-sha256",
+        "-verify",
+        key,
+        "-signature",
+        gap.folder / "sig",
+        gap.folder / "pae",
+    ]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "Verified OK\n"
+
+
+def test_add_a_receiving_site(gap: Gap) -> None:
+    told = gap.offline("key", "list", "--json").json["site"]
+    key = gap.offline.home / "site.pub"
+    gap.online("trust", "add-site", "plant-7", "--key", key, "--keyid", told["keyid"])
+    shown = gap.online("trust", "show", "--json").json
+    assert shown["sites"]["plant-7"] == [told["keyid"]]
+    assert told["keyid"] in shown["roles"]["receipt"]["keyids"]
+    assert "plant-7 (this site, for receipts)" in gap.offline("key", "list").out
+
+
+def test_remove(gap: Gap) -> None:
+    keyid = add(gap, "bob")
+    bundle = gap.pack("--key", "bob")
+    gap.online("trust", "remove", keyid[:16])
+    for number in (2, 3):
+        gap.offline("trust", "install", gap.online.home / "trust" / f"{number}.root.json")
+    assert "signed by no key" in gap.offline("verify", bundle, code=13).err
+
+
+@pytest.mark.parametrize("by", ["bundle", "sha256", "serial"])
+def test_revoke_but_for_what_is_accepted(gap: Gap, by: str) -> None:
+    add(gap, "bob")
+    bundle = gap.pack("--key", "bob")
+    sha256 = gap.offline("inspect", bundle, "--json").json["statement_sha256"]
+    words = {
+        "bundle": ("0", "--accept", bundle),
+        "sha256": ("0", "--accept", sha256),
+        "serial": ("1",),
+    }[by]
+    gap.online("trust", "revoke", "bob", "--after-serial", *words)
+    for number in (2, 3):
+        gap.offline("trust", "install", gap.online.home / "trust" / f"{number}.root.json")
+    gap.offline("verify", bundle)
+    again = gap.folder / "stack.yaml"
+    again.write_text(again.read_text() + "# 2\n")
+    gap.online("pack", again, "--to", gap.stick, "--key", "bob")
+    refused = gap.offline("verify", gap.stick / "stack-0002", code=13)
+    assert "signed by a revoked key (bob" in refused.err
+
+
+def test_replace_a_key(gap: Gap) -> None:
+    path, keyid = person(gap, gap.online, "alice-2")
+    gap.online("trust", "rotate", "--key", "alice", "--by", path, "--keyid", keyid)
+    shown = gap.online("trust", "show", "--json").json
+    assert shown["roles"]["root"]["keyids"] == shown["roles"]["release"]["keyids"] == [keyid]
+    bundle = gap.pack("--key", "alice-2")
+    assert "signed by alice," in gap.offline("verify", bundle).out
+
+
+def test_a_root_that_ends_soon_is_told(gap: Gap) -> None:
+    assert "warning" not in gap.online("trust", "show").out
+    gap.online("trust", "rotate", "--days", "7")
+    told = str(gap.online("trust", "show", "--json").json["warning"])
+    assert re.fullmatch(r"trust root 2 expires in [67] days: `airgap trust rotate` makes the next one", told)
+    assert "warning: trust root 2 expires in " in gap.online("trust", "show").out
+    gap.pack()
+    done = gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick)
+    assert "warning: trust root 2 expires in " in done.err
+
+
+def test_an_expired_root_is_rotated(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = now() + timedelta(days=800)
+    monkeypatch.setattr("airgap.site.now", lambda: later)
+    assert "has expired" in gap.online("trust", "show", "--json").json["warning"]
+    gap.online("trust", "rotate")
+    assert gap.online("trust", "show", "--json").json["warning"] is None
+
+
+# -- two persons
+
+
+def proposed(gap: Gap, bob: Side) -> Path:
+    """Root 2 lets both sign roots, and wants both; a proposal for root 3, signed by alice."""
+    path, keyid = person(gap, bob, "bob")
+    words = ("--key", path, "--keyid", keyid, "--role", "root", "--role", "release")
+    done = gap.online("trust", "add", "bob", *words, "--json").json
+    bob("trust", "install", done["path"])
+    half = gap.folder / "two.json"
+    both = gap.online(
+        "trust", "threshold", "root", "2", "--distinct-owners", "--proposal", half, "--json"
+    ).json
+    assert both["installed"] is False
+    assert both["who"] == ["bob"]
+    assert version(gap.online) == 2
+    bob("trust", "sign", half, "--yes")
+    gap.online("trust", "install", half)
+    last = gap.folder / "last.json"
+    gap.online("trust", "rotate", "--days", "400", "--proposal", last)
+    return last
+
+
+def test_two_persons_change_the_root(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    assert (version(gap.online), version(bob)) == (3, 3)
+    refused = gap.online("trust", "install", path, code=13)
+    assert refused.err.splitlines()[-1] == "hint: `airgap trust sign FILE` adds a signature"
+    done = bob("trust", "sign", path, "--yes")
+    assert done.err.splitlines()[0] == "trust root 3 -> 4"
+    assert done.err.splitlines()[1].startswith("changed: expires: ")
+    assert f"  airgap trust install {path}" in done.out
+    assert version(bob) == 4
+    assert bob.ended() == ("trust-change", "ok", 0)
+    gap.online("trust", "install", path)
+    assert version(gap.online) == 4
+    bundle = gap.pack()
+    gap.offline("verify", bundle)
+    assert version(gap.offline) == 4
+
+
+def test_the_proposal_says_what_is_wanted(gap: Gap, bob: Side) -> None:
+    proposed(gap, bob)
+    done = gap.online("trust", "rotate", "--proposal", gap.folder / "p.json").out.splitlines()
+    assert done[2] == f"written: {gap.folder}/p.json; more signatures are wanted:"
+    assert done[3].startswith(
+        "  by trust root 3: 2 of 2 keys of different owners with the role root, got 1 ("
+    )
+    assert done[-1] == f"bob can sign: airgap trust sign {gap.folder}/p.json"
+
+
+def test_signing_twice_adds_nothing(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    before = path.read_bytes()
+    refused = gap.online("trust", "sign", path, "--yes", code=13)
+    assert f"no key here can sign it still: {path}, want a key of bob, got alice" in refused.err
+    assert path.read_bytes() == before
+
+
+def test_a_complete_one_that_was_not_installed_is_installed(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    bob("trust", "sign", path, "--yes")
+    (bob.home / "trust" / "4.root.json").unlink()  # killed between the file and the root
+    bob("trust", "sign", path, "--yes")
+    assert version(bob) == 4
+
+
+def test_nobody_signs_unasked(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    before = files_of(bob.home / "trust"), path.read_bytes()
+    refused = bob("trust", "sign", path, code=2)
+    assert "nobody to ask, want a terminal, or --yes after reading what changes" in refused.err
+    assert (files_of(bob.home / "trust"), path.read_bytes()) == before
+    assert bob.ended() == ("trust-change", "failed", 2)
+
+
+def test_a_proposal_that_is_overtaken(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    other = gap.folder / "other.json"
+    gap.online("trust", "rotate", "--days", "500", "--proposal", other)
+    bob("trust", "sign", other, "--yes")
+    refused = bob("trust", "sign", path, "--yes", code=13)
+    assert "wrong version of the trust root" in refused.err
+    assert version(bob) == 4
+
+
+def test_a_proposal_that_was_changed(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    envelope = Envelope.parse(path.read_bytes(), "p")
+    evil = envelope.payload.replace(b'"threshold":2', b'"threshold":1')
+    assert evil != envelope.payload
+    path.write_bytes(replace(envelope, payload=evil).to_bytes())
+    assert "signed by no root key of trust root 3" in bob("trust", "sign", path, "--yes", code=13).err
+    assert version(bob) == 3
+
+
+def test_a_proposal_that_changes_while_it_is_shown(
+    gap: Gap, bob: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = proposed(gap, bob)
+    raw = path.read_bytes()
+
+    def agree(found: object, *, yes: bool) -> None:
+        path.write_bytes(raw + b" ")
+
+    monkeypatch.setattr("airgap.cli.trust_change._agree", agree)
+    assert "changed meanwhile" in bob("trust", "sign", path, code=13).err
+    assert path.read_bytes() == raw + b" "
+    assert version(bob) == 3
+
+
+def test_a_strangers_proposal(gap: Gap) -> None:
+    stranger = SigningKey.generate()
+    site = Site(gap.online.home)
+    path = gap.folder / "p.json"
+    new = replace(site.root().root, version=2)
+    path.write_bytes(Envelope.sign(ROOT_TYPE, new.to_bytes(), [stranger]).to_bytes())
+    assert "signed by no root key" in gap.online("trust", "sign", path, "--yes", code=13).err
+
+
+def test_a_link_is_not_followed(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    link = gap.folder / "link.json"
+    link.symlink_to(path)
+    assert "not a regular file" in bob("trust", "sign", link, "--yes", code=12).err
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("add", "bob"), 2, "Missing option"),
+        (("add", "bob", "--key", "nowhere.pub"), 12, "missing file"),
+        (("add", "bob", "--key", "junk.pub"), 10, "not a usable public key"),
+        (("add", "bob", "--key", "bob.pub"), 2, "whose key is it?: bob, want --keyid"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "ab"), 2, "not a key id: bob, want 64 hex digits, got 2"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "ab" * 32), 13, "another key id: bob, want abab"),
+        (("add", "bob", "--key", "bob.pub", "--role", "receipt"), 2, "not a role for people"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "eve"), 13, "no such key: eve"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "bob"), 13, "no key here may sign"),
+        (("add", "x" * 200, "--key", "bob.pub", "--keyid", "BOB"), 10, "not an owner's name"),
+        (("add", "alice", "--key", "site.pub", "--keyid", "SITE"), 2, "the key of another owner: alice, got hq"),
+        (("add", "hq", "--key", "site.pub", "--keyid", "SITE"), 2, "signs receipts and nothing else"),
+        (("add-site", "Not a site", "--key", "bob.pub", "--keyid", "BOB"), 10, "not a site name"),
+        (("add-site", "plant-7", "--key", "bob.pub"), 2, "whose key is it?: plant-7"),
+        (("remove", "alice"), 2, "nobody could sign trust roots any more: role root, want 1 keys, got none"),
+        (("remove", "hq"), 2, "nobody could sign receipts any more"),
+        (("remove", "nobody"), 2, "no such key in the trust root: nobody"),
+        (("revoke", "alice", "--after-serial", "0"), 2, "nobody could sign trust roots any more"),
+        (("revoke", "alice"), 2, "Missing option"),
+        (("revoke", "alice", "--after-serial", "-1"), 2, "--after-serial"),
+        (("revoke", "hq", "--after-serial", "0"), 2, "only keys that sign bundles"),
+        (("revoke", "alice", "--after-serial", "0", "--accept", "nowhere"), 12, "nowhere"),
+        (("rotate", "--key", "alice"), 2, "want both --key and --by"),
+        (("rotate", "--key", "nobody", "--by", "bob.pub", "--keyid", "BOB"), 2, "no such key"),
+        (("rotate", "--days", "0"), 2, "--days"),
+        (("threshold", "release", "2"), 2, "nobody could sign bundles any more: role release, want 2 keys, got 1"),
+        (("threshold", "receipt", "1"), 2, "not a role for people"),
+        (("threshold", "release", "1"), 2, "that would change nothing"),
+        (("sign", "nowhere.json", "--yes"), 12, "missing file"),
+        (("sign", "junk.pub", "--yes"), 10, "junk.pub"),
+    ],
+)  # fmt: skip
+def test_refused(
+    gap: Gap, words: tuple[str, ...], code: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(gap.folder)
+    _, keyid = person(gap, gap.online, "bob")
+    (gap.folder / "junk.pub").write_text("junk")
+    (gap.folder / "site.pub").write_bytes((gap.online.home / "site.pub").read_bytes())
+    own = Site(gap.online.home).key.public_key.keyid
+    before = files_of(gap.online.home / "trust")
+    filled = [{"BOB": keyid, "SITE": own}.get(word, word) for word in words]
+    done = gap.online("trust", *filled, code=code)
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert files_of(gap.online.home / "trust") == before
+    assert not list(gap.folder.glob("*.proposal.json"))
+
+
+def test_a_side_without_root_keys_changes_nothing(gap: Gap) -> None:
+    refused = gap.offline("trust", "rotate", "--days", "900", code=13)
+    assert "no key here may sign trust roots" in refused.err
+    assert gap.offline.ended() == ("trust-change", "refused", 13)
+
+
+def test_a_wrong_passphrase(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRGAP_PASSPHRASE", PASSPHRASE + "!")
+    assert "cannot decrypt" in gap.online("trust", "rotate", "--days", "900", code=13).err
+    assert version(gap.online) == 1
+
+
+def test_a_proposal_overwrites_nothing(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    before = path.read_bytes()
+    refused = gap.online("trust", "rotate", "--days", "900", "--proposal", path, code=2)
+    assert f"there is a file already: {path}" in refused.err
+    assert path.read_bytes() == before
+
+
+def test_two_next_versions_are_never_mixed(gap: Gap) -> None:
+    site = Site(gap.online.home)
+    old = site.root()
+    key = SigningKey.load(site.key_path("alice"), PASSPHRASE.encode)
+    gap.online("trust", "rotate", "--days", "900")
+    other = replace(old.root, version=2)
+    raw = Envelope.sign(ROOT_TYPE, other.to_bytes(), [key]).to_bytes()
+    with pytest.raises(TrustError, match="another trust root of this version is here"):
+        site.install_root(old.successor(raw, "2"))

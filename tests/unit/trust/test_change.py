@@ -1,0 +1,190 @@
+from dataclasses import replace
+
+import pytest
+
+from airgap.errors import UsageError
+from airgap.trust.change import (
+    add_key,
+    add_site,
+    describe_change,
+    expiry_warning,
+    find_keys,
+    in_turn,
+    next_version,
+    remove,
+    replace_key,
+    revoke,
+    rotate,
+    set_threshold,
+)
+from airgap.trust.document import Revocation, RootKey, Site, TrustRoot
+from tests.unit.trust.support import DAY, NOW, key, keyid, make_root, with_key
+
+
+@pytest.fixture
+def root() -> TrustRoot:
+    return make_root("alice", "bob", sites={"plant-7": Site(frozenset({keyid("site")}))})
+
+
+def public(name: str):
+    return key(name).public_key
+
+
+def test_add_a_person(root):
+    new = next_version(root, add_key("carol", public("carol"), ["release", "root"]), NOW)
+    assert new.version == 2
+    assert new.keys[keyid("carol")].owner == "carol"
+    assert keyid("carol") in new.roles["release"].keyids & new.roles["root"].keyids
+    assert keyid("carol") not in new.roles["receipt"].keyids
+
+
+def test_a_key_that_is_there_gets_a_further_role(root):
+    new = next_version(root, add_key("alice", public("alice"), ["root"]), NOW)
+    assert keyid("alice") in new.roles["root"].keyids
+    assert new.keys == root.keys
+
+
+def test_add_a_site_and_a_second_key_of_it(root):
+    new = next_version(root, add_site("plant-8", public("eight")), NOW)
+    assert new.sites["plant-8"] == Site(frozenset({keyid("eight")}))
+    assert keyid("eight") in new.roles["receipt"].keyids
+    more = add_site("plant-7", public("other"))
+    with pytest.raises(UsageError, match="another owner"):
+        add_site("plant-8", public("site"))(root)
+    assert more(root).sites["plant-7"].receipt_keyids == {keyid("site"), keyid("other")}
+
+
+def test_remove_takes_a_key_out_everywhere(root):
+    both = next_version(root, add_site("plant-8", public("eight")), NOW)
+    new = next_version(both, remove("plant-8"), NOW)
+    assert replace(new, version=1) == root
+    assert keyid("bob") not in remove(keyid("bob")[:16])(root).keys
+
+
+def test_revoke_keeps_the_role_for_what_was_signed_before(root):
+    new = next_version(root, revoke("bob", 7, ["a" * 64]), NOW)
+    assert new.revoked == {keyid("bob"): Revocation(7, frozenset({"a" * 64}))}
+    assert keyid("bob") in new.roles["release"].keyids
+    again = next_version(new, revoke("bob", 0, ["b" * 64]), NOW)
+    assert again.revoked[keyid("bob")] == Revocation(0, frozenset({"a" * 64, "b" * 64}))
+
+
+def test_a_revoked_key_signs_no_roots(root):
+    both = next_version(root, add_key("bob", public("bob"), ["root"]), NOW)
+    new = next_version(both, revoke("bob", 0, []), NOW)
+    assert new.roles["root"].keyids == {keyid("root")}
+
+
+def test_rotate_and_replace(root):
+    new = next_version(root, in_turn(rotate(NOW + 90 * DAY), replace_key("alice", public("alice-2"))), NOW)
+    assert new.expires == NOW + 90 * DAY
+    assert new.keys[keyid("alice-2")] == RootKey(public("alice-2"), "alice")
+    assert keyid("alice") not in new.keys
+    assert new.roles["release"].keyids == {keyid("alice-2"), keyid("bob")}
+    site = replace_key("site", public("site-2"))(root)
+    assert site.sites["plant-7"] == Site(frozenset({keyid("site-2")}))
+
+
+def test_threshold(root):
+    new = next_version(root, set_threshold("release", 2, distinct_owners=True), NOW)
+    assert (new.roles["release"].threshold, new.roles["release"].distinct_owners) == (2, True)
+    kept = next_version(new, set_threshold("release", 1), NOW)
+    assert kept.roles["release"].distinct_owners
+
+
+LOCKOUTS = {
+    "no root key": (remove("root"), "trust roots any more: role root, want 1 keys, got none"),
+    "no receipt key": (remove("site"), "receipts any more"),
+    "all bundle keys": (in_turn(remove("alice"), remove("bob")), "bundles any more"),
+    "all revoked": (in_turn(revoke("alice", 0, []), revoke("bob", 0, [])), "bundles any more"),
+    "threshold": (set_threshold("release", 3), "want 3 keys, got 2 (alice, bob)"),
+    "one of two": (
+        in_turn(set_threshold("release", 2, distinct_owners=True), revoke("bob", 0, [])),
+        "want 2 keys of different owners, got 1 (alice)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), LOCKOUTS.values(), ids=list(LOCKOUTS))
+def test_nobody_is_locked_out(root, change, words):
+    with pytest.raises(UsageError, match="nobody could sign") as caught:
+        next_version(root, change, NOW)
+    assert words in str(caught.value)
+    assert "airgap trust add" in caught.value.hint
+
+
+def test_a_key_past_its_time_does_not_count(root):
+    late = with_key(root, "bob", not_after=NOW - DAY)
+    with pytest.raises(UsageError, match="nobody could sign bundles"):
+        next_version(late, remove("alice"), NOW)
+
+
+def test_a_required_algorithm_stays_to_be_had(root):
+    demanding = replace(make_root("alice", "bob"), require_algorithms=())
+    ed = key("ed", "ed25519").public_key
+    both = in_turn(add_key("ed", ed, ["release", "root"]))(demanding)
+    strict = replace(both, require_algorithms=("ed25519",))
+    with pytest.raises(UsageError, match="want a key of ed25519"):
+        next_version(strict, remove("ed"), NOW)
+
+
+REFUSED = {
+    "nothing": (rotate(NOW + 30 * DAY), "change nothing"),
+    "roles it has": (add_key("alice", public("alice"), ["release"]), "change nothing"),
+    "another's": (add_key("carol", public("alice"), ["root"]), "key of another owner: carol, got alice"),
+    "site signs": (add_key("site", public("site"), ["release"]), "receipts and nothing else"),
+    "person receipts": (add_site("alice", public("alice")), "signs no receipts"),
+    "unknown": (remove("nobody"), "no such key in the trust root: nobody"),
+    "short id": (remove(keyid("bob")[:15]), "no such key"),
+    "revoke a site": (revoke("site", 0, []), "only keys that sign bundles"),
+    "revoked again": (
+        in_turn(revoke("bob", 0, []), add_key("bob", public("bob"), ["root"])), "gets no role again",
+    ),
+    "replace by itself": (replace_key("bob", public("alice")), "in the trust root already"),
+    "which": (
+        in_turn(add_key("bob", public("bob-2"), ["release"]), replace_key("bob", public("x"))), "which key?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=list(REFUSED))
+def test_refused(root, change, words):
+    with pytest.raises(UsageError) as caught:
+        next_version(root, change, NOW)
+    assert words in str(caught.value)
+
+
+def test_find_keys(root):
+    assert find_keys(root, keyid("bob").upper()) == (keyid("bob"),)
+
+
+@pytest.mark.parametrize(("days", "words"), [(31, None), (29, "in 29 days"), (0, "has expired")])
+def test_expiry_warning(root, days, words):
+    found = expiry_warning(replace(root, expires=NOW + days * DAY), NOW)
+    assert (found is None) if words is None else (words in found)
+
+
+DIFFERENCES = {
+    "epoch": {"epoch": 2},
+    "expires": {"expires": NOW + 40 * DAY},
+    "algorithms": {"require_algorithms": ("ecdsa",)},
+    "revoked": {"revoked": {keyid("bob"): Revocation(3, frozenset({"a" * 64}))}},
+    "sites": {"sites": {}},
+}
+
+
+@pytest.mark.parametrize("fields", DIFFERENCES.values(), ids=list(DIFFERENCES))
+def test_each_difference_is_told(root, fields):
+    assert len(describe_change(root, replace(root, version=2, **fields))) == 2
+
+
+def test_differences_of_keys_and_roles_are_told(root):
+    told = describe_change(root, with_key(root, "bob", owner="mallory", not_after=NOW))
+    assert f"changed: key {keyid('bob')}: bob, ecdsa-p256 -> mallory, ecdsa-p256, any time to " in told[1]
+    new = next_version(root, in_turn(remove("bob"), set_threshold("root", 1, distinct_owners=True)), NOW)
+    assert describe_change(root, new) == [
+        "trust root 1 -> 2",
+        f"gone: key {keyid('bob')}: bob, ecdsa-p256",
+        "changed: role root: 1 keys must sign -> 1 keys of different owners must sign",
+        f"gone: role release of key {keyid('bob')}: bob",
+    ]
