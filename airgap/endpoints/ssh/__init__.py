@@ -3,7 +3,9 @@
 address      `[user@]host[:port]`
 config       ssh_config, and the way to a host as a chain of hops
 known_hosts  which key is a host's
-login        key files and the agent
+agent        the ssh-agent
+login        key files and the agent's keys, offered one after the other
+transport    paramiko's transport, as it is used here
 connect      a connection over its hops
 sftp         files
 command      commands, and a command as a socket

@@ -10,23 +10,13 @@ import paramiko
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts
 from airgap.endpoints.ssh.login import Identities, log_in
+from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError
 
 CONNECT_SECONDS = 20.0
-_LOGIN_SECONDS = 120.0
-"""A key in hardware may wait for a finger."""
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
-
-# AES-GCM is by far the fastest in paramiko, and on every machine with AES instructions.
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-_MACS = (
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-)
 
 # What it would log comes out as errors of ours; a trace on stderr helps nobody.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -40,11 +30,11 @@ class Connection:
     ) -> None:
         self.name = str(hops[-1])
         self._seconds = seconds
-        self._transports: list[paramiko.Transport] = []
+        self._transports: list[Transport] = []
         try:
             for hop in hops:
                 with door("cannot connect", hop, ANY, LinkError):
-                    self._transports.append(_transport(self._socket(hop), seconds))
+                    self._transports.append(Transport(self._socket(hop), seconds))
                     _greet(self.transport, hop, seconds)
                 with door("no login", hop, ANY):
                     log_in(self.transport, hop, identities)
@@ -54,7 +44,7 @@ class Connection:
             raise
 
     @property
-    def transport(self) -> paramiko.Transport:
+    def transport(self) -> Transport:
         """To the last host that was reached."""
         return self._transports[-1]
 
@@ -117,18 +107,7 @@ def _dial(hop: Hop, seconds: float) -> socket.socket:
     return sock
 
 
-def _transport(sock: "socket.socket | paramiko.Channel", seconds: float) -> paramiko.Transport:
-    transport = paramiko.Transport(sock)
-    transport.daemon = True
-    transport.banner_timeout = transport.handshake_timeout = seconds
-    transport.auth_timeout = _LOGIN_SECONDS
-    options = transport.get_security_options()
-    options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
-    options.digests = [name for name in _MACS if name in options.digests]
-    return transport
-
-
-def _greet(transport: paramiko.Transport, hop: Hop, seconds: float) -> None:
+def _greet(transport: Transport, hop: Hop, seconds: float) -> None:
     """Agree on keys, and see that the server is the one that is known."""
     known = KnownHosts.load(hop.known_hosts)
     options = transport.get_security_options()
