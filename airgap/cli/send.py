@@ -22,9 +22,10 @@ from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.endpoints.docker_dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
-    from airgap.offline.load_there import LoadFromHere
+    from airgap.offline.load_there import LoadFromHere, PipingHost
     from airgap.offline.send import Destination, HostResult, SendReport
     from airgap.offline.session import LoadReport
     from airgap.progress import Progress
@@ -91,15 +92,12 @@ def run(
     asked = passphrase.existing(passphrase_file, "the SSH key")
     ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), asked))
     site, moment = Site(default_home()), now()
-    destinations = [
-        _destination(host, ssh, _from_here(place, site, ssh, host.address, moment)) for host in wanted
-    ]
+    destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
-    with ssh, console.host_board(names, quiet=quiet) as board:
+    with console.host_board(names, quiet=quiet) as board:
         report = send_bundle(
-            place, site, destinations, moment,
-            jobs=jobs, progress=board, reconnects=reconnect, hang_up=ssh.hang_up,
-        )  # fmt: skip
+            place, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
+        )
     failure = report.failure
     value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
     console.show_result(value, _lines(report), as_json=json)
@@ -108,13 +106,17 @@ def run(
         raise typer.Exit(failure.exit_code)
 
 
-def _from_here(place: "Place", site: "Site", ssh: "Ssh", address: str, moment: "datetime") -> "LoadFromHere":
-    """Loads into the engine of a host, over our own SSH."""
-    from airgap.cli.endpoints import Endpoints
-    from airgap.offline.session import load_bundle
+def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
+    """Loads into the engine of a host, over the link to it: what ends that ends all."""
 
-    def load(progress: "Progress") -> "LoadReport":
-        target = Endpoints(ssh=ssh).target(f"docker:ssh://{address}")
+    def load(host: "PipingHost", progress: "Progress") -> "LoadReport":
+        from airgap.endpoints.docker import DockerEngine
+        from airgap.offline.session import load_bundle
+
+        def way(_: str, program: str) -> "Dial":
+            return lambda: host.pipe([program, "system", "dial-stdio"])
+
+        target = DockerEngine(f"docker:ssh://{address}", ssh=way)
         return load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
 
     return load
