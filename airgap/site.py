@@ -26,7 +26,7 @@ from typing import Self
 
 from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
-from airgap.bundle.files import make_folder, media_errors, write_file
+from airgap.bundle.files import make_folder, media_errors, sync_folder, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
@@ -94,7 +94,7 @@ class Site:
         with media_errors("cannot create", home):
             make_folder(home, 0o700)
         if not (home / "site.key").exists():
-            SigningKey.generate().save(home / "site.key", None)
+            _save_key(SigningKey.generate(), home / "site.key", None)
         key = SigningKey.load(home / "site.key", _no_passphrase)
         write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
@@ -123,12 +123,18 @@ class Site:
         return self.home / "keys" / f"{owner}.pem"
 
     def add_key(self, owner: str, key: SigningKey, passphrase: bytes | None) -> Path:
-        """Keep a new private key, and the public one beside it."""
+        """Keep a new private key, and the public one beside it. Where there is a private one, there is the
+        public one too, whenever the power is cut.
+        """
         path = self.key_path(owner)
         with media_errors("cannot create", path.parent):
             make_folder(path.parent, 0o700)
-        key.save(path, passphrase)
-        write_file(path.with_suffix(".pub"), key.public_key.pem.encode())
+        with alone_in(path.parent):
+            if os.path.lexists(path):
+                hint = "choose another name, or move the old key away"
+                raise KeyFileError("a key is never overwritten", subject=path, hint=hint)
+            public = path.with_suffix(".pub")
+            _save_key(key, path, passphrase, lambda: write_file(public, key.public_key.pem.encode()))
         return path
 
     def public_keys(self) -> dict[str, PublicKey]:
@@ -258,6 +264,22 @@ class Site:
             "statement_sha256": mark.statement_sha256,
         }
         write_file(path, dump(value) + b"\n")
+
+
+def _save_key(
+    key: SigningKey, path: Path, passphrase: bytes | None, before: Callable[[], object] = lambda: None
+) -> None:
+    """Write a private key, whole or not at all, where there is nothing; what is done `before` comes before it
+    has its name. A process that was killed may have left one without.
+    """
+    part = path.with_name(path.name + ".part")
+    with media_errors("cannot create", path):
+        part.unlink(missing_ok=True)
+    key.save(part, passphrase)
+    before()
+    with media_errors("cannot create", path):
+        part.replace(path)
+        sync_folder(path.parent)
 
 
 def _no_passphrase() -> bytes:

@@ -12,7 +12,7 @@ from tests.faults.ptrace import Fault
 from tests.faults.sticks import WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
-from tests.support.liar import require_liar
+from tests.support.mounted import require_fuse
 from tests.support.parts import require, require_root
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +38,7 @@ def work() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def sticks() -> Iterator[Sticks]:
-    require_liar()
+    require_fuse()
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         yield Sticks(WRITERS[0], Path(folder))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.campaign import ERRORS, FURTHER, WRITING, Campaign, Figures
+from tests.faults.power import power_cuts
 from tests.faults.sticks import LIES, WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, warm_up
@@ -19,6 +20,8 @@ THERE_ON = 8
 """One call of so many is the first from which all fail."""
 STEPS = dict.fromkeys(("volumes", "receive-half", "repack", "repair", "load-folder", "load-archive"), 3)
 """These stories write by the same ways as others: one call of so many is met, by each error another."""
+POWER_STEP = 4
+"""The power is cut after one call of so many."""
 FURTHER_STEPS = {"stat": 6, "open to read": 3, "close after reading": 3, "read": 2}
 
 
@@ -28,7 +31,7 @@ class Piece:
 
     story: str
     what: str
-    """`errors`, `from there on`, `kills`, `timed kills`, or the command that writes to sticks."""
+    """`errors`, `from there on`, `kills`, `timed kills`, `power cuts`, or the command that writes to sticks."""
     classes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     step: int = 1
@@ -66,6 +69,8 @@ def _of_story(story: str, *, far: bool) -> Iterator[Piece]:
     yield Piece(story, "kills", step=step, far=far)
     if not far:
         yield Piece(story, "timed kills")
+    if not STORIES[story].far and not STORIES[story].registry:  # what those have is on no disk of ours
+        yield Piece(story, "power cuts", step=POWER_STEP * (1 + (step > 1)))
 
 
 def work(piece: Piece, folder: Path) -> Figures:
@@ -96,6 +101,8 @@ def _in_story(piece: Piece, world: World) -> Figures:
             campaign.from_there_on(piece.errors, piece.step)
         elif piece.what == "kills":
             campaign.kills(piece.step)
+        elif piece.what == "power cuts":
+            campaign.figures.twice(str(piece), lambda: power_cuts(campaign, piece.step))
         else:
             campaign.timed_kills(TIMED_KILLS)
         return campaign.figures
