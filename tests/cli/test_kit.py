@@ -39,7 +39,10 @@ def test_as_json(gap, wheels):
     value = make(gap, wheels, "--json", "--quiet", "--platform", "linux-x86_64").json
     assert value["kit"] == f"{gap.stick}/airgap-kit-0.1.0"
     assert value["targets"] == [f"linux-x86_64-py{PYTHON}"]
-    assert value.keys() == {"kit", "version", "targets", "files", "bytes", "statement_sha256", "keys"}
+    assert value["read_back"] in ("skipped", "cached", "ok")
+    assert value.keys() == {
+        "kit", "version", "targets", "files", "bytes", "statement_sha256", "keys", "media", "read_back",
+    }  # fmt: skip
 
 
 def test_out_of_another_kit(gap, kit):
@@ -62,6 +65,7 @@ def test_verified_on_the_other_side(gap, kit):
         (("--to", "x", "--python", "3.9"), 2, "error: no such Python for airgap: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
+        (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
         (("--wrong",), 2, "No such option"),
         (("verify", "nowhere"), 12, "error: no such folder: nowhere"),
     ],
