@@ -94,6 +94,9 @@ def _show(made: "MadeKit", as_json: bool) -> None:
 @app.command("verify")
 def verify(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit's folder.")],
+    allow_downgrade: Annotated[
+        bool, typer.Option("--allow-downgrade", help="Take also a kit of an older airgap than this one.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -106,7 +109,7 @@ def verify(
     from airgap.offline.kit import verify_kit
     from airgap.site import Site, default_home, now
 
-    found = verify_kit(kit, Site(default_home()), now())
+    found = verify_kit(kit, Site(default_home()), now(), allow_downgrade=allow_downgrade)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),

@@ -30,6 +30,7 @@ _LINE = re.compile(
     r"([0-9a-f]{64})  ((?:wheels/|requirements/)?[A-Za-z0-9][A-Za-z0-9._+!-]{0,250})", re.ASCII
 )
 _SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
+_VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d{1,9}))?(?:\+.*)?", re.ASCII)
 _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
 """Loads the native packages, so that a library that does not fit shows before the switch."""
 
@@ -46,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Install as the command line says; the exit code."""
     options = _options(arguments)
     os.umask(0o022)
+    prefix = options.prefix.absolute()
+    kit = Path(__file__).resolve().parent
     try:
-        install(Path(__file__).resolve().parent, options.prefix.absolute(), options.key)
+        install(kit, prefix, options.key, allow_downgrade=options.allow_downgrade)
     except (KitError, OSError) as error:
         sys.stderr.write(
             f"error: {_printable(str(error))}\nhint: {getattr(error, 'hint', 'nothing was installed')}\n"
@@ -80,10 +83,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="the signer's public key, from elsewhere: check the signature too",
     )
+    add("--allow-downgrade", action="store_true", help="install also what is older than what is there")
     return parser.parse_args(arguments)
 
 
-def install(kit: Path, prefix: Path, key: Path | None) -> None:
+def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
     """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
     _refuse_strange(command, home)
@@ -99,11 +103,12 @@ def install(kit: Path, prefix: Path, key: Path | None) -> None:
     else:
         say(f"signature: good, by key {check_signature(kit, key, sums)}\n")
         say(f"  (as far as a script from the medium can tell: {SIGNED_BY_HAND})\n")
+    version = _version(sums)
     with _held(home), _staging(home) as staging:
+        if not allow_downgrade:
+            _refuse_older(version, command)
         copy_checked(kit, staging, sums)
         say(f"files: {len(sums)}, all as in {SUMS}\n")
-        [wheel] = (Path(name) for name in sums if name.startswith("wheels/airgap-"))
-        version = wheel.name.split("-")[1]
         env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
         before = command.resolve().parents[1] if command.exists() else None
         there = works(env)
@@ -131,6 +136,36 @@ def read_sums(kit: Path) -> dict[str, str]:
         if not _SIGNATURE.fullmatch(name):
             raise KitError(f"file that {SUMS} does not list: {kit / name}")
     return sums
+
+
+def _version(sums: dict[str, str]) -> str:
+    """Of the airgap in the kit."""
+    found = [name.split("-")[1] for name in sums if name.startswith("wheels/airgap-")]
+    if len(found) != 1:
+        raise KitError(f"not a kit: want one wheel of airgap, got {len(found)}")
+    return found[0]
+
+
+def _refuse_older(version: str, command: Path) -> None:
+    """An old airgap may lack checks that the one in use has; its signature is as good as ever."""
+    if not os.path.lexists(command):
+        return
+    there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
+    if place_of(version) < place_of(there):
+        raise KitError(
+            f"older than what is installed: want airgap {there} or later, got {version}",
+            "an old one may lack checks; --allow-downgrade installs it all the same; nothing was installed",
+        )
+
+
+def place_of(version: str) -> tuple[list[int], str, int, bool, int]:
+    """What versions of airgap are compared by, as PEP 440 orders them: 1.0.dev1 < 1.0rc1 < 1.0 = 1.0.0."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise KitError(f"not a version of airgap: {version[:80]!r}")
+    release = re.sub(r"(\.0+)+$", "", match[1]).split(".")
+    phase = "~" if match[2] is None and match[4] is None else match[2] or ""  # no letter comes after ~
+    return [int(part) for part in release], phase, int(match[3] or 0), match[4] is None, int(match[4] or 0)
 
 
 def _read(path: Path) -> bytes:

@@ -106,6 +106,18 @@ def test_changed_on_the_stick(gap, kit):
     assert gap.offline.ended() == ("kit-verify", "refused", 12)
 
 
+def test_an_older_one(gap, kit, monkeypatch):
+    monkeypatch.setattr("airgap.offline.kit.__version__", "0.2.0")
+    done = gap.offline("kit", "verify", kit, code=14)
+    assert (
+        "error: older than the airgap that checks it: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"
+        in done.err
+    )
+    assert "hint: an old one may lack checks; --allow-downgrade" in done.err
+    assert gap.offline.ended() == ("kit-verify", "refused", 14)
+    gap.offline("kit", "verify", kit, "--allow-downgrade")
+
+
 def test_an_unfinished_one(gap, kit):
     (kit / "kit.dsse.json").unlink()
     assert "unfinished kit" in gap.offline("kit", "verify", kit, code=19).err
