@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+NOTHING = "nothing was installed"
 GLIBC = (2, 28)
 """The oldest C library that the wheels of a kit for `linux-...` run on."""
 
@@ -38,7 +39,7 @@ _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, ai
 class KitError(Exception):
     """What is wrong, and what to do."""
 
-    def __init__(self, what: str, hint: str = "nothing was installed") -> None:
+    def __init__(self, what: str, hint: str = NOTHING) -> None:
         super().__init__(what)
         self.hint = hint
 
@@ -48,18 +49,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     os.umask(0o022)
     prefix = options.prefix.absolute()
-    kit = Path(__file__).resolve().parent
+    kit, command = Path(__file__).resolve().parent, prefix / "bin" / "airgap"
+    before = _installed(command)
     try:
         install(kit, prefix, options.key, allow_downgrade=options.allow_downgrade)
     except (KitError, OSError) as error:
-        sys.stderr.write(
-            f"error: {_printable(str(error))}\nhint: {getattr(error, 'hint', 'nothing was installed')}\n"
-        )
-        return 1
+        words, code = f"error: {_printable(str(error))}\nhint: ", 1
+        hint = getattr(error, "hint", NOTHING)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: nothing was installed\n")
-        return 130
-    return 0
+        words, code, hint = "interrupted: ", 130, NOTHING
+    else:
+        return 0
+    if _installed(command) not in (None, before):  # it came after the switch
+        hint = f"{command} was installed all the same; run this again to remove what is left of the old one"
+    sys.stderr.write(f"{words}{hint}\n")
+    return code
+
+
+def _installed(command: Path) -> tuple[Path, int] | None:
+    """Which environment the command is, and since when that is whole; None where it is none."""
+    env = Path(os.path.realpath(command)).parent.parent
+    try:
+        return env, (env / "complete").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -70,19 +83,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=f"It comes from the medium that it checks, so it cannot vouch for itself: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
-    add(
-        "--prefix",
-        type=Path,
-        default=default,
-        metavar="DIR",
-        help="the command will be DIR/bin/airgap (%(default)s)",
-    )
-    add(
-        "--key",
-        type=Path,
-        metavar="FILE",
-        help="the signer's public key, from elsewhere: check the signature too",
-    )
+    add("--prefix", type=Path, default=default, metavar="DIR", help="install to DIR/bin (%(default)s)")
+    add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
     add("--allow-downgrade", action="store_true", help="install also what is older than what is there")
     return parser.parse_args(arguments)
 
@@ -111,12 +113,13 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
         say(f"files: {len(sums)}, all as in {SUMS}\n")
         env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
         before = command.resolve().parents[1] if command.exists() else None
-        there = works(env)
-        if not there:
+        whole = works(env)
+        if not whole:
             build(env, staging, target)
         _switch(command, env)
         _clean(home, {env, before})
-    say(f"{'was installed already' if there else 'installed'}: airgap {version} at {command}\n")
+    done = "was installed already" if whole and before == env.resolve() else "installed"
+    say(f"{done}: airgap {version} at {command}\n")
 
 
 def read_sums(kit: Path) -> dict[str, str]:
@@ -302,20 +305,11 @@ def build(env: Path, staging: Path, target: str) -> None:
         shutil.rmtree(env)
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env))
-        _run(
-            *(
-                python,
-                "-I",
-                str(pip / "pip"),
-                "install",
-                "--no-index",
-                "--require-hashes",
-                "--only-binary=:all:",
-            ),
-            *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"),
-            *("--find-links", str(staging / "wheels")),
-            *("--requirement", str(staging / "requirements" / f"{target}.txt")),
-        )
+        words = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+        words += ["--disable-pip-version-check", "--no-warn-script-location"]
+        words += ["--find-links", str(staging / "wheels")]
+        words += ["--requirement", str(staging / "requirements" / f"{target}.txt")]
+        _run(python, "-I", str(pip / "pip"), "install", *words)
         _run(python, "-I", "-c", _WORKS)
         (env / "complete").touch()
     except BaseException:
@@ -337,16 +331,9 @@ def _run(*words: str) -> None:
     """Run a program with none of the user's settings; raises `KitError` with what it said."""
     env = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
     env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        words,
-        check=False,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    done = subprocess.run(words, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
-        sys.stderr.write(_printable(done.stdout.decode("utf-8", "replace")[-4000:]))
+        sys.stderr.write(_printable((done.stdout + done.stderr).decode("utf-8", "replace")[-4000:]))
         raise KitError(f"failed, exit code {done.returncode}: {' '.join(words[:6])} ...")
 
 

@@ -225,6 +225,42 @@ class TestRefused:
         code, said = run()
         assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
 
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+    @pytest.mark.parametrize("earlier", ["none", "another", "broken", "the same"])
+    def test_after_the_switch_it_says_so(self, run, place, monkeypatch, tmp_path, error, earlier):
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        if earlier != "none":
+            run()
+        if earlier == "another":
+            write_stand_in(place / "wheels", "rich", version="100.0")
+            again(place)
+        if earlier == "broken":
+            (command.resolve().parents[1] / "complete").unlink()
+
+        def fail(*_):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_clean", fail)
+            code, said = run()
+        assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        truth = "nothing was installed" if earlier == "the same" else f"{command} was installed all the same"
+        assert said.splitlines()[-1].startswith((f"interrupted: {truth}", f"hint: {truth}"))
+        assert subprocess.check_output([command]) == b"stand-in\n"
+        assert "was installed already" in run()[1]
+
+    def test_just_before_the_switch_it_says_so_too(self, run, monkeypatch, tmp_path):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_switch", interrupt)
+            code, said = run()
+        assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
+        assert not (tmp_path / "prefix" / "bin" / "airgap").exists()
+        code, said = run()
+        assert (code, "was installed already" in said) == (0, False)
+
 
 def as_version(kit: Path, version: str) -> None:
     """Let the kit be one of another airgap."""
