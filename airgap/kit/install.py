@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+NOTHING = "nothing was installed"
 GLIBC = (2, 28)
 """The oldest C library that the wheels of a kit for `linux-...` run on."""
 
@@ -30,6 +31,7 @@ _LINE = re.compile(
     r"([0-9a-f]{64})  ((?:wheels/|requirements/)?[A-Za-z0-9][A-Za-z0-9._+!-]{0,250})", re.ASCII
 )
 _SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
+_VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d{1,9}))?(?:\+.*)?", re.ASCII)
 _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
 """Loads the native packages, so that a library that does not fit shows before the switch."""
 
@@ -37,7 +39,7 @@ _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, ai
 class KitError(Exception):
     """What is wrong, and what to do."""
 
-    def __init__(self, what: str, hint: str = "nothing was installed") -> None:
+    def __init__(self, what: str, hint: str = NOTHING) -> None:
         super().__init__(what)
         self.hint = hint
 
@@ -46,17 +48,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Install as the command line says; the exit code."""
     options = _options(arguments)
     os.umask(0o022)
+    prefix = options.prefix.absolute()
+    kit, command = Path(__file__).resolve().parent, prefix / "bin" / "airgap"
+    before = _installed(command)
     try:
-        install(Path(__file__).resolve().parent, options.prefix.absolute(), options.key)
+        install(kit, prefix, options.key, allow_downgrade=options.allow_downgrade)
     except (KitError, OSError) as error:
-        sys.stderr.write(
-            f"error: {_printable(str(error))}\nhint: {getattr(error, 'hint', 'nothing was installed')}\n"
-        )
-        return 1
+        words, code = f"error: {_printable(str(error))}\nhint: ", 1
+        hint = getattr(error, "hint", NOTHING)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: nothing was installed\n")
-        return 130
-    return 0
+        words, code, hint = "interrupted: ", 130, NOTHING
+    else:
+        return 0
+    if _installed(command) not in (None, before):  # it came after the switch
+        hint = f"{command} was installed all the same; run this again to remove what is left of the old one"
+    sys.stderr.write(f"{words}{hint}\n")
+    return code
+
+
+def _installed(command: Path) -> tuple[Path, int] | None:
+    """Which environment the command is, and since when that is whole; None where it is none."""
+    env = Path(os.path.realpath(command)).parent.parent
+    try:
+        return env, (env / "complete").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -67,23 +83,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=f"It comes from the medium that it checks, so it cannot vouch for itself: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
-    add(
-        "--prefix",
-        type=Path,
-        default=default,
-        metavar="DIR",
-        help="the command will be DIR/bin/airgap (%(default)s)",
-    )
-    add(
-        "--key",
-        type=Path,
-        metavar="FILE",
-        help="the signer's public key, from elsewhere: check the signature too",
-    )
+    add("--prefix", type=Path, default=default, metavar="DIR", help="install to DIR/bin (%(default)s)")
+    add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
+    add("--allow-downgrade", action="store_true", help="install also what is older than what is there")
     return parser.parse_args(arguments)
 
 
-def install(kit: Path, prefix: Path, key: Path | None) -> None:
+def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
     """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
     _refuse_strange(command, home)
@@ -99,19 +105,21 @@ def install(kit: Path, prefix: Path, key: Path | None) -> None:
     else:
         say(f"signature: good, by key {check_signature(kit, key, sums)}\n")
         say(f"  (as far as a script from the medium can tell: {SIGNED_BY_HAND})\n")
+    version = _version(sums)
     with _held(home), _staging(home) as staging:
+        if not allow_downgrade:
+            _refuse_older(version, command)
         copy_checked(kit, staging, sums)
         say(f"files: {len(sums)}, all as in {SUMS}\n")
-        [wheel] = (Path(name) for name in sums if name.startswith("wheels/airgap-"))
-        version = wheel.name.split("-")[1]
         env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
         before = command.resolve().parents[1] if command.exists() else None
-        there = works(env)
-        if not there:
+        whole = works(env)
+        if not whole:
             build(env, staging, target)
         _switch(command, env)
         _clean(home, {env, before})
-    say(f"{'was installed already' if there else 'installed'}: airgap {version} at {command}\n")
+    done = "was installed already" if whole and before == env.resolve() else "installed"
+    say(f"{done}: airgap {version} at {command}\n")
 
 
 def read_sums(kit: Path) -> dict[str, str]:
@@ -131,6 +139,36 @@ def read_sums(kit: Path) -> dict[str, str]:
         if not _SIGNATURE.fullmatch(name):
             raise KitError(f"file that {SUMS} does not list: {kit / name}")
     return sums
+
+
+def _version(sums: dict[str, str]) -> str:
+    """Of the airgap in the kit."""
+    found = [name.split("-")[1] for name in sums if name.startswith("wheels/airgap-")]
+    if len(found) != 1:
+        raise KitError(f"not a kit: want one wheel of airgap, got {len(found)}")
+    return found[0]
+
+
+def _refuse_older(version: str, command: Path) -> None:
+    """An old airgap may lack checks that the one in use has; its signature is as good as ever."""
+    if not os.path.lexists(command):
+        return
+    there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
+    if place_of(version) < place_of(there):
+        raise KitError(
+            f"older than what is installed: want airgap {there} or later, got {version}",
+            "an old one may lack checks; --allow-downgrade installs it all the same; nothing was installed",
+        )
+
+
+def place_of(version: str) -> tuple[list[int], str, int, bool, int]:
+    """What versions of airgap are compared by, as PEP 440 orders them: 1.0.dev1 < 1.0rc1 < 1.0 = 1.0.0."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise KitError(f"not a version of airgap: {version[:80]!r}")
+    release = re.sub(r"(\.0+)+$", "", match[1]).split(".")
+    phase = "~" if match[2] is None and match[4] is None else match[2] or ""  # no letter comes after ~
+    return [int(part) for part in release], phase, int(match[3] or 0), match[4] is None, int(match[4] or 0)
 
 
 def _read(path: Path) -> bytes:
@@ -267,20 +305,11 @@ def build(env: Path, staging: Path, target: str) -> None:
         shutil.rmtree(env)
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env))
-        _run(
-            *(
-                python,
-                "-I",
-                str(pip / "pip"),
-                "install",
-                "--no-index",
-                "--require-hashes",
-                "--only-binary=:all:",
-            ),
-            *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"),
-            *("--find-links", str(staging / "wheels")),
-            *("--requirement", str(staging / "requirements" / f"{target}.txt")),
-        )
+        words = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+        words += ["--disable-pip-version-check", "--no-warn-script-location"]
+        words += ["--find-links", str(staging / "wheels")]
+        words += ["--requirement", str(staging / "requirements" / f"{target}.txt")]
+        _run(python, "-I", str(pip / "pip"), "install", *words)
         _run(python, "-I", "-c", _WORKS)
         (env / "complete").touch()
     except BaseException:
@@ -302,16 +331,9 @@ def _run(*words: str) -> None:
     """Run a program with none of the user's settings; raises `KitError` with what it said."""
     env = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
     env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        words,
-        check=False,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    done = subprocess.run(words, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
-        sys.stderr.write(_printable(done.stdout.decode("utf-8", "replace")[-4000:]))
+        sys.stderr.write(_printable((done.stdout + done.stderr).decode("utf-8", "replace")[-4000:]))
         raise KitError(f"failed, exit code {done.returncode}: {' '.join(words[:6])} ...")
 
 

@@ -1,5 +1,6 @@
 """The installer over kits of stand-ins: a pip that writes files in place of installing, and a real environment."""
 
+import itertools
 import json
 import os
 import shutil
@@ -175,6 +176,7 @@ SPOILT = {
         lambda kit: (kit / SUMS).write_text((kit / SUMS).read_text() * 2),
         "not a line of SHA256SUMS",
     ),
+    "no airgap": (lambda kit: (next(kit.glob("wheels/airgap-*")).unlink(), resum(kit)), "want one wheel of airgap, got 0"),
     "another machine": (_for_another, "not for this machine: want linux-mips-py3.11, got linux-"),
 }  # fmt: skip
 
@@ -222,6 +224,90 @@ class TestRefused:
         monkeypatch.setattr(installer, "copy_checked", interrupt)
         code, said = run()
         assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+    @pytest.mark.parametrize("earlier", ["none", "another", "broken", "the same"])
+    def test_after_the_switch_it_says_so(self, run, place, monkeypatch, tmp_path, error, earlier):
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        if earlier != "none":
+            run()
+        if earlier == "another":
+            write_stand_in(place / "wheels", "rich", version="100.0")
+            again(place)
+        if earlier == "broken":
+            (command.resolve().parents[1] / "complete").unlink()
+
+        def fail(*_):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_clean", fail)
+            code, said = run()
+        assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        truth = "nothing was installed" if earlier == "the same" else f"{command} was installed all the same"
+        assert said.splitlines()[-1].startswith((f"interrupted: {truth}", f"hint: {truth}"))
+        assert subprocess.check_output([command]) == b"stand-in\n"
+        assert "was installed already" in run()[1]
+
+    def test_just_before_the_switch_it_says_so_too(self, run, monkeypatch, tmp_path):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_switch", interrupt)
+            code, said = run()
+        assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
+        assert not (tmp_path / "prefix" / "bin" / "airgap").exists()
+        code, said = run()
+        assert (code, "was installed already" in said) == (0, False)
+
+
+def as_version(kit: Path, version: str) -> None:
+    """Let the kit be one of another airgap."""
+    [wheel] = kit.glob("wheels/airgap-*")
+    wheel.rename(wheel.with_name(wheel.name.replace("0.1.0", version)))
+    resum(kit)
+
+
+class TestDowngrade:
+    def test_an_older_one_is_refused(self, run, kit, tmp_path):
+        run()
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        before = command.readlink()
+        as_version(kit, "0.0.9")
+        code, said = run()
+        assert code == 1
+        assert "error: older than what is installed: want airgap 0.1.0 or later, got 0.0.9\n" in said
+        assert "--allow-downgrade installs it all the same" in said
+        assert command.readlink() == before
+        assert run("--allow-downgrade")[0] == 0
+        assert "/0.0.9-py3." in str(command.readlink())
+
+    @pytest.mark.parametrize("loss", ["bin/airgap", "complete"])
+    def test_also_than_one_that_is_broken(self, run, kit, tmp_path, loss):
+        run()
+        ((tmp_path / "prefix" / "bin" / "airgap").resolve().parents[1] / loss).unlink()
+        as_version(kit, "0.0.9")
+        assert "older than what is installed" in run()[1]
+
+    def test_a_newer_one_is_installed(self, run, kit):
+        run()
+        as_version(kit, "0.1.1")
+        code, said = run()
+        assert (code, "installed: airgap 0.1.1 at" in said) == (0, True)
+
+    @pytest.mark.parametrize("version", ["x", "1.0.post1", "1" * 10])
+    def test_not_a_version(self, run, kit, version):
+        run()
+        as_version(kit, version)
+        code, said = run()
+        assert (code, f"error: not a version of airgap: '{version}'" in said) == (1, True)
+
+    def test_the_order_of_versions(self):
+        order = ["0.9", "1.0.dev1", "1.0a1.dev1", "1.0a1", "1.0b1", "1.0rc1.dev2", "1.0rc1", "1.0rc2", "1.0"]
+        order += ["1.0.1", "1.0.10", "1.10"]
+        assert all(installer.place_of(a) < installer.place_of(b) for a, b in itertools.pairwise(order))
+        assert len({str(installer.place_of(same)) for same in ("1", "1.0", "1.0.0", "1.0+local")}) == 1
 
 
 class TestKey:
