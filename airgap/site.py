@@ -10,6 +10,7 @@ sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
 received/<stream>.json  the high-water mark of what was accepted here
 receipts/               what was loaded here, signed
+receipts/<site>/        what came back from other sites
 """
 
 import contextlib
@@ -227,6 +228,10 @@ class Site:
         """Where the copy is, if there is one."""
         return self.home / "sent" / stream / f"{serial:04d}.dsse.json"
 
+    def kept_envelopes(self) -> list[Path]:
+        """The copies of the envelopes of all bundles sealed here."""
+        return sorted((self.home / "sent").glob("*/*.dsse.json"))
+
     def received(self, stream: str) -> Mark | None:
         """The high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
@@ -247,6 +252,11 @@ class Site:
                 part.unlink()
             write_file(path, raw)
         return path
+
+    def kept_receipts(self) -> list[Path]:
+        """Those of loads here, and those of other sites, which have a folder each."""
+        folder = self.home / "receipts"
+        return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
     def _mark(self, path: Path) -> Mark | None:
         if not path.exists():
