@@ -36,9 +36,9 @@ class KnownKey:
         if self.names.startswith("|"):
             return _hashed(self.names, name)
         patterns = self.names.lower().split(",")
-        if any(pattern[:1] == "!" and _fits(name, pattern[1:]) for pattern in patterns):
+        if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
             return False
-        return any(_fits(name, pattern) for pattern in patterns)
+        return any(fits(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ def _scan_type(kind: str) -> str:
     return kind.removeprefix("ssh-") if not kind.startswith("ecdsa") else "ecdsa"
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """`*` and `?` only: brackets are part of `[host]:port`."""
+def fits(name: str, pattern: str) -> bool:
+    """Whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 

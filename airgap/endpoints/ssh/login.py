@@ -76,7 +76,7 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
     refused: list[str] = []
     unsigned: list[str] = []
     unusable: list[KeyFileError] = []
-    with Agent() as agent:
+    with Agent(hop.agent) as agent:
         for name, load in _candidates(hop, identities, agent):
             try:
                 key = load()
