@@ -61,7 +61,9 @@ Identity = Annotated[
 Volume = Annotated[
     list[Path] | None, typer.Option(metavar="DIR", help="A further volume of BUNDLE; may be repeated.")
 ]
-ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config and /etc/ssh/ssh_config.")
+]
 KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from airgap.endpoints.ssh import config
 from tests.cli.conftest import Gap
 
 
@@ -9,6 +10,7 @@ from tests.cli.conftest import Gap
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(config, "_SYSTEM_CONFIG", tmp_path / "none")
 
 
 @pytest.mark.parametrize(

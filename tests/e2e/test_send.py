@@ -342,6 +342,21 @@ def test_changed_host_key(world: World) -> None:
     assert "unknown host key" in world.send(far.address, code=20).err
 
 
+def test_an_alias_and_the_command_that_stores_its_key(world: World) -> None:
+    far = world.sshd()
+    world.known.write_text("")
+    config = world.folder / "config"
+    config.write_text(
+        f"Host far\n HostName 127.0.0.1\n Port {far.port}\n User root\n HostKeyAlias Seven\n"
+        f" UserKnownHostsFile {world.known}\n IdentityFile {world.key}\n"
+    )
+    answer = world.side("send", world.gap.bundle, "far", "--ssh-config", config, code=20)
+    assert "unknown host key: seven, got" in answer.err
+    run("sh", "-c", re.search(r"if it is the same: `(.*)`", answer.err)[1])
+    assert world.known.read_text().startswith("seven ssh-ed25519 ")
+    assert host(world.side("send", world.gap.bundle, "far", "--ssh-config", config))["state"] == "sent"
+
+
 def test_settings_cannot_weaken_it(world: World) -> None:
     far = world.sshd()
     config = world.folder / "config"
@@ -474,6 +489,8 @@ def test_proxy_jump(world: World) -> None:
     world.known.write_text(known.replace(inner.known_line, ""))
     answer = world.side("send", world.gap.bundle, "far", "--ssh-config", config, code=20)
     assert f"unknown host key: [127.0.0.1]:{inner.port}" in answer.err
+    command = f"`ssh -J root@127.0.0.1:{outer.port} -o UserKnownHostsFile={world.known} "
+    assert command in answer.err
 
 
 # -- hosts of other kinds

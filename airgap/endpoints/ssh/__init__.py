@@ -1,7 +1,8 @@
 """Other machines over SSH: keys known beforehand, logins by key, files over SFTP, commands.
 
 address      `[user@]host[:port]`
-config       ssh_config, and the way to a host as a chain of hops
+config_files ssh_config files: which settings count for a host
+config       the way to a host as a chain of hops
 known_hosts  which key is a host's
 agent        the ssh-agent
 login        key files and the agent's keys, offered one after the other

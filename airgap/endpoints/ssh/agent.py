@@ -44,15 +44,17 @@ class HeldKey(paramiko.AgentKey):
 
 
 class Agent(AgentSSH):
-    """The agent of `SSH_AUTH_SOCK`. `trouble` says why it cannot be used; it is empty where there is none."""
+    """The agent at `path`, which is by default that of `SSH_AUTH_SOCK`; an empty path means none. `trouble`
+    says why it cannot be used, and is empty where there is none.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | None = None) -> None:
         super().__init__()
         self.keys: tuple[HeldKey, ...] = ()
         self.trouble = ""
         self._connection = None
         try:
-            self._connection = _connect()
+            self._connection = _connect(path)
             if self._connection is not None:
                 self.keys = self._held()
                 if isinstance(self._connection, socket.socket):
@@ -115,9 +117,9 @@ class Agent(AgentSSH):
         self.close()
 
 
-def _connect() -> "socket.socket | None":
+def _connect(path: str | None) -> "socket.socket | None":
     """None where no agent is named."""
-    path = os.environ.get("SSH_AUTH_SOCK")
+    path = os.environ.get("SSH_AUTH_SOCK") if path is None else path
     if not hasattr(socket, "AF_UNIX"):
         return get_agent_connection()  # Windows has agents of its own
     if not path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import paramiko
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.known_hosts import KnownHosts
+from airgap.endpoints.ssh.known_hosts import KnownHosts, Way
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError
@@ -32,10 +32,10 @@ class Connection:
         self._seconds = seconds
         self._transports: list[Transport] = []
         try:
-            for hop in hops:
+            for number, hop in enumerate(hops):
                 with door("cannot connect", hop, ANY, LinkError):
                     self._transports.append(Transport(self._socket(hop), seconds))
-                    _greet(self.transport, hop, seconds)
+                    _greet(self.transport, hop, seconds, hops[:number])
                 with door("no login", hop, ANY):
                     log_in(self.transport, hop, identities)
                 self.transport.set_keepalive(_ALIVE_SECONDS)
@@ -107,7 +107,7 @@ def _dial(hop: Hop, seconds: float) -> socket.socket:
     return sock
 
 
-def _greet(transport: Transport, hop: Hop, seconds: float) -> None:
+def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
     """Agree on keys, and see that the server is the one that is known."""
     known = KnownHosts.load(hop.known_hosts)
     options = transport.get_security_options()
@@ -115,4 +115,5 @@ def _greet(transport: Transport, hop: Hop, seconds: float) -> None:
     options.key_types = [*first, *(name for name in options.key_types if name not in first)]
     transport.start_client(timeout=seconds)
     key = transport.get_remote_server_key()
-    known.check(hop.known_as, key.get_name(), key.asbytes())
+    way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
+    known.check(hop.known_as, key.get_name(), key.asbytes(), way)

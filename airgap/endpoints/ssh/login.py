@@ -21,6 +21,8 @@ from airgap.errors import KeyFileError, LinkError, TransportError
 _KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _MAX_FILE = 64 << 10
+_MAX_WORDS = 300
+"""Of what a server says."""
 
 Candidate = tuple[str, Callable[[], paramiko.PKey]]
 """What a key is called, and how to get it. Raises `KeyFileError`."""
@@ -76,7 +78,7 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
     refused: list[str] = []
     unsigned: list[str] = []
     unusable: list[KeyFileError] = []
-    with Agent() as agent:
+    with Agent(hop.agent) as agent:
         for name, load in _candidates(hop, identities, agent):
             try:
                 key = load()
@@ -114,7 +116,8 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
     try:
         further = transport.auth_publickey(hop.user, key)
     except paramiko.BadAuthenticationType as error:
-        raise TransportError("no login", subject=hop, want="a server that takes keys", got=error) from error
+        got = str(error)[:_MAX_WORDS]
+        raise TransportError("no login", subject=hop, want="a server that takes keys", got=got) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         if not transport.is_active():
             raise _hung_up(transport, hop, offered, error) from error
@@ -126,7 +129,10 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
         return False
     if further:
         raise TransportError(
-            "no login", subject=hop, want="a key to be enough", got=f"it also wants {', '.join(further)}"
+            "no login",
+            subject=hop,
+            want="a key to be enough",
+            got=f"it also wants {', '.join(further)[:_MAX_WORDS]}",
         )
     return True
 
