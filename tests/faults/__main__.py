@@ -23,7 +23,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> int:
     options = _options()
     begin = time.monotonic()
-    pieces = plan.whole(options.story or [*STORIES, plan.STICKS])
+    pieces = plan.whole(options.story or [*STORIES, plan.INIT, plan.STICKS])
     if options.only:
         pieces = [piece for piece in pieces if options.only in str(piece)]
     with tempfile.TemporaryDirectory(prefix="airgap-faults-", dir=options.folder) as folder:
@@ -53,7 +53,10 @@ def _options() -> argparse.Namespace:
         "python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--story", action="append", choices=[*STORIES, plan.STICKS], help="only this one; may be repeated"
+        "--story",
+        action="append",
+        choices=[*STORIES, plan.INIT, plan.STICKS],
+        help="only this one; may be repeated",
     )
     parser.add_argument("--only", metavar="WORDS", help="only pieces of work with these words in their names")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")

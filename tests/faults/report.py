@@ -36,7 +36,7 @@ call that changes anything, right after one of five, and at random times. **Stic
 A stick that *forgets* has, when it was pulled out, only what was synced: content by its file, names by their folder.
 
 **Power cuts**: a story is run once on a disk that keeps account of every call (`tests/support/power.py`): sites, sticks
-and targets are on it. Then the power is cut after one call of seven (of fourteen in the stories marked *), and after the
+and targets are on it. Then the power is cut after one call of four (of eight in the stories marked *), and after the
 last; each way of forgetting meets other calls. What the disk may have then is written into a folder, judged, and gone on
 from. Whatever the command, or a ledger that outlived the cut, says is done must be there, all of it. A moment that leaves
 the same as one before it is not judged again.
