@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.files import sync_folder
 from tests.faults import ptrace
 from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures
 from tests.faults.power import CUTS, cut_at, init_cuts, power_cuts, record
@@ -16,6 +17,8 @@ from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
 from tests.support.mounted import Mounted, require_fuse
 from tests.support.parts import require, require_root
+from tests.support.power import State, Survives
+from tests.support.recorder import Recorder
 
 pytestmark = pytest.mark.e2e
 
@@ -179,6 +182,37 @@ def test_a_stick_that_breaks_is_no_escape(work: Path, monkeypatch: pytest.Monkey
     assert sticks.figures.escapes == sticks.figures.lost == []
     assert ["ended with -9" in error for error in sticks.figures.broken] == [True]
     assert sum(sticks.figures.runs.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "want"),
+    [
+        ("nothing", {"old": b"old!"}),
+        ("names", {"new": b"old!", "folder": None, "folder/unsynced": b""}),
+        ("zeros", {"new": b"old!\0\0", "folder": None, "folder/unsynced": b"\0\0\0"}),
+        ("everything", {"new": b"old!++", "folder": None, "folder/unsynced": b"abc"}),
+    ],
+)
+def test_what_outlives_a_cut_of_power(what: str, want: dict[str, bytes | None], tmp_path: Path) -> None:
+    require_fuse()
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"old")
+    recorder = Recorder(tmp_path / "recorder", folder)
+    with (folder / "old").open("ab", buffering=0) as file:
+        file.write(b"!")
+        os.fsync(file.fileno())
+        file.write(b"++")
+    (folder / "old").rename(folder / "new")
+    (folder / "folder").mkdir()
+    (folder / "folder/unsynced").write_bytes(b"abc")
+    sync_folder(folder / "folder")  # which has no name yet that is synced
+    state = State((recording := recorder.stop()).beginning)
+    for call in recording.calls:
+        state.take(call)
+    state.tree(lambda _: Survives(what), seeded()).write_to(folder)
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    assert {name: path.read_bytes() if path.is_file() else None for name, path in found.items()} == want
 
 
 @pytest.mark.parametrize("name", ["pack", "tar", "volumes", "receive-half", "repair", "load-layout"])

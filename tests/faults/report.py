@@ -41,8 +41,8 @@ last; each way of forgetting meets other calls. What the disk may have then is w
 from. Whatever the command, or a ledger that outlived the cut, says is done must be there, all of it. A moment that leaves
 the same as one before it is not judged again.
 
-Not covered here: a renaming of which half happened (FAT), other layers below the file system than those that lie, Docker,
-containerd and podman as targets, the far side of a sending and registries when their power is cut, kernel FAT and exFAT.
+Not covered here: Docker, containerd and podman as targets; kernel FAT and exFAT, where half of a renaming may outlive a cut
+of power; a cut of power at the far side of a sending, or of a registry.
 """
 
 
@@ -135,7 +135,7 @@ def _any(text: str) -> str:
 
 def _codes(figures: Figures) -> str:
     told = ", ".join(f"{code}: {count:,}" for code, count in sorted(figures.codes.items()))
-    return f"Exit codes (-9 is killed): {told}."
+    return f"Exit codes (-9 is killed, or without power): {told}."
 
 
 def _broken(figures: Figures) -> list[str]:
