@@ -26,11 +26,15 @@ def main() -> int:
     pieces = plan.whole(options.story or [*STORIES, plan.INIT, plan.STICKS])
     if options.only:
         pieces = [piece for piece in pieces if options.only in str(piece)]
+
+    def tell(piece: plan.Piece, figures: Figures, total: Figures, left: int) -> None:
+        _tell(piece, figures)
+        if options.write:  # each time: the figures of a run that is broken off are figures too
+            RESULTS.write_text(page(total, time.monotonic() - begin, plan.STEPS, left))
+
     with tempfile.TemporaryDirectory(prefix="airgap-faults-", dir=options.folder) as folder:
-        figures = plan.run(pieces, Path(folder), options.jobs, _tell)
+        figures = plan.run(pieces, Path(folder), options.jobs, tell)
     runs = sum(figures.runs.values())
-    if options.write:
-        RESULTS.write_text(page(figures, time.monotonic() - begin, plan.STEPS))
     print(
         f"{runs} runs, {len(figures.escapes)} escapes, {len(figures.broken)} harness errors, of which "
         f"{len(figures.lost)} came again, {time.monotonic() - begin:.0f} s"

@@ -22,7 +22,7 @@ THERE_ON = 8
 """One call of so many is the first from which all fail."""
 STEPS = dict.fromkeys(("volumes", "receive-half", "repack", "repair", "load-folder", "load-archive"), 3)
 """These stories write by the same ways as others: one call of so many is met, by each error another."""
-POWER_STEP = 4
+POWER_STEP = 6
 """The power is cut after one call of so many."""
 FURTHER_STEPS = {"stat": 6, "open to read": 3, "close after reading": 3, "read": 2}
 
@@ -123,14 +123,14 @@ def _in_story(piece: Piece, world: World) -> Figures:
 
 
 def run(
-    pieces: Sequence[Piece], folder: Path, jobs: int, tell: Callable[[Piece, Figures], object]
+    pieces: Sequence[Piece], folder: Path, jobs: int, tell: Callable[[Piece, Figures, Figures, int], object]
 ) -> Figures:
-    """Do all pieces; what each brought is told as it comes."""
+    """Do all pieces; what each brought is told as it comes, with all until then, and how many are left."""
     total = Figures()
     with ProcessPoolExecutor(jobs) as pool:
         futures = {pool.submit(work, piece, folder): piece for piece in pieces}
-        for future in as_completed(futures):
+        for done, future in enumerate(as_completed(futures), 1):
             figures = future.result()
-            tell(futures[future], figures)
             total += figures
+            tell(futures[future], figures, total, len(pieces) - done)
     return total
