@@ -23,14 +23,18 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> int:
     options = _options()
     begin = time.monotonic()
-    pieces = plan.whole(options.story or [*STORIES, plan.STICKS])
+    pieces = plan.whole(options.story or [*STORIES, plan.INIT, plan.STICKS])
     if options.only:
         pieces = [piece for piece in pieces if options.only in str(piece)]
+
+    def tell(piece: plan.Piece, figures: Figures, total: Figures, left: int) -> None:
+        _tell(piece, figures)
+        if options.write:  # each time: the figures of a run that is broken off are figures too
+            RESULTS.write_text(page(total, time.monotonic() - begin, plan.STEPS, left))
+
     with tempfile.TemporaryDirectory(prefix="airgap-faults-", dir=options.folder) as folder:
-        figures = plan.run(pieces, Path(folder), options.jobs, _tell)
+        figures = plan.run(pieces, Path(folder), options.jobs, tell)
     runs = sum(figures.runs.values())
-    if options.write:
-        RESULTS.write_text(page(figures, time.monotonic() - begin, plan.STEPS))
     print(
         f"{runs} runs, {len(figures.escapes)} escapes, {len(figures.broken)} harness errors, of which "
         f"{len(figures.lost)} came again, {time.monotonic() - begin:.0f} s"
@@ -53,7 +57,10 @@ def _options() -> argparse.Namespace:
         "python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--story", action="append", choices=[*STORIES, plan.STICKS], help="only this one; may be repeated"
+        "--story",
+        action="append",
+        choices=[*STORIES, plan.INIT, plan.STICKS],
+        help="only this one; may be repeated",
     )
     parser.add_argument("--only", metavar="WORDS", help="only pieces of work with these words in their names")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")

@@ -3,14 +3,14 @@ would have left behind is judged, and gone on from.
 """
 
 from collections.abc import Container, Iterable, Iterator
-from random import Random
+from pathlib import Path
 from typing import Any
 
-from airgap.audit.chain import read_ledger
+from airgap.audit.chain import check_ledger, read_ledger
 from tests.faults import judge
-from tests.faults.campaign import Campaign, differences, readable
+from tests.faults.campaign import Campaign, Figures, differences, readable
 from tests.faults.ptrace import Outcome
-from tests.faults.world import seeded
+from tests.faults.world import World, seeded
 from tests.support.power import TOP, Change, Names, Recording, State, Survives, Tree
 from tests.support.recorder import Recorder
 
@@ -28,18 +28,20 @@ CUTS = {
 }
 """What survives on sticks and at targets, and in the folders of both sites (`Survives`)."""
 
-_HOMES = ("hq", "plant")
+INIT = ("init", "--owner", "bob", "--site", "new", "--quiet")
+_MADE = 2
+"""The exit code for a site that is made already."""
+_HOMES = ("hq", "plant", "new")
 _LOCK = ".lock"
 """Files that hold nothing: it is no loss when they are gone."""
 
 
-def record(campaign: Campaign) -> Recording:
-    """The story without a fault, on a disk that is recorded: sites, sticks and targets are all on it."""
-    world = campaign.world
+def record(world: World, side: Path, words: Iterable[object]) -> Recording:
+    """A command without a fault, on a disk that is recorded: sites, sticks and targets are all on it."""
     world.again()
     recorder = Recorder(world.work / "recorder", world.folder)
     try:
-        world.must(campaign.side, *campaign.story.words)
+        world.must(side, *words)
     finally:
         recording = recorder.stop()
     return recording
@@ -47,27 +49,47 @@ def record(campaign: Campaign) -> Recording:
 
 def power_cuts(campaign: Campaign, step: int = 1, cuts: Iterable[str] = CUTS) -> None:
     """Cut the power in each way after one of `step` calls, each way after others, and after the last one."""
-    recording = record(campaign)
+    recording = record(campaign.world, campaign.side, campaign.story.words)
     for number, cut in enumerate(cuts):
         moments = {*range(1 + number % step, len(recording.calls), step), len(recording.calls)}
-        _cut(campaign, recording, cut, moments)
+        cut_at(campaign, recording, cut, moments)
 
 
-def _cut(campaign: Campaign, recording: Recording, cut: str, moments: Container[int]) -> None:
-    """Cut it after these calls. What was judged already is not judged again."""
-    seen: set[int] = set()
-    for moment, tree in after_cuts(recording, cut, seeded(campaign.story.name, cut)):
-        if moment not in moments or tree.state() in seen:
-            continue
-        seen.add(tree.state())
+def cut_at(campaign: Campaign, recording: Recording, cut: str, moments: Container[int]) -> None:
+    """Cut the power after these calls. What was judged already is not judged again."""
+    for moment, tree in after_cuts(recording, cut, moments):
         tree.write_to(campaign.world.folder)
         lost = list(readable(_lost(campaign, ended=moment == len(recording.calls))))
         title = f"{cut}, cut after call {moment} of {len(recording.calls)}"
         campaign.judge(title, Outcome(-9, hits=["power"]), POWER, cut, lost)
 
 
-def after_cuts(recording: Recording, cut: str, chance: Random) -> Iterator[tuple[int, Tree]]:
-    """What is left when the power is cut after the 1st, 2nd, … call."""
+def init_cuts(world: World, figures: Figures, cuts: Iterable[str] = CUTS) -> None:
+    """Cut the power after every call of the making of a site: the same command again makes it, or it is made,
+    and then a bundle can be packed. (Keys are other ones each time: there is no final state to compare.)
+    """
+    world.begin()
+    world.keep()
+    home = world.folder / "new"
+    recording = record(world, home, INIT)
+    for cut in cuts:
+        for moment, tree in after_cuts(recording, cut, range(len(recording.calls) + 1)):
+            tree.write_to(world.folder)
+            figures.runs["init", POWER, cut] += 1
+            title = f"init: {cut}, cut after call {moment} of {len(recording.calls)}"
+            figures.escapes += [f"{title}: {found}" for found in readable(_unmade(world, home))]
+
+
+def _unmade(world: World, home: Path) -> Iterator[str]:
+    for words in (INIT, ("pack", "{run}/stack.yaml", "--to", "{run}/stick", "--quiet")):
+        made = (home / "trust" / "1.root.json").exists()
+        if (code := world.run(home, words)) and not (code == _MADE and words == INIT and made):
+            yield f"{words[0]}: {code}: {world.error()}"
+    check_ledger(home / "ledger.jsonl")
+
+
+def after_cuts(recording: Recording, cut: str, moments: Container[int]) -> Iterator[tuple[int, Tree]]:
+    """What is left when the power is cut after these calls, numbered from 1; each thing once."""
     media, homes = map(Survives, CUTS[cut])
     tops = recording.tops()
 
@@ -76,10 +98,14 @@ def after_cuts(recording: Recording, cut: str, chance: Random) -> Iterator[tuple
         names = change.means if at_top else [tops[change.node]]
         return homes if any(name in _HOMES for name in names) else media
 
-    state = State(recording.beginning)
+    state, chance = State(recording.beginning), seeded(cut)
+    seen: set[int] = set()
     for moment, call in enumerate(recording.calls, 1):
         state.take(call)
-        yield moment, state.tree(survives, chance)
+        tree = state.tree(survives, chance) if moment in moments else None
+        if tree and tree.state() not in seen:
+            seen.add(tree.state())
+            yield moment, tree
 
 
 def _lost(campaign: Campaign, *, ended: bool) -> Iterator[str]:

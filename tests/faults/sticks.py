@@ -38,7 +38,7 @@ LIES = (
     *(f"fails after {share} % written" for share in (0, 10, 25, 50, 75, 90, 99)),
     *(f"is gone after {share} % written" for share in (0, 10, 25, 50, 75, 90, 99)),
     *(f"fails after {share} % read" for share in (0, 10, 50, 90)),
-    *(f"forgets what was not synced, pulled out after {calls} calls" for calls in range(0, 320, 16)),
+    *(f"forgets what was not synced, pulled out after {calls} calls" for calls in range(0, 320, 32)),
     "forgets what was not synced",
     "takes half of each write",
     "lists other names",
