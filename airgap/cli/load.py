@@ -8,18 +8,35 @@ Example: airgap load /media/stick/edge-stack-0007 --to docker
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, Map, PlainHttp, Quiet, To
+from airgap.cli.options import (
+    Bundles,
+    CaFile,
+    Debug,
+    Identity,
+    Jobs,
+    Json,
+    KnownHosts,
+    Map,
+    PassphraseFile,
+    PlainHttp,
+    Quiet,
+    SshConfigFile,
+    To,
+)
 from airgap.errors import AirgapError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.endpoints.ports import Target
     from airgap.offline.desk import Desk
     from airgap.offline.loading import LoadedImage
+    from airgap.offline.renaming import Renaming
     from airgap.offline.session import LoadReport
 
 STDIN = Path("-")
@@ -36,22 +53,45 @@ def run(
     renamings: Map = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    ssh_config: SshConfigFile = None,
+    known_hosts: KnownHosts = None,
     jobs: Jobs = 4,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.volumes import grouped
     from airgap.cli.asking import desk
-    from airgap.cli.endpoints import Endpoints
+    from airgap.cli.endpoints import Endpoints, ssh_of
     from airgap.offline.renaming import parse_renamings
-    from airgap.offline.session import load_bundle
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
-    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
-    maps = parse_renamings(renamings or ())
-    here = desk(jobs, quiet=quiet)
+    ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
+    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
+    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
+    reports, refused, many = _load(bundles, order, desk(jobs, quiet=quiet))
+    _show(target.name, reports, refused, many=many, as_json=json, debug=debug)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is done with each bundle."""
+
+    target: "Target"
+    on_conflict: str
+    jobs: int
+    renamings: "tuple[Renaming, ...]"
+
+
+def _load(
+    bundles: list[Path], order: Order, here: "Desk"
+) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError], bool]":
+    """What was loaded, what was refused after that, and whether there were more bundles than one."""
+    from airgap.bundle.volumes import grouped
+    from airgap.offline.session import load_bundle
+
     reports: list[tuple[Path, LoadReport]] = []
     refused: list[AirgapError] = []
     places = grouped(bundles)
@@ -60,8 +100,9 @@ def run(
             try:
                 whole = _whole(place, here, stack)
                 report = load_bundle(
-                    whole, here.site, target, here.now,
-                    on_conflict=on_conflict, jobs=jobs, progress=here.progress, renamings=maps,
+                    whole, here.site, order.target, here.now,
+                    on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress,
+                    renamings=order.renamings,
                 )  # fmt: skip
             except AirgapError as error:
                 if not reports:
@@ -69,7 +110,7 @@ def run(
                 refused.append(error)  # what was loaded before is told all the same
                 break
             reports.append((place[0], report))
-    _show(target.name, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
+    return reports, refused, len(places) > 1
 
 
 def _show(
