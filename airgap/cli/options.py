@@ -105,3 +105,10 @@ ReadBackChoice = Annotated[
         help="Read all of it back from the medium; by default, unless it is the system's disk.",
     ),
 ]
+Identity = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
+]
+SshConfigFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config and /etc/ssh/ssh_config.")
+]
+KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundle, Debug, Json, PassphraseFile, Quiet
+from airgap.cli.options import Bundle, Debug, Identity, Json, KnownHosts, PassphraseFile, Quiet, SshConfigFile
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,16 +55,9 @@ Reconnects = Annotated[
     int,
     typer.Option("--reconnect", metavar="N", min=0, max=1000, help="How often a broken link is made anew."),
 ]
-Identity = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
-]
 Volume = Annotated[
     list[Path] | None, typer.Option(metavar="DIR", help="A further volume of BUNDLE; may be repeated.")
 ]
-ConfigFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config and /etc/ssh/ssh_config.")
-]
-KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]
 
 
 def run(
@@ -78,7 +71,7 @@ def run(
     reconnect: Reconnects = 5,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
-    ssh_config: ConfigFile = None,
+    ssh_config: SshConfigFile = None,
     known_hosts: KnownHosts = None,
     json: Json = False,
     quiet: Quiet = False,

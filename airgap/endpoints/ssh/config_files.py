@@ -295,5 +295,6 @@ def _text(path: Path, depth: int, *, trusted: bool) -> str:
         raise FormatError("too large", subject=path, want=f"at most {_MAX_FILE:,} bytes")
     if not trusted and (found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH):
         got = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}"
-        raise FormatError("others can write it", subject=path, want="a file that is yours alone", got=got)
+        want, hint = "a file that you or root alone can write", f"chmod go-w {path}; {_ELSEWHERE}"
+        raise FormatError("others can write it", subject=path, want=want, got=got, hint=hint)
     return raw.decode("utf-8", "surrogateescape")

@@ -17,6 +17,8 @@ CONNECT_SECONDS = 20.0
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
+_MAX_WORDS = 300
+"""Of an error, which may repeat what a stranger said."""
 
 # What it would log comes out as errors of ours; a trace on stderr helps nobody.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -90,7 +92,7 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        got = str(error) or (
+        got = str(error)[:_MAX_WORDS] or (
             "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
         )
         raise ours(what, subject=subject, got=got) from error
@@ -113,7 +115,15 @@ def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...
     options = transport.get_security_options()
     first = [name for name in known.algorithms(hop.known_as) if name in options.key_types]
     options.key_types = [*first, *(name for name in options.key_types if name not in first)]
-    transport.start_client(timeout=seconds)
+    try:
+        transport.start_client(timeout=seconds)
+    except (paramiko.SSHException, EOFError) as error:
+        if not transport.farewell:
+            raise
+        got = f"the server hung up: {transport.farewell}"
+        raise LinkError("cannot connect", subject=hop, got=got) from error
+    if not transport.initial_kex_done:  # then paramiko has given up without a word
+        raise LinkError("cannot connect", subject=hop, got=f"{seconds:.0f} s of silence")
     key = transport.get_remote_server_key()
     way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
     known.check(hop.known_as, key.get_name(), key.asbytes(), way)

@@ -10,8 +10,9 @@ import pytest
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.connect import Connection, door
 from airgap.endpoints.ssh.login import Identities
+from airgap.endpoints.ssh.sftp import StatusError
 from airgap.endpoints.ssh.transport import Transport
-from airgap.errors import IntegrityError, TransportError
+from airgap.errors import IntegrityError, LinkError, TransportError
 
 HELLO = b"SSH-2.0-strange\r\n"
 
@@ -87,6 +88,25 @@ def test_strangers(says, hang, capfd):
 def test_lengths_that_no_server_needs(says, want):
     with server(says, hang=True) as port, pytest.raises(TransportError, match=want):
         connect(port)
+
+
+@pytest.mark.parametrize(
+    ("says", "want"),
+    [
+        (HELLO, "got 1 s of silence"),
+        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server hung up: bye"),
+    ],
+)
+def test_what_is_said_of_a_server_that_does_not_agree(says, want):
+    with server(says, hang=True) as port, pytest.raises(LinkError, match=want):
+        connect(port)
+
+
+def test_long_words_are_cut():
+    with pytest.raises(TransportError) as caught, door("cannot", "plant"):
+        raise OSError("x" * 100_000)
+    assert len(str(caught.value)) < 400
+    assert len(str(StatusError(4, "x" * 100_000))) < 400
 
 
 def test_last_words():
