@@ -86,7 +86,7 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         f"for {', '.join(map(str, statement.targets))}",
         f"statement sha256 {made.statement_sha256}",
         *console.proof_lines(made.proof),
-        f"There: read {made.path.name}/VERIFY.txt, then sh {made.path.name}/install.sh",
+        f"There: compare that sum as {made.path.name}/VERIFY.txt tells, then sh {made.path.name}/install.sh",
     ]
     console.show_result(value, lines, as_json=as_json)
 

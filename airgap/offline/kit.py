@@ -17,8 +17,8 @@ from airgap.errors import (
     SizeMismatchError,
     TrustError,
 )
-from airgap.kit.install import KitError, place_of
-from airgap.kit.statement import ENVELOPE_FILE, FOLDERS, MAX_STATEMENT, KitStatement
+from airgap.kit.install import FOLDERS, KitError, place_of
+from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
 from airgap.oci.digest import Digest, copy
 from airgap.offline.verify import check_files
 from airgap.site import Site

@@ -30,7 +30,8 @@ from airgap.bundle.seal import (
 from airgap.bundle.segments import size_of
 from airgap.bundle.views import sha256sums
 from airgap.errors import IntegrityError
-from airgap.kit.statement import ENVELOPE_FILE, FOLDERS, KitStatement, Target
+from airgap.kit.install import FOLDERS
+from airgap.kit.statement import ENVELOPE_FILE, KitStatement, Target
 from airgap.oci.digest import Digest
 from airgap.online.own_wheel import build_own_wheel
 from airgap.online.stating import kept_envelopes, releasing_root

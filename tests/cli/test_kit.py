@@ -30,7 +30,10 @@ def test_what_it_says(gap, wheels):
     lines = done.out.splitlines()
     assert lines[0].startswith(f"sealed: {gap.stick}/airgap-kit-0.1.0 (")
     assert lines[1] == f"for linux-aarch64-py{PYTHON}"
-    assert lines[3] == "There: read airgap-kit-0.1.0/VERIFY.txt, then sh airgap-kit-0.1.0/install.sh"
+    assert (
+        lines[3]
+        == "There: compare that sum as airgap-kit-0.1.0/VERIFY.txt tells, then sh airgap-kit-0.1.0/install.sh"
+    )
     assert done.err == f"fetching wheels for linux-aarch64-py{PYTHON}\n"
     assert gap.online.ended() == ("kit", "ok", 0)
 
