@@ -90,7 +90,7 @@ class Site:
         if (home / "site.json").exists():
             site = cls(home)
             if site.name != name:
-                raise UsageError("there is another site here", subject=home, want=name, got=site.name)
+                site._rename(name)
             return site
         with media_errors("cannot create", home):
             make_folder(home, 0o700)
@@ -100,6 +100,19 @@ class Site:
         write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         return cls(home)
+
+    def _rename(self, name: str) -> None:
+        """As long as nothing was signed, sealed or accepted under the name, it may have been a slip."""
+        if any((self.home / folder).exists() for folder in ("keys", "sent", "received", "receipts")):
+            raise UsageError(
+                "there is another site here",
+                subject=self.home,
+                want=name,
+                got=self.name,
+                hint="what it has signed and received bears its name; another site needs another AIRGAP_HOME",
+            )
+        write_file(self.home / "site.json", dump({"version": 1, "site": name}) + b"\n")
+        self.name = name
 
     @property
     def key(self) -> SigningKey:
@@ -144,11 +157,17 @@ class Site:
         return {path.stem: PublicKey.from_pem(_read(path), str(path)) for path in found}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
-        """The private key of `owner`, or the only one there is."""
-        owners = list(self.public_keys())
+        """The private key of `owner`, or the only one there is, or the only one that may sign bundles."""
+        keys = self.public_keys()
+        owners = list(keys)
+        if owner is None and len(owners) > 1 and self.roots():
+            may_sign = self.root().root.roles["release"].keyids
+            owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
         if owner is None and len(owners) != 1:
             got = ", ".join(owners) or "none"
-            hint = "`--key NAME` says which" if owners else "`airgap init` or `airgap key generate` makes one"
+            hint = (
+                "`--key OWNER` says which" if owners else "`airgap init` or `airgap key generate` makes one"
+            )
             raise KeyFileError("which key?", subject=self.home, want="one signing key", got=got, hint=hint)
         return SigningKey.load(self.key_path(owner or owners[0]), passphrase)
 

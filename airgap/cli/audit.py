@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAME = "audit"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+_WIDTH = 60
 _LEAST = 3
 """Characters to search for."""
 
@@ -24,9 +25,11 @@ _LEAST = 3
 @app.command("log")
 def log(
     event: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, verify, load, …")
+        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, send, load, verify, …")
     ] = None,
-    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only bundles of this stream.")] = None,
+    stream: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only bundles of this stream, or this one.")
+    ] = None,
     digest: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Only what mentions this digest (or a prefix).")
     ] = None,
@@ -35,18 +38,25 @@ def log(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was done here, by whom, with which result.
+    """Show what was done here, by whom, with which result. The ledger is checked too.
 
     Example: airgap audit log --event load
     """
+    from airgap.audit.chain import check_ledger
+    from airgap.audit.record import EVENTS
     from airgap.audit.report import entries
     from airgap.cli import console
+    from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
-    found = entries(Site(default_home()).ledger_path, event=event, stream=stream, digest=digest, limit=limit)
-    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES")
-    lines = console.table(header, [_row(entry) for entry in found])
+    if event not in (None, *EVENTS):
+        raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
+    path = Site(default_home()).ledger_path
+    found = entries(path, event=event, stream=stream, digest=digest, limit=limit)
+    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "WHY")
+    lines = console.table(header, [_row(entry) for entry in found]) if found else ["nothing here fits"]
     console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
+    check_ledger(path)
 
 
 def _value(entry: "Entry") -> dict[str, Any]:
@@ -59,12 +69,13 @@ def _value(entry: "Entry") -> dict[str, Any]:
         "exit_code": entry.exit_code,
         "bundle": dict(entry.bundle),
         "images": [dict(image) for image in entry.images],
+        "where": entry.place,
+        "reason": entry.reason,
+        "details": dict(entry.details),
     }
 
 
 def _row(entry: "Entry") -> tuple[object, ...]:
-    from airgap.review.find import bundle_title
-
     return (
         entry.seq,
         _time(entry.time),
@@ -72,9 +83,16 @@ def _row(entry: "Entry") -> tuple[object, ...]:
         entry.event,
         entry.result,
         "" if entry.exit_code is None else entry.exit_code,
-        bundle_title(entry.bundle),
+        entry.title,
         len(entry.images) or "",
+        entry.place,
+        _shortened(entry.reason),
     )
+
+
+def _shortened(text: str) -> str:
+    """`airgap audit show` has all of it."""
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 def _time(time: datetime | None) -> str:
@@ -100,8 +118,9 @@ def show(
     found = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
     if not found:
         raise UsageError("no such entry", subject=seq, hint="`airgap audit log` shows their numbers")
-    value = _value(found[0]) | {"details": dict(found[0].details)}
-    console.show_result(value, list(_outline(value)), as_json=json)
+    value = _value(found[0])
+    head = {key: value[key] for key in ("seq", "time", "user", "event")}
+    console.show_result(value, list(_outline(head | value["details"])), as_json=json)
 
 
 def _outline(value: object, indent: str = "") -> Iterator[str]:
@@ -163,7 +182,7 @@ def export(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> No
 
     found = entries(Site(default_home()).ledger_path)
     if json:
-        value = {"entries": [_value(entry) | {"details": dict(entry.details)} for entry in found]}
+        value = {"entries": [_value(entry) for entry in found]}
         console.show_result(value, (), as_json=True)
     else:
         write_csv(found, sys.stdout)
@@ -297,6 +316,7 @@ def verify(
         "witnesses": witnesses,
         "open": [record.seq for record in state.open],
         "torn": list(state.torn),
+        "backwards": list(state.backwards),
     }
     lines = [f"whole: {state.size} lines, root {state.root}"]
     if witnesses:
@@ -304,4 +324,5 @@ def verify(
         lines.append(f"grown out of {states} that bundles and receipts name")
     lines += [f"begun and not ended: line {record.seq}" for record in state.open]
     lines += [f"torn by a crash: line {number}" for number in state.torn]
+    lines += [f"older than the line before, the clock was set back: line {n}" for n in state.backwards]
     console.show_result(value, lines, as_json=json)

@@ -14,7 +14,9 @@ def help_text(docstring: str | None) -> str:
 
 
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings and errors.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
 # `readable=False`: a medium that was pulled out is no slip of the command line, and has its own exit code

@@ -87,7 +87,7 @@ def _write(
 @contextlib.contextmanager
 def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
     """The ledger's begin and end round the making of a bundle."""
-    bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path)}
+    bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path.absolute())}
     transfer = [f"{key}={value}" for key, value in terms.manifest.transfer.items()]
     with terms.site.ledger().attempt("pack", bundle=bundle, transfer=transfer) as attempt:
         yield attempt

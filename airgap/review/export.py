@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from airgap.audit.report import Entry
-from airgap.review.find import bundle_title, place_of
 
 COLUMNS = (
     "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
@@ -34,11 +33,11 @@ def rows(entry: Entry) -> Iterator[dict[str, object]]:
         "event": entry.event,
         "result": entry.result,
         "exit_code": "" if entry.exit_code is None else entry.exit_code,
-        "bundle": bundle_title(entry.bundle),
+        "bundle": entry.title,
         "statement_sha256": entry.bundle.get("statement_sha256") or details.get("statement_sha256") or "",
-        "where": place_of(details),
+        "where": entry.place,
         "media": "; ".join(map(medium_name, media)) if isinstance(media, list) else "",
-        "error": details.get("error") or "",
+        "error": entry.reason,
     }
     effect = details.get("effect")
     effects = (

@@ -64,30 +64,13 @@ def _in_entry(entry: Entry, site: str, what: str) -> Iterator[Found]:
         if fits(what, reference, digest, effect.get("before"), effect.get("after")):
             yield Found(
                 entry.time, site, entry.event, str(effect.get("verdict") or entry.result), entry.user,
-                bundle_title(entry.bundle), str(reference), str(digest or ""), place_of(entry.details),
+                entry.title, str(reference), str(digest or ""), entry.place,
             )  # fmt: skip
 
 
 def _effects(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     effect = details.get("effect")
     return [each for each in effect if isinstance(each, dict)] if isinstance(effect, list) else []
-
-
-def place_of(details: Mapping[str, Any]) -> str:
-    """Where something was brought, as far as an entry says."""
-    if target := details.get("target"):
-        return str(target)
-    bundle = details.get("bundle")
-    folder = bundle.get("folder") if isinstance(bundle, dict) else None
-    return str(folder or details.get("into") or details.get("to") or details.get("path") or "")
-
-
-def bundle_title(bundle: Mapping[str, Any]) -> str:
-    """`stream-0007`; empty when an entry is about no bundle."""
-    serial = bundle.get("serial")
-    if "stream" not in bundle:
-        return ""
-    return f"{bundle['stream']}-{serial:04d}" if type(serial) is int else str(bundle["stream"])
 
 
 def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Found]:

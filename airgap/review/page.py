@@ -9,7 +9,6 @@ from airgap.audit.chain import LedgerState
 from airgap.audit.report import Entry
 from airgap.errors import printable
 from airgap.review.export import medium_name
-from airgap.review.find import bundle_title, place_of
 from airgap.review.loop import OVERDUE, Review, Transfer
 from airgap.times import format_time
 
@@ -80,7 +79,7 @@ def loaded_rows(report: Report) -> list[tuple[object, ...]]:
 def written_rows(report: Report) -> list[tuple[object, ...]]:
     """A row for each medium that was written or checked."""
     return [
-        (_time(entry), entry.user, entry.event, bundle_title(entry.bundle), place_of(entry.details),
+        (_time(entry), entry.user, entry.event, entry.title, entry.place,
          medium_name(medium))
         for entry in report.entries
         for medium in _media(entry)
@@ -95,15 +94,10 @@ def _media(entry: Entry) -> list[object]:
 def odd_rows(report: Report) -> list[tuple[object, ...]]:
     """A row for each entry that somebody should look at."""
     return [
-        (entry.seq, _time(entry), entry.user, entry.event, entry.result, bundle_title(entry.bundle),
-         entry.details.get("error") or "; ".join(map(str, _alarms(entry))) or place_of(entry.details))
+        (entry.seq, _time(entry), entry.user, entry.event, entry.result, entry.title,
+         entry.reason or entry.place)
         for entry in report.odd
     ]  # fmt: skip
-
-
-def _alarms(entry: Entry) -> list[object]:
-    alarms = entry.details.get("alarms")
-    return list(alarms) if isinstance(alarms, list) else []
 
 
 def _time(entry: Entry) -> str:

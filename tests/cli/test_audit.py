@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from airgap.audit.ledger import Ledger
 from airgap.site import Site
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot
@@ -152,8 +154,8 @@ def test_show_one_entry(answered: tuple[Gap, Path]) -> None:
     gap, _ = answered
     seq = gap.offline("audit", "log", "--event", "load", "--json").json["entries"][0]["seq"]
     out = gap.offline("audit", "show", seq).out
-    assert f"  target: oci:{gap.folder}/out\n" in out
-    assert "      verdict: loaded\n" in out
+    assert f"target: oci:{gap.folder}/out\n" in out
+    assert "    verdict: loaded\n" in out
     assert gap.offline("audit", "show", seq, "--json").json["details"]["checks"]["owners"] == ["alice"]
     assert "no such entry" in gap.offline("audit", "show", 99, code=2).err
 
@@ -213,3 +215,50 @@ def test_a_bundle_is_a_witness_for_its_sender(answered: tuple[Gap, Path]) -> Non
     gap, _ = answered
     assert gap.online("audit", "verify", gap.stick / "stack-0001", "--json").json["witnesses"] == 2
     assert "missing file" in gap.online("audit", "verify", gap.folder / "none", code=12).err
+
+
+# -- log
+
+
+def test_the_log_tells_where_and_why(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    bundle = gap.stick / "stack-0001"
+    (bundle / "stray").write_bytes(b"")
+    gap.offline("verify", bundle, code=12)
+    *_, load, verify = gap.offline("audit", "log").out.splitlines()
+    assert load.split()[-1] == f"oci:{gap.folder}/out"
+    assert str(bundle) in verify
+    assert "file that the statement does not list: " in verify
+    assert verify.endswith("…")  # `audit show` has all of it
+    entry = gap.offline("audit", "log", "--json").json["entries"][-1]
+    assert (entry["where"], entry["details"]["path"]) == (str(bundle), str(bundle))
+    assert entry["reason"].endswith("/stray")
+    sealed = gap.online("audit", "log", "--event", "pack", "--json").json["entries"][0]
+    assert sealed["where"] == str(bundle)
+
+
+def test_the_log_is_of_a_ledger_that_is_whole(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    path = gap.offline.home / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"user":"', b'"user":"x', 1))
+    done = gap.offline("audit", "log", code=17)
+    assert "load" in done.out
+    assert "broken chain" in done.err
+
+
+def test_the_log_of_what_there_is_not(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    done = gap.offline("audit", "log", "--event", "Load", code=2)
+    assert "no such event, want pack, sign, " in done.err
+    assert gap.offline("audit", "log", "--stream", "none").out == "nothing here fits\n"
+    [entry] = gap.offline("audit", "log", "--stream", "stack-0001", "--json").json["entries"]
+    assert entry["event"] == "load"
+
+
+def test_a_clock_that_was_set_back(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    site = Site(gap.offline.home)
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    Ledger(site.ledger_path, site=site.name, clock=lambda: early).append("note", "note")
+    told = gap.offline("audit", "verify").out
+    assert "older than the line before, the clock was set back: line 5\n" in told

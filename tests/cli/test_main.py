@@ -264,9 +264,11 @@ KEYS = {
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
     "load .images": {"reference", "digest", "verdict", "before", "after", "error"},
     "audit log": {"entries"},
-    "audit log .entries": {"seq", "time", "user", "event", "result", "exit_code", "bundle", "images"},
+    "audit log .entries": {
+        "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",
+    },
     "audit show": {
-        "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "details",
+        "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",
     },
     "audit find": {"found"},
     "audit find .found": {
@@ -275,7 +277,7 @@ KEYS = {
     "audit export": {"entries"},
     "audit report": {"site", "time", "ledger", "alarms", "sent", "loaded", "odd"},
     "audit report .loaded": {"bundle", "time", "operator", "target", "result", "receipt"},
-    "audit verify": {"size", "head", "root", "witnesses", "open", "torn"},
+    "audit verify": {"size", "head", "root", "witnesses", "open", "torn", "backwards"},
     "receipt show": {"receipts"},
     "receipt show .receipts": {
         "site", "bundle", "statement_sha256", "time", "result", "target", "operator", "keys", "root_version",

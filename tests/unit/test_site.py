@@ -90,9 +90,16 @@ class TestCreate:
         assert again.key.public_key.keyid == keyid
         assert (site.home / "site.pub").read_text() == again.key.public_key.pem
 
-    def test_another_name(self, site):
-        with pytest.raises(UsageError, match="there is another site here"):
+    @pytest.mark.parametrize("used", ["keys", "sent", "received", "receipts"])
+    def test_another_name(self, site, used):
+        (site.home / used).mkdir()
+        with pytest.raises(UsageError, match="there is another site here") as caught:
             Site.create(site.home, "plant-8")
+        assert "AIRGAP_HOME" in caught.value.hint
+
+    def test_a_slip_of_the_name_is_put_right(self, site):
+        assert Site.create(site.home, "plant-8").name == "plant-8"
+        assert Site(site.home).name == "plant-8"
 
     @pytest.mark.parametrize("name", ["", "Plant", "a b", "../x", "a" * 64, "a\n", "-a", "ä"])
     def test_bad_name(self, tmp_path, name):
@@ -151,7 +158,7 @@ class TestKeys:
             site.add_key(owner, SigningKey.generate(), b"s")
         with pytest.raises(KeyFileError, match="got alice, bob") as caught:
             site.signing_key(None, bytes)
-        assert "--key NAME" in caught.value.hint
+        assert "--key OWNER" in caught.value.hint
         assert site.signing_key("bob", lambda: b"s").public_key == site.public_keys()["bob"]
 
     def test_never_overwritten(self, site):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from airgap.review.find import BLOB, bundle_title, find, fits, place_of
+from airgap.review.find import BLOB, find, fits
 from airgap.review.kept import Kept
 from airgap.review.receipts import import_receipt
 from tests.support.bundles import DAY, ONE, RECEIVER, SENDER, small_images
@@ -74,12 +74,3 @@ def test_an_old_digest_is_found_by_what_took_its_place(answered):
     other = replace(receipt, receipt=replace(receipt.receipt, site="elsewhere", images=images))
     found = find(answered.gap.site.ledger_path, RECEIVER, Kept((), (other,)), A)
     assert [(f.site, f.reference) for f in found] == [("elsewhere", images[0].reference)]
-
-
-def test_places_and_titles():
-    assert place_of({"target": "docker", "path": "x"}) == "docker"
-    assert place_of({"bundle": {"folder": "stick/x-0001"}}) == "stick/x-0001"
-    assert place_of({"bundle": "odd"}) == place_of({}) == ""
-    assert bundle_title({"stream": "x", "serial": 7}) == "x-0007"
-    assert bundle_title({"stream": "x", "serial": "7"}) == "x"
-    assert bundle_title({"serial": 7}) == ""
