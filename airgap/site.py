@@ -10,6 +10,7 @@ sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
 received/<stream>.json  the high-water mark of what was accepted here
 receipts/               what was loaded here, signed
+receipts/<site>/        what came back from other sites
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from typing import Self
 
 from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
-from airgap.bundle.files import make_folder, media_errors, write_file
+from airgap.bundle.files import make_folder, media_errors, sync_folder, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
@@ -89,16 +90,29 @@ class Site:
         if (home / "site.json").exists():
             site = cls(home)
             if site.name != name:
-                raise UsageError("there is another site here", subject=home, want=name, got=site.name)
+                site._rename(name)
             return site
         with media_errors("cannot create", home):
             make_folder(home, 0o700)
         if not (home / "site.key").exists():
-            SigningKey.generate().save(home / "site.key", None)
+            _save_key(SigningKey.generate(), home / "site.key", None)
         key = SigningKey.load(home / "site.key", _no_passphrase)
         write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         return cls(home)
+
+    def _rename(self, name: str) -> None:
+        """As long as nothing was signed, sealed or accepted under the name, it may have been a slip."""
+        if any((self.home / folder).exists() for folder in ("keys", "sent", "received", "receipts")):
+            raise UsageError(
+                "there is another site here",
+                subject=self.home,
+                want=name,
+                got=self.name,
+                hint="what it has signed and received bears its name; another site needs another AIRGAP_HOME",
+            )
+        write_file(self.home / "site.json", dump({"version": 1, "site": name}) + b"\n")
+        self.name = name
 
     @property
     def key(self) -> SigningKey:
@@ -123,12 +137,18 @@ class Site:
         return self.home / "keys" / f"{owner}.pem"
 
     def add_key(self, owner: str, key: SigningKey, passphrase: bytes | None) -> Path:
-        """Keep a new private key, and the public one beside it."""
+        """Keep a new private key, and the public one beside it. Where there is a private one, there is the
+        public one too, whenever the power is cut.
+        """
         path = self.key_path(owner)
         with media_errors("cannot create", path.parent):
             make_folder(path.parent, 0o700)
-        key.save(path, passphrase)
-        write_file(path.with_suffix(".pub"), key.public_key.pem.encode())
+        with alone_in(path.parent):
+            if os.path.lexists(path):
+                hint = "choose another name, or move the old key away"
+                raise KeyFileError("a key is never overwritten", subject=path, hint=hint)
+            public = path.with_suffix(".pub")
+            _save_key(key, path, passphrase, lambda: write_file(public, key.public_key.pem.encode()))
         return path
 
     def public_keys(self) -> dict[str, PublicKey]:
@@ -137,11 +157,17 @@ class Site:
         return {path.stem: PublicKey.from_pem(_read(path), str(path)) for path in found}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
-        """The private key of `owner`, or the only one there is."""
-        owners = list(self.public_keys())
+        """The private key of `owner`, or the only one there is, or the only one that may sign bundles."""
+        keys = self.public_keys()
+        owners = list(keys)
+        if owner is None and len(owners) > 1 and self.roots():
+            may_sign = self.root().root.roles["release"].keyids
+            owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
         if owner is None and len(owners) != 1:
             got = ", ".join(owners) or "none"
-            hint = "`--key NAME` says which" if owners else "`airgap init` or `airgap key generate` makes one"
+            hint = (
+                "`--key OWNER` says which" if owners else "`airgap init` or `airgap key generate` makes one"
+            )
             raise KeyFileError("which key?", subject=self.home, want="one signing key", got=got, hint=hint)
         return SigningKey.load(self.key_path(owner or owners[0]), passphrase)
 
@@ -225,6 +251,10 @@ class Site:
         """Where the copy is, if there is one."""
         return self.home / "sent" / stream / f"{serial:04d}.dsse.json"
 
+    def kept_envelopes(self) -> list[Path]:
+        """The copies of the envelopes of all bundles sealed here."""
+        return sorted((self.home / "sent").glob("*/*.dsse.json"))
+
     def received(self, stream: str) -> Mark | None:
         """The high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
@@ -246,6 +276,11 @@ class Site:
             write_file(path, raw)
         return path
 
+    def kept_receipts(self) -> list[Path]:
+        """Those of loads here, and those of other sites, which have a folder each."""
+        folder = self.home / "receipts"
+        return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
+
     def _mark(self, path: Path) -> Mark | None:
         if not path.exists():
             return None
@@ -262,6 +297,22 @@ class Site:
             "statement_sha256": mark.statement_sha256,
         }
         write_file(path, dump(value) + b"\n")
+
+
+def _save_key(
+    key: SigningKey, path: Path, passphrase: bytes | None, before: Callable[[], object] = lambda: None
+) -> None:
+    """Write a private key, whole or not at all, where there is nothing; what is done `before` comes before it
+    has its name. A process that was killed may have left one without.
+    """
+    part = path.with_name(path.name + ".part")
+    with media_errors("cannot create", path):
+        part.unlink(missing_ok=True)
+    key.save(part, passphrase)
+    before()
+    with media_errors("cannot create", path):
+        part.replace(path)
+        sync_folder(path.parent)
 
 
 def _no_passphrase() -> bytes:

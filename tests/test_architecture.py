@@ -37,6 +37,7 @@ FLOORS = {
     "kit": 3,
     "online": 4,
     "offline": 4,
+    "review": 4,
     "cli": 5,
     "__main__": 6,
 }

@@ -7,8 +7,8 @@ missing at the end, or that the last one was edited, only shows in a checkpoint 
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
@@ -68,6 +68,8 @@ class LedgerState:
     """Numbers of the lines that are older than the line before them: the clock was set back."""
     first_time: str | None
     last_time: str | None
+    roots: Mapping[int, str] = field(default_factory=dict, hash=False)
+    """The Merkle roots of its first lines, for those numbers of lines that were asked for and are there."""
 
 
 class Checkpoint(TypedDict):
@@ -118,22 +120,25 @@ def _line(path: Path, number: int, offset: int, data: bytes) -> Line:
         return Line(number, offset, raw, ended, None, str(error))
 
 
-def check_ledger(path: Path) -> LedgerState:
-    """Check every line's number and `prev`, and that each torn line has its `torn` record.
+def check_ledger(path: Path, at: Collection[int] = ()) -> LedgerState:
+    """Check every line's number and `prev`, and that each torn line has its `torn` record; keep the roots
+    `at` these numbers of lines.
 
     Torn lines at the very end, whose record the next append will write, are in the state and no error.
     Raises `LedgerError` naming the line, what was wanted and what was got.
     """
-    check = _Check(path)
+    check = _Check(path, at)
     for line in read_ledger(path):
         check.take(line)
     return check.state()
 
 
 class _Check:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at: Collection[int]) -> None:
         self._path = path
         self._tree = MerkleTree()
+        self._at = at
+        self._roots = {0: self._tree.root()} if 0 in at else {}
         self._last: Line | None = None
         self._head = NO_PREVIOUS
         self._unreadable: list[Line] = []
@@ -152,6 +157,8 @@ class _Check:
             self._take_record(line, line.fields)
             self._unreadable.clear()
         self._tree.add(line.raw)
+        if self._tree.size in self._at:
+            self._roots[self._tree.size] = self._tree.root()
         self._last = line
         self._head = line.sha256
 
@@ -161,7 +168,7 @@ class _Check:
         return LedgerState(
             self._site, self._tree.size, self._head, self._tree.root(),
             tuple(self._open.values()), tuple(self._torn), tuple(self._backwards),
-            self._first_time, self._last_time,
+            self._first_time, self._last_time, self._roots,
         )  # fmt: skip
 
     def _take_record(self, line: Line, fields: dict[str, Any]) -> None:

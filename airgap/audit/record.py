@@ -39,6 +39,12 @@ PHASES = (BEGIN, END, NOTE)
 HEAD = ("seq", "prev", "time", "utc_offset", "boot_id", "host", "site", "tool", "user", "event", "phase")
 """The fields of every record; details cannot have these names."""
 
+EVENTS = (
+    "pack", "sign", "kit", "send", "media-write", "media-verify", "receive", "verify", "load", "receipt",
+    "kit-verify", "trust-change", TORN,
+)  # fmt: skip
+"""What commands record, for who looks for some of it. `media-write` is what repack and repair do."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 

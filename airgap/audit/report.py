@@ -39,6 +39,29 @@ class Entry:
         return bundle if isinstance(bundle, dict) else {}
 
     @property
+    def title(self) -> str:
+        """Of the bundle: `stream-0007`; empty when none was concerned."""
+        serial = self.bundle.get("serial")
+        if "stream" not in self.bundle:
+            return ""
+        return f"{self.bundle['stream']}-{serial:04d}" if type(serial) is int else str(self.bundle["stream"])
+
+    @property
+    def place(self) -> str:
+        """Where something was brought or read, as far as the ledger says: a target, a host, a folder."""
+        if target := self.details.get("target"):
+            return str(target)
+        keys = ("into", "to", "path", "folder")
+        return str(self.bundle.get("folder") or next(filter(None, map(self.details.get, keys)), ""))
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused or failed, or what is odd about it."""
+        alarms = self.details.get("alarms")
+        error = self.details.get("error") or self.details.get("problem")
+        return str(error or "") or "; ".join(map(str, alarms if isinstance(alarms, list) else ()))
+
+    @property
     def images(self) -> tuple[Mapping[str, Any], ...]:
         """The reference and digest of each image."""
         images = self.details.get("images")
@@ -56,16 +79,17 @@ def entries(
 ) -> list[Entry]:
     """The entries that fit all conditions, in the order of the file; with `limit`, the last so many.
 
-    `digest` fits an entry that holds the text anywhere in its details, so that a bare hex form or the
-    beginning of one will do. An unreadable line is an entry too, and fits every condition, since it
-    could be about anything. The chain is not checked. Raises `LedgerError` when the file cannot be read.
+    `stream` is the name of one, or of one bundle: `edge` or `edge-0007`. `digest` fits an entry that holds
+    the text anywhere in its details, so that a bare hex form or the beginning of one will do. An unreadable
+    line is an entry too, and fits every condition, since it could be about anything. The chain is not
+    checked. Raises `LedgerError` when the file cannot be read.
     """
 
     def fits(entry: Entry) -> bool:
         return entry.result == UNREADABLE or (
             event in (None, entry.event)
             and (since is None or entry.time is None or entry.time >= since)
-            and stream in (None, entry.bundle.get("stream"))
+            and (stream is None or stream in (entry.bundle.get("stream"), entry.title))
             and (digest is None or _mentions(entry.details, digest))
         )
 

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from airgap.bundle.files import closing_file, make_folder, media_errors
@@ -21,24 +21,24 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 @contextlib.contextmanager
-def claimed(folders: Sequence[Path]) -> Iterator[None]:
+def claimed(folders: Sequence[Path], below: Collection[str] = FOLDERS) -> Iterator[None]:
     """Make the folders of a bundle, and keep other processes from writing to them; those that are still
-    empty in the end go away again.
+    empty in the end go away again. `below`: the folders in each of them.
 
     Raises `UsageError` when one is at it, and `UnlistedContentError` for a link in the place of a folder. A
     process that dies lets go.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
-            stack.enter_context(_claimed(folder))
+            stack.enter_context(_claimed(folder, below))
         yield
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def _claimed(folder: Path, below: Collection[str]) -> Iterator[None]:
     with media_errors("cannot create", folder):
         make_folder(folder)
-    for path in (folder, *(folder / name for name in FOLDERS)):
+    for path in (folder, *(folder / name for name in below)):
         _refuse_other_than_folder(path)
     with media_errors("cannot lock", folder):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

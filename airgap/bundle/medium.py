@@ -141,9 +141,10 @@ def refuse_unfit(
     *,
     allow_system: bool = False,
     places: Sequence[Path] = PLACES,
+    what: str = "the bundle",
 ) -> None:
-    """Refuse, before the first byte, to write `need` bytes below `path`, which lies on `medium`; None
-    where that is not known yet.
+    """Refuse, before the first byte, to write `need` bytes of `what` below `path`, which lies on `medium`;
+    None where that is not known yet.
 
     Raises `MediaError` for a medium that cannot be written, and, unless `allow_system`, where nothing is
     mounted and for the top folder of the system's own file systems; `NoSpaceError` for one that is too
@@ -163,7 +164,7 @@ def refuse_unfit(
     want = need + need // _SHARE + MARGIN
     if want > medium.free:
         raise NoSpaceError(
-            "the bundle does not fit",
+            f"{what} does not fit",
             subject=path,
             want=f"{want:,} bytes free",
             got=f"{medium.free:,}",

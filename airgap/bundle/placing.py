@@ -63,7 +63,7 @@ def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> Shelf
     """
     shelf = new_shelf((place,), load.title, None)
     _preflight(load, shelf, allow_system)
-    _prepare(place, allow_system)
+    prepare(place, allow_system=allow_system)
     if (limit := _file_limit(load, place, None)) is not None:
         raise NoSpaceError(
             "a layer is larger than a file can be there",
@@ -88,7 +88,7 @@ def place(
     if len(places) == 1:
         _preflight(load, found or new_shelf(places, load.title, None), allow_system)
     for folder in places:
-        _prepare(folder, allow_system)
+        prepare(folder, allow_system=allow_system)
     limits = [_file_limit(load, folder, size) for folder in places]
     if found is not None and found.cut is not None and _still_right(found.cut, load, size, limits):
         shelf = found
@@ -105,7 +105,7 @@ def count_volumes(load: Load, places: Sequence[Path], size: VolumeSize | None) -
     return _cut(load, places, size, [size.file if size else None for _ in places]).of
 
 
-def _prepare(folder: Path, allow_system: bool) -> None:
+def prepare(folder: Path, *, allow_system: bool) -> None:
     """Make the folder, once it is known to lie on a medium that may be written."""
     refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
     with media_errors("cannot create", folder):

@@ -2,7 +2,8 @@
 protocol): nothing is called done that only the kernel's cache was seen to hold.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ from airgap.bundle.files import Folder
 from airgap.bundle.medium import Medium
 from airgap.bundle.readback import Written, read_back
 from airgap.bundle.seal import FOLDERS
-from airgap.errors import IntegrityError, UnlistedContentError
+from airgap.errors import IntegrityError, MediaError, UnlistedContentError
 from airgap.oci.digest import Advance
 
 OK, CACHED, SKIPPED = "ok", "cached", "skipped"
 _HINT = (
-    "`airgap pack`, `repack` or `repair` writes it again; a medium that fails twice, or that is smaller than "
-    "it says, cannot be used"
+    "`airgap pack`, `repack`, `repair` or `kit` writes it again; a medium that fails twice, or that is "
+    "smaller than it says, cannot be used"
 )
 
 
@@ -69,17 +70,37 @@ def prove(
     return OnMedia(tuple(unique.values()), result, tuple(sorted(unread)))
 
 
-def refuse_strays(written: Mapping[Path, Sequence[Written]]) -> None:
+def prove_sealed(
+    written: Mapping[Path, Sequence[Written]],
+    phase: Callable[[str, int], AbstractContextManager[Advance]],
+    wanted: bool | None,
+    unseal: Callable[[], None],
+    folders: Collection[str] | None = FOLDERS,
+) -> OnMedia:
+    """As `prove`, of what was sealed: what the media do not hold, or of which that is not known, `unseal`
+    makes unfinished again. `folders` as in `refuse_strays`; None where it has no folder of its own.
+    """
+    try:
+        if folders is not None:
+            refuse_strays(written, folders)
+        return prove(written, phase, wanted)
+    except BaseException:
+        with contextlib.suppress(MediaError):
+            unseal()
+        raise
+
+
+def refuse_strays(written: Mapping[Path, Sequence[Written]], folders: Collection[str] = FOLDERS) -> None:
     """Raise `UnlistedContentError` where the folder of a bundle, or of a volume, holds more than was written:
-    readers refuse a file too many, whoever put it there.
+    readers refuse a file too many, whoever put it there. `folders`: those that may be in it.
     """
     for path, files in written.items():
         names = {file.path.relative_to(path).as_posix() for file in files}
         with Folder(path) as folder:
-            for found in folder.files(FOLDERS):
+            for found in folder.files(folders):
                 if found.name not in names:
                     raise UnlistedContentError(
-                        "a file that is not the bundle's",
+                        "a file that does not belong there",
                         subject=folder.where(found.name),
                         hint="remove it, then run the same command again",
                     )

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from airgap.bundle.devices import Device
 from airgap.bundle.files import closing_file, media_errors
@@ -48,6 +49,11 @@ class Written:
     size: int
     offset: int | None = None
     """Where it begins in a file that holds more, such as a tar; None for a file of its own."""
+
+    @classmethod
+    def of(cls, path: Path, raw: bytes) -> Self:
+        """A small file."""
+        return cls(path, hashlib.sha256(raw).hexdigest(), len(raw))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airgap.bundle.claim import claimed
 from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
-from airgap.bundle.files import Folder, holds, media_errors, write_file
+from airgap.bundle.files import Folder, media_errors, write_file
 from airgap.bundle.readback import Written
 from airgap.bundle.seal import (
     ENVELOPE_FILE,
@@ -17,6 +17,7 @@ from airgap.bundle.seal import (
     commit,
     signature_file,
     unseal,
+    unseal_unless,
     write_small,
 )
 from airgap.bundle.segments import Segment
@@ -73,7 +74,7 @@ class Shelf:
     def write_small(self, contents: Contents, store: BlobStore) -> None:
         """Write on every volume all files but layers, statement, signatures and envelope."""
         for folder in self.folders:
-            _unseal_unless(folder, contents.small)
+            unseal_unless(folder, contents.small)
             write_small(folder, contents)
         for digest in store.sums.keys() - (self.cut.parts.keys() if self.cut else ()):
             for folder in self.folders[1:]:
@@ -83,7 +84,7 @@ class Shelf:
         """Write on every volume the statement that is about to be signed, and the finished cut."""
         for number, folder in enumerate(self.folders, 1):
             tables = self._table(number, raw, store)
-            _unseal_unless(folder, {STATEMENT_FILE: raw, **tables})
+            unseal_unless(folder, {STATEMENT_FILE: raw, **tables})
             for name, content in {STATEMENT_FILE: raw, **tables}.items():
                 write_file(folder / name, content)
             for name in {_PLANNED, VOLUME_FILE} - tables.keys():
@@ -135,18 +136,8 @@ class Shelf:
         for number, folder in enumerate(self.folders, 1):
             table = self._table(number, statement, store)
             small = {**contents.small, STATEMENT_FILE: statement, **table, **sealed}
-            found[folder] += [
-                Written(folder / name, Digest.of(raw).hex, len(raw)) for name, raw in small.items()
-            ]
+            found[folder] += [Written.of(folder / name, raw) for name, raw in small.items()]
         return found
-
-
-def _unseal_unless(folder: Path, there: Mapping[str, bytes]) -> None:
-    """Make a bundle unfinished before a small file of it changes."""
-    with media_errors("cannot read", folder):
-        same = all(holds(folder / name, raw) for name, raw in there.items())
-    if not same:
-        unseal(folder)
 
 
 def _known(sha256: str) -> str | None:

@@ -47,7 +47,11 @@ class TarStore:
         self._fd = -1
 
     def open(self) -> None:
-        """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one."""
+        """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one.
+
+        Its head is durable then: it tells which place in the stream this tar takes, and once the site has
+        taken down the place, a cut of power must not leave the place to a tar that tells nothing.
+        """
         with media_errors("cannot write", self.part):
             make_folder(self.part.parent)
             if self.path.exists():
@@ -61,6 +65,8 @@ class TarStore:
                 os.ftruncate(self._fd, self.total)
             for offset, raw in [(0, bytes(self._head)), *self._frames]:
                 _write_at(self._fd, offset, memoryview(raw))
+            self._sync()
+            sync_folder(self.part.parent)
 
     def present(self, digest: Digest) -> bool:
         """Whether an earlier attempt may have left the blob."""
@@ -99,15 +105,19 @@ class TarStore:
     def commit(self) -> None:
         """Give the tar its name, once every blob is there, and durably."""
         with media_errors("cannot write", self.part):
-            try:
-                os.fsync(self._fd)
-            except OSError:
-                # The cache cannot be believed any more, so nothing is gone on with; but the head tells which
-                # place in the stream was taken, and is written anew by the next run.
-                os.ftruncate(self._fd, len(self._head))
-                raise
+            self._sync()
             self.part.replace(self.path)
             sync_folder(self.path.parent)
+
+    def _sync(self) -> None:
+        """Make the content durable. Raises `OSError`."""
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            # The cache cannot be believed any more, so nothing is gone on with; but the head tells which
+            # place in the stream was taken, and is written anew by the next run.
+            os.ftruncate(self._fd, len(self._head))
+            raise
 
     def written_files(self) -> list[Written]:
         """What the tar holds: its head, then the blobs, with what is round them."""

@@ -1,5 +1,9 @@
-"""The audit ledger: read it, or check that it is whole."""
+"""The audit ledger: read it, report from it, or check that it is whole."""
 
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,17 +12,24 @@ from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
     from airgap.audit.report import Entry
+    from airgap.review.page import Report
 
 NAME = "audit"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_WIDTH = 60
+_LEAST = 3
+"""Characters to search for."""
 
 
 @app.command("log")
 def log(
     event: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, verify, load, …")
+        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, send, load, verify, …")
     ] = None,
-    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only bundles of this stream.")] = None,
+    stream: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only bundles of this stream, or this one.")
+    ] = None,
     digest: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Only what mentions this digest (or a prefix).")
     ] = None,
@@ -27,18 +38,25 @@ def log(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was done here, by whom, with which result.
+    """Show what was done here, by whom, with which result. The ledger is checked too.
 
     Example: airgap audit log --event load
     """
+    from airgap.audit.chain import check_ledger
+    from airgap.audit.record import EVENTS
     from airgap.audit.report import entries
     from airgap.cli import console
+    from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
-    found = entries(Site(default_home()).ledger_path, event=event, stream=stream, digest=digest, limit=limit)
-    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES")
-    lines = console.table(header, [_row(entry) for entry in found])
+    if event not in (None, *EVENTS):
+        raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
+    path = Site(default_home()).ledger_path
+    found = entries(path, event=event, stream=stream, digest=digest, limit=limit)
+    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "WHY")
+    lines = console.table(header, [_row(entry) for entry in found]) if found else ["nothing here fits"]
     console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
+    check_ledger(path)
 
 
 def _value(entry: "Entry") -> dict[str, Any]:
@@ -51,47 +69,260 @@ def _value(entry: "Entry") -> dict[str, Any]:
         "exit_code": entry.exit_code,
         "bundle": dict(entry.bundle),
         "images": [dict(image) for image in entry.images],
+        "where": entry.place,
+        "reason": entry.reason,
+        "details": dict(entry.details),
     }
 
 
 def _row(entry: "Entry") -> tuple[object, ...]:
     return (
         entry.seq,
-        entry.time.strftime("%Y-%m-%d %H:%M:%SZ") if entry.time else "",
+        _time(entry.time),
         entry.user,
         entry.event,
         entry.result,
         "" if entry.exit_code is None else entry.exit_code,
-        _bundle_title(entry.bundle),
+        entry.title,
         len(entry.images) or "",
+        entry.place,
+        _shortened(entry.reason),
     )
 
 
-def _bundle_title(bundle: Any) -> str:
-    if "stream" not in bundle:
-        return ""
-    return f"{bundle['stream']}-{bundle.get('serial', 0):04d}"
+def _shortened(text: str) -> str:
+    """`airgap audit show` has all of it."""
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _time(time: datetime | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ") if time else ""
+
+
+@app.command("show")
+def show(
+    seq: Annotated[int, typer.Argument(metavar="SEQ", min=1, help="Its number in `airgap audit log`.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show all that the ledger says of one thing that was done.
+
+    Example: airgap audit show 5
+    """
+    from airgap.audit.report import entries
+    from airgap.cli import console
+    from airgap.errors import UsageError
+    from airgap.site import Site, default_home
+
+    found = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
+    if not found:
+        raise UsageError("no such entry", subject=seq, hint="`airgap audit log` shows their numbers")
+    value = _value(found[0])
+    head = {key: value[key] for key in ("seq", "time", "user", "event")}
+    console.show_result(value, list(_outline(head | value["details"])), as_json=json)
+
+
+def _outline(value: object, indent: str = "") -> Iterator[str]:
+    """Nested values as indented lines, for people."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value, 1)  # type: ignore[arg-type]
+    for key, inner in pairs:
+        if isinstance(inner, dict | list) and inner:
+            yield f"{indent}{key}:"
+            yield from _outline(inner, indent + "  ")
+        elif inner not in (None, "", [], {}):
+            yield f"{indent}{key}: {inner}"
+
+
+@app.command("find")
+def find_(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A digest, how one begins, or a part of an image's name.")
+    ],
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Tell which bundle brought an image or a blob: when, by whom, and where to.
+
+    Example: airgap audit find sha256:1cc8ad5c
+    """
+    from dataclasses import asdict
+
+    from airgap.cli import console
+    from airgap.errors import UsageError
+    from airgap.review.find import find
+    from airgap.review.kept import Kept
+    from airgap.site import Site, default_home
+
+    if len(what) < _LEAST:
+        raise UsageError("too short to find anything", want=f"{_LEAST} characters or more", got=repr(what))
+    site = Site(default_home())
+    found = find(site.ledger_path, site.name, Kept.of(site), what)
+    header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
+    rows = [
+        (_time(f.time), f.site, f.event, f.result, f.user, f.bundle, f.reference, f.digest[:19], f.where)
+        for f in found
+    ]
+    value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in found]}
+    lines = console.table(header, rows) if found else [f"nothing here knows of {what}"]
+    console.show_result(value, lines, as_json=json)
+
+
+@app.command("export")
+def export(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Write the whole ledger as CSV, a row for each image, or as JSON with all details.
+
+    Example: airgap audit export > transfers.csv
+    """
+    from airgap.audit.report import entries
+    from airgap.cli import console
+    from airgap.review.export import write_csv
+    from airgap.site import Site, default_home
+
+    found = entries(Site(default_home()).ledger_path)
+    if json:
+        value = {"entries": [_value(entry) for entry in found]}
+        console.show_result(value, (), as_json=True)
+    else:
+        write_csv(found, sys.stdout)
+
+
+@app.command("report")
+def report(
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also as one page of HTML, to print and sign."),
+    ] = None,
+    overdue: Annotated[
+        int, typer.Option(metavar="DAYS", min=1, help="Days after which a receipt should be back.")
+    ] = 14,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Entries of the ledger from then on only."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what was sent and what came back, what was loaded here, and what somebody should look at.
+
+    The ledger is checked first, also against the bundles and receipts that name its state.
+
+    Example: airgap audit report --html transfers.html
+    """
+    from airgap.audit.report import entries
+    from airgap.bundle.files import write_file
+    from airgap.cli import console
+    from airgap.review.kept import Kept
+    from airgap.review.loop import review
+    from airgap.review.page import Report, render
+    from airgap.review.witness import check_witnessed
+    from airgap.site import Site, default_home, now
+
+    site, time = Site(default_home()), now()
+    state, witnesses = check_witnessed(site, ())
+    found = review(Kept.of(site), site.name, time, timedelta(days=overdue))
+    first = since.replace(tzinfo=UTC) if since else None
+    made = Report(site.name, time, state, witnesses, found, tuple(entries(site.ledger_path, since=first)))
+    if page is not None:
+        write_file(page.absolute(), render(made).encode())
+    console.show_result(_report_value(made), _report_lines(made, page), as_json=json)
+
+
+def _report_value(made: "Report") -> dict[str, Any]:
+    from airgap.times import format_time
+
+    return {
+        "site": made.site,
+        "time": format_time(made.time),
+        "ledger": {"size": made.ledger.size, "root": made.ledger.root, "compared_with": made.witnesses},
+        "alarms": list(made.review.alarms),
+        "sent": [
+            {
+                "bundle": each.sealed.statement.title,
+                "statement_sha256": each.sealed.statement_sha256,
+                "sealed": format_time(each.sealed.statement.created),
+                "destinations": list(each.sealed.statement.destinations),
+                "transfer": dict(each.sealed.statement.transfer),
+                "state": each.state,
+                "missing": list(each.missing),
+                "receipts": [str(answer.path) for answer in each.receipts],
+            }
+            for each in made.review.transfers
+        ],
+        "loaded": [
+            {
+                "bundle": each.title,
+                "time": format_time(each.receipt.time),
+                "operator": each.receipt.operator,
+                "target": each.receipt.target,
+                "result": each.receipt.result,
+                "receipt": str(each.path),
+            }
+            for each in made.review.loads
+        ],
+        "odd": [_value(entry) for entry in made.odd],
+    }
+
+
+def _report_lines(made: "Report", page: Path | None) -> list[str]:
+    from airgap.cli import console
+    from airgap.review import page as pages
+
+    lines = [pages.whole_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
+    sections = (
+        ("sealed here", pages.SENT, pages.sent_rows(made)),
+        ("loaded here", pages.LOADED, pages.loaded_rows(made)),
+        ("media", pages.WRITTEN, pages.written_rows(made)),
+        ("refused, failed, unfinished", pages.ODD, pages.odd_rows(made)),
+    )
+    for title, header, rows in sections:
+        if rows:
+            lines += ["", f"{title}:", *console.table(header, rows)]
+    return [*lines, *(["", f"written: {page}"] if page else [])]
 
 
 @app.command("verify")
-def verify(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Check the ledger's chain from its first line to its last.
+def verify(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="WITNESS",
+            readable=False,
+            help="A bundle made here, or a receipt given here, that was kept elsewhere.",
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check the ledger's chain from its first line to its last, and that nothing was cut off its end.
+
+    Bundles and receipts name the state that the ledger had: it must have grown out of each. Those that are
+    kept here are looked at anyway; those that others have kept are the ones that prove something.
 
     Example: airgap audit verify
     """
-    from airgap.audit.chain import check_ledger
     from airgap.cli import console
+    from airgap.review.witness import check_witnessed
     from airgap.site import Site, default_home
 
-    state = check_ledger(Site(default_home()).ledger_path)
+    state, witnesses = check_witnessed(Site(default_home()), files or ())
     value = {
         "size": state.size,
         "head": state.head,
         "root": state.root,
+        "witnesses": witnesses,
         "open": [record.seq for record in state.open],
         "torn": list(state.torn),
+        "backwards": list(state.backwards),
     }
     lines = [f"whole: {state.size} lines, root {state.root}"]
+    if witnesses:
+        states = f"{witnesses} state{'' if witnesses == 1 else 's'}"
+        lines.append(f"grown out of {states} that bundles and receipts name")
     lines += [f"begun and not ended: line {record.seq}" for record in state.open]
     lines += [f"torn by a crash: line {number}" for number in state.torn]
+    lines += [f"older than the line before, the clock was set back: line {n}" for n in state.backwards]
     console.show_result(value, lines, as_json=json)

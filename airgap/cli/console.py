@@ -104,9 +104,9 @@ def size(count: float) -> str:
 
 
 def make_progress(*, quiet: bool) -> Progress:
-    """Live bars on a terminal, lines elsewhere, nothing when quiet."""
+    """Live bars on a terminal, lines elsewhere; when quiet, only what has to be known."""
     if quiet:
-        return Silent()
+        return Notes()
     return Bars() if sys.stderr.isatty() else Lines(sys.stderr)
 
 
@@ -149,6 +149,14 @@ class Lines:
         rate = size(done / max(seconds, 0.001))
         end = "done" if done >= total else "ended"
         self.note(f"{title}: {end}, {size(done)} in {seconds:.1f} s ({rate}/s)")
+
+
+class Notes(Silent):
+    """What has to be known, and no progress."""
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        sys.stderr.write(printable(text) + "\n")
 
 
 class Bars:

@@ -21,6 +21,27 @@ TARGETS = (
 )
 
 
+def ssh_of(
+    target: str,
+    identities: list[Path] | None,
+    passphrase_file: Path | None,
+    config_file: Path | None,
+    known_hosts: Path | None,
+) -> "Ssh | None":
+    """SSH with these options; None when there are none. Raises `UsageError` for a target that is no engine:
+    with `DOCKER_HOST` too, SSH leads to engines only.
+    """
+    if not (identities or passphrase_file or config_file or known_hosts):
+        return None
+    if target.partition(":")[0] not in ("docker", "podman"):
+        raise UsageError("options for SSH", want="--to docker:ssh://[USER@]HOST[:PORT]", got=target)
+    from airgap.cli import passphrase
+    from airgap.endpoints.ssh import Ssh, SshOptions
+
+    asked = passphrase.existing(passphrase_file, "the SSH key")
+    return Ssh(SshOptions(config_file, known_hosts, tuple(identities or ()), asked))
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """Opens endpoints, each once, with the options of one command."""

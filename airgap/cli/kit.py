@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, Key, PassphraseFile, Quiet
+from airgap.cli.options import AllowSystemDisk, Debug, Json, Key, PassphraseFile, Quiet, ReadBackChoice
 
 if TYPE_CHECKING:
     from airgap.online.kit import MadeKit
@@ -44,6 +44,8 @@ def make(
     ] = None,
     key: Key = None,
     passphrase_file: PassphraseFile = None,
+    allow_system_disk: AllowSystemDisk = False,
+    read_back: ReadBackChoice = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -61,7 +63,7 @@ def make(
     targets = targets_of(platform or (), python or ())
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, now(), wheels)
+    order = KitOrder(to, targets, signer, now(), wheels, allow_system_disk, read_back)
     _show(make_kit(site, order, console.make_progress(quiet=quiet)), json)
 
 
@@ -77,12 +79,14 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         "bytes": statement.total_bytes,
         "statement_sha256": made.statement_sha256,
         "keys": list(made.signers),
+        **console.proof_value(made.proof),
     }
     lines = [
         f"sealed: {made.path} ({console.size(statement.total_bytes)}, {len(statement.subjects)} files)",
         f"for {', '.join(map(str, statement.targets))}",
         f"statement sha256 {made.statement_sha256}",
-        f"There: read {made.path.name}/VERIFY.txt, then sh {made.path.name}/install.sh",
+        *console.proof_lines(made.proof),
+        f"There: compare that sum as {made.path.name}/VERIFY.txt tells, then sh {made.path.name}/install.sh",
     ]
     console.show_result(value, lines, as_json=as_json)
 
@@ -90,6 +94,9 @@ def _show(made: "MadeKit", as_json: bool) -> None:
 @app.command("verify")
 def verify(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit's folder.")],
+    allow_downgrade: Annotated[
+        bool, typer.Option("--allow-downgrade", help="Take also a kit of an older airgap than this one.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -102,7 +109,7 @@ def verify(
     from airgap.offline.kit import verify_kit
     from airgap.site import Site, default_home, now
 
-    found = verify_kit(kit, Site(default_home()), now())
+    found = verify_kit(kit, Site(default_home()), now(), allow_downgrade=allow_downgrade)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),

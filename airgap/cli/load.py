@@ -8,18 +8,35 @@ Example: airgap load /media/stick/edge-stack-0007 --to docker
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundles, CaFile, Debug, Jobs, Json, Map, PlainHttp, Quiet, To
+from airgap.cli.options import (
+    Bundles,
+    CaFile,
+    Debug,
+    Identity,
+    Jobs,
+    Json,
+    KnownHosts,
+    Map,
+    PassphraseFile,
+    PlainHttp,
+    Quiet,
+    SshConfigFile,
+    To,
+)
 from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.endpoints.ports import Target
     from airgap.offline.desk import Desk
     from airgap.offline.loading import LoadedImage
+    from airgap.offline.renaming import Renaming
     from airgap.offline.session import LoadReport
 
 STDIN = Path("-")
@@ -36,6 +53,10 @@ def run(
     renamings: Map = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    ssh_config: SshConfigFile = None,
+    known_hosts: KnownHosts = None,
     jobs: Jobs = 4,
     json: Json = False,
     quiet: Quiet = False,
@@ -43,25 +64,37 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import grouped
     from airgap.cli.asking import desk
-    from airgap.cli.endpoints import Endpoints
+    from airgap.cli.endpoints import Endpoints, ssh_of
     from airgap.offline.renaming import parse_renamings
-    from airgap.offline.session import load_bundle
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
-    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs).target(to)
-    maps = parse_renamings(renamings or ())
+    ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
+    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
+    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
-
-    def load(place: "Place") -> "LoadReport":
-        return load_bundle(
-            place, here.site, target, here.now,
-            on_conflict=on_conflict, jobs=jobs, progress=here.progress, renamings=maps,
-        )  # fmt: skip
-
-    reports, refused = _load_each(places, here, load)
+    reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
     _show(target.name, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is done with each bundle."""
+
+    target: "Target"
+    on_conflict: str
+    jobs: int
+    renamings: "tuple[Renaming, ...]"
+
+
+def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
+    from airgap.offline.session import load_bundle
+
+    return load_bundle(
+        place, here.site, order.target, here.now,
+        on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
+    )  # fmt: skip
 
 
 def _show(

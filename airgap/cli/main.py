@@ -20,6 +20,7 @@ from airgap.cli import (
     lock,
     pack,
     plan,
+    receipt,
     receive,
     repack,
     repair,
@@ -71,7 +72,7 @@ def _top(
 
 for module in (init, lock, plan, pack, inspect, verify, receive, load, send, serve, repack, repair):
     app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
-for group in (key, trust, audit):
+for group in (key, trust, receipt, audit):
     for command in group.app.registered_commands:
         command.help = help_text(command.callback.__doc__)
     app.add_typer(group.app, name=group.NAME, help=group.__doc__)

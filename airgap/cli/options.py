@@ -14,7 +14,9 @@ def help_text(docstring: str | None) -> str:
 
 
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings and errors.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
 # `readable=False`: a medium that was pulled out is no slip of the command line, and has its own exit code
@@ -105,3 +107,10 @@ ReadBackChoice = Annotated[
         help="Read all of it back from the medium; by default, unless it is the system's disk.",
     ),
 ]
+Identity = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
+]
+SshConfigFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config and /etc/ssh/ssh_config.")
+]
+KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]

@@ -9,6 +9,7 @@ from airgap.errors import KeyFileError
 from airgap.site import Passphrase
 
 VARIABLE = "AIRGAP_PASSPHRASE"
+_LEAST = 8
 _HINT = f"give it by --passphrase-file, in {VARIABLE}, or on a terminal"
 
 
@@ -18,15 +19,23 @@ def existing(path: Path | None, what: str = "the signing key") -> Passphrase:
 
 
 def chosen(path: Path | None) -> bytes:
-    """A passphrase for a new key; asked for twice, never empty."""
+    """A passphrase for a new key, of 8 bytes or more; asked for twice."""
     if given := _given(path):
-        return given
+        return _long_enough(given)
     first = _ask("New passphrase for the signing key: ")
     if not first:
         raise KeyFileError("the passphrase is empty", hint="a signing key is never kept unencrypted")
+    _long_enough(first)
     if first != _ask("The same again: "):
         raise KeyFileError("the two passphrases differ")
     return first
+
+
+def _long_enough(passphrase: bytes) -> bytes:
+    """Who finds the key file tries short ones first."""
+    if len(passphrase) < _LEAST:
+        raise KeyFileError("the passphrase is too short", want=f"{_LEAST} bytes or more", got=len(passphrase))
+    return passphrase
 
 
 def _given(path: Path | None) -> bytes | None:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundle, Debug, Json, PassphraseFile, Quiet
+from airgap.cli.options import Bundle, Debug, Identity, Json, KnownHosts, PassphraseFile, Quiet, SshConfigFile
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.endpoints.docker_dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
-    from airgap.offline.load_there import LoadFromHere
+    from airgap.offline.load_there import LoadFromHere, PipingHost
     from airgap.offline.send import Destination, HostResult, SendReport
     from airgap.offline.session import LoadReport
     from airgap.progress import Progress
@@ -54,14 +55,9 @@ Reconnects = Annotated[
     int,
     typer.Option("--reconnect", metavar="N", min=0, max=1000, help="How often a broken link is made anew."),
 ]
-Identity = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
-]
 Volume = Annotated[
     list[Path] | None, typer.Option(metavar="DIR", help="A further volume of BUNDLE; may be repeated.")
 ]
-ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config.")]
-KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]
 
 
 def run(
@@ -75,7 +71,7 @@ def run(
     reconnect: Reconnects = 5,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
-    ssh_config: ConfigFile = None,
+    ssh_config: SshConfigFile = None,
     known_hosts: KnownHosts = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -91,15 +87,12 @@ def run(
     asked = passphrase.existing(passphrase_file, "the SSH key")
     ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), asked))
     site, moment = Site(default_home()), now()
-    destinations = [
-        _destination(host, ssh, _from_here(place, site, ssh, host.address, moment)) for host in wanted
-    ]
+    destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
-    with ssh, console.host_board(names, quiet=quiet) as board:
+    with console.host_board(names, quiet=quiet) as board:
         report = send_bundle(
-            place, site, destinations, moment,
-            jobs=jobs, progress=board, reconnects=reconnect, hang_up=ssh.hang_up,
-        )  # fmt: skip
+            place, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
+        )
     failure = report.failure
     value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
     console.show_result(value, _lines(report), as_json=json)
@@ -108,13 +101,17 @@ def run(
         raise typer.Exit(failure.exit_code)
 
 
-def _from_here(place: "Place", site: "Site", ssh: "Ssh", address: str, moment: "datetime") -> "LoadFromHere":
-    """Loads into the engine of a host, over our own SSH."""
-    from airgap.cli.endpoints import Endpoints
-    from airgap.offline.session import load_bundle
+def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
+    """Loads into the engine of a host, over the link to it: what ends that ends all."""
 
-    def load(progress: "Progress") -> "LoadReport":
-        target = Endpoints(ssh=ssh).target(f"docker:ssh://{address}")
+    def load(host: "PipingHost", progress: "Progress") -> "LoadReport":
+        from airgap.endpoints.docker import DockerEngine
+        from airgap.offline.session import load_bundle
+
+        def way(_: str, program: str) -> "Dial":
+            return lambda: host.pipe([program, "system", "dial-stdio"])
+
+        target = DockerEngine(f"docker:ssh://{address}", ssh=way)
         return load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
 
     return load

@@ -47,6 +47,7 @@ def run(
     from airgap.endpoints.layout import Layout
     from airgap.endpoints.server import ImageServer, NamedSource
     from airgap.offline.session import bundle_source, verify_bundle
+    from airgap.progress import Silent
     from airgap.site import Site, default_home, now
 
     clients = _clients(snippets)
@@ -60,7 +61,8 @@ def run(
                 served.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
             else:
                 served.append(Layout(path))
-        _serve(ImageServer(served, (bind, port), log=progress.note), clients, as_json=json)
+        log = Silent().note if quiet else progress.note  # requests are no warnings
+        _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
 
 
 def _clients(text: str | None) -> tuple[str, ...]:

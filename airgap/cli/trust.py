@@ -105,15 +105,16 @@ def install(
     Example: airgap trust install 1.root.json --site plant-7
     """
     from airgap.cli import console
-    from airgap.cli.init import grouped, site_name
+    from airgap.cli.init import site_name
     from airgap.offline.trust import install_root, read_root
     from airgap.site import default_home
 
     signed = read_root(file)
-    if fingerprint is None and sys.stdin and sys.stdin.isatty():
-        typer.echo(f"fingerprint of {file}: {grouped(signed.fingerprint)}", err=True)
+    first = not (default_home() / "trust").exists()
+    if fingerprint is None and first and sys.stdin and sys.stdin.isatty():
+        # the file's own is not shown before: it would only be copied
         fingerprint = typer.prompt("Type the fingerprint that the sending side told you", err=True)
-    done = install_root(default_home(), site or site_name(), signed, fingerprint)
+    done = install_root(default_home(), site, signed, fingerprint, default=site_name())
     value = {
         "version": signed.root.version,
         "fingerprint": signed.fingerprint,

@@ -1,13 +1,16 @@
-"""The Docker SDK over connections that somebody else dials: each is one SSH channel of its own."""
+"""Connections to Docker engines: the SDK's own, and such as somebody else dials, each of which is one SSH
+channel of its own.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
 
 from docker import APIClient
-from requests import PreparedRequest
+from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import HTTPError
 
 Dial = Callable[[], object]
 """Opens one more connection to an engine: something like a socket, whose `idle` tells whether it is open
@@ -20,25 +23,33 @@ Raises errors of ours, as the dialling does.
 
 _URL = "http://docker.ssh:2375"
 """Never looked up: whatever is asked of it goes through the dialler."""
-_OLDEST = "1.41"
-NO_REDIRECTS = 0
-"""An engine that sends its client elsewhere is none, and would have this machine ask its own neighbours."""
+_NOT_ASKED = "1.41"
+"""Keeps the SDK from asking for the version by itself: it would read an answer of any length."""
+
+WIRE_ERRORS = (RequestException, HTTPError, OSError)
+"""What requests and urllib3 raise when a connection fails, or what comes over it is no HTTP."""
 
 
-def connect(dial: Dial, timeout: int) -> APIClient:
-    """A client that speaks the engine's own API version."""
-    with _client(dial, timeout, _OLDEST) as client:
-        found = client.version(api_version=False)
-    return _client(dial, timeout, str(found.get("ApiVersion")))
+class Session(APIClient):
+    """The SDK's connections. Its calls are for nobody: see `docker_client`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(version=_NOT_ASKED, **options)
+        self.headers["Accept-Encoding"] = "identity"
+
+    def get_redirect_target(self, resp: Response) -> None:
+        """Nowhere: an engine that sends its client elsewhere is none, and would have this machine ask its
+        own neighbours. Without a target the answer is not read for that, either.
+        """
 
 
-def _client(dial: Dial, timeout: int, version: str) -> APIClient:
-    client = APIClient(base_url=_URL, version=version, timeout=timeout)
-    client.trust_env = False  # no proxy, no netrc
-    client.adapters.clear()
-    client.mount("http://", _Adapter(dial))
-    client.max_redirects = NO_REDIRECTS
-    return client
+def dialled(dial: Dial, timeout: int) -> Session:
+    """Over connections that `dial` opens."""
+    session = Session(base_url=_URL, timeout=timeout)
+    session.trust_env = False  # no proxy, no netrc
+    session.adapters.clear()
+    session.mount("http://", _Adapter(dial))
+    return session
 
 
 class _Connection(HTTPConnection):

@@ -1,11 +1,9 @@
 """podman behind its Docker-compatible socket: what is different there."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from airgap.oci.digest import Digest
 
 _ROOTFUL = "/run/podman/podman.sock"
 
@@ -29,14 +27,7 @@ def default_host(
 
 def is_podman(version: Mapping[str, Any]) -> bool:
     """From the answer to `/version`."""
-    components = version.get("Components") or []
+    components = version.get("Components")
+    if not isinstance(components, list):
+        return False
     return any(isinstance(part, dict) and part.get("Name") == "Podman Engine" for part in components)
-
-
-def knows(images: Iterable[Mapping[str, Any]], digest: Digest) -> bool:
-    """Whether one of the listed images has `digest` as its ID, or as that of its image manifest or index."""
-    for image in images:
-        names = image.get("RepoDigests") or []
-        if image.get("Id") == str(digest) or any(str(name).endswith(f"@{digest}") for name in names):
-            return True
-    return False

@@ -3,30 +3,26 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import requests
-
 from airgap.errors import EndpointError
-from airgap.oci.digest import CHUNK
 
-_MAX_LINE = 1 << 20
+_MAX_WORDS = 2000
 _TAIL = 4096
 _LATE_ERROR = re.compile(rb'\{"errorDetail":.*\}\s*$', re.DOTALL)
 
 
-def load_complaint(response: requests.Response) -> str | None:
-    """Read the answer to its end; the first line in it that tells of a failure, in whatever form."""
+def load_complaint(answer: bytes) -> str | None:
+    """The first line in it that tells of a failure, in whatever form."""
     complaint = None
-    for line in _lines(response):
+    for line in filter(bytes.strip, answer.split(b"\n")):
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EndpointError("unreadable answer", subject="load", got=repr(line[:200])) from error
         complaint = complaint or _complaint(message)
-    return complaint
+    return None if complaint is None else complaint[:_MAX_WORDS]
 
 
 def _complaint(message: Any) -> str | None:
@@ -37,17 +33,6 @@ def _complaint(message: Any) -> str | None:
         return str((detail.get("message") if isinstance(detail, dict) else None) or message.get("error"))
     text = str(message.get("stream") or "").strip()
     return text if text.lower().startswith("error") or "error unpacking" in text.lower() else None
-
-
-def _lines(response: requests.Response) -> Iterator[bytes]:
-    rest = b""
-    for chunk in response.iter_content(_TAIL):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > _MAX_LINE:
-            raise EndpointError("unreadable answer", subject="load", got="an endless line")
-        yield from filter(bytes.strip, lines)
-    if rest.strip():
-        yield rest
 
 
 class Upload:
@@ -66,21 +51,19 @@ class Upload:
 
 
 class Download(io.RawIOBase):
-    """The body of a response as a stream."""
+    """The pieces of an answer as a stream."""
 
-    def __init__(self, response: requests.Response, door: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
-        self._chunks = response.iter_content(CHUNK)
-        self._door = door
+        self._pieces = pieces
         self._ready = memoryview(b"")
         self._tail = b""
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         if not self._ready:
-            with self._door():
-                chunk = next(self._chunks, b"")
-            self._tail = (self._tail + chunk[-_TAIL:])[-_TAIL:]
-            self._ready = memoryview(chunk)
+            piece = next(self._pieces, b"")
+            self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
+            self._ready = memoryview(piece)
         view = memoryview(buffer).cast("B")
         size = min(len(view), len(self._ready))
         view[:size] = self._ready[:size]

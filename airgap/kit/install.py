@@ -1,26 +1,40 @@
 """Installs airgap from the kit that this file is part of: `sh install.sh --help` tells how.
 
 It travels with the kit as `install.py` and runs on a bare Python: the standard library alone, no network.
-Every file is compared with SHA256SUMS while it is copied off the medium, and only the copies are used.
+Every file is compared with SHA256SUMS when it is copied off the medium, and only the copies are used.
 airgap gets an environment of its own under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it when it
 works, so an installation that fails leaves the earlier one as it was.
 """
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+FOLDERS = ("wheels", "requirements", "sig")
+MAX_FILES = 5000
+MAX_BYTES = 2 << 30
+"""Of all files; far above any kit."""
+
+NOTHING = "nothing was installed"
+_REFUSED = f"be root, or choose another folder with --prefix; {NOTHING}"
+_FULL = f"free some space at the prefix, or choose another folder with --prefix; {NOTHING}"
+_HINTS = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _REFUSED)
+_HINTS |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL)
 GLIBC = (2, 28)
 """The oldest C library that the wheels of a kit for `linux-...` run on."""
 
@@ -30,6 +44,7 @@ _LINE = re.compile(
     r"([0-9a-f]{64})  ((?:wheels/|requirements/)?[A-Za-z0-9][A-Za-z0-9._+!-]{0,250})", re.ASCII
 )
 _SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
+_VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d{1,9}))?(?:\+.*)?", re.ASCII)
 _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
 """Loads the native packages, so that a library that does not fit shows before the switch."""
 
@@ -37,7 +52,7 @@ _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, ai
 class KitError(Exception):
     """What is wrong, and what to do."""
 
-    def __init__(self, what: str, hint: str = "nothing was installed") -> None:
+    def __init__(self, what: str, hint: str = NOTHING) -> None:
         super().__init__(what)
         self.hint = hint
 
@@ -46,51 +61,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Install as the command line says; the exit code."""
     options = _options(arguments)
     os.umask(0o022)
+    prefix = options.prefix.absolute()
+    kit, command = Path(__file__).resolve().parent, prefix / "bin" / "airgap"
+    before = _installed(command)
     try:
-        install(Path(__file__).resolve().parent, options.prefix.absolute(), options.key)
+        install(kit, prefix, options.key, allow_downgrade=options.allow_downgrade)
     except (KitError, OSError) as error:
-        sys.stderr.write(
-            f"error: {_printable(str(error))}\nhint: {getattr(error, 'hint', 'nothing was installed')}\n"
-        )
-        return 1
+        words, code = f"error: {_printable(str(error))}\nhint: ", 1
+        hint = error.hint if isinstance(error, KitError) else _HINTS.get(error.errno or 0, NOTHING)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: nothing was installed\n")
-        return 130
-    return 0
+        words, code, hint = "interrupted: ", 130, NOTHING
+    else:
+        return 0
+    if _installed(command) not in (None, before):  # it came after the switch
+        hint = f"{command} was installed all the same; run this again to remove what is left of the old one"
+    sys.stderr.write(f"{words}{hint}\n")
+    return code
+
+
+def _installed(command: Path) -> tuple[Path, int] | None:
+    """Which environment the command is, and since when that is whole; None where it is none."""
+    env = Path(os.path.realpath(command)).parent.parent
+    try:
+        return env, (env / "complete").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    default = Path("/usr/local") if os.geteuid() == 0 else Path.home() / ".local"
+    home = os.environ.get("HOME")
+    default = "/usr/local" if os.geteuid() == 0 else f"{home}/.local" if home else None
     parser = argparse.ArgumentParser(
         prog="sh install.sh",
         description="Install airgap from this kit, with no network. Installing again upgrades, or repairs.",
         epilog=f"It comes from the medium that it checks, so it cannot vouch for itself: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
-    add(
-        "--prefix",
-        type=Path,
-        default=default,
-        metavar="DIR",
-        help="the command will be DIR/bin/airgap (%(default)s)",
-    )
-    add(
-        "--key",
-        type=Path,
-        metavar="FILE",
-        help="the signer's public key, from elsewhere: check the signature too",
-    )
+    where = "the command is PREFIX/bin/airgap (%(default)s)"
+    add("--prefix", type=Path, default=default, required=not default, help=where)
+    add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
+    add("--allow-downgrade", action="store_true", help="install also what is older than what is there")
     return parser.parse_args(arguments)
 
 
-def install(kit: Path, prefix: Path, key: Path | None) -> None:
+def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
     """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
     _refuse_strange(command, home)
     if not (kit / ENVELOPE).is_file():
-        raise KitError(
-            f"unfinished kit, or none: no {ENVELOPE} in {kit}", "run `airgap kit` again to finish it"
-        )
+        raise KitError(f"unfinished kit, or none: no {ENVELOPE} in {kit}", "make it again: airgap kit")
     sums = read_sums(kit)
     target = fitting(kit)
     say = sys.stdout.write
@@ -99,19 +118,23 @@ def install(kit: Path, prefix: Path, key: Path | None) -> None:
     else:
         say(f"signature: good, by key {check_signature(kit, key, sums)}\n")
         say(f"  (as far as a script from the medium can tell: {SIGNED_BY_HAND})\n")
+    version, pip = _wheel(sums, "airgap").split("-")[1], _wheel(sums, "pip")
     with _held(home), _staging(home) as staging:
+        if not allow_downgrade:
+            _refuse_older(version, command)
         copy_checked(kit, staging, sums)
         say(f"files: {len(sums)}, all as in {SUMS}\n")
-        [wheel] = (Path(name) for name in sums if name.startswith("wheels/airgap-"))
-        version = wheel.name.split("-")[1]
         env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
         before = command.resolve().parents[1] if command.exists() else None
-        there = works(env)
-        if not there:
-            build(env, staging, target)
+        whole = works(env)
+        if not whole:
+            build(env, staging, target, pip)
         _switch(command, env)
         _clean(home, {env, before})
-    say(f"{'was installed already' if there else 'installed'}: airgap {version} at {command}\n")
+    done = "was installed already" if whole and before == env.resolve() else "installed"
+    say(f"{done}: airgap {version} at {command}\n")
+    if str(command.parent) not in os.environ.get("PATH", "").split(":"):
+        say(f"  (the shell does not look there: add {command.parent} to PATH)\n")
 
 
 def read_sums(kit: Path) -> dict[str, str]:
@@ -123,7 +146,9 @@ def read_sums(kit: Path) -> dict[str, str]:
         if match is None or match[2] in sums:
             raise KitError(f"not a line of {SUMS}: {line[:100]!r}")
         sums[match[2]] = match[1]
-    here = set(_files(kit))
+    here = set(itertools.islice(_files(kit), MAX_FILES))
+    if len(here) == MAX_FILES:
+        raise KitError(f"not a kit: {MAX_FILES} files or more in {kit}")
     listed = {*sums, SUMS, STATEMENT, ENVELOPE}
     for name in sorted(listed - here):
         raise KitError(f"missing file: {kit / name}", "get the kit again; nothing was installed")
@@ -133,14 +158,62 @@ def read_sums(kit: Path) -> dict[str, str]:
     return sums
 
 
+def _wheel(sums: dict[str, str], project: str) -> str:
+    """The name of the one wheel of a project."""
+    found = [name for name in sums if name.startswith(f"wheels/{project}-")]
+    if len(found) != 1:
+        raise KitError(f"not a kit: want one wheel of {project}, got {len(found)}")
+    return found[0]
+
+
+def _refuse_older(version: str, command: Path) -> None:
+    """An old airgap may lack checks that the one in use has; its signature is as good as ever."""
+    there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
+    if os.path.lexists(command) and place_of(version) < place_of(there):
+        raise KitError(
+            f"older than what is installed: want airgap {there} or later, got {version}",
+            "an old one may lack checks; --allow-downgrade installs it all the same; nothing was installed",
+        )
+
+
+def place_of(version: str) -> tuple[list[int], str, int, bool, int]:
+    """What versions of airgap are compared by, as PEP 440 orders them: 1.0.dev1 < 1.0rc1 < 1.0 = 1.0.0."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise KitError(f"not a version of airgap: {version[:80]!r}")
+    release = re.sub(r"(\.0+)+$", "", match[1]).split(".")
+    phase = "~" if match[2] is None and match[4] is None else match[2] or ""  # no letter comes after ~
+    return [int(part) for part in release], phase, int(match[3] or 0), match[4] is None, int(match[4] or 0)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, to be read. A link would lead elsewhere, a pipe never answer, a device never end."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise KitError(f"not a regular file: {path}") from error
+        raise
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise KitError(f"not a regular file: {path}")
+        yield file
+
+
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return file.read(1 << 20)
 
 
 def _files(kit: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(kit):
-        yield from (Path(folder, name).relative_to(kit).as_posix() for name in names)
+    """Everything in the folders of a kit, but these folders; one that is a link counts as a file."""
+    for folder in ("", *FOLDERS):
+        with os.scandir(kit / folder) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}".lstrip("/")
+                if name not in FOLDERS or not entry.is_dir(follow_symlinks=False):
+                    yield name
 
 
 def fitting(kit: Path) -> str:
@@ -156,6 +229,8 @@ def fitting(kit: Path) -> str:
 def _platform() -> str:
     """`linux-x86_64`, or `musllinux-x86_64` where the C library is musl."""
     found, libc = sysconfig.get_platform(), _glibc()
+    if sys.maxsize < 1 << 32:  # the platform is named after the kernel
+        raise KitError(f"not a Python that there are wheels for: want 64 bits, got 32 on {found}")
     if sys.implementation.name != "cpython":
         raise KitError(f"not a Python that there are wheels for: want cpython, got {sys.implementation.name}")
     if found.startswith("linux-") and libc is None:
@@ -180,15 +255,11 @@ def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
         raise KitError(f"a key out of the kit proves nothing: {key}", "take it from somebody whom you trust")
     der = _openssl("pkey", "-pubin", "-in", str(key), "-outform", "DER")
     if der is None:
-        raise KitError(
-            f"openssl cannot read the key: {key}", "want a public key in PEM: airgap key show OWNER"
-        )
+        raise KitError(f"openssl cannot read the key: {key}", "want it in PEM: airgap key show OWNER")
     keyid = hashlib.sha256(der).hexdigest()
     signature = kit / "sig" / f"{keyid[:16]}.sig"
     if not signature.is_file():
-        raise KitError(
-            f"not signed by this key: want {signature}", "is it the right key? Nothing was installed"
-        )
+        raise KitError(f"not signed by this key: want {signature}", f"is it the right key? {NOTHING}")
     statement = _read(kit / STATEMENT)
     with tempfile.TemporaryDirectory() as folder:
         message = Path(folder, "pae")
@@ -200,17 +271,11 @@ def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
             (*plain, "-sigfile", str(signature)),  # Ed25519, ML-DSA
         )
         if all(_openssl(*words) is None for words in tries):
-            raise KitError(
-                f"wrong signature: {signature}", "the kit is not what was signed: nothing was installed"
-            )
-    _compare(json.loads(statement), sums, _sha256(kit / SUMS))
-    return keyid
-
-
-def _compare(statement: object, sums: dict[str, str], of_sums: str) -> None:
-    listed = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}  # type: ignore[index]
-    if listed != {**sums, SUMS: of_sums}:
+            raise KitError(f"wrong signature: {signature}", f"the kit is not what was signed: {NOTHING}")
+    listed = {each["name"]: each["digest"]["sha256"] for each in json.loads(statement)["subject"]}
+    if listed != {**sums, SUMS: hashlib.sha256(_read(kit / SUMS)).hexdigest()}:
         raise KitError(f"{SUMS} is not the list that was signed")
+    return keyid
 
 
 def _openssl(*words: str) -> bytes | None:
@@ -224,12 +289,16 @@ def _openssl(*words: str) -> bytes | None:
 
 def copy_checked(kit: Path, staging: Path, sums: dict[str, str]) -> None:
     """Copy each file of `sums`, and raise `KitError` for one whose copy is not as listed."""
+    left = MAX_BYTES
     for name, sha256 in sums.items():
         copy = staging / name
         copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(kit / name, copy, follow_symlinks=False)
-        if copy.is_symlink() or (got := _sha256(copy)) != sha256:
-            got = "a link" if copy.is_symlink() else got
+        with _opened(kit / name) as source, copy.open("xb") as target:
+            left -= os.fstat(source.fileno()).st_size
+            if left < 0:
+                raise KitError(f"too large for a kit: {kit / name}")
+            shutil.copyfileobj(source, target)
+        if (got := _sha256(copy)) != sha256:
             raise KitError(f"wrong digest: {kit / name}, want {sha256}, got {got}")
 
 
@@ -259,28 +328,18 @@ def _staging(home: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def build(env: Path, staging: Path, target: str) -> None:
+def build(env: Path, staging: Path, target: str, pip: str) -> None:
     """Make the environment out of checked wheels; it is gone again when that fails."""
-    [pip] = (staging / "wheels").glob("pip-*.whl")
     python = str(env / "bin" / "python")
     if env.exists():
         shutil.rmtree(env)
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env))
-        _run(
-            *(
-                python,
-                "-I",
-                str(pip / "pip"),
-                "install",
-                "--no-index",
-                "--require-hashes",
-                "--only-binary=:all:",
-            ),
-            *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"),
-            *("--find-links", str(staging / "wheels")),
-            *("--requirement", str(staging / "requirements" / f"{target}.txt")),
-        )
+        words = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+        words += ["--disable-pip-version-check", "--no-warn-script-location"]
+        words += ["--find-links", str(staging / "wheels")]
+        words += ["--requirement", str(staging / "requirements" / f"{target}.txt")]
+        _run(python, "-I", str(staging / pip / "pip"), "install", *words)
         _run(python, "-I", "-c", _WORKS)
         (env / "complete").touch()
     except BaseException:
@@ -302,16 +361,9 @@ def _run(*words: str) -> None:
     """Run a program with none of the user's settings; raises `KitError` with what it said."""
     env = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
     env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        words,
-        check=False,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    done = subprocess.run(words, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
-        sys.stderr.write(_printable(done.stdout.decode("utf-8", "replace")[-4000:]))
+        sys.stderr.write(_printable((done.stdout + done.stderr).decode("utf-8", "replace")[-4000:]))
         raise KitError(f"failed, exit code {done.returncode}: {' '.join(words[:6])} ...")
 
 
@@ -320,10 +372,8 @@ def _printable(text: str) -> str:
 
 
 def _refuse_strange(command: Path, home: Path) -> None:
-    if os.path.lexists(command) and not (
-        command.is_symlink()
-        and (command.parent / command.readlink()).resolve().is_relative_to(home.resolve())
-    ):
+    ours = command.is_symlink() and Path(os.path.realpath(command)).is_relative_to(home.resolve())
+    if os.path.lexists(command) and not ours:
         raise KitError(f"something else is in the way: {command}", "move it away, or choose another --prefix")
 
 

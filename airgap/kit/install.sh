@@ -3,12 +3,16 @@
 # PYTHON names one to try first. The file VERIFY.txt beside this one is to be read before.
 set -u
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
+# what a Python lacks that was packaged in parts, as Debian's python3-minimal
+modules='ctypes, fcntl, json, shutil, venv, zlib'
 
-found=
+found= parts=
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
     version=$("$python" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
     for list in "$here"/requirements/*-py"$version".txt; do
-        if [ -f "$list" ]; then exec "$python" -I -B "$here/install.py" "$@"; fi
+        [ -f "$list" ] || continue
+        if "$python" -I -c "import $modules" >/dev/null 2>&1; then exec "$python" -I -B "$here/install.py" "$@"; fi
+        parts=$python
     done
     case "$found " in
     *" $version "*) ;;
@@ -16,6 +20,11 @@ for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 pyth
     esac
 done
 
+if [ -n "$parts" ]; then
+    echo "error: $parts lacks some of its standard library: want $modules" >&2
+    echo 'hint: install all of it (Debian and Ubuntu: the packages python3 and python3-venv)' >&2
+    exit 1
+fi
 wanted=
 for list in "$here"/requirements/*-py*.txt; do
     version=${list##*-py}

@@ -13,7 +13,6 @@ from airgap.oci.strict_json import Fields, dump, parse_object
 
 PREDICATE_TYPE = "urn:airgap:kit:v1"
 ENVELOPE_FILE = "kit.dsse.json"
-FOLDERS = ("wheels", "requirements", "sig")
 MAX_STATEMENT = 1 << 20
 """Bytes; about 5,000 files."""
 

@@ -14,7 +14,7 @@ from airgap.bundle.cut import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
-from airgap.bundle.proof import OnMedia, announce, prove, refuse_strays
+from airgap.bundle.proof import OnMedia, announce, prove_sealed
 from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf
@@ -25,7 +25,6 @@ from airgap.errors import (
     FormatError,
     IncompleteError,
     IntegrityError,
-    MediaError,
     MissingContentError,
     SizeMismatchError,
     TrustError,
@@ -146,13 +145,7 @@ def _finish(
     signatures = {each.keyid: each.sig for each in bundle.envelope.signatures}
     sealed = shelf.commit(bundle.envelope.to_bytes(), signatures)
     written = shelf.written(store, contents, statement, sealed)
-    try:
-        refuse_strays(written)
-        return prove(written, progress.phase, read_back)
-    except BaseException:  # what is not known to be there is not called whole
-        with contextlib.suppress(MediaError):
-            shelf.unseal()
-        raise
+    return prove_sealed(written, progress.phase, read_back, shelf.unseal)
 
 
 def joined_shelf(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> Shelf:

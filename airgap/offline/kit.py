@@ -4,17 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airgap import __version__
 from airgap.bundle.files import Folder
 from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE
 from airgap.bundle.views import sha256sums
 from airgap.errors import (
     DigestMismatchError,
+    FormatError,
     IncompleteError,
     MissingContentError,
+    RollbackError,
     SizeMismatchError,
     TrustError,
 )
-from airgap.kit.statement import ENVELOPE_FILE, FOLDERS, MAX_STATEMENT, KitStatement
+from airgap.kit.install import FOLDERS, KitError, place_of
+from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
 from airgap.oci.digest import Digest, copy
 from airgap.offline.verify import check_files
 from airgap.site import Site
@@ -31,13 +35,15 @@ class VerifiedKit:
     verdict: Verdict
 
 
-def verify_kit(path: Path, site: Site, now: datetime) -> VerifiedKit:
-    """Signatures, then the file set, then every byte; the ledger has a record of it.
+def verify_kit(path: Path, site: Site, now: datetime, *, allow_downgrade: bool = False) -> VerifiedKit:
+    """Signatures, then the version, then the file set, then every byte; the ledger has a record of it.
 
     The kit is signed by whoever may release bundles here. Its signatures carry no time and no place in a
-    stream: whether an older kit is good enough is for the person to say who installs it.
+    stream, so all that is asked is that it is not older than the airgap that asks. The installer in the
+    kit asks too, but that of an old kit may not: here is where it counts.
     """
-    with site.ledger().attempt("kit-verify", path=str(path)) as attempt, Folder(path) as folder:
+    ledger, words = site.ledger(), {"path": str(path), "allow_downgrade": allow_downgrade}
+    with ledger.attempt("kit-verify", **words) as attempt, Folder(path) as folder:
         envelope = _envelope(folder)
         verdict = check_signatures(envelope, site.root().root, "release", now, folder.where(ENVELOPE_FILE))
         if envelope.payload_type != STATEMENT_TYPE:
@@ -49,6 +55,8 @@ def verify_kit(path: Path, site: Site, now: datetime) -> VerifiedKit:
             subject = folder.where(STATEMENT_FILE)
             raise DigestMismatchError("not the statement that was signed", subject=subject, want=sha256)
         statement = KitStatement.parse(envelope.payload)
+        if not allow_downgrade:
+            _refuse_older(statement)
         _check_files(folder, statement, envelope)
         return VerifiedKit(statement, sha256, verdict)
 
@@ -61,6 +69,21 @@ def _envelope(folder: Folder) -> Envelope:
             "unfinished kit, or none", subject=folder.path, want=ENVELOPE_FILE, got="no such file"
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+def _refuse_older(statement: KitStatement) -> None:
+    try:
+        older = place_of(statement.version) < place_of(__version__)
+    except KitError as error:
+        raise FormatError(str(error), subject=statement.title) from error
+    if older:
+        raise RollbackError(
+            "older than the airgap that checks it",
+            subject=statement.title,
+            want=f"airgap {__version__} or later",
+            got=statement.version,
+            hint="an old one may lack checks; --allow-downgrade takes it all the same, as in install.sh",
+        )
 
 
 def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope) -> None:

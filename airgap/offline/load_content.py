@@ -1,7 +1,14 @@
-"""Loading into a registry or an OCI directory: blobs, then documents, children first, then the name."""
+"""Loading into a registry or an OCI directory: blobs, then documents, children first, then the name.
+
+Blobs of several images are under way at a time, as a registry files a large one for as long as it took to
+send. Each blob is sent once, for all images that need it, and an image's documents and name follow when its
+last blob is there.
+"""
 
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget, ResumingTarget
@@ -11,7 +18,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
-from airgap.workers import run_each
+from airgap.workers import run_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +27,11 @@ class ContentLoader:
 
     target: ContentTarget
     loading: Loading
-    counted: set[Digest] = field(default_factory=set)
-    """Blobs that progress has heard of."""
+    unnamed: "deque[_Waiting]" = field(default_factory=deque)
+    """Images in the order in which they get their names."""
+    naming: threading.Lock = field(default_factory=threading.Lock)
+    """Held meanwhile: lists of names and of referrers are read, changed, and written back."""
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         before = self.target.find(image.name)
@@ -56,23 +66,54 @@ class ContentLoader:
         return sum(blobs.values())
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        for result in todo:
+        """Into a registry those with the largest blobs first: others fill the time that it needs for them."""
+        if isinstance(self.target, MountingTarget):
+            todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
+        self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
+        try:
+            run_all(lambda item: self._bring(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
+        except BaseException:  # Ctrl-C comes here, and not to the threads
+            self.stopped.set()
+            raise
+        self._give_names()  # of images without blobs
+
+    def _bring(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
+        """One blob to all images that need it. What fails is the failure of an image, and not of others."""
+        places: set[str] = set()
+        for each in needed_by:
+            image = each.result.image
+            if each.result.error is not None or image.name.name in places or self.stopped.is_set():
+                continue
             try:
-                result.after = self._load(result.image, advance)
+                if not self.target.holds(image.name, blob):
+                    self._put(image, blob)
+                places.add(image.name.name)
             except AirgapError as error:
-                result.verdict, result.error = FAILED, error
-                with contextlib.suppress(EndpointError):
-                    result.after = self.target.find(result.image.name)
+                each.result.error = error
+        if places:
+            advance(blob.size)
+        for each in needed_by:
+            each.untried.discard(blob.digest)
+        if not all(each.untried for each in needed_by):
+            self._give_names()
 
-    def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
-        def put(blob: Descriptor) -> None:
-            if not self.target.holds(image.name, blob):
-                self._put(image, blob)
-            if blob.digest not in self.counted:
-                self.counted.add(blob.digest)
-                advance(blob.size)
+    def _give_names(self) -> None:
+        """To the images that are next, as far as their blobs are there; one that failed keeps its old one."""
+        with self.naming:
+            while self.unnamed and not self.unnamed[0].untried and not self.stopped.is_set():
+                self._finish(self.unnamed.popleft().result)
 
-        run_each(put, sorted(image.graph.blobs.values(), key=lambda b: -b.size), self.loading.jobs)
+    def _finish(self, result: LoadedImage) -> None:
+        try:
+            if result.error is not None:
+                raise result.error
+            result.after = self._name(result.image)
+        except AirgapError as error:
+            result.verdict, result.error = FAILED, error
+            with contextlib.suppress(EndpointError):
+                result.after = self.target.find(result.image.name)
+
+    def _name(self, image: VerifiedImage) -> Digest:
         digest = self._put_documents(image)
         found = confirmed(self.target.find(image.name), digest, image)
         self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
@@ -149,3 +190,26 @@ class ContentLoader:
             self.target.tag(image.name, *documents[lone.descriptor.digest])
             return lone.descriptor.digest
         return root.digest
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An image that waits for its blobs."""
+
+    result: LoadedImage
+    untried: set[Digest]
+
+
+def _sizes(result: LoadedImage) -> list[int]:
+    return [blob.size for blob in result.image.graph.blobs.values()]
+
+
+def _by_blob(waiting: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting]]]:
+    """Each blob once, with the images that need it: in the order of the images, the largest blob of each
+    first.
+    """
+    found: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
+    for each in waiting:
+        for blob in sorted(each.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
+            found.setdefault(blob.digest, (blob, []))[1].append(each)
+    return list(found.values())

@@ -19,6 +19,9 @@ from airgap.workers import run_all
 MAX_STREAMS = 2
 """Images that are sent at a time: engines unpack each with one core, and share their disk."""
 
+_RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
+"""What a machine runs beside its own architecture (containerd/platforms, `Default`)."""
+
 
 @dataclass(slots=True)
 class EngineLoader:
@@ -47,6 +50,8 @@ class EngineLoader:
         there = (before == wanted or not self._is_named(image)) and self._is_there(image)
         if there and self.info.keeps_index:
             self._learn(image)
+        if not there and (refusal := self._refusal(image)) is not None:
+            return LoadedImage(image, FAILED, before, before, refusal)
         return LoadedImage(image, THERE if there else LOADED, before, wanted if there else None)
 
     def _learn(self, image: VerifiedImage) -> None:
@@ -64,6 +69,38 @@ class EngineLoader:
 
     def _chosen(self, image: VerifiedImage) -> CarriedManifest:
         return runnable(image, self.info.platform)
+
+    def _is_foreign(self, image: VerifiedImage) -> bool:
+        """Whether what goes is for a machine that the engine's is not; variants are its own affair."""
+        ours, theirs = self.info.platform, self._chosen(image).platform
+        if ours.os == theirs.os and (ours.architecture, theirs.architecture) in _RUNS_TOO:
+            return False
+        return (theirs.os, theirs.architecture) != (ours.os, ours.architecture)
+
+    def _refusal(self, image: VerifiedImage) -> EndpointError | None:
+        """Of an index containerd and podman look for their own platform, and without it they fail, in words
+        that do not say so. A lone image manifest they take for any platform.
+        """
+        chosen = self._chosen(image)
+        is_index = chosen.descriptor.digest != image.record.digest
+        if not (self.info.one_platform and is_index and self._is_foreign(image)):
+            return None
+        ours = self.info.platform
+        return EndpointError(
+            "nothing in it for this engine",
+            subject=image.name,
+            want=ours,
+            got=chosen.platform,
+            hint=f"pack it for {ours} too; Docker, registries and OCI directories take it as it is",
+        )
+
+    def _note_foreign(self, image: VerifiedImage) -> None:
+        """Legal, and done on purpose; but whoever did not mean it would see it only when nothing starts."""
+        if self._is_foreign(image):
+            self.loading.progress.note(
+                f"{image.name} is for {self._chosen(image).platform}, and {self.target.name} runs "
+                f"{self.info.platform}: it is loaded all the same, and may need emulation there"
+            )
 
     def _wanted(self, image: VerifiedImage) -> Digest:
         """The ID that the image has in this engine."""
@@ -141,6 +178,8 @@ class EngineLoader:
 
         Together they are never larger than the largest: engines copy streams to disk first.
         """
+        for result in todo:
+            self._note_foreign(result.image)
         work = sorted(
             ((result, self._to_send(result.image)) for result in todo),
             key=lambda item: -sum(item[1].values()),

@@ -1,8 +1,9 @@
 """Loading on the far side, after a bundle was sent: by its own airgap, else from here into its engine."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from airgap import errors
 from airgap.endpoints.ports import Host, Ran
@@ -35,8 +36,15 @@ class LoadedThere:
     failure: AirgapError | None = None
 
 
-LoadFromHere = Callable[[Progress], LoadReport]
-"""Loads the bundle from this machine into the host's engine."""
+class PipingHost(Host, Protocol):
+    """A host whose programs can be spoken with."""
+
+    def pipe(self, argv: Sequence[str]) -> object:
+        """A program whose input and output are used as a socket."""
+
+
+LoadFromHere = Callable[[PipingHost, Progress], LoadReport]
+"""Loads the bundle from this machine into the host's engine, over the link that is there."""
 
 
 def has_airgap(host: Host) -> bool:
@@ -55,9 +63,9 @@ def no_way(host: Host) -> TransportError:
     )
 
 
-def load_from_here(from_here: LoadFromHere, progress: Progress) -> LoadedThere:
+def load_from_here(from_here: LoadFromHere, host: PipingHost, progress: Progress) -> LoadedThere:
     """Stream what the host's engine lacks into it: no file is left there."""
-    report = from_here(progress)
+    report = from_here(host, progress)
     images = tuple((str(result.image.name), result.verdict) for result in report.results)
     return LoadedThere(FROM_HERE, images, str(report.receipt), report.failure)
 

@@ -13,6 +13,7 @@ from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, T
 from airgap.offline.load_there import (
     LoadedThere,
     LoadFromHere,
+    PipingHost,
     has_airgap,
     load_from_here,
     load_there,
@@ -44,7 +45,7 @@ class Destination:
 
     name: str
     """As the operator calls it; no two are the same."""
-    open: Callable[[], Host]
+    open: Callable[[], PipingHost]
     folder: str = DEFAULT_FOLDER
     """Where bundles are kept there; the bundle is a folder in it."""
     load: str | None = None
@@ -102,14 +103,12 @@ def send_bundle(
     progress: Callable[[str], Progress],
     reconnects: int = RECONNECTS,
     first_pause: float = _FIRST_PAUSE,
-    hang_up: Callable[[], object] = lambda: None,
 ) -> SendReport:
     """Check the bundle, which may be for another site, and bring it to all hosts, `jobs` at a time.
 
     A link that breaks off while files are sent is made anew up to `reconnects` times, `first_pause`
-    seconds after the first break; `hang_up` cuts the connections of loads from here, for Ctrl-C. Raises
-    what is wrong with the bundle; what goes wrong with a host is in its result. `progress` gives the
-    listener for a host.
+    seconds after the first break. Raises what is wrong with the bundle; what goes wrong with a host is in
+    its result. `progress` gives the listener for a host.
     """
     with open_bundle(place) as folder:
         try:
@@ -124,7 +123,7 @@ def send_bundle(
         try:
             run_all(lambda pair: work.one(*pair), list(zip(hosts, results, strict=True)), jobs)
         except BaseException:  # Ctrl-C comes here, and not to the threads
-            work.cancel(hang_up)
+            work.cancel()
             raise
         return SendReport(bundle, tuple(results))
 
@@ -194,7 +193,7 @@ class _Sending:
             if wanted.load is not None and not has_airgap(host):
                 if wanted.from_here is None:
                     raise no_way(host)
-                result.loaded = load_from_here(wanted.from_here, progress)
+                result.loaded = load_from_here(wanted.from_here, host, progress)
             else:
                 self._send(host, wanted, result, progress)
 
@@ -208,10 +207,9 @@ class _Sending:
                 sha256 = self.bundle.statement_sha256
                 result.loaded = load_there(host, folder, wanted.load, sha256, names)
 
-    def cancel(self, hang_up: Callable[[], object]) -> None:
+    def cancel(self) -> None:
         """Cut all connections, and give the attempts a moment to be recorded as aborted."""
         self.cancelled.set()
-        hang_up()
         with self._lock:
             hosts = list(self._open)
         for host in hosts:

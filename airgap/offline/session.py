@@ -80,7 +80,9 @@ def opened(
 
 def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
     """The ledger's begin and end round something that is done with the bundle at `place`."""
-    return site.ledger().attempt(event, path=", ".join(map(str, paths_of(place))), **details)
+    return site.ledger().attempt(
+        event, path=", ".join(str(path.absolute()) for path in paths_of(place)), **details
+    )
 
 
 def verify_here(folder: Files, site: Site, now: datetime) -> VerifiedBundle:

@@ -27,23 +27,28 @@ def read_root(path: Path) -> SignedRoot:
         return SignedRoot.parse(folder.read(path.name, MAX_ENVELOPE), str(path))
 
 
-def install_root(home: Path, name: str, signed: SignedRoot, fingerprint: str | None) -> Installed:
-    """Trust `signed` from now on. Makes the site at `home` when there is none.
+def install_root(
+    home: Path, name: str | None, signed: SignedRoot, fingerprint: str | None, *, default: str = "site"
+) -> Installed:
+    """Trust `signed` from now on. Makes the site at `home` when there is none, called `name`, else `default`.
 
     The first root needs its `fingerprint`, as a person got it by another way. Later ones must
-    follow from the installed one by their signatures, and need none.
+    follow from the installed one by their signatures, and need none; one that is given is compared. Raises
+    `UsageError` for another name than the site has, once it has received or signed anything.
     """
     owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
-    exists = (home / "site.json").exists()
-    installed = Site(home).roots() if exists else {}
-    if installed:
-        return Installed(Site(home).name, owners, _install_successor(Site(home), signed))
-    _compare(signed, fingerprint)
-    site = Site.create(home, Site(home).name if exists else name)
+    if not (home / "site.json").exists():
+        _compare(signed, fingerprint)
+        Site.create(home, name or default)
+    site = Site.create(home, name or Site(home).name)
     with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
-        site.install_root(signed)
         attempt.add(fingerprint=signed.fingerprint)
-    return Installed(site.name, owners, fresh=True)
+        if not (installed := site.roots()) or fingerprint is not None:
+            _compare(signed, fingerprint)
+        fresh = installed.get(signed.root.version) != signed.raw
+        if fresh:
+            site.install_root(_successor(site, signed) if installed else signed)
+    return Installed(site.name, owners, fresh)
 
 
 def _releases(signed: SignedRoot, keyid: str) -> bool:
@@ -72,20 +77,23 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
         )
 
 
-def _install_successor(site: Site, signed: SignedRoot) -> bool:
-    """Whether it is new here. Raises `TrustError` unless it is installed or follows from what is."""
-    if site.roots().get(signed.root.version) == signed.raw:
-        return False
+def _successor(site: Site, signed: SignedRoot) -> SignedRoot:
+    """The same, when it follows from what is installed; else `TrustError`."""
     current = site.root()
     newer = walk(current, {signed.root.version: signed.raw})
-    if not newer:
+    if newer:
+        return newer[-1]
+    if current.root.keys.keys().isdisjoint(signed.root.keys):
+        owners = ", ".join(current.root.owners(current.root.roles["release"].keyids))
         raise TrustError(
-            "does not follow the installed trust root",
+            "this is another sender's trust root",
             subject=f"trust root {signed.root.version}",
-            want=f"version {current.root.version + 1}, signed by version {current.root.version}",
-            hint="install the versions between first; they travel in every bundle",
+            want=f"one that follows from that of {owners}, which is installed here",
+            hint="a site trusts one sending side; another one needs another AIRGAP_HOME",
         )
-    with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
-        site.install_root(newer[-1])
-        attempt.add(fingerprint=signed.fingerprint)
-    return True
+    raise TrustError(
+        "does not follow the installed trust root",
+        subject=f"trust root {signed.root.version}",
+        want=f"version {current.root.version + 1}, signed by version {current.root.version}",
+        hint="install the versions between first; they travel in every bundle",
+    )

@@ -6,7 +6,6 @@ through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,6 @@ from airgap.errors import (
     DestinationError,
     DigestMismatchError,
     ExpiredError,
-    FormatError,
     IncompleteError,
     IntegrityError,
     MissingContentError,
@@ -38,8 +36,6 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signat
 from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
-
-_KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +306,7 @@ def check_files(
     folders: Collection[str] = FOLDERS,
 ) -> dict[str, int]:
     """Step 8: sizes of the listed files, when they and nothing else are there."""
-    loose = {signature_file(_keyid(each)): each.sig for each in signatures}
+    loose = {signature_file(each.keyid, envelope): each.sig for each in signatures}
     expected = {*statement.subjects, envelope, STATEMENT_FILE, *loose}
     sizes: dict[str, int] = {}
     for file in folder.files(folders):
@@ -325,18 +321,6 @@ def check_files(
         if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
             raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
     return {name: sizes[name] for name in statement.subjects}
-
-
-def _keyid(signature: Signature) -> str:
-    """The key id that a signature's file is named by. It is a hint still, but has to look like one."""
-    if not _KEYID.fullmatch(signature.keyid):
-        raise FormatError(
-            "not a key id",
-            subject=ENVELOPE_FILE,
-            want="64 lower-case hex digits",
-            got=repr(signature.keyid[:80]),
-        )
-    return signature.keyid
 
 
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:

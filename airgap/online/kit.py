@@ -3,7 +3,6 @@
 Running it again is always right: the same wheels make the same kit, and other people's signatures on it stay.
 """
 
-import contextlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +11,34 @@ from importlib import resources
 from pathlib import Path
 
 from airgap import __version__
-from airgap.bundle.files import Folder, media_errors, sync_folder, write_file
-from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, signature_file
+from airgap.bundle.claim import claimed
+from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.medium import Medium, refuse_unfit
+from airgap.bundle.placing import prepare
+from airgap.bundle.proof import OnMedia, announce, prove_sealed
+from airgap.bundle.readback import Written
+from airgap.bundle.seal import (
+    STATEMENT_FILE,
+    SUMS_FILE,
+    VERIFY_FILE,
+    commit,
+    remove_stale,
+    signature_file,
+    unseal,
+    unseal_unless,
+)
+from airgap.bundle.segments import size_of
 from airgap.bundle.views import sha256sums
-from airgap.errors import AirgapError, IntegrityError
-from airgap.kit.statement import ENVELOPE_FILE, FOLDERS, KitStatement, Target
+from airgap.errors import IntegrityError
+from airgap.kit.install import FOLDERS
+from airgap.kit.statement import ENVELOPE_FILE, KitStatement, Target
 from airgap.oci.digest import Digest
 from airgap.online.own_wheel import build_own_wheel
-from airgap.online.stating import releasing_root
+from airgap.online.stating import kept_envelopes, releasing_root
 from airgap.online.wheels import Wheel, fetch
 from airgap.progress import Progress
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import Signer
 
 _STREAM = "airgap-kit"
@@ -41,6 +56,10 @@ class KitOrder:
     now: datetime
     wheels: Path | None = None
     """A folder of wheels to use in place of the index."""
+    allow_system: bool = False
+    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    read_back: bool | None = None
+    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,7 @@ class MadeKit:
     statement_sha256: str
     signers: tuple[str, ...]
     """Key ids."""
+    proof: OnMedia
 
 
 def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
@@ -64,14 +84,16 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
         tempfile.TemporaryDirectory(prefix="airgap-kit-") as work,
     ):
         releasing_root(site, [order.signer], order.now, progress)
+        refuse_unfit(Medium.of(order.to), order.to, None, allow_system=order.allow_system)
         files = contents(collect(order, Path(work), progress))
         statement = state(files, order.targets, site.name)
-        made = _write(path, files, statement, order.signer)
+        made = _write(path, files, statement, order, progress)
         attempt.add(
             statement_sha256=made.statement_sha256,
             bytes=statement.total_bytes,
             files=len(statement.subjects),
             keys=list(made.signers),
+            **made.proof.record(),
         )
         return made
 
@@ -121,47 +143,45 @@ def state(files: Mapping[str, bytes], targets: tuple[Target, ...], site: str) ->
     return KitStatement(sums, targets, sum(map(len, files.values())), site, __version__)
 
 
-def _write(path: Path, files: Mapping[str, bytes], statement: KitStatement, signer: Signer) -> MadeKit:
+def _write(
+    path: Path, files: Mapping[str, bytes], statement: KitStatement, order: KitOrder, progress: Progress
+) -> MadeKit:
+    """Lay the kit out at `path` and see what the medium holds, as `airgap pack` does with a bundle."""
     raw = statement.to_bytes()
-    envelope = _envelope(path, raw, signer)
-    _unseal(path, envelope.to_bytes())
-    for name, content in files.items():
-        write_file(path / name, content)
-    write_file(path / STATEMENT_FILE, raw)
-    signatures = {signature_file(each.keyid): each.sig for each in envelope.signatures}
-    for name, content in signatures.items():
-        write_file(path / name, content)
-    _remove_stale(path, {*files, *signatures})
-    write_file(path / ENVELOPE_FILE, envelope.to_bytes())
-    keyids = tuple(each.keyid for each in envelope.signatures)
-    return MadeKit(path, statement, Digest.of(raw).hex, keyids)
+    envelope = _envelope(path, raw, order.signer)
+    signatures = {each.keyid: each.sig for each in envelope.signatures}
+    content = {**files, STATEMENT_FILE: raw}
+    _preflight(path, content, order)
+    with claimed([path], FOLDERS):
+        announce([path], progress.note)
+        unseal_unless(path, content, ENVELOPE_FILE)
+        for name, each in content.items():
+            write_file(path / name, each)
+        for folder in ("wheels", "requirements"):
+            remove_stale(path / folder, {Path(name).name for name in files if name.startswith(f"{folder}/")})
+        commit(path, envelope.to_bytes(), signatures, ENVELOPE_FILE, FOLDERS)
+        content |= {signature_file(keyid): sig for keyid, sig in signatures.items()}
+        content |= {ENVELOPE_FILE: envelope.to_bytes()}
+        written = {path: [Written.of(path / name, each) for name, each in content.items()]}
+        proof = prove_sealed(
+            written, progress.phase, order.read_back, lambda: unseal(path, ENVELOPE_FILE), FOLDERS
+        )
+    return MadeKit(path, statement, Digest.of(raw).hex, tuple(signatures), proof)
+
+
+def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:
+    """Refuse before the first byte what cannot fit on the medium, less what is there of it already."""
+    need = sum(len(raw) for name, raw in content.items() if size_of(path / name) != len(raw))
+    medium = Medium.of(order.to)
+    refuse_unfit(medium, order.to, need, allow_system=order.allow_system, what="the kit")
+    prepare(order.to, allow_system=order.allow_system)
 
 
 def _envelope(path: Path, payload: bytes, signer: Signer) -> Envelope:
     """The statement, signed; signatures that hold on to the very same statement are kept."""
-    kept = None
-    with contextlib.suppress(AirgapError), Folder(path) as folder:  # none there, or one that is damaged
-        kept = Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE), ENVELOPE_FILE)
-    if kept is None or (kept.payload_type, kept.payload) != (STATEMENT_TYPE, payload):
+    kept = next(kept_envelopes([path], ENVELOPE_FILE, payload), None)
+    if kept is None:
         return Envelope.sign(STATEMENT_TYPE, payload, [signer])
     if any(signer.public_key.verify(kept.message, each.sig) for each in kept.signatures):
         return kept
     return kept.with_signature(signer)
-
-
-def _unseal(path: Path, envelope: bytes) -> None:
-    """Make an earlier kit unfinished before its files change."""
-    there = path / ENVELOPE_FILE
-    with media_errors("cannot remove", there):
-        if there.exists() and there.read_bytes() != envelope:
-            there.unlink()
-            sync_folder(path)
-
-
-def _remove_stale(path: Path, wanted: set[str]) -> None:
-    """Remove what an earlier kit had in the folders that are ours alone."""
-    with media_errors("cannot remove", path):
-        for folder in FOLDERS:
-            for file in (path / folder).glob("*"):
-                if f"{folder}/{file.name}" not in wanted:
-                    file.unlink()

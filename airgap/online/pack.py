@@ -6,20 +6,19 @@ never has two.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder
-from airgap.bundle.proof import OnMedia, announce, prove, refuse_strays
-from airgap.bundle.readback import Written
-from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, describe
+from airgap.bundle.proof import announce, prove_sealed
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, describe
 from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
-from airgap.errors import AirgapError, FormatError, IntegrityError, MediaError, UsageError
+from airgap.errors import FormatError, IntegrityError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -27,7 +26,7 @@ from airgap.oci.reference import ImageReference
 from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
 from airgap.online.placing import shelf_of
 from airgap.online.plan import TransferPlan
-from airgap.online.stating import Order, PackedBundle, Terms, confirmed
+from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -80,7 +79,7 @@ def _write(
     sha256, sealed = _seal(shelf, store, statement, terms)
     note_sealed(attempt, statement, sha256, terms)
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
-    proof = proved(written, terms, shelf.unseal, own_folders=True)
+    proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
     attempt.add(**proof.record())
     return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
 
@@ -88,7 +87,7 @@ def _write(
 @contextlib.contextmanager
 def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
     """The ledger's begin and end round the making of a bundle."""
-    bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path)}
+    bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path.absolute())}
     transfer = [f"{key}={value}" for key, value in terms.manifest.transfer.items()]
     with terms.site.ledger().attempt("pack", bundle=bundle, transfer=transfer) as attempt:
         yield attempt
@@ -164,40 +163,15 @@ def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
 
 
-def proved(
-    written: Mapping[Path, Sequence[Written]], terms: Terms, unseal: Callable[[], None], *, own_folders: bool
-) -> OnMedia:
-    """What the media were seen to hold; a bundle that they do not hold, or of which that is not known, is
-    made unfinished again. `own_folders`: the folders are the bundle's, and may hold nothing else.
-    """
-    try:
-        if own_folders:
-            refuse_strays(written)
-        return prove(written, terms.progress.phase, terms.order.read_back)
-    except BaseException:
-        with contextlib.suppress(MediaError):
-            unseal()
-        raise
-
-
 def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> tuple[str, dict[str, bytes]]:
     """Statement, memory of it, envelope: in this order, so that a crash between any two of them
     is gone on from with the same statement. Its SHA-256, and what `Shelf.commit` wrote.
     """
     raw = statement.to_bytes()
     sha256 = Digest.of(raw).hex
-    envelope = _kept_envelope(shelf, raw, terms) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
+    kept = filter(terms.have_signed, kept_envelopes(shelf.folders, ENVELOPE_FILE, raw))
+    envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
     shelf.write_statement(raw, store)
     terms.remember(statement, sha256, envelope.to_bytes())
     signatures = {signature.keyid: signature.sig for signature in envelope.signatures}
     return sha256, shelf.commit(envelope.to_bytes(), signatures)
-
-
-def _kept_envelope(shelf: Shelf, payload: bytes, terms: Terms) -> Envelope | None:
-    for folder in shelf.folders:
-        for name in (ENVELOPE_FILE, SET_ASIDE):
-            with contextlib.suppress(AirgapError), Folder(folder) as found:
-                envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
-                if envelope.payload == payload and terms.have_signed(envelope):
-                    return envelope
-    return None

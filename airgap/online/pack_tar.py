@@ -9,7 +9,7 @@ from pathlib import Path
 from airgap.bundle.files import Folder, make_folder, media_errors, read_small
 from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.proof import announce
+from airgap.bundle.proof import announce, prove_sealed
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
@@ -18,7 +18,7 @@ from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
-from airgap.online.pack import note_sealed, proved, recorded, refuse_strange, tables_of
+from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
@@ -69,7 +69,8 @@ def _pack_tar(
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms)
-        proof = proved({path.parent: store.written_files()}, terms, lambda: spoil(path), own_folders=False)
+        written = {path.parent: store.written_files()}
+        proof = prove_sealed(written, progress.phase, order.read_back, lambda: spoil(path), folders=None)
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
     return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures)

@@ -1,6 +1,7 @@
 """What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 from airgap import __version__
 from airgap.audit.chain import check_ledger
 from airgap.bundle.cut import VolumeSize
+from airgap.bundle.files import Folder
 from airgap.bundle.proof import OnMedia
-from airgap.bundle.seal import Contents
+from airgap.bundle.seal import Contents, signature_file
 from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
-from airgap.errors import ExpiredError, IntegrityError, UnknownKeyError
+from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
@@ -21,7 +23,7 @@ from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time
 from airgap.trust.change import expiry_warning
-from airgap.trust.envelope import Envelope, pae
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
 
@@ -192,6 +194,27 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
         have = f"{len(signers)} of {role.threshold} signatures"
         progress.note(f"{have}: others must sign before it loads")
     return root
+
+
+def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterator[Envelope]:
+    """Envelopes of an earlier run round the very same statement, sealed or set aside: they may hold other
+    people's signatures. What else lies there under these names is passed over.
+    """
+    for folder in folders:
+        for file in (name, f"{name}.part"):
+            with contextlib.suppress(AirgapError):
+                envelope = _read_envelope(folder, file)
+                if (envelope.payload_type, envelope.payload) == (STATEMENT_TYPE, payload):
+                    yield envelope
+
+
+def _read_envelope(folder: Path, name: str) -> Envelope:
+    """Raises `FormatError` also for one whose signatures could not be laid out as files."""
+    with Folder(folder) as found:
+        envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
+    for each in envelope.signatures:
+        signature_file(each.keyid, name)
+    return envelope
 
 
 def confirmed(statement: Statement, contents: Contents) -> Statement:

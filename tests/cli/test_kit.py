@@ -30,7 +30,10 @@ def test_what_it_says(gap, wheels):
     lines = done.out.splitlines()
     assert lines[0].startswith(f"sealed: {gap.stick}/airgap-kit-0.1.0 (")
     assert lines[1] == f"for linux-aarch64-py{PYTHON}"
-    assert lines[3] == "There: read airgap-kit-0.1.0/VERIFY.txt, then sh airgap-kit-0.1.0/install.sh"
+    assert (
+        lines[3]
+        == "There: compare that sum as airgap-kit-0.1.0/VERIFY.txt tells, then sh airgap-kit-0.1.0/install.sh"
+    )
     assert done.err == f"fetching wheels for linux-aarch64-py{PYTHON}\n"
     assert gap.online.ended() == ("kit", "ok", 0)
 
@@ -39,7 +42,10 @@ def test_as_json(gap, wheels):
     value = make(gap, wheels, "--json", "--quiet", "--platform", "linux-x86_64").json
     assert value["kit"] == f"{gap.stick}/airgap-kit-0.1.0"
     assert value["targets"] == [f"linux-x86_64-py{PYTHON}"]
-    assert value.keys() == {"kit", "version", "targets", "files", "bytes", "statement_sha256", "keys"}
+    assert value["read_back"] in ("skipped", "cached", "ok")
+    assert value.keys() == {
+        "kit", "version", "targets", "files", "bytes", "statement_sha256", "keys", "media", "read_back",
+    }  # fmt: skip
 
 
 def test_out_of_another_kit(gap, kit):
@@ -62,6 +68,7 @@ def test_verified_on_the_other_side(gap, kit):
         (("--to", "x", "--python", "3.9"), 2, "error: no such Python for airgap: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
+        (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
         (("--wrong",), 2, "No such option"),
         (("verify", "nowhere"), 12, "error: no such folder: nowhere"),
     ],
@@ -100,6 +107,18 @@ def test_changed_on_the_stick(gap, kit):
     wheel.write_bytes(raw[:-1] + b"\1")
     assert f"error: wrong digest: {wheel}" in gap.offline("kit", "verify", kit, code=12).err
     assert gap.offline.ended() == ("kit-verify", "refused", 12)
+
+
+def test_an_older_one(gap, kit, monkeypatch):
+    monkeypatch.setattr("airgap.offline.kit.__version__", "0.2.0")
+    done = gap.offline("kit", "verify", kit, code=14)
+    assert (
+        "error: older than the airgap that checks it: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"
+        in done.err
+    )
+    assert "hint: an old one may lack checks; --allow-downgrade" in done.err
+    assert gap.offline.ended() == ("kit-verify", "refused", 14)
+    gap.offline("kit", "verify", kit, "--allow-downgrade")
 
 
 def test_an_unfinished_one(gap, kit):

@@ -319,8 +319,19 @@ def test_the_ledger_can_be_read_and_filtered(gap: Gap) -> None:
     assert events("--digest", "sha256:" + "0" * 64) == []
     assert events("--limit", "1") == ["verify"]
     lines = gap.offline("audit", "log").out.splitlines()
-    assert lines[0].split() == ["SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES"]
-    assert lines[2].split()[-2:] == ["stack-0001", "2"]
+    assert lines[0].split() == [
+        "SEQ",
+        "TIME",
+        "USER",
+        "EVENT",
+        "RESULT",
+        "CODE",
+        "BUNDLE",
+        "IMAGES",
+        "WHERE",
+        "WHY",
+    ]
+    assert lines[2].split()[-3:] == ["stack-0001", "2", f"oci:{gap.folder}/out"]
 
 
 def test_the_ledger_is_whole(gap: Gap) -> None:

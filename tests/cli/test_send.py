@@ -2,6 +2,7 @@
 
 import pytest
 
+from airgap.endpoints.ssh import config
 from tests.cli.conftest import Gap
 
 
@@ -9,6 +10,7 @@ from tests.cli.conftest import Gap
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(config, "_SYSTEM_CONFIG", tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,23 @@ def test_a_bad_bundle_is_recorded(gap: Gap):
 
 def test_a_site_without_trust(fresh, tmp_path):
     assert "no site here yet" in fresh("send", tmp_path, "plant", code=2).err
+
+
+# -- `load` through SSH has the same options
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "want"),
+    [
+        (
+            ["oci:out", "--identity", "id"],
+            2,
+            "options for SSH, want --to docker:ssh://[USER@]HOST[:PORT], got oci:out",
+        ),
+        (["docker:ssh://plant", "--identity", "none"], 13, "cannot read the SSH key: none"),
+        (["docker:ssh://plant", "--known-hosts", "none"], 2, "no such file: none, want a known_hosts file"),
+        (["podman:ssh://plant", "--ssh-config", "none"], 2, "no such file: none, want an ssh_config file"),
+    ],
+)
+def test_load_with_options_for_ssh(gap: Gap, words, code, want):
+    assert want in gap.offline("load", gap.pack(), "--to", *words, code=code).err

@@ -213,8 +213,12 @@ def test_a_strangers_root_is_refused(gap: Gap, fresh: Side) -> None:
     made = fresh("init", "--owner", "mallory", "--site", "hq", "--json").json
     before = files_of(gap.offline.home / "trust")
     done = gap.offline("trust", "install", made["root"], "--fingerprint", made["fingerprint"], code=13)
-    assert "does not follow the installed trust root" in done.err
+    assert (
+        "this is another sender's trust root: trust root 1, want one that follows from that of alice"
+        in done.err
+    )
     assert files_of(gap.offline.home / "trust") == before
+    assert gap.offline.ended() == ("trust-change", "refused", 13)
 
 
 def test_an_expired_root_releases_nothing(gap: Gap) -> None:
@@ -228,3 +232,15 @@ def test_an_expired_root_releases_nothing(gap: Gap) -> None:
     path = gap.layout(a=simple_image("a"))
     assert "the trust root has expired" in gap.online("pack", path, "--to", gap.stick, code=14).err
     assert not gap.stick.exists()
+
+
+@pytest.mark.parametrize("passphrase", ["x", "7 bytes"])
+def test_a_passphrase_that_is_soon_guessed(
+    fresh: Side, monkeypatch: pytest.MonkeyPatch, passphrase: str
+) -> None:
+    monkeypatch.setenv("AIRGAP_PASSPHRASE", passphrase)
+    done = fresh("init", "--owner", "alice", "--site", "hq", code=13)
+    assert f"the passphrase is too short, want 8 bytes or more, got {len(passphrase)}" in done.err
+    assert not (fresh.home / "keys").exists()
+    monkeypatch.setenv("AIRGAP_PASSPHRASE", "8 bytes!")
+    fresh("init", "--owner", "alice", "--site", "headquarters")  # nothing was done under the other name

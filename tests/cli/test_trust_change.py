@@ -1,5 +1,6 @@
 """airgap trust add, add-site, remove, revoke, rotate, threshold and sign: the next versions of a root."""
 
+import io
 import re
 import subprocess
 from dataclasses import replace
@@ -196,7 +197,9 @@ def test_two_persons_change_the_root(gap: Gap, bob: Side) -> None:
 
 def test_the_proposal_says_what_is_wanted(gap: Gap, bob: Side) -> None:
     proposed(gap, bob)
-    done = gap.online("trust", "rotate", "--proposal", gap.folder / "p.json").out.splitlines()
+    done = gap.online(
+        "trust", "rotate", "--days", "900", "--proposal", gap.folder / "p.json"
+    ).out.splitlines()
     assert done[2] == f"written: {gap.folder}/p.json; more signatures are wanted:"
     assert done[3].startswith(
         "  by trust root 3: 2 of 2 keys of different owners with the role root, got 1 ("
@@ -278,6 +281,36 @@ def test_a_link_is_not_followed(gap: Gap, bob: Side) -> None:
     link = gap.folder / "link.json"
     link.symlink_to(path)
     assert "not a regular file" in bob("trust", "sign", link, "--yes", code=12).err
+
+
+# -- at a terminal
+
+
+class Typed(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_key_id_is_typed(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, keyid = person(gap, gap.online, "bob")
+    monkeypatch.setattr("sys.stdin", Typed("ab" * 32 + "\n"))
+    assert "another key id" in gap.online("trust", "add", "bob", "--key", path, code=13).err
+    monkeypatch.setattr("sys.stdin", Typed(f"{keyid[:32]} {keyid[32:]}\n"))
+    done = gap.online("trust", "add", "bob", "--key", path)
+    assert f"key id of {path}: {keyid}" in done.err
+    assert version(gap.online) == 2
+
+
+def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = proposed(gap, bob)
+    monkeypatch.setattr("sys.stdin", Typed("n\n"))
+    assert "changed: expires: " in bob("trust", "sign", path, code=130).err
+    assert version(bob) == 3
+    monkeypatch.setattr("sys.stdin", Typed("y\n"))
+    bob("trust", "sign", path)
+    assert version(bob) == 4
 
 
 # -- bad input

@@ -1,25 +1,32 @@
 """A quick slice of the faults: `python -m tests.faults` does all of them (tests/faults/RESULTS.md)."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from airgap.bundle.files import sync_folder
 from tests.faults import ptrace
-from tests.faults.campaign import MUTATING, WRITING, Campaign
+from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures
+from tests.faults.power import CUTS, cut_at, init_cuts, power_cuts, record
 from tests.faults.ptrace import Fault
 from tests.faults.sticks import WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
-from tests.support.liar import require_liar
+from tests.support.mounted import Mounted, require_fuse
 from tests.support.parts import require, require_root
+from tests.support.power import State, Survives
+from tests.support.recorder import Recorder
 
 pytestmark = pytest.mark.e2e
 
-FAULTS = 2
+FAULTS = 1
 """Of each story in each class of calls that writes."""
 KILLS = 3
+MOMENTS = 90
+"""The power is cut after one call of so many, and after the last."""
 ERRORS = ("ENOSPC", "EIO", "EROFS", "short")
 
 
@@ -38,7 +45,7 @@ def work() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def sticks() -> Iterator[Sticks]:
-    require_liar()
+    require_fuse()
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         yield Sticks(WRITERS[0], Path(folder))
 
@@ -60,7 +67,7 @@ def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -
         campaign.one(Fault(MUTATING, random.choice(("kill", "kill after")), nth))
     world.close()
     assert campaign.figures.escapes == []
-    assert sum(campaign.figures.runs.values()) > 10
+    assert sum(campaign.figures.runs.values()) >= KILLS + 4
 
 
 def change(path: Path, old: bytes, new: bytes) -> None:
@@ -146,9 +153,9 @@ def test_a_host_whose_disk_fails(work: Path) -> None:
     "lie",
     [
         "wraps at 50 %",
-        "drops writes after 90 %",
         "flips a bit in each 512 KiB",
         "is gone after 50 % written",
+        "forgets what was not synced, pulled out after 64 calls",
         "lists other names",
         "takes half of each write",
     ],
@@ -157,6 +164,98 @@ def test_a_stick_that_lies(lie: str, sticks: Sticks) -> None:
     before = len(sticks.figures.escapes)
     sticks.one(lie)
     assert sticks.figures.escapes[before:] == []
+
+
+def test_a_stick_that_breaks_is_no_escape(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends without writing down what it holds has lost it: nobody who wrote to it has."""
+    require_fuse()
+    sticks = Sticks(WRITERS[0], work)
+    patience = Mounted.stop
+
+    def stop(mounted: Mounted) -> None:
+        monkeypatch.setattr(Mounted, "stop", patience)  # the first time only
+        mounted.server.kill()
+        patience(mounted)
+
+    monkeypatch.setattr(Mounted, "stop", stop)
+    sticks.one("is honest")
+    assert sticks.figures.escapes == sticks.figures.lost == []
+    assert ["ended with -9" in error for error in sticks.figures.broken] == [True]
+    assert sum(sticks.figures.runs.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "want"),
+    [
+        ("nothing", {"old": b"old!"}),
+        ("names", {"new": b"old!", "folder": None, "folder/unsynced": b""}),
+        ("zeros", {"new": b"old!\0\0", "folder": None, "folder/unsynced": b"\0\0\0"}),
+        ("everything", {"new": b"old!++", "folder": None, "folder/unsynced": b"abc"}),
+    ],
+)
+def test_what_outlives_a_cut_of_power(what: str, want: dict[str, bytes | None], tmp_path: Path) -> None:
+    require_fuse()
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"old")
+    recorder = Recorder(tmp_path / "recorder", folder)
+    with (folder / "old").open("ab", buffering=0) as file:
+        file.write(b"!")
+        os.fsync(file.fileno())
+        file.write(b"++")
+    (folder / "old").rename(folder / "new")
+    (folder / "folder").mkdir()
+    (folder / "folder/unsynced").write_bytes(b"abc")
+    sync_folder(folder / "folder")  # which has no name yet that is synced
+    state = State((recording := recorder.stop()).beginning)
+    for call in recording.calls:
+        state.take(call)
+    state.tree(lambda _: Survives(what), seeded()).write_to(folder)
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    assert {name: path.read_bytes() if path.is_file() else None for name, path in found.items()} == want
+
+
+@pytest.mark.parametrize("name", ["pack", "tar", "volumes", "receive-half", "repair", "load-layout"])
+def test_a_cut_of_power(name: str, work: Path) -> None:
+    require_fuse()
+    campaign = Campaign(STORIES[name], World(work))
+    power_cuts(campaign, MOMENTS)
+    assert campaign.figures.escapes == []
+    assert len(campaign.figures.runs) == len(CUTS)
+
+
+def test_a_cut_of_power_while_a_site_is_made(work: Path) -> None:
+    require_fuse()
+    figures = Figures()
+    init_cuts(World(work), figures, ["all names, files not synced are empty"])
+    assert figures.escapes == []
+    assert sum(figures.runs.values()) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "want"),
+    [
+        ("repair", "blobs", "it ended well, and in the end stick/edge-0001/blobs"),
+        ("repair", "ledger.jsonl", "it ended well, and the ledger does not say so"),
+        ("load-archive", "received", "no high-water mark is stored"),
+    ],
+)
+def test_a_cut_of_power_finds_what_is_not_synced(
+    name: str, word: str, want: str, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_fuse()
+    campaign = Campaign(STORIES[name], World(work))
+    sync = os.fsync
+
+    def forget(fd: int) -> None:
+        if word not in Path(f"/proc/self/fd/{fd}").readlink().parts[-3:]:
+            sync(fd)
+
+    monkeypatch.setattr(os, "fsync", forget)
+    recording = record(campaign.world, campaign.side, campaign.story.words)
+    monkeypatch.undo()
+    cut_at(campaign, recording, "only what was synced", [len(recording.calls)])
+    assert any(want in escape for escape in campaign.figures.escapes), campaign.figures.escapes
 
 
 def test_a_fault_that_escapes_is_found(work: Path) -> None:

@@ -1,6 +1,8 @@
 """airgap gets to a bare server on a stick, is installed there, and works."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,10 +70,11 @@ def test_installed_and_used(server: Server, world: Path, capsys: pytest.CaptureF
     source, stick = world / "stick" / "images", world / "stick"
     write_layout(source, {"example.test/web:1": simple_image("web")})
     (stick / "stack.yaml").write_text(manifest_of("{oci: /mnt/images, ref: example.test/web:1}"))
-    done = server("cp /mnt/alice.pub /root/; " + by_hand(stick / "airgap-kit-0.1.0"), stick)
-    assert (done.returncode, done.stdout.split("\n")[1:]) == (0, ["Verified OK", "listed", "complete", ""]), (
-        done
-    )
+    kit = stick / "airgap-kit-0.1.0"
+    done = server("cp /mnt/alice.pub /root/; " + by_hand(kit), stick)
+    answers = done.stdout.splitlines()
+    assert (done.returncode, answers[2:]) == (0, ["Verified OK", "listed", "complete"]), done
+    assert answers[0].split()[0] == hashlib.sha256((kit / "statement.json").read_bytes()).hexdigest()
     done = server("sh /mnt/airgap-kit-0.1.0/install.sh --key /root/alice.pub", stick)
     assert done.returncode == 0, done
     assert "signature: good, by key " in done.stdout
@@ -99,7 +102,7 @@ def by_hand(kit: Path) -> str:
     commands = [
         line for line in lines if not line.startswith("sh ") and "airgap" not in line and "/tmp" not in line
     ]
-    commands[0] = "KEY=/root/alice.pub"
+    commands[commands.index("KEY=/path/to/signer.pub")] = "KEY=/root/alice.pub"
     return "cd /mnt/airgap-kit-0.1.0\n" + "\n".join(line for line in commands if "pkeyutl" not in line)
 
 
@@ -136,6 +139,91 @@ def test_refused(server: Server, world: Path, kit: Path, spoil: str):
     done = server("sh /mnt/airgap-kit-0.1.0/install.sh --prefix /opt/new --key /mnt/alice.pub", kit.parent)
     assert (done.returncode, words in done.stderr) == (1, True), done
     assert not (server.root / "opt" / "new" / "bin").exists()
+
+
+def test_the_way_of_the_readme(server: Server, world: Path):
+    """The sum off paper, then the files, then the installer, all out of a copy."""
+    done = server(by_readme(world), world / "stick")
+    assert done.returncode == 0, done
+    sum_, *answers = done.stdout.splitlines()
+    assert sum_.split()[0] == made_sum(world)
+    assert answers[:2] == ["listed", "complete"]
+    assert (
+        answers[-1].endswith("installed: airgap 0.1.0 at /usr/local/bin/airgap") or "already" in answers[-1]
+    )
+
+
+@pytest.mark.parametrize("name", ["install.sh", "install.py", "SHA256SUMS", "statement.json"])
+def test_the_way_of_the_readme_tells_what_was_changed(server: Server, world: Path, kit: Path, name: str):
+    """Whoever writes to the stick can change all of it; not the sum on paper, and one of the three tells."""
+    (kit / name).write_bytes((kit / name).read_bytes() + b"\n")
+    done = server(by_readme(world).replace("sh install.sh", ""), kit.parent)
+    right = f"{made_sum(world)}  statement.json\nlisted\ncomplete\n"
+    assert done.stdout != right, done
+
+
+def made_sum(world: Path) -> str:
+    """What `airgap kit` told of the statement, as the ledger has it."""
+    ends = map(json.loads, (world / "hq" / "ledger.jsonl").read_bytes().splitlines())
+    return next(end["statement_sha256"] for end in ends if end["event"] == "kit" and end["phase"] == "end")
+
+
+def by_readme(world: Path) -> str:
+    """The commands of README."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    [commands] = re.findall(
+        r"^```text\n(cp -R /media/stick/airgap-kit.*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+    return "cd $(mktemp -d); set +e\n" + commands.replace("/media/stick", "/mnt")
+
+
+AILING = {
+    "a Python in parts": (
+        "mount --bind /bin/false /usr/lib/python3.11/shutil.py; {install} --prefix /opt/new",
+        "lacks some of its standard library: want ctypes, fcntl, json, shutil, venv, zlib",
+    ),
+    "no Python": (
+        "mount --bind /bin/false /usr/bin/python3.11; {install} --prefix /opt/new",
+        "no Python here that this kit is for: want 3.11, got none",
+    ),
+    "a prefix that cannot be written": (
+        "mkdir -p /opt/ro; mount -t tmpfs -o ro none /opt/ro; {install} --prefix /opt/ro/x",
+        "hint: be root, or choose another folder with --prefix; nothing was installed",
+    ),
+    "not root": (
+        "setpriv --reuid 4242 --clear-groups {install} --prefix /opt/new",
+        "hint: be root, or choose another folder with --prefix; nothing was installed",
+    ),
+    "no room for the copies": (
+        "mkdir -p /opt/s; mount -t tmpfs -o size=10m none /opt/s; {install} --prefix /opt/s/x",
+        "hint: free some space at the prefix, or choose another folder with --prefix; nothing was installed",
+    ),
+    "no room for what is installed": (
+        "mkdir -p /opt/s; mount -t tmpfs -o size=60m none /opt/s; {install} --prefix /opt/s/x",
+        "No space left on device",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ailment", AILING)
+def test_an_ailing_machine_is_told_what_it_lacks(server: Server, world: Path, ailment: str):
+    script, words = AILING[ailment]
+    done = server(script.format(install="sh /mnt/airgap-kit-0.1.0/install.sh"), world / "stick")
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (1, True, False), done
+    assert not (server.root / "opt" / "new" / "bin").exists()
+
+
+def test_killed_half_way_and_run_again(server: Server, world: Path):
+    script = """
+    sh /mnt/airgap-kit-0.1.0/install.sh --prefix /opt/half & pid=$!
+    until ls -d /opt/half/lib/airgap/0.1.0-*; do sleep 0.1; done >/dev/null 2>&1
+    kill -9 $pid; wait $pid || true
+    test ! -e /opt/half/bin/airgap
+    sh /mnt/airgap-kit-0.1.0/install.sh --prefix /opt/half >/dev/null
+    /opt/half/bin/airgap --version; ls -A /opt/half/lib/airgap | wc -l
+    """
+    done = server(script, world / "stick")
+    assert (done.returncode, done.stdout.splitlines()[-2:]) == (0, ["airgap 0.1.0", "2"]), done
 
 
 RESUMMED = """

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -342,6 +342,21 @@ def test_changed_host_key(world: World) -> None:
     assert "unknown host key" in world.send(far.address, code=20).err
 
 
+def test_an_alias_and_the_command_that_stores_its_key(world: World) -> None:
+    far = world.sshd()
+    world.known.write_text("")
+    config = world.folder / "config"
+    config.write_text(
+        f"Host far\n HostName 127.0.0.1\n Port {far.port}\n User root\n HostKeyAlias Seven\n"
+        f" UserKnownHostsFile {world.known}\n IdentityFile {world.key}\n"
+    )
+    answer = world.side("send", world.gap.bundle, "far", "--ssh-config", config, code=20)
+    assert "unknown host key: seven, got" in answer.err
+    run("sh", "-c", re.search(r"if it is the same: `(.*)`", answer.err)[1])
+    assert world.known.read_text().startswith("seven ssh-ed25519 ")
+    assert host(world.side("send", world.gap.bundle, "far", "--ssh-config", config))["state"] == "sent"
+
+
 def test_settings_cannot_weaken_it(world: World) -> None:
     far = world.sshd()
     config = world.folder / "config"
@@ -393,21 +408,67 @@ def test_an_encrypted_key_file(world: World, kind: str) -> None:
     assert f"the SSH key cannot be opened: {key}" in answer.err
 
 
-def test_the_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    far = world.sshd()
+@pytest.fixture
+def agent(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """An empty ssh-agent; its process."""
     started = run(require_tool("ssh-agent"), "-s", "-a", world.folder / "agent").stdout.decode()
     pid = int(re.search(r"SSH_AGENT_PID=(\d+)", started)[1])
     monkeypatch.setenv("SSH_AUTH_SOCK", str(world.folder / "agent"))
-    try:
-        run(require_tool("ssh-add"), "-q", world.key)
-        world.key.unlink()  # only the agent has it now
-        options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
-        assert host(world.side("send", world.gap.bundle, far.address, *options))["state"] == "sent"
-        named = ("--identity", world.key)  # the public half, which is still there, says which
-        again = world.side("send", world.gap.bundle, far.address, *options, *named)
-        assert host(again)["state"] == "already there"
-    finally:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    yield pid
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_agent(world: World) -> None:
+    far = world.sshd()
+    run(require_tool("ssh-add"), "-q", world.key)
+    world.key.unlink()  # only the agent has it now
+    options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
+    assert host(world.side("send", world.gap.bundle, far.address, *options))["state"] == "sent"
+    public = world.key.with_suffix(".pub")
+    for named in (world.key, public):  # the public half, which is still there, says which
+        again = world.side("send", world.gap.bundle, far.address, *options, "--identity", named)
+        assert host(again)["state"] == "already there"
+
+
+@pytest.mark.usefixtures("agent")
+def test_an_agent_with_too_many_keys(world: World) -> None:
+    far = world.sshd("far", "MaxAuthTries 3")
+    strangers = [make_key(world.folder / f"stranger{i}") for i in range(4)]
+    run(require_tool("ssh-add"), "-q", *strangers, world.key)
+    options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
+    answer = world.side("send", world.gap.bundle, far.address, *options, code=20)
+    assert "got the server hung up after 3: Too many authentication failures" in answer.err
+    assert "hint: --identity FILE is offered first" in answer.err
+    named = world.side("send", world.gap.bundle, far.address, *options, "--identity", world.key)
+    assert host(named)["state"] == "sent"
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_key_that_the_agent_does_not_sign_with(world: World) -> None:
+    """Nobody is there to confirm the use of the first; the server goes on with the second."""
+    far = world.sshd()
+    with world.key.with_suffix(".pub").open("a") as file:
+        locked = make_key(world.folder / "locked")
+        file.write(locked.with_suffix(".pub").read_text())
+    run(require_tool("ssh-add"), "-q", "-c", locked)
+    options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
+    answer = world.side("send", world.gap.bundle, far.address, *options, code=20)
+    assert f"not signed by the ssh-agent: {locked} (agent): key cannot be used for signing" in answer.err
+    run(require_tool("ssh-add"), "-q", world.key)
+    assert host(world.side("send", world.gap.bundle, far.address, *options))["state"] == "sent"
+
+
+def test_an_agent_that_does_not_answer(world: World, agent: int) -> None:
+    far = world.sshd()
+    run(require_tool("ssh-add"), "-q", world.key)
+    os.kill(agent, signal.SIGKILL)
+    options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
+    answer = world.side("send", world.gap.bundle, far.address, *options, code=20)
+    assert f"got the ssh-agent: cannot be reached at {world.folder}/agent: Connection refused" in answer.err
+    assert host(world.send(far.address))["state"] == "sent"
 
 
 def test_proxy_jump(world: World) -> None:
@@ -428,6 +489,8 @@ def test_proxy_jump(world: World) -> None:
     world.known.write_text(known.replace(inner.known_line, ""))
     answer = world.side("send", world.gap.bundle, "far", "--ssh-config", config, code=20)
     assert f"unknown host key: [127.0.0.1]:{inner.port}" in answer.err
+    command = f"`ssh -J root@127.0.0.1:{outer.port} -o UserKnownHostsFile={world.known} "
+    assert command in answer.err
 
 
 # -- hosts of other kinds

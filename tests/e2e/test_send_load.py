@@ -169,6 +169,18 @@ def test_load_and_pack_through_ssh(gap: Gap, far: Sshd, docker20: Engine) -> Non
         assert "unknown host key" in answer.err
 
 
+def test_load_with_a_key_and_known_hosts_of_its_own(gap: Gap, far: Sshd, docker20: Engine) -> None:
+    give_engine(far, docker20)
+    bundle, target = pack(gap), f"docker:ssh://{far.address}"
+    loaded = gap.offline("load", bundle, "--to", target, *options(gap)).json
+    assert {image["verdict"] for image in loaded["images"]} == {"loaded"}
+    with environment(DOCKER_HOST=f"ssh://{far.address}"):
+        again = gap.offline("load", bundle, "--to", "docker", *options(gap)).json
+    assert {image["verdict"] for image in again["images"]} == {"already there"}
+    (gap.folder / "known_hosts").write_text("")
+    assert "unknown host key" in gap.offline("load", bundle, "--to", target, *options(gap), code=20).err
+
+
 def test_a_stream_that_breaks_here_loads_nothing(gap: Gap, far: Sshd, docker20: Engine) -> None:
     give_engine(far, docker20)
     engine = engine_of(gap, far)

@@ -1,17 +1,20 @@
 """One story with one fault after the other, and what each left behind."""
 
 import re
+import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from airgap.errors import AirgapError
 from tests.faults import judge
 from tests.faults.ptrace import Fault, Outcome
 from tests.faults.stories import Story
 from tests.faults.world import World, seeded
+from tests.support.mounted import BrokenStickError
 
 ERRORS = ("ENOSPC", "EIO", "EROFS")
 WRITING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "close")
@@ -40,12 +43,28 @@ class Figures:
     """Calls that were changed, by class and fault."""
     codes: Counter[int] = field(default_factory=Counter)
     escapes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Runs of which nothing is known, since the tests' own file system broke; each is made once more."""
+    lost: list[str] = field(default_factory=list)
+    """Those that broke again."""
+
+    def twice(self, title: str, run: Callable[[], object]) -> None:
+        """Make a run, and once more when it was the tests' own file system that broke."""
+        for again in (self.broken, self.lost):
+            try:
+                run()
+            except BrokenStickError as error:
+                again.append(f"{title}: {error}")
+            else:
+                return
 
     def __iadd__(self, other: "Figures") -> Self:
         self.runs += other.runs
         self.hits += other.hits
         self.codes += other.codes
         self.escapes += other.escapes
+        self.broken += other.broken
+        self.lost += other.lost
         return self
 
 
@@ -105,8 +124,8 @@ class Campaign:
         random = seeded(self.story.name)
         for _ in range(count):
             self.world.again()
-            code = self.world.run(self._side, self.story.words, random.uniform(0, self.seconds))
-            self._judge("any time: kill", Outcome(code, hits=["at any time"]), "any", "kill at any time")
+            code = self.world.run(self.side, self.story.words, random.uniform(0, self.seconds))
+            self.judge("any time: kill", Outcome(code, hits=["at any time"]), "any", "kill at any time")
 
     def calls(self, classes: Iterable[str]) -> list[str]:
         """The calls of these classes without a fault."""
@@ -124,7 +143,8 @@ class Campaign:
     # -- one run
 
     @property
-    def _side(self) -> Path:
+    def side(self) -> Path:
+        """Whose command it is."""
         return self.story.side(self.world)
 
     def one(self, fault: Fault) -> bool:
@@ -135,31 +155,32 @@ class Campaign:
             return False
         kind = fault.classes[0] if len(fault.classes) == 1 else "any"
         what = fault.what + (" from there on" if fault.on else "")
-        self._judge(f"{fault} ({outcome.hits[0]})", outcome, kind, what)
+        self.judge(f"{fault} ({outcome.hits[0]})", outcome, kind, what)
         return True
 
     def _traced(self, classes: tuple[str, ...], fault: Fault | None) -> Outcome:
         if not self.far:
-            return self.world.traced(self._side, self.story.words, classes, fault)
+            return self.world.traced(self.side, self.story.words, classes, fault)
         self.world.order(classes, fault)
-        outcome = self.world.far_outcome(self.world.run(self._side, self.story.words))
+        outcome = self.world.far_outcome(self.world.run(self.side, self.story.words))
         self.world.order((), None)
         return outcome
 
-    def _judge(self, title: str, outcome: Outcome, kind: str, what: str) -> None:
+    def judge(self, title: str, outcome: Outcome, kind: str, what: str, found: Iterable[str] = ()) -> None:
+        """Count a run, look at what it left, and run the same command again; `found` is known already."""
         name = self.story.name + (", far side" if self.far else "")
         self.figures.runs[name, kind, what] += 1
         self.figures.hits[kind, what] += len(outcome.hits)
         self.figures.codes[outcome.code] += 1
-        for found in self._after(outcome):
-            self.figures.escapes.append(f"{name}: {title}: {found}")
+        for each in (*found, *readable(self._after(outcome))):
+            self.figures.escapes.append(f"{name}: {title}: {each}")
 
     def _after(self, outcome: Outcome) -> Iterator[str]:
         said = self.world.error() if outcome.code >= 0 else ""
         yield from self._told(outcome, said)
         yield from self._faults(outcome.code, outcome, self.lines)
         lines = self._lines()
-        code = self.world.run(self._side, self.story.words)
+        code = self.world.run(self.side, self.story.words)
         if code:
             yield f"the same command again fails: {code}: {self.world.error()}"
             return
@@ -207,6 +228,14 @@ class Campaign:
             was = {k.removeprefix(f"{name}/"): v for k, v in self.before.items() if k.startswith(f"{name}/")}
             if now != was:
                 yield f"{name} has changed"
+
+
+def readable(found: Iterable[str]) -> Iterator[str]:
+    """What is found, the last of it, if need be, that something cannot be read."""
+    try:
+        yield from found
+    except (AirgapError, OSError, ValueError, KeyError, tarfile.TarError) as error:
+        yield f"something cannot be read: {error!r}"
 
 
 def differences(want: Mapping[str, str], got: Mapping[str, str]) -> Iterator[str]:

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.campaign import ERRORS, FURTHER, WRITING, Campaign, Figures
+from tests.faults.power import init_cuts, power_cuts
 from tests.faults.sticks import LIES, WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, warm_up
 
 STICKS = "sticks"
+INIT = "init"
+"""The making of a site, while the power is cut."""
 TIMED_KILLS = 20
 """Of each story."""
 THERE_ON = 8
 """One call of so many is the first from which all fail."""
 STEPS = dict.fromkeys(("volumes", "receive-half", "repack", "repair", "load-folder", "load-archive"), 3)
 """These stories write by the same ways as others: one call of so many is met, by each error another."""
+POWER_STEP = 6
+"""The power is cut after one call of so many."""
 FURTHER_STEPS = {"stat": 6, "open to read": 3, "close after reading": 3, "read": 2}
 
 
@@ -28,7 +33,7 @@ class Piece:
 
     story: str
     what: str
-    """`errors`, `from there on`, `kills`, `timed kills`, or the command that writes to sticks."""
+    """`errors`, `from there on`, `kills`, `timed kills`, `power cuts`, or the command that writes to sticks."""
     classes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     step: int = 1
@@ -44,9 +49,11 @@ class Piece:
 
 def whole(stories: Sequence[str]) -> list[Piece]:
     """Every call of the classes that write, with every error; of the others some, with EIO; kills and sticks."""
-    found = [piece for story in stories if story != STICKS for piece in _of_story(story, far=False)]
+    found = [piece for story in stories if story in STORIES for piece in _of_story(story, far=False)]
     if "send" in stories:
         found += _of_story("send", far=True)
+    if INIT in stories:
+        found.append(Piece(INIT, "power cuts"))
     if STICKS in stories:
         halves = (LIES[::2], LIES[1::2])
         found += [Piece(STICKS, writer.name, lies=lies) for writer in WRITERS for lies in halves]
@@ -66,6 +73,8 @@ def _of_story(story: str, *, far: bool) -> Iterator[Piece]:
     yield Piece(story, "kills", step=step, far=far)
     if not far:
         yield Piece(story, "timed kills")
+    if not STORIES[story].far and not STORIES[story].registry:  # what those have is on no disk of ours
+        yield Piece(story, "power cuts", step=POWER_STEP * (1 + (step > 1)))
 
 
 def work(piece: Piece, folder: Path) -> Figures:
@@ -74,7 +83,9 @@ def work(piece: Piece, folder: Path) -> Figures:
     place = Path(tempfile.mkdtemp(prefix="faults-", dir=folder))
     place.chmod(0o755)
     try:
-        return _on_sticks(piece, place) if piece.story == STICKS else _in_story(piece, World(place))
+        if piece.story == STICKS:
+            return _on_sticks(piece, place)
+        return _in_init(World(place)) if piece.story == INIT else _in_story(piece, World(place))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -87,6 +98,12 @@ def _on_sticks(piece: Piece, place: Path) -> Figures:
     return sticks.figures
 
 
+def _in_init(world: World) -> Figures:
+    figures = Figures()
+    figures.twice(INIT, lambda: init_cuts(world, figures))
+    return figures
+
+
 def _in_story(piece: Piece, world: World) -> Figures:
     try:
         campaign = Campaign(STORIES[piece.story], world, far=piece.far)
@@ -96,6 +113,8 @@ def _in_story(piece: Piece, world: World) -> Figures:
             campaign.from_there_on(piece.errors, piece.step)
         elif piece.what == "kills":
             campaign.kills(piece.step)
+        elif piece.what == "power cuts":
+            campaign.figures.twice(str(piece), lambda: power_cuts(campaign, piece.step))
         else:
             campaign.timed_kills(TIMED_KILLS)
         return campaign.figures
@@ -104,14 +123,14 @@ def _in_story(piece: Piece, world: World) -> Figures:
 
 
 def run(
-    pieces: Sequence[Piece], folder: Path, jobs: int, tell: Callable[[Piece, Figures], object]
+    pieces: Sequence[Piece], folder: Path, jobs: int, tell: Callable[[Piece, Figures, Figures, int], object]
 ) -> Figures:
-    """Do all pieces; what each brought is told as it comes."""
+    """Do all pieces; what each brought is told as it comes, with all until then, and how many are left."""
     total = Figures()
     with ProcessPoolExecutor(jobs) as pool:
         futures = {pool.submit(work, piece, folder): piece for piece in pieces}
-        for future in as_completed(futures):
+        for done, future in enumerate(as_completed(futures), 1):
             figures = future.result()
-            tell(futures[future], figures)
             total += figures
+            tell(futures[future], figures, total, len(pieces) - done)
     return total

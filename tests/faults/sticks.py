@@ -38,13 +38,15 @@ LIES = (
     *(f"fails after {share} % written" for share in (0, 10, 25, 50, 75, 90, 99)),
     *(f"is gone after {share} % written" for share in (0, 10, 25, 50, 75, 90, 99)),
     *(f"fails after {share} % read" for share in (0, 10, 50, 90)),
+    *(f"forgets what was not synced, pulled out after {calls} calls" for calls in range(0, 320, 32)),
+    "forgets what was not synced",
     "takes half of each write",
     "lists other names",
     "is honest",
 )
-"""Percent are of the bundle's bytes."""
+"""Percent are of the bundle's bytes; calls are those that change anything on the stick."""
 
-_HONEST = ("takes half of each write", "is honest")
+_HONEST = ("takes half of each write", "is honest", "forgets what was not synced")
 _CODES = {11, 12}
 """The medium fails, or does not hold what was written."""
 
@@ -69,6 +71,8 @@ def lie_of(text: str, total: int) -> Lie:
             return Lie(gone_after=part)
         case ["fails", *_, "read"]:
             return Lie(read_fails_after=part)
+        case ["forgets", *_]:
+            return Lie(forgets=True, gone_after_calls=numbers[0] if numbers else None)
         case ["takes", *_]:
             return Lie(short=True)
         case ["lists", *_]:
@@ -106,6 +110,9 @@ class Sticks:
 
     def one(self, text: str) -> None:
         """Write to a stick that tells this lie; judge; plug it in again; judge; and write again, without lies."""
+        self.figures.twice(f"stick: {self.writer.name}: {text}", lambda: self._one(text))
+
+    def _one(self, text: str) -> None:
         self.world.again()
         place = self.world.work / "liar"
         shutil.rmtree(place, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -35,6 +36,11 @@ class Daemon:
         self.failures: dict[str, tuple[int, str]] = {}
         self.elsewhere = ""
         """Where a client is sent for everything but the version."""
+        self.lies: dict[str, Callable[[], Iterable[bytes]]] = {}
+        """What comes over the connection in the place of an answer, head and all, for as long as the client
+        takes it."""
+        self.lied = 0
+        """Bytes of lies that were taken."""
         self.saved: list[bytes] = []
         self.cut_save = False
         self.load_answer = b'{"stream":"Loaded image: x\\n"}\r\n'
@@ -109,6 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def _failed(self, path: str) -> bool:
+        if path in self.daemon.lies:
+            self.close_connection = True
+            for piece in self.daemon.lies[path]():
+                self.wfile.write(piece)
+                self.daemon.lied += len(piece)
+            return True
         if self.daemon.elsewhere and path != "/version":
             self.send_response(307)
             self.send_header("Location", self.daemon.elsewhere)

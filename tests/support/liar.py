@@ -8,20 +8,17 @@ Content lies in numbered blocks that are given out one after the other, as on a 
 process of its own (mfusepy); what it holds outlives it, in a file, but for a stick that is gone.
 """
 
-import contextlib
 import dataclasses
 import errno
 import json
 import os
 import stat
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.parts import SYSTEM_PATH, require, require_root, require_tool
+from tests.support.mounted import Mounted
 
 BLOCK = 4096
 MIB = 1 << 20
@@ -45,6 +42,10 @@ class Lie:
     """After so many were written, everything is an I/O error."""
     gone_after: int | None = None
     """After so many were written, it is gone."""
+    gone_after_calls: int | None = None
+    """After so many calls that change anything, it is gone."""
+    forgets: bool = False
+    """When it is pulled out, it has only what was synced: content by its file, names by their folder."""
     read_fails_after: int | None = None
     """After so many were read, everything is an I/O error."""
     short: bool = False
@@ -60,19 +61,51 @@ class Node:
     mode: int
     size: int = 0
     blocks: list[int] = field(default_factory=list)
+    synced: bytes = b""
+    """Content as it was when the file was synced; for a stick that forgets."""
+    names: "dict[str, Node]" = field(default_factory=dict)
+    """What was in the folder when it was synced."""
 
 
 class Store:
     """Names, and content in blocks; no FUSE."""
 
-    def __init__(self, lie: Lie) -> None:
+    def __init__(self, lie: Lie, kept: Path = Path()) -> None:
         self.lie = lie
+        self.kept = kept
         self.nodes: dict[str, Node] = {"/": Node(stat.S_IFDIR | 0o755)}
         self.content: dict[int, bytearray] = {}
         self.next = 0
         self.free: list[int] = []
         self.written = 0
         self.read_count = 0
+        self.calls = 0
+
+    # -- what stays
+
+    def sync(self, path: str) -> None:
+        """What the file holds now stays, or the names that the folder has now."""
+        node = self.nodes[path]
+        if stat.S_ISREG(node.mode):
+            node.synced = self.read(node, node.size, 0)
+        else:
+            top = path.rstrip("/")
+            found = [name for name in self.nodes if name != "/" and name.rpartition("/")[0] == top]
+            node.names = {name.rpartition("/")[2]: self.nodes[name] for name in found}
+
+    def remembered(self) -> "Store":
+        """The stick after it was pulled out."""
+        after = Store(dataclasses.replace(self.lie, gone_after=None, gone_after_calls=None))
+        waiting = [("", self.nodes["/"])]
+        while waiting:
+            path, node = waiting.pop()
+            kept = after.nodes[path or "/"] = Node(node.mode)
+            if stat.S_ISREG(node.mode):
+                after.write(kept, node.synced, 0)
+            waiting += [(f"{path}/{name}", child) for name, child in node.names.items()]
+        for path in after.nodes:
+            after.sync(path)
+        return after
 
     # -- content
 
@@ -141,15 +174,25 @@ class Store:
     def dying(self) -> bool:
         """Whether nothing works any more."""
         lie = self.lie
-        if lie.gone_after is not None and self.written > lie.gone_after:
+        gone = lie.gone_after is not None and self.written > lie.gone_after
+        if gone or (lie.gone_after_calls is not None and self.calls > lie.gone_after_calls):
+            self.pulled_out()
             os._exit(0)
         read_dead = lie.read_fails_after is not None and self.read_count > lie.read_fails_after
         return read_dead or (lie.fails_after is not None and self.written > lie.fails_after)
 
     # -- to a file and back
 
+    def pulled_out(self) -> None:
+        """Keep what a stick that forgets has then."""
+        if self.lie.forgets:
+            self.remembered().dump(self.kept)
+
     def dump(self, path: Path) -> None:
-        nodes = {name: dataclasses.asdict(node) for name, node in self.nodes.items()}
+        nodes = {
+            name: {"mode": node.mode, "size": node.size, "blocks": node.blocks}
+            for name, node in self.nodes.items()
+        }
         content = {str(number): block.hex() for number, block in self.content.items()}
         path.write_text(
             json.dumps({"nodes": nodes, "content": content, "next": self.next, "free": self.free})
@@ -160,6 +203,8 @@ class Store:
         self.nodes = {name: Node(**node) for name, node in value["nodes"].items()}
         self.content = {int(number): bytearray.fromhex(text) for number, text in value["content"].items()}
         self.next, self.free = value["next"], value["free"]
+        for name in self.nodes:
+            self.sync(name)
 
 
 def serve(folder: Path) -> None:
@@ -167,17 +212,12 @@ def serve(folder: Path) -> None:
     import mfusepy
 
     lie = Lie(**json.loads((folder / "lie.json").read_text()))
-    store = Store(lie)
-    if (folder / "content.json").exists():
-        store.load(folder / "content.json")
+    store = Store(lie, folder / "content.json")
+    if store.kept.exists():
+        store.load(store.kept)
 
     class Stick(mfusepy.Operations):
         use_ns = True
-
-        def __call__(self, op: str, *args: Any) -> Any:
-            if op not in ("init", "destroy") and store.dying():
-                raise OSError(errno.EIO, "dying")
-            return super().__call__(op, *args)
 
         def _node(self, path: str) -> Node:
             if store.dying():
@@ -210,7 +250,11 @@ def serve(folder: Path) -> None:
                 names = [name.upper() for name in names]
             return [".", "..", *names]
 
+        def _change(self) -> None:
+            store.calls += 1
+
         def create(self, path: str, mode: int, fi: Any = None) -> int:
+            self._change()
             self._node(path.rpartition("/")[0] or "/")
             store.nodes[path] = Node(stat.S_IFREG | (mode & 0o777))
             return 0
@@ -223,6 +267,7 @@ def serve(folder: Path) -> None:
             return store.read(self._node(path), size, offset)
 
         def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+            self._change()
             done = store.write(self._node(path), data, offset)
             self._node(path)
             return done
@@ -232,11 +277,13 @@ def serve(folder: Path) -> None:
             return 0
 
         def mkdir(self, path: str, mode: int) -> int:
+            self._change()
             self._node(path.rpartition("/")[0] or "/")
             store.nodes[path] = Node(stat.S_IFDIR | (mode & 0o777))
             return 0
 
         def unlink(self, path: str) -> int:
+            self._change()
             store.truncate(self._node(path), 0)
             del store.nodes[path]
             return 0
@@ -249,6 +296,7 @@ def serve(folder: Path) -> None:
             return 0
 
         def rename(self, old: str, new: str) -> int:
+            self._change()
             self._node(old)
             if new in store.nodes and stat.S_ISREG(store.nodes[new].mode):
                 self.unlink(new)
@@ -269,12 +317,12 @@ def serve(folder: Path) -> None:
             }
 
         def fsync(self, path: str, datasync: int, fh: int) -> int:
+            self._change()
             self._node(path)
+            store.sync(path)
             return 0
 
-        def fsyncdir(self, path: str, datasync: int, fh: int) -> int:
-            self._node(path)
-            return 0
+        fsyncdir = fsync
 
         def flush(self, path: str, fh: int) -> int:
             return 0
@@ -290,14 +338,7 @@ def serve(folder: Path) -> None:
 
     options = {"direct_io": True} if lie.short else {}
     mfusepy.FUSE(Stick(), str(folder / "mnt"), foreground=True, nothreads=True, fsname="liar", **options)
-    store.dump(folder / "content.json")
-
-
-def require_liar() -> None:
-    """Skips, or with CI=true fails, where there is no FUSE."""
-    require_root()
-    require(Path("/dev/fuse").exists(), "no /dev/fuse")
-    require_tool("fusermount3")
+    (store.remembered() if lie.forgets else store).dump(store.kept)
 
 
 class Liar:
@@ -311,32 +352,21 @@ class Liar:
 
     def _plug_in(self, lie: Lie) -> None:
         (self.folder / "lie.json").write_text(json.dumps(dataclasses.asdict(lie)))
-        with (self.folder / "log").open("wb") as log:
-            self._server = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", __name__, str(self.folder)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2],
-                env={"PATH": SYSTEM_PATH},
-            )  # fmt: skip
-        end = time.monotonic() + 30
-        while not os.path.ismount(self.mount_point):
-            if self._server.poll() is not None or time.monotonic() > end:
-                raise AssertionError((self.folder / "log").read_text())
-            time.sleep(0.01)
+        self.mounted = Mounted(__name__, self.folder, self.mount_point)
 
     def plug_out(self) -> None:
-        """Unmount; what the stick holds is kept, if it is not gone."""
-        subprocess.run(["fusermount3", "-u", "-z", self.mount_point], check=False, capture_output=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._server.wait(120)  # it writes down what it holds: killed before that, it would forget
-        self._server.kill()
-        self._server.wait()
+        """Unmount; what the stick holds is kept, if it is not gone. Raises as `Mounted.stop`."""
+        self.mounted.stop()
 
     def plug_in_again(self, lie: Lie | None = None) -> None:
         """Unplugged, and plugged in again: nothing is cached. It may have become honest meanwhile."""
         before = Lie(**json.loads((self.folder / "lie.json").read_text()))
         self.plug_out()
         self._plug_in(
-            lie or dataclasses.replace(before, fails_after=None, gone_after=None, read_fails_after=None)
+            lie
+            or dataclasses.replace(
+                before, fails_after=None, gone_after=None, gone_after_calls=None, read_fails_after=None
+            )
         )
 
     def __enter__(self) -> Self:

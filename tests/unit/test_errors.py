@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap import errors
-from airgap.errors import AirgapError, MediaError, NoSpaceError, disk_failed, printable
+from airgap.cli.main import INTERRUPTED
+from airgap.errors import AirgapError, InterruptError, MediaError, NoSpaceError, disk_failed, printable
 
 CLASSES = [
     found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, AirgapError)
@@ -79,7 +80,8 @@ def test_a_child_has_the_code_of_its_parent(found):
 def test_codes_are_different():
     codes = [found.exit_code for found in CLASSES if found.__mro__[1] in (AirgapError, Exception)]
     assert len(set(codes)) == len(codes)
-    assert not set(codes) & {0, 130}
+    assert 0 not in codes
+    assert InterruptError.exit_code == INTERRUPTED
 
 
 @pytest.mark.parametrize(

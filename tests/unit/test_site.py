@@ -23,6 +23,10 @@ from tests.support.bundles import Gap, make_gap, sign_root
 MARK = Mark(2, 7, "a" * 64)
 
 
+class PowerCut(BaseException):
+    """Nothing is done any more."""
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site.create(tmp_path / "home", "plant-7")
@@ -65,6 +69,18 @@ class TestCreate:
         keyid = site.key.public_key.keyid
         assert Site.create(site.home, "plant-7").key.public_key.keyid == keyid
 
+    def test_power_that_is_cut_while_the_key_is_written(self, tmp_path, monkeypatch):
+        def cut(fd):
+            if "site.key" in str(Path(f"/proc/self/fd/{fd}").readlink()):
+                os.truncate(f"/proc/self/fd/{fd}", 0)
+                raise PowerCut
+
+        monkeypatch.setattr(os, "fsync", cut)
+        with pytest.raises(PowerCut):
+            Site.create(tmp_path / "home", "plant-7")
+        monkeypatch.undo()
+        assert Site.create(tmp_path / "home", "plant-7").key
+
     @pytest.mark.parametrize("lost", ["site.json", "site.pub"])
     def test_interrupted(self, site, lost):
         keyid = site.key.public_key.keyid
@@ -74,9 +90,16 @@ class TestCreate:
         assert again.key.public_key.keyid == keyid
         assert (site.home / "site.pub").read_text() == again.key.public_key.pem
 
-    def test_another_name(self, site):
-        with pytest.raises(UsageError, match="there is another site here"):
+    @pytest.mark.parametrize("used", ["keys", "sent", "received", "receipts"])
+    def test_another_name(self, site, used):
+        (site.home / used).mkdir()
+        with pytest.raises(UsageError, match="there is another site here") as caught:
             Site.create(site.home, "plant-8")
+        assert "AIRGAP_HOME" in caught.value.hint
+
+    def test_a_slip_of_the_name_is_put_right(self, site):
+        assert Site.create(site.home, "plant-8").name == "plant-8"
+        assert Site(site.home).name == "plant-8"
 
     @pytest.mark.parametrize("name", ["", "Plant", "a b", "../x", "a" * 64, "a\n", "-a", "ä"])
     def test_bad_name(self, tmp_path, name):
@@ -135,7 +158,7 @@ class TestKeys:
             site.add_key(owner, SigningKey.generate(), b"s")
         with pytest.raises(KeyFileError, match="got alice, bob") as caught:
             site.signing_key(None, bytes)
-        assert "--key NAME" in caught.value.hint
+        assert "--key OWNER" in caught.value.hint
         assert site.signing_key("bob", lambda: b"s").public_key == site.public_keys()["bob"]
 
     def test_never_overwritten(self, site):
@@ -144,6 +167,29 @@ class TestKeys:
         with pytest.raises(KeyFileError, match="never overwritten"):
             site.add_key("alice", SigningKey.generate(), b"s")
         assert site.public_keys()["alice"] == key.public_key
+
+    @pytest.mark.parametrize("syncs", range(5))
+    def test_power_that_is_cut(self, site, monkeypatch, syncs):
+        """What was not synced is lost: a private key has its name when it is whole, and has its public half."""
+        sync = os.fsync
+        done = 0
+
+        def cut(fd):
+            nonlocal done
+            if done == syncs:
+                os.truncate(f"/proc/self/fd/{fd}", 0) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+                raise PowerCut
+            done += 1
+            sync(fd)
+
+        (site.home / "keys").mkdir()
+        monkeypatch.setattr(os, "fsync", cut)
+        with pytest.raises(PowerCut):
+            site.add_key("alice", SigningKey.generate(), b"s")
+        monkeypatch.undo()
+        if not site.key_path("alice").exists():
+            site.add_key("alice", SigningKey.generate(), b"s")
+        assert site.signing_key("alice", lambda: b"s").public_key == site.public_keys()["alice"]
 
     @pytest.mark.parametrize("owner", ["", "../x", "a/b", ".x", "a b", "a\n", "ä", "x" * 64])
     def test_bad_owner(self, site, owner):

@@ -1,9 +1,12 @@
 """Other machines over SSH: keys known beforehand, logins by key, files over SFTP, commands.
 
 address      `[user@]host[:port]`
-config       ssh_config, and the way to a host as a chain of hops
+config_files ssh_config files: which settings count for a host
+config       the way to a host as a chain of hops
 known_hosts  which key is a host's
-login        key files and the agent
+agent        the ssh-agent
+login        key files and the agent's keys, offered one after the other
+transport    paramiko's transport, as it is used here
 connect      a connection over its hops
 sftp         files
 command      commands, and a command as a socket

@@ -6,20 +6,48 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import paramiko
 
 from airgap.endpoints.ports import Ran
 from airgap.errors import TransportError
 
+ANSWER_SECONDS = 120.0
+"""For the start of a command or a subsystem."""
 _MAX_ERRORS = 16 << 10
 _PACKET = 32_768
 
 
+@contextlib.contextmanager
+def answered(channel: paramiko.Channel, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+    """A request that the server has to answer in time: paramiko waits for ever, so the channel is closed.
+    Raises `TransportError` then.
+    """
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        channel.close()
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        if not late.is_set():
+            raise
+        got = f"{seconds:.0f} s of silence"
+        raise TransportError("no answer from the server", subject=what, got=got) from error
+    finally:
+        timer.cancel()
+
+
 def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
     """Run a command. Each word reaches the program as it is, whatever is in it."""
-    channel.exec_command(shlex.join(argv))
+    with answered(channel, argv[0]):
+        channel.exec_command(shlex.join(argv))
 
 
 def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> Ran:

@@ -1,29 +1,39 @@
-"""What `~/.ssh/config` says of a server (ssh_config(5)), and the way there as a chain of hops.
+"""What ssh_config says of a server, and the way there as a chain of hops.
 
-Used are HostName, User, Port, ProxyJump, IdentityFile, IdentitiesOnly, UserKnownHostsFile, HostKeyAlias,
-Host, Match (not `exec`) and Include. Nothing there can weaken the check of host keys:
-StrictHostKeyChecking is not read. A ProxyCommand would run a program, and is refused.
+Used are HostName, User, Port, ProxyJump, IdentityFile, IdentitiesOnly, IdentityAgent, UserKnownHostsFile,
+GlobalKnownHostsFile, HostKeyAlias, Host, Match (not `exec`) and Include, in `~/.ssh/config` and then in
+`/etc/ssh/ssh_config`. Nothing there can weaken the check of host keys: StrictHostKeyChecking is not read.
+What would change the way or the trust and is not done here is refused, not passed over.
 """
 
-import glob
-import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
-from typing import Any
-
-import paramiko
 
 from airgap.endpoints.ssh.address import Address
+from airgap.endpoints.ssh.config_files import ConfigFile, Found, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
 from airgap.errors import FormatError, UsageError
 
-_MAX_FILE = 1 << 20
-_MAX_DEPTH = 8
-_SETTING = re.compile(r"\s*(?P<key>\w+)(?:\s*=\s*|\s+)(?P<value>.*)", re.ASCII)
-_SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+_MAX_JUMPS = 8
+_SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+_USERS_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+
+_REFUSED = {
+    "canonicalizehostname": ("CanonicalizeHostname", "a HostName with the full name does the same"),
+    "knownhostscommand": ("KnownHostsCommand", "--known-hosts FILE names a file with the keys"),
+    "proxycommand": ("ProxyCommand", "ProxyJump does the same without a program"),
+    "revokedhostkeys": (
+        "RevokedHostKeys",
+        "a line `@revoked * KIND KEY` in a known_hosts file does the same",
+    ),
+}
+"""What would change where one connects or whom one trusts, and what to do in its place."""
+_OFF = {"none", "no", "false"}
 
 
 def _no_passphrase() -> bytes:
@@ -35,7 +45,7 @@ class SshOptions:
     """What the command line says; the rest is ssh_config's."""
 
     config_file: Path | None = None
-    """Instead of `~/.ssh/config`."""
+    """Instead of `~/.ssh/config` and the system's file."""
     known_hosts: Path | None = None
     """Instead of all other files of known hosts."""
     identities: tuple[Path, ...] = ()
@@ -57,128 +67,133 @@ class Hop:
     identities: tuple[Path, ...]
     """Key files that were named; they need not exist."""
     identities_only: bool
+    agent: str | None = None
+    """The socket of the ssh-agent; empty for none, None for the usual one."""
 
     def __str__(self) -> str:
         return str(Address(self.host, self.user, self.port))
 
 
 class SshConfig:
-    """A configuration file, read once. Raises `FormatError` for what cannot be read."""
+    """The configuration files, read once. Raises `FormatError` for what cannot be read."""
 
     def __init__(self, options: SshOptions) -> None:
         self._options = options
-        self._path = options.config_file or Path.home() / ".ssh" / "config"
         if options.config_file is not None and not options.config_file.exists():
             raise UsageError("no such file", subject=options.config_file, want="an ssh_config file")
         if options.known_hosts is not None and not options.known_hosts.exists():
             raise UsageError("no such file", subject=options.known_hosts, want="a known_hosts file")
-        try:
-            self._config = paramiko.SSHConfig.from_text(_text(self._path, 0))
-            _refuse_exec(self._config, self._path)
-        except (paramiko.SSHException, ValueError) as error:
-            raise FormatError("not an ssh_config file", subject=self._path, got=error) from error
+        users = Path.home() / ".ssh"
+        if options.config_file is not None:
+            self._files = [ConfigFile.read(options.config_file, users, trusted=True)]
+        else:
+            self._files = [
+                ConfigFile.read(users / "config", users, trusted=False),
+                ConfigFile.read(_SYSTEM_CONFIG, _SYSTEM_CONFIG.parent, trusted=True),
+            ]
 
     def route(self, address: Address) -> tuple[Hop, ...]:
         """The servers from here to `address`, which is the last of them."""
         return self._route(address, 0)
 
     def _route(self, address: Address, depth: int) -> tuple[Hop, ...]:
-        if depth > _MAX_DEPTH:
-            raise FormatError("ProxyJump leads in a circle", subject=f"{self._path}: {address}")
-        found = self._lookup(address)
-        jumps = str(found.get("proxyjump") or "none")
+        found = self._found(address)
+        proxy = found.values.get("proxy")
+        if depth > _MAX_JUMPS:
+            raise FormatError("ProxyJump leads in a circle", subject=f"{proxy.where if proxy else address}")
         hops: tuple[Hop, ...] = ()
-        for jump in jumps.split(",") if jumps.lower() != "none" else ():
+        for jump in _jumps(found):
             stop = Address.parse(jump.strip())
             # The first one is reached as its own settings say, each further one through the one before.
-            hops = (*hops, self._hop(stop, self._lookup(stop))) if hops else self._route(stop, depth + 1)
-        return (*hops, self._hop(address, found))
+            hops = (*hops, self._hop(self._found(stop))) if hops else self._route(stop, depth + 1)
+        return (*hops, self._hop(found))
 
-    def _lookup(self, address: Address) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._config.lookup(address.host)
-        except (paramiko.SSHException, OSError, ValueError) as error:
-            raise FormatError("cannot be followed", subject=f"{self._path}: {address}", got=error) from error
-        if found.get("proxycommand") and not found.get("proxyjump"):
-            raise FormatError(
-                "ProxyCommand is not supported",
-                subject=f"{self._path}: {address}",
-                hint="ProxyJump does the same without a program; --ssh-config FILE takes another file",
-            )
+    def _found(self, address: Address) -> Found:
+        found = Found.of(address, self._files)
+        for key in _REFUSED:
+            if key == "knownhostscommand" and self._options.known_hosts is not None:
+                continue  # it would only add to the files that are not asked
+            setting = found.values.get(key)
+            if setting is not None and setting.words[0].lower() not in _OFF:
+                raise _refusal(setting)
         return found
 
-    def _hop(self, address: Address, found: Mapping[str, Any]) -> Hop:
-        host = str(found.get("hostname") or address.host)
-        port = address.port or self._port(found)
-        alias = found.get("hostkeyalias")
-        named = tuple(Path(name).expanduser() for name in found.get("identityfile", ()))
+    def _hop(self, found: Found) -> Hop:
+        host, port = found.host, found.address.port or _port(found)
+        alias = found.word("hostkeyalias")
+        tokens = _tokens(found, port)
+        named = tuple(home(expanded(each, tokens), each.where) for each in found.identities)
         return Hop(
             host=host,
             port=port,
-            user=address.user or str(found.get("user") or getuser()),
-            known_as=str(alias).lower() if alias else known_name(host, port),
-            known_hosts=self._known_hosts(found),
+            user=found.user,
+            known_as=alias.lower() if alias else known_name(host, port),
+            known_hosts=self._known_hosts(found, tokens),
             identities=(*self._options.identities, *named),
-            identities_only=str(found.get("identitiesonly", "no")).lower() == "yes",
+            identities_only=(found.word("identitiesonly") or "no").lower() in ("yes", "true"),
+            agent=_agent(found, tokens),
         )
 
-    def _port(self, found: Mapping[str, Any]) -> int:
-        text = str(found.get("port", "22"))
-        if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-            raise FormatError("not a port", subject=self._path, got=repr(text))
-        return int(text)
-
-    def _known_hosts(self, found: Mapping[str, Any]) -> tuple[Path, ...]:
+    def _known_hosts(self, found: Found, tokens: dict[str, str]) -> tuple[Path, ...]:
         if self._options.known_hosts is not None:
             return (self._options.known_hosts,)
-        named = found.get("userknownhostsfile")
-        try:
-            texts = shlex.split(str(named)) if named else ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-        except ValueError as error:
-            raise FormatError("not a list of files", subject=self._path, got=repr(named)) from error
-        return (*(Path(text).expanduser() for text in texts), _SYSTEM_KNOWN_HOSTS)
+        usual = {"userknownhostsfile": _USERS_KNOWN_HOSTS, "globalknownhostsfile": _SYSTEM_KNOWN_HOSTS}
+        paths: list[Path] = []
+        for key, names in usual.items():
+            setting = found.values.get(key, Setting("", key, names))
+            if [word.lower() for word in setting.words] != ["none"]:
+                paths += [home(expanded(setting, tokens, word), setting.where) for word in setting.words]
+        return tuple(paths)
 
 
-def _text(path: Path, depth: int) -> str:
-    """The file's text with that of the files that it includes; empty when it is not there."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
-    except (FileNotFoundError, NotADirectoryError):
+def _jumps(found: Found) -> list[str]:
+    """The stops before the last one. Raises `FormatError` where a program would make the way."""
+    proxy = found.values.get("proxy")
+    if proxy is None or proxy.words[0].lower() == "none":
+        return []
+    if proxy.key == "proxycommand":
+        raise _refusal(proxy)
+    port = found.address.port or _port(found)
+    return expanded(proxy, {name: _tokens(found, port)[name] for name in "hnpr"}).split(",")
+
+
+def _agent(found: Found, tokens: dict[str, str]) -> str | None:
+    setting = found.values.get("identityagent")
+    if setting is None or setting.words[0] == "SSH_AUTH_SOCK":
+        return None
+    text = setting.words[0]
+    if text.lower() == "none":
         return ""
-    except OSError as error:
-        raise FormatError("cannot be read", subject=path, got=error.strerror) from error
-    if len(raw) > _MAX_FILE or depth > _MAX_DEPTH:
-        raise FormatError("too large", subject=path, want=f"at most {_MAX_FILE:,} bytes")
-    lines: list[str] = []
-    block = "Host *"
-    for line in raw.decode("utf-8", "replace").splitlines():
-        match = _SETTING.match(line)
-        key = match["key"].lower() if match else ""
-        if key == "include" and match:
-            lines += [_included(match["value"], path, depth), block]
-            continue
-        if key in ("host", "match"):
-            block = line
-        lines.append(line)
-    return "\n".join(lines)
+    if text.startswith("$") and not text.startswith("${"):
+        return os.environ.get(text[1:], "")
+    return str(home(expanded(setting, tokens), setting.where))
 
 
-def _refuse_exec(config: paramiko.SSHConfig, path: Path) -> None:
-    """As paramiko has understood the file, which knows many spellings of a word: it would run the program."""
-    blocks: Sequence[Mapping[str, Any]] = config._config  # type: ignore[attr-defined]  # noqa: SLF001
-    for block in blocks:
-        for criterion in block.get("matches") or ():
-            if criterion["type"] == "exec":
-                what = "Match exec is not supported: it would run a program"
-                raise FormatError(what, subject=path, got=criterion.get("param"))
+def _refusal(setting: Setting) -> FormatError:
+    name, instead = _REFUSED[setting.key]
+    hint = f"{instead}; --ssh-config FILE takes another file in the place of all"
+    return FormatError(f"{name} is not supported", subject=setting.where, got=setting.words[0], hint=hint)
 
 
-def _included(patterns: str, path: Path, depth: int) -> str:
-    """The text of the files; paths start at the folder of `path`."""
-    try:
-        wanted = [path.parent / Path(word).expanduser() for word in shlex.split(patterns)]
-    except ValueError as error:
-        raise FormatError("not a list of files", subject=path, got=patterns) from error
-    found = [name for each in wanted for name in sorted(glob.glob(str(each)))]  # noqa: PTH207 - absolute ones
-    return "\n".join(_text(Path(name), depth + 1) for name in found)
+def _port(found: Found) -> int:
+    text = found.word("port") or "22"
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise FormatError("not a port", subject=found.values["port"].where, got=repr(text))
+    return int(text)
+
+
+def _tokens(found: Found, port: int) -> dict[str, str]:
+    """What `%` signs stand for (ssh_config(5), TOKENS); `%C` is not among them."""
+    here = socket.gethostname()
+    return {
+        "d": str(Path.home()),
+        "h": found.host,
+        "i": str(os.getuid()),
+        "k": found.word("hostkeyalias") or found.address.host,
+        "L": here.partition(".")[0],
+        "l": here,
+        "n": found.address.host,
+        "p": str(port),
+        "r": found.user,
+        "u": getuser(),
+    }

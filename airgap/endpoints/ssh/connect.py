@@ -8,25 +8,17 @@ from collections.abc import Iterator
 import paramiko
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.known_hosts import KnownHosts
+from airgap.endpoints.ssh.known_hosts import KnownHosts, Way
 from airgap.endpoints.ssh.login import Identities, log_in
+from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError
 
 CONNECT_SECONDS = 20.0
-_LOGIN_SECONDS = 120.0
-"""A key in hardware may wait for a finger."""
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
-
-# AES-GCM is by far the fastest in paramiko, and on every machine with AES instructions.
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-_MACS = (
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-)
+_MAX_WORDS = 300
+"""Of an error, which may repeat what a stranger said."""
 
 # What it would log comes out as errors of ours; a trace on stderr helps nobody.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -40,12 +32,12 @@ class Connection:
     ) -> None:
         self.name = str(hops[-1])
         self._seconds = seconds
-        self._transports: list[paramiko.Transport] = []
+        self._transports: list[Transport] = []
         try:
-            for hop in hops:
+            for number, hop in enumerate(hops):
                 with door("cannot connect", hop, ANY, LinkError):
-                    self._transports.append(_transport(self._socket(hop), seconds))
-                    _greet(self.transport, hop, seconds)
+                    self._transports.append(Transport(self._socket(hop), seconds))
+                    _greet(self.transport, hop, seconds, hops[:number])
                 with door("no login", hop, ANY):
                     log_in(self.transport, hop, identities)
                 self.transport.set_keepalive(_ALIVE_SECONDS)
@@ -54,7 +46,7 @@ class Connection:
             raise
 
     @property
-    def transport(self) -> paramiko.Transport:
+    def transport(self) -> Transport:
         """To the last host that was reached."""
         return self._transports[-1]
 
@@ -100,7 +92,7 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        got = str(error) or (
+        got = str(error)[:_MAX_WORDS] or (
             "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
         )
         raise ours(what, subject=subject, got=got) from error
@@ -117,23 +109,21 @@ def _dial(hop: Hop, seconds: float) -> socket.socket:
     return sock
 
 
-def _transport(sock: "socket.socket | paramiko.Channel", seconds: float) -> paramiko.Transport:
-    transport = paramiko.Transport(sock)
-    transport.daemon = True
-    transport.banner_timeout = transport.handshake_timeout = seconds
-    transport.auth_timeout = _LOGIN_SECONDS
-    options = transport.get_security_options()
-    options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
-    options.digests = [name for name in _MACS if name in options.digests]
-    return transport
-
-
-def _greet(transport: paramiko.Transport, hop: Hop, seconds: float) -> None:
+def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
     """Agree on keys, and see that the server is the one that is known."""
     known = KnownHosts.load(hop.known_hosts)
     options = transport.get_security_options()
     first = [name for name in known.algorithms(hop.known_as) if name in options.key_types]
     options.key_types = [*first, *(name for name in options.key_types if name not in first)]
-    transport.start_client(timeout=seconds)
+    try:
+        transport.start_client(timeout=seconds)
+    except (paramiko.SSHException, EOFError) as error:
+        if not transport.farewell:
+            raise
+        got = f"the server hung up: {transport.farewell}"
+        raise LinkError("cannot connect", subject=hop, got=got) from error
+    if not transport.initial_kex_done:  # then paramiko has given up without a word
+        raise LinkError("cannot connect", subject=hop, got=f"{seconds:.0f} s of silence")
     key = transport.get_remote_server_key()
-    known.check(hop.known_as, key.get_name(), key.asbytes())
+    way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
+    known.check(hop.known_as, key.get_name(), key.asbytes(), way)

@@ -9,7 +9,7 @@ import paramiko
 
 from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.endpoints.ssh import sftp
-from airgap.endpoints.ssh.command import PipeSocket, finish, start
+from airgap.endpoints.ssh.command import PipeSocket, answered, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
 from airgap.endpoints.ssh.sftp import Sftp, StatusError
 from airgap.errors import LinkError, TransportError
@@ -107,7 +107,8 @@ class SshHost:
     def _sftp(self) -> Sftp:
         channel = self._connection.session()
         channel.settimeout(_ANSWER_SECONDS)
-        channel.invoke_subsystem("sftp")
+        with answered(channel, f"{self.name}: sftp"):
+            channel.invoke_subsystem("sftp")
         return Sftp(channel)
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
 Read here and not by paramiko, whose reader knows neither `@revoked` nor patterns, so that a revoked key
-would be taken for a good one. Host certificates (`@cert-authority`) are not used.
+would be taken for a good one. Host certificates are not checked: the key of a `@cert-authority` is no host's.
 """
 
 import base64
@@ -18,6 +18,19 @@ from airgap.errors import TransportError
 
 _MAX_FILE = 16 << 20
 _KINDS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+_REVOKED, _AUTHORITY = "@revoked", "@cert-authority"
+_PATTERN = set("*?!")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one gets to a host, for the hints; files of known hosts may call it by another name."""
+
+    host: str
+    port: int
+    user: str
+    jumps: tuple[str, ...] = ()
+    """`user@host:port` each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,8 @@ class KnownKey:
     """The first field as it stands: patterns, or one hashed name."""
     kind: str
     blob: bytes
-    revoked: bool
+    marker: str
+    """`@revoked`, `@cert-authority`, or empty for a key of the host's own."""
     where: str
 
     def is_for(self, name: str) -> bool:
@@ -36,9 +50,9 @@ class KnownKey:
         if self.names.startswith("|"):
             return _hashed(self.names, name)
         patterns = self.names.lower().split(",")
-        if any(pattern[:1] == "!" and _fits(name, pattern[1:]) for pattern in patterns):
+        if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
             return False
-        return any(_fits(name, pattern) for pattern in patterns)
+        return any(fits(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,48 +74,70 @@ class KnownHosts:
 
     def algorithms(self, name: str) -> tuple[str, ...]:
         """Host key algorithms for which a key of `name` is known: to be asked for before all others."""
-        kinds = [key.kind for key in self.keys if not key.revoked and key.is_for(name)]
+        kinds = [key.kind for key in self.keys if not key.marker and key.is_for(name)]
         return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
 
-    def check(self, name: str, kind: str, blob: bytes) -> None:
+    def check(self, name: str, kind: str, blob: bytes, way: Way) -> None:
         """Raise `TransportError` unless the key in `blob` is known to be the host's."""
         about = [key for key in self.keys if key.is_for(name)]
         same = [key for key in about if hmac.compare_digest(key.blob, blob)]
         offered = f"{kind} {fingerprint(blob)}"
-        if any(key.revoked for key in same):
-            raise TransportError(
-                "revoked host key", subject=name, got=f"{offered}, revoked by {same[0].where}",
-                hint="somebody may be listening: find out on the host itself what happened",
-            )  # fmt: skip
-        if same:
+        for key in same:
+            if key.marker == _REVOKED:
+                raise TransportError(
+                    "revoked host key", subject=name, got=f"{offered}, revoked by {key.where}",
+                    hint="somebody may be listening: find out on the host itself what happened",
+                )  # fmt: skip
+        if any(not key.marker for key in same):
             return
-        if others := [key for key in about if not key.revoked]:
-            raise self._changed(name, offered, others)
-        raise self._unknown(name, kind, offered)
+        for key in about:
+            if key.marker == _AUTHORITY:
+                offered += f" ({key.where} names a certificate authority: host certificates are not checked)"
+                break
+        if others := [key for key in about if not key.marker]:
+            raise _changed(name, offered, others[0])
+        raise self._unknown(name, kind, offered, way)
 
-    def _changed(self, name: str, offered: str, others: Sequence[KnownKey]) -> TransportError:
-        path = others[0].where.rpartition(":")[0]
-        return TransportError(
-            "changed host key",
-            subject=name,
-            want=f"{others[0].kind} {fingerprint(others[0].blob)} ({others[0].where})",
-            got=offered,
-            hint="somebody may be listening. If the host was set up anew: compare the fingerprint with the "
-            "one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then remove the old one "
-            f"with `{shlex.join(['ssh-keygen', '-R', name, '-f', path])}` and add the new one",
-        )
-
-    def _unknown(self, name: str, kind: str, offered: str) -> TransportError:
-        host, _, port = name.removeprefix("[").partition("]:")
-        scan = ["ssh-keyscan", *(["-p", port] if port else []), "-t", _scan_type(kind), host]
-        path = shlex.quote(str(self.paths[0] if self.paths else Path("~/.ssh/known_hosts")))
+    def _unknown(self, name: str, kind: str, offered: str, way: Way) -> TransportError:
+        path = str(self.paths[0] if self.paths else Path("~/.ssh/known_hosts").expanduser())
         return TransportError(
             "unknown host key",
             subject=name,
             got=offered,
             hint="compare the fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` "
-            f"prints on the host; if it is the same: `{shlex.join(scan)} >> {path}`",
+            f"prints on the host; if it is the same: {_to_store(name, kind, path, way)}",
         )
+
+
+def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
+    path, _, number = other.where.rpartition(":")
+    remove = f"`{shlex.join(['ssh-keygen', '-R', name, '-f', path])}`"
+    if _PATTERN & set(other.names):  # which ssh-keygen leaves alone
+        remove = f"an editor (line {number}, which is for {other.names})"
+    return TransportError(
+        "changed host key",
+        subject=name,
+        want=f"{other.kind} {fingerprint(other.blob)} ({other.where})",
+        got=offered,
+        hint="somebody may be listening. If the host was set up anew: compare the fingerprint with the "
+        "one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then remove the old one "
+        f"with {remove} and add the new one",
+    )
+
+
+def _to_store(name: str, kind: str, path: str, way: Way) -> str:
+    """The command that adds the key under `name`, from where it can be reached."""
+    alias = name != known_name(way.host, way.port)
+    port = [] if way.port == 22 else ["-p", str(way.port)]
+    if way.jumps:  # ssh-keyscan goes straight to the host; ssh shows the fingerprint, asks, and stores
+        options = ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=ask"]
+        options += ["-o", f"HostKeyAlias={name}"] if alias else []
+        command = ["ssh", "-J", ",".join(way.jumps), *options, *port, f"{way.user}@{way.host}", "exit"]
+        return f"`{shlex.join(command)}` shows it once more and asks"
+    scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), way.host])
+    first = shlex.quote(f'{{$1 = "{name}"; print}}')
+    renamed = f" | awk {first}" if alias else ""
+    return f"`{scan}{renamed} >> {shlex.quote(path)}`"
 
 
 def known_name(host: str, port: int) -> str:
@@ -118,8 +154,8 @@ def _scan_type(kind: str) -> str:
     return kind.removeprefix("ssh-") if not kind.startswith("ecdsa") else "ecdsa"
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """`*` and `?` only: brackets are part of `[host]:port`."""
+def fits(name: str, pattern: str) -> bool:
+    """Whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
@@ -134,15 +170,15 @@ def _hashed(field: str, name: str) -> bool:
 
 
 def _parse(line: str, where: str) -> KnownKey | None:
-    """None for comments, host certificates, and whatever is no line of such a file."""
+    """None for comments, and for whatever is no line of such a file."""
     fields = line.split()
     marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
-    if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked"):
+    if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", _REVOKED, _AUTHORITY):
         return None
     blob = _decode(fields[2])
     if not blob:
         return None
-    return KnownKey(fields[0], fields[1], blob, marker == "@revoked", where)
+    return KnownKey(fields[0], fields[1], blob, marker, where)
 
 
 def _decode(text: str) -> bytes | None:

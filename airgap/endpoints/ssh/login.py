@@ -5,19 +5,27 @@ import io
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import paramiko
 
+from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
-from airgap.errors import KeyFileError, TransportError
+from airgap.endpoints.ssh.transport import Transport
+from airgap.errors import KeyFileError, LinkError, TransportError
 
 _KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _MAX_FILE = 64 << 10
+_MAX_WORDS = 300
+"""Of what a server says."""
+
+Candidate = tuple[str, Callable[[], paramiko.PKey]]
+"""What a key is called, and how to get it. Raises `KeyFileError`."""
 
 
 class Identities:
@@ -32,8 +40,8 @@ class Identities:
 
         A passphrase is asked for here only, before many hosts are at work and the terminal is theirs.
         """
-        with closing(paramiko.Agent()) as agent:
-            held = {key.asbytes() for key in agent.get_keys()}
+        with Agent() as agent:
+            held = {key.asbytes() for key in agent.keys}
         for path in paths:
             if _public_blob(path) not in held:
                 self._keys[path] = _load(path, passphrase)
@@ -47,6 +55,9 @@ class Identities:
 
 
 def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
+    if _is_public(path):
+        hint = "`ssh-add` gives it the private half; without the agent, name the file of that"
+        raise KeyFileError("the ssh-agent does not hold the SSH key", subject=path, hint=hint)
     text = _read_private(path)
     with suppress(paramiko.PasswordRequiredException):
         return _parse(text, None, path)
@@ -59,25 +70,36 @@ def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
     return _parse(text, given.decode("utf-8", "surrogateescape"), path)
 
 
-def log_in(transport: paramiko.Transport, hop: Hop, identities: Identities) -> None:
+def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
     """Offer one key after the other. Raises `TransportError` when the server takes none of them, and
     `KeyFileError` when there is nothing to offer but files that cannot be used.
     """
+    tried: set[bytes] = set()
     refused: list[str] = []
+    unsigned: list[str] = []
     unusable: list[KeyFileError] = []
-    with closing(paramiko.Agent()) as agent:
+    with Agent(hop.agent) as agent:
         for name, load in _candidates(hop, identities, agent):
             try:
                 key = load()
             except KeyFileError as error:
                 unusable.append(error)
                 continue
-            if _accepted(transport, hop, key):
+            if key.asbytes() in tried:
+                continue
+            tried.add(key.asbytes())
+            if _accepted(transport, hop, key, [*refused, *unsigned, name]):
                 return
-            refused.append(name)
-    if unusable and not refused:
+            trouble = key.trouble if isinstance(key, HeldKey) else ""
+            (unsigned if trouble else refused).append(f"{name}: {trouble}" if trouble else name)
+    if unusable and not (refused or unsigned or agent.trouble):
         raise unusable[0]
-    found = [*([f"refused: {', '.join(refused)}"] if refused else []), *(str(error) for error in unusable)]
+    found = [
+        *([f"refused: {', '.join(refused)}"] if refused else []),
+        *([f"not signed by the ssh-agent: {', '.join(unsigned)}"] if unsigned else []),
+        *([f"the ssh-agent: {agent.trouble}"] if agent.trouble else []),
+        *(str(error) for error in unusable),
+    ]
     raise TransportError(
         "no login",
         subject=hop,
@@ -88,47 +110,84 @@ def log_in(transport: paramiko.Transport, hop: Hop, identities: Identities) -> N
     )
 
 
-def _accepted(transport: paramiko.Transport, hop: Hop, key: paramiko.PKey) -> bool:
+def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
+    """Whether the server takes `key`, the last of those that were offered."""
+    begun = time.monotonic()
     try:
         further = transport.auth_publickey(hop.user, key)
     except paramiko.BadAuthenticationType as error:
-        raise TransportError("no login", subject=hop, want="a server that takes keys", got=error) from error
-    except paramiko.AuthenticationException:
+        got = str(error)[:_MAX_WORDS]
+        raise TransportError("no login", subject=hop, want="a server that takes keys", got=got) from error
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        if not transport.is_active():
+            raise _hung_up(transport, hop, offered, error) from error
+        if not isinstance(error, paramiko.AuthenticationException):
+            raise
+        if time.monotonic() - begun >= transport.auth_timeout:  # paramiko says the same of a refusal
+            got = f"{transport.auth_timeout:.0f} s of silence after {offered[-1]}"
+            raise LinkError("no login", subject=hop, want="an answer", got=got) from error
         return False
     if further:
         raise TransportError(
-            "no login", subject=hop, want="a key to be enough", got=f"it also wants {', '.join(further)}"
+            "no login",
+            subject=hop,
+            want="a key to be enough",
+            got=f"it also wants {', '.join(further)[:_MAX_WORDS]}",
         )
     return True
 
 
-def _candidates(
-    hop: Hop, identities: Identities, agent: paramiko.Agent
-) -> Iterator[tuple[str, Callable[[], paramiko.PKey]]]:
-    """Named files first (by the agent where it has them), then the agent's others, then the usual files."""
-    held = {key.asbytes(): key for key in agent.get_keys()}
-    for path in hop.identities:
-        if agent_key := held.pop(_public_blob(path), None):
-            yield f"{path} (agent)", partial(_itself, agent_key)
-        elif path.exists():
-            yield str(path), partial(identities.key, path)
-    offered = set(held)
+def _hung_up(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
+    """Servers do so after a few keys (sshd_config(5), MaxAuthTries), and an agent may hold many."""
+    if len(offered) == 1 and not transport.farewell:
+        return LinkError("no login", subject=hop, want="an answer", got=f"{error} after {offered[0]}")
+    return TransportError(
+        "no login",
+        subject=hop,
+        want="one of the first keys to be the right one",
+        got=f"the server hung up after {len(offered)}: {transport.farewell or 'without a word'}; "
+        f"offered: {', '.join(offered)}",
+        hint="--identity FILE is offered first, also when the agent holds it: name the one key that the host "
+        "accepts; or give it an IdentityFile with `IdentitiesOnly yes` in ssh_config",
+    )
+
+
+def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Candidate]:
+    """Named files first (by the agent where it has them), then the agent's others, then the usual files. An
+    agent that fails in between is asked for no further key: each would be one try less at the server.
+    """
+    held = {key.asbytes(): key for key in agent.keys}
+    offered: set[bytes] = set()
+
+    def of_file(path: Path) -> Candidate | None:
+        if (found := held.pop(_public_blob(path), None)) and not agent.trouble:
+            return f"{path} (agent)", partial(_itself, found)
+        return (str(path), partial(identities.key, path)) if path.exists() else None
+
+    yield from filter(None, map(of_file, hop.identities))
     if not hop.identities_only:
-        for key in held.values():
+        for blob, key in held.items():
+            if agent.trouble:
+                break
+            offered.add(blob)
             yield f"{key.comment or key.get_name()} (agent)", partial(_itself, key)
     if not hop.identities:
-        for path in (Path.home() / ".ssh" / name for name in _DEFAULTS):
-            if _public_blob(path) not in offered and path.exists():
-                yield str(path), partial(identities.key, path)
+        usual = (Path.home() / ".ssh" / name for name in _DEFAULTS)
+        yield from filter(None, (of_file(path) for path in usual if _public_blob(path) not in offered))
 
 
 def _itself(key: paramiko.PKey) -> paramiko.PKey:
     return key
 
 
+def _is_public(path: Path) -> bool:
+    """Whether a public half was named, which stands for a key in the agent (ssh_config(5), IdentityFile)."""
+    return path.suffix == ".pub"
+
+
 def _public_blob(path: Path) -> bytes:
     with suppress(OSError, ValueError):
-        with path.with_name(path.name + ".pub").open("rb") as file:
+        with (path if _is_public(path) else path.with_name(path.name + ".pub")).open("rb") as file:
             fields = file.read(_MAX_FILE).split()
         return base64.b64decode(fields[1], validate=True) if len(fields) > 1 else b""
     return b""

@@ -39,6 +39,7 @@ _WINDOW = 8 << 20
 """Bytes that may be under way without an answer."""
 _MAX_REPLY = (256 << 10) + 1024
 _MAX_NAME = 255
+_MAX_WORDS = 300
 _MAX_NAMES = 200_000
 
 
@@ -46,7 +47,7 @@ class StatusError(Exception):
     """The server's refusal of one request."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message or f"status {code}")
+        super().__init__(message[:_MAX_WORDS] or f"status {code}")
         self.code = code
 
 

@@ -1,10 +1,13 @@
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.audit.record import MAX_LINE, NO_PREVIOUS, format_instant, parse_instant, parse_record
+import airgap
+from airgap.audit.record import EVENTS, MAX_LINE, NO_PREVIOUS, format_instant, parse_instant, parse_record
 from airgap.errors import FormatError
 from airgap.oci.strict_json import dump
 
@@ -106,3 +109,16 @@ def test_instants():
 def test_any_text_is_an_instant_or_a_format_error(text):
     with pytest.raises(FormatError):
         parse_instant(text, "x")
+
+
+def test_every_event_that_is_recorded_is_one_to_look_for():
+    """Those that stand in the code as words, at least."""
+    words = set()
+    for path in Path(airgap.__file__).parent.rglob("*.py"):
+        text = path.read_text("utf-8")
+        words |= set(re.findall(r"""\.attempt\(\s*"([a-z-]+)\"""", text))
+        words |= set(
+            re.findall(r"""(?:recorded|opened|_checked)\([a-z_.]+, (?:[a-z.]+, )?"([a-z-]+)\"""", text)
+        )
+    assert {"pack", "load", "verify", "media-write", "send", "receipt"} <= words
+    assert words <= set(EVENTS)

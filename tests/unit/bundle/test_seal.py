@@ -19,7 +19,7 @@ from airgap.bundle.seal import (
 )
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import DockerView
-from airgap.errors import MediaError
+from airgap.errors import FormatError, MediaError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
@@ -100,6 +100,12 @@ def test_every_name_is_durable_before_the_envelope(store, monkeypatch):
     before = set(order[: order.index(f"{store.folder / ENVELOPE_FILE}.part")])
     names = ("", "/blobs", "/blobs/sha256", "/sig", "/trust")
     assert {str(store.folder.parent), *(f"{store.folder}{name}" for name in names)} <= before
+
+
+@pytest.mark.parametrize("keyid", ["", "../../../etc/x", "A" * 64, "0" * 63, f"{KEYID}\n"])
+def test_a_key_id_that_is_none(keyid):
+    with pytest.raises(FormatError, match=r"not a key id: kit\.dsse\.json, want 64 lower-case hex digits"):
+        signature_file(keyid, "kit.dsse.json")
 
 
 def test_unseal(store):

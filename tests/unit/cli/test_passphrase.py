@@ -27,12 +27,12 @@ def terminal(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "given"),
     [
-        (b"secret", b"secret"),
-        (b"secret\n", b"secret"),
-        (b"secret\r\n", b"secret"),
+        (b"a secret", b"a secret"),
+        (b"a secret\n", b"a secret"),
+        (b"a secret\r\n", b"a secret"),
         (b" with blanks \nand more", b" with blanks "),
         ("pässwörd\n".encode(), "pässwörd".encode()),
-        (b"\xff\xfe\n", b"\xff\xfe"),
+        (b"\xff\xfe as it is\n", b"\xff\xfe as it is"),
     ],
 )
 def test_from_a_file(tmp_path, terminal, content, given):
@@ -59,15 +59,15 @@ def test_no_file_and_folders(tmp_path):
 
 def test_a_file_wins_over_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv(passphrase.VARIABLE, "environment")
-    (tmp_path / "passphrase").write_bytes(b"file")
+    (tmp_path / "passphrase").write_bytes(b"the file")
     assert passphrase.chosen(None) == b"environment"
-    assert passphrase.chosen(tmp_path / "passphrase") == b"file"
+    assert passphrase.chosen(tmp_path / "passphrase") == b"the file"
 
 
 def test_questions(terminal):
     answers, asked = terminal
-    answers += ["secret", "secret"]
-    assert passphrase.chosen(None) == b"secret"
+    answers += ["a secret", "a secret"]
+    assert passphrase.chosen(None) == b"a secret"
     assert asked == ["New passphrase for the signing key: ", "The same again: "]
     answers.append("older")
     ask = passphrase.existing(None)
@@ -76,7 +76,12 @@ def test_questions(terminal):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"), [([""], "the passphrase is empty"), (["a", "b"], "the two passphrases differ")]
+    ("said", "message"),
+    [
+        ([""], "the passphrase is empty"),
+        (["7 bytes"], "the passphrase is too short, want 8 bytes or more, got 7"),
+        (["a secret", "b secret"], "the two passphrases differ"),
+    ],
 )
 def test_answers_that_will_not_do(terminal, said, message):
     terminal[0].extend(said)
@@ -96,3 +101,8 @@ def test_an_empty_variable_is_none(terminal, monkeypatch):
     monkeypatch.setenv(passphrase.VARIABLE, "")
     terminal[0].append("asked")
     assert passphrase.existing(None)() == b"asked"
+
+
+def test_an_older_key_may_have_a_short_one(terminal):
+    terminal[0].append("short")
+    assert passphrase.existing(None)() == b"short"

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from docker.errors import DockerException
 
-from airgap.endpoints.docker import DockerEngine, _door
+from airgap.endpoints.docker import DockerEngine
 from airgap.endpoints.ports import EngineInfo, ExportSource
 from airgap.errors import (
     AccessDeniedError,
@@ -108,13 +107,9 @@ class TestEndpoint:
         with pytest.raises(UnavailableError, match=r"got \[Errno 2\] No such file or directory"):
             DockerEngine(f"docker:unix://{tmp_path}/none.sock").find(A)
 
-    def test_whatever_else_the_sdk_raises(self):
-        with pytest.raises(EndpointError, match="cannot: x, got odd"), _door("cannot", "x"):
-            raise DockerException("odd")
-
     def test_something_else_answers(self, daemon):
         daemon.failures["/version"] = (500, "I am a teapot")
-        with pytest.raises(UnavailableError, match="no engine answers"):
+        with pytest.raises(EndpointError, match=r"cannot ask for its version: .*I am a teapot"):
             engine(daemon).info()
 
 
@@ -138,7 +133,7 @@ class TestInfo:
     def test_failure(self, daemon):
         daemon.failures["/info"] = (500, "disk on fire")
         with pytest.raises(
-            EndpointError, match=r"cannot ask for its version: docker:unix:.*, got disk on fire"
+            EndpointError, match=r"cannot ask for its state: docker:unix:.*, got disk on fire"
         ):
             engine(daemon).info()
 
@@ -177,7 +172,7 @@ class TestLookUp:
 
     def test_no_json(self, daemon):
         daemon.images["docker.io/t/a:1"] = b"<html>"
-        with pytest.raises(EndpointError, match="cannot inspect"):
+        with pytest.raises(EndpointError, match="unreadable answer"):
             engine(daemon).find(A)
 
     @pytest.mark.parametrize(
@@ -249,7 +244,7 @@ class TestTags:
     def test_untag_takes_only_the_name(self, daemon):
         engine(daemon).untag(A.with_digest(ID))
         assert daemon.calls[-1] == "DELETE /images/docker.io/t/a:1"
-        assert daemon.queries[-1] == {"force": ["False"], "noprune": ["True"]}
+        assert daemon.queries[-1] == {"noprune": ["1"]}
 
     def test_untag_of_what_is_not_there(self, daemon):
         daemon.failures["/images/docker.io/t/a:1"] = (404, "No such image")
@@ -315,7 +310,7 @@ class TestExport:
     def test_connection_cut(self, daemon):
         daemon.images[str(A)] = {"Id": str(IDS["a"])}
         daemon.saved, daemon.cut_save = [tar(*saved_by_20())[:3000]], True
-        with pytest.raises(UnavailableError, match="save broke off"):
+        with pytest.raises(UnavailableError, match="cannot save"):
             engine(daemon).export([A], MemorySink(), lambda _: None)
 
     def test_error_behind_the_beginning(self, daemon):
@@ -354,7 +349,7 @@ COMPLAINTS = {
     "other case": (b'{"stream":"while loading: error unpacking it"}', "error unpacking"),
     "no object": (b'["x"]', "x"),
     "no JSON": (b"<html>", "unreadable answer"),
-    "endless": (b"x" * (3 << 20), "endless line"),
+    "endless": (b"x" * (5 << 20), "a longer answer"),
 }
 
 

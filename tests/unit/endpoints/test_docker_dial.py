@@ -65,7 +65,7 @@ def test_a_connection_is_used_again(daemon):
     found = engine(dialler)
     for _ in range(5):
         assert found.find(A) is None
-    assert len(dialler.wires) == 2, "one to ask for the version, one for the rest"
+    assert len(dialler.wires) == 1
 
 
 def test_one_that_is_not_idle_is_not(daemon):

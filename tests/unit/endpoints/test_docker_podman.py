@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.docker_podman import default_host, is_podman, knows
+from airgap.endpoints.docker_answers import answers_to
+from airgap.endpoints.docker_podman import default_host, is_podman
 from airgap.errors import UnavailableError
 from airgap.oci.digest import Digest
+from airgap.oci.strict_json import Fields
 from tests.support.daemon import Daemon
 
 ID, MANIFEST = Digest.of(b"config"), Digest.of(b"manifest")
@@ -44,9 +46,11 @@ def test_what_is_not_podman(version: dict[str, object]):
 
 @pytest.mark.parametrize("names", [None, [], [f"ghcr.io/a@{ID}"], [f"ghcr.io/a@{MANIFEST}x"]])
 def test_digests_that_are_not_known(names: list[str] | None):
-    assert not knows([{"Id": str(ID), "RepoDigests": names}], MANIFEST)
-    assert knows([{"Id": "x"}, {"Id": str(ID), "RepoDigests": names}], ID)
-    assert knows([{"Id": str(ID), "RepoDigests": [f"ghcr.io/a@{MANIFEST}"]}], MANIFEST)
+    image = Fields({"Id": str(ID), "RepoDigests": names}, "image")
+    assert not answers_to(image, MANIFEST)
+    assert answers_to(image, ID)
+    named = Fields({"Id": str(ID), "RepoDigests": [f"ghcr.io/a@{MANIFEST}"]}, "image")
+    assert answers_to(named, MANIFEST)
 
 
 def test_an_engine_that_says_it_is_podman(tmp_path: Path):

@@ -1,10 +1,12 @@
 """Commands and pipes over a channel in memory."""
 
 import shlex
+import threading
 
+import paramiko
 import pytest
 
-from airgap.endpoints.ssh.command import PipeSocket, finish, start
+from airgap.endpoints.ssh.command import PipeSocket, answered, finish, start
 from airgap.errors import TransportError
 
 
@@ -129,3 +131,24 @@ def test_idle():
     channel.eof_received = False
     pipe.close()
     assert not pipe.idle
+
+
+def test_a_server_that_does_not_answer():
+    closed = threading.Event()
+
+    class Silent(Channel):
+        def close(self) -> None:
+            closed.set()
+
+    def ask() -> None:
+        with answered(Silent(), "sftp", 0.1):
+            assert closed.wait(10)
+            raise paramiko.SSHException("Channel closed.")  # as paramiko does then
+
+    with pytest.raises(TransportError, match="no answer from the server: sftp, got 0 s of silence"):
+        ask()
+
+
+def test_a_server_that_refuses_at_once():
+    with pytest.raises(paramiko.SSHException, match=r"Channel closed\."), answered(Channel(), "sftp", 10):
+        raise paramiko.SSHException("Channel closed.")

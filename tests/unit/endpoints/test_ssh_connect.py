@@ -10,7 +10,9 @@ import pytest
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.connect import Connection, door
 from airgap.endpoints.ssh.login import Identities
-from airgap.errors import IntegrityError, TransportError
+from airgap.endpoints.ssh.sftp import StatusError
+from airgap.endpoints.ssh.transport import Transport
+from airgap.errors import IntegrityError, LinkError, TransportError
 
 HELLO = b"SSH-2.0-strange\r\n"
 
@@ -74,6 +76,46 @@ def test_strangers(says, hang, capfd):
     with server(says, hang=hang) as port, pytest.raises(TransportError, match=f"127.0.0.1:{port}"):
         connect(port)
     assert capfd.readouterr().err == "", "no trace of paramiko's"
+
+
+@pytest.mark.parametrize(
+    ("says", "want"),
+    [
+        (b"x" * (1 << 20), "too long a greeting"),
+        (HELLO + b"\x7f\xff\xff\xfc" + b"\x04" * 64, "a packet of 2,147,"),
+    ],
+)
+def test_lengths_that_no_server_needs(says, want):
+    with server(says, hang=True) as port, pytest.raises(TransportError, match=want):
+        connect(port)
+
+
+@pytest.mark.parametrize(
+    ("says", "want"),
+    [
+        (HELLO, "got 1 s of silence"),
+        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server hung up: bye"),
+    ],
+)
+def test_what_is_said_of_a_server_that_does_not_agree(says, want):
+    with server(says, hang=True) as port, pytest.raises(LinkError, match=want):
+        connect(port)
+
+
+def test_long_words_are_cut():
+    with pytest.raises(TransportError) as caught, door("cannot", "plant"):
+        raise OSError("x" * 100_000)
+    assert len(str(caught.value)) < 400
+    assert len(str(StatusError(4, "x" * 100_000))) < 400
+
+
+def test_last_words():
+    farewell = b"\x01\0\0\0\x02" + (1000).to_bytes(4, "big") + b"bye\x1b\xff" + b"x" * 995
+    with server(HELLO + packet(farewell), hang=True) as port:
+        transport = Transport(socket.create_connection(("127.0.0.1", port)), 1)
+        with contextlib.closing(transport), pytest.raises(Exception, match=r".?"):
+            transport.start_client(timeout=1)
+    assert transport.farewell == "bye\x1b\ufffd" + "x" * 295
 
 
 def test_nobody():

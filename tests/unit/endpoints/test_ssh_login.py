@@ -1,40 +1,16 @@
-"""Key files: which are read, which are refused, and that a passphrase is asked for once."""
+"""Logins: which key files are read and which refused, what is offered, and what is said when none is taken."""
 
 import paramiko
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
-from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.login import Identities, _public_blob, log_in
-from airgap.errors import KeyFileError, TransportError
-
-KINDS = {
-    "ssh-ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ecdsa-sha2-nistp256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ssh-rsa": lambda: rsa.generate_private_key(65537, 2048),
-}
+from airgap.errors import KeyFileError, LinkError, TransportError
+from tests.unit.endpoints.ssh_support import KINDS, Server, hop, write
 
 
 @pytest.fixture(autouse=True)
 def no_agent(monkeypatch):
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-
-
-def write(path, kind: str = "ssh-ed25519", passphrase: bytes = b"", mode: int = 0o600):
-    key = KINDS[kind]()
-    seal = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, seal))
-    path.chmod(mode)
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    path.with_name(path.name + ".pub").write_bytes(public + b" a comment\n")
-    return path
 
 
 def never() -> bytes:
@@ -112,25 +88,6 @@ def test_public_halves_that_are_none(tmp_path, raw):
     assert _public_blob(tmp_path / "none") == b""
 
 
-class Server:
-    """Takes one key, and hears of all."""
-
-    def __init__(self, wanted: bytes) -> None:
-        self.wanted = wanted
-        self.offered: list[bytes] = []
-
-    def auth_publickey(self, user: str, key) -> list[str]:
-        assert user == "carrier"
-        self.offered.append(key.asbytes())
-        if key.asbytes() != self.wanted:
-            raise paramiko.AuthenticationException
-        return []
-
-
-def hop(*identities, only: bool = False) -> Hop:
-    return Hop("plant", 22, "carrier", "plant", (), identities, only)
-
-
 def test_files_are_offered_in_order(tmp_path):
     one, two = write(tmp_path / "one"), write(tmp_path / "two")
     server = Server(_public_blob(two))
@@ -174,3 +131,48 @@ def test_servers_that_take_no_keys(tmp_path):
 
     with pytest.raises(TransportError, match="want a server that takes keys"):
         log_in(Keyless(b""), hop(write(tmp_path / "id")), Identities())
+
+
+def test_a_server_that_hangs_up(tmp_path):
+    paths = [write(tmp_path / f"id{i}") for i in range(3)]
+    with pytest.raises(TransportError) as caught:
+        log_in(Server(b"", 2, "Too many authentication failures"), hop(*paths), Identities())
+    assert str(caught.value) == (
+        "no login: carrier@plant:22, want one of the first keys to be the right one, got the server hung up "
+        f"after 2: Too many authentication failures; offered: {paths[0]}, {paths[1]}"
+    )
+    assert "--identity FILE" in caught.value.hint
+    assert "IdentitiesOnly yes" in caught.value.hint
+    assert not isinstance(caught.value, LinkError), "a new connection would end in the same way"
+    with pytest.raises(TransportError, match="hung up after 2: without a word"):
+        log_in(Server(b"", 2), hop(*paths), Identities())
+
+
+def test_a_link_that_breaks_at_once(tmp_path):
+    with pytest.raises(LinkError, match=r"no login: carrier@plant:22, want an answer, got .* after .*/id"):
+        log_in(Server(b"", 1), hop(write(tmp_path / "id")), Identities())
+
+
+def test_a_server_that_says_nothing(tmp_path):
+    server = Server(b"")
+    server.auth_timeout = 0.0
+    with pytest.raises(LinkError, match="want an answer, got 0 s of silence after"):
+        log_in(server, hop(write(tmp_path / "one"), write(tmp_path / "two")), Identities())
+    assert len(server.offered) == 1
+
+
+def test_a_key_is_offered_once(tmp_path):
+    one = write(tmp_path / "one")
+    (tmp_path / "same").write_bytes(one.read_bytes())
+    (tmp_path / "same").chmod(0o600)
+    server = Server(b"")
+    with pytest.raises(TransportError, match="no login"):
+        log_in(server, hop(one, tmp_path / "same", one), Identities())
+    assert server.offered == [_public_blob(one)]
+
+
+def test_a_public_half_alone(tmp_path):
+    public = write(tmp_path / "id").with_name("id.pub")
+    assert _public_blob(public) == _public_blob(tmp_path / "id")
+    with pytest.raises(KeyFileError, match=r"the ssh-agent does not hold the SSH key: .*id\.pub"):
+        Identities().prepare([public], never)

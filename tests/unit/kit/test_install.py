@@ -1,8 +1,13 @@
 """The installer over kits of stand-ins: a pip that writes files in place of installing, and a real environment."""
 
+import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +93,12 @@ class TestInstalled:
         assert subprocess.check_output([command]) == b"stand-in\n"
         assert not command.readlink().is_absolute()
 
+    @pytest.mark.parametrize("there", [False, True])
+    def test_whether_the_shell_finds_it(self, run, monkeypatch, tmp_path, there):
+        place = tmp_path / "prefix" / "bin"
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{place}" if there else os.environ["PATH"])
+        assert (f"add {place} to PATH" in run()[1]) is not there
+
     def test_readable_for_all(self, run, tmp_path):
         before = os.umask(0o077)
         try:
@@ -144,6 +155,47 @@ class TestInstalled:
         assert f"signature: good, by key {made.signers[0]}" in capsys.readouterr().out
 
 
+def _rich(kit: Path) -> Path:
+    return next(kit.glob("wheels/rich-*"))
+
+
+def _pipe(kit: Path) -> None:
+    path = _rich(kit)
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _socket(kit: Path) -> None:
+    _rich(kit).unlink()
+    with socket.socket(socket.AF_UNIX) as found, contextlib.chdir(kit / "wheels"):  # its path must be short
+        found.bind("rich-99.0-py3-none-any.whl")
+
+
+def _device(kit: Path) -> None:
+    """As a file system that was made elsewhere may have it; `/dev/zero` would fill the disk."""
+    path = _rich(kit)
+    path.unlink()
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("devices are made by root")
+
+
+def _link_folder(kit: Path) -> None:
+    (kit / "wheels").rename(kit.parent / "elsewhere")
+    (kit / "wheels").symlink_to(kit.parent / "elsewhere")
+
+
+def _link_sums(kit: Path) -> None:
+    (kit / SUMS).rename(kit.parent / "elsewhere")
+    (kit / SUMS).symlink_to(kit.parent / "elsewhere")
+
+
+def _many(kit: Path) -> None:
+    for number in range(5000):
+        (kit / "sig" / f"{number:016x}.sig").touch()
+
+
 def _change(kit: Path) -> None:
     path = next(kit.glob("wheels/rich-*"))
     path.write_bytes(path.read_bytes() + b"x")
@@ -165,7 +217,17 @@ SPOILT = {
     "a wheel changed": (_change, "wrong digest: "),
     "a wheel missing": (lambda kit: next(kit.glob("wheels/rich-*")).unlink(), "missing file: "),
     "a wheel too many": (lambda kit: (kit / "wheels" / "x-1-py3-none-any.whl").touch(), "does not list: "),
-    "a link": (_link, "got a link"),
+    "a link": (_link, "not a regular file: "),
+    "a folder that is a link": (_link_folder, "does not list: "),
+    "a pipe": (_pipe, "not a regular file: "),
+    "a socket": (_socket, "not a regular file: "),
+    "a device": (_device, "not a regular file: "),
+    "sums that are a link": (_link_sums, "not a regular file: "),
+    "sums that are a pipe": (lambda kit: ((kit / SUMS).unlink(), os.mkfifo(kit / SUMS)), "not a regular file: "),
+    "a folder too many": (lambda kit: (kit / "sig" / "more").mkdir(), "does not list: "),
+    "a wheel without end": (lambda kit: os.truncate(_rich(kit), 1 << 40), "too large for a kit: "),
+    "files without end": (_many, "not a kit: 5000 files or more"),
+    "no pip": (lambda kit: (next(kit.glob("wheels/pip-*")).unlink(), resum(kit)), "want one wheel of pip, got 0"),
     "a file in a strange folder": (lambda kit: (kit / "sig" / "x").touch(), "does not list: "),
     "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), "unfinished kit"),
     "no sums": (lambda kit: (kit / SUMS).unlink(), "No such file"),
@@ -175,6 +237,7 @@ SPOILT = {
         lambda kit: (kit / SUMS).write_text((kit / SUMS).read_text() * 2),
         "not a line of SHA256SUMS",
     ),
+    "no airgap": (lambda kit: (next(kit.glob("wheels/airgap-*")).unlink(), resum(kit)), "want one wheel of airgap, got 0"),
     "another machine": (_for_another, "not for this machine: want linux-mips-py3.11, got linux-"),
 }  # fmt: skip
 
@@ -215,6 +278,31 @@ class TestRefused:
         with installer._held(tmp_path / "prefix" / "lib" / "airgap"):
             assert "another installation is going on" in run()[1]
 
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            (errno.EROFS, "hint: be root, or choose another folder with --prefix; nothing was installed\n"),
+            (
+                errno.ENOSPC,
+                "hint: free some space at the prefix, or choose another folder with --prefix; nothing was",
+            ),
+            (errno.EIO, "hint: nothing was installed\n"),
+        ],
+    )
+    def test_a_prefix_that_does_not_take_it(self, run, monkeypatch, code, words):
+        def fail(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(installer, "copy_checked", fail)
+        assert words in run()[1]
+
+    def test_nobodys_home(self, kit, monkeypatch, capsys):
+        monkeypatch.setattr(os, "geteuid", lambda: 4242)
+        monkeypatch.delenv("HOME", raising=False)
+        with pytest.raises(SystemExit):
+            main([])
+        assert "the following arguments are required: --prefix" in capsys.readouterr().err
+
     def test_interrupted(self, run, monkeypatch):
         def interrupt(*_):
             raise KeyboardInterrupt
@@ -222,6 +310,90 @@ class TestRefused:
         monkeypatch.setattr(installer, "copy_checked", interrupt)
         code, said = run()
         assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+    @pytest.mark.parametrize("earlier", ["none", "another", "broken", "the same"])
+    def test_after_the_switch_it_says_so(self, run, place, monkeypatch, tmp_path, error, earlier):
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        if earlier != "none":
+            run()
+        if earlier == "another":
+            write_stand_in(place / "wheels", "rich", version="100.0")
+            again(place)
+        if earlier == "broken":
+            (command.resolve().parents[1] / "complete").unlink()
+
+        def fail(*_):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_clean", fail)
+            code, said = run()
+        assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        truth = "nothing was installed" if earlier == "the same" else f"{command} was installed all the same"
+        assert said.splitlines()[-1].startswith((f"interrupted: {truth}", f"hint: {truth}"))
+        assert subprocess.check_output([command]) == b"stand-in\n"
+        assert "was installed already" in run()[1]
+
+    def test_just_before_the_switch_it_says_so_too(self, run, monkeypatch, tmp_path):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_switch", interrupt)
+            code, said = run()
+        assert (code, said.endswith("interrupted: nothing was installed\n")) == (130, True)
+        assert not (tmp_path / "prefix" / "bin" / "airgap").exists()
+        code, said = run()
+        assert (code, "was installed already" in said) == (0, False)
+
+
+def as_version(kit: Path, version: str) -> None:
+    """Let the kit be one of another airgap."""
+    [wheel] = kit.glob("wheels/airgap-*")
+    wheel.rename(wheel.with_name(wheel.name.replace("0.1.0", version)))
+    resum(kit)
+
+
+class TestDowngrade:
+    def test_an_older_one_is_refused(self, run, kit, tmp_path):
+        run()
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        before = command.readlink()
+        as_version(kit, "0.0.9")
+        code, said = run()
+        assert code == 1
+        assert "error: older than what is installed: want airgap 0.1.0 or later, got 0.0.9\n" in said
+        assert "--allow-downgrade installs it all the same" in said
+        assert command.readlink() == before
+        assert run("--allow-downgrade")[0] == 0
+        assert "/0.0.9-py3." in str(command.readlink())
+
+    @pytest.mark.parametrize("loss", ["bin/airgap", "complete"])
+    def test_also_than_one_that_is_broken(self, run, kit, tmp_path, loss):
+        run()
+        ((tmp_path / "prefix" / "bin" / "airgap").resolve().parents[1] / loss).unlink()
+        as_version(kit, "0.0.9")
+        assert "older than what is installed" in run()[1]
+
+    def test_a_newer_one_is_installed(self, run, kit):
+        run()
+        as_version(kit, "0.1.1")
+        code, said = run()
+        assert (code, "installed: airgap 0.1.1 at" in said) == (0, True)
+
+    @pytest.mark.parametrize("version", ["x", "1.0.post1", "1" * 10])
+    def test_not_a_version(self, run, kit, version):
+        run()
+        as_version(kit, version)
+        code, said = run()
+        assert (code, f"error: not a version of airgap: '{version}'" in said) == (1, True)
+
+    def test_the_order_of_versions(self):
+        order = ["0.9", "1.0.dev1", "1.0a1.dev1", "1.0a1", "1.0b1", "1.0rc1.dev2", "1.0rc1", "1.0rc2", "1.0"]
+        order += ["1.0.1", "1.0.10", "1.10"]
+        assert all(installer.place_of(a) < installer.place_of(b) for a, b in itertools.pairwise(order))
+        assert len({str(installer.place_of(same)) for same in ("1", "1.0", "1.0.0", "1.0+local")}) == 1
 
 
 class TestKey:
@@ -277,6 +449,11 @@ class TestMachine:
         monkeypatch.setattr(os, "confstr", unknown)
         assert installer._glibc() is None
 
+    def test_32_bits_on_a_kernel_of_64(self, kit, monkeypatch):
+        monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+        with pytest.raises(installer.KitError, match="want 64 bits, got 32"):
+            installer.fitting(kit)
+
     def test_an_old_system(self, kit, monkeypatch):
         monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.17")
         with pytest.raises(installer.KitError, match=r"want glibc 2\.28 or later, got 2\.17"):
@@ -300,7 +477,7 @@ class TestShell:
         folder.mkdir()
         for name, version in versions.items():
             (folder / name).write_text(
-                f'#!/bin/sh\nif [ "$2" = -B ]; then echo ran {name} "$@"; else echo {version}; fi\n'
+                f'#!/bin/sh\ncase "$2 $3" in -B*) echo ran {name} "$@";; *version*) echo {version};; esac\n'
             )
             (folder / name).chmod(0o755)
         for tool in ("dirname", "sh"):
@@ -317,6 +494,20 @@ class TestShell:
         path = self.pythons(tmp_path / "bin", python3="3.9", **{"python3.14": "3.9", "python3.12": fits})
         done = self.sh(kit, "--key", "a b", PATH=path)
         assert done.stdout == f"ran python3.12 -I -B {kit}/install.py --key a b\n"
+
+    def test_the_first_that_is_whole(self, kit, tmp_path):
+        """Debian's python3-minimal has no venv. A version that no real Python has: that would install."""
+        [list_] = (kit / "requirements").iterdir()
+        list_.rename(list_.with_name("linux-x86_64-py3.99.txt"))
+        path = self.pythons(tmp_path / "bin", python3="3.99", **{"python3.12": "3.99"})
+        lacking = tmp_path / "bin" / "python3"
+        lacking.write_text(lacking.read_text().replace("esac", "*) exit 1;; esac"))
+        assert self.sh(kit, PATH=path).stdout == f"ran python3.12 -I -B {kit}/install.py\n"
+        (tmp_path / "bin" / "python3.12").unlink()
+        done = self.sh(kit, PATH=path, PYTHON="python3")
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: python3 lacks some of its standard library: want ctypes, ")
+        assert "the packages python3 and python3-venv" in done.stderr
 
     def test_too_old(self, kit, tmp_path):
         [list_] = (kit / "requirements").iterdir()

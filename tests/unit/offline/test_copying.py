@@ -136,7 +136,7 @@ def test_media_that_do_not_hold_it_leave_an_unfinished_copy(gap, desk, monkeypat
         assert (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
         raise IntegrityError("the medium does not hold what was written")
 
-    monkeypatch.setattr(copying, "prove", prove)
+    monkeypatch.setattr("airgap.bundle.proof.prove", prove)
     with pytest.raises(IntegrityError, match="does not hold"):
         join(gap, gap.bundle, desk)
     with Folder(gap.folder / "x" / TITLE) as folder, pytest.raises(IncompleteError):

@@ -16,6 +16,7 @@ from airgap.errors import (
     IncompleteError,
     MissingContentError,
     NoTrustRootError,
+    RollbackError,
     SignatureMismatchError,
     SizeMismatchError,
     TrustError,
@@ -189,6 +190,30 @@ class TestInsider:
             ),
         )
         with pytest.raises(DigestMismatchError, match="not the sums"):
+            verify_kit(place / "kit", site, NOW)
+
+
+class TestDowngrade:
+    def test_an_older_one(self, place, site):
+        """Signed as ever: the checks that it lacks are no matter to a signature."""
+        sign(place, lambda old: replace(old, version="0.0.9"))
+        with pytest.raises(
+            RollbackError, match=r"airgap-kit-0\.0\.9, want airgap 0\.1\.0 or later, got 0\.0\.9"
+        ):
+            verify_kit(place / "kit", site, NOW)
+        end = json.loads(site.ledger_path.read_bytes().splitlines()[-1])
+        assert (end["result"], end["exit_code"]) == ("refused", 14)
+        assert verify_kit(place / "kit", site, NOW, allow_downgrade=True).statement.version == "0.0.9"
+        begin = json.loads(site.ledger_path.read_bytes().splitlines()[-2])
+        assert begin["allow_downgrade"] is True
+
+    def test_a_newer_one(self, place, site):
+        sign(place, lambda old: replace(old, version="0.1.1"))
+        assert verify_kit(place / "kit", site, NOW).statement.version == "0.1.1"
+
+    def test_not_a_version(self, place, site):
+        sign(place, lambda old: replace(old, version="new"))
+        with pytest.raises(FormatError, match="not a version of airgap: 'new'"):
             verify_kit(place / "kit", site, NOW)
 
 

@@ -1,6 +1,8 @@
-"""What only registries do: refuse sparse indexes, and share blobs between repositories."""
+"""What only registries do: refuse sparse indexes, and share blobs between repositories; and many images."""
 
 import json
+import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,17 +13,20 @@ from airgap.errors import IncompleteError, SparseIndexError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES
 from airgap.oci.reference import ImageReference
+from airgap.offline import load_content as module
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LOADED, THERE, Loading
 from airgap.offline.verify import verify
 from airgap.progress import Silent
+from airgap.workers import run_all
 from tests.support.bundles import MULTI, ONE, Gap, make_gap, small_images
-from tests.support.images import make_index, simple_image
+from tests.support.images import Layer, make_image, make_index, noise, simple_image
 from tests.support.memory import MemoryContent
 
 IMAGES = small_images()
 BASE = IMAGES[ONE].layers[0]
+A, B = "registry.test/a:1", "registry.test/b:1"
 OLD_NAME = ImageReference.parse("registry.test/old:1")
 
 
@@ -162,3 +167,125 @@ def test_what_failed_is_not_remembered(bundle, tmp_path):
     results = load(target, Loading(bundle, Silent(), holdings=holdings))
     loaded = {result.image.name for result in results if result.verdict == LOADED}
     assert {name for name, _ in holdings.images} == loaded != {result.image.name for result in results}
+
+
+class Waits(Shared):
+    """Files one blob for as long as another one has not come."""
+
+    def put_blob(self, reference, descriptor, stream):
+        if descriptor.digest == self.slow:
+            self.came.wait(10)
+            self.waited_for_nothing = not self.came.is_set()
+        super().put_blob(reference, descriptor, stream)
+        if descriptor.digest == self.other:
+            self.came.set()
+
+
+class TestSeveralImages:
+    """`b` is the larger one, and goes first."""
+
+    @pytest.fixture
+    def gap(self, tmp_path):
+        shared = Layer.of({"shared": noise(2000, 1)})
+        self.a = make_image([shared, Layer.of({"a": noise(5000, 2)})])
+        self.b = make_image([shared, Layer.of({"b": noise(9000, 3)})])
+        return make_gap(tmp_path, images={A: self.a, B: self.b})
+
+    @pytest.fixture
+    def bundle(self, gap):
+        with Folder(gap.bundle) as folder:
+            yield verify(folder, gap.receiver())
+
+    def test_the_next_image_goes_while_a_large_blob_is_filed(self, bundle):
+        target = Waits()
+        target.slow, target.other, target.came = self.b.layers[1], self.a.layers[1], threading.Event()
+        results = load(target, Loading(bundle, Silent(), jobs=2))
+        assert {result.verdict for result in results} == {LOADED}
+        assert not target.waited_for_nothing
+
+    def test_a_blob_that_both_need_is_sent_once(self, bundle):
+        """A registry mounts it into the second repository, see `Registry.upload`."""
+
+        class Slow(MemoryContent):
+            def put_blob(self, reference, descriptor, stream):
+                time.sleep(0.02)
+                super().put_blob(reference, descriptor, stream)
+
+        target = Slow()
+        load(target, Loading(bundle, Silent(), jobs=4))
+        assert target.log.count("blob") == 2 + 3, "configs and layers"
+        assert set(target.names) == {A, B}
+
+    def test_what_both_need_and_cannot_be_stored_fails_both(self, bundle):
+        target = Shared(refuse={self.a.layers[0]})
+        results = load(target, Loading(bundle, Silent(), jobs=4))
+        assert {result.verdict for result in results} == {FAILED}
+        assert {str(result.error) for result in results} == {f"refused: {self.a.layers[0]}"}
+        assert target.names == {}
+
+    def test_what_one_needs_fails_that_one(self, bundle):
+        target = Shared(refuse={self.b.layers[1]})
+        results = {
+            str(result.image.name): result for result in load(target, Loading(bundle, Silent(), jobs=4))
+        }
+        assert (results[A].verdict, results[B].verdict) == (LOADED, FAILED)
+        assert set(target.names) == {A}
+
+    def test_no_name_before_all_blobs_of_the_image(self, bundle):
+        wanted = {A: {self.a.config, *self.a.layers}, B: {self.b.config, *self.b.layers}}
+        missing: list[Digest] = []
+
+        class Watched(Shared):
+            def tag(self, reference, descriptor, raw):
+                held = {digest for name, digest in self.held if name == reference.name}
+                missing.extend(wanted[str(reference)] - held)
+                super().tag(reference, descriptor, raw)
+
+        for jobs in (1, 2, 4):
+            target = Watched()
+            load(target, Loading(bundle, Silent(), jobs=jobs))
+            assert set(target.names) == {A, B}
+        assert missing == []
+
+    def test_names_are_given_one_after_the_other(self, bundle):
+        """An OCI directory has one list of names, and a registry a list of referrers."""
+        naming = threading.Lock()
+        twice: list[str] = []
+
+        class Watched(Shared):
+            def tag(self, reference, descriptor, raw):
+                if not naming.acquire(blocking=False):
+                    twice.append(str(reference))
+                    return
+                time.sleep(0.05)
+                super().tag(reference, descriptor, raw)
+                naming.release()
+
+        load(Watched(), Loading(bundle, Silent(), jobs=4))
+        assert twice == []
+
+    def test_no_name_moves_after_ctrl_c(self, bundle, monkeypatch):
+        reached, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+        class Slow(Shared):
+            def put_blob(self, reference, descriptor, stream):
+                reached.set()
+                go_on.wait(10)
+                super().put_blob(reference, descriptor, stream)
+
+        def interrupted(do, items, jobs):
+            def work():
+                run_all(do, items, jobs)
+                done.set()
+
+            threading.Thread(target=work, daemon=True).start()
+            assert reached.wait(10)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "run_all", interrupted)
+        target = Slow()
+        with pytest.raises(KeyboardInterrupt):
+            load(target, Loading(bundle, Silent(), jobs=2))
+        go_on.set()
+        assert done.wait(10)
+        assert target.names == {}

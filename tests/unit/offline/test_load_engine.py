@@ -7,6 +7,7 @@ import pytest
 from airgap.bundle.files import Folder
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
+from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
@@ -187,3 +188,74 @@ class TestOnePlatform:
                 go(verify(folder, gap.receiver()), target, holdings=holdings)
         assert Digest.of(shared.blob).path in target.members[0]
         assert Digest.of(shared.blob).path not in target.members[1]
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class TestForeign:
+    """What the bundle has is for another platform than the engine's, linux/amd64."""
+
+    def load(self, tmp_path, image, target, *, times: int = 1) -> tuple[list[LoadedImage], list[str]]:
+        gap, notes = make_gap(tmp_path, images={ONE: image}, options="platforms: [linux/arm64]\n"), Notes()
+        with Folder(gap.bundle) as folder:
+            bundle = verify(folder, gap.receiver())
+            for _ in range(times):
+                notes.notes.clear()
+                results = load(target, Loading(bundle, notes))
+        return results, notes.notes
+
+    def index(self, *platforms: str):
+        return make_index([simple_image(name, platform=name) for name in platforms])
+
+    @pytest.mark.parametrize("keeps_index", [False, True])
+    @pytest.mark.parametrize("platforms", [["linux/arm64"], ["linux/amd64", "linux/arm64"]])
+    def test_docker_takes_it_and_that_is_said(self, tmp_path, keeps_index, platforms):
+        target = MemoryEngine(keeps_index=keeps_index)
+        results, notes = self.load(tmp_path, self.index(*platforms), target)
+        assert verdicts(results) == [LOADED]
+        (note,) = notes
+        assert note.startswith(
+            f"{ONE} is for linux/arm64, and docker runs linux/amd64: it is loaded all the same"
+        )
+
+    def test_nothing_is_said_when_it_is_there(self, tmp_path):
+        results, notes = self.load(
+            tmp_path, self.index("linux/arm64"), MemoryEngine(keeps_index=True), times=2
+        )
+        assert (verdicts(results), notes) == ([THERE], [])
+
+    @pytest.mark.parametrize("make", TestOnePlatform.MAKERS, ids=["containerd", "podman"])
+    @pytest.mark.parametrize("platforms", [["linux/arm64"], ["linux/amd64", "linux/arm64"]])
+    def test_of_an_index_others_want_their_own(self, tmp_path, make, platforms):
+        target = make()
+        results, _ = self.load(tmp_path, self.index(*platforms), target)
+        assert verdicts(results) == [FAILED]
+        assert str(results[0].error) == (
+            f"nothing in it for this engine: {ONE}, want linux/amd64, got linux/arm64"
+        )
+        assert target.members == [], "it is known before a byte is sent"
+
+    @pytest.mark.parametrize("make", TestOnePlatform.MAKERS, ids=["containerd", "podman"])
+    def test_a_lone_manifest_goes_anywhere(self, tmp_path, make):
+        results, notes = self.load(tmp_path, simple_image("arm", platform="linux/arm64"), make())
+        assert verdicts(results) == [LOADED]
+        assert "may need emulation" in notes[0]
+
+    @pytest.mark.parametrize("make", [*TestOnePlatform.MAKERS, MemoryEngine])
+    @pytest.mark.parametrize(
+        ("engine", "image"),
+        [("linux/arm64", "linux/arm/v7"), ("linux/amd64", "linux/386"), ("linux/arm64", "linux/arm64/v9")],
+    )
+    def test_what_the_machine_runs_too(self, tmp_path, make, engine, image):
+        target, notes = make(), Notes()
+        target.platform = Platform.parse(engine)
+        gap = make_gap(tmp_path, images={ONE: self.index(image)}, options=f"platforms: [{image}]\n")
+        with Folder(gap.bundle) as folder:
+            results = load(target, Loading(verify(folder, gap.receiver()), notes))
+        assert (verdicts(results), notes.notes) == ([LOADED], [])

@@ -21,7 +21,7 @@ from airgap.offline import send as module
 from airgap.offline.send import Destination, HostResult, SendReport, send_bundle
 from airgap.offline.sending import Sent
 from airgap.offline.session import load_bundle
-from airgap.progress import Silent
+from airgap.progress import Progress, Silent
 from tests.support.bundles import Gap, make_gap
 from tests.support.far import MemoryHost
 from tests.support.memory import MemoryEngine
@@ -137,9 +137,13 @@ def test_a_bundle_for_another_site_is_sent(tmp_path):
 
 class TestLoading:
     def from_here(self, gap: Gap, engine: MemoryEngine):
-        return lambda progress: load_bundle(
-            gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-        )
+        def load(host: MemoryHost, progress: Progress):
+            assert not host.closed
+            return load_bundle(
+                gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
+            )
+
+        return load
 
     def test_no_airgap_and_no_engine(self, gap):
         host = MemoryHost()
@@ -152,6 +156,7 @@ class TestLoading:
         [result] = send(gap, to(host, load="docker", from_here=self.from_here(gap, engine))).results
         assert (result.state, result.loaded.way) == ("loaded", "from here into its Docker engine")
         assert len(engine.names) == 3
+        assert host.closed
         assert host.tree == {"/home": None}
         [end] = ends(gap)
         assert end["way"] == "from here into its Docker engine"
@@ -184,7 +189,9 @@ class TestLoading:
             return Ran(0, json.dumps(answer).encode(), b"")
 
         host.programs["airgap"] = airgap
-        [result] = send(gap, to(host, load="docker", from_here=lambda _: pytest.fail("not this way"))).results
+        [result] = send(
+            gap, to(host, load="docker", from_here=lambda *_: pytest.fail("not this way"))
+        ).results
         assert (result.state, result.sent.files > 0) == ("loaded", True)
 
 
@@ -275,14 +282,16 @@ def test_ctrl_c_closes_and_records(gap, monkeypatch):
 
 
 def test_ctrl_c_cuts_a_load_from_here(gap, monkeypatch):
-    """Its connections are not the host's: they are hung up, and the attempt is recorded as broken off."""
+    """It goes over the link to the host, and the attempt is recorded as broken off."""
     reached, cut = threading.Event(), threading.Event()
 
-    def from_here(_):
+    def from_here(*_):
         reached.set()
         assert cut.wait(10)
         raise UnavailableError("the engine hung up")
 
+    host = MemoryHost()
+    host.close = cut.set
     real = module.run_all
 
     def interrupted(do, items, jobs):
@@ -296,13 +305,21 @@ def test_ctrl_c_cuts_a_load_from_here(gap, monkeypatch):
 
     monkeypatch.setattr(module, "run_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        send_bundle(
-            gap.bundle,
-            gap.site,
-            [to(MemoryHost(), load="docker", from_here=from_here)],
-            gap.now,
-            jobs=1,
-            progress=lambda _: Silent(),
-            hang_up=cut.set,
-        )
+        send(gap, to(host, load="docker", from_here=from_here))
     assert [(end["result"], end["exit_code"]) for end in ends(gap)] == [("aborted", 130)]
+
+
+def test_links_end_host_by_host(gap):
+    """A load from here too goes over the host's own link: none stays open while others are sent to."""
+    first, second = MemoryHost("first"), MemoryHost("second")
+    engine = MemoryEngine()
+
+    def from_here(host: MemoryHost, progress: Progress):
+        assert [first.closed, second.closed] == ([False, False] if host is first else [True, False])
+        return load_bundle(
+            gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
+        )
+
+    hosts = [to(host, load="docker", from_here=from_here) for host in (first, second)]
+    assert send(gap, *hosts, jobs=1).failure is None
+    assert (first.closed, second.closed) == (True, True)

@@ -63,7 +63,19 @@ class TestFirst:
 
     def test_a_site_without_a_root_keeps_its_name(self, gap, home):
         Site.create(home, "plant-9")
-        assert install_root(home, "plant-7", gap.root, gap.root.fingerprint).site == "plant-9"
+        assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "plant-9"
+
+    def test_a_name_that_nobody_chose(self, gap, home):
+        assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "vm"
+
+    def test_a_wrong_name_is_put_right_before_it_was_used(self, gap, home):
+        install_root(home, "plant-8", gap.root, gap.root.fingerprint)
+        assert install_root(home, "plant-7", gap.root, None).site == "plant-7"
+        assert Site(home).name == "plant-7"
+        (home / "received").mkdir()
+        with pytest.raises(UsageError, match="there is another site here"):
+            install_root(home, "plant-8", gap.root, None)
+        assert Site(home).name == "plant-7"
 
     def test_a_bad_name(self, gap, home):
         with pytest.raises(UsageError, match="not a site name"):
@@ -75,10 +87,16 @@ class TestNext:
         done = install_root(gap.home, "plant-7", gap.root, None)
         assert not done.fresh
 
+    def test_the_same_again_with_another_fingerprint(self, gap):
+        """Who gives one wants it compared; that it was not right is in the ledger."""
+        with pytest.raises(TrustError, match="another fingerprint"):
+            install_root(gap.home, None, gap.root, "00" * 32)
+        assert changes(gap.home)[-1]["result"] == "refused"
+
     def test_a_successor_needs_no_fingerprint(self, gap):
-        assert install_root(gap.home, "other", root(gap, 2), None).fresh
+        assert install_root(gap.home, None, root(gap, 2), None).fresh
         assert gap.site.root().root.version == 2
-        assert not install_root(gap.home, "other", root(gap, 2), None).fresh
+        assert not install_root(gap.home, None, root(gap, 2), None).fresh
         assert changes(gap.home)[-1]["event"] == "trust-change"
 
     @pytest.mark.parametrize("version", [1, 3, 9])

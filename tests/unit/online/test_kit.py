@@ -1,24 +1,30 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from airgap.bundle import proof
+from airgap.bundle.medium import Medium
 from airgap.bundle.views import sha256sums
 from airgap.errors import (
     ExpiredError,
     FormatError,
     IntegrityError,
     MediaError,
+    NoSpaceError,
     NotFoundError,
     UnknownKeyError,
+    UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement, Target
 from airgap.oci.digest import Digest
 from airgap.online.kit import KitOrder, contents, make_kit
 from airgap.online.wheels import Wheel
 from airgap.site import Site
-from airgap.trust.envelope import ROOT_TYPE, Envelope
+from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, RootKey, SignedRoot
 from tests.support.kits import NOW, here, make_site, write_stand_in, write_stand_ins
@@ -122,7 +128,7 @@ def test_interrupted_it_is_no_kit(bench, monkeypatch):
     made = bench.make()
     write_stand_in(bench.wheels, "rich", version="100.0")
     with monkeypatch.context() as patch:
-        patch.setattr("airgap.online.kit._remove_stale", lambda *_: 1 / 0)
+        patch.setattr("airgap.online.kit.remove_stale", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench.make()
     assert not (made.path / "kit.dsse.json").exists()
@@ -160,6 +166,25 @@ class TestSigners:
         made = bench.make(signer=bob)
         assert made.signers == (bob.public_key.keyid,)
         assert len(list((made.path / "sig").iterdir())) == 1
+
+    def test_a_name_that_leads_elsewhere(self, bench):
+        """Whoever writes to the stick says what he likes in an envelope, and signatures are laid out by it."""
+        made = bench.make()
+        path = made.path / "kit.dsse.json"
+        envelope = Envelope.parse(path.read_bytes(), "kit")
+        signatures = (*envelope.signatures, Signature("../../../escape", b"x"))
+        path.write_bytes(replace(envelope, signatures=signatures).to_bytes())
+        assert bench.make().signers == made.signers
+        assert not list(bench.stick.parent.rglob("*escape*"))
+
+    def test_one_that_was_set_aside_is_kept(self, bench, monkeypatch):
+        bob = self.add_bob(bench, 2)
+        bench.make()
+        with monkeypatch.context() as patch:
+            patch.setattr(proof, "prove", fail(MediaError("cannot read back")))
+            with pytest.raises(MediaError):
+                bench.make(signer=bob)
+        assert bench.make().signers == (bench.key.public_key.keyid, bob.public_key.keyid)
 
     def test_a_stranger(self, bench):
         with pytest.raises(UnknownKeyError):
@@ -232,3 +257,92 @@ def test_a_medium_that_cannot_be_written(bench):
     with pytest.raises(MediaError):
         bench.make()
     assert Site(bench.site.home).ledger_path.exists()
+
+
+def fail(error: BaseException):
+    def failing(*_):
+        raise error
+
+    return failing
+
+
+class TestMedium:
+    """What `airgap pack` asks of a medium."""
+
+    def test_unfit_before_anything_is_fetched(self, bench, monkeypatch):
+        monkeypatch.setattr("airgap.online.kit.collect", fail(AssertionError("fetched")))
+        with pytest.raises(MediaError, match="nothing is mounted there: /media/no-stick-here"):
+            bench.make(to=Path("/media/no-stick-here"))
+        assert (bench.ended()["result"], bench.ended()["exit_code"]) == ("failed", 11)
+        with pytest.raises(AssertionError, match="fetched"):
+            bench.make(to=Path("/media/no-stick-here"), allow_system=True)
+
+    def test_no_room(self, bench, monkeypatch):
+        space = SimpleNamespace(f_frsize=1, f_blocks=1 << 30, f_bavail=1 << 20, f_flag=0)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.statvfs", lambda _: space)
+            with pytest.raises(
+                NoSpaceError, match=rf"the kit does not fit: {bench.stick}, want .* got 1,048,576"
+            ):
+                bench.make()
+            assert not bench.stick.exists()
+        bench.make()
+        monkeypatch.setattr("os.statvfs", lambda _: space)
+        bench.make()  # all of it is there
+
+    def test_everything_is_read_back_in_the_order_of_the_writes(self, bench, monkeypatch):
+        seen = []
+        real = proof.read_back
+
+        def read_back(files, *rest):
+            seen.extend(files)
+            assert (bench.stick / "airgap-kit-0.1.0" / "kit.dsse.json").exists()
+            return real(files, *rest)
+
+        monkeypatch.setattr(proof, "read_back", read_back)
+        made = bench.make(read_back=True)
+        assert {
+            file.path.relative_to(made.path).as_posix(): file.path.read_bytes() for file in seen
+        } == files_of(made.path)
+        assert seen[-1].path.name == "kit.dsse.json"
+        assert made.proof.read_back in ("ok", "cached")
+        assert bench.ended()["read_back"] == made.proof.read_back
+        [medium] = bench.ended()["media"]
+        assert medium["mount_point"] == str(made.proof.media[0].mount_point)
+
+    @pytest.mark.parametrize("error", [MediaError("cannot read back"), KeyboardInterrupt()])
+    def test_what_could_not_be_read_back_is_no_kit(self, bench, monkeypatch, error):
+        before = bench.make()
+        with monkeypatch.context() as patch:
+            patch.setattr(proof, "prove", fail(error))
+            with pytest.raises(type(error)):
+                bench.make()
+        assert not (before.path / "kit.dsse.json").exists()
+        assert files_of(bench.make().path)["kit.dsse.json"]
+
+    def test_the_medium_is_named_first(self, bench, monkeypatch):
+        monkeypatch.setattr(Medium, "is_carried", True)
+        made = bench.make(read_back=False)
+        assert bench.notes.notes[-1] == f"writing to {made.proof.media[0].describe()}"
+        assert (made.proof.read_back, bench.ended()["read_back"]) == ("skipped", "skipped")
+
+    def test_a_file_too_many(self, bench):
+        """As a desktop leaves it: `airgap kit verify` would refuse it on the other side."""
+        made = bench.make()
+        (made.path / ".DS_Store").touch()
+        with pytest.raises(UnlistedContentError, match=r"a file that does not belong there: .*/\.DS_Store"):
+            bench.make()
+        assert not (made.path / "kit.dsse.json").exists()
+        (made.path / ".DS_Store").unlink()
+        assert bench.make().path == made.path
+
+    @pytest.mark.parametrize("name", ["wheels", "requirements", "sig"])
+    def test_a_link_in_the_place_of_a_folder(self, bench, tmp_path, name):
+        kit = bench.stick / "airgap-kit-0.1.0"
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "file").touch()
+        kit.mkdir(parents=True)
+        (kit / name).symlink_to(tmp_path / "mine")
+        with pytest.raises(UnlistedContentError, match=f"not a folder: {kit / name}, got a link"):
+            bench.make()
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]

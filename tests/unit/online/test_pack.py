@@ -21,7 +21,7 @@ from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.pack_tar import pack_tar
 from airgap.online.stating import DEFAULT_LIFETIME
-from airgap.trust.envelope import ROOT_TYPE, Envelope
+from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, RootKey, SignedRoot
 from tests.support.images import make_index, simple_image
@@ -110,7 +110,7 @@ def test_a_file_too_many_is_told_and_not_sealed(bench):
     (first.path / ".DS_Store").touch()
     for _ in range(2):
         with pytest.raises(
-            UnlistedContentError, match=r"a file that is not the bundle's: .*/\.DS_Store"
+            UnlistedContentError, match=r"a file that does not belong there: .*/\.DS_Store"
         ) as caught:
             bench.pack(MANIFEST, direct_plan())
         assert "remove it" in (caught.value.hint or "")
@@ -125,7 +125,7 @@ def test_what_could_not_be_read_back_is_not_sealed(bench, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("airgap.online.pack.prove", fail)
+    monkeypatch.setattr("airgap.bundle.proof.prove", fail)
     with pytest.raises(type(error)):
         bench.pack(MANIFEST, direct_plan())
     assert (bench.stick / "stack-0001/statement.json").exists()
@@ -202,6 +202,19 @@ def test_what_makes_another_bundle(bench, monkeypatch, why):
     second = bench.pack(manifest, plan)
     assert (second.statement.serial, second.fresh) == (2, True)
     assert second.path != first.path
+
+
+def test_a_signature_whose_name_leads_elsewhere(bench):
+    """Whoever writes to the stick says what he likes in an envelope, and signatures are laid out by it."""
+    first = bench.pack(MANIFEST, direct_plan())
+    path = first.path / "bundle.dsse.json"
+    envelope = Envelope.parse(path.read_bytes(), "bundle")
+    signatures = (*envelope.signatures, Signature("../../../escape", b"x"))
+    path.write_bytes(replace(envelope, signatures=signatures).to_bytes())
+    again = bench.pack(MANIFEST, direct_plan())
+    assert again.statement == first.statement
+    assert len(Envelope.parse(path.read_bytes(), "bundle").signatures) == 1
+    assert not list(bench.folder.rglob("*escape*"))
 
 
 def test_another_medium_gets_another_serial(bench):

@@ -1,0 +1,118 @@
+"""Receipts of loads: show them, and take in those that come back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airgap.cli.options import Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.audit.receipt import Receipt
+
+NAME = "receipt"
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="RECEIPT", readable=False, help="What `airgap load` has written there."),
+]
+
+
+@app.command("import")
+def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Take in receipts that came back: they close the way of a bundle that was sealed here.
+
+    The trust root must have the key of the receiving site. What a receipt says is compared with the bundle,
+    and with what the site said before; it is kept also when something is odd (exit code 13).
+
+    Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
+    """
+    from airgap.cli import console
+    from airgap.errors import TrustError
+    from airgap.review.kept import read_file
+    from airgap.review.receipts import import_receipt
+    from airgap.site import Site, default_home, now
+
+    site, time = Site(default_home()), now()
+    done = [import_receipt(site, path, read_file(path), time) for path in files]
+    values = [
+        {
+            "receipt": str(path),
+            "kept": str(each.kept.path),
+            "fresh": each.fresh,
+            "alarms": list(each.alarms),
+            **_value(each.kept.receipt),
+        }
+        for path, each in zip(files, done, strict=True)
+    ]
+    lines = []
+    for each in done:
+        receipt = each.kept.receipt
+        verb = "received" if each.fresh else "received already"
+        lines.append(f"{verb}: {each.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}")
+        lines += [f"alarm: {alarm}" for alarm in each.alarms]
+    console.show_result({"receipts": values}, lines, as_json=json)
+    if any(each.alarms for each in done):
+        raise typer.Exit(TrustError.exit_code)
+
+
+@app.command("show")
+def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Show what a receipt says, and whether its site has signed it.
+
+    Example: airgap receipt show edge-stack-0007-12.receipt.json
+    """
+    from airgap.cli import console
+    from airgap.review.kept import read_file
+    from airgap.review.receipts import prove
+    from airgap.site import Site, default_home, now
+
+    site, time = Site(default_home()), now()
+    own = (site.name, site.key.public_key)
+    root = site.root().root
+    found = [prove(read_file(path), root, time, str(path), own) for path in files]
+    lines = [line for receipt in found for line in _lines(receipt)]
+    console.show_result({"receipts": [_value(receipt) for receipt in found]}, lines, as_json=json)
+
+
+def _value(receipt: "Receipt") -> dict[str, Any]:
+    from airgap.times import format_time
+
+    return {
+        "site": receipt.site,
+        "bundle": f"{receipt.bundle_stream}-{receipt.serial:04d}",
+        "statement_sha256": receipt.statement_sha256,
+        "time": format_time(receipt.time),
+        "result": receipt.result,
+        "target": receipt.target,
+        "operator": receipt.operator,
+        "keys": list(receipt.keyids),
+        "root_version": receipt.root_version,
+        "checkpoint": dict(receipt.checkpoint),
+        "images": [
+            {
+                "reference": image.reference,
+                "digest": image.digest,
+                "verdict": image.verdict,
+                "before": image.before,
+                "after": image.target_digest,
+                "error": image.error,
+            }
+            for image in receipt.images
+        ],
+        "blobs_held": len(receipt.holds),
+    }
+
+
+def _lines(receipt: "Receipt") -> list[str]:
+    from airgap.cli import console
+    from airgap.times import format_time
+
+    rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
+    return [
+        f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
+        f"loaded {format_time(receipt.time)} by {receipt.operator} with airgap {receipt.tool_version}",
+        f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
+        *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
+    ]

@@ -1,0 +1,100 @@
+"""What the documents of a Docker engine say. Whatever has another form than is expected is an
+`EndpointError`: the engine may be anybody's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airgap.endpoints.docker_podman import is_podman
+from airgap.endpoints.ports import EngineInfo
+from airgap.errors import EndpointError, FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import chain_ids
+from airgap.oci.platform import Platform
+from airgap.oci.strict_json import Fields
+
+_CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
+_ZSTD_API = (1, 42)
+_MAX_VERSION = 100
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except FormatError as error:
+        raise EndpointError("unreadable answer", got=error) from error
+
+
+def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
+    """From the answers to `/version` and `/info`."""
+    with _readable():
+        about, more = Fields(version, "version"), Fields(info, "info")
+        arm = (more.optional_text("Architecture") or "").startswith("armv6")
+        platform = f"{about.text('Os')}/{about.text('Arch')}{'/v6' if arm else ''}"
+        podman = is_podman(version)
+        keeps_index = podman or _CONTAINERD_STORE in _items(more, "DriverStatus")
+        return EngineInfo(
+            Platform.parse(platform),
+            keeps_index=keeps_index,
+            zstd_layers=keeps_index or api >= _ZSTD_API,
+            version=(about.optional_text("Version") or "")[:_MAX_VERSION],
+            config_ids=podman,
+            one_platform=podman,
+        )
+
+
+def listed_images(images: Any) -> list[Fields]:
+    """From the answer to `/images/json`."""
+    with _readable():
+        return Fields({"images": images}, "list").children("images")
+
+
+def inspected_image(image: Any) -> Fields:
+    """From the answer to `/images/NAME/json`."""
+    with _readable():
+        return Fields(image, "image")
+
+
+def id_of(image: Fields) -> Digest:
+    """Of one of the list, or one that was inspected."""
+    with _readable():
+        return Digest.parse(image.text("Id"), "image ID")
+
+
+def answers_to(image: Fields, digest: Digest) -> bool:
+    """Whether `digest` is the ID of a listed image, or that of its image manifest or index."""
+    with _readable():
+        names = [str(name) for name in _items(image, "RepoDigests")]
+        return image.take("Id") == str(digest) or any(name.endswith(f"@{digest}") for name in names)
+
+
+def layer_chain(image: Fields) -> list[Digest]:
+    """The chain IDs of the layers of an inspected image."""
+    with _readable():
+        if image.take("RootFS") is None:
+            return []
+        layers = _items(image.child("RootFS"), "Layers")
+        return chain_ids([Digest.parse(text, "RootFS") for text in layers])
+
+
+def is_whole(image: Fields) -> bool:
+    """Judged by the engine's list of manifests; engines before API 1.48 give none, and show an image
+    with missing content without an architecture.
+    """
+    with _readable():
+        if image.take("Manifests") is None:
+            return bool(image.take("Architecture"))
+        images = [item for item in image.children("Manifests") if item.take("Kind") == "image"]
+        begun = [item for item in images if item.take("Available") or _has_content(item)]
+        return bool(begun) and all(item.take("Available") for item in begun)
+
+
+def _has_content(manifest: Fields) -> bool:
+    return manifest.take("Size") is not None and bool(manifest.child("Size").take("Content"))
+
+
+def _items(fields: Fields, key: str) -> list[Any]:
+    """A list that Go writes as null when it is empty."""
+    return [] if fields.take(key) is None else fields.items(key)

@@ -1,0 +1,66 @@
+"""The ledger as a table for spreadsheets: one row for each image of each thing that was done."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from airgap.audit.report import Entry
+
+COLUMNS = (
+    "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
+    "digest", "verdict", "before", "after", "where", "media", "error",
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
+    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`."""
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for entry in entries:
+        for row in rows(entry):
+            writer.writerow([_harmless(row.get(name, "")) for name in COLUMNS])
+
+
+def rows(entry: Entry) -> Iterator[dict[str, object]]:
+    """The cells of an entry, by column: a row for each image, or one when there is none."""
+    details = entry.details
+    media = details.get("media")
+    common: dict[str, object] = {
+        "seq": entry.seq,
+        "time": entry.time.isoformat() if entry.time else "",
+        "user": entry.user,
+        "event": entry.event,
+        "result": entry.result,
+        "exit_code": "" if entry.exit_code is None else entry.exit_code,
+        "bundle": entry.title,
+        "statement_sha256": entry.bundle.get("statement_sha256") or details.get("statement_sha256") or "",
+        "where": entry.place,
+        "media": "; ".join(map(medium_name, media)) if isinstance(media, list) else "",
+        "error": entry.reason,
+    }
+    effect = details.get("effect")
+    effects = (
+        {e.get("reference"): e for e in effect if isinstance(e, dict)} if isinstance(effect, list) else {}
+    )
+    if not entry.images:
+        yield common
+    for image in entry.images:
+        done = effects.get(image.get("reference"), {})
+        yield common | {name: image.get(name) or "" for name in ("reference", "digest")} | {
+            name: done.get(name) or "" for name in ("verdict", "before", "after")
+        }  # fmt: skip
+
+
+def medium_name(medium: object) -> str:
+    """`SanDisk Ultra 4C53 "STICK"` of a medium in a record; its mount point where it has no name."""
+    if not isinstance(medium, dict):
+        return ""
+    label = f'"{medium["label"]}"' if medium.get("label") else ""
+    name = " ".join(filter(None, (str(medium.get(key) or "") for key in ("vendor", "product", "serial"))))
+    return " ".join(filter(None, (name, label))) or str(medium.get("mount_point") or "")
+
+
+def _harmless(value: object) -> object:
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else value

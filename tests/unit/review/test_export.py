@@ -1,0 +1,66 @@
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+from airgap.audit.report import Entry
+from airgap.review.export import COLUMNS, medium_name, write_csv
+
+TIME = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def entry(**details):
+    return Entry(7, TIME, "load", "ok", 0, "jo", timedelta(1), details)
+
+
+def table(*entries):
+    out = io.StringIO(newline="")
+    write_csv(entries, out)
+    return list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
+
+
+def test_a_row_for_each_image():
+    images = [{"reference": f"r.test/{name}:1", "digest": f"sha256:{name}"} for name in "ab"]
+    effect = [{"reference": "r.test/b:1", "verdict": "loaded", "before": None, "after": "sha256:b"}]
+    bundle = {"stream": "edge", "serial": 3, "statement_sha256": "5" * 64}
+    one, two = table(entry(bundle=bundle, images=images, effect=effect, target="docker"))
+    assert tuple(one) == COLUMNS
+    assert (one["seq"], one["bundle"], one["reference"], one["verdict"]) == (
+        "7",
+        "edge-0003",
+        "r.test/a:1",
+        "",
+    )
+    assert (two["verdict"], two["before"], two["after"], two["where"]) == ("loaded", "", "sha256:b", "docker")
+    assert two["statement_sha256"] == "5" * 64
+
+
+def test_a_row_where_there_is_no_image():
+    [row] = table(entry(error="no space", media=[{"vendor": "SanDisk", "serial": "4C", "label": "X"}, 7]))
+    assert (row["reference"], row["error"], row["media"]) == ("", "no space", 'SanDisk 4C "X"; ')
+
+
+def test_a_torn_line():
+    [row] = table(Entry(3, None, "torn", "unreadable", None, "", None, {"problem": "not JSON"}))
+    assert (row["time"], row["exit_code"], row["result"]) == ("", "", "unreadable")
+
+
+def test_details_of_other_types_than_ours():
+    [row] = table(entry(images="all", effect="much", media={"a": 1}, bundle=[1]))
+    assert row["bundle"] == row["media"] == row["verdict"] == ""
+
+
+def test_no_cell_is_a_formula():
+    for text in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx"):
+        [row] = table(entry(error=text))
+        assert row["error"] == f"'{text}"
+
+
+def test_commas_quotes_and_lines_stay_in_their_cell():
+    [row] = table(entry(error='a,"b"\nc'))
+    assert row["error"] == 'a,"b"\nc'
+
+
+def test_names_of_media():
+    assert medium_name({"vendor": "SanDisk", "product": "Ultra", "serial": "4C53"}) == "SanDisk Ultra 4C53"
+    assert medium_name({"mount_point": "/media/x"}) == "/media/x"
+    assert medium_name("x") == medium_name({}) == ""

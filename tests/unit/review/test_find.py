@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+
+from airgap.review.find import BLOB, find, fits
+from airgap.review.kept import Kept
+from airgap.review.receipts import import_receipt
+from tests.support.bundles import DAY, ONE, RECEIVER, SENDER, small_images
+
+IMAGE = small_images()[ONE]
+LAYER = IMAGE.layers[0]
+A = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("what", "texts", "fit"),
+    [
+        ("sha256:abab", (A,), True),
+        ("abab", (A,), True),
+        ("baba", (A,), False),  # in the middle: too many would fit
+        ("sha256", (A,), True),
+        ("acme/api", ("ghcr.io/acme/api:1",), True),
+        (":1", ("ghcr.io/acme/api:1", A), True),
+        ("none", ("ghcr.io/acme/api:1", None, 7), False),
+        ("None", (None,), False),
+    ],
+)
+def test_what_fits(what, texts, fit):
+    assert fits(what, *texts) is fit
+
+
+def lines(site, name, what):
+    found = find(site.ledger_path, name, Kept.of(site), what)
+    return [(f.site, f.event, f.result, f.bundle, f.reference, f.where) for f in found]
+
+
+def test_an_image_at_both_sides(answered):
+    gap = answered.gap
+    out = f"oci:{gap.folder}"
+    for what in (ONE, str(IMAGE.descriptor.digest), IMAGE.descriptor.digest.hex[:12]):
+        [(site, event, result, bundle, reference, where)] = lines(gap.site, RECEIVER, what)
+        assert (site, event, result, bundle, reference) == (RECEIVER, "load", "loaded", "edge-0001", ONE)
+        assert where.startswith("oci:")
+        assert [line[:4] for line in lines(answered.sender, SENDER, what)] == [
+            (SENDER, "pack", "ok", "edge-0001")
+        ]
+    assert out
+
+
+def test_what_came_back_tells_where_it_is(answered):
+    import_receipt(answered.sender, answered.receipt, answered.receipt.read_bytes(), answered.gap.now + DAY)
+    found = lines(answered.sender, SENDER, ONE)
+    assert {line[:3] for line in found} == {
+        (SENDER, "pack", "ok"), (RECEIVER, "load", "loaded"), (SENDER, "receipt", "ok"),
+    }  # fmt: skip
+
+
+def test_a_layer(answered):
+    [line] = lines(answered.sender, SENDER, str(LAYER))
+    assert line == (SENDER, "pack", "sealed", "edge-0001", BLOB, "")
+    [line] = lines(answered.gap.site, RECEIVER, LAYER.hex[:16])
+    assert line[:5] == (RECEIVER, "load", "held", "edge-0001", BLOB)
+
+
+def test_nothing(answered):
+    assert lines(answered.sender, SENDER, "nobody/knows") == []
+    assert lines(answered.sender, SENDER, "statement") == []
+
+
+def test_an_old_digest_is_found_by_what_took_its_place(answered):
+    kept = Kept.of(answered.gap.site)
+    [receipt] = kept.receipts
+    images = (replace(receipt.receipt.images[0], before=A), *receipt.receipt.images[1:])
+    other = replace(receipt, receipt=replace(receipt.receipt, site="elsewhere", images=images))
+    found = find(answered.gap.site.ledger_path, RECEIVER, Kept((), (other,)), A)
+    assert [(f.site, f.reference) for f in found] == [("elsewhere", images[0].reference)]
