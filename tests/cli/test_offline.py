@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.cli import console
+from airgap.endpoints.server import ImageServer
 from airgap.offline import session
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of
@@ -164,6 +166,47 @@ def test_an_expired_bundle(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     monkeypatch.setattr("airgap.site.now", lambda: later)
     assert "bundle expired" in gap.offline("verify", bundle, code=14).err
+
+
+# -- a delta
+
+
+def delta(gap: Gap) -> tuple[Path, str]:
+    """The folder of a bundle that builds on stack-0001, and the line about that."""
+    gap.pack()
+    path = gap.layout(api=API, web=WEB, new=simple_image("new"))
+    done = gap.online("pack", path, "--to", gap.stick, "--since", "1", "--json")
+    requires = done.json["requires"]
+    assert requires == {
+        "count": 2,
+        "bytes": sum(len(image.contents[image.layers[0]]) for image in (API, WEB)),
+    }
+    needs = f"needs 2 blobs ({console.size(requires['bytes'])}) that earlier bundles have brought"
+    assert needs in gap.online("pack", path, "--to", gap.stick, "--since", "1").out.splitlines()
+    return gap.stick / "stack-0002", needs
+
+
+def test_a_delta_says_so(gap: Gap) -> None:
+    bundle, needs = delta(gap)
+    assert needs in gap.offline("inspect", bundle).out.splitlines()
+    assert gap.offline("verify", bundle).out.endswith(f"; {needs}\n")
+    for shown in (
+        gap.offline("inspect", bundle, "--json").json,
+        gap.offline("verify", bundle, "--json").json["bundles"][0],
+    ):
+        assert shown["requires"]["count"] == 2
+    whole = gap.stick / "stack-0001"
+    assert gap.offline("inspect", whole, "--json").json["requires"] == {"count": 0, "bytes": 0}
+    assert "needs" not in gap.offline("inspect", whole).out + gap.offline("verify", whole).out
+
+
+def test_serve_wants_the_base_of_a_delta(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, _ = delta(gap)
+    monkeypatch.setattr(ImageServer, "serve_forever", ImageServer.close)
+    done = gap.offline("serve", bundle, "--port", "0", code=19)
+    assert "the bundle leaves out blobs that nothing served here has: stack-0002, want sha256:" in done.err
+    assert "hint: name the bundles that it builds on beside it" in done.err
+    gap.offline("serve", bundle, gap.stick / "stack-0001", "--port", "0")
 
 
 # -- load
