@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.files import Folder
 from airgap.cli import console
 from airgap.endpoints.server import ImageServer
+from airgap.errors import UnavailableError
 from airgap.offline import session
+from airgap.offline.loading import FAILED, LOADED, LoadedImage
+from airgap.offline.session import LoadReport
+from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of
 from tests.support.daemon import Daemon
-from tests.support.images import simple_image, write_layout
+from tests.support.images import Image, simple_image, write_layout
 
 API, WEB = simple_image("api"), simple_image("web")
 NAMES = ["example.com/api:1", "example.com/web:1"]
@@ -137,6 +142,30 @@ def test_a_flipped_bit_is_found(gap: Gap, command: str, name: str, code: int, me
     assert gap.offline.ended()[2] == (3 if partly else code)
     assert out.exists() == partly
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("images", [(API,), (API, WEB)])
+def test_a_damaged_bundle_is_mended_and_not_loaded_again(gap: Gap, images: tuple[Image, ...]) -> None:
+    bundle = gap.pack()
+    copy = shutil.copytree(bundle, gap.folder / "copy")
+    for image in images:
+        changed(bundle / image.layers[0].path)
+    words = ("load", bundle, "--to", f"oci:{gap.folder}/out", "--json")
+    error = gap.offline(*words, code=3 if images == (API,) else 12).json["error"]
+    assert error["hint"].startswith("`airgap repair` writes what is wrong from another copy")
+    gap.offline("repair", bundle, "--from", copy)
+    gap.offline(*words)
+
+
+def test_other_failures_are_loaded_again(gap: Gap) -> None:
+    bundle = gap.pack()
+    with Folder(bundle) as folder:
+        found = session.verify_here(folder, Site(gap.offline.home), datetime.now(UTC))
+    api, web = (LoadedImage(image, LOADED) for image in found.images)
+    api.verdict, api.error = FAILED, UnavailableError("busy")
+    failure = LoadReport(found, (api, web), bundle).failure
+    assert failure is not None
+    assert failure.hint == "see above why; run the same command again for the rest"
 
 
 @pytest.mark.parametrize("name", ["bundle.dsse.json", "index.json", "SHA256SUMS", API.layers[0].path])
