@@ -50,6 +50,7 @@ def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
 
 
 def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[str, Any]:
+    from airgap.cli.requires import requires_value
     from airgap.times import format_time
 
     statement, verdict = found.statement, found.verdict
@@ -71,6 +72,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
         "root_version": verdict.root_version,
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
+        "requires": requires_value(statement),
         "images": [
             {
                 "reference": str(image.reference),
@@ -88,6 +90,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
 
 def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list[int]) -> list[str]:
     from airgap.cli import console
+    from airgap.cli.requires import requires_text
     from airgap.times import format_time
 
     statement, verdict = found.statement, found.verdict
@@ -99,7 +102,7 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     if volumes > 1:
         total += f" on {volumes} volumes; here: volume {', '.join(map(str, here))}"
-    signers = ", ".join(verdict.owners)
+    signers, needs = ", ".join(verdict.owners), requires_text(statement)
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
         f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
@@ -108,6 +111,7 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
         *console.table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
         f"{total}; not read: `airgap verify` reads them",
+        *([needs] if needs else []),
         f"statement sha256 {found.sha256}",
         *([f"it would be refused here: {refusal}"] if refusal else []),
     ]

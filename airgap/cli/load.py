@@ -1,6 +1,7 @@
 """Verify a bundle and load its images.
 
-What is there already is left alone. It ends in a signed receipt. `-` reads a tar from standard input.
+All that is read is checked. What is there already is left alone, and not read: `airgap verify` reads all.
+It ends in a signed receipt. `-` reads a tar from standard input.
 The volumes of a bundle are named together; on a terminal, those that are missing are asked for.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker

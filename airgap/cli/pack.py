@@ -120,6 +120,7 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
     from airgap.cli import console
+    from airgap.cli.requires import requires_value
 
     statement = packed.statement
     return {
@@ -130,6 +131,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "statement_sha256": packed.statement_sha256,
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
+        "requires": requires_value(statement),
         "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
         "fresh": packed.fresh,
         **console.proof_value(packed.proof),
@@ -138,14 +140,16 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
 
 def _lines(packed: "PackedBundle") -> list[str]:
     from airgap.cli import console
+    from airgap.cli.requires import requires_text
 
-    statement = packed.statement
+    statement, needs = packed.statement, requires_text(packed.statement)
     rows = [(i.name, i.digest, i.source) for i in statement.images]
     verb = "sealed" if packed.fresh else "already sealed, all of it checked"
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
+        *([needs] if needs else []),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),
     ]

@@ -1,6 +1,7 @@
 """Serve bundles or OCI folders as a read-only registry.
 
-Bundles are verified first. For OCI folders nothing says who made them.
+Bundles are verified first; one that builds on earlier ones is served beside them. For OCI folders nothing
+says who made them.
 
 Example: airgap serve /media/stick/edge-stack-0007 --port 5000 --snippets k3s
 """
@@ -18,6 +19,7 @@ from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.endpoints.server import ImageServer
+    from airgap.offline.source import BundleSource
 
 NAME = "serve"
 PANEL = "Offline"
@@ -54,13 +56,17 @@ def run(
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
         served: list[NamedSource] = []
+        bundles: list[BundleSource] = []
         for place in grouped(sources):
             path = place[0]
             if path.is_file() or (path / ENVELOPE_FILE).exists():
                 verify_bundle(place, Site(default_home()), now(), 2, progress)
-                served.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
+                bundles.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
+                served.append(bundles[-1])
             else:
                 served.append(Layout(path))
+        for bundle in bundles:
+            bundle.build_on(bundles)
         log = Silent().note if quiet else progress.note  # requests are no warnings
         _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
 

@@ -88,6 +88,7 @@ def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":
 
 def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
     from airgap.bundle.volumes import paths_of
+    from airgap.cli.requires import requires_value
 
     verdict = bundle.verdict
     return {
@@ -99,6 +100,7 @@ def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
         "threshold": verdict.threshold,
         "files": len(bundle.sizes),
         "bytes": bundle.statement.total_bytes,
+        "requires": requires_value(bundle.statement),
         "repeat": bundle.repeat,
         "missed": bundle.missed,
     }
@@ -106,10 +108,13 @@ def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
 
 def _line(bundle: "VerifiedBundle") -> str:
     from airgap.cli import console
+    from airgap.cli.requires import requires_text
 
+    needs = requires_text(bundle.statement)
     return (
         f"good: {bundle.statement.title}, signed by {', '.join(bundle.verdict.owners)}, "
         f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}"
         + (", accepted here before" if bundle.repeat else "")
         + (f", {bundle.missed} bundles before it never came here" if bundle.missed else "")
+        + (f"; {needs}" if needs else "")
     )

@@ -53,12 +53,19 @@ class LoadReport:
 
     @property
     def failure(self) -> AirgapError | None:
-        """The error of a load of which not all succeeded: the first image's own when none did."""
+        """The error of a load of which not all succeeded: the first image's own when none did. What is
+        damaged stays so however often it is loaded: then the hint is how to mend it.
+        """
         failed = self.failed
-        if not failed or len(failed) == len(self.results):
-            return failed[0].error if failed else None
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
+        damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
+        if not failed or len(failed) == len(self.results):
+            for error in damaged:
+                error.hint = error.hint or _MEND
+            return failed[0].error if failed else None
         hint = "see above why; run the same command again for the rest"
+        if damaged:
+            hint = f"{_MEND}; then run the same command again for the rest"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
 

@@ -1,6 +1,9 @@
 """A verified bundle as a source of images: what `serve` hands out."""
 
-from airgap.errors import NotFoundError
+from collections.abc import Sequence
+from typing import Self
+
+from airgap.errors import IncompleteError, NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
@@ -9,38 +12,60 @@ from airgap.offline.verify import VerifiedBundle
 
 
 class BundleSource:
-    """A `ContentSource` and a `NamedSource` over a bundle that passed verification."""
+    """A `ContentSource` and a `NamedSource` over a bundle that passed verification.
+
+    The blobs that a delta leaves out come from other sources, once `build_on` has found them there.
+    """
 
     def __init__(self, bundle: VerifiedBundle) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._images = {image.name: image for image in bundle.images}
+        self._bases: dict[Digest, VerifiedBundle] = {}
 
     @property
     def name(self) -> str:
-        return f"bundle:{self._bundle.folder.path}"
+        return f"bundle:{self.bundle.folder.path}"
+
+    def build_on(self, others: Sequence[Self]) -> None:
+        """Find the blobs that the bundle leaves out among `others`. Raises `IncompleteError` for one that
+        none of them has: a client would only learn it in the middle of a pull.
+        """
+        left_out = [item.digest for item in self.bundle.statement.requires]
+        for other in others:
+            found = [digest for digest in left_out if digest.path in other.bundle.sizes]
+            self._bases |= dict.fromkeys(found, other.bundle)
+        if missing := [digest for digest in left_out if digest not in self._bases]:
+            raise IncompleteError(
+                "the bundle leaves out blobs that nothing served here has",
+                subject=self.bundle.statement.title,
+                want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
+                hint="name the bundles that it builds on beside it, or ask the sending side for a full one "
+                "(airgap pack without --since)",
+            )
 
     def names(self) -> list[ImageReference]:
         return list(self._images)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
-        for image in self._bundle.images:
+        for image in self.bundle.images:
             if _means(reference, image):
                 return image.graph.root
         raise NotFoundError("no such image", subject=f"{self.name}: {reference}")
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        for image in self._bundle.images:
+        for image in self.bundle.images:
             if descriptor.digest in image.graph.documents:
                 return image.graph.documents[descriptor.digest][1]
         raise NotFoundError("no such document", subject=f"{self.name}: {reference}", want=descriptor.digest)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
         """Checked content for offset 0; from the middle on, the receiver's own check must do."""
-        if descriptor.digest.path not in self._bundle.sizes:
+        bundle = self._bases.get(descriptor.digest, self.bundle)
+        if descriptor.digest.path not in bundle.sizes:
             raise NotFoundError("no such blob", subject=f"{self.name}: {reference}", want=descriptor.digest)
         if offset == 0:
-            return self._bundle.open_blob(descriptor)
-        stream = self._bundle.folder.open(descriptor.digest.path)
+            return bundle.open_blob(descriptor)
+        stream = bundle.folder.open(descriptor.digest.path)
         stream.seek(offset)
         return stream
 

@@ -248,18 +248,19 @@ KEYS = {
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
-        "media", "read_back",
+        "media", "read_back", "requires",
     },
     "pack .images": {"reference", "digest"},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
-        "files", "images", "refusal", "volumes", "volumes_here",
+        "files", "images", "refusal", "volumes", "volumes_here", "requires",
     },
     "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles"},
     "verify .bundles": {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
+        "requires",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
     "load .images": {"reference", "digest", "verdict", "before", "after", "error"},

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.files import Folder
+from airgap.cli import console
+from airgap.endpoints.server import ImageServer
+from airgap.errors import UnavailableError
 from airgap.offline import session
+from airgap.offline.loading import FAILED, LOADED, LoadedImage
+from airgap.offline.session import LoadReport
+from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of
 from tests.support.daemon import Daemon
-from tests.support.images import simple_image, write_layout
+from tests.support.images import Image, simple_image, write_layout
 
 API, WEB = simple_image("api"), simple_image("web")
 NAMES = ["example.com/api:1", "example.com/web:1"]
@@ -137,6 +144,30 @@ def test_a_flipped_bit_is_found(gap: Gap, command: str, name: str, code: int, me
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("images", [(API,), (API, WEB)])
+def test_a_damaged_bundle_is_mended_and_not_loaded_again(gap: Gap, images: tuple[Image, ...]) -> None:
+    bundle = gap.pack()
+    copy = shutil.copytree(bundle, gap.folder / "copy")
+    for image in images:
+        changed(bundle / image.layers[0].path)
+    words = ("load", bundle, "--to", f"oci:{gap.folder}/out", "--json")
+    error = gap.offline(*words, code=3 if images == (API,) else 12).json["error"]
+    assert error["hint"].startswith("`airgap repair` writes what is wrong from another copy")
+    gap.offline("repair", bundle, "--from", copy)
+    gap.offline(*words)
+
+
+def test_other_failures_are_loaded_again(gap: Gap) -> None:
+    bundle = gap.pack()
+    with Folder(bundle) as folder:
+        found = session.verify_here(folder, Site(gap.offline.home), datetime.now(UTC))
+    api, web = (LoadedImage(image, LOADED) for image in found.images)
+    api.verdict, api.error = FAILED, UnavailableError("busy")
+    failure = LoadReport(found, (api, web), bundle).failure
+    assert failure is not None
+    assert failure.hint == "see above why; run the same command again for the rest"
+
+
 @pytest.mark.parametrize("name", ["bundle.dsse.json", "index.json", "SHA256SUMS", API.layers[0].path])
 def test_a_missing_file_is_found(gap: Gap, name: str) -> None:
     bundle = gap.pack()
@@ -164,6 +195,47 @@ def test_an_expired_bundle(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     monkeypatch.setattr("airgap.site.now", lambda: later)
     assert "bundle expired" in gap.offline("verify", bundle, code=14).err
+
+
+# -- a delta
+
+
+def delta(gap: Gap) -> tuple[Path, str]:
+    """The folder of a bundle that builds on stack-0001, and the line about that."""
+    gap.pack()
+    path = gap.layout(api=API, web=WEB, new=simple_image("new"))
+    done = gap.online("pack", path, "--to", gap.stick, "--since", "1", "--json")
+    requires = done.json["requires"]
+    assert requires == {
+        "count": 2,
+        "bytes": sum(len(image.contents[image.layers[0]]) for image in (API, WEB)),
+    }
+    needs = f"needs 2 blobs ({console.size(requires['bytes'])}) that earlier bundles have brought"
+    assert needs in gap.online("pack", path, "--to", gap.stick, "--since", "1").out.splitlines()
+    return gap.stick / "stack-0002", needs
+
+
+def test_a_delta_says_so(gap: Gap) -> None:
+    bundle, needs = delta(gap)
+    assert needs in gap.offline("inspect", bundle).out.splitlines()
+    assert gap.offline("verify", bundle).out.endswith(f"; {needs}\n")
+    for shown in (
+        gap.offline("inspect", bundle, "--json").json,
+        gap.offline("verify", bundle, "--json").json["bundles"][0],
+    ):
+        assert shown["requires"]["count"] == 2
+    whole = gap.stick / "stack-0001"
+    assert gap.offline("inspect", whole, "--json").json["requires"] == {"count": 0, "bytes": 0}
+    assert "needs" not in gap.offline("inspect", whole).out + gap.offline("verify", whole).out
+
+
+def test_serve_wants_the_base_of_a_delta(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, _ = delta(gap)
+    monkeypatch.setattr(ImageServer, "serve_forever", ImageServer.close)
+    done = gap.offline("serve", bundle, "--port", "0", code=19)
+    assert "the bundle leaves out blobs that nothing served here has: stack-0002, want sha256:" in done.err
+    assert "hint: name the bundles that it builds on beside it" in done.err
+    gap.offline("serve", bundle, gap.stick / "stack-0001", "--port", "0")
 
 
 # -- load

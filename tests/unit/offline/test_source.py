@@ -1,17 +1,21 @@
 """A verified bundle hands out what is in it, by name and by digest."""
 
 import contextlib
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from airgap.bundle.files import Folder
+from airgap.bundle.statement import Requirement
 from airgap.endpoints.ports import NamedSource
-from airgap.errors import DigestMismatchError, NotFoundError
+from airgap.errors import DigestMismatchError, IncompleteError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.session import bundle_source
 from airgap.offline.source import BundleSource
+from airgap.offline.verify import verify
 from tests.support.bundles import MULTI, ONE, TWO, small_images
 
 IMAGES = small_images()
@@ -103,3 +107,21 @@ def test_opened_and_closed(gap):
         assert source.resolve(REF).digest == IMAGES[ONE].descriptor.digest
         stream = source.open_blob(REF, blob(LAYER))
         assert read(stream) == IMAGES[ONE].contents[LAYER]
+
+
+@pytest.mark.parametrize("offset", [0, 7])
+def test_what_a_delta_leaves_out_comes_from_its_base(gap, tmp_path, offset):
+    whole = shutil.copytree(gap.bundle, tmp_path / "whole")
+    gap.forge({LAYER.path: None}, requires=(Requirement(LAYER, blob(LAYER).size, (ONE,)),))
+    with Folder(whole) as first, Folder(gap.bundle) as second:
+        base, delta = (BundleSource(verify(folder, gap.receiver())) for folder in (first, second))
+        with pytest.raises(NotFoundError, match="no such blob"):
+            delta.open_blob(REF, blob(LAYER), offset)
+        with pytest.raises(IncompleteError, match=f"leaves out blobs .* want {LAYER}$"):
+            delta.build_on([delta])
+        delta.build_on([delta, base])
+        assert read(delta.open_blob(REF, blob(LAYER), offset)) == IMAGES[ONE].contents[LAYER][offset:]
+
+
+def test_a_whole_bundle_builds_on_nothing(source):
+    source.build_on([])
