@@ -148,7 +148,8 @@ class Lines:
         seconds = time.monotonic() - start
         rate = size(done / max(seconds, 0.001))
         end = "done" if done >= total else "ended"
-        self.note(f"{title}: {end}, {size(done)} in {seconds:.1f} s ({rate}/s)")
+        counted = f", {size(done)} in {seconds:.1f} s ({rate}/s)" if done else f" in {seconds:.1f} s"
+        self.note(f"{title}: {end}{counted}")
 
 
 class Notes(Silent):

@@ -11,6 +11,8 @@ Examples:
   airgap send stick/edge-stack-0007 --inventory hosts.yaml --load docker
 """
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli.options import Bundle, Debug, Identity, Json, KnownHosts, PassphraseFile, Quiet, SshConfigFile
-from airgap.errors import UsageError
+from airgap.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "send"
 PANEL = "Both sides"
+_VOLUMES = "name the first volume as BUNDLE, and each further one with --volume DIR"
 
 
 Hosts = Annotated[
@@ -89,7 +92,7 @@ def run(
     site, moment = Site(default_home()), now()
     destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
-    with console.host_board(names, quiet=quiet) as board:
+    with _volumes_by_option(), console.host_board(names, quiet=quiet) as board:
         report = send_bundle(
             place, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
         )
@@ -121,10 +124,10 @@ def _wanted(
     hosts: list[str], inventory: Path | None, to: str | None, load: str | None
 ) -> "list[InventoryHost]":
     """The hosts of the command line, and then those of the inventory; options win over the inventory."""
-    from airgap.endpoints.ssh import Address
+    from airgap.cli.endpoints import Endpoints
     from airgap.manifest.inventory import Inventory, InventoryHost
 
-    named = [InventoryHost(str(Address.parse(text)), to, load) for text in hosts]
+    named = [InventoryHost(_address(text), to, load) for text in hosts]
     listed = Inventory.load(inventory).hosts if inventory else ()
     found = [*named, *(InventoryHost(host.address, to or host.to, load or host.load) for host in listed)]
     addresses = [host.address for host in found]
@@ -132,7 +135,34 @@ def _wanted(
         raise UsageError("no host", want="HOST, or --inventory FILE")
     if twins := sorted({address for address in addresses if addresses.count(address) > 1}):
         raise UsageError("host named twice", subject=twins[0])
+    for target in sorted({host.load for host in found if host.load is not None}):
+        Endpoints().target(target)  # opens nothing: its form is judged here, and not when all is there
     return found
+
+
+def _address(text: str) -> str:
+    """In its usual form. A folder in the place of a host is most likely a further volume."""
+    from airgap.endpoints.ssh import Address
+
+    try:
+        return str(Address.parse(text))
+    except UsageError as error:
+        if Path(text).exists():
+            error.hint = _VOLUMES
+        raise
+
+
+@contextlib.contextmanager
+def _volumes_by_option() -> Iterator[None]:
+    """Other commands take all volumes as arguments, and their hint says so; here those are hosts."""
+    from airgap.bundle.volumes import TOGETHER
+
+    try:
+        yield
+    except IncompleteError as error:
+        if error.hint == TOGETHER:
+            error.hint = _VOLUMES
+        raise
 
 
 def _destination(host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere") -> "Destination":

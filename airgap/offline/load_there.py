@@ -1,7 +1,8 @@
 """Loading on the far side, after a bundle was sent: by its own airgap, else from here into its engine."""
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from airgap.progress import Progress
 
 THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
 
-_VERSION_SECONDS = 60.0
+_ANSWER_SECONDS = 60.0
 _MAX_RESULT = 4 << 20
 _MAX_TEXT = 2000
 _VERDICTS = (LOADED, ALREADY_THERE, SKIPPED, FAILED)
@@ -49,7 +50,7 @@ LoadFromHere = Callable[[PipingHost, Progress], LoadReport]
 
 def has_airgap(host: Host) -> bool:
     """Whether the login finds an airgap there."""
-    ran = host.run(["airgap", "--version"], 4096, _VERSION_SECONDS)
+    ran = host.run(["airgap", "--version"], 4096, _ANSWER_SECONDS)
     return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
 
 
@@ -61,6 +62,32 @@ def no_way(host: Host) -> TransportError:
         got="no `airgap` in the PATH of its login",
         hint="install airgap there; a Docker engine can be loaded without: --load docker",
     )
+
+
+def see_that_it_can_load(host: Host) -> None:
+    """Raise what keeps the airgap there from loading anything, a site or a trust root that it lacks: known
+    before the first byte is sent, and not after the last.
+    """
+    ran = host.run(["airgap", "trust", "show", "--json"], _MAX_RESULT, _ANSWER_SECONDS)
+    if ran is None:
+        raise TransportError("cannot run airgap there", subject=host.name)
+    if ran.code == 0:
+        return
+    with _understood(ran, where := f"{host.name}: airgap trust show"):
+        failure = _failure(Fields(parse_object(ran.out, where), where), ran, host.name)
+    if failure is not None:
+        raise failure
+
+
+@contextlib.contextmanager
+def _understood(ran: Ran, where: str) -> Iterator[None]:
+    """Raises `TransportError`, with what the program said, for an answer that is not what it should be."""
+    try:
+        yield
+    except FormatError as error:
+        said = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
+        got = f"exit code {ran.code}: {said}" if ran.code else error
+        raise TransportError("no answer that can be understood", subject=where, got=got) from error
 
 
 def load_from_here(from_here: LoadFromHere, host: PipingHost, progress: Progress) -> LoadedThere:
@@ -81,15 +108,11 @@ def load_there(host: Host, folder: str, target: str, sha256: str, references: Co
     if ran is None:
         raise TransportError("cannot run airgap there", subject=host.name)
     where = f"{host.name}: airgap load"
-    try:
+    with _understood(ran, where):
         fields = Fields(parse_object(ran.out, where), where)
         failure = _failure(fields, ran, host.name)
         if failure is None or fields.has("images"):
             return _loaded(fields, sha256, references, failure)
-    except FormatError as error:
-        said = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
-        got = f"exit code {ran.code}: {said}" if ran.code else error
-        raise TransportError("no answer that can be understood", subject=where, got=got) from error
     raise failure
 
 

@@ -18,6 +18,7 @@ from airgap.offline.load_there import (
     load_from_here,
     load_there,
     no_way,
+    see_that_it_can_load,
 )
 from airgap.offline.sending import Outgoing, Sender, Sent, outgoing
 from airgap.offline.session import bundle_details, receiver, recorded
@@ -82,13 +83,18 @@ class SendReport:
 
     @property
     def failure(self) -> AirgapError | None:
-        """The first host's own error when all failed with one code, a `PartialError` for other failures."""
+        """An error of the first host's kind when all failed with one code, a `PartialError` for other
+        failures.
+        """
         errors = {result.name: result.error for result in self.results if result.error is not None}
         if not errors:
             return None
         first = next(iter(errors.values()))
-        if len(errors) == len(self.results) and len({error.exit_code for error in errors.values()}) == 1:
+        if len(self.results) == 1:
             return first
+        alike = len({error.exit_code for error in errors.values()}) == 1 and type(first) is not PartialError
+        if len(errors) == len(self.results) and alike:
+            return type(first)(f"all {len(errors)} hosts failed, the first with: {first}", hint=first.hint)
         hint = "running the same command again goes on with them"
         return PartialError("some hosts failed", errors, len(self.results), hint=hint)
 
@@ -195,6 +201,8 @@ class _Sending:
                     raise no_way(host)
                 result.loaded = load_from_here(wanted.from_here, host, progress)
             else:
+                if wanted.load is not None:
+                    see_that_it_can_load(host)
                 self._send(host, wanted, result, progress)
 
     def _send(self, host: Host, wanted: Destination, result: HostResult, progress: Progress) -> None:

@@ -25,6 +25,8 @@ def home(tmp_path, monkeypatch):
         (["plant", "--ssh-config", "none"], 2, "no such file: none, want an ssh_config file"),
         (["plant", "--known-hosts", "none"], 2, "no such file: none, want a known_hosts file"),
         (["plant", "--jobs", "0"], 2, "jobs"),
+        (["plant", "--load", "oci"], 2, "not a target: oci, want docker"),
+        (["plant", "--load", "docker:plant"], 2, "not a Docker endpoint"),
         (["--inventory", "none.yaml"], 10, "cannot be read: none.yaml"),
         (["--password", "x", "plant"], 2, "No such option"),
     ],
@@ -60,10 +62,16 @@ def test_many_hosts_in_json(gap: Gap):
     assert [host["host"] for host in answer.json["hosts"]] == ["127.0.0.1:1", "127.0.0.1:2"]
     assert {host["state"] for host in answer.json["hosts"]} == {"failed"}
     assert answer.json["error"]["exit_code"] == 20
-    assert answer.err.startswith("error: cannot connect")
+    assert answer.err.startswith("error: all 2 hosts failed, the first with: cannot connect: ")
     both = gap.online("send", bundle, "--inventory", gap.folder / "hosts.yaml", code=20).out
     assert "failed: 127.0.0.1:1: cannot connect" in both
     assert "failed: 127.0.0.1:2: cannot connect" in both
+
+
+def test_a_target_of_the_inventory_is_judged_too(gap: Gap):
+    (gap.folder / "hosts.yaml").write_text("version: 1\nhosts: [{host: plant, load: oci}]\n")
+    answer = gap.online("send", gap.pack(), "--inventory", gap.folder / "hosts.yaml", code=2)
+    assert "not a target: oci" in answer.err
 
 
 def test_a_bad_bundle_is_recorded(gap: Gap):

@@ -386,6 +386,13 @@ def test_volumes_are_served_in_place(sound: Gap, monkeypatch: pytest.MonkeyPatch
     assert stamps(*volumes(sound.folder)) == before
 
 
+def test_send_takes_further_volumes_by_option(sound: Gap) -> None:
+    hint = "hint: name the first volume as BUNDLE, and each further one with --volume DIR\n"
+    first, second = some(sound, 1, 2)
+    assert sound.online("send", first, "127.0.0.1:1", code=19).err.endswith(hint)
+    assert sound.online("send", first, second, "127.0.0.1:1", code=2).err.endswith(hint)
+
+
 # -- volumes that do not belong together
 
 

@@ -117,7 +117,9 @@ def test_what_the_airgap_there_refuses(gap: Gap, far: Sshd) -> None:
 )
 def test_what_an_airgap_there_must_not_say(gap: Gap, far: Sshd, script: str) -> None:
     program = far.bin / "airgap"
-    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo airgap 9.9 && exit\n{script}\n')
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo airgap 9.9 && exit\n[ "$1" = trust ] && exit\n{script}\n'
+    )
     program.chmod(0o755)
     gap.online("send", pack(gap), far.address, "--load", "docker", *options(gap), code=20)
 

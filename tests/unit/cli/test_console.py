@@ -125,6 +125,13 @@ def test_lines_without_a_total(monkeypatch):
     assert last.startswith("saving: done, 5 B")
 
 
+def test_lines_of_a_phase_that_counts_nothing():
+    out = io.StringIO()
+    with Lines(out).phase("loading", 0):
+        pass
+    assert re.fullmatch(r"loading: done in \d+\.\d s", out.getvalue().splitlines()[-1])
+
+
 def test_lines_of_a_phase_that_fails():
     out = io.StringIO()
     with pytest.raises(ZeroDivisionError), Lines(out).phase("fetching", 10):

@@ -15,6 +15,7 @@ from airgap.errors import (
     PartialError,
     TransportError,
     UnavailableError,
+    UsageError,
 )
 from airgap.oci.digest import Digest
 from airgap.offline import send as module
@@ -112,6 +113,7 @@ def test_a_failure_leaves_the_others_alone(gap):
         ([TransportError("x"), UnavailableError("y")], PartialError),
         ([TransportError("x"), None], PartialError),
         ([PartialError("x")], PartialError),
+        ([PartialError("x"), PartialError("y")], PartialError),
         ([None, None], None),
     ],
 )
@@ -119,6 +121,15 @@ def test_the_failure_of_all(errors, kind):
     results = tuple(HostResult(str(i), Sent("/x"), None, error) for i, error in enumerate(errors))
     failure = SendReport(None, results).failure
     assert failure is None if kind is None else type(failure) is kind
+
+
+def test_the_failure_of_all_says_how_many():
+    results = tuple(HostResult(name, error=TransportError("x", subject=name, hint="y")) for name in "abc")
+    failure = SendReport(None, results).failure
+    assert (str(failure), failure.hint) == ("all 3 hosts failed, the first with: x: a", "y")
+    assert str(SendReport(None, results[:1]).failure) == "x: a"
+    parts = tuple(HostResult(name, error=PartialError("some images failed")) for name in "ab")
+    assert str(SendReport(None, parts).failure) == "some hosts failed, got 2 of 2"
 
 
 def test_a_bad_bundle_goes_nowhere(gap):
@@ -183,7 +194,7 @@ class TestLoading:
         answer = {"statement_sha256": statement, "receipt": "/r", "images": images, "error": None}
 
         def airgap(argv):
-            if argv[1] == "--version":
+            if argv[1] != "load":
                 return Ran(0, b"airgap 0.1.0\n", b"")
             assert f"{argv[2]}/bundle.dsse.json" in host.tree, "loaded when all is there"
             return Ran(0, json.dumps(answer).encode(), b"")
@@ -193,6 +204,37 @@ class TestLoading:
             gap, to(host, load="docker", from_here=lambda *_: pytest.fail("not this way"))
         ).results
         assert (result.state, result.sent.files > 0) == ("loaded", True)
+
+    @pytest.mark.parametrize(
+        ("answer", "kind", "message"),
+        [
+            (
+                Ran(
+                    2,
+                    b'{"error": {"kind": "UsageError", "message": "no site here yet: /x", "hint": "y"}}',
+                    b"",
+                ),
+                UsageError,
+                "on plant: no site here yet: /x",
+            ),
+            (
+                Ran(1, b"", b"what?"),
+                TransportError,
+                "no answer that can be understood: plant: airgap trust show",
+            ),
+            (Ran(1, b"{}", b"what?"), TransportError, "exit code 1: what?"),
+            (None, TransportError, "cannot run airgap there: plant"),
+        ],
+    )
+    def test_an_airgap_there_that_can_load_nothing(self, gap, answer, kind, message):
+        host = MemoryHost()
+        host.programs["airgap"] = lambda argv: (
+            Ran(0, b"airgap 0.1.0\n", b"") if argv[1] == "--version" else answer
+        )
+        [result] = send(gap, to(host, load="docker")).results
+        assert (type(result.error), result.sent) == (kind, None)
+        assert message in str(result.error)
+        assert host.tree == {"/home": None}, "it is known before anything is sent"
 
 
 class TestBrokenLinks:
@@ -239,7 +281,7 @@ class TestBrokenLinks:
         host, loads = MemoryHost(), []
 
         def airgap(argv):
-            if argv[1] == "--version":
+            if argv[1] != "load":
                 return Ran(0, b"airgap 0.1.0\n", b"")
             loads.append(argv)
             raise LinkError("cannot run", got="the link broke off")
