@@ -17,11 +17,12 @@ from tests.support.bundles import RECEIVER, Gap, make_gap, sign_root
 
 
 def knows(root: TrustRoot, *sites: tuple[str, SigningKey]) -> TrustRoot:
-    """The root, with the keys that sign these sites' receipts."""
+    """The next root, with the keys that sign these sites' receipts."""
     keys = {key.public_key.keyid: RootKey(key.public_key, name) for name, key in sites}
     receipt = replace(root.roles["receipt"], keyids=root.roles["receipt"].keyids | keys.keys())
     return replace(
         root,
+        version=root.version + 1,
         keys={**root.keys, **keys},
         roles={**root.roles, "receipt": receipt},
         sites={
