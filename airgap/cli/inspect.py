@@ -5,6 +5,7 @@ The signatures are checked and the files are not read: `airgap verify` reads the
 Example: airgap inspect /media/stick/edge-stack-0007
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
     who = receiver(Site(default_home()), now())
     here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
-        found = authenticate(folder, who)
+        found = authenticate(folder, replace(who, partly=True))
         volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
         if isinstance(folder, VolumeSet):
             here = sorted(folder.folders)
@@ -41,7 +42,10 @@ def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
     """Why `airgap load` would refuse it here and now, as far as the statement tells."""
     from airgap.errors import AirgapError
     from airgap.offline.verify import judge
+    from airgap.trust.policy import lacks
 
+    if (wanted := lacks(found.verdict, found.root)) is not None:
+        return f"too few signatures, want {wanted}: `airgap sign` adds one"
     try:
         judge(found, who, who.mark(found.statement.stream))
     except AirgapError as error:

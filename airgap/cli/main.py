@@ -26,6 +26,7 @@ from airgap.cli import (
     repair,
     send,
     serve,
+    sign,
     trust,
     verify,
 )
@@ -70,7 +71,7 @@ def _top(
     """Take the options that stand before a command."""
 
 
-for module in (init, lock, plan, pack, inspect, verify, receive, load, send, serve, repack, repair):
+for module in (init, lock, plan, pack, sign, inspect, verify, receive, load, send, serve, repack, repair):
     app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
 for group in (key, trust, receipt, audit):
     for command in group.app.registered_commands:

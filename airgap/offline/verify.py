@@ -33,7 +33,7 @@ from airgap.progress import Progress
 from airgap.site import Mark
 from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
-from airgap.trust.policy import Verdict, check_revocations, check_signatures
+from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
@@ -47,6 +47,8 @@ class Receiver:
     mark: Callable[[str], Mark | None]
     """The high-water mark of a stream."""
     now: datetime
+    partly: bool = False
+    """Whether others may still be to sign: for who inspects a bundle, or signs it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     newer = _walk_roots(folder, receiver.root)
     root = (newer[-1] if newer else receiver.root).root
     # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
-    verdict = check_signatures(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    rule = check_signatures_so_far if receiver.partly else check_signatures
+    verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
     if envelope.payload_type != STATEMENT_TYPE:
         raise TrustError(
             "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type

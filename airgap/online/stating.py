@@ -192,7 +192,7 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
         progress.note(f"warning: {warning}")
     if len(signers) < role.threshold:
         have = f"{len(signers)} of {role.threshold} signatures"
-        progress.note(f"{have}: others must sign before it loads")
+        progress.note(f"{have}: others must `airgap sign` it before it loads")
     return root
 
 

@@ -9,6 +9,9 @@ from airgap.times import format_time
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
 
+_ADDS = {"root": "`airgap trust sign FILE` adds a signature", "release": "`airgap sign` adds one"}
+"""How a role gets the signatures that it lacks."""
+
 MAX_ATTEMPTS = 4096
 """Signature checks spent on signatures whose key id names no key of the role, or the wrong one."""
 
@@ -57,13 +60,39 @@ def check_signatures(
     the role, `SignatureMismatchError` when the threshold is missed and a signature that names a key of
     the role does not hold, else `ThresholdError`. Revocations are not checked: see `check_revocations`.
     """
+    _refuse_expired(root, now)
+    return _judge(envelope, root, role, where, now)
+
+
+def check_signatures_so_far(
+    envelope: Envelope, root: TrustRoot, role: str, now: datetime, where: str = "signatures"
+) -> Verdict:
+    """As `check_signatures`, while others are still to sign: the threshold and the algorithms may be missed,
+    but every signature must count.
+    """
+    _refuse_expired(root, now)
+    count = _count(envelope, root, role, now)
+    if count.failed or count.late:
+        want = f"signatures by keys with the role {role} only"
+        got = ", ".join(repr(keyid[:16]) for keyid in (*count.failed, *count.late))
+        raise _refusal(root, role, where, count, (want, got))
+    keyids = tuple(sorted(count.held))
+    return Verdict(role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), ())
+
+
+def lacks(verdict: Verdict, root: TrustRoot) -> str | None:
+    """What is wanted beside the keys of `verdict`; None when they are enough."""
+    lack = _lack(root, verdict.role, verdict.keyids)
+    return None if lack is None else lack[0]
+
+
+def _refuse_expired(root: TrustRoot, now: datetime) -> None:
     if now >= root.expires:
         raise ExpiredError(
             "the trust root has expired", subject=root.name,
             want=f"use before {format_time(root.expires)}", got=format_time(now),
             hint="install a newer trust root: airgap trust install",
         )  # fmt: skip
-    return _judge(envelope, root, role, where, now)
 
 
 def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> Verdict:
@@ -177,8 +206,7 @@ def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[
         )  # fmt: skip
     if count.late:
         got += f"; outside their time: {_named(root, count.late)}"
-    hint = "`airgap trust sign FILE` adds a signature" if role == "root" else None
-    return ThresholdError("too few signatures", subject=where, want=want, got=got, hint=hint)
+    return ThresholdError("too few signatures", subject=where, want=want, got=got, hint=_ADDS.get(role))
 
 
 def _named(root: TrustRoot, keyids: Iterable[str]) -> str:

@@ -236,10 +236,10 @@ def test_bars_on_a_terminal(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
 KEYS = {
     "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint"},
     "key generate": {"owner", "keyid", "algorithm", "key"},
-    "key list": {"keys"},
+    "key list": {"keys", "site"},
     "key list .keys": {"owner", "algorithm", "keyid"},
     "key show": {"owner", "algorithm", "keyid", "pem"},
-    "trust show": {"version", "epoch", "expires", "fingerprint", "keys", "roles", "revoked"},
+    "trust show": {"version", "epoch", "expires", "fingerprint", "keys", "roles", "revoked", "sites", "warning"},
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
@@ -279,6 +279,7 @@ KEYS = {
     "audit report": {"site", "time", "ledger", "alarms", "sent", "loaded", "odd"},
     "audit report .loaded": {"bundle", "time", "operator", "target", "result", "receipt"},
     "audit verify": {"size", "head", "root", "witnesses", "open", "torn", "backwards"},
+    "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},
     "receipt show": {"receipts"},
     "receipt show .receipts": {
         "site", "bundle", "statement_sha256", "time", "result", "target", "operator", "keys", "root_version",
@@ -302,6 +303,7 @@ def test_the_keys_of_json_are_stable(gap: Gap, fresh: Side) -> None:
         "lock": gap.online("lock", path, "--json"),
         "plan": gap.online("plan", path, "--json"),
         "pack": gap.online("pack", path, "--to", gap.stick, "--json"),
+        "sign": gap.online("sign", bundle, "--json"),
         "inspect": gap.offline("inspect", bundle, "--json"),
         "verify": gap.offline("verify", bundle, "--json"),
         "load": (done := gap.offline("load", bundle, "--to", f"oci:{gap.folder}/out", "--json")),

@@ -1433,7 +1433,7 @@ def test_a_medium_that_lost_a_bit(gap: Gap, name: str) -> None:
     done = gap.offline("verify", "--media", volume, code=10 if name == "volume.json" else 12)
     assert f"{volume}/{name}" in done.err
     if name == PART:
-        assert "hint: `airgap pack`, `repack` or `repair` writes it again" in done.err
+        assert "hint: `airgap pack`, `repack`, `repair` or `kit` writes it again" in done.err
     assert gap.offline.ended()[0] == "media-verify"
     gap.offline("verify", "--media", *some(gap, 1, 3))
 

@@ -1,0 +1,123 @@
+"""Two people: one packs, the other checks and signs, and the receiving side wants both."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Gap, Side, files_of
+from tests.support.images import Layer, make_image, noise, simple_image
+
+
+def keyid(side: Side, name: str) -> str:
+    found = side("key", "show", name, "--json").json
+    return str(found["keyid"])
+
+
+@pytest.fixture
+def two(gap: Gap) -> Gap:
+    """The trust root of the sending side wants alice and bob; bob's key is on the same machine."""
+    gap.online("key", "generate", "bob")
+    public = gap.folder / "bob.pub"
+    public.write_text(gap.online("key", "show", "bob").out)
+    gap.online("trust", "add", "bob", "--key", public, "--keyid", keyid(gap.online, "bob"))
+    gap.online("trust", "threshold", "release", "2", "--distinct-owners")
+    return gap
+
+
+def test_a_bundle_loads_when_both_have_signed(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    packed = two.online("pack", path, "--to", two.stick, "--key", "alice")
+    assert "1 of 2 signatures: others must `airgap sign` it before it loads" in packed.err
+    bundle = two.stick / "stack-0001"
+    for command in ("verify", "load"):
+        words = ("--to", f"oci:{two.folder}/out") if command == "load" else ()
+        done = two.offline(command, bundle, *words, code=13)
+        assert "too few signatures" in done.err
+        assert "hint: `airgap sign` adds one" in done.err
+    shown = two.offline("inspect", bundle, "--json").json
+    assert shown["owners"] == ["alice"]
+    assert shown["refusal"].startswith("too few signatures, want 2 of 2 keys of different owners")
+    done = two.online("sign", bundle, "--key", "bob")
+    assert done.out == "signed: stack-0001, now by alice, bob; every byte was checked\n"
+    assert two.online.ended() == ("sign", "ok", 0)
+    assert "signed by alice, bob" in two.offline("verify", bundle).out
+    two.offline("load", bundle, "--to", f"oci:{two.folder}/out")
+    again = two.online("sign", bundle, "--key", "bob")
+    assert again.out.startswith("signed already: stack-0001, now by alice, bob")
+
+
+def test_pack_again_keeps_the_other_signature(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    bundle = two.stick / "stack-0001"
+    two.online("sign", bundle, "--key", "bob")
+    before = files_of(bundle)
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    assert files_of(bundle) == before
+
+
+def test_volumes_are_signed_together(two: Gap) -> None:
+    path = two.layout(api=make_image([Layer.of({"big": noise(4_500_000, 1)})]))
+    media = [two.folder / name for name in "ab"]
+    words = [word for place in media for word in ("--to", place)]
+    two.online("pack", path, *words, "--volume-size", "5MB", "--key", "alice")
+    volumes = [place / f"stack-0001.v{number}" for number, place in enumerate(media, 1)]
+    assert "volume" in two.online("sign", volumes[0], "--key", "bob", code=19).err
+    two.online("sign", *volumes, "--key", "bob")
+    assert "signed by alice, bob" in two.offline("verify", *volumes).out
+
+
+def test_a_third_signature_that_nobody_asked_for(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    two.online("key", "generate", "carol")
+    done = two.online("sign", two.stick / "stack-0001", "--key", "carol", code=13)
+    assert "this key may not sign bundles now" in done.err
+    assert two.online.ended() == ("sign", "refused", 13)
+
+
+def test_who_signs_has_to_be_said(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    assert "which key?" in two.online("sign", two.stick / "stack-0001", code=13).err
+    two.offline("sign", two.stick / "stack-0001", code=13)  # a site that only receives has no such key
+
+
+def test_a_tar(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice", "--tar")
+    done = two.online("sign", two.stick / "stack-0001.tar", "--key", "bob", code=2)
+    assert "a tar cannot be signed where it is" in done.err
+
+
+def test_on_another_machine(two: Gap, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bob has a home of his own, with the same trust root, and his key in no other place."""
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    bob = Side(tmp_path / "bobs", capsys)
+    root = two.online("trust", "show", "--json").json
+    file = two.online.home / "trust" / f"{root['version']}.root.json"
+    bob("trust", "install", file, "--site", "bobs-desk", "--fingerprint", root["fingerprint"])
+    (bob.home / "keys").mkdir()
+    for suffix in ("pem", "pub"):
+        (two.online.home / "keys" / f"bob.{suffix}").rename(bob.home / "keys" / f"bob.{suffix}")
+    assert bob("sign", two.stick / "stack-0001").out.startswith("signed: stack-0001, now by alice, bob")
+    two.offline("verify", two.stick / "stack-0001")
+
+
+def test_openssl_judges_each_signature(two: Gap) -> None:
+    """By the command of VERIFY.txt, with the public keys that came by another way."""
+    path = two.layout(api=simple_image("api"))
+    two.online("pack", path, "--to", two.stick, "--key", "alice")
+    bundle = two.stick / "stack-0001"
+    two.online("sign", bundle, "--key", "bob")
+    statement = (bundle / "statement.json").read_bytes()
+    message = b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement) + statement
+    for owner in ("alice", "bob"):
+        public = two.folder / f"{owner}.pub"
+        public.write_text(two.online("key", "show", owner).out)
+        sig = bundle / "sig" / f"{keyid(two.online, owner)[:16]}.sig"
+        command = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", sig]
+        done = subprocess.run(command, input=message, capture_output=True, check=True)
+        assert done.stdout == b"Verified OK\n"
