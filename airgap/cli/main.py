@@ -30,7 +30,7 @@ from airgap.cli import (
     verify,
 )
 from airgap.cli.options import help_text
-from airgap.errors import AirgapError, MediaError, printable
+from airgap.errors import AirgapError, MediaError, UsageError, printable
 
 INTERRUPTED = 130
 
@@ -114,12 +114,21 @@ def _report(error: AirgapError, words: Sequence[str]) -> int:
     return error.exit_code
 
 
+def _usage_error(error: Exception, message: str) -> UsageError:
+    """What the parser says, in our form, with the help of the command that it was about."""
+    said = " ".join(message.split()).rstrip(".")
+    command = getattr(getattr(error, "ctx", None), "command_path", "airgap")
+    return UsageError(said[:1].lower() + said[1:], hint=f"{command} --help")
+
+
 def _report_other(error: Exception, words: Sequence[str]) -> int:
-    """Usage errors of the parser show themselves; anything else is a defect of ours."""
-    show = getattr(error, "show", None)
-    if callable(show):
+    """Usage errors of the parser are told like our own; anything else is a defect of ours."""
+    show, told = getattr(error, "show", None), getattr(error, "format_message", None)
+    if callable(show) and type(error).__name__ == "NoArgsIsHelpError":
         show()
         return int(getattr(error, "exit_code", 2))
+    if callable(told):
+        return _report(_usage_error(error, told()), words)
     if "--debug" in words:
         traceback.print_exception(error)
     sys.stderr.write(f"error: unexpected {type(error).__name__}: {printable(error)}\n")

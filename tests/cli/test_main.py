@@ -46,16 +46,16 @@ def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.P
     ("words", "message"),
     [
         ((), "Usage: airgap"),
-        (("nonsense",), "No such command 'nonsense'"),
-        (("--nonsense",), "No such option"),
-        (("pack",), "Missing argument"),
-        (("pack", "stack.yaml"), "Missing option '--to'"),
-        (("pack", "a", "b", "--to", "c"), "unexpected extra argument"),
-        (("load", "bundle"), "Missing option '--to'"),
-        (("verify",), "Missing argument"),
+        (("nonsense",), "error: no such command 'nonsense'\nhint: airgap --help\n"),
+        (("--nonsense",), "error: no such option: --nonsense\nhint: airgap --help\n"),
+        (("pack",), "error: missing argument 'MANIFEST'\nhint: airgap pack --help\n"),
+        (("pack", "stack.yaml"), "error: missing option '--to'\nhint: airgap pack --help\n"),
+        (("pack", "a", "b", "--to", "c"), "error: got unexpected extra argument"),
+        (("load", "bundle"), "error: missing option '--to'\nhint: airgap load --help\n"),
+        (("verify",), "error: missing argument 'BUNDLE'\n"),
         (("serve", ".", "--port", "70000"), "--port"),
         (("key",), "Usage: airgap key"),
-        (("trust", "nonsense"), "No such command"),
+        (("trust", "nonsense"), "error: no such command 'nonsense'\nhint: airgap trust --help\n"),
         (("audit", "log", "--limit", "0"), "--limit"),
     ],
 )
@@ -63,6 +63,19 @@ def test_usage_errors(fresh: Side, words: tuple[str, ...], message: str) -> None
     done = fresh(*words, code=2)
     assert message in done.err + done.out
     assert "Traceback" not in done.err
+
+
+def test_usage_errors_in_json(fresh: Side) -> None:
+    done = fresh("load", "bundle", "--json", code=2)
+    assert done.json == {
+        "error": {
+            "kind": "UsageError",
+            "message": "missing option '--to'",
+            "hint": "airgap load --help",
+            "exit_code": 2,
+        }
+    }
+    assert done.err == "error: missing option '--to'\nhint: airgap load --help\n"
 
 
 def test_version_and_help(fresh: Side) -> None:

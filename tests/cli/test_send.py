@@ -17,7 +17,7 @@ def home(tmp_path, monkeypatch):
     ("words", "code", "want"),
     [
         ([], 2, "no host, want HOST, or --inventory FILE"),
-        (["-x@y"], 2, "No such option"),
+        (["-x@y"], 2, "no such option"),
         (["a b"], 2, "not a host, want [USER@]HOST[:PORT], got 'a b'"),
         (["plant", "plant"], 2, "host named twice: plant"),
         (["plant", "ssh://plant"], 2, "host named twice: plant"),
@@ -28,7 +28,7 @@ def home(tmp_path, monkeypatch):
         (["plant", "--load", "oci"], 2, "not a target: oci, want docker"),
         (["plant", "--load", "docker:plant"], 2, "not a Docker endpoint"),
         (["--inventory", "none.yaml"], 10, "cannot be read: none.yaml"),
-        (["--password", "x", "plant"], 2, "No such option"),
+        (["--password", "x", "plant"], 2, "no such option"),
     ],
 )
 def test_refused(gap: Gap, words, code, want):
