@@ -94,6 +94,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     ]
 
 
+def marked(digest: object, kind: str) -> str:
+    """A digest in a table; an `image_id` is marked, for it never equals the digest in the papers."""
+    return f"image id {digest}" if kind == "image_id" else str(digest)
+
+
 def size(count: float) -> str:
     """Bytes for people, in decimal units: `1.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -256,7 +256,7 @@ KEYS = {
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
-    "lock .images": {"reference", "digest"},
+    "lock .images": {"reference", "digest", "digest_kind"},
     "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
     "pack": {
@@ -275,7 +275,7 @@ KEYS = {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
-    "load .images": {"reference", "digest", "verdict", "before", "after", "error"},
+    "load .images": {"reference", "digest", "verdict", "before", "after", "digest_kind", "error"},
     "audit log": {"entries"},
     "audit log .entries": {"seq", "time", "user", "event", "result", "exit_code", "bundle", "images"},
     "audit show": {

@@ -204,6 +204,7 @@ def test_load_into_an_archive(gap: Gap) -> None:
     assert set(gap.online("lock", gap.manifest("{archive: out.tar}"), "--json").json["images"][0]) == {
         "reference",
         "digest",
+        "digest_kind",
     }
     changed(bundle / API.layers[0].path)
     before = path.read_bytes()
@@ -256,7 +257,12 @@ def test_load_into_an_engine_that_has_it(gap: Gap, containerd: bool) -> None:
             parts = [{"Kind": "image", "Available": True}]
             daemon.images |= {key: {"Id": image_id, "Manifests": parts} for key in (name, image_id)}
         done = gap.offline("load", bundle, "--to", daemon.endpoint)
+        found = gap.offline("load", bundle, "--to", daemon.endpoint, "--json").json["images"]
         assert "nothing to do" in done.out
+        assert (f"image id {API.config}" in done.out) is (not containerd)
+        assert ("image id: as the engine calls it" in done.out) is (not containerd)
+        kind = "manifest" if containerd else "image_id"
+        assert [image["digest_kind"] for image in found] == [kind, kind]
         assert "POST /images/load" not in daemon.calls
 
 
