@@ -35,6 +35,7 @@ from airgap.errors import AirgapError, InterruptError, UsageError
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
     from airgap.endpoints.ports import Target
+    from airgap.oci.digest import Digest
     from airgap.offline.desk import Desk
     from airgap.offline.loading import LoadedImage
     from airgap.offline.renaming import Renaming
@@ -76,7 +77,7 @@ def run(
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
     reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
-    _show(target.name, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
+    _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
 
 
 def _show(
-    target: str,
+    target: "Target",
     reports: "list[tuple[Path, LoadReport]]",
     refused: "list[AirgapError]",
     *,
@@ -109,11 +110,15 @@ def _show(
 ) -> None:
     from airgap.cli import console
 
-    values = [{"bundle": str(path), "target": target, **_value(report)} for path, report in reports]
+    kind = _digest_kind(target)
+    values = [
+        {"bundle": str(path), "target": target.name, **_value(report, kind)} for path, report in reports
+    ]
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
     value["error"] = console.error_value(failures[0]) if failures else None
-    console.show_result(value, [line for _, report in reports for line in _lines(report)], as_json=as_json)
+    lines = [line for _, report in reports for line in _lines(report, kind)]
+    console.show_result(value, lines, as_json=as_json)
     for failure in failures:
         console.show_error(failure, debug=debug)
     if failures:
@@ -163,7 +168,14 @@ def _load_whole(place: "Place", here: "Desk", load: "Callable[[Place], LoadRepor
     return report
 
 
-def _value(report: "LoadReport") -> dict[str, Any]:
+def _digest_kind(target: "Target") -> str:
+    """What the names at the target stand for: graph drivers and podman know images by their configs."""
+    from airgap.endpoints.ports import StreamTarget
+
+    return "image_id" if isinstance(target, StreamTarget) and target.info().ids_are_configs else "manifest"
+
+
+def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
     return {
         "statement_sha256": report.bundle.statement_sha256,
         "receipt": str(report.receipt),
@@ -174,6 +186,7 @@ def _value(report: "LoadReport") -> dict[str, Any]:
                 "verdict": result.verdict,
                 "before": str(result.before) if result.before else None,
                 "after": str(result.after) if result.after else None,
+                "digest_kind": kind,
                 "error": str(result.error) if result.error else None,
             }
             for result in report.results
@@ -181,11 +194,13 @@ def _value(report: "LoadReport") -> dict[str, Any]:
     }
 
 
-def _lines(report: "LoadReport") -> list[str]:
+def _lines(report: "LoadReport", kind: str) -> list[str]:
     from airgap.cli import console
 
-    rows = [(r.image.name, r.verdict, _before(r), r.after or "-") for r in report.results]
+    rows = [(r.image.name, r.verdict, _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
+    if kind == "image_id":
+        lines.append("image id: as the engine calls it; `airgap inspect` shows the digests of the bundle")
     if len(report.failed) == len(report.results) > 1:  # then the error on stderr is that of the first
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
@@ -193,5 +208,11 @@ def _lines(report: "LoadReport") -> list[str]:
     return [*lines, f"receipt: {report.receipt}"]
 
 
-def _before(result: "LoadedImage") -> str:
-    return "the same" if result.before and result.before == result.after else str(result.before or "-")
+def _before(result: "LoadedImage", kind: str) -> str:
+    return "the same" if result.before and result.before == result.after else _cell(result.before, kind)
+
+
+def _cell(digest: "Digest | None", kind: str) -> str:
+    from airgap.cli import console
+
+    return console.marked(digest, kind) if digest else "-"

@@ -6,7 +6,12 @@ the tags mean by then.
 Example: airgap lock stack.yaml
 """
 
+from typing import TYPE_CHECKING
+
 from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet
+
+if TYPE_CHECKING:
+    from airgap.manifest import LockedImage
 
 NAME = "lock"
 PANEL = "Online"
@@ -31,12 +36,22 @@ def run(
     lock = resolve(TransferManifest.load(manifest), endpoints.source)
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
-    rows = [
-        (image.reference, image.descriptor.digest if image.descriptor else image.image_id)
-        for image in lock.images
-    ]
-    value = {
-        "lock": str(path),
-        "images": [{"reference": str(reference), "digest": str(digest)} for reference, digest in rows],
-    }
-    console.show_result(value, [*console.table(("IMAGE", "DIGEST"), rows), f"written: {path}"], as_json=json)
+    images = [_value(image) for image in lock.images]
+    lines = [*_lines(images), f"written: {path}"]
+    console.show_result({"lock": str(path), "images": images}, lines, as_json=json)
+
+
+def _value(image: "LockedImage") -> dict[str, str]:
+    """Engines and archives hand out an image by its ID, registries and OCI folders by its manifest."""
+    kind, digest = ("manifest", image.descriptor.digest) if image.descriptor else ("image_id", image.image_id)
+    return {"reference": str(image.reference), "digest": str(digest), "digest_kind": kind}
+
+
+def _lines(images: list[dict[str, str]]) -> list[str]:
+    from airgap.cli import console
+
+    rows = [(i["reference"], console.marked(i["digest"], i["digest_kind"])) for i in images]
+    lines = console.table(("IMAGE", "DIGEST"), rows)
+    if any(image["digest_kind"] == "image_id" for image in images):
+        lines.append("image id: as its source calls it; the digest in a bundle is known when it is packed")
+    return lines

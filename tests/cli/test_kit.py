@@ -69,7 +69,7 @@ def test_verified_on_the_other_side(gap, kit):
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
         (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
-        (("--wrong",), 2, "No such option"),
+        (("--wrong",), 2, "no such option"),
         (("verify", "nowhere"), 12, "error: no such folder: nowhere"),
     ],
 )  # fmt: skip

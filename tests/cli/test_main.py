@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -39,6 +40,13 @@ def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.P
             stream.close()
 
 
+def shell(home: Path, command: str) -> subprocess.CompletedProcess[bytes]:
+    """A command with redirections."""
+    env = {**os.environ, "AIRGAP_HOME": str(home)}
+    line = f"exec {shlex.join(RUN)} {command}"
+    return subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=False, timeout=PATIENCE)
+
+
 # -- usage
 
 
@@ -46,16 +54,16 @@ def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.P
     ("words", "message"),
     [
         ((), "Usage: airgap"),
-        (("nonsense",), "No such command 'nonsense'"),
-        (("--nonsense",), "No such option"),
-        (("pack",), "Missing argument"),
-        (("pack", "stack.yaml"), "Missing option '--to'"),
-        (("pack", "a", "b", "--to", "c"), "unexpected extra argument"),
-        (("load", "bundle"), "Missing option '--to'"),
-        (("verify",), "Missing argument"),
+        (("nonsense",), "error: no such command 'nonsense'\nhint: airgap --help\n"),
+        (("--nonsense",), "error: no such option: --nonsense\nhint: airgap --help\n"),
+        (("pack",), "error: missing argument 'MANIFEST'\nhint: airgap pack --help\n"),
+        (("pack", "stack.yaml"), "error: missing option '--to'\nhint: airgap pack --help\n"),
+        (("pack", "a", "b", "--to", "c"), "error: got unexpected extra argument"),
+        (("load", "bundle"), "error: missing option '--to'\nhint: airgap load --help\n"),
+        (("verify",), "error: missing argument 'BUNDLE'\n"),
         (("serve", ".", "--port", "70000"), "--port"),
         (("key",), "Usage: airgap key"),
-        (("trust", "nonsense"), "No such command"),
+        (("trust", "nonsense"), "error: no such command 'nonsense'\nhint: airgap trust --help\n"),
         (("audit", "log", "--limit", "0"), "--limit"),
     ],
 )
@@ -63,6 +71,19 @@ def test_usage_errors(fresh: Side, words: tuple[str, ...], message: str) -> None
     done = fresh(*words, code=2)
     assert message in done.err + done.out
     assert "Traceback" not in done.err
+
+
+def test_usage_errors_in_json(fresh: Side) -> None:
+    done = fresh("load", "bundle", "--json", code=2)
+    assert done.json == {
+        "error": {
+            "kind": "UsageError",
+            "message": "missing option '--to'",
+            "hint": "airgap load --help",
+            "exit_code": 2,
+        }
+    }
+    assert done.err == "error: missing option '--to'\nhint: airgap load --help\n"
 
 
 def test_version_and_help(fresh: Side) -> None:
@@ -140,10 +161,13 @@ def test_interruption(gap: Gap, monkeypatch: pytest.MonkeyPatch, error: type[Bas
     def interrupted(*_: object) -> None:
         raise error
 
+    bundle = gap.pack()
     monkeypatch.setattr("airgap.site.Site.root", interrupted)
-    done = gap.offline("trust", "show", code=130)
+    for words in (("trust", "show"), ("verify", bundle)):
+        done = gap.offline(*words, code=130)
+        assert (done.out, done.err) == ("", "interrupted\n")
+    done = gap.offline("load", bundle, "--to", "oci:out", code=130)
     assert done.err == "interrupted: running the same command again goes on from here\n"
-    assert done.out == ""
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -159,7 +183,7 @@ def test_signals_end_a_command_with_a_record(gap: Gap, signum: signal.Signals) -
         process.send_signal(signum)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert err == b"interrupted: running the same command again goes on from here\n"
+    assert err == b"interrupted\n"
     assert gap.online.ended() == ("trust-change", "aborted", 130)
 
 
@@ -173,6 +197,37 @@ def test_a_reader_that_leaves(gap: Gap) -> None:
         process.wait(PATIENCE)
     assert err == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_outputs_that_are_closed(gap: Gap, closing: str) -> None:
+    bundle = gap.pack()
+    done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out {closing}")
+    assert (done.returncode, b"Traceback" in done.stderr, b"error" in done.stderr) == (0, False, False)
+    assert gap.offline.ended() == ("load", "ok", 0)
+
+
+def test_an_output_that_is_full(gap: Gap) -> None:
+    """What was done stays done; the medium is not to blame. A failure of the command itself counts more."""
+    bundle = gap.pack()
+    for words in ("", "--json"):
+        done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out -q {words} >/dev/full")
+        assert done.stderr.decode().splitlines() == [
+            "error: cannot write the result to standard output, got No space left on device",
+            "hint: what the command did is done all the same: `airgap audit log` tells",
+        ]
+        assert done.returncode == 1
+        assert gap.offline.ended() == ("load", "ok", 0)
+    done = shell(gap.offline.home, "verify nowhere --json >/dev/full")
+    assert done.returncode == 12
+    assert b"cannot write the result" in done.stderr
+
+
+def test_words_that_are_not_utf8(gap: Gap) -> None:
+    bundle, before = gap.pack(), len(gap.offline.records())
+    done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/bad\udcff", code=2)
+    assert done.err.startswith(f"error: not UTF-8: oci:{gap.folder}/bad\\udcff\nhint: ")
+    assert len(gap.offline.records()) == before
 
 
 # -- progress
@@ -243,7 +298,7 @@ KEYS = {
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
-    "lock .images": {"reference", "digest"},
+    "lock .images": {"reference", "digest", "digest_kind"},
     "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
     "pack": {
@@ -263,7 +318,7 @@ KEYS = {
         "requires",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
-    "load .images": {"reference", "digest", "verdict", "before", "after", "error"},
+    "load .images": {"reference", "digest", "verdict", "before", "after", "digest_kind", "error"},
     "audit log": {"entries"},
     "audit log .entries": {
         "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",
@@ -360,7 +415,7 @@ def test_serve_a_folder_without_a_site(fresh: Side, tmp_path: Path) -> None:
         ((".",), 18, "oci-layout"),
         (("bundle",), 12, "wrong digest"),
         (("good", "--bind", "nowhere.invalid"), 18, "nowhere.invalid"),
-        (("good", "--bind", "203.0.113.1"), 18, "203.0.113.1"),
+        (("good", "--bind", "203.0.113.1"), 18, "203.0.113.1:5000, got Cannot assign requested address\n"),
     ],
 )
 def test_serve_refuses(

@@ -276,6 +276,7 @@ def test_load_into_an_archive(gap: Gap) -> None:
     assert set(gap.online("lock", gap.manifest("{archive: out.tar}"), "--json").json["images"][0]) == {
         "reference",
         "digest",
+        "digest_kind",
     }
     changed(bundle / API.layers[0].path)
     before = path.read_bytes()
@@ -328,7 +329,12 @@ def test_load_into_an_engine_that_has_it(gap: Gap, containerd: bool) -> None:
             parts = [{"Kind": "image", "Available": True}]
             daemon.images |= {key: {"Id": image_id, "Manifests": parts} for key in (name, image_id)}
         done = gap.offline("load", bundle, "--to", daemon.endpoint)
+        found = gap.offline("load", bundle, "--to", daemon.endpoint, "--json").json["images"]
         assert "nothing to do" in done.out
+        assert (f"image id {API.config}" in done.out) is (not containerd)
+        assert ("image id: as the engine calls it" in done.out) is (not containerd)
+        kind = "manifest" if containerd else "image_id"
+        assert [image["digest_kind"] for image in found] == [kind, kind]
         assert "POST /images/load" not in daemon.calls
 
 
@@ -440,6 +446,23 @@ def test_a_ledger_that_cannot_be_written_stops_a_load(gap: Gap) -> None:
     done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/out", code=17)
     assert "ledger" in done.err
     assert not (gap.folder / "out").exists()
+
+
+def test_verify_reads_no_pipe(gap: Gap) -> None:
+    done = gap.offline("verify", "-", code=2)
+    assert done.err.startswith(
+        "error: verify reads no pipe, want a folder or a tar\nhint: write it to a file"
+    )
+
+
+def test_what_is_wrong_with_a_pipe_names_the_pipe(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = gap.folder / "words.txt"
+    file.write_text("this is neither a folder nor a tar\n" * 100)
+    with file.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        done = gap.offline("load", "-", "--to", "oci:out", "-q", code=19)
+    error, _ = done.err.splitlines()
+    assert error == "error: not the whole tar of a bundle: standard input, got not a tar header"
 
 
 def test_without_a_standard_input(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import Envelope
 from airgap.trust.keys import SigningKey
 from tests.cli.conftest import Gap, Side, files_of
+from tests.support import saves
 from tests.support.images import Layer, make_image, make_index, noise, simple_image
 
 API, WEB = simple_image("api"), simple_image("web")
@@ -46,12 +47,28 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
     assert done.json == {
         "lock": str(lock),
         "images": [
-            {"reference": f"example.com/{name}:1", "digest": str(image.descriptor.digest)}
+            {
+                "reference": f"example.com/{name}:1",
+                "digest": str(image.descriptor.digest),
+                "digest_kind": "manifest",
+            }
             for name, image in BOTH.items()
         ],
     }
     assert [image["archive"] for image in yaml.safe_load(lock.read_text())["images"]] == ["source", "source"]
     assert done.err == ""
+
+
+def test_lock_marks_an_image_id(gap: Gap) -> None:
+    files, links = saves.saved_by_20()
+    (gap.folder / "save.tar").write_bytes(saves.tar(files, links))
+    path = gap.manifest("{archive: save.tar, ref: t/a:1}")
+    [image] = gap.online("lock", path, "--json").json["images"]
+    assert (image["digest"], image["digest_kind"]) == (str(saves.IDS["a"]), "image_id")
+    _, row, note, _ = gap.online("lock", path).out.splitlines()
+    assert row.split()[1:] == ["image", "id", str(saves.IDS["a"])]
+    assert note.startswith("image id: as its source calls it")
+    assert "image id" not in gap.online("lock", gap.layout(api=API)).out
 
 
 def test_lock_needs_no_site(fresh: Side, gap: Gap) -> None:
@@ -145,6 +162,13 @@ def test_plan_knows_platforms(gap: Gap) -> None:
     assert plan["images"][0]["platforms"] == ["linux/arm64"]
     done = gap.online("plan", gap.manifest(entry % "linux/s390x"), code=18)
     assert "no image for the platform: example.com/multi:1, want linux/s390x, got linux/amd64" in done.err
+
+
+def test_plan_names_no_option_that_it_lacks(gap: Gap) -> None:
+    gap.layout(**BOTH)
+    entries = [f"{{oci: source, ref: 'example.com/{name}:1', platforms: [linux/s390x]}}" for name in BOTH]
+    done = gap.online("plan", gap.manifest(*entries), code=3)
+    assert done.err.endswith("hint: see above why; `airgap pack --allow-partial` can seal the others\n")
 
 
 # -- pack

@@ -64,7 +64,7 @@ def test_init_under_another_name_is_refused(fresh: Side) -> None:
         (("--algorithm", "rsa-4096"), 2, "no such key algorithm here"),
         (("--passphrase-file", "/nowhere/at/all"), 13, "cannot read the passphrase: /nowhere/at/all"),
         (("--passphrase-file", "/dev/null"), 13, "the passphrase is empty: /dev/null"),
-        (("--nonsense",), 2, "No such option"),
+        (("--nonsense",), 2, "no such option"),
     ],
 )
 def test_init_refuses(fresh: Side, words: tuple[str, ...], code: int, message: str) -> None:
@@ -109,9 +109,9 @@ def test_keys_are_made_listed_and_shown(gap: Gap) -> None:
     ("words", "code", "message"),
     [
         (("generate", "alice"), 13, "there is a key of that name"),
-        (("generate", "-x"), 2, "No such option"),
+        (("generate", "-x"), 2, "no such option"),
         (("generate", ".hidden"), 2, "not a key name"),
-        (("generate",), 2, "Missing argument"),
+        (("generate",), 2, "missing argument"),
         (("show", "nobody"), 13, "no such key: nobody, got alice"),
         (("show", "../site"), 13, "no such key"),
     ],
