@@ -132,6 +132,19 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
         raise
 
 
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing of that name. What a disk cannot tell, or may not be looked at, is for those
+    who open it to find.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def holds(path: Path, data: bytes) -> bool:
     """Whether there is a regular file with exactly this content. Raises `OSError`."""
     try:

@@ -12,10 +12,10 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
-from airgap.bundle.files import Files
+from airgap.bundle.files import Files, is_absent
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
-from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, UsageError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
@@ -85,8 +85,21 @@ def opened(
         yield bundle, attempt
 
 
+def refuse_absent(place: Place) -> None:
+    """Raise `UsageError` for a path where nothing is: that is a slip of who typed it, and no word about a
+    bundle.
+    """
+    for path in paths_of(place):
+        if is_absent(path):
+            hint = "see how it is spelled, and that the medium is plugged in and mounted"
+            raise UsageError("no such file or folder", subject=path, hint=hint)
+
+
 def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
-    """The ledger's begin and end round something that is done with the bundle at `place`."""
+    """The ledger's begin and end round something that is done with the bundle at `place`; nothing is
+    recorded, and `UsageError` raised, where there is none.
+    """
+    refuse_absent(place)
     return site.ledger().attempt(event, path=", ".join(map(str, paths_of(place))), **details)
 
 

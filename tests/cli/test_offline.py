@@ -176,7 +176,11 @@ def test_a_missing_file_is_found(gap: Gap, name: str) -> None:
 
 
 def test_what_is_no_bundle(gap: Gap) -> None:
-    assert "no such folder" in gap.offline("verify", gap.folder / "nowhere", code=12).err
+    before = gap.offline.records()
+    for words in (("verify",), ("verify", "--media"), ("inspect",), ("serve", "--port", "0")):
+        done = gap.offline(*words, gap.folder / "nowhere", code=2)
+        assert f"error: no such file or folder: {gap.folder}/nowhere\nhint: see how it is spelled" in done.err
+    assert gap.offline.records() == before
     assert "unfinished bundle, or none" in gap.offline("verify", gap.folder, code=19).err
 
 
@@ -447,13 +451,13 @@ def test_what_was_loaded_before_another_bundle_is_refused_is_told(gap: Gap, harm
     """The receipt of the first is needed, whatever becomes of the second."""
     bundle = gap.pack()
     good = shutil.copytree(bundle, gap.folder / "good")
-    second = bundle if harmed else gap.folder / "none"
+    second, code = (bundle, 12) if harmed else (gap.folder / "none", 2)
     changed(bundle / "index.json")
-    done = gap.offline("load", good, second, "--to", f"oci:{gap.folder}/out", "--json", code=12)
+    done = gap.offline("load", good, second, "--to", f"oci:{gap.folder}/out", "--json", code=code)
     value = json.loads(done.out)
     [loaded] = value["bundles"]
     assert (loaded["bundle"], Path(loaded["receipt"]).exists()) == (str(good), True)
-    assert value["error"]["exit_code"] == 12
+    assert value["error"]["exit_code"] == code
     assert "error: " in done.err
 
 
