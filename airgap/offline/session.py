@@ -22,6 +22,7 @@ from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
 from airgap.offline.renaming import Renaming
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import (
+    MEND,
     CheckedBundle,
     Receiver,
     VerifiedBundle,
@@ -32,10 +33,6 @@ from airgap.offline.verify import (
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
-
-_MEND = (
-    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +58,11 @@ class LoadReport:
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
         if not failed or len(failed) == len(self.results):
             for error in damaged:
-                error.hint = error.hint or _MEND
+                error.hint = error.hint or MEND
             return failed[0].error if failed else None
         hint = "see above why; run the same command again for the rest"
         if damaged:
-            hint = f"{_MEND}; then run the same command again for the rest"
+            hint = f"{MEND}; then run the same command again for the rest"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
 
@@ -125,9 +122,9 @@ def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))
-        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=_MEND)
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=MEND)
     if wrong:
-        wrong[0].hint = wrong[0].hint or _MEND
+        wrong[0].hint = wrong[0].hint or MEND
         raise wrong[0]
 
 

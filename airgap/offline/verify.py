@@ -37,6 +37,10 @@ from airgap.trust.policy import Verdict, check_revocations, check_signatures
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
+MEND = (
+    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
@@ -176,10 +180,16 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
 
 
 def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
-    # 8: exactly the files that are listed, and the signatures once more for stock tools.
-    sizes = check_files(folder, found.statement, found.envelope.signatures)
-    # 9: the small files, and what they say of the images.
-    images = Contents(folder, found.statement, sizes).images()
+    try:
+        # 8: exactly the files that are listed, and the signatures once more for stock tools.
+        sizes = check_files(folder, found.statement, found.envelope.signatures)
+        # 9: the small files, and what they say of the images.
+        images = Contents(folder, found.statement, sizes).images()
+    except UnlistedContentError:  # what is too many is nowhere to be had from another copy
+        raise
+    except IntegrityError as error:
+        error.hint = error.hint or MEND
+        raise
     return CheckedBundle(
         folder,
         found.statement,
@@ -209,7 +219,7 @@ def read_envelope(folder: Files) -> Envelope:
 
 _FINISH = (
     "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
-    "`repack` or `send` that began it"
+    "`repack` or `send` that began it, or with `airgap repair` from another copy"
 )
 
 

@@ -172,7 +172,8 @@ def test_other_failures_are_loaded_again(gap: Gap) -> None:
 def test_a_missing_file_is_found(gap: Gap, name: str) -> None:
     bundle = gap.pack()
     (bundle / name).unlink()
-    gap.offline("verify", bundle, code=19 if name == "bundle.dsse.json" else 12)
+    done = gap.offline("verify", bundle, code=19 if name == "bundle.dsse.json" else 12)
+    assert "airgap repair" in done.err.split("hint: ")[1]
 
 
 def test_what_is_no_bundle(gap: Gap) -> None:
