@@ -200,6 +200,16 @@ def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
     return bytes(out)
 
 
+def unlisted(kind: str, subject: object) -> UnlistedContentError:
+    """The error of a file or a folder that nobody has signed."""
+    return UnlistedContentError(
+        f"{kind} that the statement does not list",
+        subject=subject,
+        hint="nothing but the listed files may be there; desktops leave others, such as .DS_Store, ._NAME "
+        "and System Volume Information: remove what you know to be theirs",
+    )
+
+
 class SeekableStream(ByteStream, Protocol):
     """A `ByteStream` that can go on elsewhere."""
 
@@ -342,6 +352,8 @@ class Folder:
                         yield from self._walk(f"{name}/", below, folders)
                 elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                     yield FoundFile(name, found.st_size)
+                elif stat.S_ISDIR(found.st_mode):
+                    raise unlisted("folder", f"{self.path}/{name}")
                 else:
                     raise UnlistedContentError(
                         "not a regular file with one link", subject=f"{self.path}/{name}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.files import MAX_FILES, Files
+from airgap.bundle.files import MAX_FILES, Files, unlisted
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.errors import (
@@ -324,7 +324,7 @@ def check_files(
         if len(sizes) > MAX_FILES:
             raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
     for name in sorted(set(sizes) - expected):
-        raise UnlistedContentError("file that the statement does not list", subject=folder.where(name))
+        raise unlisted("file", folder.where(name))
     for name in sorted(expected - set(sizes)):
         raise MissingContentError("missing file", subject=folder.where(name))
     for name, sig in loose.items():

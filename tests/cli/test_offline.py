@@ -176,6 +176,20 @@ def test_a_missing_file_is_found(gap: Gap, name: str) -> None:
     assert "airgap repair" in done.err.split("hint: ")[1]
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "blobs/._sha256", "System Volume Information/"])
+def test_what_a_desktop_leaves_is_to_be_removed(gap: Gap, name: str) -> None:
+    bundle = gap.pack()
+    stray = bundle / name
+    if name.endswith("/"):
+        stray.mkdir()
+    else:
+        stray.touch()
+    done = gap.offline("verify", bundle, code=12)
+    kind = "folder" if name.endswith("/") else "file"
+    assert f"error: {kind} that the statement does not list: {stray}\n" in done.err
+    assert "hint: nothing but the listed files may be there; desktops leave others" in done.err
+
+
 def test_what_is_no_bundle(gap: Gap) -> None:
     before = gap.offline.records()
     for words in (("verify",), ("verify", "--media"), ("inspect",), ("serve", "--port", "0")):
