@@ -295,8 +295,10 @@ def check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None
         raise RollbackError(
             "older than what was accepted here",
             subject=statement.title,
-            want=f"serial {mark.serial + 1} or later in epoch {mark.epoch}",
+            want=f"serial {mark.serial} again, or a later one, in epoch {mark.epoch}",
             got=f"serial {statement.serial} in epoch {statement.epoch}",
+            hint="to go back, pack the old manifest and lock anew on the sending side: they get a new "
+            "serial; `airgap verify --media` still checks the bytes of this bundle",
         )
     if place == accepted:
         raise RollbackError(

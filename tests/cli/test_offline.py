@@ -216,6 +216,24 @@ def test_an_expired_bundle(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bundle expired" in gap.offline("verify", bundle, code=14).err
 
 
+def test_the_way_back_to_an_older_bundle(gap: Gap) -> None:
+    old = gap.pack()
+    path = gap.folder / "stack.yaml"
+    before = path.read_text()
+    path.write_text(before + "# 2\n")
+    gap.online("pack", path, "--to", gap.stick)
+    to = ("--to", f"oci:{gap.folder}/out")
+    gap.offline("load", gap.stick / "stack-0002", *to)
+    done = gap.offline("load", old, *to, code=14)
+    refusal = "stack-0001, want serial 2 again, or a later one, in epoch 1, got serial 1 in epoch 1"
+    assert f"error: older than what was accepted here: {refusal}\nhint: to go back, pack the old " in done.err
+    gap.offline("verify", "--media", old)
+    gap.offline("load", gap.stick / "stack-0002", *to)
+    path.write_text(before)
+    gap.online("pack", path, "--to", gap.stick)
+    gap.offline("load", gap.stick / "stack-0003", *to)
+
+
 # -- a delta
 
 
