@@ -132,6 +132,19 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
         raise
 
 
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing of that name. What a disk cannot tell, or may not be looked at, is for those
+    who open it to find.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def holds(path: Path, data: bytes) -> bool:
     """Whether there is a regular file with exactly this content. Raises `OSError`."""
     try:
@@ -185,6 +198,16 @@ def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
             want = f"at most {limit:,} bytes"
             raise SizeMismatchError("too large", subject=subject, want=want, got="more")
     return bytes(out)
+
+
+def unlisted(kind: str, subject: object) -> UnlistedContentError:
+    """The error of a file or a folder that nobody has signed."""
+    return UnlistedContentError(
+        f"{kind} that the statement does not list",
+        subject=subject,
+        hint="nothing but the listed files may be there; desktops leave others, such as .DS_Store, ._NAME "
+        "and System Volume Information: remove what you know to be theirs",
+    )
 
 
 class SeekableStream(ByteStream, Protocol):
@@ -329,6 +352,8 @@ class Folder:
                         yield from self._walk(f"{name}/", below, folders)
                 elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                     yield FoundFile(name, found.st_size)
+                elif stat.S_ISDIR(found.st_mode):
+                    raise unlisted("folder", f"{self.path}/{name}")
                 else:
                     raise UnlistedContentError(
                         "not a regular file with one link", subject=f"{self.path}/{name}"

@@ -21,11 +21,12 @@ PANEL = "Offline"
 def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.cli import console
-    from airgap.offline.session import receiver
+    from airgap.offline.session import receiver, refuse_absent
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
     refuse_several(bundle)
+    refuse_absent(bundle)
     who = receiver(Site(default_home()), now())
     here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:

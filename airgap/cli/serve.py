@@ -48,7 +48,7 @@ def run(
     from airgap.cli import console
     from airgap.endpoints.layout import Layout
     from airgap.endpoints.server import ImageServer, NamedSource
-    from airgap.offline.session import bundle_source, verify_bundle
+    from airgap.offline.session import bundle_source, refuse_absent, verify_bundle
     from airgap.progress import Silent
     from airgap.site import Site, default_home, now
 
@@ -58,6 +58,7 @@ def run(
         served: list[NamedSource] = []
         bundles: list[BundleSource] = []
         for place in grouped(sources):
+            refuse_absent(place)
             path = place[0]
             if path.is_file() or (path / ENVELOPE_FILE).exists():
                 verify_bundle(place, Site(default_home()), now(), 2, progress)

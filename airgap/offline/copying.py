@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.cut import VOLUME_FILE, Cut, VolumeSize, VolumeTable
-from airgap.bundle.files import Folder
+from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.filling import fill
 from airgap.bundle.placing import Load, layers_of, place, place_whole
 from airgap.bundle.proof import OnMedia, announce, prove_sealed
-from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, Contents
+from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
@@ -28,6 +28,7 @@ from airgap.errors import (
     MissingContentError,
     SizeMismatchError,
     TrustError,
+    UnlistedContentError,
     UsageError,
 )
 from airgap.oci.digest import Advance, ByteStream, Digest
@@ -65,10 +66,13 @@ def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
 
 @contextlib.contextmanager
 def begin_copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Iterator["Copy"]:
-    """A copy at `shelf`, for this process alone as long as the context lasts. Raises as `refuse_another`."""
+    """A copy at `shelf`, for this process alone as long as the context lasts. Raises as `refuse_another`, and
+    `UnlistedContentError` for what would be one file too many in the end.
+    """
     with shelf.claimed():
         for folder in shelf.folders:
             refuse_another(folder, bundle)
+            _refuse_strays(folder, bundle)
         announce(shelf.folders, desk.progress.note)
         yield Copy(shelf, desk, shelf.store())
 
@@ -251,6 +255,31 @@ def refuse_another(path: Path, bundle: CheckedBundle) -> None:
             got=f"sha256:{found}",
             hint="move it away, or choose another folder",
         )
+
+
+def _refuse_strays(path: Path, bundle: CheckedBundle) -> None:
+    """What a copy neither replaces nor removes is refused when it is sealed: to refuse it before the first
+    change leaves a copy that was sealed as it is.
+    """
+    own = {name for name in bundle.statement.subjects if "/" not in name}
+    own |= {ENVELOPE_FILE, STATEMENT_FILE, VOLUME_FILE, f"{VOLUME_FILE}.part"}
+    own |= {f"{name}.part" for name in own}
+    for below in ("", *FOLDERS):
+        with media_errors("cannot read", path / below):
+            for found in sorted((path / below).glob("*")):
+                name = found.relative_to(path).as_posix()
+                is_folder = found.is_dir() and not found.is_symlink()
+                if name in (FOLDERS if is_folder else own):
+                    continue
+                if is_folder or below in (
+                    "",
+                    "blobs",
+                ):  # of the other folders a copy removes what is too many
+                    raise UnlistedContentError(
+                        f"a {'folder' if is_folder else 'file'} that does not belong there",
+                        subject=found,
+                        hint="remove it, then run the same command again; nothing was changed",
+                    )
 
 
 def _statement_in(path: Path) -> str | None:

@@ -12,16 +12,17 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
-from airgap.bundle.files import Files
+from airgap.bundle.files import Files, is_absent
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
-from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, UsageError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
 from airgap.offline.renaming import Renaming
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import (
+    MEND,
     CheckedBundle,
     Receiver,
     VerifiedBundle,
@@ -32,10 +33,6 @@ from airgap.offline.verify import (
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
-
-_MEND = (
-    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +58,11 @@ class LoadReport:
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
         if not failed or len(failed) == len(self.results):
             for error in damaged:
-                error.hint = error.hint or _MEND
+                error.hint = error.hint or MEND
             return failed[0].error if failed else None
         hint = "see above why; run the same command again for the rest"
         if damaged:
-            hint = f"{_MEND}; then run the same command again for the rest"
+            hint = f"{MEND}; then run the same command again for the rest"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
 
@@ -85,11 +82,23 @@ def opened(
         yield bundle, attempt
 
 
+def refuse_absent(place: Place) -> None:
+    """Raise `UsageError` for a path where nothing is: that is a slip of who typed it, and no word about a
+    bundle.
+    """
+    for path in paths_of(place):
+        if is_absent(path):
+            hint = "see how it is spelled, and that the medium is plugged in and mounted"
+            raise UsageError("no such file or folder", subject=path, hint=hint)
+
+
 def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
-    """The ledger's begin and end round something that is done with the bundle at `place`."""
-    return site.ledger().attempt(
-        event, path=", ".join(str(path.absolute()) for path in paths_of(place)), **details
-    )
+    """The ledger's begin and end round something that is done with the bundle at `place`; nothing is
+    recorded, and `UsageError` raised, where there is none.
+    """
+    refuse_absent(place)
+    path = ", ".join(str(path.absolute()) for path in paths_of(place))
+    return site.ledger().attempt(event, path=path, **details)
 
 
 def verify_here(folder: Files, site: Site, now: datetime) -> VerifiedBundle:
@@ -114,9 +123,9 @@ def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))
-        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=_MEND)
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=MEND)
     if wrong:
-        wrong[0].hint = wrong[0].hint or _MEND
+        wrong[0].hint = wrong[0].hint or MEND
         raise wrong[0]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.files import MAX_FILES, Files
+from airgap.bundle.files import MAX_FILES, Files, unlisted
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.errors import (
@@ -36,6 +36,10 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signat
 from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
+
+MEND = (
+    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +183,16 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
 
 
 def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
-    # 8: exactly the files that are listed, and the signatures once more for stock tools.
-    sizes = check_files(folder, found.statement, found.envelope.signatures)
-    # 9: the small files, and what they say of the images.
-    images = Contents(folder, found.statement, sizes).images()
+    try:
+        # 8: exactly the files that are listed, and the signatures once more for stock tools.
+        sizes = check_files(folder, found.statement, found.envelope.signatures)
+        # 9: the small files, and what they say of the images.
+        images = Contents(folder, found.statement, sizes).images()
+    except UnlistedContentError:  # what is too many is nowhere to be had from another copy
+        raise
+    except IntegrityError as error:
+        error.hint = error.hint or MEND
+        raise
     return CheckedBundle(
         folder,
         found.statement,
@@ -212,7 +222,7 @@ def read_envelope(folder: Files) -> Envelope:
 
 _FINISH = (
     "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
-    "`repack` or `send` that began it"
+    "`repack` or `send` that began it, or with `airgap repair` from another copy"
 )
 
 
@@ -288,8 +298,10 @@ def check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None
         raise RollbackError(
             "older than what was accepted here",
             subject=statement.title,
-            want=f"serial {mark.serial + 1} or later in epoch {mark.epoch}",
+            want=f"serial {mark.serial} again, or a later one, in epoch {mark.epoch}",
             got=f"serial {statement.serial} in epoch {statement.epoch}",
+            hint="to go back, pack the old manifest and lock anew on the sending side: they get a new "
+            "serial; `airgap verify --media` still checks the bytes of this bundle",
         )
     if place == accepted:
         raise RollbackError(
@@ -317,7 +329,7 @@ def check_files(
         if len(sizes) > MAX_FILES:
             raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
     for name in sorted(set(sizes) - expected):
-        raise UnlistedContentError("file that the statement does not list", subject=folder.where(name))
+        raise unlisted("file", folder.where(name))
     for name in sorted(expected - set(sizes)):
         raise MissingContentError("missing file", subject=folder.where(name))
     for name, sig in loose.items():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
-from airgap.bundle.files import Folder, read_small
+from airgap.bundle.files import Folder, is_absent, read_small
 from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import open_bundle
-from airgap.errors import FormatError, MissingContentError, UnknownKeyError
+from airgap.errors import FormatError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
@@ -28,7 +28,7 @@ def read_bases(
     A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
     the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for one that is not
     signed by a key of the trust root; a receipt of a site whose key the root does not know is taken
-    with a note, for a base that is not there is refused at load.
+    with a note, for a base that is not there is refused at load. Raises `UsageError` where there is no base.
     """
     held: set[Digest] = set()
     for text in since:
@@ -41,14 +41,14 @@ def _read(site: Site, stream: str, text: str) -> bytes:
     path = Path(text)
     if text.isascii() and text.isdigit() and not path.exists():
         path = site.kept_envelope(stream, int(text))
+    if is_absent(path):
+        raise UsageError(
+            "no such base", subject=text, want="a receipt, a bundle, or the serial of one sealed here"
+        )
     if path.is_dir():
         with Folder(path) as folder:
             return folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
     with Folder(path.absolute().parent) as folder:
-        if not folder.has(path.name):
-            raise MissingContentError(
-                "no such base", subject=text, want="a receipt, a bundle, or the serial of one sealed here"
-            )
         with folder.open(path.name) as stream_:
             head = bytearray(1)
             stream_.readinto(memoryview(head))

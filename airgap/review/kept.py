@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Self
 
 from airgap.audit.receipt import Receipt
-from airgap.bundle.files import Folder
+from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
-from airgap.errors import AirgapError
+from airgap.errors import AirgapError, UsageError
 from airgap.oci.digest import Digest
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
@@ -85,6 +85,10 @@ class Kept:
 
 
 def read_file(path: Path) -> bytes:
-    """A file of at most 16 MiB, which may come from anywhere: no link is followed to it."""
+    """A file of at most 16 MiB, which may come from anywhere: no link is followed to it. Raises `UsageError`
+    where nothing is.
+    """
+    if is_absent(path):
+        raise UsageError("no such file", subject=path)
     with Folder(path.absolute().parent) as folder:
         return folder.read(path.name, MAX_ENVELOPE)

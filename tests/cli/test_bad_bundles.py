@@ -89,6 +89,7 @@ from tests.support.images import noise
 WRONG = "wrong digest: "
 NOT_SIGNED = "not the statement that was signed"
 UNLISTED = "file that the statement does not list"
+FOLDER = "folder that the statement does not list"
 IRREGULAR = "not a regular file"
 CANONICAL = "not in canonical form"
 VIEWS = "manifest.json and index.json describe different images"
@@ -144,10 +145,10 @@ DAMAGE: dict[str, Case] = {
     "extra signature": (write(f"sig/{'0' * 16}.sig"), 12, UNLISTED),
     "extra root": (write("trust/9.root.json"), 12, UNLISTED),
     "left-over part": (write(f"{LAYER.path}.part"), 12, UNLISTED),
-    "extra folder": (write("docs/x"), 12, IRREGULAR),
-    "extra empty folder": (lambda gap: (gap.bundle / "docs").mkdir(), 12, IRREGULAR),
-    "deep empty folder": (lambda gap: (gap.bundle / "blobs/sha256/x").mkdir(), 12, IRREGULAR),
-    "folder for file": (instead("index.json", lambda path, _: path.mkdir()), 12, IRREGULAR),
+    "extra folder": (write("docs/x"), 12, FOLDER),
+    "extra empty folder": (lambda gap: (gap.bundle / "docs").mkdir(), 12, FOLDER),
+    "deep empty folder": (lambda gap: (gap.bundle / "blobs/sha256/x").mkdir(), 12, FOLDER),
+    "folder for file": (instead("index.json", lambda path, _: path.mkdir()), 12, FOLDER),
     "folder for envelope": (instead(ENVELOPE_FILE, lambda path, _: path.mkdir()), 12, IRREGULAR),
     "file for folder": (instead("blobs", lambda path, _: path.write_bytes(b"")), 12, UNLISTED),
     "link for layer": (instead(LAYER.path, lambda path, moved: path.symlink_to(moved)), 12, IRREGULAR),

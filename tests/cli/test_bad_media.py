@@ -190,12 +190,8 @@ def damage_root(gap: Gap) -> None:
     path.write_bytes(path.read_bytes().replace(b'"payload":"e', b'"payload":"f'))
 
 
-def no_bundle(gap: Gap) -> None:
-    shutil.rmtree(gap.bundle)
-
-
 def file_for_bundle(gap: Gap) -> None:
-    no_bundle(gap)
+    shutil.rmtree(gap.bundle)
     gap.bundle.write_bytes(b"tar")
 
 
@@ -204,7 +200,6 @@ ROOTLESS: dict[str, Case] = {
     "root by a stranger": (replace_root, 13, "2.root.json"),
     "root left out": (gap_in_roots, 13, "the installed roots do not follow one another"),
     "damaged root": (damage_root, 10, "1.root.json"),
-    "no bundle": (no_bundle, 12, "no such folder"),
     "file for bundle": (file_for_bundle, 19, "not the whole tar of a bundle"),
 }
 

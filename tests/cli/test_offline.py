@@ -172,11 +172,30 @@ def test_other_failures_are_loaded_again(gap: Gap) -> None:
 def test_a_missing_file_is_found(gap: Gap, name: str) -> None:
     bundle = gap.pack()
     (bundle / name).unlink()
-    gap.offline("verify", bundle, code=19 if name == "bundle.dsse.json" else 12)
+    done = gap.offline("verify", bundle, code=19 if name == "bundle.dsse.json" else 12)
+    assert "airgap repair" in done.err.split("hint: ")[1]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "blobs/._sha256", "System Volume Information/"])
+def test_what_a_desktop_leaves_is_to_be_removed(gap: Gap, name: str) -> None:
+    bundle = gap.pack()
+    stray = bundle / name
+    if name.endswith("/"):
+        stray.mkdir()
+    else:
+        stray.touch()
+    done = gap.offline("verify", bundle, code=12)
+    kind = "folder" if name.endswith("/") else "file"
+    assert f"error: {kind} that the statement does not list: {stray}\n" in done.err
+    assert "hint: nothing but the listed files may be there; desktops leave others" in done.err
 
 
 def test_what_is_no_bundle(gap: Gap) -> None:
-    assert "no such folder" in gap.offline("verify", gap.folder / "nowhere", code=12).err
+    before = gap.offline.records()
+    for words in (("verify",), ("verify", "--media"), ("inspect",), ("serve", "--port", "0")):
+        done = gap.offline(*words, gap.folder / "nowhere", code=2)
+        assert f"error: no such file or folder: {gap.folder}/nowhere\nhint: see how it is spelled" in done.err
+    assert gap.offline.records() == before
     assert "unfinished bundle, or none" in gap.offline("verify", gap.folder, code=19).err
 
 
@@ -195,6 +214,24 @@ def test_an_expired_bundle(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     monkeypatch.setattr("airgap.site.now", lambda: later)
     assert "bundle expired" in gap.offline("verify", bundle, code=14).err
+
+
+def test_the_way_back_to_an_older_bundle(gap: Gap) -> None:
+    old = gap.pack()
+    path = gap.folder / "stack.yaml"
+    before = path.read_text()
+    path.write_text(before + "# 2\n")
+    gap.online("pack", path, "--to", gap.stick)
+    to = ("--to", f"oci:{gap.folder}/out")
+    gap.offline("load", gap.stick / "stack-0002", *to)
+    done = gap.offline("load", old, *to, code=14)
+    refusal = "stack-0001, want serial 2 again, or a later one, in epoch 1, got serial 1 in epoch 1"
+    assert f"error: older than what was accepted here: {refusal}\nhint: to go back, pack the old " in done.err
+    gap.offline("verify", "--media", old)
+    gap.offline("load", gap.stick / "stack-0002", *to)
+    path.write_text(before)
+    gap.online("pack", path, "--to", gap.stick)
+    gap.offline("load", gap.stick / "stack-0003", *to)
 
 
 # -- a delta
@@ -481,13 +518,13 @@ def test_what_was_loaded_before_another_bundle_is_refused_is_told(gap: Gap, harm
     """The receipt of the first is needed, whatever becomes of the second."""
     bundle = gap.pack()
     good = shutil.copytree(bundle, gap.folder / "good")
-    second = bundle if harmed else gap.folder / "none"
+    second, code = (bundle, 12) if harmed else (gap.folder / "none", 2)
     changed(bundle / "index.json")
-    done = gap.offline("load", good, second, "--to", f"oci:{gap.folder}/out", "--json", code=12)
+    done = gap.offline("load", good, second, "--to", f"oci:{gap.folder}/out", "--json", code=code)
     value = json.loads(done.out)
     [loaded] = value["bundles"]
     assert (loaded["bundle"], Path(loaded["receipt"]).exists()) == (str(good), True)
-    assert value["error"]["exit_code"] == 12
+    assert value["error"]["exit_code"] == code
     assert "error: " in done.err
 
 

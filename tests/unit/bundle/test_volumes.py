@@ -382,7 +382,7 @@ FILES = {
     "a part is a folder": (
         lambda v, p, _: (v.part(p, 1).unlink(), v.part(p, 1).mkdir()),
         UnlistedContentError,
-        "not a regular file with one link: {2}/",
+        "folder that the statement does not list: {2}/",
     ),
     "a part on another volume too": (
         lambda v, p, _: v.put(f"{p}.000", v.part(p, 0).read_bytes(), 2),
@@ -464,12 +464,12 @@ FILES = {
     "a folder in capitals": (
         lambda v, _p, _w: (v[2] / "BLOBS").mkdir(),
         UnlistedContentError,
-        "not a regular file with one link: {2}/BLOBS",
+        "folder that the statement does not list: {2}/BLOBS",
     ),
     "an empty folder": (
         lambda v, _p, _w: (v[3] / "blobs" / "md5").mkdir(),
         UnlistedContentError,
-        "not a regular file with one link: {3}/blobs/md5",
+        "folder that the statement does not list: {3}/blobs/md5",
     ),
     "a link for a folder": (
         lambda v, _p, _w: (

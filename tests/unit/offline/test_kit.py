@@ -104,7 +104,7 @@ HARMS = {
     "a wheel longer": (lambda kit: rich(kit).write_bytes(rich(kit).read_bytes() + b"x"), SizeMismatchError, "wrong size"),
     "a wheel missing": (lambda kit: rich(kit).unlink(), MissingContentError, "missing file"),
     "a wheel too many": (lambda kit: (kit / "wheels" / "x.whl").touch(), UnlistedContentError, "does not list"),
-    "a folder too many": (lambda kit: (kit / "more").mkdir(), UnlistedContentError, "not a regular file"),
+    "a folder too many": (lambda kit: (kit / "more").mkdir(), UnlistedContentError, "does not list"),
     "a link": (
         lambda kit: rich(kit).rename(kit.parent / "x") and rich_link(kit), UnlistedContentError, "not a regular file",
     ),

@@ -1,6 +1,7 @@
 """receive, repack, repair: what they leave, what they record, and the private copy that `load` uses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from airgap.errors import (
     IncompleteError,
     MissingContentError,
     RollbackError,
+    UnlistedContentError,
     UsageError,
 )
 from airgap.offline.desk import Desk
@@ -170,6 +172,50 @@ def test_repair_that_is_refused_leaves_all_as_it_is(gap, volumes):
     with pytest.raises(AirgapError):
         repair(volumes, gap.bundle, desk(gap))
     assert stamps(*volumes) == before
+
+
+STRAYS = {
+    ".DS_Store": "a file that does not belong there",
+    "blobs/._x": "a file that does not belong there",
+    "x.json.part": "a file that does not belong there",
+    "link": "a file that does not belong there",
+    "System Volume Information/": "a folder that does not belong there",
+    "blobs/sha256/x/": "a folder that does not belong there",
+    "trust/x/": "a folder that does not belong there",
+}
+
+
+@pytest.mark.parametrize(("name", "what"), STRAYS.items())
+def test_repair_looks_for_strays_before_it_unseals(gap, tmp_path, name, what):
+    copy = shutil.copytree(gap.bundle, tmp_path / "copy")
+    stray = copy / name
+    (copy / LAYER.path).unlink()
+    if name.endswith("/"):
+        stray.mkdir()
+    elif name == "link":
+        stray.symlink_to("sig")
+    else:
+        stray.touch()
+    before = stamps(copy)
+    with pytest.raises(UnlistedContentError, match=f"^{what}: {stray}$") as caught:
+        repair(copy, gap.bundle, desk(gap))
+    assert caught.value.hint == "remove it, then run the same command again; nothing was changed"
+    assert stamps(copy) == before
+    if name.endswith("/"):
+        stray.rmdir()
+    else:
+        stray.unlink()
+    repair(copy, gap.bundle, desk(gap))
+    assert content(copy) == content(gap.bundle)
+
+
+def test_repair_removes_what_is_left_of_its_own(gap, tmp_path):
+    copy = shutil.copytree(gap.bundle, tmp_path / "copy")
+    for name in ("index.json.part", "volume.json.part", "bundle.dsse.json.part", "sig/x",
+                 "trust/9.root.json", "blobs/sha256/x"):  # fmt: skip
+        (copy / name).touch()
+    repair(copy, gap.bundle, desk(gap))
+    assert content(copy) == content(gap.bundle)
 
 
 # -- gather

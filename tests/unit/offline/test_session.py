@@ -1,11 +1,15 @@
 """From the medium to the receipt: what is remembered, and when."""
 
+import errno
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from airgap.audit.receipt import Receipt
+from airgap.bundle.files import is_absent
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -16,6 +20,7 @@ from airgap.errors import (
     PartialError,
     PolicyError,
     RollbackError,
+    UsageError,
 )
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -181,21 +186,27 @@ class TestLoad:
         load(gap, MemoryContent())
         assert (gap.home / "received" / f"{STREAM}.json").stat().st_mtime_ns == before
 
-    @pytest.mark.parametrize(
-        ("options", "names", "error"),
-        [
-            ({"on_conflict": "refuse"}, {ONE: Digest.of(b"x")}, PolicyError),
-            ({"path": "nowhere"}, {}, IntegrityError),
-        ],
-    )
-    def test_no_mark_for_what_is_refused(self, gap, tmp_path, options, names, error):
-        if "path" in options:
-            options = {"path": tmp_path / "nowhere"}
-        with pytest.raises(error):
-            load(gap, MemoryContent(names=dict(names)), **options)
+    def test_no_mark_for_what_is_refused(self, gap):
+        with pytest.raises(PolicyError):
+            load(gap, MemoryContent(names={ONE: Digest.of(b"x")}), on_conflict="refuse")
         assert mark(gap) is None
         assert ended(gap)["result"] == "refused"
         assert not (gap.home / "receipts").exists()
+
+    def test_no_record_of_a_path_where_nothing_is(self, gap, tmp_path):
+        (tmp_path / "link").symlink_to("nothing")
+        before = gap.site.ledger_path.read_bytes()
+        for name in ("nowhere", "no/where", "link"):
+            with pytest.raises(UsageError, match=f"^no such file or folder: {tmp_path / name}$"):
+                load(gap, MemoryContent(), path=tmp_path / name)
+        assert gap.site.ledger_path.read_bytes() == before
+
+    def test_a_medium_that_fails_is_no_slip(self, gap, monkeypatch):
+        def fail(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+        monkeypatch.setattr(Path, "stat", fail)
+        assert not is_absent(gap.bundle)
 
     def test_no_mark_and_no_load_for_a_bad_bundle(self, gap):
         gap.flip("index.json")

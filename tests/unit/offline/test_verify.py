@@ -139,7 +139,7 @@ class TestRollback:
         [
             (1, 1, "equivocation"),
             (2, 1, "older than what was accepted here"),
-            (99, 1, "want serial 100 or later in epoch 1, got serial 1 in epoch 1"),
+            (99, 1, "want serial 99 again, or a later one, in epoch 1, got serial 1 in epoch 1"),
             (1, 2, "older than what was accepted here"),
         ],
     )

@@ -14,6 +14,7 @@ from airgap.errors import (
     MissingContentError,
     SignatureMismatchError,
     UnknownKeyError,
+    UsageError,
 )
 from airgap.oci.digest import Digest
 from airgap.online.base import read_bases
@@ -160,12 +161,18 @@ def test_after_the_end_of_the_root(bench):
         read_bases(bench.site, "stack", [str(path)], NOW + timedelta(days=9999), bench.progress)
 
 
-@pytest.mark.parametrize("since", ["7", "stick", "stick/none.json", "no/such/place", "½"])
-def test_missing(bench, since, monkeypatch):
+@pytest.mark.parametrize("since", ["7", "stick/none.json", "no/such/place", "½"])
+def test_no_such_base(bench, since, monkeypatch):
     monkeypatch.chdir(bench.folder)
     bench.stick.mkdir()
-    with pytest.raises(MissingContentError, match=r"no such|missing"):
+    with pytest.raises(UsageError, match=f"^no such base: {since}, want a receipt"):
         bases(bench, since)
+
+
+def test_a_folder_without_a_base(bench):
+    bench.stick.mkdir()
+    with pytest.raises(MissingContentError, match="missing file"):
+        bases(bench, str(bench.stick))
 
 
 BAD = {
