@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -25,10 +26,45 @@ _MAX_STATE = 40
 
 def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """The result of a command: one JSON object, or lines to read."""
-    if as_json:
-        sys.stdout.write(json.dumps(value, indent=2) + "\n")
-    else:
-        sys.stdout.writelines(printable(line) + "\n" for line in lines)
+    with result_output() as out:
+        if as_json:
+            out.write(json.dumps(value, indent=2) + "\n")
+        else:
+            out.writelines(printable(line) + "\n" for line in lines)
+
+
+def open_outputs() -> None:
+    """Where the shell closed them (`>&-`) there are none: what nobody wants to read is thrown away. Opening
+    takes the free descriptors too, so that no file of a bundle becomes one of the standard streams.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as we run
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def result_output() -> Iterator[TextIO]:
+    """Standard output. Raises `AirgapError` when it takes nothing, and `BrokenPipeError` when nobody reads:
+    what the command did is done, whether it can be told or not.
+    """
+    try:
+        yield sys.stdout
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_result()
+        raise AirgapError(
+            "cannot write the result to standard output",
+            got=error.strerror or error,
+            hint="what the command did is done all the same: `airgap audit log` tells",
+        ) from error
+
+
+def drop_result() -> None:
+    """Let what is still to be written go nowhere: Python would try again at its end, and complain."""
+    with contextlib.suppress(OSError):  # a stand-in for standard output that has no descriptor
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def show_error(error: AirgapError, *, debug: bool) -> None:

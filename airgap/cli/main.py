@@ -1,10 +1,9 @@
 """The entry point: commands by name, errors as two lines, exit codes as a property of the error."""
 
-import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ def _show_version(value: bool) -> None:
     if value:
         from airgap import __version__
 
-        typer.echo(f"airgap {__version__}")
+        console.show_result({}, [f"airgap {__version__}"], as_json=False)
         raise typer.Exit
 
 
@@ -86,17 +85,18 @@ for command in kit.app.registered_commands:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but the code, stdout and stderr leaves it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    console.open_outputs()
     # A polite kill ends like Ctrl-C: with a record, and with servers closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _refuse_other_bytes(words)
         code = int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
-        sys.stdout.flush()
     except AirgapError as error:
         return _report(error, words)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.drop_result()
         return 1
     except OSError as error:  # a folder that may not be entered, a stick that was pulled out
         return _report(MediaError.of(error), words)
@@ -104,14 +104,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
         sys.stderr.write("interrupted: running the same command again goes on from here\n")
+    return _flushed(code)
+
+
+def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
+    """The exit code when the result has left this process: a failure of the command counts more."""
+    try:
+        show()
+        with console.result_output() as out:
+            out.flush()
+    except BrokenPipeError:
+        console.drop_result()
+        return code or 1
+    except AirgapError as error:
+        console.show_error(error, debug=False)
+        return code or error.exit_code
     return code
+
+
+def _refuse_other_bytes(words: Sequence[str]) -> None:
+    """What is no UTF-8 cannot stand in a ledger, a receipt or a document: said before anything is begun."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            hint = "give the file or folder another name, or mount the medium elsewhere"
+            raise UsageError("not UTF-8", subject=word, hint=hint) from error
 
 
 def _report(error: AirgapError, words: Sequence[str]) -> int:
     console.show_error(error, debug="--debug" in words)
     if "--json" in words:
-        console.show_result({"error": console.error_value(error)}, (), as_json=True)
-    return error.exit_code
+        value = {"error": console.error_value(error)}
+        return _flushed(error.exit_code, lambda: console.show_result(value, (), as_json=True))
+    return _flushed(error.exit_code)
 
 
 def _usage_error(error: Exception, message: str) -> UsageError:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.P
         process.wait()
         for stream in filter(None, (process.stdout, process.stderr)):
             stream.close()
+
+
+def shell(home: Path, command: str) -> subprocess.CompletedProcess[bytes]:
+    """A command with redirections."""
+    env = {**os.environ, "AIRGAP_HOME": str(home)}
+    line = f"exec {shlex.join(RUN)} {command}"
+    return subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=False, timeout=PATIENCE)
 
 
 # -- usage
@@ -186,6 +194,39 @@ def test_a_reader_that_leaves(gap: Gap) -> None:
         process.wait(PATIENCE)
     assert err == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_outputs_that_are_closed(gap: Gap, closing: str) -> None:
+    bundle = gap.pack()
+    done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out {closing}")
+    assert (done.returncode, b"Traceback" in done.stderr, b"error" in done.stderr) == (0, False, False)
+    assert gap.offline.ended() == ("load", "ok", 0)
+
+
+def test_an_output_that_is_full(gap: Gap) -> None:
+    """What was done stays done; the medium is not to blame. A failure of the command itself counts more."""
+    bundle = gap.pack()
+    for words in ("", "--json"):
+        done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out -q {words} >/dev/full")
+        assert done.stderr.decode().splitlines() == [
+            "error: cannot write the result to standard output, got No space left on device",
+            "hint: what the command did is done all the same: `airgap audit log` tells",
+        ]
+        assert done.returncode == 1
+        assert gap.offline.ended() == ("load", "ok", 0)
+    done = shell(gap.offline.home, "verify nowhere --json >/dev/full")
+    assert done.returncode == 12
+    assert b"cannot write the result" in done.stderr
+    done = shell(gap.offline.home, "--version >/dev/full")
+    assert (done.returncode, b"cannot write the result" in done.stderr) == (1, True)
+
+
+def test_words_that_are_not_utf8(gap: Gap) -> None:
+    bundle, before = gap.pack(), len(gap.offline.records())
+    done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/bad\udcff", code=2)
+    assert done.err.startswith(f"error: not UTF-8: oci:{gap.folder}/bad\\udcff\nhint: ")
+    assert len(gap.offline.records()) == before
 
 
 # -- progress
