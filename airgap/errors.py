@@ -38,6 +38,7 @@ A code belongs to the class; the tree is the table in README.
 """
 
 import errno
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -52,6 +53,21 @@ def printable(text: object) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in str(text)
     )
+
+
+def in_words(error: BaseException) -> str:
+    """What a foreign exception says: of a refusal by the system, wherever in it that is, its words without
+    the numbers and without what wrappers say of themselves.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or next((arg for arg in inner.args if isinstance(arg, Exception)), None)
+    return _NUMBER.sub("", str(error))
+
+
+_NUMBER = re.compile(r"\[Errno (?:-?[0-9]+|None)\] ?")
 
 
 class AirgapError(Exception):

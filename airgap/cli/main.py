@@ -33,6 +33,9 @@ from airgap.errors import AirgapError, MediaError, UsageError, printable
 
 INTERRUPTED = 130
 
+_RESUMING = [[module.NAME] for module in (pack, receive, load, send, repack, repair)]
+"""The commands that find what they did before; the others begin anew."""
+
 app = typer.Typer(
     name="airgap",
     help="Carry container images across an air gap in signed, checksummed, audited bundles.",
@@ -103,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
-        sys.stderr.write("interrupted: running the same command again goes on from here\n")
+        rest = ": running the same command again goes on from here" if words[:1] in _RESUMING else ""
+        sys.stderr.write(f"interrupted{rest}\n")
     return _flushed(code)
 
 

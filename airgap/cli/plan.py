@@ -42,7 +42,9 @@ def run(
     _, plan = plan_of(
         manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
     )
-    refuse_partial(plan.failures, plan)
+    refuse_partial(
+        plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
+    )
     value = _value(plan) | _media(plan, to or [], parse_volume_size(volume_size) if volume_size else None)
     lines = _lines(value)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()])

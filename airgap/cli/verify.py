@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
@@ -41,6 +42,12 @@ def run(
     from airgap.cli import console
     from airgap.cli.asking import desk
 
+    if (pipe := Path("-")) in bundles and not pipe.exists():
+        raise UsageError(
+            "verify reads no pipe",
+            want="a folder or a tar",
+            hint="write it to a file and verify that; `airgap load -` verifies what it reads before it loads",
+        )
     here = desk(jobs, quiet=quiet)
     if media:
         _check_media(bundles, here, json)

@@ -29,7 +29,15 @@ from airgap.endpoints.docker_podman import default_host
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
 from airgap.endpoints.save_stream import export_archive
-from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
+from airgap.errors import (
+    AirgapError,
+    EndpointError,
+    FormatError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+    in_words,
+)
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
@@ -162,7 +170,7 @@ class DockerEngine:
             raise UnavailableError(
                 "no engine answers",
                 subject=self.name,
-                got=_root(error),
+                got=in_words(_root(error)),
                 hint=_reach_hint(host, self._program),
             ) from error
         return client

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from airgap.endpoints.docker_dial import WIRE_ERRORS, Session
-from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError
+from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError, in_words
 from airgap.oci.digest import CHUNK
 
 MAX_DOCUMENT = 4 << 20
@@ -175,4 +175,4 @@ def _door(what: str, subject: str) -> Iterator[None]:
     try:
         yield
     except WIRE_ERRORS as error:
-        raise UnavailableError(what, subject=subject, got=str(error)[:MAX_WORDS]) from error
+        raise UnavailableError(what, subject=subject, got=in_words(error)[:MAX_WORDS]) from error

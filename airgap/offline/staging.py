@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from airgap.bundle.claim import alone_in
 from airgap.bundle.files import closing_file, make_folder, media_errors, write_all
+from airgap.errors import AirgapError
 from airgap.oci.digest import CHUNK
 from airgap.progress import Progress
 
@@ -36,7 +37,21 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
                 with media_errors("cannot write", path):
                     write_all(fd, chunk)
                 advance(len(chunk))
-        yield path
+        with _called_standard_input(path):
+            yield path
+
+
+@contextlib.contextmanager
+def _called_standard_input(path: Path) -> Iterator[None]:
+    """Errors name the pipe: the copy is gone when they are read."""
+    try:
+        yield
+    except AirgapError as error:
+        for part in ("subject", "want", "got", "hint"):
+            said = getattr(error, part)
+            if said is not None and str(path) in str(said):
+                setattr(error, part, str(said).replace(str(path), "standard input"))
+        raise
 
 
 @contextlib.contextmanager

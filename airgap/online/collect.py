@@ -32,6 +32,8 @@ from airgap.online.plan import (
 from airgap.online.sources import PER_IMAGE, Failures
 from airgap.progress import Progress
 
+_PACK_AGAIN = "run the same command again: what was fetched is kept; --allow-partial seals without them"
+
 
 @dataclass(frozen=True, slots=True)
 class CollectedImage:
@@ -163,13 +165,14 @@ def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan
     store.prune(wanted)
 
 
-def refuse_partial(failures: Failures, plan: TransferPlan) -> None:
-    """Raise the error of a run in which images failed: their own when it is one and the same."""
+def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:
+    """Raise the error of a run in which images failed: their own when it is one and the same. The `hint` is
+    for several, and names what the command itself can do.
+    """
     errors = list(dict.fromkeys(failures.values()))
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        hint = "run the same command again: what was fetched is kept; --allow-partial seals without them"
         raise PartialError("some images failed", failures, plan.total_images, hint=hint)
 
 

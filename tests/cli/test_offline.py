@@ -365,6 +365,23 @@ def test_a_ledger_that_cannot_be_written_stops_a_load(gap: Gap) -> None:
     assert not (gap.folder / "out").exists()
 
 
+def test_verify_reads_no_pipe(gap: Gap) -> None:
+    done = gap.offline("verify", "-", code=2)
+    assert done.err.startswith(
+        "error: verify reads no pipe, want a folder or a tar\nhint: write it to a file"
+    )
+
+
+def test_what_is_wrong_with_a_pipe_names_the_pipe(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = gap.folder / "words.txt"
+    file.write_text("this is neither a folder nor a tar\n" * 100)
+    with file.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        done = gap.offline("load", "-", "--to", "oci:out", "-q", code=19)
+    error, _ = done.err.splitlines()
+    assert error == "error: not the whole tar of a bundle: standard input, got not a tar header"
+
+
 def test_without_a_standard_input(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     """As under a supervisor that closes it: nothing is asked, and nothing is a defect."""
     bundle = gap.pack()

@@ -164,6 +164,13 @@ def test_plan_knows_platforms(gap: Gap) -> None:
     assert "no image for the platform: example.com/multi:1, want linux/s390x, got linux/amd64" in done.err
 
 
+def test_plan_names_no_option_that_it_lacks(gap: Gap) -> None:
+    gap.layout(**BOTH)
+    entries = [f"{{oci: source, ref: 'example.com/{name}:1', platforms: [linux/s390x]}}" for name in BOTH]
+    done = gap.online("plan", gap.manifest(*entries), code=3)
+    assert done.err.endswith("hint: see above why; `airgap pack --allow-partial` can seal the others\n")
+
+
 # -- pack
 
 

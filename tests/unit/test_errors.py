@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from airgap import errors
 from airgap.cli.main import INTERRUPTED
-from airgap.errors import AirgapError, InterruptError, MediaError, NoSpaceError, disk_failed, printable
+from airgap.errors import (
+    AirgapError,
+    InterruptError,
+    MediaError,
+    NoSpaceError,
+    disk_failed,
+    in_words,
+    printable,
+)
 
 CLASSES = [
     found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, AirgapError)
@@ -119,3 +127,21 @@ def test_who_knows_better_names_the_file():
 )
 def test_whom_to_blame(number, disk):
     assert disk_failed(OSError(number, "x")) == disk
+
+
+@pytest.mark.parametrize(
+    ("error", "want"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory"),
+        (
+            ValueError("aborted", ConnectionResetError(104, "Connection reset by peer")),
+            "Connection reset by peer",
+        ),
+        (TimeoutError("timed out"), "timed out"),
+        (ValueError("it said [Errno -2] Name or service not known"), "it said Name or service not known"),
+        (EOFError(), ""),
+    ],
+)
+def test_words_without_numbers(error, want):
+    assert in_words(error) == want

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from airgap.errors import EndpointError, UnavailableError
+from airgap.errors import EndpointError, UnavailableError, in_words
 
 MAX_OUTPUT = 16 << 20
 """Bytes of an answer; more is an error."""
@@ -65,7 +65,9 @@ class CtrProgram:
         try:
             process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
-            raise UnavailableError(f"cannot run {argv[0]}", subject=self.subject, got=error) from error
+            raise UnavailableError(
+                f"cannot run {argv[0]}", subject=self.subject, got=in_words(error)
+            ) from error
         try:
             yield process
         finally:

@@ -6,7 +6,7 @@ from typing import Self
 
 from airgap.endpoints.server.catalogue import NamedSource, build
 from airgap.endpoints.server.http import HttpServer, Log
-from airgap.errors import EndpointError
+from airgap.errors import EndpointError, in_words
 
 _PATIENCE = 5.0
 _POLL = 0.05
@@ -48,7 +48,9 @@ class ImageServer:
                 bind, catalogue, log, idle_timeout=idle_timeout, max_connections=max_connections
             )
         except (OSError, OverflowError) as error:
-            raise EndpointError("cannot listen", subject=f"{bind[0]}:{bind[1]}", got=error) from error
+            raise EndpointError(
+                "cannot listen", subject=f"{bind[0]}:{bind[1]}", got=in_words(error)
+            ) from error
         self._thread: threading.Thread | None = None
 
     @property

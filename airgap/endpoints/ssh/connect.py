@@ -11,7 +11,7 @@ from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts, Way
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
-from airgap.errors import AirgapError, LinkError, TransportError
+from airgap.errors import AirgapError, LinkError, TransportError, in_words
 
 CONNECT_SECONDS = 20.0
 _ALIVE_SECONDS = 30
@@ -92,7 +92,7 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        got = str(error)[:_MAX_WORDS] or (
+        got = in_words(error)[:_MAX_WORDS] or (
             "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
         )
         raise ours(what, subject=subject, got=got) from error

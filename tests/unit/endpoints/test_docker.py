@@ -104,7 +104,7 @@ class TestEndpoint:
             DockerEngine().info()
 
     def test_says_why(self, tmp_path):
-        with pytest.raises(UnavailableError, match=r"got \[Errno 2\] No such file or directory"):
+        with pytest.raises(UnavailableError, match=r"got No such file or directory$"):
             DockerEngine(f"docker:unix://{tmp_path}/none.sock").find(A)
 
     def test_something_else_answers(self, daemon):

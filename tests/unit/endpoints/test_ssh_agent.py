@@ -144,7 +144,7 @@ def test_one_that_dies_is_not_asked_again(serve, monkeypatch, answers, hang, wan
         for key in agent.keys:
             assert bytes(key.sign_ssh_data(b"data").asbytes()) == b""
             assert key.trouble == agent.trouble
-        assert agent.trouble in {want, "[Errno 32] Broken pipe", "[Errno 104] Connection reset by peer"}
+        assert agent.trouble in {want, "Broken pipe", "Connection reset by peer"}
 
 
 # -- logins
