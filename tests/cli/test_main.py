@@ -225,6 +225,14 @@ def test_an_output_that_is_full(gap: Gap) -> None:
     assert (done.returncode, b"cannot write the result" in done.stderr) == (1, True)
 
 
+def test_a_standard_error_that_is_full(gap: Gap) -> None:
+    """Progress that nobody can read does not stop the work, and the exit code is the work's."""
+    bundle = gap.pack()
+    assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out 2>/dev/full").returncode == 0
+    assert gap.offline.ended() == ("load", "ok", 0)
+    assert shell(gap.offline.home, "verify nowhere --debug 2>/dev/full").returncode == 12
+
+
 def test_words_that_are_not_utf8(gap: Gap) -> None:
     bundle, before = gap.pack(), len(gap.offline.records())
     done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/bad\udcff", code=2)
