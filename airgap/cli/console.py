@@ -51,7 +51,7 @@ def result_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        drop_result()
+        drop(sys.stdout)
         raise AirgapError(
             "cannot write the result to standard output",
             got=error.strerror or error,
@@ -59,24 +59,36 @@ def result_output() -> Iterator[TextIO]:
         ) from error
 
 
-def drop_result() -> None:
+def drop(stream: TextIO) -> None:
     """Let what is still to be written go nowhere: Python would try again at its end, and complain."""
-    with contextlib.suppress(OSError):  # a stand-in for standard output that has no descriptor
+    with contextlib.suppress(OSError):  # a stand-in that has no descriptor
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
 
 
 def show_error(error: AirgapError, *, debug: bool) -> None:
     """What went wrong and what to do, on stderr; with `debug`, also where."""
     if debug:
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)))
     if isinstance(error, PartialError):
         for name, reason in error.failures.items():
-            sys.stderr.write(printable(f"failed: {name}: {reason}") + "\n")
-    sys.stderr.write(f"error: {error}\n")
+            say(printable(f"failed: {name}: {reason}") + "\n")
+    say(f"error: {error}\n")
     if error.hint:
-        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+        say(f"hint: {printable(error.hint)}\n")
+
+
+def say(text: str, out: TextIO | None = None) -> None:
+    """On standard error. Where it takes nothing, nobody can be told of that; the work goes on, and the exit
+    code is that of the work.
+    """
+    out = out or sys.stderr
+    try:
+        out.write(text)
+        out.flush()
+    except OSError:
+        drop(out)
 
 
 def error_value(error: AirgapError) -> dict[str, Any]:
@@ -162,8 +174,7 @@ class Lines:
     def note(self, text: str) -> None:
         """A line of its own."""
         with self._lock:
-            self._out.write(printable(self._prefix + text) + "\n")
-            self._out.flush()
+            say(printable(self._prefix + text) + "\n", self._out)
 
     @contextlib.contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:

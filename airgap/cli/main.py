@@ -60,7 +60,7 @@ def _show_version(value: bool) -> None:
     if value:
         from airgap import __version__
 
-        typer.echo(f"airgap {__version__}")
+        console.show_result({}, [f"airgap {__version__}"], as_json=False)
         raise typer.Exit
 
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        console.drop_result()
+        console.drop(sys.stdout)
         return 1
     except OSError as error:  # a folder that may not be entered, a stick that was pulled out
         return _report(MediaError.of(error), words)
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
         rest = ": running the same command again goes on from here" if words[:1] in _RESUMING else ""
-        sys.stderr.write(f"interrupted{rest}\n")
+        console.say(f"interrupted{rest}\n")
     return _flushed(code)
 
 
@@ -119,7 +119,7 @@ def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
         with console.result_output() as out:
             out.flush()
     except BrokenPipeError:
-        console.drop_result()
+        console.drop(sys.stdout)
         return code or 1
     except AirgapError as error:
         console.show_error(error, debug=False)
@@ -161,9 +161,9 @@ def _report_other(error: Exception, words: Sequence[str]) -> int:
     if callable(told):
         return _report(_usage_error(error, told()), words)
     if "--debug" in words:
-        traceback.print_exception(error)
-    sys.stderr.write(f"error: unexpected {type(error).__name__}: {printable(error)}\n")
-    sys.stderr.write("hint: this is a defect in airgap; --debug shows where\n")
+        console.say("".join(traceback.format_exception(error)))
+    console.say(f"error: unexpected {type(error).__name__}: {printable(error)}\n")
+    console.say("hint: this is a defect in airgap; --debug shows where\n")
     return 1
 
 

@@ -221,6 +221,16 @@ def test_an_output_that_is_full(gap: Gap) -> None:
     done = shell(gap.offline.home, "verify nowhere --json >/dev/full")
     assert done.returncode == 2
     assert b"cannot write the result" in done.stderr
+    done = shell(gap.offline.home, "--version >/dev/full")
+    assert (done.returncode, b"cannot write the result" in done.stderr) == (1, True)
+
+
+def test_a_standard_error_that_is_full(gap: Gap) -> None:
+    """Progress that nobody can read does not stop the work, and the exit code is the work's."""
+    bundle = gap.pack()
+    assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out 2>/dev/full").returncode == 0
+    assert gap.offline.ended() == ("load", "ok", 0)
+    assert shell(gap.offline.home, "verify nowhere --debug 2>/dev/full").returncode == 2
 
 
 def test_words_that_are_not_utf8(gap: Gap) -> None:
