@@ -12,6 +12,27 @@ from airgap.errors import MediaError, NoSpaceError
 
 SYSTEM_FOLDERS = tuple(map(Path, ("/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/home")))
 """Where the running system lies; one that is no mount point is part of another one."""
+OWN_FOLDERS = tuple(
+    map(
+        Path,
+        [
+            "/bin",
+            "/boot",
+            "/boot/efi",
+            "/dev",
+            "/efi",
+            "/etc",
+            "/lib",
+            "/lib32",
+            "/lib64",
+            "/proc",
+            "/sbin",
+            "/sys",
+            "/usr",
+        ],
+    )
+)
+"""Nothing below these is for bundles. Not so /home, /opt, /root, /srv, /tmp and /var: there they are made."""
 PLACES = tuple(map(Path, ("/media", "/run/media", "/mnt", "/Volumes")))
 """Where people mount what they plug in."""
 
@@ -19,6 +40,10 @@ MARGIN = 4 << 20
 """Bytes left free beside the content, for names, tables and clusters that are not full; and 1 % of it."""
 
 _SHARE = 100
+
+_KERNEL = ("devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "devpts")
+"""What shows the kernel, and keeps nothing."""
+_MEMORY = ("tmpfs", "ramfs", *_KERNEL)
 
 _ROOTS = Roots()
 
@@ -90,7 +115,7 @@ class Medium:
     @property
     def is_carried(self) -> bool:
         """Whether a person may carry it away: neither the system's own disk nor memory."""
-        return not self.system and self.file_system not in ("tmpfs", "ramfs")
+        return not self.system and self.file_system not in _MEMORY
 
     @property
     def is_direct(self) -> bool:
@@ -146,10 +171,17 @@ def refuse_unfit(
     """Refuse, before the first byte, to write `need` bytes of `what` below `path`, which lies on `medium`;
     None where that is not known yet.
 
-    Raises `MediaError` for a medium that cannot be written, and, unless `allow_system`, where nothing is
-    mounted and for the top folder of the system's own file systems; `NoSpaceError` for one that is too
-    small. A folder elsewhere on the system's disk is fine: that is where bundles for a network are made.
+    Raises `MediaError` for a medium that cannot be written or keeps nothing, and, unless `allow_system`,
+    where nothing is mounted and for the system's own folders; `NoSpaceError` for one that is too small. A
+    folder elsewhere on the system's disk is fine: that is where bundles for a network are made.
     """
+    if medium.file_system in _KERNEL:
+        raise MediaError(
+            "nothing is kept there",
+            subject=path,
+            got=f"{medium.file_system} at {medium.mount_point}",
+            hint="mount the medium, and name the folder where it is mounted; nothing was written",
+        )
     if medium.read_only:
         raise MediaError(
             "the medium is read-only",
@@ -189,11 +221,14 @@ def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:
                 got=f"a folder on {medium.mount_point}",
                 hint="mount it first; --allow-system-disk writes there all the same",
             )
-    if target in SYSTEM_FOLDERS:
+    # What somebody has mounted deeper in is theirs: /dev/shm, /usr/local.
+    own = any(target.is_relative_to(top) and top.is_relative_to(medium.mount_point) for top in OWN_FOLDERS)
+    if own or target in SYSTEM_FOLDERS:
         raise MediaError(
             "this folder is the system's own",
             subject=path,
-            hint="name a folder below it, or another medium; --allow-system-disk writes there all the same",
+            hint="name a folder of your own, such as one below /home or /srv, or where a medium is mounted; "
+            "--allow-system-disk writes there all the same",
         )
 
 

@@ -255,7 +255,39 @@ class TestRefusals:
                 refuse_unfit(medium, folder, 1)
         refuse_unfit(medium, folder, 1, allow_system=True)
 
-    @pytest.mark.parametrize("path", ["/home/me/bundles", "/var/tmp", "/data", "/mediathek/x"])
+    @pytest.mark.parametrize(
+        "path", ["/etc/xx", "/usr/share/xx", "/boot/xx/yy", "/dev/sdz", "/proc/1", "/sys/x"]
+    )
+    def test_below_the_systems_own_folders(self, path):
+        medium = Medium(Path("/"), free=1 << 40, system=True)
+        with pytest.raises(MediaError, match="the system's own"):
+            refuse_unfit(medium, Path(path), 1)
+        refuse_unfit(medium, Path(path), 1, allow_system=True)
+
+    def test_mounted_below_the_systems_own_folders(self):
+        refuse_unfit(Medium(Path("/dev/shm"), file_system="tmpfs", free=1 << 40), Path("/dev/shm/x"), 1)
+
+    @pytest.mark.parametrize("kind", ["devtmpfs", "proc", "sysfs"])
+    def test_what_keeps_nothing(self, kind):
+        medium = Medium(Path("/data"), file_system=kind, free=1 << 40)
+        assert not medium.is_carried
+        with pytest.raises(MediaError, match="nothing is kept there"):
+            refuse_unfit(medium, Path("/data/sdz"), 1, allow_system=True)
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/home/me/bundles",
+            "/var/tmp",
+            "/var/lib/x",
+            "/srv/x",
+            "/tmp/x",
+            "/opt/x",
+            "/root/x",
+            "/data",
+            "/mediathek/x",
+        ],
+    )
     def test_folders_on_the_system_disk(self, path):
         refuse_unfit(Medium(Path("/"), free=1 << 40, system=True), Path(path), 1)
 
