@@ -20,6 +20,7 @@ from airgap.errors import (
 from airgap.kit.install import FOLDERS, KitError, place_of
 from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
 from airgap.oci.digest import Digest, copy
+from airgap.offline.session import refuse_absent
 from airgap.offline.verify import check_files
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
@@ -42,7 +43,8 @@ def verify_kit(path: Path, site: Site, now: datetime, *, allow_downgrade: bool =
     stream, so all that is asked is that it is not older than the airgap that asks. The installer in the
     kit asks too, but that of an old kit may not: here is where it counts.
     """
-    ledger, words = site.ledger(), {"path": str(path), "allow_downgrade": allow_downgrade}
+    refuse_absent(path)
+    ledger, words = site.ledger(), {"path": str(path.absolute()), "allow_downgrade": allow_downgrade}
     with ledger.attempt("kit-verify", **words) as attempt, Folder(path) as folder:
         envelope = _envelope(folder)
         verdict = check_signatures(envelope, site.root().root, "release", now, folder.where(ENVELOPE_FILE))

@@ -70,7 +70,7 @@ def test_verified_on_the_other_side(gap, kit):
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
         (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
         (("--wrong",), 2, "no such option"),
-        (("verify", "nowhere"), 12, "error: no such folder: nowhere"),
+        (("verify", "nowhere"), 2, "error: no such file or folder: nowhere"),
     ],
 )  # fmt: skip
 def test_refused(gap, words, code, said, monkeypatch):

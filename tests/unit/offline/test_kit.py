@@ -22,6 +22,7 @@ from airgap.errors import (
     TrustError,
     UnknownKeyError,
     UnlistedContentError,
+    UsageError,
 )
 from airgap.kit.statement import KitStatement
 from airgap.oci.digest import Digest
@@ -116,7 +117,6 @@ HARMS = {
     "a way out as a key id": (
         lambda kit: _signatures(kit, Signature("../../x", b"x")), FormatError, "not a key id",
     ),
-    "no kit": (shutil.rmtree, MissingContentError, "no such folder"),
 }  # fmt: skip
 
 
@@ -131,6 +131,11 @@ def test_harmed(site, kit, harm):
     with pytest.raises(error, match=words):
         verify_kit(kit, site, NOW)
     assert json.loads(site.ledger_path.read_bytes().splitlines()[-1])["result"] in ("refused", "failed")
+
+
+def test_a_path_where_nothing_is(site, tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        verify_kit(tmp_path / "none", site, NOW)
 
 
 class TestTrust:
