@@ -12,6 +12,7 @@ from airgap.errors import (
     DestinationError,
     DigestMismatchError,
     IncompleteError,
+    MediaError,
     MissingContentError,
     RollbackError,
     UsageError,
@@ -95,6 +96,13 @@ def test_what_came_is_kept_when_nobody_answers(gap, volumes):
     assert kept
     found = receive(volumes[2], gap.folder / "x", desk(gap))
     assert content(found.paths[0]) == content(gap.bundle)
+
+
+def test_not_into_another_bundle(gap, volumes):
+    before = content(gap.bundle)
+    with pytest.raises(MediaError, match="this folder is a bundle itself"):
+        receive(volumes, gap.bundle, desk(gap))
+    assert content(gap.bundle) == before
 
 
 def test_receiving_is_not_accepting(gap, volumes):
