@@ -184,8 +184,15 @@ def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -
     Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
     """
     for path in paths:
-        if path.is_dir():
-            refuse_another(path, bundle)
+        found = _statement_in(path) if path.is_dir() else None
+        if found not in (None, bundle.statement_sha256):
+            raise UsageError(
+                "--from is not a copy of this bundle",
+                subject=path,
+                want=f"a copy with statement sha256:{found}",
+                got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
+                hint="name a copy of this one with --from; nothing was written",
+            )
     shelf = _damaged(paths, bundle)
     _refuse_itself(shelf, source, "name another copy with --from")
     return shelf
