@@ -15,7 +15,7 @@ from pathlib import Path
 
 from airgap.bundle.files import closing_file, make_folder, media_errors
 from airgap.bundle.seal import FOLDERS
-from airgap.errors import UnlistedContentError, UsageError
+from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
@@ -25,8 +25,9 @@ def claimed(folders: Sequence[Path], below: Collection[str] = FOLDERS) -> Iterat
     """Make the folders of a bundle, and keep other processes from writing to them; those that are still
     empty in the end go away again. `below`: the folders in each of them.
 
-    Raises `UsageError` when one is at it, and `UnlistedContentError` for a link in the place of a folder. A
-    process that dies lets go.
+    Raises `UsageError` when one is at it, and `UnlistedContentError` for a link in the place of a folder;
+    `MediaError`, instead of what went wrong inside, when the medium is not there any more. A process
+    that dies lets go.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -45,10 +46,35 @@ def _claimed(folder: Path, below: Collection[str]) -> Iterator[None]:
     try:
         lock(fd, folder)
         yield
+    except AirgapError as error:
+        if _device_at(folder) == os.fstat(fd).st_dev:
+            raise
+        # Only what is empty: another medium may be there by now.
+        for path in (*(folder / name for name in sorted(below, reverse=True)), folder):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise MediaError(
+            "the medium is gone",
+            subject=folder.parent,
+            got=str(error),
+            hint="plug it in again, mount it at the same place, and run the same command again",
+        ) from error
     finally:
         os.close(fd)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _device_at(folder: Path) -> int | None:
+    """The device of the nearest folder that exists; None where that cannot be asked."""
+    for path in (folder, *folder.parents):
+        try:
+            return path.stat().st_dev
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
 
 
 @contextlib.contextmanager

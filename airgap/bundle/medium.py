@@ -41,6 +41,9 @@ MARGIN = 4 << 20
 
 _SHARE = 100
 
+_MARKS = ("bundle.dsse.json", "bundle.dsse.json.part", "volume.json")
+"""What tells the folder of a bundle, or of a volume."""
+
 _KERNEL = ("devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "devpts")
 """What shows the kernel, and keeps nothing."""
 _MEMORY = ("tmpfs", "ramfs", *_KERNEL)
@@ -171,10 +174,12 @@ def refuse_unfit(
     """Refuse, before the first byte, to write `need` bytes of `what` below `path`, which lies on `medium`;
     None where that is not known yet.
 
-    Raises `MediaError` for a medium that cannot be written or keeps nothing, and, unless `allow_system`,
-    where nothing is mounted and for the system's own folders; `NoSpaceError` for one that is too small. A
-    folder elsewhere on the system's disk is fine: that is where bundles for a network are made.
+    Raises `MediaError` for a medium that cannot be written or keeps nothing, for the folder of another
+    bundle, and, unless `allow_system`, where nothing is mounted and for the system's own folders;
+    `NoSpaceError` for one that is too small. A folder elsewhere on the system's disk is fine: that is where
+    bundles for a network are made.
     """
+    _refuse_nested(path)
     if medium.file_system in _KERNEL:
         raise MediaError(
             "nothing is kept there",
@@ -207,6 +212,16 @@ def refuse_unfit(
 def room_for(free: int) -> int:
     """How many bytes of content `refuse_unfit` lets go where so many are free."""
     return max(free - MARGIN, 0) * _SHARE // (_SHARE + 1)
+
+
+def _refuse_nested(path: Path) -> None:
+    """Readers refuse a file too many: a bundle in another one's folder would spoil that one."""
+    if any(os.path.lexists(path / name) for name in _MARKS):
+        raise MediaError(
+            "this folder is a bundle itself",
+            subject=path,
+            hint=f"name the folder above it, {_without_links(path).parent}; nothing was written",
+        )
 
 
 def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:

@@ -100,9 +100,20 @@ def place(
     return shelf
 
 
-def count_volumes(load: Load, places: Sequence[Path], size: VolumeSize | None) -> int:
+def count_volumes(
+    load: Load, places: Sequence[Path], size: VolumeSize | None, *, allow_system: bool = False
+) -> int:
     """How many volumes `place` would make, as far as can be told without writing; it raises likewise."""
-    return _cut(load, places, size, [size.file if size else None for _ in places]).of
+    for folder in places:
+        refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
+    cut = None
+    if size is not None or len(places) > 1:
+        some = places or [Path()]
+        cut = _cut(load, some, size, [size.file if size else None for _ in some])
+    if places:
+        whole = cut is None or not cut.is_needed
+        _preflight(load, new_shelf(places, load.title, None if whole else cut), allow_system)
+    return cut.of if cut else 1
 
 
 def prepare(folder: Path, *, allow_system: bool) -> None:

@@ -5,7 +5,7 @@ protocol): nothing is called done that only the kernel's cache was seen to hold.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from airgap.bundle.files import Folder
@@ -34,6 +34,8 @@ class OnMedia:
 
     unread: tuple[Path, ...] = ()
     """Mount points of those that were not read back."""
+    fresh: bool = field(default=False, compare=False)
+    """It was written just now, so to read it once more, after it was unplugged, may show more."""
 
     def record(self) -> dict[str, object]:
         """What the ledger keeps."""
@@ -83,7 +85,7 @@ def prove_sealed(
     try:
         if folders is not None:
             refuse_strays(written, folders)
-        return prove(written, phase, wanted)
+        return replace(prove(written, phase, wanted), fresh=True)
     except BaseException:
         with contextlib.suppress(MediaError):
             unseal()

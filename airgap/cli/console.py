@@ -117,10 +117,13 @@ def proof_lines(proof: "OnMedia") -> list[str]:
     if proof.read_back != "skipped":
         lines += [f"not read back: what is on {path}" for path in proof.unread]
     if proof.read_back == "cached":
-        lines.append(
-            "read back: right, but some of it may have come out of the cache; unplug the medium, plug it in "
-            "again, and run `airgap verify --media`"
+        cached = "read back: right, but some of it may have come out of the cache; "
+        again = "unplug the medium, plug it in again, and run `airgap verify --media`"
+        never = (
+            "if it was plugged in anew before this, this system cannot show more: what counts then is "
+            "`airgap verify` on the receiving machine"
         )
+        lines.append(cached + (again if proof.fresh else never))
     return lines
 
 

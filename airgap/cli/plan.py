@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet, Since, VolumeSizeText
+from airgap.cli.options import (
+    AllowSystemDisk,
+    CaFile,
+    Debug,
+    Json,
+    Manifest,
+    Mirror,
+    PlainHttp,
+    Quiet,
+    Since,
+    VolumeSizeText,
+)
+from airgap.errors import MediaError, NoSpaceError
 
 if TYPE_CHECKING:
     from airgap.bundle.cut import VolumeSize
@@ -24,6 +36,7 @@ def run(
         list[Path] | None, typer.Option(metavar="DIR", help="Where it would go: tells whether it fits.")
     ] = None,
     volume_size: VolumeSizeText = None,
+    allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
@@ -45,17 +58,35 @@ def run(
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
     )
-    value = _value(plan) | _media(plan, to or [], parse_volume_size(volume_size) if volume_size else None)
+    size = parse_volume_size(volume_size) if volume_size else None
+    volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
+    value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
+    value["error"] = console.error_value(refused) if refused else None
     lines = _lines(value)
-    lines += _media_lines(value, [path for path in to or [] if not path.exists()])
+    lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_result(value, lines, as_json=json)
+    if refused:
+        console.show_error(refused, debug=debug)
+        raise typer.Exit(refused.exit_code)
 
 
-def _media(plan: "TransferPlan", places: list[Path], size: "VolumeSize | None") -> dict[str, Any]:
-    """The media that exist, and how many volumes there would be."""
-    from airgap.bundle.medium import Medium, room_for
+def _volumes(
+    plan: "TransferPlan", places: list[Path], size: "VolumeSize | None", allow_system: bool
+) -> tuple[int | None, MediaError | None]:
+    """How many volumes there would be, or why `pack` would refuse these places: that is a result, too."""
     from airgap.bundle.placing import count_volumes
     from airgap.online.placing import load_of
+
+    try:
+        load = load_of(plan, plan.lock.name)
+        return count_volumes(load, places, size, allow_system=allow_system), None
+    except MediaError as error:
+        return None, error
+
+
+def _media(plan: "TransferPlan", places: list[Path]) -> dict[str, Any]:
+    """The media that exist."""
+    from airgap.bundle.medium import Medium, room_for
 
     media = [(path, Medium.of(path)) for path in places if path.exists()]
     found = [
@@ -67,21 +98,21 @@ def _media(plan: "TransferPlan", places: list[Path], size: "VolumeSize | None") 
         }
         for path, medium in media
     ]
-    volumes = 1
-    if size is not None or len(places) > 1:
-        volumes = count_volumes(load_of(plan, plan.lock.name), places or [Path()], size)
-    return {"free": found[0]["free"] if found else None, "media": found, "volumes": volumes}
+    return {"free": found[0]["free"] if found else None, "media": found}
 
 
-def _media_lines(value: dict[str, Any], absent: list[Path]) -> list[str]:
+def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError | None) -> list[str]:
     from airgap.cli import console
 
-    lines = []
-    for each in value["media"]:
-        fits = "it fits" if each["fits"] else "IT DOES NOT FIT"
-        alone = len(value["media"]) + len(absent) == 1
-        lines.append(f"free at {each['path']}: {console.size(each['free'])}" + (f": {fits}" if alone else ""))
-    if value["volumes"] > 1 or len(value["media"]) + len(absent) > 1:
+    fits = "" if refused else ": it fits"
+    if isinstance(refused, NoSpaceError):
+        fits = ": IT DOES NOT FIT"
+    several = len(value["media"]) + len(absent) > 1
+    lines = [
+        f"free at {each['path']}: {console.size(each['free'])}" + ("" if several else fits)
+        for each in value["media"]
+    ]
+    if value["volumes"] and (value["volumes"] > 1 or several):
         lines.append(f"volumes: {value['volumes']}")
     return lines + [f"no such folder yet, so its free space is not known: {path}" for path in absent]
 

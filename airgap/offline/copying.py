@@ -54,6 +54,8 @@ class Copied:
     """What the media were seen to hold; None for an unfinished copy."""
     wants: tuple[int, ...] = ()
     """The volumes whose content is still missing, the next one first; the copy is unfinished then."""
+    again: tuple[int, ...] = ()
+    """Those that are here, and of which not all could be taken: a layer's earlier part was missing."""
 
 
 def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
@@ -105,7 +107,8 @@ class Copy:
             if not isinstance(error, IncompleteError):
                 raise error
         if pending and isinstance(bundle.folder, VolumeSet):
-            return Copied(self.shelf, self.store.written, wants=_wanted(bundle.folder, self.shelf, pending))
+            wants, again = _wanted(bundle.folder, self.shelf, pending)
+            return Copied(self.shelf, self.store.written, wants=wants, again=again)
         proof = _finish(bundle, self.shelf, self.store, self.desk.progress, self.desk.read_back)
         return Copied(self.shelf, self.store.written, proof)
 
@@ -122,8 +125,10 @@ def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advanc
     store.fetch(blob, open_at, advance=advance, subject=bundle.folder.where(name))
 
 
-def _wanted(volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]) -> tuple[int, ...]:
-    """The volumes that are not here and that the blobs go on with."""
+def _wanted(
+    volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The volumes that the blobs go on with: those that are not here, and those that are."""
     store = shelf.store()
     found: set[int] = set()
     for blob in pending:
@@ -133,7 +138,8 @@ def _wanted(volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]) -> 
             done -= part.size
             if done < 0:
                 found.add(part.volume)
-    return tuple(sorted(found - set(volumes.folders))) or volumes.missing
+    here = set(volumes.folders)
+    return tuple(sorted(found - here)) or volumes.missing, tuple(sorted(found & here))
 
 
 def _finish(
@@ -188,8 +194,15 @@ def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -
     Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
     """
     for path in paths:
-        if path.is_dir():
-            refuse_another(path, bundle)
+        found = _statement_in(path) if path.is_dir() else None
+        if found not in (None, bundle.statement_sha256):
+            raise UsageError(
+                "--from is not a copy of this bundle",
+                subject=path,
+                want=f"a copy with statement sha256:{found}",
+                got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
+                hint="name a copy of this one with --from; nothing was written",
+            )
     shelf = _damaged(paths, bundle)
     _refuse_itself(shelf, source, "name another copy with --from")
     return shelf

@@ -23,7 +23,7 @@ from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, receiver, recorded, verify_here
 from airgap.offline.verify import CheckedBundle, check
 
-_NEXT = "what came is kept: run the same command again with the first of the volumes that are wanted"
+_NEXT = "run the same command again with the first of the volumes that are wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,22 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
                 copied = work.go_on(bundle)
             if not isinstance(here, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, attempt)
-            place = desk.next_volume(place, here, bundle.statement.title, copied.wants, _NEXT)
+            place = desk.next_volume(
+                place, here, bundle.statement.title, copied.wants, _tell_taken(here, copied, desk)
+            )
+
+
+def _tell_taken(here: VolumeSet, copied: Copied, desk: Desk) -> str:
+    """Say what was taken and what comes next; the hint where nobody can be asked for that."""
+    for number in sorted(here.folders):
+        later = "taken in part; it is asked for again, after what comes before it in a layer"
+        taken = later if number in copied.again else "taken"
+        desk.progress.note(f"volume {number} of {here.table.cut.of}: {taken}")
+    desk.progress.note(f"next: volume {copied.wants[0]}")
+    if not copied.again:
+        return f"what came is kept: {_NEXT}"
+    again = ", ".join(map(str, copied.again))
+    return f"what was taken is kept: {_NEXT}; after that, volume {again} is wanted again"
 
 
 def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk) -> Received:

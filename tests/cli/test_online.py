@@ -151,7 +151,22 @@ def test_plan_tells_and_writes_nothing(gap: Gap) -> None:
 def test_plan_says_when_it_does_not_fit(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     path = gap.layout(**BOTH)
     tight(monkeypatch, 10)
-    assert "IT DOES NOT FIT" in gap.online("plan", path, "--to", gap.folder).out
+    for more in ((), ("--to", gap.folder / "other")):
+        done = gap.online("plan", path, "--to", gap.folder, *more, code=11)
+        assert done.out.startswith("IMAGE")
+        assert ("IT DOES NOT FIT" in done.out) == (not more)
+        assert "error: the bundle does not fit" in done.err
+        found = gap.online("plan", path, "--to", gap.folder, *more, "--json", code=11).json
+        assert (found["volumes"], found["error"]["kind"]) == (None, "NoSpaceError")
+
+
+def test_plan_refuses_what_pack_refuses(gap: Gap) -> None:
+    path = gap.layout(**BOTH)
+    done = gap.online("plan", path, "--to", "/media/airgap-no-such-stick", code=11)
+    assert "error: nothing is mounted there: /media/airgap-no-such-stick" in done.err
+    assert done.out.startswith("IMAGE")
+    assert "it fits" not in done.out
+    gap.online("plan", path, "--to", "/media/airgap-no-such-stick", "--allow-system-disk")
 
 
 def test_plan_knows_platforms(gap: Gap) -> None:

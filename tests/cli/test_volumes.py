@@ -1393,7 +1393,9 @@ def test_repair_refuses_another_bundle(gap: Gap) -> None:
     others = other_bundle(gap)
     before = stamps(*others)
     done = gap.offline("repair", *others, "--from", whole_of(gap), code=2)
-    assert f"another bundle is in the way: {others[0]}, want {TITLE}, statement sha256:" in done.err
+    assert f"--from is not a copy of this bundle: {others[0]}, want a copy with statement sha256:" in done.err
+    assert f", got {TITLE}, statement sha256:" in done.err
+    assert "hint: name a copy of this one with --from" in done.err
     assert stamps(*others) == before
 
 

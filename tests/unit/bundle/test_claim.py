@@ -66,3 +66,25 @@ def test_one_at_a_time(tmp_path):
         other.wait()
         with claimed((folder,)):
             pass
+
+
+def test_a_medium_that_is_pulled_out(tmp_path, monkeypatch):
+    """What is at its place then is the system's disk: no folder is left there."""
+    stick = tmp_path / "stick"
+
+    def pull():
+        with claimed((stick / "edge-0001",)):
+            stick.rename(tmp_path / "pulled")
+            (stick / "edge-0001/blobs/sha256").mkdir(parents=True)
+            monkeypatch.setattr("airgap.bundle.claim._device_at", lambda _: 0)
+            raise MediaError("cannot write", subject="x")
+
+    with pytest.raises(MediaError, match=r"the medium is gone: .*stick, got cannot write") as caught:
+        pull()
+    assert "plug it in again" in caught.value.hint
+    assert list(stick.iterdir()) == []
+
+
+def test_a_medium_that_is_still_there(tmp_path):
+    with pytest.raises(MediaError, match="cannot write"), claimed((tmp_path / "edge-0001",)):
+        raise MediaError("cannot write", subject="x")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from airgap.audit.redact import redact_fields
+from airgap.bundle.cut import VOLUME_FILE
 from airgap.bundle.devices import Roots
 from airgap.bundle.medium import MARGIN, PLACES, SYSTEM_FOLDERS, Medium, refuse_unfit
+from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE
 from airgap.errors import MediaError, NoSpaceError
 from tests.support.systems import laptop, plug_in_stick
 
@@ -217,6 +219,15 @@ class TestTelling:
 class TestRefusals:
     def test_fit(self, tmp_path):
         refuse_unfit(STICK, tmp_path, 1000)
+
+    @pytest.mark.parametrize("name", [ENVELOPE_FILE, SET_ASIDE, VOLUME_FILE])
+    def test_inside_another_bundle(self, tmp_path, name):
+        refuse_unfit(STICK, tmp_path / "edge-0001", 1)
+        (tmp_path / "edge-0001").mkdir()
+        (tmp_path / "edge-0001" / name).touch()
+        with pytest.raises(MediaError, match="this folder is a bundle itself") as caught:
+            refuse_unfit(STICK, tmp_path / "edge-0001", None, allow_system=True)
+        assert str(tmp_path) + ";" in caught.value.hint
 
     def test_read_only(self, tmp_path):
         with pytest.raises(MediaError, match="read-only: SanDisk Ultra"):

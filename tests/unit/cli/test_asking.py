@@ -9,6 +9,7 @@ import pytest
 from airgap.bundle.medium import Medium
 from airgap.bundle.proof import CACHED, OK, SKIPPED, OnMedia
 from airgap.cli.asking import desk, next_volume, received_lines, received_value
+from airgap.cli.console import proof_lines
 from airgap.offline.desk import Wanted, nobody
 from airgap.offline.receive import Received
 from airgap.progress import Silent
@@ -121,7 +122,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
             ],
         ),
         (
-            received("x/s", written=1, proof=OnMedia((), CACHED)),
+            received("x/s", written=1, proof=OnMedia((), CACHED, fresh=True)),
             [
                 "complete: x/s (8.5 MB, 1 blob written)",
                 (
@@ -134,6 +135,13 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
 )
 def test_what_a_copy_tells(found, lines):
     assert received_lines(found) == lines
+
+
+def test_a_medium_that_was_only_read_is_not_to_be_read_once_more():
+    """What `verify --media` cannot show the first time, it never can."""
+    (line,) = proof_lines(OnMedia((), CACHED))
+    assert "verify --media" not in line
+    assert line.endswith("what counts then is `airgap verify` on the receiving machine")
 
 
 def test_what_a_copy_tells_machines():

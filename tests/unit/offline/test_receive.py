@@ -13,6 +13,7 @@ from airgap.errors import (
     DestinationError,
     DigestMismatchError,
     IncompleteError,
+    MediaError,
     MissingContentError,
     RollbackError,
     UnlistedContentError,
@@ -97,6 +98,27 @@ def test_what_came_is_kept_when_nobody_answers(gap, volumes):
     assert kept
     found = receive(volumes[2], gap.folder / "x", desk(gap))
     assert content(found.paths[0]) == content(gap.bundle)
+
+
+def test_what_could_not_be_taken_yet_is_said(gap, volumes):
+    """A layer's second part, before its first one: it is not kept, and its volume is wanted once more."""
+    progress = Listening()
+    here, notes = desk(gap, progress=progress), progress.notes
+    with pytest.raises(IncompleteError) as caught:
+        receive(volumes[1], gap.folder / "x", here)
+    assert "after that, volume 2 is wanted again" in caught.value.hint
+    assert notes[-2].startswith("volume 2 of 3: taken in part; it is asked for again")
+    assert notes[-1] == "next: volume 1"
+    with pytest.raises(IncompleteError, match="want volume 2, 3 of 3"):
+        receive(volumes[0], gap.folder / "x", here)
+    assert notes[-2:] == ["volume 1 of 3: taken", "next: volume 2"]
+
+
+def test_not_into_another_bundle(gap, volumes):
+    before = content(gap.bundle)
+    with pytest.raises(MediaError, match="this folder is a bundle itself"):
+        receive(volumes, gap.bundle, desk(gap))
+    assert content(gap.bundle) == before
 
 
 def test_receiving_is_not_accepting(gap, volumes):
