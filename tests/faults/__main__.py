@@ -50,6 +50,8 @@ def _tell(piece: plan.Piece, figures: Figures) -> None:
         print(f"  ESCAPE {escape}", flush=True)
     for error in figures.broken:
         print(f"  HARNESS ERROR, run once more: {error}", flush=True)
+    for error in figures.lost:
+        print(f"  LOST {error}", flush=True)
 
 
 def _options() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +122,14 @@ def _in_story(piece: Piece, world: World) -> Figures:
         world.close()
 
 
+def _result(future: "Future[Figures]", piece: Piece) -> Figures:
+    """What a piece brought; one that broke is lost, and the others are not."""
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - whatever it was
+        return Figures(lost=[f"{piece}: {error!r}"])
+
+
 def run(
     pieces: Sequence[Piece], folder: Path, jobs: int, tell: Callable[[Piece, Figures, Figures, int], object]
 ) -> Figures:
@@ -130,7 +138,7 @@ def run(
     with ProcessPoolExecutor(jobs) as pool:
         futures = {pool.submit(work, piece, folder): piece for piece in pieces}
         for done, future in enumerate(as_completed(futures), 1):
-            figures = future.result()
+            figures = _result(future, futures[future])
             total += figures
             tell(futures[future], figures, total, len(pieces) - done)
     return total

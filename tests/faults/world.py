@@ -30,7 +30,7 @@ from tests.support.images import Image, Layer, make_image, make_index, noise, wr
 from tests.support.registry import FakeRegistry
 from tests.support.sshd import Sshd, make_key
 
-PASSPHRASE = "p"
+PASSPHRASE = "correct horse"
 ONE, TWO, MULTI = (f"registry.test/{name}:1" for name in ("one", "two", "multi"))
 OLD = "registry.test/old:1"
 """An image that the target has before, and no bundle touches."""
