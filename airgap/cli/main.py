@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A polite kill ends like Ctrl-C: with a record, and with servers closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _refuse_empty(words)
         _refuse_other_bytes(words)
         code = int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
     except AirgapError as error:
@@ -125,6 +126,17 @@ def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
         console.show_error(error, debug=False)
         return code or error.exit_code
     return code
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """A variable of the shell that is not set is an empty word, and as a path the current folder."""
+    for word in words:
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise UsageError(
+                "an empty word on the command line",
+                got=" ".join(each or "''" for each in words),
+                hint="is a variable of the shell not set?",
+            )
 
 
 def _refuse_other_bytes(words: Sequence[str]) -> None:

@@ -233,6 +233,17 @@ def test_a_standard_error_that_is_full(gap: Gap) -> None:
     assert shell(gap.offline.home, "verify nowhere --debug 2>/dev/full").returncode == 2
 
 
+@pytest.mark.parametrize("to", [("--to", ""), ("--to=",)])
+def test_a_variable_that_is_not_set(gap: Gap, monkeypatch: pytest.MonkeyPatch, to: tuple[str, ...]) -> None:
+    path = gap.layout(api=simple_image("api"))
+    monkeypatch.chdir(gap.folder)
+    before = sorted(gap.folder.iterdir())
+    done = gap.online("pack", path, *to, code=2)
+    assert f"error: an empty word on the command line, got pack {path} {to[0]}" in done.err
+    assert sorted(gap.folder.iterdir()) == before
+    assert "an empty word" in gap.offline("verify", "", code=2).err
+
+
 def test_words_that_are_not_utf8(gap: Gap) -> None:
     bundle, before = gap.pack(), len(gap.offline.records())
     done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/bad\udcff", code=2)
@@ -309,7 +320,7 @@ KEYS = {
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
     "lock .images": {"reference", "digest", "digest_kind"},
-    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes"},
+    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error"},
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",

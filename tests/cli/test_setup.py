@@ -57,7 +57,7 @@ def test_init_under_another_name_is_refused(fresh: Side) -> None:
     ("words", "code", "message"),
     [
         (("--owner", "../alice"), 2, "not a key name, want letters, digits, . _ -, got '../alice'"),
-        (("--owner", ""), 0, ""),  # as if it was not given
+        (("--owner", ""), 2, "an empty word on the command line"),
         (("--owner", "a" * 64), 2, "not a key name"),
         (("--site", "HQ"), 2, "not a site name, want a-z, 0-9 and -, at most 63, got 'HQ'"),
         (("--site", "../x"), 2, "not a site name"),
@@ -145,7 +145,7 @@ def test_without_a_site(fresh: Side, words: tuple[str, ...]) -> None:
         (None, 2, "whose root is it?: trust root 1, want --fingerprint"),
         ("ab" * 31, 2, "not a fingerprint: trust root 1, want 64 hex digits, got 62"),
         ("ab" * 32, 13, "another fingerprint: trust root 1, want abab"),
-        ("", 2, "not a fingerprint"),
+        ("", 2, "an empty word on the command line"),
     ],
 )
 def test_trust_install_compares(
