@@ -319,7 +319,7 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("add", "bob"), 2, "Missing option"),
+        (("add", "bob"), 2, "missing option"),
         (("add", "bob", "--key", "nowhere.pub"), 12, "missing file"),
         (("add", "bob", "--key", "junk.pub"), 10, "not a usable public key"),
         (("add", "bob", "--key", "bob.pub"), 2, "whose key is it?: bob, want --keyid"),
@@ -337,7 +337,7 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
         (("remove", "hq"), 2, "nobody could sign receipts any more"),
         (("remove", "nobody"), 2, "no such key in the trust root: nobody"),
         (("revoke", "alice", "--after-serial", "0"), 2, "nobody could sign trust roots any more"),
-        (("revoke", "alice"), 2, "Missing option"),
+        (("revoke", "alice"), 2, "missing option"),
         (("revoke", "alice", "--after-serial", "-1"), 2, "--after-serial"),
         (("revoke", "hq", "--after-serial", "0"), 2, "only keys that sign bundles"),
         (("revoke", "alice", "--after-serial", "0", "--accept", "nowhere"), 12, "nowhere"),
