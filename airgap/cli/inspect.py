@@ -21,6 +21,7 @@ PANEL = "Offline"
 def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.cli import console
+    from airgap.errors import ThresholdError
     from airgap.offline.session import receiver, refuse_absent
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
@@ -30,7 +31,10 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
     who = receiver(Site(default_home()), now())
     here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
-        found = authenticate(folder, replace(who, partly=True))
+        try:
+            found = authenticate(folder, who)
+        except ThresholdError:  # who is to sign it too wants to see it
+            found = authenticate(folder, replace(who, partly=True))
         volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
         if isinstance(folder, VolumeSet):
             here = sorted(folder.folders)

@@ -75,7 +75,10 @@ def check_signatures_so_far(
     if count.failed or count.late:
         want = f"signatures by keys with the role {role} only"
         got = ", ".join(repr(keyid[:16]) for keyid in (*count.failed, *count.late))
-        raise _refusal(root, role, where, count, (want, got))
+        refusal = _refusal(root, role, where, count, (want, got))
+        if not isinstance(refusal, ThresholdError):
+            raise refusal
+        raise UnknownKeyError("a signature that does not count", subject=where, want=want, got=got)
     keyids = tuple(sorted(count.held))
     return Verdict(role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), ())
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.trust.envelope import Envelope
+from airgap.trust.keys import SigningKey
 from tests.cli.conftest import Gap, Side, files_of
 from tests.support.images import Layer, make_image, noise, simple_image
 
@@ -121,3 +123,18 @@ def test_openssl_judges_each_signature(two: Gap) -> None:
         command = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", sig]
         done = subprocess.run(command, input=message, capture_output=True, check=True)
         assert done.stdout == b"Verified OK\n"
+
+
+def test_a_strangers_signature_beside_good_ones_is_not_in_the_way(gap: Gap) -> None:
+    """It counts for nothing, so `load` takes the bundle, and `inspect` shows it."""
+    bundle = gap.pack()
+    stranger = SigningKey.generate()
+    path = bundle / "bundle.dsse.json"
+    envelope = Envelope.parse(path.read_bytes(), "x").with_signature(stranger)
+    path.write_bytes(envelope.to_bytes())
+    (bundle / "sig" / f"{stranger.public_key.keyid[:16]}.sig").write_bytes(envelope.signatures[-1].sig)
+    assert gap.offline("inspect", bundle, "--json").json["owners"] == ["alice"]
+    gap.offline("verify", bundle)
+    assert (
+        "a signature that does not count" in gap.online("sign", bundle, code=13).err
+    )  # who signs vouches for no such company
