@@ -113,6 +113,9 @@ def _finish(paths: Sequence[Path], signer: Signer) -> None:
     """Do the rest of what this signer was killed over; what others have left is for the check to refuse."""
     key = signer.public_key
     found = {path: _envelope(path) for path in paths}
+    for path in paths:  # half files of a sealed bundle: a reader refuses them, and nothing is in them
+        for name in (signature_file(key.keyid), ENVELOPE_FILE):
+            _remove(path / f"{name}.part")
     best = max(found.values(), key=lambda envelope: len(envelope.signatures))
     own = [s for s in best.signatures if s.keyid == key.keyid and key.verify(best.message, s.sig)]
     if not own:

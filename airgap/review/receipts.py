@@ -117,8 +117,10 @@ def find_alarms(receipt: Receipt, sealed: Sealed | None, others: Sequence[Receip
         )
     else:
         yield from _against_bundle(receipt, sealed)
+    if receipt.checkpoint["origin"] != receipt.site:
+        yield f"{receipt.site} speaks of the ledger of {receipt.checkpoint['origin']}, not of its own"
     for other in others:
-        if other.site == receipt.site and other.checkpoint["origin"] == receipt.checkpoint["origin"]:
+        if other.site == receipt.site:
             yield from _against_ledger(receipt, other)
 
 

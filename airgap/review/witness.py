@@ -38,7 +38,7 @@ def check_witnessed(site: Site, files: Iterable[Path]) -> tuple[LedgerState, int
     hide one.
     """
     kept = Kept.of(site)
-    found = [*_kept(kept), *(_in_file(path) for path in files)]
+    found = [*_kept(kept, site.name), *(_in_file(path) for path in files)]
     own = [each for each in found if each is not None and each.origin == site.name]
     state = check_ledger(site.ledger_path, at={each.size for each in own})
     for each in sorted(own, key=lambda witness: witness.size):
@@ -60,12 +60,13 @@ def _compare(state: LedgerState, witness: Witness, ledger: Path) -> None:
         )  # fmt: skip
 
 
-def _kept(kept: Kept) -> Iterator[Witness]:
+def _kept(kept: Kept, site: str) -> Iterator[Witness]:
+    """Only what this site has signed: another one may say of its ledger what it likes."""
     for sealed in kept.sealed:
         if (sender := sealed.statement.sender) is not None:
             point = sender.checkpoint
             yield Witness(point.origin, point.size, point.root, str(sealed.path))
-    for each in kept.receipts:
+    for each in (receipt for receipt in kept.receipts if receipt.receipt.site == site):
         yield _of_receipt(each.receipt, each.path)
 
 

@@ -14,6 +14,7 @@ from airgap.errors import (
 )
 from airgap.review.kept import Kept
 from airgap.review.receipts import find_alarms, import_receipt, prove
+from airgap.review.witness import check_witnessed
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot
@@ -152,7 +153,9 @@ def test_a_site_that_the_bundle_was_not_for(answered):
     key = SigningKey.generate()
     root = knows(answered.sender.root().root, ("plant-8", key))
     answered.sender.install_root(SignedRoot.parse(sign_root(root, answered.gap.key), "root"))
-    done = take_in(answered, answered.signed(replace(answered.parsed, site="plant-8"), key))
+    point = {**answered.parsed.checkpoint, "origin": "plant-8"}
+    told = replace(answered.parsed, site="plant-8", checkpoint=point)
+    done = take_in(answered, answered.signed(told, key))
     assert done.alarms == ("edge-0001 was for plant-7, not for plant-8",)
 
 
@@ -188,3 +191,16 @@ def test_a_ledger_that_shrank(answered):
 def test_ledgers_of_other_sites_are_not_compared(answered):
     first = answered.parsed
     assert alarms(answered, later(first), replace(first, site="plant-8")) == []
+
+
+def test_a_site_that_speaks_of_anothers_ledger(answered):
+    """It can neither accuse that one of a cut, nor hide a fork of its own."""
+    first = answered.parsed
+    other = later(replace(first, checkpoint={**first.checkpoint, "origin": "hq"}), size=10**6)
+    other = replace(other, checkpoint={**other.checkpoint, "origin": "hq"})
+    done = take_in(answered, answered.signed(other))
+    assert done.alarms == ("plant-7 speaks of the ledger of hq, not of its own",)
+    assert check_witnessed(answered.sender, ())[1] == 1
+    fork = later(first)
+    renamed = replace(fork, checkpoint={**fork.checkpoint, "origin": "x"})
+    assert any("was forked" in text for text in alarms(answered, renamed, first))
