@@ -74,10 +74,12 @@ def add_site(
 
     Example: airgap trust add-site plant-7 --key site.pub
     """
+    from airgap.site import Site, default_home
     from airgap.trust.change import add_site as change
 
     public = _confirmed(key, name, keyid)
-    _change("add-site", change(name, public), signer, proposal, passphrase_file, json)
+    own = Site(default_home()).name
+    _change("add-site", change(name, public, own=own), signer, proposal, passphrase_file, json)
 
 
 def remove(

@@ -12,6 +12,7 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
+from airgap.audit.record import NOTE
 from airgap.bundle.files import Files, is_absent
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
@@ -106,6 +107,8 @@ def verify_here(folder: Files, site: Site, now: datetime) -> VerifiedBundle:
     bundle = verify(folder, receiver(site, now))
     for root in bundle.newer_roots:
         site.install_root(root)
+        about = {"root_version": root.root.version, "fingerprint": root.fingerprint}
+        site.ledger().append("trust-change", NOTE, change="brought by a bundle", **about)
     return bundle
 
 

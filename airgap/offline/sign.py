@@ -11,7 +11,7 @@ from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
 from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, raise_wrong, receiver, recorded
-from airgap.offline.verify import CheckedBundle, check, verify_content
+from airgap.offline.verify import CheckedBundle, check, check_root_named, verify_content
 from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 from airgap.trust.keys import Signer
@@ -75,6 +75,7 @@ def _refuse_tar(paths: Sequence[Path]) -> None:
 
 def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) -> None:
     statement, key = bundle.statement, signer.public_key
+    check_root_named(statement, root)
     check_revocations(bundle.verdict, root, statement.serial, bundle.statement_sha256)
     entry = root.keys.get(key.keyid)
     if (

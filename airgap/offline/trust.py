@@ -40,11 +40,14 @@ def install_root(
     if not (home / "site.json").exists():
         _compare(signed, fingerprint)
         Site.create(home, name or default)
-    site = Site.create(home, name or Site(home).name)
+    site = Site(home)
     with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
         attempt.add(fingerprint=signed.fingerprint)
         if not (installed := site.roots()) or fingerprint is not None:
             _compare(signed, fingerprint)
+        if name not in (None, site.name):
+            attempt.add(renamed={"from": site.name, "to": name})
+            site = Site.create(home, name)
         fresh = installed.get(signed.root.version) != signed.raw
         if fresh:
             site.install_root(_successor(site, signed) if installed else signed)

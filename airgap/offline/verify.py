@@ -246,7 +246,7 @@ def _walk_roots(folder: Files, installed: SignedRoot) -> list[SignedRoot]:
     return found
 
 
-def _check_root_named(statement: Statement, root: TrustRoot) -> None:
+def check_root_named(statement: Statement, root: TrustRoot) -> None:
     """A bundle of an earlier epoch could revive serials and keys that the new epoch has ended."""
     if statement.root_version > root.version:
         raise TrustError(
@@ -265,7 +265,7 @@ def _check_root_named(statement: Statement, root: TrustRoot) -> None:
 def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
     """Step 7, but for revocations."""
     statement = found.statement
-    _check_root_named(statement, found.root)
+    check_root_named(statement, found.root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)

@@ -40,6 +40,7 @@ def _pack_tar(
 ) -> PackedBundle:
     _refuse_unknown_sizes(plan)
     terms = Terms.of(manifest, plan, site, order, progress)
+    _refuse_too_few_signers(terms)
     earlier = _find_earlier(terms)
     serial = earlier[0].serial if earlier else terms.next_serial
     path = order.to / f"{terms.title(serial)}.tar"
@@ -146,3 +147,13 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
 def _taken(path: Path) -> int:
     """Bytes of the medium that a file has already: an unfinished tar is mostly holes."""
     return path.stat().st_blocks * 512 if path.is_file() else 0
+
+
+def _refuse_too_few_signers(terms: Terms) -> None:
+    if (threshold := terms.root.roles["release"].threshold) > len(terms.order.signers):
+        raise UsageError(
+            "others must sign it, and a tar cannot be signed where it is",
+            want=f"{threshold} signatures",
+            got=len(terms.order.signers),
+            hint="pack into a folder; whoever signs it uses `airgap sign`",
+        )

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from airgap.audit.report import Entry
+from airgap.errors import printable
 
 COLUMNS = (
     "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
     "digest", "verdict", "before", "after", "where", "media", "error",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
-    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`."""
+    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`;
+    control characters are escaped, for it may be shown on a terminal.
+    """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for entry in entries:
@@ -62,5 +65,5 @@ def medium_name(medium: object) -> str:
 
 
 def _harmless(value: object) -> object:
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else value
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

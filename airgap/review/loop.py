@@ -37,7 +37,7 @@ def review(kept: Kept, site: str, now: datetime, patience: timedelta) -> Review:
     transfers = []
     alarms = [f"cannot be read: {error}" for error in kept.unreadable.values()]
     for sealed in kept.sealed:
-        answers = tuple(r for r in kept.receipts if r.receipt.statement_sha256 == sealed.statement_sha256)
+        answers = tuple(each for each in kept.receipts if _is_of(each, sealed))
         transfers.append(_transfer(sealed, answers, now, patience))
     for number, each in enumerate(kept.receipts):
         if each.receipt.site != site:  # its own loads are of bundles that others sealed
@@ -51,7 +51,7 @@ def review(kept: Kept, site: str, now: datetime, patience: timedelta) -> Review:
 def _transfer(
     sealed: Sealed, answers: tuple[KeptReceipt, ...], now: datetime, patience: timedelta
 ) -> Transfer:
-    there = {each.receipt.site for each in answers if each.receipt.result == "ok"}
+    there = {each.receipt.site for each in answers if _has_all(each, sealed)}
     if sealed.statement.destinations:
         missing = tuple(name for name in sealed.statement.destinations if name not in there)
     else:
@@ -63,3 +63,16 @@ def _transfer(
     else:
         state = PARTIAL if answers else WAITING
     return Transfer(sealed, answers, missing, state)
+
+
+def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:
+    statement, receipt = sealed.statement, answer.receipt
+    named = (receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
+    return named == (statement.stream, statement.serial, sealed.statement_sha256)
+
+
+def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
+    """Whether each image is there, by the receipt; engines skip what is none."""
+    there = {image.digest for image in answer.receipt.images if image.verdict in ("loaded", "already there")}
+    images = {str(image.digest) for image in sealed.statement.images if image.kind == "image"}
+    return answer.receipt.result == "ok" and images <= there

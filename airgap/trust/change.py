@@ -80,10 +80,15 @@ def add_key(owner: str, key: PublicKey, roles: Iterable[str]) -> Change:
     return change
 
 
-def add_site(name: str, key: PublicKey) -> Change:
-    """A receiving site: `key` signs its receipts."""
+def add_site(name: str, key: PublicKey, *, own: str) -> Change:
+    """A receiving site, whose `key` signs its receipts. `own` names the site that changes the root."""
 
     def change(root: TrustRoot) -> TrustRoot:
+        if name == own:
+            raise UsageError(
+                "this site has that name itself", subject=name, want="another name for the receiving site",
+                hint="receipts would not tell the two apart",
+            )  # fmt: skip
         _refuse_unfit(root, name, key)
         if any(key.keyid in root.roles[role].keyids for role in ("root", "release")):
             raise UsageError("a person's key signs no receipts", subject=name, got=key.keyid)
@@ -115,6 +120,12 @@ def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
     def change(root: TrustRoot) -> TrustRoot:
         keyids = find_keys(root, name)
         for keyid in keyids:
+            if keyid in root.revoked and after_serial > root.revoked[keyid].after_serial:
+                raise UsageError(
+                    "a key that is void does not become good again", subject=name,
+                    want=f"serial {root.revoked[keyid].after_serial} or below", got=after_serial,
+                    hint="--accept names single bundles that count all the same",
+                )  # fmt: skip
             if keyid not in root.roles["release"].keyids:
                 raise UsageError(
                     "only keys that sign bundles are revoked from some serial on", subject=name, got=keyid,

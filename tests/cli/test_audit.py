@@ -226,7 +226,8 @@ def test_the_log_tells_where_and_why(answered: tuple[Gap, Path]) -> None:
     bundle = gap.stick / "stack-0001"
     (bundle / "stray").write_bytes(b"")
     gap.offline("verify", bundle, code=12)
-    *_, load, verify = gap.offline("audit", "log").out.splitlines()
+    *_, verify = gap.offline("audit", "log").out.splitlines()
+    _, load = gap.offline("audit", "log", "--event", "load").out.splitlines()
     assert load.split()[-1] == f"oci:{gap.folder}/out"
     assert str(bundle) in verify
     assert "file that the statement does not list: " in verify
@@ -262,4 +263,5 @@ def test_a_clock_that_was_set_back(answered: tuple[Gap, Path]) -> None:
     early = datetime(2020, 1, 1, tzinfo=UTC)
     Ledger(site.ledger_path, site=site.name, clock=lambda: early).append("note", "note")
     told = gap.offline("audit", "verify").out
-    assert "older than the line before, the clock was set back: line 5\n" in told
+    last = len(gap.offline.records())
+    assert f"older than the line before, the clock was set back: line {last}\n" in told

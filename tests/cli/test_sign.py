@@ -86,11 +86,18 @@ def test_who_signs_has_to_be_said(two: Gap) -> None:
     two.offline("sign", two.stick / "stack-0001", code=13)  # a site that only receives has no such key
 
 
-def test_a_tar(two: Gap) -> None:
-    path = two.layout(api=simple_image("api"))
-    two.online("pack", path, "--to", two.stick, "--key", "alice", "--tar")
-    done = two.online("sign", two.stick / "stack-0001.tar", "--key", "bob", code=2)
+def test_a_tar(gap: Gap) -> None:
+    path = gap.layout(api=simple_image("api"))
+    gap.online("pack", path, "--to", gap.stick, "--tar")
+    done = gap.online("sign", gap.stick / "stack-0001.tar", code=2)
     assert "a tar cannot be signed where it is" in done.err
+
+
+def test_no_tar_that_others_would_have_to_sign(two: Gap) -> None:
+    path = two.layout(api=simple_image("api"))
+    done = two.online("pack", path, "--to", two.stick, "--key", "alice", "--tar", code=2)
+    assert "others must sign it, and a tar cannot be signed where it is, want 2 signatures, got 1" in done.err
+    assert not (two.stick / "stack-0001.tar").exists()
 
 
 def test_on_another_machine(two: Gap, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from airgap.errors import (
     DigestMismatchError,
     ExpiredError,
     IncompleteError,
+    RollbackError,
     SignatureMismatchError,
     ThresholdError,
     TrustError,
@@ -149,6 +150,11 @@ def test_beside_a_signature_that_was_revoked(gap):
 
 def test_an_expired_bundle(gap):
     refused(gap, ExpiredError, match="the bundle has expired", now=gap.statement.expires)
+
+
+def test_a_bundle_of_another_epoch_loads_nowhere(gap):
+    later = gap.install(replace(gap.root.root, epoch=2))
+    refused(later, RollbackError, match="made in another epoch")
 
 
 def test_a_bundle_for_another_site_may_be_signed(gap):

@@ -87,6 +87,15 @@ class TestNext:
         done = install_root(gap.home, "plant-7", gap.root, None)
         assert not done.fresh
 
+    def test_a_wrong_fingerprint_renames_nothing(self, gap, home):
+        Site.create(home, "plant-9")
+        with pytest.raises(TrustError, match="another fingerprint"):
+            install_root(home, "plant-8", gap.root, "00" * 32)
+        assert Site(home).name == "plant-9"
+        install_root(home, "plant-8", gap.root, gap.root.fingerprint)
+        assert Site(home).name == "plant-8"
+        assert changes(home)[-1]["renamed"] == {"from": "plant-9", "to": "plant-8"}
+
     def test_the_same_again_with_another_fingerprint(self, gap):
         """Who gives one wants it compared; that it was not right is in the ledger."""
         with pytest.raises(TrustError, match="another fingerprint"):

@@ -2,6 +2,8 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from airgap.audit.report import Entry
 from airgap.review.export import COLUMNS, medium_name, write_csv
 
@@ -50,14 +52,21 @@ def test_details_of_other_types_than_ours():
 
 
 def test_no_cell_is_a_formula():
-    for text in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx"):
+    for text in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"):
         [row] = table(entry(error=text))
         assert row["error"] == f"'{text}"
 
 
-def test_commas_quotes_and_lines_stay_in_their_cell():
+@pytest.mark.parametrize("text", ["\x1b]0;x\x07", "\tx", "\rx", "\n=1", "\u202e"])
+def test_no_cell_speaks_to_a_terminal(text):
+    [row] = table(entry(error=text))
+    assert row["error"].isprintable()
+    assert not row["error"].startswith("=")
+
+
+def test_commas_and_quotes_stay_in_their_cell():
     [row] = table(entry(error='a,"b"\nc'))
-    assert row["error"] == 'a,"b"\nc'
+    assert row["error"] == 'a,"b"\\nc'
 
 
 def test_names_of_media():

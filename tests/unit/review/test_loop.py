@@ -80,3 +80,16 @@ def test_alarms_are_told_once_each(sealed, receipt, tmp_path):
     found = review(Kept((sealed,), (receipt, fork), broken), SENDER, sealed.statement.created, PATIENCE)
     assert [text.partition(":")[0] for text in found.alarms] == ["cannot be read", RECEIVER]
     assert "was forked" in found.alarms[1]
+
+
+def test_a_receipt_of_what_was_not_loaded_closes_nothing(sealed, receipt):
+    images = receipt.receipt.images
+    for told in ((), images[:-1], tuple(replace(image, verdict="skipped") for image in images)):
+        assert state(sealed, at(receipt, images=told)) == ("partial", (RECEIVER,))
+    artifact = replace(sealed.statement.images[0], kind="artifact")
+    statement = replace(sealed.statement, images=(artifact, *sealed.statement.images[1:]))
+    assert state(replace(sealed, statement=statement), at(receipt, images=images[1:])) == ("received", ())
+
+
+def test_a_receipt_of_another_serial_closes_nothing(sealed, receipt):
+    assert state(sealed, at(receipt, serial=77)) == ("waiting", (RECEIVER,))

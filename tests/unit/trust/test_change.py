@@ -45,17 +45,17 @@ def test_a_key_that_is_there_gets_a_further_role(root):
 
 
 def test_add_a_site_and_a_second_key_of_it(root):
-    new = next_version(root, add_site("plant-8", public("eight")), NOW)
+    new = next_version(root, add_site("plant-8", public("eight"), own="hq"), NOW)
     assert new.sites["plant-8"] == Site(frozenset({keyid("eight")}))
     assert keyid("eight") in new.roles["receipt"].keyids
-    more = add_site("plant-7", public("other"))
+    more = add_site("plant-7", public("other"), own="hq")
     with pytest.raises(UsageError, match="another owner"):
-        add_site("plant-8", public("site"))(root)
+        add_site("plant-8", public("site"), own="hq")(root)
     assert more(root).sites["plant-7"].receipt_keyids == {keyid("site"), keyid("other")}
 
 
 def test_remove_takes_a_key_out_everywhere(root):
-    both = next_version(root, add_site("plant-8", public("eight")), NOW)
+    both = next_version(root, add_site("plant-8", public("eight"), own="hq"), NOW)
     new = next_version(both, remove("plant-8"), NOW)
     assert replace(new, version=1) == root
     assert keyid("bob") not in remove(keyid("bob")[:16])(root).keys
@@ -67,6 +67,18 @@ def test_revoke_keeps_the_role_for_what_was_signed_before(root):
     assert keyid("bob") in new.roles["release"].keyids
     again = next_version(new, revoke("bob", 0, ["b" * 64]), NOW)
     assert again.revoked[keyid("bob")] == Revocation(0, frozenset({"a" * 64, "b" * 64}))
+
+
+def test_what_is_void_does_not_become_good_again(root):
+    new = next_version(root, revoke("bob", 5, []), NOW)
+    with pytest.raises(UsageError, match="want serial 5 or below, got 500"):
+        revoke("bob", 500, [])(new)
+    assert revoke("bob", 5, ["a" * 64])(new).revoked[keyid("bob")].after_serial == 5
+
+
+def test_a_receiving_site_is_not_called_like_this_one(root):
+    with pytest.raises(UsageError, match="this site has that name itself"):
+        add_site("hq", public("eight"), own="hq")(root)
 
 
 def test_a_revoked_key_signs_no_roots(root):
@@ -133,7 +145,7 @@ REFUSED = {
     "roles it has": (add_key("alice", public("alice"), ["release"]), "change nothing"),
     "another's": (add_key("carol", public("alice"), ["root"]), "key of another owner: carol, got alice"),
     "site signs": (add_key("site", public("site"), ["release"]), "receipts and nothing else"),
-    "person receipts": (add_site("alice", public("alice")), "signs no receipts"),
+    "person receipts": (add_site("alice", public("alice"), own="hq"), "signs no receipts"),
     "unknown": (remove("nobody"), "no such key in the trust root: nobody"),
     "short id": (remove(keyid("bob")[:15]), "no such key"),
     "revoke a site": (revoke("site", 0, []), "only keys that sign bundles"),
