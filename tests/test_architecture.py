@@ -35,6 +35,7 @@ FLOORS = {
     "endpoints": 3,
     "site": 3,
     "kit": 3,
+    "proving": 3,
     "online": 4,
     "offline": 4,
     "review": 4,

@@ -11,7 +11,9 @@ import typer
 from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
+    from airgap.audit.chain import LedgerState
     from airgap.audit.report import Entry
+    from airgap.review.kept import Kept
     from airgap.review.page import Report
 
 NAME = "audit"
@@ -221,8 +223,9 @@ def report(
     from airgap.site import Site, default_home, now
 
     site, time = Site(default_home()), now()
-    state, witnesses = check_witnessed(site, ())
-    found = review(Kept.of(site), site.name, time, timedelta(days=overdue))
+    kept = Kept.of(site)
+    state, witnesses = check_witnessed(site, kept)
+    found = review(kept, site.name, time, timedelta(days=overdue))
     first = since.replace(tzinfo=UTC) if since else None
     made = Report(site.name, time, state, witnesses, found, tuple(entries(site.ledger_path, since=first)))
     if page is not None:
@@ -305,10 +308,14 @@ def verify(
     Example: airgap audit verify
     """
     from airgap.cli import console
+    from airgap.errors import LedgerError
+    from airgap.review.kept import Kept
     from airgap.review.witness import check_witnessed
     from airgap.site import Site, default_home
 
-    state, witnesses = check_witnessed(Site(default_home()), files or ())
+    site = Site(default_home())
+    kept = Kept.of(site)
+    state, witnesses = check_witnessed(site, kept, files or ())
     value = {
         "size": state.size,
         "head": state.head,
@@ -317,7 +324,14 @@ def verify(
         "open": [record.seq for record in state.open],
         "torn": list(state.torn),
         "backwards": list(state.backwards),
+        "unreadable": [str(path) for path in kept.unreadable],
     }
+    console.show_result(value, _verify_lines(state, witnesses, kept), as_json=json)
+    if kept.unreadable:
+        raise typer.Exit(LedgerError.exit_code)
+
+
+def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[str]:
     lines = [f"whole: {state.size} lines, root {state.root}"]
     if witnesses:
         states = f"{witnesses} state{'' if witnesses == 1 else 's'}"
@@ -325,4 +339,5 @@ def verify(
     lines += [f"begun and not ended: line {record.seq}" for record in state.open]
     lines += [f"torn by a crash: line {number}" for number in state.torn]
     lines += [f"older than the line before, the clock was set back: line {n}" for n in state.backwards]
-    console.show_result(value, lines, as_json=json)
+    lines += [f"cannot be read, and could tell of a cut: {error}" for error in kept.unreadable.values()]
+    return lines

@@ -9,6 +9,7 @@ from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
     from airgap.audit.receipt import Receipt
+    from airgap.review.receipts import Imported
 
 NAME = "receipt"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -29,32 +30,49 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
     """
     from airgap.cli import console
-    from airgap.errors import TrustError
+    from airgap.errors import AirgapError, PartialError, TrustError
     from airgap.review.kept import read_file
-    from airgap.review.receipts import import_receipt
+    from airgap.review.receipts import Imported, import_receipt
     from airgap.site import Site, default_home, now
 
     site, time = Site(default_home()), now()
-    done = [import_receipt(site, path, read_file(path), time) for path in files]
-    values = [
-        {
-            "receipt": str(path),
-            "kept": str(each.kept.path),
-            "fresh": each.fresh,
-            "alarms": list(each.alarms),
-            **_value(each.kept.receipt),
-        }
-        for path, each in zip(files, done, strict=True)
-    ]
-    lines = []
-    for each in done:
-        receipt = each.kept.receipt
-        verb = "received" if each.fresh else "received already"
-        lines.append(f"{verb}: {each.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}")
-        lines += [f"alarm: {alarm}" for alarm in each.alarms]
-    console.show_result({"receipts": values}, lines, as_json=json)
-    if any(each.alarms for each in done):
+    done: list[tuple[Path, Imported]] = []
+    refused: dict[str, AirgapError] = {}
+    for path in files:
+        try:
+            done.append((path, import_receipt(site, path, read_file(path), time)))
+        except AirgapError as error:  # the others are taken in, and told
+            refused[str(path)] = error
+    if not done:
+        raise next(iter(refused.values()))
+    failure = PartialError("some receipts were refused", refused, len(files)) if refused else None
+    value: dict[str, Any] = {"receipts": [_imported(path, each) for path, each in done]}
+    value["error"] = console.error_value(failure) if failure else None
+    console.show_result(value, [line for _, each in done for line in _said(each)], as_json=json)
+    if failure:
+        console.show_error(failure, debug=debug)
+        raise typer.Exit(failure.exit_code)
+    if any(each.alarms for _, each in done):
         raise typer.Exit(TrustError.exit_code)
+
+
+def _imported(path: Path, each: "Imported") -> dict[str, Any]:
+    return {
+        "receipt": str(path),
+        "kept": str(each.kept.path),
+        "fresh": each.fresh,
+        "alarms": list(each.alarms),
+        **_value(each.kept.receipt),
+    }
+
+
+def _said(each: "Imported") -> list[str]:
+    receipt = each.kept.receipt
+    verb = "received" if each.fresh else "received already"
+    return [
+        f"{verb}: {each.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
+        *(f"alarm: {alarm}" for alarm in each.alarms),
+    ]
 
 
 @app.command("show")
@@ -64,14 +82,18 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     Example: airgap receipt show edge-stack-0007-12.receipt.json
     """
     from airgap.cli import console
+    from airgap.proving import prove_receipt
     from airgap.review.kept import read_file
-    from airgap.review.receipts import prove
     from airgap.site import Site, default_home, now
+    from airgap.trust.envelope import Envelope
 
     site, time = Site(default_home()), now()
     own = (site.name, site.key.public_key)
     root = site.root().root
-    found = [prove(read_file(path), root, time, str(path), own) for path in files]
+    envelopes = [Envelope.parse(read_file(path), str(path)) for path in files]
+    found = [
+        prove_receipt(each, root, time, str(path), own) for path, each in zip(files, envelopes, strict=True)
+    ]
     lines = [line for receipt in found for line in _lines(receipt)]
     console.show_result({"receipts": [_value(receipt) for receipt in found]}, lines, as_json=json)
 

@@ -15,6 +15,7 @@ from airgap.errors import FormatError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
+from airgap.proving import prove_receipt
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 from airgap.trust.policy import check_signatures
@@ -68,10 +69,12 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
         return _of_bundle(Statement.parse(envelope.payload, where))
     if kind != RECEIPT:
         raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
-    receipt = Receipt.parse(envelope.payload, where)
     try:
-        check_signatures(envelope, root, "receipt", now, where)
+        receipt = prove_receipt(envelope, root, now, where)
     except UnknownKeyError:
+        receipt = Receipt.parse(envelope.payload, where)
+        if receipt.site in root.sites:  # whose key is known, and this is not its signature
+            raise
         progress.note(f"{where}: the trust root has no key of site {receipt.site}; taken at its word")
     return {Digest.parse(text, where) for text in receipt.holds}
 

@@ -1,4 +1,4 @@
-"""Receipts: whose they are, what is odd about them, and taking in those that come back (DESIGN §8)."""
+"""Receipts that come back: taking them in, and what is odd about them (DESIGN §8)."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -7,14 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.audit.receipt import Receipt
-from airgap.errors import FormatError, TrustError, UnknownKeyError
+from airgap.errors import TrustError
+from airgap.proving import prove_receipt
 from airgap.review.kept import Kept, KeptReceipt, Sealed
 from airgap.site import Site
 from airgap.times import format_time
-from airgap.trust.envelope import STATEMENT_TYPE, Envelope
-from airgap.trust.keys import PublicKey
-from airgap.trust.policy import Verdict, check_signatures
-from airgap.trust.root import TrustRoot
+from airgap.trust.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +25,15 @@ class Imported:
     alarms: tuple[str, ...]
 
 
-def prove(
-    raw: bytes, root: TrustRoot, now: datetime, where: str, own: tuple[str, PublicKey] | None = None
-) -> Receipt:
-    """The receipt in an envelope that a key of its own site signed, by what `root` says at `now`; or that
-    this site signed, whose name and key are `own`.
-
-    Nothing but the envelope is parsed before a signature holds. Raises `FormatError`, and
-    `UnknownKeyError` for a site of which the root has no key or another one.
-    """
-    envelope = Envelope.parse(raw, where)
-    if envelope.payload_type != STATEMENT_TYPE:
-        raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
-    if own is not None and any(own[1].verify(envelope.message, each.sig) for each in envelope.signatures):
-        signers, owners = frozenset({own[0]}), own[0]
-    else:
-        verdict = _check(envelope, root, now, where)
-        signers = frozenset(
-            name for name, site in root.sites.items() if site.receipt_keyids & set(verdict.keyids)
-        )
-        owners = ", ".join(verdict.owners)
-    receipt = Receipt.parse(envelope.payload, where)
-    if receipt.site not in signers:
-        raise UnknownKeyError(
-            "signed by another site's key",
-            subject=f"{where}: receipt of {receipt.site}",
-            want=f"a key that {root.name} gives to this site",
-            got=owners,
-        )
-    return receipt
-
-
-def _check(envelope: Envelope, root: TrustRoot, now: datetime, where: str) -> Verdict:
-    try:
-        return check_signatures(envelope, root, "receipt", now, where)
-    except UnknownKeyError as error:
-        error.hint = (
-            "the trust root must name the receiving site's key, which is site.pub in its AIRGAP_HOME: "
-            "`airgap trust add-site`"
-        )
-        raise
-
-
 def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Imported:
     """Take in what another site says of a bundle that was sealed here, and keep it.
 
     A receipt that is proved is kept also when something is wrong with what it says: it is evidence. What
-    is wrong is in `alarms`, and in the ledger. Raises as `prove` does.
+    is wrong is in `alarms`, and in the ledger. Raises as `prove_receipt` does.
     """
     digest = hashlib.sha256(raw).hexdigest()
     with site.ledger().attempt("receipt", path=str(path), receipt_sha256=digest) as attempt:
-        receipt = prove(raw, site.root().root, now, str(path))
+        receipt = prove_receipt(Envelope.parse(raw, str(path)), site.root().root, now, str(path))
         attempt.add(**_details(receipt))
         kept = Kept.of(site)
         sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)

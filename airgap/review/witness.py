@@ -30,14 +30,13 @@ class Witness:
     source: str
 
 
-def check_witnessed(site: Site, files: Iterable[Path]) -> tuple[LedgerState, int]:
-    """Check the chain, and that the ledger has grown out of each state in bundles and receipts that are kept
-    here and in `files`; also how many states those were.
+def check_witnessed(site: Site, kept: Kept, files: Iterable[Path] = ()) -> tuple[LedgerState, int]:
+    """Check the chain, and that the ledger has grown out of each state in bundles and receipts that are
+    `kept` here and in `files`; also how many states those were.
 
     Raises `LedgerError`. The signatures on `files` are not checked: a forged one can raise an alarm, not
     hide one.
     """
-    kept = Kept.of(site)
     found = [*_kept(kept, site.name), *(_in_file(path) for path in files)]
     own = [each for each in found if each is not None and each.origin == site.name]
     state = check_ledger(site.ledger_path, at={each.size for each in own})

@@ -265,3 +265,22 @@ def test_a_clock_that_was_set_back(answered: tuple[Gap, Path]) -> None:
     told = gap.offline("audit", "verify").out
     last = len(gap.offline.records())
     assert f"older than the line before, the clock was set back: line {last}\n" in told
+
+
+def test_what_could_tell_of_a_cut_cannot_be_read(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    for path in (gap.offline.home / "receipts").iterdir():
+        path.write_bytes(b"{}")
+    done = gap.offline("audit", "verify", code=17)
+    assert "cannot be read, and could tell of a cut: " in done.out
+    assert len(gap.offline("audit", "verify", "--json", code=17).json["unreadable"]) == 1
+
+
+def test_one_receipt_that_is_refused_hides_no_other(answered: tuple[Gap, Path]) -> None:
+    gap, receipt = answered
+    (gap.folder / "bad").write_bytes(b"{}")
+    done = gap.online("receipt", "import", gap.folder / "bad", receipt, "--json", code=3)
+    [value] = done.json["receipts"]
+    assert (value["receipt"], value["fresh"]) == (str(receipt), True)
+    assert list(done.json["error"]["failures"]) == [str(gap.folder / "bad")]
+    assert "error: some receipts were refused, got 1 of 2" in done.err

@@ -21,7 +21,7 @@ from airgap.online.base import read_bases
 from airgap.online.pack_tar import pack_tar
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import Role, RootKey, SignedRoot
+from airgap.trust.root import Role, RootKey, SignedRoot, Site
 from tests.support.images import Layer, make_image, noise, simple_image
 from tests.support.memory_sources import MemorySource
 from tests.unit.online.support import NOW, Bench, Opener, lock_of, make_plan, manifest_of, plan_of
@@ -70,6 +70,7 @@ def trust(bench, key: SigningKey) -> None:
         version=old.version + 1,
         keys={**old.keys, keyid: RootKey(key.public_key, "plant-7")},
         roles={**old.roles, "receipt": Role(frozenset({keyid}), 1, distinct_owners=False)},
+        sites={"plant-7": Site(frozenset({keyid}))},
     )
     raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [bench.key]).to_bytes()
     bench.site.install_root(SignedRoot.parse(raw, "root"))
@@ -137,6 +138,15 @@ def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
     path = write(bench, receipt_of(site="plant-9").to_bytes(), stranger)
     assert bases(bench, path) == set(map(Digest.parse, HELD))
     assert bench.progress.notes == [f"{path}: the trust root has no key of site plant-9; taken at its word"]
+
+
+def test_a_known_site_for_which_another_signs(bench, stranger):
+    """Neither a stranger, nor a site that may sign for itself."""
+    trust(bench, stranger)
+    for key in (SigningKey.generate(), bench.site.key):
+        with pytest.raises(UnknownKeyError):
+            bases(bench, write(bench, receipt_of().to_bytes(), key))
+    assert bench.progress.notes == []
 
 
 def test_a_changed_receipt_of_a_known_site(bench, stranger):

@@ -14,7 +14,7 @@ from tests.support.bundles import DAY, SENDER
 
 
 def report_of(site, name, now):
-    state, witnesses = check_witnessed(site, ())
+    state, witnesses = check_witnessed(site, Kept.of(site))
     found = review(Kept.of(site), name, now, timedelta(days=14))
     return Report(name, now, state, witnesses, found, tuple(entries(site.ledger_path)))
 

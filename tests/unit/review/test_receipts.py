@@ -12,8 +12,9 @@ from airgap.errors import (
     SignatureMismatchError,
     UnknownKeyError,
 )
+from airgap.proving import prove_receipt
 from airgap.review.kept import Kept
-from airgap.review.receipts import find_alarms, import_receipt, prove
+from airgap.review.receipts import find_alarms, import_receipt
 from airgap.review.witness import check_witnessed
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
@@ -56,13 +57,13 @@ def test_the_same_receipt_again(answered):
 def test_a_receipt_of_ones_own(answered):
     site = answered.gap.site
     own = (site.name, site.key.public_key)
-    raw = answered.receipt.read_bytes()
+    envelope = Envelope.parse(answered.receipt.read_bytes(), "x")
     root = site.root().root
-    assert prove(raw, root, answered.gap.now, "x", own) == answered.parsed
+    assert prove_receipt(envelope, root, answered.gap.now, "x", own) == answered.parsed
     with pytest.raises(UnknownKeyError):
-        prove(raw, root, answered.gap.now, "x")
+        prove_receipt(envelope, root, answered.gap.now, "x")
     with pytest.raises(UnknownKeyError, match="another site's key"):
-        prove(raw, root, answered.gap.now, "x", ("elsewhere", site.key.public_key))
+        prove_receipt(envelope, root, answered.gap.now, "x", ("elsewhere", site.key.public_key))
 
 
 def test_a_site_that_the_root_does_not_know(answered):
@@ -200,7 +201,7 @@ def test_a_site_that_speaks_of_anothers_ledger(answered):
     other = replace(other, checkpoint={**other.checkpoint, "origin": "hq"})
     done = take_in(answered, answered.signed(other))
     assert done.alarms == ("plant-7 speaks of the ledger of hq, not of its own",)
-    assert check_witnessed(answered.sender, ())[1] == 1
+    assert check_witnessed(answered.sender, Kept.of(answered.sender))[1] == 1
     fork = later(first)
     renamed = replace(fork, checkpoint={**fork.checkpoint, "origin": "x"})
     assert any("was forked" in text for text in alarms(answered, renamed, first))

@@ -1,0 +1,51 @@
+"""Whose receipt it is: proved by the key that the trust root gives to its site."""
+
+from datetime import datetime
+
+from airgap.audit.receipt import Receipt
+from airgap.errors import FormatError, UnknownKeyError
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+from airgap.trust.keys import PublicKey
+from airgap.trust.policy import Verdict, check_signatures
+from airgap.trust.root import TrustRoot
+
+
+def prove_receipt(
+    envelope: Envelope, root: TrustRoot, now: datetime, where: str, own: tuple[str, PublicKey] | None = None
+) -> Receipt:
+    """The receipt in an envelope that a key of its own site signed, by what `root` says at `now`; or that
+    this site signed, whose name and key are `own`.
+
+    Nothing in it is parsed before a signature holds. Raises `FormatError`, and
+    `UnknownKeyError` for a site of which the root has no key or another one.
+    """
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
+    if own is not None and any(own[1].verify(envelope.message, each.sig) for each in envelope.signatures):
+        signers, owners = frozenset({own[0]}), own[0]
+    else:
+        verdict = _check(envelope, root, now, where)
+        signers = frozenset(
+            name for name, site in root.sites.items() if site.receipt_keyids & set(verdict.keyids)
+        )
+        owners = ", ".join(verdict.owners)
+    receipt = Receipt.parse(envelope.payload, where)
+    if receipt.site not in signers:
+        raise UnknownKeyError(
+            "signed by another site's key",
+            subject=f"{where}: receipt of {receipt.site}",
+            want=f"a key that {root.name} gives to this site",
+            got=owners,
+        )
+    return receipt
+
+
+def _check(envelope: Envelope, root: TrustRoot, now: datetime, where: str) -> Verdict:
+    try:
+        return check_signatures(envelope, root, "receipt", now, where)
+    except UnknownKeyError as error:
+        error.hint = (
+            "the trust root must name the receiving site's key, which is site.pub in its AIRGAP_HOME: "
+            "`airgap trust add-site`"
+        )
+        raise
