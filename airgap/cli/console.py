@@ -212,7 +212,7 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        sys.stderr.write(printable(text) + "\n")
+        say(printable(text) + "\n")
 
 
 class Bars:
@@ -220,7 +220,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        sys.stderr.write(printable(text) + "\n")
+        say(printable(text) + "\n")
 
     @contextlib.contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:

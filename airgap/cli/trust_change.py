@@ -242,7 +242,7 @@ def _confirmed(path: Path, owner: str, told: str | None) -> "PublicKey":
     with Folder(path.absolute().parent) as folder:
         key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
     if told is None and sys.stdin and sys.stdin.isatty():
-        typer.echo(f"key id of {path}: {key.keyid}", err=True)
+        # the file's own is not shown before: it would only be copied
         told = typer.prompt(f"Type the key id that {owner!r} told you", err=True)
     compare_keyid(key, owner, told)
     return key
@@ -283,7 +283,7 @@ def _change(
     from airgap.offline.root_change import change_root
     from airgap.site import Site, default_home, now
 
-    site: Site = Site(default_home())
+    site = Site(default_home())
     signers = _signers(names, passphrase_file)
     done = change_root(site, what, change, signers, now=now(), proposal=proposal)
     _show(done, done.path, as_json)

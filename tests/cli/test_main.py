@@ -230,6 +230,7 @@ def test_a_standard_error_that_is_full(gap: Gap) -> None:
     bundle = gap.pack()
     assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out 2>/dev/full").returncode == 0
     assert gap.offline.ended() == ("load", "ok", 0)
+    assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out -q 2>/dev/full").returncode == 0
     assert shell(gap.offline.home, "verify nowhere --debug 2>/dev/full").returncode == 2
 
 
