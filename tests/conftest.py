@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile(
+    "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
 
 HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
+ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FOREIGN = ("DOCKER_HOST", "DOCKER_CONTEXT", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
 
 
@@ -40,7 +47,17 @@ def measured(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("unmeasured")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(E2E):
             item.add_marker("e2e")
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """What runs in one process, so that an engine and a module's fixtures are made once: an engine's tests, or a file's."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
+    return next((engine for engine in ENGINES if engine in asked), str(item.path.relative_to(HERE)))

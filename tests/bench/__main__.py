@@ -7,7 +7,7 @@ tables go to stdout, what happens to stderr. Nothing here fails because of a fig
 an hour at scale 1; it wants root, and a machine with nothing else to do.
 
 A  registry to disk      B  bundle to an empty registry     C  bundle to Docker, three engines
-D  verify                E  1,000 images; memory by size
+D  verify, start-up      E  1,000 images; memory by size
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""D: verify, and what two cores can hash. E: many images, and memory by size."""
+"""D: verify, what two cores can hash, and start-up. E: many images, and memory by size."""
 
 import sys
 from functools import partial
@@ -9,6 +9,8 @@ from tests.bench.world import World
 
 VERIFY_TABLE = "D: verify a bundle"
 VERIFY, CEILING = "airgap verify", "ceiling: hashlib in two threads"
+START_TABLE = "D: start-up"
+HELP = "airgap --help"
 SCALE_TABLE = "E: many images, and memory by size"
 SIZES = (100, 1000, 10_000)
 """Megabytes; the last only on demand."""
@@ -20,6 +22,7 @@ def verify(world: World) -> list[Contender]:
         Contender(VERIFY_TABLE, CEILING, _ceiling),
         Contender(VERIFY_TABLE, "sha256sum -c", _sha256sum),
         Contender(VERIFY_TABLE, VERIFY, _verify),
+        Contender(START_TABLE, HELP, _help),
     ]
 
 
@@ -48,6 +51,11 @@ def _verify(lab: Lab) -> None:
     with lab.world.scratch() as folder:
         home = lab.world.fresh_site(lab.world.sites[1], folder)
         lab.airgap(VERIFY, home, "verify", lab.world.bundle, result=lab.world.bundle)
+
+
+def _help(lab: Lab) -> None:
+    with lab.world.scratch() as folder:
+        lab.airgap(HELP, folder, "--help")
 
 
 def _plan(lab: Lab) -> None:

@@ -112,6 +112,7 @@ def _check_goals(tables: Tables) -> list[Goal]:
     ceiling, verify = (_wall(tables, checks.VERIFY_TABLE, row) for row in (checks.CEILING, checks.VERIFY))
     found = [
         _at_least("verify: the ceiling's time / its own", 0.85, _ratio(ceiling, verify)),
+        Goal("airgap --help, s", 0.3, _wall(tables, checks.START_TABLE, checks.HELP)),
         Goal("plan of 1,000 images, s", 10, _wall(tables, checks.SCALE_TABLE, checks.PLAN)),
     ]
     small, *larger = (

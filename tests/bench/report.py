@@ -27,6 +27,7 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     loads.REGISTRY: ((loads.CRANE, loads.SKOPEO), (*_SERVED, "result MB")),
     **{loads.engine_table(engine): ((loads.DOCKER,), _ENGINE) for engine in loads.ENGINES},
     checks.VERIFY_TABLE: ((checks.CEILING,), ("GB/s", *_COSTS)),
+    checks.START_TABLE: ((), _COSTS),
     checks.SCALE_TABLE: ((), (*_COSTS, "result MB")),
 }
 """For each table the rows that others are compared with, and the columns."""

@@ -21,9 +21,10 @@ from airgap import __version__
 from airgap.cli import main as cli
 from tests.cli.conftest import Gap, Side
 from tests.support.images import Layer, make_image, noise, simple_image, write_layout
+from tests.support.waits import GENEROUS
 
 RUN = [sys.executable, "-m", "airgap"]
-PATIENCE = 60
+PATIENCE = GENEROUS
 
 
 @contextlib.contextmanager

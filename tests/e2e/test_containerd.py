@@ -1,7 +1,6 @@
 """Loading into real containerds, with their own ctr and skopeo as judges."""
 
 import io
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.e2e.test_trip import corpus, push
 from tests.support.containerds import RealContainerd
 from tests.support.images import Image, archive_of, simple_image
 from tests.support.registries import RealRegistry
+from tests.support.waits import wait_until
 
 
 @dataclass
@@ -97,10 +97,7 @@ def test_kubernetes_sees_them(gap: Gap, registry: RealRegistry, containerd: Real
     with environment(**containerd.environment):
         value = gap.offline("load", gap.pack(manifest_of(name)), "--to", "containerd").json
     assert value["target"] == "containerd:k8s.io"
-    deadline = time.monotonic() + 10
-    while name not in _managed(containerd):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: name in _managed(containerd), f"the label of containerd's CRI plugin on {name}")
     assert not [each for each in containerd.names("k8s.io") if each.startswith("airgap.invalid/")]
 
 

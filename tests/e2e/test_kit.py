@@ -14,6 +14,7 @@ from tests.e2e.airgap import PASSPHRASE, Side, environment, manifest_of
 from tests.support.images import simple_image, write_layout
 from tests.support.parts import require
 from tests.support.server import Server, copy_server
+from tests.support.waits import GENEROUS
 
 DEBIAN_12 = "3.11"
 
@@ -39,7 +40,7 @@ def world(tmp_path_factory) -> Path:
 
 def call(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "airgap", *map(str, words)]
-    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=GENEROUS)
 
 
 @pytest.fixture

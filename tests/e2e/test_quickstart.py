@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.engines import Engine
+from tests.support.waits import GENEROUS
 
 REPOSITORY = Path(__file__).parents[2]
 QUICKSTART = REPOSITORY / "examples" / "quickstart.sh"
@@ -51,7 +51,7 @@ def quickstart(environment: dict[str, str], code: int = 0) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=GENEROUS,
     )
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -80,10 +80,8 @@ def test_without_an_engine(first: str, environment: dict[str, str], place: Path)
     assert_stopped(served(first))
 
 
-def test_again_takes_less_than_a_minute_and_installs_nothing(first: str, environment: dict[str, str]):
-    start = time.monotonic()
+def test_again_installs_nothing(first: str, environment: dict[str, str]):
     assert "Installing" not in quickstart(environment)
-    assert time.monotonic() - start < 60
 
 
 def test_with_an_engine(environment: dict[str, str], engine: Engine):
@@ -126,7 +124,7 @@ def test_an_interruption_stops_the_server(first: str, environment: dict[str, str
         assert line, said
         said += line
     os.killpg(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=GENEROUS)
     assert process.returncode == 130, rest
     assert "did not come to its end (exit code 130)" in rest
     assert_stopped(served(said))

@@ -19,6 +19,7 @@ import pytest
 
 import airgap.errors
 from airgap.errors import AirgapError
+from tests.support.waits import GENEROUS
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -34,9 +35,9 @@ FORMS = [
 MARK = "@@ end of step"
 AWAIT = """
 import sys, time, urllib.request
-for _ in range(100):
+for _ in range(6000):
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1], timeout=5)
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1], timeout=60)
         break
     except OSError:
         time.sleep(0.1)
@@ -100,7 +101,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=3 * GENEROUS,
     )
     pieces = re.split(rf"\n?{MARK} (\d+)\n", done.stdout)
     assert len(pieces) == 2 * len(steps()) + 1, done.stdout

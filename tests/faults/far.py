@@ -24,7 +24,9 @@ def main(orders: Path) -> int:
         os.execv(SERVER, [SERVER, "-d", order["home"]])
 
     outcome = trace(serve, Path(order["folder"]), order["classes"], fault)
-    orders.with_name("done.json").write_text(json.dumps({"calls": outcome.calls, "hits": outcome.hits}))
+    done = orders.with_name("done.json")
+    done.with_suffix(".part").write_text(json.dumps({"calls": outcome.calls, "hits": outcome.hits}))
+    done.with_suffix(".part").rename(done)
     return 0
 
 

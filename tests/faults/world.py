@@ -29,6 +29,7 @@ from tests.faults.ptrace import Fault, Outcome, trace
 from tests.support.images import Image, Layer, make_image, make_index, noise, write_layout
 from tests.support.registry import FakeRegistry
 from tests.support.sshd import Sshd, make_key
+from tests.support.waits import attempts
 
 PASSPHRASE = "correct horse"
 ONE, TWO, MULTI = (f"registry.test/{name}:1" for name in ("one", "two", "multi"))
@@ -103,10 +104,9 @@ class World:
     def far_outcome(self, code: int) -> Outcome:
         """What the far side did in its session."""
         done = self.orders.with_name("done.json")
-        end = time.monotonic() + 10
-        while not done.exists() and time.monotonic() < end:
-            time.sleep(0.005)
-        time.sleep(0.005)
+        for _ in attempts(limit=120):  # it is absent where the session never began
+            if done.exists():
+                break
         return Outcome(code, **json.loads(done.read_text())) if done.exists() else Outcome(code)
 
     def close(self) -> None:

@@ -3,13 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.support.parts import SYSTEM_PATH, require, require_root, require_tool
-
-_PATIENCE = 120
-"""Seconds to begin, and to write everything down on a machine that is busy."""
+from tests.support.waits import GENEROUS, attempts
 
 
 class BrokenStickError(Exception):
@@ -35,12 +32,13 @@ class Mounted:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2],
                 env={"PATH": SYSTEM_PATH},
             )  # fmt: skip
-        end = time.monotonic() + _PATIENCE
-        while not os.path.ismount(mount_point):
-            if self.server.poll() is not None or time.monotonic() > end:
-                self._kill()
-                raise self._broken("did not start")
-            time.sleep(0.01)
+        for _ in attempts():
+            if os.path.ismount(mount_point):
+                return
+            if self.server.poll() is not None:
+                break
+        self._kill()
+        raise self._broken("did not start")
 
     def stop(self) -> None:
         """Unmount, and wait until the server has written down what it holds.
@@ -50,7 +48,7 @@ class Mounted:
         gone = self.server.poll() is not None
         done = subprocess.run(["fusermount3", "-u", "-z", self.mount_point], check=False, capture_output=True)
         try:
-            code = self.server.wait(_PATIENCE)
+            code = self.server.wait(GENEROUS)
         except subprocess.TimeoutExpired as error:
             raise self._broken("did not end") from error
         finally:

@@ -6,12 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 import pytest
+
+from tests.support.waits import GENEROUS, attempts
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where Debian's packages install; a hand-installed tool of the same name in /usr/local is never taken."""
@@ -51,7 +52,7 @@ def run(
     *argv: str | Path,
     input: bytes | None = None,  # noqa: A002 - subprocess's own word
     env: Mapping[str, str] | None = None,
-    timeout: float = 120,
+    timeout: float = GENEROUS,
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs a command to its end with `env` added to the environment; raises CommandFailedError if it fails."""
     words = [str(word) for word in argv]
@@ -82,12 +83,12 @@ class Service:
                 start_new_session=True,
             )
 
-    def poll(self, what: str, timeout: float = 60) -> Iterator[None]:
-        """Yields until the caller breaks off; fails with the log when the process ends or time is up."""
-        deadline = time.monotonic() + timeout
-        while self._process.poll() is None and time.monotonic() < deadline:
+    def poll(self, what: str) -> Iterator[None]:
+        """Yields until the caller breaks off; fails with the log when the process ends or never gets there."""
+        for _ in attempts():
+            if self._process.poll() is not None:
+                break
             yield
-            time.sleep(0.05)
         state = "still starting" if self._process.poll() is None else f"exit {self._process.returncode}"
         text = self.log.read_text(errors="replace")
         self.stop()
@@ -100,7 +101,7 @@ class Service:
                 return found
         raise AssertionError(what)
 
-    def stop(self, patience: float = 20) -> None:
+    def stop(self, patience: float = 120) -> None:
         """Ends the process: TERM to its group, then KILL."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is not None:

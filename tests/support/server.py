@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.parts import SYSTEM_PATH, require, require_root
+from tests.support.waits import GENEROUS
 
 # /dev is the outer one, and /mnt the folder that plays the medium: read-only, as a careful person mounts it.
 _ENTER = """
@@ -38,7 +39,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=GENEROUS,
         )
 
 

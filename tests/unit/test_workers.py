@@ -48,7 +48,7 @@ def test_a_defect_comes_out_in_the_callers_thread():
 
 def test_as_many_at_a_time_as_asked_for():
     """Each waits for the other: with fewer threads this would not end."""
-    barrier = threading.Barrier(3, timeout=10)
+    barrier = threading.Barrier(3, timeout=60)
     assert run_all(lambda _: barrier.wait(), range(3), 3) == [None] * 3
 
 

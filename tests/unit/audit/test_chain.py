@@ -28,7 +28,7 @@ def rewritten(path, lines):
 
 def judged_by_shell(path):
     return subprocess.run(
-        ["sh", "-c", SHELL_CHECK], cwd=path.parent, capture_output=True, text=True, check=True, timeout=60
+        ["sh", "-c", SHELL_CHECK], cwd=path.parent, capture_output=True, text=True, check=True, timeout=600
     ).stdout
 
 

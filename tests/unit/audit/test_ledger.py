@@ -297,7 +297,7 @@ def start(script, path):
 
 def run(script, path):
     process = start(script, path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -315,7 +315,7 @@ for i in range(30): ledger.append("pack", "note", writer=os.getpid(), i=i)
         writer.stdin.close()
         writer.stdin = None
     for writer in writers:
-        assert writer.communicate(timeout=60) == ("", "")
+        assert writer.communicate(timeout=600) == ("", "")
     state = check_ledger(path)
     assert (state.size, state.torn) == (120, ())
     for writer in writers:

@@ -147,7 +147,7 @@ def test_a_mirror_that_lacks_something_is_asked_for_the_rest(
 def test_a_blob_goes_on_elsewhere(home: FakeRegistry, near: FakeRegistry, rule: dict[str, object]) -> None:
     near.fault(method="GET", times=1, **rule)
     near.fault(method="GET", status=404)
-    registry = client(home, mirrors=(near.host,), read_timeout=0.1)
+    registry = client(home, mirrors=(near.host,), read_timeout=1)
     assert checked(registry, home) == BLOB
     (request,) = home.asked("GET", "/blobs/")
     assert request.headers["range"] == "bytes=20000-"

@@ -41,7 +41,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(layout: Path) -> Iterator[ImageServer]:
     """For tests that change nothing."""
-    with ImageServer([Layout(layout)], idle_timeout=10) as server:
+    with ImageServer([Layout(layout)], idle_timeout=60) as server:
         yield server
 
 
@@ -57,7 +57,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def own_server(own_layout: Path, log: list[str]) -> Iterator[ImageServer]:
-    with ImageServer([Layout(own_layout)], log=log.append, idle_timeout=10) as server:
+    with ImageServer([Layout(own_layout)], log=log.append, idle_timeout=60) as server:
         yield server
 
 
@@ -76,7 +76,7 @@ class Answer:
 
 def connect(server: ImageServer) -> http.client.HTTPConnection:
     host, _, port = server.address.rpartition(":")
-    return http.client.HTTPConnection(host, int(port), timeout=10)
+    return http.client.HTTPConnection(host, int(port), timeout=60)
 
 
 def ask(server: ImageServer, path: str, method: str = "GET", **headers: str) -> Answer:
@@ -91,7 +91,7 @@ def ask(server: ImageServer, path: str, method: str = "GET", **headers: str) -> 
 def say(server: ImageServer, raw: bytes) -> bytes:
     """What comes back until the server closes."""
     host, _, port = server.address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(1 << 16), b""))
@@ -287,13 +287,13 @@ def test_an_idle_connection_is_closed(layout: Path):
     with ImageServer([Layout(layout)], idle_timeout=0.05) as server:
         host, _, port = server.address.rpartition(":")
         for start in (b"", b"GET /v2/ HT", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"):
-            with socket.create_connection((host, int(port)), timeout=10) as connection:
+            with socket.create_connection((host, int(port)), timeout=60) as connection:
                 connection.sendall(start)
                 assert connection.recv(1) == b""
 
 
 def test_more_connections_wait_for_their_turn(layout: Path):
-    with ImageServer([Layout(layout)], max_connections=1, idle_timeout=10) as server:
+    with ImageServer([Layout(layout)], max_connections=1, idle_timeout=60) as server:
         first = connect(server)
         first.request("GET", "/v2/")
         assert first.getresponse().read() == b"{}"
@@ -302,7 +302,7 @@ def test_more_connections_wait_for_their_turn(layout: Path):
         waiting.start()
         assert not done.wait(0.2)
         first.close()
-        assert done.wait(10)
+        assert done.wait(60)
         waiting.join()
 
 
@@ -323,7 +323,7 @@ def test_close_does_not_wait_for_clients(layout: Path):
 def test_a_client_that_goes_away_is_logged(own_server: ImageServer, log: list[str]):
     host, _, port = own_server.address.rpartition(":")
     path = path_of("blobs", BIG.layers[0], "acme/big")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         connection.recv(1)
@@ -351,7 +351,7 @@ def test_the_address_of_ipv6(layout: Path):
     with server:
         assert server.address.startswith("[::1]:")
         host, _, port = server.address.rpartition(":")
-        with closing(http.client.HTTPConnection(host.strip("[]"), int(port), timeout=10)) as connection:
+        with closing(http.client.HTTPConnection(host.strip("[]"), int(port), timeout=60)) as connection:
             connection.request("GET", "/v2/")
             assert connection.getresponse().read() == b"{}"
 
