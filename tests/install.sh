@@ -3,6 +3,10 @@
 # engines and tools in a cache folder (AIRGAP_TEST_CACHE, by default /var/cache/airgap-tests); beside it the root of
 # a bare server: Debian 12 with Python and nothing to install Python packages with.
 # Needs root, apt-get and a network; what is there already is left alone. No service is started.
+#
+#     sh tests/install.sh             both
+#     sh tests/install.sh packages    the packages
+#     sh tests/install.sh roots       the roots, which need the packages
 set -eu
 
 packages='docker.io docker-registry podman skopeo umoci strace debootstrap openssl apache2-utils ca-certificates python3-venv'
@@ -83,6 +87,20 @@ make_root() {
     mv -T "$new" "$cache/$1" || [ -d "$cache/$1" ] # another run was faster
 }
 
+install_sid() {
+    if [ ! -d "$cache/sid" ] || ! installed "$cache/sid" "$sid_packages"; then
+        say "making a Debian sid root in $cache/sid (once, about two minutes)"
+        unshare --mount sh "$0" sid-root </dev/null
+    fi
+}
+
+install_server() {
+    if [ ! -d "$cache/server" ]; then
+        say "making the root of a bare server in $cache/server (once, about half a minute)"
+        unshare --mount sh "$0" server-root </dev/null
+    fi
+}
+
 case ${1:-} in # this script again, in a mount namespace of its own: see below
 sid-root)
     if [ -d "$cache/sid" ]; then fill_root "$cache/sid"; else make_root sid sid ca-certificates fill_root; fi
@@ -98,15 +116,13 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
     say 'not root, or no apt-get: nothing is installed'
     exit 0
 fi
-if ! installed '' "$packages"; then
+if [ "${1:-packages}" = packages ] && ! installed '' "$packages"; then
     say "installing $packages"
     (install_packages) </dev/null
 fi
-if [ ! -d "$cache/sid" ] || ! installed "$cache/sid" "$sid_packages"; then
-    say "making a Debian sid root in $cache/sid (once, about two minutes)"
-    unshare --mount sh "$0" sid-root </dev/null
-fi
-if [ ! -d "$cache/server" ]; then
-    say "making the root of a bare server in $cache/server (once, about half a minute)"
-    unshare --mount sh "$0" server-root </dev/null
+if [ "${1:-roots}" = roots ]; then
+    install_server &
+    server=$!
+    install_sid
+    wait "$server"
 fi

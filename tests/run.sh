@@ -1,10 +1,13 @@
 #!/bin/sh
 # Everything that must hold, in one command: sh tests/run.sh [pytest arguments]
 #
-# Sets up a virtual environment (.venv), installs the real parts that the end-to-end tests use where that is
-# possible, then runs ruff, mypy, pytest and the coverage thresholds. A real part that is missing skips its
-# tests; with CI=true it fails them. With pytest arguments, coverage is reported and not judged.
-# PYTHON names the interpreter to use; AIRGAP_TEST_CACHE the folder that keeps the Debian sid root.
+# Sets up a virtual environment (.venv) and, meanwhile, installs the real parts that the end-to-end tests use where
+# that is possible; then runs, side by side, pytest, ruff, mypy, and the unit, contract and cli tests on the newest
+# Python that can be had; then judges the coverage. The last line is the one that pytest closes with.
+# A real part that is missing skips its tests; with CI=true it fails them. With pytest arguments only pytest runs,
+# and coverage is reported and not judged.
+# PYTHON names the interpreter to use; AIRGAP_TEST_CACHE the folder that keeps the Debian sid root; AIRGAP_TEST_WORKERS
+# says how many tests run at a time (by default as many as there are processors).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -12,22 +15,53 @@ cd "$(dirname "$0")/.." || exit 1
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALENV PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 python=.venv/bin/python
+parallel="-n ${AIRGAP_TEST_WORKERS:-auto} --maxprocesses 8 --dist loadgroup --no-loadscope-reorder"
 summary=
 failed=0
+jobs=
+
+# begin NAME COMMAND...: runs it in the background; what it says and its exit code are kept for `finish`.
+begin() {
+    log=$work/$1
+    shift
+    { "$@" </dev/null >"$log" 2>&1; echo $? >"$log.code"; } &
+    jobs="$jobs $!"
+}
+
+# stop PID...: ends them and what they have started.
+stop() {
+    while [ $# != 0 ]; do
+        stop $(pgrep -P "$1")
+        kill "$1" 2>/dev/null
+        shift
+    done
+}
+
+# note NAME CODE: how a step went; 77 is "cannot be done here", which is a failure with CI=true.
+note() {
+    case $2 in
+    0) word=ok ;;
+    77) if [ "${CI:-}" = true ]; then word=FAILED failed=1; else word=skipped; fi ;;
+    *) word=FAILED failed=1 ;;
+    esac
+    summary="$summary$(printf '  %-7s %s' "$word" "$1")
+"
+}
+
+# finish NAME TITLE: what a step in the background said, once all in the background have ended.
+finish() {
+    printf '\n== %s\n' "$2"
+    cat "$work/$1"
+    note "$2" "$(cat "$work/$1.code")"
+}
 
 # step NAME COMMAND...: runs it and notes how it went.
 step() {
     name=$1
     shift
     printf '\n== %s\n' "$name"
-    if "$@" </dev/null; then
-        summary="$summary  ok      $name
-"
-    else
-        failed=1
-        summary="$summary  FAILED  $name
-"
-    fi
+    "$@" </dev/null
+    note "$name" $?
 }
 
 new_enough() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -53,6 +87,29 @@ environment() {
     "$python" -m pip install --quiet --editable '.[test]' && cp pyproject.toml .venv/pyproject.toml
 }
 
+# real_parts WHICH: 77 where not all could be installed; the tests see for themselves what is there.
+real_parts() {
+    sh tests/install.sh "$1" || return 77
+}
+
+# lint: both that read the code only.
+lint() {
+    "$python" -m ruff check && "$python" -m ruff format --check && "$python" -m mypy
+}
+
+# suite ARGUMENTS: pytest; the end-to-end tests wait for the file that AIRGAP_TEST_ROOTS names.
+suite() {
+    { AIRGAP_TEST_ROOTS=$work/roots.code "$python" -m pytest $parallel "$@" </dev/null; echo $? >"$work/pytest.code"; } |
+        tee "$work/pytest"
+    return "$(cat "$work/pytest.code")"
+}
+
+# newest: its Python is in one of the roots.
+newest() {
+    until [ -e "$work/roots.code" ]; do sleep 1; done
+    sh tests/newest.sh $parallel tests/unit tests/contract tests/cli
+}
+
 # threshold PERCENT PATTERNS: the coverage that the files must have.
 threshold() {
     "$python" -m coverage report --include="$2" --fail-under="$1"
@@ -60,28 +117,32 @@ threshold() {
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+trap 'stop $jobs; exit 130' INT TERM
 
-# Subprocesses find their way to coverage by these two: its own start-up hook reads them.
-COVERAGE_FILE=$work/coverage
-COVERAGE_PROCESS_START=$PWD/pyproject.toml
-
-step 'real parts' sh tests/install.sh
-if [ "$failed" = 1 ] && [ "${CI:-}" != true ]; then
-    failed=0
-    summary='  skipped real parts: not all could be installed
-'
-fi
+begin packages real_parts packages
+find_python >"$work/python" 2>&1 || wait # one of the packages has venv
 step 'environment' environment
-if ! "$python" -c 'import pytest, coverage'; then
-    printf '\n%s' "$summary"
+wait
+finish packages 'real parts: packages'
+if ! "$python" -c 'import pytest, xdist, coverage'; then
+    printf '\n== summary\n%s' "$summary"
     exit 1
 fi
-step 'ruff check' "$python" -m ruff check
-step 'ruff format' "$python" -m ruff format --check
-step 'mypy' "$python" -m mypy
-export COVERAGE_FILE COVERAGE_PROCESS_START
-step 'pytest' "$python" -m coverage run -m pytest "$@"
+begin roots real_parts roots
+if [ $# = 0 ]; then
+    begin lint lint
+    begin newest newest
+fi
+# Processes find their way to coverage by these two, the workers of pytest too: its own start-up hook reads them.
+export COVERAGE_FILE="$work/coverage" COVERAGE_PROCESS_START="$PWD/pyproject.toml"
+step "pytest on Python $("$python" -c 'import platform; print(platform.python_version())')" suite "$@"
+unset COVERAGE_PROCESS_START
+wait
+finish roots 'real parts: roots'
+if [ $# = 0 ]; then
+    finish lint 'ruff check, ruff format, mypy'
+    finish newest "unit, contract and cli tests on $(sed -n 1p "$work/newest")"
+fi
 step 'coverage data' "$python" -m coverage combine --quiet
 if [ $# = 0 ]; then
     step 'coverage of airgap >= 90 %' threshold 90 'airgap/*'
@@ -90,5 +151,6 @@ else
     "$python" -m coverage report
 fi
 
-printf '\n== summary\n%s' "$summary"
+printf '\n== summary\n%s\n' "$summary"
+tail -n 1 "$work/pytest"
 exit "$failed"

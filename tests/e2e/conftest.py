@@ -3,6 +3,7 @@
 Engines live as long as the session and are empty at the start of each test; registries are new for each.
 """
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,8 +23,16 @@ from tests.support.engines import Engine, start_docker20, start_docker28
 from tests.support.parts import require_tool, run
 from tests.support.registries import RealRegistry
 from tests.support.sid import Sid, sid_root
+from tests.support.waits import wait_until
 
 Tool = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def roots() -> None:
+    """While tests/run.sh is still installing the roots of other systems, wait for them."""
+    if path := os.environ.get("AIRGAP_TEST_ROOTS"):
+        wait_until(Path(path).exists, "tests/install.sh", limit=2 * 3600)
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,9 @@ def attempts(limit: float = GENEROUS) -> Iterator[None]:
         time.sleep(_PAUSE)
 
 
-def wait_until(happened: Callable[[], object], what: str) -> None:
+def wait_until(happened: Callable[[], object], what: str, limit: float = GENEROUS) -> None:
     """Wait for an event; fails the test when it does not come."""
-    for _ in attempts():
+    for _ in attempts(limit):
         if happened():
             return
-    raise AssertionError(f"still waiting after {GENEROUS:g} seconds: {what}")
+    raise AssertionError(f"still waiting after {limit:g} seconds: {what}")
