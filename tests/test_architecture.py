@@ -108,7 +108,18 @@ MAX_FUNCTION = 45
 
 HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.progress|\.oci(\.digest)?)?")
 HELP_FOREIGN = {"typer", "annotated_doc", "shellingham"}
-HELP_WITHOUT = {"asyncio", "ssl", "socket", "http", "email", "xml", "multiprocessing", "concurrent", "sqlite3", "unittest"}
+HELP_WITHOUT = {
+    "asyncio",
+    "ssl",
+    "socket",
+    "http",
+    "email",
+    "xml",
+    "multiprocessing",
+    "concurrent",
+    "sqlite3",
+    "unittest",
+}
 """Of the standard library: what takes long to import."""
 HELP_MODULES = 200
 """The most modules that `airgap --help` may import beyond a bare Python; 149 on 3.11. How long that takes is measured by tests.bench."""

@@ -1,5 +1,6 @@
 """The rows of the table, and the matrices that end-to-end tests fill."""
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -71,11 +72,16 @@ def observed(matrix: str, line: str, cells: Mapping[str, str]) -> None:
     With AIRGAP_WRITE_OBSERVED=1 they are written to `tests/world/observed/MATRIX.json` instead.
     """
     path = OBSERVED / f"{matrix}.json"
-    table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if os.environ.get(_WRITE) == "1":
-        table[line] = {**table.get(line, {}), **cells}
         OBSERVED.mkdir(exist_ok=True)
-        path.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        with path.open("a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # tests in other processes write too
+            file.seek(0)
+            table = json.loads(file.read() or "{}")
+            table[line] = {**table.get(line, {}), **cells}
+            file.truncate(0)
+            file.write(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         return
+    table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     expected = {column: table.get(line, {}).get(column) for column in cells}
     assert dict(cells) == expected, f"{matrix}: {line}"
