@@ -47,6 +47,15 @@ def measured(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("unmeasured")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The same names in every process, as the workers need: a gzip file holds the time, and a set has no order."""
+    if isinstance(val, bytes) and b"\x1f\x8b" in val:
+        return argname
+    if isinstance(val, (set, frozenset)):
+        return " ".join(sorted(map(str, val)))
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

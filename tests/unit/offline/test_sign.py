@@ -253,7 +253,9 @@ def test_the_bytes_of_the_statement_stay(gap):
         assert folder.read("statement.json", 1 << 20) == before == gap.envelope.payload
 
 
-@pytest.mark.parametrize("name", [ENVELOPE_FILE, f"sig/{BOB.public_key.keyid[:16]}.sig"])
+@pytest.mark.parametrize(
+    "name", [ENVELOPE_FILE, f"sig/{BOB.public_key.keyid[:16]}.sig"], ids=["envelope", "signature"]
+)
 def test_killed_before_a_file_got_its_name(gap, name):
     (gap.bundle / f"{name}.part").write_bytes(b"half")
     assert put(gap).fresh

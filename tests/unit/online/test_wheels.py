@@ -103,7 +103,6 @@ class TestFetch:
     @pytest.mark.parametrize(
         ("target", "needed"),
         [(OLD, {"old", "intel"}), (NEW, {"new", "intel"}), (ARM, {"arm"}), (MUSL, {"intel"})],
-        ids=str,
     )
     def test_markers_are_those_of_the_target(self, shelf, out, target, needed):
         markers = {
