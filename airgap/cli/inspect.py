@@ -22,12 +22,12 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.cli import console
     from airgap.errors import ThresholdError
-    from airgap.offline.session import receiver, refuse_absent
+    from airgap.offline.session import receiver, refuse_others
     from airgap.offline.verify import authenticate
     from airgap.site import Site, default_home, now
 
+    refuse_others(bundle)
     refuse_several(bundle)
-    refuse_absent(bundle)
     who = receiver(Site(default_home()), now())
     here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:

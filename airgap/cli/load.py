@@ -68,12 +68,14 @@ def run(
     from airgap.cli.asking import desk
     from airgap.cli.endpoints import Endpoints, ssh_of
     from airgap.offline.renaming import parse_renamings
+    from airgap.offline.session import refuse_others
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
+    refuse_others([path for path in bundles if path != STDIN])
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
     reports, refused = _load_each(places, here, lambda place: _load(place, order, here))

@@ -26,6 +26,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.advice import MANIFEST, refuse_other
     from airgap.bundle.files import write_file
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
@@ -33,6 +34,7 @@ def run(
     from airgap.online.lock import resolve
 
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    refuse_other(manifest, MANIFEST)
     lock = resolve(TransferManifest.load(manifest), endpoints.source)
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from airgap.advice import MANIFEST, refuse_other
 from airgap.cli.endpoints import Endpoints
 from airgap.errors import FormatError
 from airgap.manifest import Lock, TransferManifest, lock_path
@@ -22,6 +23,7 @@ def plan_of(
     An image that cannot be planned is in the plan's failures. What the bases in `since` hold (bundles,
     receipts, or serials of this stream) stays behind.
     """
+    refuse_other(path, MANIFEST)
     manifest = TransferManifest.load(path)
     failures: Failures = {}
     held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()

@@ -29,6 +29,7 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
 
     Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
     """
+    from airgap.advice import RECEIPT, refuse_other
     from airgap.cli import console
     from airgap.errors import AirgapError, PartialError, TrustError
     from airgap.review.kept import read_file
@@ -40,6 +41,7 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     refused: dict[str, AirgapError] = {}
     for path in files:
         try:
+            refuse_other(path, RECEIPT)
             done.append((path, import_receipt(site, path, read_file(path), time)))
         except AirgapError as error:  # the others are taken in, and told
             refused[str(path)] = error
@@ -81,6 +83,7 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
 
     Example: airgap receipt show edge-stack-0007-12.receipt.json
     """
+    from airgap.advice import RECEIPT, refuse_other
     from airgap.cli import console
     from airgap.proving import prove_receipt
     from airgap.review.kept import read_file
@@ -90,6 +93,8 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     site, time = Site(default_home()), now()
     own = (site.name, site.key.public_key)
     root = site.root().root
+    for path in files:
+        refuse_other(path, RECEIPT)
     envelopes = [Envelope.parse(read_file(path), str(path)) for path in files]
     found = [
         prove_receipt(each, root, time, str(path), own) for path, each in zip(files, envelopes, strict=True)

@@ -31,7 +31,9 @@ def run(
     from airgap.cli import console
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.offline.receive import receive
+    from airgap.offline.session import refuse_others
 
+    refuse_others(bundles)
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = [receive(place, into, here) for place in grouped(bundles, alone=True)]
     value = {"bundles": [received_value(each) for each in found]}

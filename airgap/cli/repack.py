@@ -42,7 +42,9 @@ def run(
     from airgap.cli.asking import desk, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
     from airgap.offline.receive import repack
+    from airgap.offline.session import refuse_others
 
+    refuse_others(bundle)
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)

@@ -124,10 +124,13 @@ def _wanted(
     hosts: list[str], inventory: Path | None, to: str | None, load: str | None
 ) -> "list[InventoryHost]":
     """The hosts of the command line, and then those of the inventory; options win over the inventory."""
+    from airgap.advice import INVENTORY, refuse_other
     from airgap.cli.endpoints import Endpoints
     from airgap.manifest.inventory import Inventory, InventoryHost
 
     named = [InventoryHost(_address(text), to, load) for text in hosts]
+    if inventory:
+        refuse_other(inventory, INVENTORY)
     listed = Inventory.load(inventory).hosts if inventory else ()
     found = [*named, *(InventoryHost(host.address, to or host.to, load or host.load) for host in listed)]
     addresses = [host.address for host in found]

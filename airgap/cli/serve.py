@@ -18,8 +18,9 @@ from airgap.cli.options import Debug, Json, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.endpoints.server import ImageServer
+    from airgap.endpoints.server import ImageServer, NamedSource
     from airgap.offline.source import BundleSource
+    from airgap.progress import Progress
 
 NAME = "serve"
 PANEL = "Offline"
@@ -43,33 +44,41 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.seal import ENVELOPE_FILE
-    from airgap.bundle.volumes import grouped
     from airgap.cli import console
-    from airgap.endpoints.layout import Layout
-    from airgap.endpoints.server import ImageServer, NamedSource
-    from airgap.offline.session import bundle_source, refuse_absent, verify_bundle
+    from airgap.endpoints.server import ImageServer
     from airgap.progress import Silent
-    from airgap.site import Site, default_home, now
 
     clients = _clients(snippets)
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
-        served: list[NamedSource] = []
-        bundles: list[BundleSource] = []
-        for place in grouped(sources):
-            refuse_absent(place)
-            path = place[0]
-            if path.is_file() or (path / ENVELOPE_FILE).exists():
-                verify_bundle(place, Site(default_home()), now(), 2, progress)
-                bundles.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
-                served.append(bundles[-1])
-            else:
-                served.append(Layout(path))
-        for bundle in bundles:
-            bundle.build_on(bundles)
+        served = _opened(sources, stack, progress)
         log = Silent().note if quiet else progress.note  # requests are no warnings
         _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
+
+
+def _opened(sources: list[Path], stack: contextlib.ExitStack, progress: "Progress") -> "list[NamedSource]":
+    """The bundles, verified, and the OCI folders; they are closed with `stack`."""
+    from airgap.advice import SERVED
+    from airgap.bundle.seal import ENVELOPE_FILE
+    from airgap.bundle.volumes import grouped
+    from airgap.endpoints.layout import Layout
+    from airgap.offline.session import bundle_source, refuse_others, verify_bundle
+    from airgap.site import Site, default_home, now
+
+    refuse_others(sources, SERVED)
+    served: list[NamedSource] = []
+    bundles: list[BundleSource] = []
+    for place in grouped(sources):
+        path = place[0]
+        if path.is_file() or (path / ENVELOPE_FILE).exists():
+            verify_bundle(place, Site(default_home()), now(), 2, progress)
+            bundles.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
+            served.append(bundles[-1])
+        else:
+            served.append(Layout(path))
+    for bundle in bundles:
+        bundle.build_on(bundles)
+    return served
 
 
 def _clients(text: str | None) -> tuple[str, ...]:

@@ -24,8 +24,10 @@ def run(
     from airgap.bundle.volumes import refuse_several
     from airgap.cli import console, passphrase
     from airgap.cli.asking import desk
+    from airgap.offline.session import refuse_others
     from airgap.offline.sign import sign
 
+    refuse_others(bundle)
     refuse_several(bundle)
     here = desk(jobs, quiet=quiet)
     done = sign(bundle, here.site.signing_key(key, passphrase.existing(passphrase_file)), here)

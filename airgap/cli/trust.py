@@ -104,11 +104,13 @@ def install(
 
     Example: airgap trust install 1.root.json --site plant-7
     """
+    from airgap.advice import ROOT, refuse_other
     from airgap.cli import console
     from airgap.cli.init import site_name
     from airgap.offline.trust import install_root, read_root
     from airgap.site import default_home
 
+    refuse_other(file, ROOT)
     signed = read_root(file)
     first = not (default_home() / "trust").exists()
     if fingerprint is None and first and sys.stdin and sys.stdin.isatty():

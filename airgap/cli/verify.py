@@ -41,6 +41,7 @@ def run(
     from airgap.bundle.volumes import grouped
     from airgap.cli import console
     from airgap.cli.asking import desk
+    from airgap.offline.session import refuse_others
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
         raise UsageError(
@@ -48,6 +49,7 @@ def run(
             want="a folder or a tar",
             hint="write it to a file and verify that; `airgap load -` verifies what it reads before it loads",
         )
+    refuse_others(bundles)
     here = desk(jobs, quiet=quiet)
     if media:
         _check_media(bundles, here, json)

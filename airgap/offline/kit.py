@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap import __version__
+from airgap.advice import KIT
 from airgap.bundle.files import Folder
 from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE
 from airgap.bundle.views import sha256sums
@@ -20,7 +21,7 @@ from airgap.errors import (
 from airgap.kit.install import FOLDERS, KitError, place_of
 from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
 from airgap.oci.digest import Digest, copy
-from airgap.offline.session import refuse_absent
+from airgap.offline.session import refuse_others
 from airgap.offline.verify import check_files
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
@@ -43,7 +44,7 @@ def verify_kit(path: Path, site: Site, now: datetime, *, allow_downgrade: bool =
     stream, so all that is asked is that it is not older than the airgap that asks. The installer in the
     kit asks too, but that of an old kit may not: here is where it counts.
     """
-    refuse_absent(path)
+    refuse_others(path, KIT)
     ledger, words = site.ledger(), {"path": str(path.absolute()), "allow_downgrade": allow_downgrade}
     with ledger.attempt("kit-verify", **words) as attempt, Folder(path) as folder:
         envelope = _envelope(folder)

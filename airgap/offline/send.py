@@ -21,7 +21,7 @@ from airgap.offline.load_there import (
     see_that_it_can_load,
 )
 from airgap.offline.sending import Outgoing, Sender, Sent, outgoing
-from airgap.offline.session import bundle_details, receiver, recorded, refuse_absent
+from airgap.offline.session import bundle_details, receiver, recorded, refuse_others
 from airgap.offline.verify import CheckedBundle, check
 from airgap.progress import Progress
 from airgap.site import Site
@@ -116,7 +116,7 @@ def send_bundle(
     seconds after the first break. Raises what is wrong with the bundle; what goes wrong with a host is in
     its result. `progress` gives the listener for a host.
     """
-    refuse_absent(place)
+    refuse_others(place)
     with open_bundle(place) as folder:
         try:
             bundle = check(folder, receiver(site, now))

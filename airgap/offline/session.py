@@ -9,14 +9,15 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap import __version__
+from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import Receipt, ReceiptImage
 from airgap.audit.record import NOTE
-from airgap.bundle.files import Files, is_absent
+from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import StreamTarget, Target
-from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, UsageError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
@@ -83,21 +84,19 @@ def opened(
         yield bundle, attempt
 
 
-def refuse_absent(place: Place) -> None:
-    """Raise `UsageError` for a path where nothing is: that is a slip of who typed it, and no word about a
-    bundle.
+def refuse_others(place: Place, need: Need = BUNDLE) -> None:
+    """Raise `UsageError` for a path where nothing is, or something else than is needed: the person who typed
+    it made a mistake, and no bundle was looked at.
     """
     for path in paths_of(place):
-        if is_absent(path):
-            hint = "see how it is spelled, and that the medium is plugged in and mounted"
-            raise UsageError("no such file or folder", subject=path, hint=hint)
+        refuse_other(path, need)
 
 
 def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
     """The ledger's begin and end round something that is done with the bundle at `place`; nothing is
     recorded, and `UsageError` raised, where there is none.
     """
-    refuse_absent(place)
+    refuse_others(place)
     path = ", ".join(str(path.absolute()) for path in paths_of(place))
     return site.ledger().attempt(event, path=path, **details)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+from airgap.advice import BASE, refuse_other
 from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
 from airgap.bundle.files import Folder, is_absent, read_small
@@ -46,6 +47,7 @@ def _read(site: Site, stream: str, text: str) -> bytes:
         raise UsageError(
             "no such base", subject=text, want="a receipt, a bundle, or the serial of one sealed here"
         )
+    refuse_other(path, BASE)
     if path.is_dir():
         with Folder(path) as folder:
             return folder.read(ENVELOPE_FILE, MAX_ENVELOPE)

@@ -1,0 +1,348 @@
+"""What a path is: one answer for every command that was given another thing than it needs.
+
+It looks at names, and at the beginning of a file, up to fixed limits. Links are followed as the shell follows
+them, but only regular files are opened, and never waited for. What it says is advice for the person who
+typed the path: it proves nothing, and nothing is trusted because of it.
+"""
+
+import base64
+import contextlib
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from airgap.errors import AirgapError
+from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import parse_object
+
+_HEAD = 64 << 10
+"""Bytes of a file that are looked at, and of what is in a compressed one."""
+_DOCUMENT = 16 << 20
+"""Bytes of a JSON document that is parsed to find its kind."""
+_MEMBERS = 2000
+"""Headers of a tar that are looked at."""
+_ENTRIES = 2000
+"""Names in a folder that are looked at."""
+_SHOWN = 8
+"""Bundles or volumes that a hint names."""
+
+BUNDLE_ENVELOPE, KIT_ENVELOPE, VOLUME_TABLE = "bundle.dsse.json", "kit.dsse.json", "volume.json"
+
+
+class Kind(Enum):
+    """What there is; the value is how a message calls it."""
+
+    ABSENT = "nothing of that name"
+    IMAGE_NAME = "an image name"
+    ADDRESS = "an address"
+    UNKNOWN = "something else"
+    EMPTY = "an empty file"
+    EMPTY_FOLDER = "an empty folder"
+    SPECIAL = "a device, a pipe or a socket"
+
+    BUNDLE = "a bundle"
+    BUNDLE_TAR = "the tar of a bundle"
+    UNFINISHED = "an unfinished bundle"
+    VOLUME = "a volume of a bundle"
+    VOLUMES = "a folder of volumes"
+    MEDIUM = "a folder that holds bundles"
+    PART = "a file of a bundle"
+    KIT = "a kit"
+    SITE = "the state of a site (AIRGAP_HOME)"
+
+    LAYOUT = "an OCI image layout"
+    DIR_IMAGE = "an image in skopeo's and podman's dir: form"
+    DOCKER_ARCHIVE = "an archive of images (docker save)"
+    OCI_ARCHIVE = "an archive of images (OCI)"
+    TAR = "a tar that holds neither a bundle nor images"
+    PACKED_TAR = "a compressed tar"
+    PACKED = "a compressed file"
+    ZIP = "a zip file"
+
+    MANIFEST = "a manifest"
+    LOCK = "a lock"
+    INVENTORY = "an inventory of hosts"
+    COMPOSE = "a Compose file"
+    KUBERNETES = "a Kubernetes file"
+    KUSTOMIZATION = "a kustomization"
+    CHART = "a Helm chart"
+    HAULER = "a Hauler manifest"
+    ZARF = "a Zarf package definition"
+    DOCKERFILE = "a Dockerfile"
+    IMAGE_LIST = "a list of image names"
+
+    RECEIPT = "a receipt"
+    ROOT = "a trust root"
+    ENVELOPE = "another signed document"
+    LEDGER = "an audit ledger"
+    PUBLIC_KEY = "a public key"
+    PRIVATE_KEY = "a private key"
+    CERTIFICATE = "a certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a path."""
+
+    kind: Kind
+    inside: tuple[Path, ...] = ()
+    """The bundles on a medium, or the volumes in a folder; not more than a person would read."""
+    detail: str = ""
+    """What it is more exactly, in the place of the kind's words: "a gzip file"."""
+
+    @property
+    def words(self) -> str:
+        """How a message calls it."""
+        return self.detail or self.kind.value
+
+
+def recognise(path: Path) -> Found:
+    """What is at `path`; never raises for what a medium or a person put there."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _absent(path)
+    except (OSError, ValueError):
+        return Found(Kind.UNKNOWN)
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(found.st_mode):
+            return _folder(path)
+        if stat.S_ISREG(found.st_mode):
+            return _file(path)
+        return Found(Kind.SPECIAL, detail=_SPECIAL.get(stat.S_IFMT(found.st_mode), ""))
+    return Found(Kind.UNKNOWN)
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _absent(path: Path) -> Found:
+    """A link to nothing, a slip of the pen, or what belongs elsewhere: an image's name, an address."""
+    text = str(path)
+    if path.is_symlink():
+        return Found(Kind.ABSENT, detail="a symbolic link to nothing")
+    if re.match(r"[a-z][a-z0-9+-]*:/", text):  # Path makes one slash of two
+        return Found(Kind.ADDRESS)
+    with_host = re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/", text)
+    if (":" in text or with_host) and _is_image_name(text) and not text.endswith(_SUFFIXES):
+        return Found(Kind.IMAGE_NAME)
+    return Found(Kind.ABSENT)
+
+
+_SUFFIXES = (".yaml", ".yml", ".tar", ".json", ".gz", ".tgz", ".zst", ".pem", ".pub")
+
+
+# -- folders
+
+
+def _folder(path: Path) -> Found:
+    with os.scandir(path) as entries:
+        names = {entry.name for entry, _ in zip(entries, range(_ENTRIES), strict=False)}
+    kind = next((kind for kind, fits in _FOLDERS if fits(names)), None)
+    if kind is not None:
+        return Found(kind)
+    below = [path / name for name in sorted(names) if not name.startswith(".")]
+    volumes = [each for each in below if (each / VOLUME_TABLE).is_file()]
+    bundles = [each for each in below if each in volumes or _is_bundle(each)]
+    if volumes and len(volumes) == len(bundles):
+        return Found(Kind.VOLUMES, tuple(volumes[:_SHOWN]))
+    if bundles:
+        return Found(Kind.MEDIUM, tuple(bundles[:_SHOWN]))
+    return Found(Kind.UNKNOWN if names else Kind.EMPTY_FOLDER)
+
+
+def _is_bundle(path: Path) -> bool:
+    if path.suffix == ".tar" and path.is_file():
+        return _file(path).kind is Kind.BUNDLE_TAR
+    return (path / BUNDLE_ENVELOPE).is_file()
+
+
+_FOLDERS: tuple[tuple[Kind, Callable[[set[str]], bool]], ...] = (
+    (Kind.VOLUME, lambda names: VOLUME_TABLE in names),
+    (Kind.BUNDLE, lambda names: BUNDLE_ENVELOPE in names),
+    (Kind.KIT, lambda names: KIT_ENVELOPE in names or {"install.sh", "wheels", "requirements"} <= names),
+    (Kind.UNFINISHED, lambda names: bool(names & {"statement.json", "SHA256SUMS"}) and "blobs" in names),
+    (Kind.SITE, lambda names: {"site.json", "trust"} <= names),
+    (Kind.LAYOUT, lambda names: bool(names & {"oci-layout", "index.json"}) and "blobs" in names),
+    (Kind.CHART, lambda names: {"Chart.yaml", "templates"} <= names),
+    (Kind.DIR_IMAGE, lambda names: {"version", "manifest.json"} <= names),
+)
+
+
+# -- files
+
+
+def _file(path: Path) -> Found:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):  # changed since it was looked at
+            return Found(Kind.SPECIAL)
+        head = os.pread(fd, _HEAD, 0)
+        if _is_tar(head):
+            return _tar(fd, found.st_size)
+        if b"\0" in head or head[:2] == b"\x1f\x8b":
+            return _binary(head)
+        return _text(path, head, lambda: os.pread(fd, _DOCUMENT, 0))
+    finally:
+        os.close(fd)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _tar(fd: int, size: int) -> Found:
+    names = {name.removeprefix("./") for name in _members(fd, size)}
+    leaves = {name.rpartition("/")[2] for name in names}
+    for name, kind in (
+        (BUNDLE_ENVELOPE, Kind.BUNDLE_TAR),
+        ("oci-layout", Kind.OCI_ARCHIVE),
+        ("index.json", Kind.OCI_ARCHIVE),
+        ("manifest.json", Kind.DOCKER_ARCHIVE),
+    ):
+        if name in leaves and not (kind is Kind.OCI_ARCHIVE and "manifest.json" in leaves):
+            return Found(kind)
+    # the envelope is the last: a bundle's tar that was cut off has none
+    return Found(Kind.UNFINISHED if "statement.json" in names else Kind.TAR)
+
+
+def _members(fd: int, size: int) -> Iterator[str]:
+    """Names in the headers of a tar; what long names and sizes in further records say is not read."""
+    offset = 0
+    for _ in range(_MEMBERS):
+        header = os.pread(fd, 512, offset)
+        if len(header) < 512 or not _is_tar(header) or offset >= size:
+            return
+        yield header[:100].partition(b"\0")[0].decode("utf-8", "replace")
+        digits = header[124:136].strip(b" \0")
+        if not re.fullmatch(rb"[0-7]{1,11}", digits):
+            return
+        offset += 512 + (int(digits, 8) + 511) // 512 * 512
+
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+)
+
+
+def _binary(head: bytes) -> Found:
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            inner = _unzipped(head) if name == "gzip" else b""
+            what = f"a tar, compressed with {name}" if _is_tar(inner) else f"a file, compressed with {name}"
+            return Found(Kind.PACKED_TAR if _is_tar(inner) else Kind.PACKED, detail=what)
+    return Found(Kind.ZIP if head.startswith(b"PK\x03\x04") else Kind.UNKNOWN)
+
+
+def _unzipped(head: bytes) -> bytes:
+    """The first bytes of what is in a gzip file."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(head, 1024)
+    except zlib.error:
+        return b""
+
+
+def _text(path: Path, head: bytes, read: Callable[[], bytes]) -> Found:
+    if not head:
+        return Found(Kind.EMPTY)
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return Found(Kind.PACKED, detail=f"a file, compressed with {name}")
+    text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if match := re.search(r"^-----BEGIN ([A-Z0-9 ]+)-----", text, re.MULTILINE):
+        return Found(_pem(match[1]))
+    if text.startswith(("ssh-", "ecdsa-sha2-", "sk-ssh-")):
+        return Found(Kind.PUBLIC_KEY, detail="a public SSH key")
+    if text.startswith("{"):
+        return _json(path, text, read)
+    if re.search(r"^FROM\s+\S", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
+        return Found(Kind.DOCKERFILE)
+    return _yaml(text)
+
+
+def _pem(label: str) -> Kind:
+    if "PRIVATE KEY" in label:
+        return Kind.PRIVATE_KEY
+    return Kind.CERTIFICATE if "CERTIFICATE" in label else Kind.PUBLIC_KEY
+
+
+_DOCUMENTS = {
+    "urn:airgap:bundle:v1": (Kind.PART, "the envelope of a bundle"),
+    "urn:airgap:kit:v1": (Kind.PART, "the envelope of a kit"),
+    "urn:airgap:receipt:v1": (Kind.RECEIPT, ""),
+}
+"""By the predicate type of what is signed."""
+ROOT_TYPE = "application/vnd.airgap.root.v1+json"
+
+
+def _json(path: Path, text: str, read: Callable[[], bytes]) -> Found:
+    """A signed document, or a line of a ledger."""
+    first = text.partition("\n")[0]
+    if first.startswith('{"seq":') and '"prev":' in first:
+        return Found(Kind.LEDGER)
+    if path.name in ("statement.json", VOLUME_TABLE, "oci-layout", "index.json", "manifest.json"):
+        return Found(Kind.PART, detail=f"one file of a folder ({path.name})")
+    with contextlib.suppress(AirgapError, ValueError):
+        return _signed(parse_object(read(), str(path), max_bytes=_DOCUMENT))
+    return Found(Kind.UNKNOWN)
+
+
+def _signed(document: dict[str, object]) -> Found:
+    if document.get("payloadType") == ROOT_TYPE:
+        return Found(Kind.ROOT)
+    if "payload" not in document or "signatures" not in document:
+        if "apiVersion" in document and "kind" in document:
+            return Found(Kind.KUBERNETES)
+        return Found(Kind.UNKNOWN)
+    payload = base64.b64decode(str(document["payload"]))
+    for urn, (kind, detail) in _DOCUMENTS.items():
+        if f'"{urn}"'.encode() in payload:
+            return Found(kind, detail=detail)
+    return Found(Kind.ENVELOPE)
+
+
+_YAML = (
+    (Kind.LOCK, r"manifest_sha256:"),
+    (Kind.INVENTORY, r"hosts:"),
+    (Kind.COMPOSE, r"services:"),
+    (Kind.HAULER, r"apiVersion: *[\"']?content\.hauler"),
+    (Kind.ZARF, r"kind: *Zarf"),
+    (Kind.KUSTOMIZATION, r"(kind: *Kustomization|resources:)"),
+    (Kind.KUBERNETES, r"kind:"),
+    (Kind.CHART, r"apiVersion: *v[12]"),
+    (Kind.MANIFEST, r"images:"),
+)
+"""Keys at the margin, of which one is enough to know a file by; the first that is there counts."""
+
+
+def _yaml(text: str) -> Found:
+    """By its keys; it is not parsed."""
+    for kind, key in _YAML:
+        if re.search(rf"^{key}", text, re.MULTILINE):
+            return Found(kind)
+    lines = [line for line in text.splitlines()[:-1] or [text] if line and not line.startswith("#")]
+    return Found(Kind.IMAGE_LIST if lines and all(map(_is_image_name, lines)) else Kind.UNKNOWN)
+
+
+def _is_image_name(text: str) -> bool:
+    """Whether it can hardly be anything else: with a tag, a digest or a repository."""
+    try:
+        ImageReference.parse(text)
+    except AirgapError:
+        return False
+    return re.search(r":[^/]+$|/", text) is not None
