@@ -8,7 +8,7 @@ arguments.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from airgap.bundle.files import Files
@@ -184,6 +184,18 @@ class EngineInfo:
     one_platform: bool = False
     """Whether it keeps of an index only what is for its own platform (containerd, podman). Without
     an index there is one platform anyway."""
+
+    product: str = field(default="", compare=False)
+    """`Docker`, `podman` or `containerd`."""
+    host: str = field(default="", compare=False)
+    """What the engine calls the machine that it runs on."""
+    address: str = field(default="", compare=False)
+    """Where it was reached, and who said so: `unix:///run/docker.sock (context plant)`."""
+
+    def __str__(self) -> str:
+        """For people: which engine it was."""
+        words = " ".join(filter(None, (self.product, self.version, f"on {self.host}" if self.host else "")))
+        return ", ".join(filter(None, (words, self.address)))
 
     @property
     def ids_are_configs(self) -> bool:
