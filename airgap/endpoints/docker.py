@@ -24,7 +24,7 @@ from airgap.endpoints.docker_answers import (
 from airgap.endpoints.docker_client import MAX_DOCUMENT, MAX_LIST, EngineClient
 from airgap.endpoints.docker_context import EngineAddress, docker_address, engine_tls, parse_address
 from airgap.endpoints.docker_dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
-from airgap.endpoints.docker_hints import reach_hint
+from airgap.endpoints.docker_hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker_podman import default_host
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
@@ -36,7 +36,6 @@ from airgap.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
-    in_words,
 )
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
@@ -152,7 +151,7 @@ class DockerEngine:
                 raise upload.error from upload.error.__cause__
             raise
         if complaint is not None:
-            raise EndpointError("load failed", subject=self.name, got=complaint)
+            raise EndpointError("load failed", subject=self.name, got=complaint, hint=engine_hint(complaint))
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
@@ -189,8 +188,8 @@ class DockerEngine:
             raise UnavailableError(
                 "no engine answers",
                 subject=self.name if address.url in self.name else f"{self.name}, {address}",
-                got=in_words(_root(error)),
-                hint=reach_hint(address, self._program, _root(error), self._environ),
+                got=wire_words(error.__cause__ or error),
+                hint=reach_hint(address, self._program, error, self._environ),
             ) from error
         return client
 
@@ -268,10 +267,3 @@ def _knock(path: str) -> None:
     """Raise `OSError` when nobody listens on a unix socket: the SDK would leave its own one open."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)
-
-
-def _root(error: BaseException) -> BaseException:
-    """What happened at the bottom: the SDK and its libraries wrap it four times over."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error

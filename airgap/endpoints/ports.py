@@ -204,6 +204,20 @@ class EngineInfo:
 
 
 @runtime_checkable
+class Engine(Protocol):
+    """A neighbour that can tell which one it is: names like `docker` may mean several."""
+
+    def info(self) -> EngineInfo:
+        """What it is, and what it can take; asked once."""
+
+
+def engine_of(neighbour: object) -> str:
+    """Which engine a source or target is, for people; empty for others, and where it cannot be told."""
+    info = neighbour.info() if isinstance(neighbour, Engine) else None
+    return str(info) if info is not None and info.address else ""
+
+
+@runtime_checkable
 class StreamTarget(Protocol):
     """Takes images as a tar stream in the form of `docker save`: Docker, podman, containerd."""
 
