@@ -80,7 +80,6 @@ _MEANINGS = (
     ("layer does not exist", _BASE),
     ("layer not found", _BASE),
     ("invalid tar header", "this engine may be too old for how the layers are packed: Docker 23 reads zstd"),
-    ("client version", "unset DOCKER_API_VERSION, or use an engine with API 1.41 (Docker 20.10) or later"),
 )
 
 

@@ -86,9 +86,13 @@ class Authorizer:
         return text
 
     def explained(self, error: EndpointError) -> EndpointError:
-        """`error`, and what is wrong with the helper that may have had the login."""
-        if isinstance(error, AccessDeniedError) and self._trouble is not None:
+        """`error`, with where the login came from, or what is wrong with the helper that may have had it."""
+        if not isinstance(error, AccessDeniedError):
+            return error
+        if self._trouble is not None:
             error.hint = f"{self._trouble}; {self._trouble.hint}"
+        elif origins := {login.origin for login in filter(None, list(self._logins.values())) if login.origin}:
+            error.hint = f"{error.hint}; the login came from {', '.join(sorted(origins))}"
         return error
 
     def _place(self, scope: str) -> str:
@@ -122,8 +126,7 @@ class Authorizer:
 
     def _refused(self, login: Credentials | None, subject: str) -> AccessDeniedError:
         what = "a user name and password are needed" if login is None else "the login is refused"
-        got = f"the login of {login.origin}" if login and login.origin else None
-        return AccessDeniedError(what, subject=subject, got=got, hint=f"docker login {self._host}")
+        return AccessDeniedError(what, subject=subject, hint=f"docker login {self._host}")
 
     def _fetch(
         self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None
@@ -133,7 +136,7 @@ class Authorizer:
         if login is not None and login.registry_token:
             header = f"Bearer {login.registry_token}"
             if header == refused:
-                raise self._refused(login, subject)
+                raise self.explained(self._refused(login, subject))
             return header, _DEFAULT_LIFE
         subject = f"{subject} (token service)"
         realm = follow(self._base, asked.get("realm"), self._options, subject)
