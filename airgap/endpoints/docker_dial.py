@@ -12,9 +12,10 @@ import requests
 from docker.transport import UnixHTTPAdapter
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
+from urllib3 import disable_warnings
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
 from airgap.endpoints.docker_context import EngineAddress, EngineTls
@@ -94,6 +95,8 @@ class _TlsAdapter(HTTPAdapter):
         self._context.verify_flags = (self._context.verify_flags & ~_X509_STRICT) | _X509_PARTIAL_CHAIN
         self._verify = tls.verify
         self._context.check_hostname = tls.verify
+        if not tls.verify:  # which is said in our own words
+            disable_warnings(InsecureRequestWarning)
         if tls.ca is None:
             self._context.load_default_certs()
         try:

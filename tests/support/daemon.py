@@ -69,6 +69,7 @@ class Daemon:
         self.broke_off = threading.Event()
         self.calls: list[str] = []
         self.queries: list[dict[str, list[str]]] = []
+        self.headers: list[dict[str, str]] = []
         self._server: _Server | _TcpServer
         if tcp or tls:
             self._server = _TcpServer(("127.0.0.1", 0), _Handler)
@@ -145,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = "/" + path.split("/", 2)[2]
         self.daemon.calls.append(f"{self.command} {path}")
         self.daemon.queries.append(parse_qs(parts.query))
+        self.daemon.headers.append(dict(self.headers))
         return path
 
     def _failed(self, path: str) -> bool:
