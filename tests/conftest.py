@@ -14,7 +14,11 @@ HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
-FOREIGN = ("DOCKER_HOST", "DOCKER_CONTEXT", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
+FOREIGN = (
+    "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
+    "CONTAINER_HOST", "CONTAINER_CONNECTION", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

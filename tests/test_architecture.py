@@ -90,11 +90,12 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "subprocess": r"airgap\.endpoints\.containerd\.ctr|airgap\.kit\.install|airgap\.online\.wheels",
+    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line,
-and containerd has its own client, `ctr`; our own wheel is written, and no archive read.
+containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
+written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"

@@ -63,6 +63,9 @@ class Receipt:
     """Digests of the blobs that the target holds now: the base of the next delta."""
     operator: str
     tool_version: str
+    target_engine: str = ""
+    """Which engine the target was: product, version, machine and address. Left out of the receipt where it is
+    not known, as in those of older versions."""
 
     def to_bytes(self) -> bytes:
         """The canonical bytes. Raises `FormatError` for an image digest that is none; other values
@@ -80,7 +83,7 @@ class Receipt:
             ),
             "time": dump(format_time(self.time)),
             "result": dump(self.result),
-            "target": dump({"name": self.target, "version": self.target_version}),
+            "target": dump(self._target()),
             "images": _lines([_image_json(image) for image in self.images]),
             "keyids": _lines(list(self.keyids)),
             "threshold": dump(self.threshold),
@@ -97,6 +100,10 @@ class Receipt:
                 b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
             )
         )
+
+    def _target(self) -> dict[str, str]:
+        engine = {"engine": self.target_engine} if self.target_engine else {}
+        return {"name": self.target, "version": self.target_version, **engine}
 
     def _subjects(self) -> list[dict[str, Any]]:
         subjects = [{"name": "statement.json", "digest": {"sha256": self.statement_sha256}}]
@@ -141,6 +148,7 @@ class Receipt:
             result=_one_of(RESULTS, fields, "result"),
             target=target.text("name"),
             target_version=target.text("version"),
+            target_engine=target.optional_text("engine") or "",
             images=tuple(_parse_image(image) for image in fields.children("images")),
             keyids=tuple(_sha256(keyid, fields, "keyids") for keyid in fields.texts("keyids")),
             threshold=fields.integer("threshold"),

@@ -1,5 +1,6 @@
 """From an endpoint's spelling to the object: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
 
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ class Endpoints:
     def _engine(self, text: str) -> "DockerEngine":
         from airgap.endpoints.docker import DockerEngine
 
-        return DockerEngine(text, ssh=self._dial_engine)
+        return DockerEngine(text, ssh=self._dial_engine, proxy=_proxy)
 
     def _dial_engine(self, url: str, program: str) -> "Dial":
         from airgap.endpoints.ssh import Ssh
@@ -134,3 +135,11 @@ class Endpoints:
             prefix=prefix,
         )
         return Registry(host, options=options)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy for an engine's URL, as for a registry's: the docker CLI takes it from the same variables."""
+    from airgap.endpoints.registry.proxies import Proxies
+
+    found = Proxies.of(os.environ).choose(url)
+    return None if found is None else found.with_login

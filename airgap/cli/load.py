@@ -111,15 +111,18 @@ def _show(
     debug: bool,
 ) -> None:
     from airgap.cli import console
+    from airgap.endpoints.ports import engine_of
 
-    kind = _digest_kind(target)
+    kind, engine = _digest_kind(target), engine_of(target)
     values = [
-        {"bundle": str(path), "target": target.name, **_value(report, kind)} for path, report in reports
+        {"bundle": str(path), "target": target.name, "engine": engine or None, **_value(report, kind)}
+        for path, report in reports
     ]
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
     value["error"] = console.error_value(failures[0]) if failures else None
     lines = [line for _, report in reports for line in _lines(report, kind)]
+    lines += [f"engine: {engine}"] if engine else []
     console.show_result(value, lines, as_json=as_json)
     for failure in failures:
         console.show_error(failure, debug=debug)

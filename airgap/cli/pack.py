@@ -32,6 +32,7 @@ from airgap.cli.options import (
 from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
+    from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
 
@@ -149,7 +150,19 @@ def _lines(packed: "PackedBundle") -> list[str]:
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
+        *_engines_word(statement),
         *([needs] if needs else []),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),
+    ]
+
+
+def _engines_word(statement: "Statement") -> list[str]:
+    """Pinned images that an engine unpacked: nothing but its own word binds them to the digest."""
+    return [
+        f"{image.name}: repacked, so its digest is not the pinned {image.reference.digest}; "
+        "that it is that image is what the engine says"
+        for image in statement.images
+        if image.source.endswith(", repacked")
+        and image.reference.digest not in (None, image.digest, *(p.config_digest for p in image.platforms))
     ]

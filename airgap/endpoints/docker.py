@@ -4,15 +4,13 @@ The SDK makes the connection; `docker_client` asks over it, and `docker_answers`
 say.
 """
 
+import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 from urllib.parse import quote
-
-from docker.utils import kwargs_from_env
 
 from airgap.endpoints.docker_answers import (
     answers_to,
@@ -24,7 +22,9 @@ from airgap.endpoints.docker_answers import (
     listed_images,
 )
 from airgap.endpoints.docker_client import MAX_DOCUMENT, MAX_LIST, EngineClient
-from airgap.endpoints.docker_dial import OpenSsh, Session, dialled
+from airgap.endpoints.docker_context import EngineAddress, docker_address, engine_tls, parse_address
+from airgap.endpoints.docker_dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
+from airgap.endpoints.docker_hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker_podman import default_host
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
@@ -36,7 +36,6 @@ from airgap.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
-    in_words,
 )
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
@@ -46,22 +45,26 @@ DEFAULT_TIMEOUT = 3600
 """Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
 
 _SCHEMES = ("unix://", "tcp://", "ssh://")
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
 _MANIFESTS_API = (1, 48)
 
 
 class DockerEngine:
     """An `ExportSource` and a `StreamTarget` over one engine; connects when it is first asked.
 
-    `endpoint` is `docker` (`DOCKER_HOST`, or the usual socket), or `docker:` and a `unix://`,
-    `tcp://` or `ssh://` address; TLS is set up by Docker's own environment variables. `podman` in the
-    place of `docker` is podman's usual socket. `timeout` is in seconds without a byte. Nothing is ever
-    pulled. `ssh` opens the way to an `ssh://` address: the SDK's own way would trust what its
-    configuration says, and is never taken.
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:`
+    and a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment
+    variables ask for it. `podman` in the place of `docker` is podman's usual socket. `timeout` is in
+    seconds without a byte. Nothing is ever pulled. `ssh` opens the way to an `ssh://` address, `proxy`
+    chooses the proxy for a `tcp://` one.
     """
 
     def __init__(
-        self, endpoint: str = "docker", timeout: int = DEFAULT_TIMEOUT, ssh: OpenSsh | None = None
+        self,
+        endpoint: str = "docker",
+        timeout: int = DEFAULT_TIMEOUT,
+        ssh: OpenSsh | None = None,
+        proxy: ChooseProxy = lambda _: None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         scheme, colon, host = endpoint.partition(":")
         if scheme not in ("docker", "podman") or bool(colon) != host.startswith(_SCHEMES):
@@ -72,9 +75,11 @@ class DockerEngine:
             )
         self._endpoint = endpoint
         self._program = scheme
-        self._host = host or (default_host() if scheme == "podman" else "")
+        self._host = host
         self._timeout = timeout
         self._ssh = ssh
+        self._proxy = proxy
+        self._environ = environ
 
     @property
     def name(self) -> str:
@@ -95,14 +100,20 @@ class DockerEngine:
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> list[ExportedImage]:
+        """With names in one request, and one more for each image ID: of several IDs, or of names and an ID,
+        Docker 25 to 28 write only the first into `index.json` (classic store, measured).
+        """
         ids = [self.identify(reference) for reference in references]
-        wanted = [
-            reference.with_digest(image_id) for reference, image_id in zip(references, ids, strict=True)
+        found: dict[Digest, ExportedImage] = {}
+        for names, wanted in _requests(list(zip(references, ids, strict=True))):
+            with self._save(names) as stream:
+                repack = self.info().ids_are_configs
+                exported = export_archive(stream, sink, list(wanted.values()), advance, repack=repack)
+            found |= dict(zip(wanted, exported, strict=True))
+        return [
+            replace(found[image_id], reference=reference)
+            for reference, image_id in zip(references, ids, strict=True)
         ]
-        names = dict.fromkeys(self._save_name(*pair) for pair in zip(references, ids, strict=True))
-        with self._save(list(names)) as stream:
-            found = export_archive(stream, sink, wanted, advance, repack=self.info().ids_are_configs)
-        return [replace(image, reference=own) for image, own in zip(found, references, strict=True)]
 
     def find(self, reference: ImageReference) -> Digest | None:
         found = self._inspect(_target_name(reference))
@@ -140,7 +151,7 @@ class DockerEngine:
                 raise upload.error from upload.error.__cause__
             raise
         if complaint is not None:
-            raise EndpointError("load failed", subject=self.name, got=complaint)
+            raise EndpointError("load failed", subject=self.name, got=complaint, hint=engine_hint(complaint))
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
@@ -157,36 +168,47 @@ class DockerEngine:
             return
 
     @cached_property
+    def _address(self) -> EngineAddress:
+        if self._program == "podman":
+            return EngineAddress(parse_address(self._host or default_host(self._environ), self.name))
+        if not self._host:
+            return docker_address(self._environ)
+        url = parse_address(self._host, self.name)
+        return EngineAddress(url, engine_tls(self._environ) if url.startswith("tcp://") else None)
+
+    @cached_property
     def _client(self) -> EngineClient:
-        host = self._host
+        address = self._address
         try:
-            options: dict[str, Any] = dict(kwargs_from_env())
-            host = options["base_url"] = host or options.get("base_url") or _DEFAULT_HOST
-            client = EngineClient(self._connect(host, options), self.name, self._timeout)
+            client = EngineClient(self._connect(address), self.name, self._timeout)
             _ = client.api_version  # asked for now: an engine that does not answer is told with a hint
         except Exception as error:
             if isinstance(error, AirgapError) and not isinstance(error, UnavailableError):
                 raise
             raise UnavailableError(
                 "no engine answers",
-                subject=self.name,
-                got=in_words(_root(error)),
-                hint=_reach_hint(host, self._program),
+                subject=self.name if address.url in self.name else f"{self.name}, {address}",
+                got=wire_words(error.__cause__ or error),
+                hint=reach_hint(address, self._program, error, self._environ),
             ) from error
         return client
 
-    def _connect(self, host: str, options: dict[str, Any]) -> Session:
-        if host.startswith("ssh://"):
+    def _connect(self, address: EngineAddress) -> Session:
+        if address.url.startswith("ssh://"):
             if self._ssh is None:
                 raise UsageError("SSH is not possible here", subject=self.name)
-            return dialled(self._ssh(host, self._program), self._timeout)
-        _knock(host)
-        return Session(**options, timeout=self._timeout)
+            return dialled(self._ssh(address.url, self._program))
+        if address.url.startswith("unix://"):
+            path = address.url.removeprefix("unix://")
+            _knock(path)
+            return local(path, self._timeout)
+        return remote(address, self._proxy)
 
     @cached_property
     def _info(self) -> EngineInfo:
         info = self._client.document("/info", "cannot ask for its state")
-        return engine_info(self._client.version, info, self._client.api_version)
+        found = engine_info(self._client.version, info, self._client.api_version)
+        return replace(found, address=str(self._address))
 
     def _list(self) -> list[Fields]:
         """Also of images without a name."""
@@ -199,9 +221,6 @@ class DockerEngine:
         if reference.digest is None:
             return self._inspect(str(reference))
         return self._inspect(f"{reference.name}@{reference.digest}") or self._inspect(str(reference.digest))
-
-    def _save_name(self, reference: ImageReference, image_id: Digest) -> str:
-        return str(reference) if reference.digest is None else str(image_id)
 
     def _inspect(self, name: str, params: dict[str, str] | None = None) -> Fields | None:
         path = f"/images/{quote(name, safe='/:')}/json"
@@ -226,29 +245,25 @@ class DockerEngine:
                 raise EndpointError("save failed", subject=self.name, got=words) from error
 
 
+def _requests(
+    images: "list[tuple[ImageReference, Digest]]",
+) -> "Iterator[tuple[list[str], dict[Digest, ImageReference]]]":
+    """What to ask `docker save` for, and which images, by ID, are in the answer."""
+    named = [(reference, image_id) for reference, image_id in images if reference.digest is None]
+    if named:
+        names = list(dict.fromkeys(str(reference) for reference, _ in named))
+        yield names, {image_id: reference.with_digest(image_id) for reference, image_id in named}
+    there = {image_id for _, image_id in named}
+    for image_id in dict.fromkeys(image_id for _, image_id in images if image_id not in there):
+        reference = next(reference for reference, other in images if other == image_id)
+        yield [str(image_id)], {image_id: reference.with_digest(image_id)}
+
+
 def _target_name(reference: ImageReference) -> str:
     return str(reference if reference.tag is None else reference.with_digest(None))
 
 
-def _reach_hint(host: str, program: str) -> str:
-    if host.startswith("ssh://"):
-        return f"does `ssh {host} {program} version` work?"
-    if host.endswith("/podman.sock"):
-        return "systemctl start podman.socket, or systemctl --user start podman.socket"
-    if host.startswith("unix://"):
-        return f"is dockerd running? may this user read {host.removeprefix('unix://')}?"
-    return "is dockerd running, and does it listen there?"
-
-
-def _knock(host: str) -> None:
+def _knock(path: str) -> None:
     """Raise `OSError` when nobody listens on a unix socket: the SDK would leave its own one open."""
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
-
-
-def _root(error: BaseException) -> BaseException:
-    """What happened at the bottom: the SDK and its libraries wrap it four times over."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(path)

@@ -17,6 +17,7 @@ from airgap.oci.strict_json import Fields
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 _ZSTD_API = (1, 42)
 _MAX_VERSION = 100
+_MAX_NAME = 255
 
 
 @contextmanager
@@ -42,6 +43,8 @@ def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
             version=(about.optional_text("Version") or "")[:_MAX_VERSION],
             config_ids=podman,
             one_platform=podman,
+            product="podman" if podman else "Docker",
+            host=(more.optional_text("Name") or "")[:_MAX_NAME],
         )
 
 

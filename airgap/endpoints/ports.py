@@ -8,7 +8,7 @@ arguments.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from airgap.bundle.files import Files
@@ -185,10 +185,36 @@ class EngineInfo:
     """Whether it keeps of an index only what is for its own platform (containerd, podman). Without
     an index there is one platform anyway."""
 
+    product: str = field(default="", compare=False)
+    """`Docker`, `podman` or `containerd`."""
+    host: str = field(default="", compare=False)
+    """What the engine calls the machine that it runs on."""
+    address: str = field(default="", compare=False)
+    """Where it was reached, and who said so: `unix:///run/docker.sock (context plant)`."""
+
+    def __str__(self) -> str:
+        """For people: which engine it was."""
+        words = " ".join(filter(None, (self.product, self.version, f"on {self.host}" if self.host else "")))
+        return ", ".join(filter(None, (words, self.address)))
+
     @property
     def ids_are_configs(self) -> bool:
         """Whether an image's ID is its config's digest, and not that of its image manifest or index."""
         return self.config_ids or not self.keeps_index
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A neighbour that can tell which one it is: names like `docker` may mean several."""
+
+    def info(self) -> EngineInfo:
+        """What it is, and what it can take; asked once."""
+
+
+def engine_of(neighbour: object) -> str:
+    """Which engine a source or target is, for people; empty for others, and where it cannot be told."""
+    info = neighbour.info() if isinstance(neighbour, Engine) else None
+    return str(info) if info is not None and info.address else ""
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from airgap.audit.receipt import Receipt, ReceiptImage
 from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
-from airgap.endpoints.ports import StreamTarget, Target
+from airgap.endpoints.ports import StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
@@ -167,6 +167,8 @@ def load_bundle(
                 if before != mark:
                     site.set_received(statement.stream, mark)
 
+        if engine := engine_of(target):
+            attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)
         results = tuple(load(target, loading))
@@ -249,6 +251,7 @@ def _receipt(
         result="ok" if not failed else "partial" if held else "failed",
         target=target.name,
         target_version=target.info().version if isinstance(target, StreamTarget) else "",
+        target_engine=engine_of(target),
         images=tuple(_receipt_image(result) for result in results),
         keyids=bundle.verdict.keyids,
         threshold=bundle.verdict.threshold,

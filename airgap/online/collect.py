@@ -2,13 +2,13 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore
-from airgap.endpoints.ports import ExportedImage
+from airgap.endpoints.ports import ExportedImage, engine_of
 from airgap.errors import (
     AirgapError,
     IntegrityError,
@@ -56,6 +56,8 @@ class Collector:
     progress: Progress
     held: Mapping[ImageReference, Descriptor]
     before_change: Callable[[], None]
+    engines: set[str] = field(default_factory=set)
+    """Which engines images were saved from: filled by `collect`."""
 
     def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
         """The images that are in the store now, checked, and what failed. A medium's failure is
@@ -76,6 +78,7 @@ class Collector:
             exported = self._held_exports(export, advance)
             if exported is None:
                 self.before_change()
+                self._note_engine(engine_of(export.source))
                 references = [image.reference for image in export.images]
                 exported = export.source.export(references, self.store, advance)
         found = []
@@ -91,6 +94,11 @@ class Collector:
             graph = _exported_graph(locked, image.descriptor, self.store)
             found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph))
         return found
+
+    def _note_engine(self, engine: str) -> None:
+        if engine:
+            self.engines.add(engine)
+            self.progress.note(f"saving from {engine}")
 
     def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
         """What an earlier, finished run left of an export, when all of it is still there and right."""

@@ -59,16 +59,15 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
 def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[LockedImage]:
     """One image, and behind it what refers to it."""
     descriptor, image_id = None, None
+    pinned = reference.with_digest(entry.digest) if entry.digest else reference
     if isinstance(source, ExportSource):
-        image_id = source.identify(reference)
+        image_id = _identify(entry, reference, source)
     else:
-        pinned = reference.with_digest(entry.digest) if entry.digest else reference
         descriptor = source.resolve(pinned)
-    digest = descriptor.digest if descriptor else image_id
-    if entry.digest is not None and digest != entry.digest:
-        raise IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)
+        if entry.digest is not None and descriptor.digest != entry.digest:
+            raise _not_pinned(entry, reference, descriptor.digest)
     locked = LockedImage(
-        reference=reference,
+        reference=pinned if isinstance(source, ExportSource) else reference,
         name=entry.rename or offline_name(reference),
         source=entry.source,
         path=entry.archive,
@@ -78,3 +77,23 @@ def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[
         cosign_key=entry.cosign_key,
     )
     return [locked] if isinstance(source, ExportSource) else [locked, *attached(locked, source)]
+
+
+def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
+    """The image's ID. The pinned digest may be the ID itself, or the one of a registry that the source binds
+    to the image: then it proves what an engine says, and no more.
+    """
+    if entry.digest is None:
+        return source.identify(reference)
+    try:
+        return source.identify(reference.with_digest(entry.digest))
+    except NotFoundError:
+        if reference.tag is None:
+            raise
+        if (found := source.identify(reference.with_digest(None))) != entry.digest:
+            raise _not_pinned(entry, reference, found) from None
+        return found
+
+
+def _not_pinned(entry: ImageEntry, reference: ImageReference, found: Digest) -> IntegrityError:
+    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=found)

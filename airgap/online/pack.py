@@ -66,6 +66,8 @@ def _write(
     held = earlier.held if earlier else {}
     collector = Collector(store, order.jobs, terms.progress, held, shelf.unseal)
     images, failures = collector.collect(plan)
+    if collector.engines:
+        attempt.add(engines=sorted(collector.engines))
     collected, unsigned = with_upstream(images, upstream)
     failures |= unsigned
     if failures and not (order.allow_partial and collected):

@@ -146,7 +146,8 @@ class Session:
     def _failure(self, response: Response, url: str, subject: str) -> EndpointError:
         body = self._authorizer.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
         if self.is_own(url):
-            return failure(response.status, response.headers, body.encode(), subject, self.host)
+            error = failure(response.status, response.headers, body.encode(), subject, self.host)
+            return self._authorizer.explained(error)
         subject = f"{subject} (redirected to {origin(url)[1]})"
         if response.status in (401, 403):
             return LinkRefusedError("access denied", subject=subject, got=f"HTTP {response.status}")

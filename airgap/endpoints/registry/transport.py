@@ -105,7 +105,10 @@ class Transport:
         try:
             return Response(self._urlopen(method, url, headers, body), subject)
         except (HTTPError, OSError) as error:
-            raise _explain(error, subject) from error
+            ours = _explain(error, subject)
+            if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
+                ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
+            raise ours from error
         except UploadStopped as stopped:
             cause = stopped.error
         raise cause  # with the cause that it came with
@@ -157,12 +160,12 @@ class Transport:
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.ca_file is not None:
+    for ca_file in filter(None, (options.ca_file, *options.more_ca_files)):
         try:
-            context.load_verify_locations(options.ca_file)
+            context.load_verify_locations(ca_file)
         except OSError as error:
             raise UsageError(
-                "cannot read CA certificates", subject=options.ca_file, want="a file of PEM certificates"
+                "cannot read CA certificates", subject=ca_file, want="a file of PEM certificates"
             ) from error
     if certified and options.client_cert is not None:
         try:
