@@ -36,11 +36,24 @@ class Authorizer:
         self._lock = threading.Lock()
         self._basic: str | None = None
         self._tokens: dict[str, tuple[str, float]] = {}
+        self._scopes: dict[str, threading.Lock] = {}
+        self._bearer: Mapping[str, str] | None = None
+        """The registry's last challenge: the next repository's token is fetched before it is refused."""
         self._asked = False
         self._login: Credentials | None = None
 
-    def header(self, scope: str) -> str | None:
-        """What is known to be good for `scope` now; None before the registry has asked."""
+    def header(self, scope: str, subject: str) -> str | None:
+        """What should be good for `scope` now; None before the registry has asked."""
+        known = self._known(scope)
+        if known is not None or self._bearer is None:
+            return known
+        with self._scope(scope):
+            try:
+                return self._known(scope) or self._new_token(self._bearer, scope, subject)
+            except EndpointError:
+                return None  # the registry then says itself what it wants
+
+    def _known(self, scope: str) -> str | None:
         if self._basic is not None:
             return self._basic
         header, until = self._tokens.get(scope, ("", 0.0))
@@ -57,15 +70,14 @@ class Authorizer:
         `refused` is the header that was sent, if any. Raises `AccessDeniedError` when there is
         no login or it is refused, `EndpointError` for a challenge that cannot be answered.
         """
-        with self._lock:
-            current = self.header(scope)
+        with self._scope(scope):
+            current = self._known(scope)
             if current is not None and current != refused:
                 return current  # another thread was faster
             found = {challenge.scheme: challenge for challenge in Challenge.parse_all(asked, subject)}
             if "bearer" in found:
-                header, life = self._fetch(found["bearer"].parameters, scope, subject)
-                self._tokens[scope] = (header, self._options.clock() + life * _WORN)
-                return header
+                self._bearer = found["bearer"].parameters
+                return self._new_token(self._bearer, scope, subject)
             if "basic" in found:
                 self._basic = self._basic_header(subject, again=refused is not None)
                 return self._basic
@@ -73,9 +85,19 @@ class Authorizer:
             "wants a login of an unknown kind", subject=subject, want="Basic or Bearer", got=", ".join(found)
         )
 
+    def _scope(self, scope: str) -> threading.Lock:
+        """So that the threads that need one token ask for it once, and those of other scopes do not wait."""
+        with self._lock:
+            return self._scopes.setdefault(scope, threading.Lock())
+
+    def _new_token(self, asked: Mapping[str, str], scope: str, subject: str) -> str:
+        header, life = self._fetch(asked, scope, subject)
+        self._tokens[scope] = (header, self._options.clock() + life * _WORN)
+        return header
+
     def redact(self, text: str) -> str:
         """`text` without our secrets, should a server repeat them."""
-        secrets = [header.partition(" ")[2] for header, _ in self._tokens.values()]
+        secrets = [header.partition(" ")[2] for header, _ in list(self._tokens.values())]
         if self._login is not None:
             secrets += [self._login.password, self._login.identity_token, _pair(self._login)]
         for secret in filter(None, secrets):
@@ -83,10 +105,11 @@ class Authorizer:
         return text
 
     def _credentials(self) -> Credentials | None:
-        if not self._asked and self._options.credentials is not None:
-            self._login = self._options.credentials.get(self._host)
-        self._asked = True
-        return self._login
+        with self._lock:
+            if not self._asked and self._options.credentials is not None:
+                self._login = self._options.credentials.get(self._host)
+            self._asked = True
+            return self._login
 
     def _basic_header(self, subject: str, *, again: bool) -> str:
         login = self._credentials()
