@@ -45,7 +45,8 @@ class AttachmentSource(Protocol):
         """What is attached to `subjects`, in the repository of `reference`, its tag included. A question
         that fails is in `unknown`, and nothing is raised for it.
 
-        What is attached to those in `also` is found only where it costs no further question. With `thorough`,
+        Those in `also` are attestations: the first of them is asked about, and the others where something is
+        attached to it, or where it costs no further question. With `thorough`,
         the tags of the first subject are asked for one by one, also where a list of the repository's tags
         does not have them: what caches list need not be all they can fetch.
         """

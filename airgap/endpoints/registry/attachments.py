@@ -48,6 +48,10 @@ class _Search:
             plain = Descriptor(each.media_type, each.digest, each.size)
             self.found.setdefault((subject, each.digest), Attachment(subject, plain, tag))
 
+    def has(self, subject: Digest) -> bool:
+        """Whether anything was found that is attached to it."""
+        return any(found == subject for found, _ in self.found)
+
 
 class Finder:
     """Asks one registry; for several threads. What it refuses to answer is not asked again."""
@@ -84,8 +88,11 @@ class Finder:
                 self._ask_tags(search, subject, tags)
             else:
                 self._ask_tags(search, subject, None, fallback=not listed)
-        for subject in also if tags is not None else ():
-            self._ask_tags(search, subject, tags)
+        for number, subject in enumerate(also):
+            if number == 0 or search.has(also[0]):
+                self._ask_api(search, subject)
+            if tags is not None:
+                self._ask_tags(search, subject, tags)
         unknown = tuple(f"{kind}: {reason}" for kind, reason in search.unknown.items())
         return Attachments(tuple(search.found.values()), unknown)
 
