@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ class Endpoints:
     mirrors: tuple[str, ...] = ()
     """`REGISTRY=MIRROR` each."""
     connections: int = 8
+    notice: Callable[[str], object] = lambda _text: None
+    """Told what a registry asks the user to wait for."""
     ssh: "Ssh | None" = None
     """With the options for SSH; without it, ssh_config says all."""
     _open: dict[object, Source] = field(default_factory=dict)
@@ -133,6 +136,7 @@ class Endpoints:
             mirrors=self._mirrors_of(host),
             connections=max(self.connections, 8),
             prefix=prefix,
+            notice=self.notice,
         )
         return Registry(host, options=options)
 

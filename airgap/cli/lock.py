@@ -30,17 +30,26 @@ def run(
     from airgap.bundle.files import write_file
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.planning import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
+    from airgap.online.plan import unknown_value
+    from airgap.online.sources import Failures, refuse_failures
 
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    notice = console.make_progress(quiet=quiet).note
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), notice=notice)
+    failures: Failures = {}
     refuse_other(manifest, MANIFEST)
-    lock = resolve(TransferManifest.load(manifest), endpoints.source)
+    loaded = TransferManifest.load(manifest)
+    lock = resolve(loaded, endpoints.source, failures)
+    refuse_failures(failures, len(loaded.images), hint="nothing is written: a lock has all images")
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
     images = [_value(image) for image in lock.images]
-    lines = [*_lines(images), f"written: {path}"]
-    console.show_result({"lock": str(path), "images": images}, lines, as_json=json)
+    unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
+    lines = [*_lines(images), *unknown_lines(unknown), f"written: {path}"]
+    value = {"lock": str(path), "images": images, "attachments_unknown": unknown_value(unknown)}
+    console.show_result(value, lines, as_json=json)
 
 
 def _value(image: "LockedImage") -> dict[str, str]:

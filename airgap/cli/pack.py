@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
+    from airgap.progress import Progress
 
 NAME = "pack"
 PANEL = "Online"
@@ -67,6 +68,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.stating import Order
@@ -79,8 +81,9 @@ def run(
     order = Order(
         to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
-    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), quiet)
+    progress = console.make_progress(quiet=quiet)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs, notice=progress.note)
+    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), progress)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -92,10 +95,10 @@ def _pack(
     key: str | None,
     passphrase_file: Path | None,
     since: Sequence[str],
-    quiet: bool,
+    progress: "Progress",
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
@@ -103,7 +106,6 @@ def _pack(
 
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
-    progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, endpoints, progress, since)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
@@ -122,6 +124,7 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 def _value(packed: "PackedBundle") -> dict[str, Any]:
     from airgap.cli import console
     from airgap.cli.requires import requires_value
+    from airgap.online.plan import unknown_value
 
     statement = packed.statement
     return {
@@ -135,12 +138,14 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "requires": requires_value(statement),
         "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
         "fresh": packed.fresh,
+        "attachments_unknown": unknown_value(packed.unknown),
         **console.proof_value(packed.proof),
     }
 
 
 def _lines(packed: "PackedBundle") -> list[str]:
     from airgap.cli import console
+    from airgap.cli.planning import unknown_lines
     from airgap.cli.requires import requires_text
 
     statement, needs = packed.statement, requires_text(packed.statement)
@@ -152,6 +157,7 @@ def _lines(packed: "PackedBundle") -> list[str]:
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_engines_word(statement),
         *([needs] if needs else []),
+        *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),
     ]

@@ -47,14 +47,13 @@ def run(
 ) -> None:
     from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
-    from airgap.cli.planning import plan_of
+    from airgap.cli.planning import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
-    _, plan = plan_of(
-        manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
-    )
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), notice=progress.note)
+    _, plan = plan_of(manifest, endpoints, progress, since or ())
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
     )
@@ -62,7 +61,7 @@ def run(
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
     value["error"] = console.error_value(refused) if refused else None
-    lines = _lines(value)
+    lines = [*_lines(value), *unknown_lines(plan.unknown)]
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_result(value, lines, as_json=json)
     if refused:
@@ -118,6 +117,8 @@ def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError 
 
 
 def _value(plan: "TransferPlan") -> dict[str, Any]:
+    from airgap.online.plan import unknown_value
+
     images = [
         {
             "reference": str(image.locked.reference),
@@ -136,6 +137,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
         "spared_bytes": plan.spared_bytes,
+        "attachments_unknown": unknown_value(plan.unknown),
     }
 
 

@@ -1,6 +1,6 @@
 """From a manifest file to a plan: what `plan` and `pack` have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from airgap.advice import MANIFEST, refuse_other
@@ -10,9 +10,12 @@ from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.online.base import read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import TransferPlan, make_plan
-from airgap.online.sources import Failures
+from airgap.online.sources import Documents, Failures
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
+
+_SHOWN = 5
+"""So many images in one line."""
 
 
 def plan_of(
@@ -25,19 +28,38 @@ def plan_of(
     """
     refuse_other(path, MANIFEST)
     manifest = TransferManifest.load(path)
+    documents = Documents()
     failures: Failures = {}
     held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
-    lock = _lock_of(manifest, path, endpoints, progress, failures)
-    return manifest, make_plan(lock, endpoints.source, held, failures)
+    lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
+    return manifest, make_plan(lock, endpoints.source, held, failures, documents)
+
+
+def unknown_lines(unknown: Mapping[str, str]) -> list[str]:
+    """A line for each reason why attachments are unknown, with the images that it concerns."""
+    reasons: dict[str, list[str]] = {}
+    for reference, reason in unknown.items():
+        reasons.setdefault(reason, []).append(reference)
+    return [f"attachments unknown: {_listed(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _lock_of(
-    manifest: TransferManifest, path: Path, endpoints: Endpoints, progress: Progress, failures: Failures
+    manifest: TransferManifest,
+    path: Path,
+    endpoints: Endpoints,
+    progress: Progress,
+    failures: Failures,
+    documents: Documents,
 ) -> Lock:
     locked = lock_path(path)
     if not locked.exists():
         progress.note(f"no {locked.name}: taking the tags as they are now")
-        return resolve(manifest, endpoints.source, failures)
+        return resolve(manifest, endpoints.source, failures, documents)
     lock = Lock.load(locked)
     if lock.manifest_sha256 != manifest.sha256:
         raise FormatError(

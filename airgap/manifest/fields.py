@@ -177,6 +177,11 @@ Source = Annotated[
         {"type": "string", "anyOf": [{"enum": ["registry", "docker"]}, {"pattern": f"^(?:{_ENGINE})$"}]}
     ),
 ]
+Attachments = Annotated[
+    str,
+    _reads(_matches("auto|none|required", "not a choice", "auto, none or required")),
+    WithJsonSchema({"enum": ["auto", "none", "required"]}),
+]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
 Label = Annotated[
     str,

@@ -10,8 +10,10 @@ from pydantic import Field
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
+    Attachments,
     DigestText,
     FilePath,
+    Line,
     LockedSource,
     MediaType,
     Name,
@@ -47,6 +49,9 @@ class _LockedDocument(Strict):
     size: Size | None = None
     image_id: DigestText | None = None
     cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
+    attachments: Attachments = "auto"
+    attachments_unknown: Line | None = None
+    subject: DigestText | None = None
 
 
 class _LockDocument(Strict):
@@ -75,6 +80,22 @@ class LockedImage:
     image_id: Digest | None
     """What an engine or a `docker save` archive calls the image."""
     cosign_key: Path | None = None
+    attachments: str = "auto"
+    """Whether what is attached to it is carried: `auto`, `none` or `required`."""
+    attachments_unknown: str | None = None
+    """Why there may be attachments that are not locked; None where all are."""
+    subject: Digest | None = None
+    """Of an attachment: the digest of the image manifest or index that it is attached to."""
+
+    @property
+    def is_demanding(self) -> bool:
+        """Whether the image may not be carried without its attachments."""
+        return self.attachments == "required" or self.cosign_key is not None
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it is an attachment that is carried only if it can be had."""
+        return self.subject is not None and self.attachments != "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +170,9 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
         _descriptor(item),
         item.image_id,
         None if item.cosign_key is None else folder / item.cosign_key,
+        item.attachments,
+        item.attachments_unknown,
+        item.subject,
     )
 
 
@@ -192,6 +216,9 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
     fields["cosign-key"] = _path(image.cosign_key, folder)
+    fields["attachments"] = image.attachments if image.attachments != "auto" else None
+    fields["attachments_unknown"] = image.attachments_unknown
+    fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}
 
 

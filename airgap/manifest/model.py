@@ -11,6 +11,7 @@ from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
     MAX_LINE,
+    Attachments,
     DigestText,
     FilePath,
     Label,
@@ -49,6 +50,8 @@ class EntryDocument(Strict):
             "a path from the manifest's folder.",
         ),
     ] = None
+
+    attachments: Annotated[Attachments | None, Field(description="As above, for this image alone.")] = None
 
 
 class NamedEntry(EntryDocument):
@@ -138,6 +141,13 @@ class ManifestDocument(Strict):
         Platforms,
         Field(description="The default platforms of all images; without it, all that an image has."),
     ] = ()
+    attachments: Annotated[
+        Attachments,
+        Field(
+            description="Signatures, SBOMs and attestations at the source: auto (the default) carries what "
+            "is found, none does not ask, required fails where a registry does not answer."
+        ),
+    ] = "auto"
     transfer: Annotated[
         Transfer,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),

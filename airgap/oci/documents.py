@@ -215,6 +215,12 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     )  # fmt: skip
 
 
+def subject_of(raw: bytes, where: str) -> Digest | None:
+    """The digest of the document that an image manifest or index refers to (`subject`), if it does."""
+    subject = Fields(parse_object(raw, where), where).take("subject")
+    return None if subject is None else Descriptor.parse(subject, f"{where}: subject").digest
+
+
 def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> bytes:
     """`raw` itself, when it is what `descriptor` promises; else an `IntegrityError`."""
     if len(raw) != descriptor.size:

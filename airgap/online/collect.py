@@ -13,7 +13,6 @@ from airgap.errors import (
     AirgapError,
     IntegrityError,
     MissingContentError,
-    PartialError,
     UnsignedError,
 )
 from airgap.manifest import LockedImage
@@ -29,7 +28,7 @@ from airgap.online.plan import (
     choose,
     spared,
 )
-from airgap.online.sources import PER_IMAGE, Failures
+from airgap.online.sources import PER_IMAGE, Failures, refuse_failures
 from airgap.progress import Progress
 
 _PACK_AGAIN = "run the same command again: what was fetched is kept; --allow-partial seals without them"
@@ -165,6 +164,16 @@ def fetch(
     }
 
 
+def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
+    """Take those out of `failures` that are of optional attachments; by reference, why they are left out."""
+    taken = {}
+    for image in plan.images:
+        name = str(image.locked.name)
+        if image.locked.is_optional and isinstance(failures.get(name), PER_IMAGE):
+            taken[str(image.locked.reference)] = str(failures.pop(name))
+    return taken
+
+
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
     """Let the store have what the images want of the plan, and nothing else."""
     wanted: set[Digest] = set()
@@ -177,11 +186,7 @@ def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_
     """Raise the error of a run in which images failed: their own when it is one and the same. The `hint` is
     for several, and names what the command itself can do.
     """
-    errors = list(dict.fromkeys(failures.values()))
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise PartialError("some images failed", failures, plan.total_images, hint=hint)
+    refuse_failures(failures, plan.total_images, hint=hint)
 
 
 def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:

@@ -1,25 +1,32 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
 from airgap.endpoints.ports import ExportSource, NamedSource, Source
-from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.attached import attached
-from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.online.attached import with_attached
+from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 
-def resolve(manifest: TransferManifest, open_source: OpenSource, failures: Failures | None = None) -> Lock:
-    """The lock of `manifest`, with what refers to its images. Nothing but metadata is fetched.
+def resolve(
+    manifest: TransferManifest,
+    open_source: OpenSource,
+    failures: Failures | None = None,
+    documents: Documents | None = None,
+) -> Lock:
+    """The lock of `manifest`, with what is attached to its images. Nothing but metadata is fetched; what was
+    read is in `documents`.
 
     Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
     found: list[list[LockedImage]] = [[] for _ in manifest.images]
+    documents = documents or Documents()
 
     def lock(number: int) -> None:
-        found[number] = _resolve(manifest.images[number], open_source)
+        found[number] = _resolve(manifest.images[number], open_source, documents)
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
@@ -30,6 +37,8 @@ def resolve(manifest: TransferManifest, open_source: OpenSource, failures: Failu
         other = names.setdefault(image.name, image)
         if _what(other) != _what(image):
             raise FormatError("two images for one name", subject=image.name, got="different digests")
+        if other.is_optional and not image.is_optional:
+            names[image.name] = image
     return Lock(manifest.name, manifest.sha256, tuple(names.values()))
 
 
@@ -41,10 +50,10 @@ def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
     return image.descriptor, image.image_id
 
 
-def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
+def _resolve(entry: ImageEntry, open_source: OpenSource, documents: Documents) -> list[LockedImage]:
     source = open_source(entry.source, entry.reference, entry.archive)
     if entry.reference is not None:
-        return _lock(entry, entry.reference, source)
+        return _lock(entry, entry.reference, source, documents)
     if not isinstance(source, NamedSource):
         raise FormatError("which image?", subject=source.name, want="a ref")
     names = source.names()
@@ -53,11 +62,13 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
     if len(names) > 1 and (entry.rename or entry.digest):
         got = ", ".join(map(str, names))
         raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [image for name in names for image in _lock(entry, name, source)]
+    return [image for name in names for image in _lock(entry, name, source, documents)]
 
 
-def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[LockedImage]:
-    """One image, and behind it what refers to it."""
+def _lock(
+    entry: ImageEntry, reference: ImageReference, source: Source, documents: Documents
+) -> list[LockedImage]:
+    """One image, and behind it what is attached to it."""
     descriptor, image_id = None, None
     pinned = reference.with_digest(entry.digest) if entry.digest else reference
     if isinstance(source, ExportSource):
@@ -75,8 +86,14 @@ def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[
         descriptor=descriptor,
         image_id=image_id,
         cosign_key=entry.cosign_key,
+        attachments=entry.attachments,
     )
-    return [locked] if isinstance(source, ExportSource) else [locked, *attached(locked, source)]
+    if not isinstance(source, ExportSource):
+        return with_attached(locked, source, documents)
+    if locked.attachments == "required":
+        what = "attachments are in registries only"
+        raise EndpointError(what, subject=locked.reference, want="source: registry, or attachments: auto")
+    return [locked]
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:

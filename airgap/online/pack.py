@@ -23,9 +23,16 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
+from airgap.online.collect import (
+    CollectedImage,
+    Collector,
+    prune,
+    refuse_partial,
+    take_optional,
+    with_upstream,
+)
 from airgap.online.placing import shelf_of
-from airgap.online.plan import TransferPlan
+from airgap.online.plan import TransferPlan, unknown_value
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
@@ -68,6 +75,7 @@ def _write(
     images, failures = collector.collect(plan)
     if collector.engines:
         attempt.add(engines=sorted(collector.engines))
+    unknown = {**plan.unknown, **take_optional(failures, plan)}
     collected, unsigned = with_upstream(images, upstream)
     failures |= unsigned
     if failures and not (order.allow_partial and collected):
@@ -79,11 +87,11 @@ def _write(
     complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
     whole = earlier is not None and store.written == 0 and complete
     sha256, sealed = _seal(shelf, store, statement, terms)
-    note_sealed(attempt, statement, sha256, terms)
+    note_sealed(attempt, statement, sha256, terms, unknown)
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
     proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
     attempt.add(**proof.record())
-    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
+    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, unknown)
 
 
 @contextlib.contextmanager
@@ -95,8 +103,12 @@ def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
         yield attempt
 
 
-def note_sealed(attempt: Attempt, statement: Statement, sha256: str, terms: Terms) -> None:
-    """What the end record says of a sealed bundle."""
+def note_sealed(
+    attempt: Attempt, statement: Statement, sha256: str, terms: Terms, unknown: Mapping[str, str]
+) -> None:
+    """What the end record says of a sealed bundle, and of attachments that are left out of it."""
+    if unknown:
+        attempt.add(attachments_unknown=unknown_value(unknown))
     attempt.add(
         statement_sha256=sha256,
         bytes=statement.total_bytes,

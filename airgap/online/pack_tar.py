@@ -69,12 +69,12 @@ def _pack_tar(
             terms.remember(statement, sha256, envelope.to_bytes())
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
-        note_sealed(attempt, statement, sha256, terms)
+        note_sealed(attempt, statement, sha256, terms, plan.unknown)
         written = {path.parent: store.written_files()}
         proof = prove_sealed(written, progress.phase, order.read_back, lambda: spoil(path), folders=None)
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
-    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures)
+    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown)
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:

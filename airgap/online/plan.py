@@ -1,17 +1,16 @@
 """What a lock would carry: every byte known, nothing fetched but metadata."""
 
-import contextlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError, NotFoundError
+from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock, LockedImage
-from airgap.oci.digest import CheckedReader, Digest, copy
-from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor, ImageIndex, subject_of
 from airgap.oci.platform import Platform
-from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.online.sources import METADATA_JOBS, PER_IMAGE, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 ATTESTED = "vnd.docker.reference.digest"
@@ -48,6 +47,8 @@ class TransferPlan:
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
     """What the receiving side proved to hold: layers among it stay behind."""
+    unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """By reference, images whose attachments are not all known and attachments that are left out, and why."""
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
@@ -76,6 +77,11 @@ class TransferPlan:
         return sum(layer.size for layer in layers.values())
 
 
+def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
+    """`TransferPlan.unknown` in JSON."""
+    return [{"reference": reference, "reason": reason} for reference, reason in sorted(unknown.items())]
+
+
 def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
     """The layers of an image that stay behind. Manifests and configs always travel: they are small,
     and the other side proves its base by them.
@@ -89,22 +95,29 @@ def make_plan(
     open_source: OpenSource,
     held: frozenset[Digest] = frozenset(),
     failures: Failures | None = None,
+    documents: Documents | None = None,
 ) -> TransferPlan:
-    """Read the manifests and configs of all locked images.
+    """Read the manifests and configs of all locked images, as far as they are not in `documents`.
 
-    Raises the first image's error, or, with `failures`, plans the others.
+    Raises the first image's error, or, with `failures`, plans the others. Attachments that cannot be had, or
+    are not what they are listed as, are left out of the plan, and of its lock, unless they are required.
     """
+    documents = documents or Documents()
     direct = [image for image in lock.images if image.descriptor is not None]
     planned: list[PlannedImage | None] = [None] * len(direct)
 
     def plan(number: int) -> None:
-        planned[number] = _plan_image(direct[number], open_source)
+        planned[number] = _plan_image(direct[number], open_source, documents)
 
     errors = run_all(plan, range(len(direct)), METADATA_JOBS)
-    failed = {str(image.name): e for image, e in zip(direct, errors, strict=True) if e is not None}
-    sort_out(failed, failures)
+    failed = {image: e for image, e in zip(direct, errors, strict=True) if e is not None}
+    optional = {i: e for i, e in failed.items() if i.is_optional and isinstance(e, PER_IMAGE)}
+    sort_out({str(image.name): e for image, e in failed.items() if image not in optional}, failures)
+    lock = replace(lock, images=tuple(image for image in lock.images if image not in optional))
+    unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
+    unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
-    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held)
+    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
 
 
 def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:
@@ -121,7 +134,7 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     return tuple(found)
 
 
-def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
+def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documents) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an export", subject=locked.reference)
@@ -129,26 +142,30 @@ def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
 
     def read(descriptor: Descriptor) -> bytes:
         if descriptor.digest not in small:
-            small[descriptor.digest] = _read(source, locked, descriptor)
+            small[descriptor.digest] = documents.read(source, locked.reference, descriptor)
         return small[descriptor.digest]
 
     where = str(locked.reference)
     graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
     check_platform(graph, locked.platforms, where)
+    _check_subject(graph, locked)
     return PlannedImage(locked, source, graph, small)
 
 
-def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) -> bytes:
-    if descriptor.media_type in DOCUMENT_TYPES:
-        return source.read_document(locked.reference, descriptor)
-    if descriptor.media_type not in CONFIG_TYPES:
-        raise FormatError("not a config", subject=locked.reference, got=descriptor.media_type)
-    out = bytearray()
-    stream = source.open_blob(locked.reference, descriptor)
-    subject = f"{locked.reference}: config {descriptor.digest}"
-    with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
-        copy(reader, out.extend)
-    return bytes(out)
+def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
+    """Raise `IntegrityError` when a listed referrer refers to something else. Under cosign's tags there is no
+    subject to check.
+    """
+    if locked.subject is None or locked.reference.tag is not None:
+        return
+    _, raw = graph.documents[graph.root.digest]
+    if (found := subject_of(raw, str(locked.reference))) != locked.subject:
+        raise IntegrityError(
+            "listed as attached to an image that it does not refer to",
+            subject=locked.reference,
+            want=f"subject {locked.subject}",
+            got=found or "no subject",
+        )
 
 
 def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:

@@ -1,7 +1,7 @@
 """What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,6 +67,8 @@ class PackedBundle:
     proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that are not in it, by choice of who ordered it."""
+    unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """As in the plan, and the attachments that could not be fetched."""
 
     @property
     def path(self) -> Path:

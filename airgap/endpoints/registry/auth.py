@@ -40,9 +40,22 @@ class Authorizer:
         self._logins: dict[str, Credentials | None] = {}
         """By place: the host, or the part of it that has a login of its own."""
         self._trouble: HelperError | None = None
+        self._scopes: dict[str, threading.Lock] = {}
+        self._bearer: Mapping[str, str] | None = None
+        """The registry's last challenge: the next repository's token is fetched before it is refused."""
 
-    def header(self, scope: str) -> str | None:
-        """What is known to be good for `scope` now; None before the registry has asked."""
+    def header(self, scope: str, subject: str) -> str | None:
+        """What should be good for `scope` now; None before the registry has asked."""
+        known = self._known(scope)
+        if known is not None or self._bearer is None:
+            return known
+        with self._scope(scope):
+            try:
+                return self._known(scope) or self._new_token(self._bearer, scope, subject, None)
+            except EndpointError:
+                return None  # the registry then says itself what it wants
+
+    def _known(self, scope: str) -> str | None:
         if self._basic and (basic := self._basic.get(self._place(scope))) is not None:
             return basic
         header, until = self._tokens.get(scope, ("", 0.0))
@@ -59,15 +72,14 @@ class Authorizer:
         `refused` is the header that was sent, if any. Raises `AccessDeniedError` when there is
         no login or it is refused, `EndpointError` for a challenge that cannot be answered.
         """
-        with self._lock:
-            current = self.header(scope)
+        with self._scope(scope):
+            current = self._known(scope)
             if current is not None and current != refused:
                 return current  # another thread was faster
             found = {challenge.scheme: challenge for challenge in Challenge.parse_all(asked, subject)}
             if "bearer" in found:
-                header, life = self._fetch(found["bearer"].parameters, scope, subject, refused)
-                self._tokens[scope] = (header, self._options.clock() + life * _WORN)
-                return header
+                self._bearer = found["bearer"].parameters
+                return self._new_token(self._bearer, scope, subject, refused)
             if "basic" in found:
                 header = self._basic_header(scope, subject, again=refused is not None)
                 self._basic[self._place(scope)] = header
@@ -75,6 +87,16 @@ class Authorizer:
         raise EndpointError(
             "wants a login of an unknown kind", subject=subject, want="Basic or Bearer", got=", ".join(found)
         )
+
+    def _scope(self, scope: str) -> threading.Lock:
+        """So that the threads that need one token ask for it once, and those of other scopes do not wait."""
+        with self._lock:
+            return self._scopes.setdefault(scope, threading.Lock())
+
+    def _new_token(self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None) -> str:
+        header, life = self._fetch(asked, scope, subject, refused)
+        self._tokens[scope] = (header, self._options.clock() + life * _WORN)
+        return header
 
     def redact(self, text: str) -> str:
         """`text` without our secrets, should a server repeat them."""
@@ -107,9 +129,10 @@ class Authorizer:
         if store is None:
             return None
         place = self._place(scope)
-        if place not in self._logins:
-            self._logins[place] = self._look_up(store, place)
-        return self._logins[place]
+        with self._lock:
+            if place not in self._logins:
+                self._logins[place] = self._look_up(store, place)
+            return self._logins[place]
 
     def _look_up(self, store: CredentialStore, place: str) -> Credentials | None:
         try:

@@ -44,7 +44,15 @@ class RegistryOptions:
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
     retries: int = 4
-    """Further tries after a failure that may pass, without progress in between."""
+    """Further tries after a failure that may pass, without progress in between. Twice as many after 429
+    (too many requests) without a Retry-After header."""
+    max_wait: float = 3600
+    """The longest that a registry can make us wait by Retry-After headers, in all. These waits are not
+    counted as tries."""
+    optional_silence: float = 20
+    """As `read_timeout`, for questions that an image can be carried without."""
+    notice: Callable[[str], object] = lambda _text: None
+    """Told in one line when the registry asks to wait."""
     max_skip: int = 64 << 20
     """When a download breaks and the registry cannot go on in the middle, so many bytes are fetched
     once more and thrown away; a longer way is a failure."""

@@ -16,8 +16,10 @@ from airgap.errors import (
 from airgap.oci.strict_json import parse_object
 
 MAX_ERROR_BODY = 8 << 10
-MAX_WAIT = 60.0
-"""The longest that we wait because a registry says so, in seconds."""
+MAX_WAIT = 86_400.0
+"""The longest wait that a registry can ask for, in seconds; how much of it we grant is in the options."""
+_MAX_BACKOFF = 60.0
+"""The longest wait that we choose ourselves, in seconds."""
 
 _BUSY = 429
 _TEMPORARY = frozenset({408, _BUSY, 500, 502, 503, 504})
@@ -28,6 +30,20 @@ class TemporaryError(UnavailableError):
     """A failure after which the same request may be sent again, at the earliest in `wait` seconds."""
 
     wait: float = 0.0
+    status: int = 0
+    """Of the answer; 0 when there was none."""
+    reached: bool = True
+    """Whether there was a connection to the registry."""
+    timed_out: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the registry limits requests."""
+        return self.status == _BUSY
+
+
+class TlsFailedError(EndpointError):
+    """There is no trusted connection to the registry."""
 
 
 class LinkRefusedError(AccessDeniedError):
@@ -45,6 +61,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, 
     if status in _TEMPORARY:
         hint = f"the registry limits requests; {login} may raise the limit" if status == _BUSY else None
         error = TemporaryError("unavailable", subject=subject, got=got, hint=hint)
+        error.status = status
         error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
         return error
     if status == 400 and b"MANIFEST_BLOB_UNKNOWN" in body:
@@ -97,4 +114,4 @@ def backoff(attempt: int, wait: float, jitter: float) -> float:
 
     `jitter` in 0…1 spreads the clients that failed together; never less than `wait`.
     """
-    return max(wait, min(0.5 * 2.0**attempt, MAX_WAIT) * (0.5 + jitter / 2))
+    return max(wait, min(0.5 * 2.0**attempt, _MAX_BACKOFF) * (0.5 + jitter / 2))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from airgap.endpoints.registry.answers import check_stored
 from airgap.endpoints.registry.failure import TemporaryError
 from airgap.endpoints.registry.names import PUSH, Names
-from airgap.endpoints.registry.session import Patience, Session
+from airgap.endpoints.registry.session import Session
 from airgap.endpoints.registry.transport import Response
 from airgap.endpoints.registry.upload import BlobUpload
 from airgap.oci.digest import ByteStream, Digest
@@ -56,7 +56,7 @@ class Pusher:
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
         """See `ResumingTarget`."""
-        upload, patience = self._begin(reference, descriptor), Patience(self._session.options)
+        upload, patience = self._begin(reference, descriptor), self._session.patience()
         best = 0
         while upload is not None:
             try:

@@ -8,14 +8,21 @@ from types import TracebackType
 from typing import Self
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.util import make_headers
 
 from airgap import __version__
 from airgap.endpoints.registry.address import Origin, origin
 from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.errors import EndpointError, UsageError
 
@@ -97,13 +104,21 @@ class Transport:
         self._certified_tls = _context(options, certified=True) if self._certified else self._tls
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        subject: str,
+        *,
+        silence: float | None = None,
     ) -> Response:
         """Raises `TemporaryError` when there is no answer, `EndpointError` when TLS fails, and what the
-        stream of an upload raises, after the connection was cut.
+        stream of an upload raises, after the connection was cut. `silence` replaces the read timeout of the
+        options when it is shorter.
         """
         try:
-            return Response(self._urlopen(method, url, headers, body), subject)
+            return Response(self._urlopen(method, url, headers, body, silence), subject)
         except (HTTPError, OSError) as error:
             ours = _explain(error, subject)
             if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
@@ -114,14 +129,14 @@ class Transport:
         raise cause  # with the cause that it came with
 
     def _urlopen(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
     ) -> urllib3.BaseHTTPResponse:
         upload = body if isinstance(body, Upload) else None
         always = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity"}
         if upload is not None:
             always["Content-Length"] = str(upload.size)
         return self._pool(url).urlopen(
-            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload),
+            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload, silence),
             redirect=False, retries=False, preload_content=False, decode_content=False,
         )  # fmt: skip
 
@@ -142,10 +157,11 @@ class Transport:
             proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
         )  # fmt: skip
 
-    def _timeout(self, upload: Upload | None) -> urllib3.Timeout:
+    def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
         options = self._options
         if upload is None:
-            return urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout)
+            read = min(options.read_timeout, silence or options.read_timeout)
+            return urllib3.Timeout(connect=options.connect_timeout, read=read)
         # The connect timeout also bounds the sending of each chunk.
         wait = options.read_timeout + upload.size / _COMMIT_RATE
         return urllib3.Timeout(connect=options.read_timeout, read=wait)
@@ -186,10 +202,15 @@ def _explain(error: Exception, subject: str) -> EndpointError:
         return _tls_failure(cause, subject)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
+    reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
-        return TemporaryError("no answer in time", subject=subject)
-    reason = cause.strerror if isinstance(cause, OSError) else None
-    return TemporaryError("cannot reach the registry", subject=subject, got=reason or type(cause).__name__)
+        failed = TemporaryError("no answer in time", subject=subject)
+        failed.timed_out = True
+    else:
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
+        failed = TemporaryError("cannot reach the registry", subject=subject, got=reason)
+    failed.reached = reached
+    return failed
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -207,4 +228,4 @@ def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
         hint = "--plain-http is for registries without TLS"
     elif got in _WANT_CERTIFICATE:
         hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
-    return EndpointError("TLS failed", subject=subject, got=got, hint=hint)
+    return TlsFailedError("TLS failed", subject=subject, got=got, hint=hint)
