@@ -24,7 +24,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.contents import VerifiedImage
-from airgap.offline.load_documents import DocumentLoader, explained, reason_of
+from airgap.offline.load_documents import DocumentLoader, reason_of
 from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
 from airgap.offline.reduced import reduced
 from airgap.workers import run_all
@@ -141,13 +141,13 @@ class ContentLoader:
                 raise result.error
             result.after = self._name(result)
         except AirgapError as error:
-            result.verdict, result.error = FAILED, explained(error, result)
+            result.verdict, result.error = FAILED, error
             with contextlib.suppress(EndpointError):
                 result.after = self.target.find(result.image.name)
 
     def _name(self, result: LoadedImage) -> Digest:
         image = result.image
-        digest = DocumentLoader(self.target, self.loading.progress).put(result)
+        digest = DocumentLoader(self.target, self.loading.progress).load(result)
         try:
             found = confirmed(self.target.find(image.name), digest, image)
         except LoginError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airgap.bundle.graph import ImageGraph
 from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
-from airgap.errors import AirgapError, EndpointError, ImmutableTagError, RefusedError
+from airgap.errors import AccessDeniedError, EndpointError, ImmutableTagError, RefusedError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
 from airgap.oci.reference import ImageReference
@@ -22,6 +22,13 @@ class DocumentLoader:
 
     target: ContentTarget
     progress: Progress
+
+    def load(self, result: LoadedImage) -> Digest:
+        """As `put`, with words for a name that may not move."""
+        try:
+            return self.put(result)
+        except (RefusedError, AccessDeniedError) as error:
+            raise _explained(error, result) from error
 
     def put(self, result: LoadedImage) -> Digest:
         """Store all documents and give the name, once the blobs are there; the digest that it stands for now.
@@ -122,12 +129,12 @@ def _is_extra(graph: ImageGraph, digest: Digest) -> bool:
     return kinds.get(digest) is False and any(kinds.values())
 
 
-def explained(error: AirgapError, result: LoadedImage) -> AirgapError:
-    """`error` in words that fit a name that means something else and cannot be given to this image."""
+def _explained(error: EndpointError, result: LoadedImage) -> EndpointError:
+    """`error` in words that fit a name that means something else and cannot be given to this image. All blobs
+    were taken or found before: what is denied then is the name.
+    """
     moves = result.before is not None and result.before != result.image.record.digest
-    if not isinstance(error, ImmutableTagError) and not (
-        moves and isinstance(error, RefusedError) and error.status in (405, 409, 412)
-    ):
+    if not isinstance(error, ImmutableTagError) and not (moves and error.status in (403, 405, 409, 412)):
         return error
     found = ImmutableTagError(
         "the registry does not let this name be given to another image",

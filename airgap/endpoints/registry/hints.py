@@ -8,7 +8,10 @@ _LOCKED = re.compile(
 )
 """Amazon ECR, Harbor, Quay, Nexus, Artifactory and GitLab each say in other words that a tag stays."""
 
-_CREATE = "create the repository there first: this registry does not create one by itself"
+_CREATE = (
+    "create the repository there first, where the registry does not create one by itself, or use another "
+    "name: --map FROM=TO"
+)
 _PROJECT = re.compile(
     r"(?:project|namespace|organi[sz]ation|user) [^:;]{0,200}(?:not found|not exist)", re.IGNORECASE
 )
@@ -27,14 +30,14 @@ def push_hint(status: int, text: str, host: str) -> str | None:
     """For a refusal with this status; `text` is what the registry said."""
     if _PROJECT.search(text):
         return "create the project there first, or give the images names in another one: --map FROM=TO"
-    if status == 404 and ("NAME_UNKNOWN" in text or "REPOSITORY_NOT_FOUND" in text):
+    if status == 404 and ("NAME_UNKNOWN" in text or "REPOSITORY_NOT_FOUND" in text or not text):
         return _CREATE
     if "NAME_INVALID" in text:
         return _RENAME
     if status in (401, 403):
         return (
             f"docker login {host} with an account that may push; some registries also answer so where the "
-            "project or namespace does not exist"
+            "project or namespace does not exist, or the name has too many parts: --map FROM=TO gives others"
         )
     if status in (405, 503) or "READ_ONLY" in text.upper().replace(" ", "_").replace("-", "_"):
         return _READ_ONLY
