@@ -12,7 +12,7 @@ from airgap.endpoints.registry.challenge import Challenge
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
 from airgap.endpoints.registry.transport import Response, Transport
-from airgap.errors import AccessDeniedError, EndpointError, FormatError
+from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError
 from airgap.oci.strict_json import parse_object
 
 _MAX_ANSWER = 1 << 18
@@ -69,7 +69,7 @@ class Authorizer:
     def renew(self, asked: str, scope: str, refused: str | None, subject: str) -> str:
         """A header for `scope` that answers the challenge `asked` (the value of WWW-Authenticate).
 
-        `refused` is the header that was sent, if any. Raises `AccessDeniedError` when there is
+        `refused` is the header that was sent, if any. Raises `LoginError` when there is
         no login or it is refused, `EndpointError` for a challenge that cannot be answered.
         """
         with self._scope(scope):
@@ -144,12 +144,12 @@ class Authorizer:
     def _basic_header(self, scope: str, subject: str, *, again: bool) -> str:
         login = self._credentials(scope)
         if login is None or not login.user or again:
-            raise self.explained(self._refused(login if again else None, subject))
+            raise self.explained(self._no_login(login if again else None, subject))
         return f"Basic {_pair(login)}"
 
-    def _refused(self, login: Credentials | None, subject: str) -> AccessDeniedError:
+    def _no_login(self, login: Credentials | None, subject: str) -> LoginError:
         what = "a user name and password are needed" if login is None else "the login is refused"
-        return AccessDeniedError(what, subject=subject, hint=f"docker login {self._host}")
+        return LoginError(what, subject=subject, hint=f"docker login {self._host}")
 
     def _fetch(
         self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None
@@ -159,16 +159,15 @@ class Authorizer:
         if login is not None and login.registry_token:
             header = f"Bearer {login.registry_token}"
             if header == refused:
-                raise self.explained(self._refused(login, subject))
+                raise self.explained(self._no_login(login, subject))
             return header, _DEFAULT_LIFE
         subject = f"{subject} (token service)"
         realm = follow(self._base, asked.get("realm"), self._options, subject)
         with self._ask(realm, asked.get("service"), scope, subject) as response:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
-                raise self.explained(
-                    failure(response.status, response.headers, body.encode(), subject, self._host)
-                )
+                error = failure(response.status, response.headers, body.encode(), subject, self._host)
+                raise self.explained(_refused(error))
             return _parse_token(response.read(_MAX_ANSWER), subject)
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
@@ -187,6 +186,13 @@ class Authorizer:
         query = urlencode([*(("scope", part) for part in scope.split()), *fields.items()])
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         return self._transport.send("GET", url, headers, None, subject)
+
+
+def _refused(error: EndpointError) -> EndpointError:
+    """A token service that answers 401 does not take the login; with 403 it grants less than was asked."""
+    if error.status != 401:
+        return error
+    return LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)
 
 
 def _pair(login: Credentials) -> str:

@@ -1,0 +1,653 @@
+"""Registries that images are loaded into: what they refuse, and in which words."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from airgap.audit.receipt import Receipt
+from airgap.bundle.files import Folder
+from airgap.endpoints.logins import Credentials
+from airgap.errors import AirgapError, EndpointError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_CONFIG, OCI_MANIFEST, Descriptor
+from airgap.oci.platform import Platform
+from airgap.offline.load import load
+from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.session import load_bundle
+from airgap.offline.verify import verify
+from airgap.progress import Silent
+from airgap.trust.envelope import Envelope
+from tests.support import certificates, habits
+from tests.support.bundles import Gap, make_gap
+from tests.support.images import Image, make_index, simple_image
+from tests.support.registry import FakeRegistry
+from tests.support.registry_parts import Answer, error
+from tests.unit.endpoints.registry_support import Logins, client
+from tests.world.table import Kind, Row, replays, row
+
+APP, WEB, MULTI = "registry.test/acme/app:1", "registry.test/acme/web:1", "registry.test/acme/multi:1"
+ARCHITECTURES = [simple_image(name, platform=f"linux/{name}") for name in ("amd64", "arm64", "s390x")]
+WHOLE = make_index(ARCHITECTURES)
+ALL = "platforms: [linux/amd64, linux/arm64, linux/s390x]\n"
+
+Arrange = Callable[[FakeRegistry], None]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as registry:
+        yield registry
+
+
+def two_images(folder: Path) -> Gap:
+    return make_gap(folder, images={APP: simple_image("app"), WEB: simple_image("web")})
+
+
+def sparse(folder: Path, *architectures: str) -> Gap:
+    """A bundle of the image of three platforms, with some of them."""
+    platforms = ", ".join(f"linux/{name}" for name in architectures)
+    return make_gap(folder, images={MULTI: WHOLE}, options=f"platforms: [{platforms}]\n")
+
+
+def go(gap: Gap, fake: FakeRegistry, on_conflict: str = "replace", **options: object) -> list[LoadedImage]:
+    with Folder(gap.bundle) as folder:
+        bundle = verify(folder, gap.receiver())
+        return load(client(fake, **options), Loading(bundle, Silent(), on_conflict))
+
+
+def verdicts(results: list[LoadedImage]) -> list[str]:
+    return [str(result.verdict) for result in results]
+
+
+def tagged(fake: FakeRegistry, repository: str, tag: str = "1") -> Digest:
+    return Digest.of(fake.manifests[repository, tag][1])
+
+
+# -- an index whose other platforms are absent
+
+
+def refused(who: str, reported: str, words: str) -> Row:
+    does = f"Refuses an index of which it lacks a manifest with {words}"
+    return Row(
+        Kind.TARGETS, who, does, reported, "gives the name to the platform that is carried, and says so"
+    )
+
+
+SPARSE: dict[str, tuple[Row, tuple[int, str]]] = {
+    "distribution": (
+        refused("distribution 2", "containerd/containerd#1772", "400 MANIFEST_BLOB_UNKNOWN"),
+        (400, "MANIFEST_BLOB_UNKNOWN"),
+    ),
+    "gitea": (
+        refused("Gitea", "go-gitea/gitea#26839", "404"),
+        (404, "MANIFEST_BLOB_UNKNOWN"),
+    ),
+    "gitea 500": (refused("Gitea 1.22", "go-gitea/gitea#31964", "500, each time"), (500, "UNKNOWN")),
+    "harbor": (refused("Harbor 2", "goharbor/harbor#19977", "404 NOT_FOUND"), (404, "NOT_FOUND")),
+    "nexus": (
+        refused("Nexus 3", "regclient/regclient#836", "400 MANIFEST_INVALID"),
+        (400, "MANIFEST_INVALID"),
+    ),
+    "the specification": (
+        refused(
+            "OCI distribution-spec before 1.1", "opencontainers/distribution-spec#310", "404 BLOB_UNKNOWN"
+        ),
+        (404, "BLOB_UNKNOWN"),
+    ),
+    "unprocessable": (
+        refused("Registries behind an API gateway", 'OCI distribution-spec, "Error Codes"', "422"),
+        (422, "MANIFEST_UNVERIFIED"),
+    ),
+}
+
+
+@replays(SPARSE)
+def test_the_only_platform_stands_for_an_index(
+    tmp_path: Path, fake: FakeRegistry, case: tuple[int, str]
+) -> None:
+    habits.wants_whole_indexes(fake, *case)
+    gap = sparse(tmp_path, "arm64")
+    [first], [again] = go(gap, fake), go(gap, fake)
+    arm64 = ARCHITECTURES[1].descriptor.digest
+    assert (first.verdict, again.verdict) == (LOADED, THERE)
+    assert first.after == again.after == tagged(fake, "acme/multi") == arm64
+    assert first.reason == again.reason
+    assert "takes no index without all of its platforms" in str(first.reason)
+
+
+@row(
+    Kind.TARGETS,
+    "Gitea, Harbor, Nexus",
+    "Takes an index only with all of its platforms, and has no setting for it",
+    "podman-container-tools/skopeo#2882",
+    "pushes an index of the platforms that are carried; table, receipt and ledger say that its digest differs",
+)
+def test_an_index_of_what_is_carried(tmp_path: Path, fake: FakeRegistry) -> None:
+    habits.wants_whole_indexes(fake, 404, "MANIFEST_BLOB_UNKNOWN")
+    gap = sparse(tmp_path, "amd64", "arm64")
+    report = load_bundle(
+        gap.bundle, gap.site, client(fake), gap.now, on_conflict="replace", jobs=2, progress=Silent()
+    )
+    made = json.loads(fake.manifests["acme/multi", "1"][1])
+    assert made == {**json.loads(WHOLE.raw), "manifests": json.loads(WHOLE.raw)["manifests"][:2]}
+    [image] = Receipt.parse(Envelope.parse(report.receipt.read_bytes(), "r").payload, "r").images
+    effect = json.loads((gap.home / "ledger.jsonl").read_text().splitlines()[-1])["effect"][0]
+    assert image.digest == str(WHOLE.descriptor.digest)
+    assert image.target_digest == effect["after"] == str(tagged(fake, "acme/multi"))
+    assert image.reason == effect["reason"] == report.results[0].reason
+    assert "an index of linux/amd64, linux/arm64 that was made here" in str(image.reason)
+
+
+@row(
+    Kind.TARGETS,
+    "distribution 3 with `validation.manifests.indexes.platforms: none`",
+    "Takes an index of which it lacks manifests",
+    "distribution/distribution#3536",
+    "pushes the original index, whose digest stays",
+)
+def test_an_index_with_gaps_is_pushed_where_it_is_taken(tmp_path: Path, fake: FakeRegistry) -> None:
+    [result] = go(sparse(tmp_path, "amd64", "arm64"), fake)
+    assert (result.after, result.reason) == (WHOLE.descriptor.digest, None)
+
+
+def with_attestation(config_type: str = OCI_CONFIG) -> tuple[Image, Image]:
+    """An index as BuildKit writes it, and the attestation in it."""
+    image, layer, config = simple_image("app"), b'{"predicateType":"x"}', b"{}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": Descriptor(config_type, Digest.of(config), len(config)).to_json(),
+        "layers": [Descriptor("application/vnd.in-toto+json", Digest.of(layer), len(layer)).to_json()],
+    }
+    raw = json.dumps(manifest).encode()
+    about = {"vnd.docker.reference.digest": str(image.descriptor.digest)}
+    unknown = Platform("unknown", "unknown")
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), unknown, about)
+    note = Image(descriptor, raw, {Digest.of(each): each for each in (raw, layer, config)})
+    return make_index([image, simple_image("arm", platform="linux/arm64"), note]), note
+
+
+@row(
+    Kind.TARGETS,
+    "GitLab, Quay",
+    "Refuses manifests with config or layer types that it does not know, as BuildKit's attestations have",
+    "moby/buildkit#3610",
+    "pushes the image without its attestations, and says so",
+)
+def test_attestations_that_are_refused(tmp_path: Path, fake: FakeRegistry) -> None:
+    index, note = with_attestation()
+    habits.refuses_documents(fake, b"in-toto", 400, "MANIFEST_INVALID", "unknown media type")
+    [result] = go(
+        make_gap(tmp_path, images={MULTI: index}, options="platforms: [linux/amd64, linux/arm64]\n"), fake
+    )
+    entries = json.loads(fake.manifests["acme/multi", "1"][1])["manifests"]
+    assert result.verdict == LOADED
+    assert "does not take the attestations" in str(result.reason)
+    assert str(note.descriptor.digest) not in [entry["digest"] for entry in entries]
+    assert len(entries) == 2
+
+
+# -- questions before the push
+
+
+DENIED: dict[str, tuple[Row, Arrange]] = {
+    "403 for a new tag": (
+        Row(
+            Kind.TARGETS,
+            "Artifactory, virtual repositories",
+            "Answers the HEAD of a tag that does not exist with 403",
+            "google/go-containerregistry#1691",
+            "pushes all the same",
+        ),
+        lambda fake: habits.hides_what_is_absent(fake, 403),
+    ),
+    "401 for a new tag": (
+        Row(
+            Kind.TARGETS,
+            "Registries that grant no pull before the first push",
+            "Answers the HEAD of a tag that does not exist with 401, though the token is good",
+            "goharbor/harbor#966",
+            "pushes all the same",
+        ),
+        lambda fake: habits.hides_what_is_absent(fake, 401),
+    ),
+    "403 for each HEAD": (
+        Row(
+            Kind.TARGETS,
+            "registry.centos.org",
+            "Answers each HEAD of a manifest with 403",
+            "containerd/containerd#6684",
+            "pushes, and says that it could not look at the result",
+        ),
+        lambda fake: fake.fault(method="HEAD", path="/manifests/", status=403) and None,
+    ),
+    "405 for HEAD": (
+        Row(
+            Kind.TARGETS,
+            "Registries behind a proxy without HEAD",
+            "Answers HEAD of blobs and manifests with 405",
+            "jdx/mise#11132",
+            "asks with GET for manifests, and sends the blobs",
+        ),
+        lambda fake: fake.fault(method="HEAD", status=405) and None,
+    ),
+    "403 for a blob": (
+        Row(
+            Kind.TARGETS,
+            "Registries with rights on content",
+            "Answers the HEAD of a blob that is absent with 403 in the place of 404",
+            "jdx/mise#11132",
+            "sends the blob",
+        ),
+        lambda fake: fake.fault(method="HEAD", path="/blobs/", status=403) and None,
+    ),
+}
+
+
+@replays(DENIED)
+def test_a_question_that_is_denied_stops_no_push(tmp_path: Path, fake: FakeRegistry, case: Arrange) -> None:
+    case(fake)
+    results = go(two_images(tmp_path), fake)
+    assert verdicts(results) == [LOADED, LOADED]
+    assert [result.after for result in results] == [tagged(fake, "acme/app"), tagged(fake, "acme/web")]
+
+
+def test_a_name_that_cannot_be_looked_at_is_not_replaced_against_the_order(
+    tmp_path: Path, fake: FakeRegistry
+) -> None:
+    fake.fault(method="HEAD", path="/manifests/", status=403)
+    with pytest.raises(EndpointError, match="access denied"):
+        go(two_images(tmp_path), fake, on_conflict="refuse")
+    assert fake.manifests == {}
+
+
+def test_a_wrong_login_is_tried_once(tmp_path: Path, fake: FakeRegistry) -> None:
+    """Accounts are locked after a few wrong ones."""
+    fake.require_bearer({"alice": "secret"})
+    with pytest.raises(EndpointError, match="token service"):
+        go(two_images(tmp_path), fake, credentials=Logins(Credentials("alice", "wrong")))
+    assert len(fake.asked("GET", "/token")) == 1
+
+
+# -- tags that stay
+
+
+@dataclass(frozen=True)
+class Lock:
+    """How a registry refuses to move a tag."""
+
+    status: int
+    code: str
+    message: str
+
+
+def locked(who: str, reported: str, words: str) -> Row:
+    does = f"Refuses to give a tag that is taken to another image, with {words}"
+    return Row(Kind.TARGETS, who, does, reported, "fails for this image alone, by name, with the way round")
+
+
+LOCKED: dict[str, tuple[Row, Lock]] = {
+    "ecr": (
+        locked("Amazon ECR", "docker/build-push-action#1042", "400 TAG_INVALID"),
+        Lock(400, "TAG_INVALID", "The image tag '1' already exists and cannot be overwritten"),
+    ),
+    "harbor": (
+        locked("Harbor", "goharbor/harbor#17332", "412 PRECONDITION"),
+        Lock(412, "PRECONDITION", "'app:1' configured as immutable"),
+    ),
+    "harbor before": (
+        locked("Harbor 1.10", "goharbor/harbor#9427", "403 DENIED"),
+        Lock(403, "DENIED", "The tag is immutable, cannot be overwrite"),
+    ),
+    "artifactory": (
+        locked("Artifactory", "GoogleContainerTools/kaniko#1095", "403 and MANIFEST_INVALID"),
+        Lock(403, "MANIFEST_INVALID", "manifest invalid"),
+    ),
+    "conflict": (
+        locked("Distr", "distr-sh/distr#1274", "409 or, before that, 500"),
+        Lock(409, "CONFLICT", "an image for this tag exists"),
+    ),
+    "acr": (
+        locked("Azure Container Registry, locked images", "Azure/acr-cli#134", "405"),
+        Lock(405, "UNSUPPORTED", "The operation is disallowed on this registry, repository or image"),
+    ),
+    "nexus": (
+        locked('Nexus 3, "Disable redeploy"', "GoogleContainerTools/jib#2395", "400 BLOB_UPLOAD_INVALID"),
+        Lock(400, "BLOB_UPLOAD_INVALID", "Repository does not allow updating assets"),
+    ),
+}
+
+
+@replays(LOCKED)
+def test_a_tag_that_may_not_move_fails_alone(tmp_path: Path, fake: FakeRegistry, case: Lock) -> None:
+    old = simple_image("old")
+    fake.add("acme/app", "1", old)
+    habits.keeps_tags(fake, case.status, case.code, case.message)
+    app, web = go(two_images(tmp_path), fake)
+    assert (app.verdict, web.verdict) == (FAILED, LOADED)
+    assert app.after == tagged(fake, "acme/app") == old.descriptor.digest
+    assert app.error is not None
+    assert f"{APP}, want" in str(app.error)
+    assert f"HTTP {case.status}" in str(app.error)
+    assert "does not let this name be given to another image" in str(app.error)
+    assert "--map" in str(app.error.hint)
+
+
+@row(
+    Kind.TARGETS,
+    "Amazon ECR, immutable tags",
+    "Refuses a tag also when it has the very same digest already",
+    "aws/containers-roadmap#2380",
+    "writes nothing: the image is already there",
+)
+def test_a_tag_that_is_right_is_not_written(tmp_path: Path, fake: FakeRegistry) -> None:
+    gap = two_images(tmp_path)
+    go(gap, fake)
+    habits.keeps_tags(fake, 400, "TAG_INVALID", "already exists", also_the_same=True)
+    before = len(fake.asked("PUT"))
+    assert verdicts(go(gap, fake)) == [THERE, THERE]
+    assert len(fake.asked("PUT")) == before
+
+
+@row(
+    Kind.TARGETS,
+    'Nexus 3, "Disable redeploy"',
+    "Takes the same manifest once: a new tag is refused when the digest was pushed before",
+    "GoogleContainerTools/jib#3057",
+    "pushes the top document once, with its tag",
+)
+def test_a_document_is_written_once(tmp_path: Path, fake: FakeRegistry) -> None:
+    habits.writes_once(fake)
+    gap = make_gap(tmp_path, images={APP: simple_image("app"), MULTI: WHOLE}, options=ALL)
+    assert verdicts(go(gap, fake)) == [LOADED, LOADED]
+
+
+def test_platforms_that_are_there_already_are_no_failure(tmp_path: Path, fake: FakeRegistry) -> None:
+    """The first load was cut off after them; Nexus does not take them again."""
+    fake.add("acme/multi", None, ARCHITECTURES[0])
+    habits.writes_once(fake)
+    gap = make_gap(tmp_path, images={MULTI: WHOLE}, options=ALL)
+    assert verdicts(go(gap, fake)) == [LOADED]
+
+
+@row(
+    Kind.TARGETS,
+    'Nexus 3, "Disable redeploy"',
+    "Refuses a blob that another push has stored meanwhile with 400 `cannot be updated`",
+    "sonatype/nexus-public#967",
+    "looks whether the blob is there, and goes on",
+)
+def test_a_blob_that_somebody_else_was_faster_with(tmp_path: Path, fake: FakeRegistry) -> None:
+    body = json.dumps({"errors": [{"code": "BLOB_UPLOAD_INVALID", "detail": "cannot be updated"}]}).encode()
+    fake.fault(method="PUT", path="/blobs/uploads/", times=1, status=400, body=body)
+    assert verdicts(go(two_images(tmp_path), fake, retries=0)) == [LOADED, LOADED]
+
+
+# -- places that do not exist, and kinds that are not taken
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer to the start of an upload, and the advice that fits."""
+
+    answer: Answer
+    hint: str
+
+
+def elsewhere(who: str, does: str, reported: str, answer: str) -> Row:
+    return Row(Kind.TARGETS, who, does, reported, answer)
+
+
+PLACES: dict[str, tuple[Row, Refusal]] = {
+    "ecr": (
+        elsewhere(
+            "Amazon ECR",
+            "Creates no repository on push: 404 NAME_UNKNOWN",
+            "plexsystems/sinker#55",
+            "the hint says to create the repository; other images are loaded",
+        ),
+        Refusal(
+            error(404, "NAME_UNKNOWN", "The repository does not exist in the registry"),
+            "create the repository",
+        ),
+    ),
+    "harbor": (
+        elsewhere(
+            "Harbor",
+            "Creates no project on push: 401 `project not found`",
+            "goharbor/harbor#17097",
+            "the hint says to create the project",
+        ),
+        Refusal(error(401, "UNAUTHORIZED", "project acme not found"), "create the project"),
+    ),
+    "harbor before": (
+        elsewhere(
+            "Harbor",
+            "Answers 401 `authentication required` for a project that does not exist",
+            "goharbor/harbor#890",
+            "the hint names the login and the project",
+        ),
+        Refusal(error(401, "UNAUTHORIZED", "authentication required"), "project or namespace does not exist"),
+    ),
+    "docker hub": (
+        elsewhere(
+            "Docker Hub",
+            "Denies names with more than two parts: `requested access to the resource is denied`",
+            "moby/moby#31760",
+            "the hint names --map",
+        ),
+        Refusal(error(403, "DENIED", "requested access to the resource is denied"), "--map FROM=TO"),
+    ),
+    "trow": (
+        elsewhere(
+            "Trow",
+            "Answers names of four parts with 404 and no reason",
+            "Trow-Registry/trow#86",
+            "the hint names --map",
+        ),
+        Refusal(Answer(404), "--map FROM=TO"),
+    ),
+    "too large": (
+        elsewhere(
+            "nginx before a registry",
+            "Answers 413 for a body over its limit",
+            "goharbor/harbor#3270",
+            "the hint names the limit of the proxy",
+        ),
+        Refusal(Answer(413, b"<html>"), "client_max_body_size"),
+    ),
+    "read-only": (
+        elsewhere(
+            "distribution in read-only maintenance",
+            "Answers writes with 405 UNSUPPORTED",
+            "distribution/distribution#4670",
+            "the hint says that the registry may be read-only",
+        ),
+        Refusal(error(405, "UNSUPPORTED", "The operation is unsupported."), "read-only"),
+    ),
+}
+
+
+@replays(PLACES)
+def test_a_place_that_does_not_exist(tmp_path: Path, fake: FakeRegistry, case: Refusal) -> None:
+    habits.knows_only(fake, ["acme/web"], case.answer)
+    app, web = go(two_images(tmp_path), fake)
+    assert (app.verdict, web.verdict) == (FAILED, LOADED)
+    assert isinstance(app.error, AirgapError)
+    assert case.hint in str(app.error.hint)
+
+
+def signature(subject: Image, *, tag: bool) -> tuple[str, Image]:
+    """A signature as cosign 2 (a tag) or cosign 3 (a subject) keeps it."""
+    config, layer = b"{}", b"signature"
+    manifest: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": Descriptor(OCI_CONFIG, Digest.of(config), len(config)).to_json(),
+        "layers": [
+            Descriptor("application/vnd.dev.cosign.simplesigning.v1+json", Digest.of(layer), 9).to_json()
+        ],
+    }
+    if not tag:
+        manifest["subject"] = subject.descriptor.to_json()
+    raw = json.dumps(manifest).encode()
+    found = Image(Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw)), raw)
+    found.contents = {Digest.of(each): each for each in (raw, layer, config)}
+    name = f"registry.test/acme/app:sha256-{subject.descriptor.digest.hex}.sig"
+    return (name if tag else "registry.test/acme/app:a-signature"), found
+
+
+KINDS: dict[str, tuple[Row, tuple[int, str]]] = {
+    "quay": (
+        elsewhere(
+            "Quay before 3.6",
+            "Refuses signatures and attestations with 400 MANIFEST_INVALID",
+            "tektoncd/chains#252",
+            "the signature fails alone; the image is loaded",
+        ),
+        (400, "MANIFEST_INVALID"),
+    ),
+    "oras": (
+        elsewhere(
+            "Quay.io",
+            "Takes no artifacts of unknown media types",
+            "oras-project/oras#738",
+            "the artifact fails alone; the image is loaded",
+        ),
+        (415, "MANIFEST_INVALID"),
+    ),
+    "docker hub": (
+        elsewhere(
+            "Docker Hub in 2023",
+            "Answers a manifest with `subject` with 404",
+            "docker/hub-feedback#2307",
+            "the referrer fails alone; the image is loaded",
+        ),
+        (404, "UNKNOWN"),
+    ),
+}
+
+
+@replays(KINDS)
+def test_what_a_registry_does_not_take_fails_alone(
+    tmp_path: Path, fake: FakeRegistry, case: tuple[int, str]
+) -> None:
+    app = simple_image("app")
+    name, note = signature(app, tag=True)
+    habits.refuses_documents(fake, b"simplesigning", *case, "invalid")
+    results = go(make_gap(tmp_path, images={APP: app, name: note}), fake)
+    assert {str(result.image.name): str(result.verdict) for result in results} == {APP: LOADED, name: FAILED}
+    assert SKIPPED not in verdicts(results)
+    assert f"the registry refuses this {OCI_MANIFEST}" in str(results[-1].error)
+
+
+@row(
+    Kind.TARGETS,
+    "zot in 2023, and registries with strong references",
+    "Refuses a document whose subject is absent (zot answered 500)",
+    "project-zot/zot#1424",
+    "pushes what refers to an image after it",
+)
+@pytest.mark.parametrize("status", [500, 404])
+def test_what_refers_to_an_image_comes_after_it(tmp_path: Path, fake: FakeRegistry, status: int) -> None:
+    app = simple_image("app", size=10)
+    name, note = signature(app, tag=False)
+    large = b"x" * 100_000  # blobs of this size go first
+    value = json.loads(note.raw)
+    value["layers"] = [Descriptor("application/vnd.example.sbom", Digest.of(large), len(large)).to_json()]
+    raw = json.dumps(value).encode()
+    sbom = Image(Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw)), raw)
+    sbom.contents = {Digest.of(each): each for each in (raw, large, b"{}")}
+    habits.wants_subjects_first(fake, status)
+    results = go(make_gap(tmp_path, images={APP: app, name: sbom}), fake)
+    assert verdicts(results) == [LOADED, LOADED]
+    assert SKIPPED not in verdicts(results)
+
+
+# -- uploads
+
+
+@row(
+    Kind.TARGETS,
+    "distribution behind a proxy that ends TLS",
+    "Names its own host with http:// in Location",
+    "distribution/distribution#479",
+    "stays at the https origin that it talks to",
+)
+@row(
+    Kind.TARGETS,
+    "distribution behind nginx on another port than 443",
+    "Leaves the port out of Location",
+    "distribution/distribution#2862",
+    "stays at the origin that it talks to",
+)
+@pytest.mark.parametrize("form", ["http://127.0.0.1/v2/{path}", "https://127.0.0.1/v2/{path}"])
+def test_a_location_that_forgets_the_proxy(tmp_path: Path, form: str) -> None:
+    pair = certificates.self_signed(tmp_path)
+    gap = two_images(tmp_path)
+    with FakeRegistry(tls=pair) as fake:
+        answer = fake.answer
+
+        def forgetful(request: object) -> Answer:
+            found = answer(request)  # type: ignore[arg-type]
+            location = found.headers.get("location", "")
+            if location.startswith("/v2/"):
+                found.headers["location"] = form.format(path=location.removeprefix("/v2/"))
+            return found
+
+        fake.answer = forgetful  # type: ignore[method-assign]
+        assert verdicts(go(gap, fake, ca_file=pair[0])) == [LOADED, LOADED]
+
+
+MOUNTS: dict[str, tuple[Row, Answer]] = {
+    "harbor": (
+        elsewhere(
+            "Harbor 2.5",
+            "Answers a mount it cannot make with 401 in the place of 202",
+            "goharbor/harbor#17097",
+            "uploads the blob",
+        ),
+        error(401, "UNAUTHORIZED", "project examplegroup not found"),
+    ),
+    "403": (
+        elsewhere(
+            "Registries with rights by repository",
+            "Answers a mount from a repository that is not ours to read with 403",
+            "containerd/containerd#14086",
+            "uploads the blob",
+        ),
+        error(403, "DENIED", "no pull access"),
+    ),
+    "gitlab": (
+        elsewhere(
+            "GitLab in 2017",
+            "Its token for a mount holds only one of the two scopes: 401 insufficient scope",
+            "estesp/manifest-tool#53",
+            "uploads the blob",
+        ),
+        error(401, "UNAUTHORIZED", "insufficient scope"),
+    ),
+    "202": (
+        elsewhere(
+            "OCI distribution-spec",
+            "Begins an upload (202) where it mounts nothing",
+            "opencontainers/distribution-spec#206",
+            "goes on with that upload",
+        ),
+        Answer(0),
+    ),
+}
+
+
+@replays(MOUNTS)
+def test_a_mount_that_is_refused(tmp_path: Path, fake: FakeRegistry, case: Answer) -> None:
+    shared = simple_image("shared")
+    fake.uploads.mounts = False
+    if case.status:
+        fake.habits.append(lambda request: case if "mount=" in request.path else None)
+    gap = make_gap(tmp_path, images={APP: shared, WEB: shared})
+    assert verdicts(go(gap, fake)) == [LOADED, LOADED]
+    assert len(fake.asked("POST", "mount=")) >= 1
