@@ -1,15 +1,19 @@
 #!/bin/sh
-# The unit, contract and cli tests on the newest Python that can be had here: Debian sid's, in the root that
-# tests/install.sh makes. What they need comes from pip as wheels; their environment is kept beside the root.
-# The first line of output names the Python. Exit code 77: there is no such Python here.
+# The newest Python that can be had here: Debian sid's, in the root that tests/install.sh makes, with what the tests
+# need. Runs it in our folder with the given words, like
+#
+#     sh tests/newest.sh -m pytest tests/unit
+#
+# What it needs comes from pip as wheels; its environment is kept beside the root. AIRGAP_TEST_SHARED names a further
+# folder that it sees. Exit code 77: there is no such Python here.
 set -eu
 cd "$(dirname "$0")/.."
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}
 root=$cache/sid
-work=${AIRGAP_NEWEST_WORK:-}
 
-# In a mount namespace of its own: our folders are in the root at the places that they have outside.
-if [ -n "$work" ]; then
+if [ "${1:-}" = inside ]; then
+    # In a mount namespace of its own: our folders are in the root at the places that they have outside.
+    shift
     mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
@@ -17,30 +21,30 @@ if [ -n "$work" ]; then
     mount -t tmpfs tmpfs "$root/run"
     touch "$root/etc/hosts"
     mount --bind /etc/hosts "$root/etc/hosts"
-    for folder in "$PWD" "$work" "$environment"; do
+    for folder in "$PWD" "$work" "$environment" ${AIRGAP_TEST_SHARED:+"$AIRGAP_TEST_SHARED"}; do
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done
-    exec chroot "$root" sh -eu -c '
+    export TMPDIR="$work" HOME=/root
+    exec chroot "$root" sh -euc '
         cd "$1"
-        export TMPDIR="$2" HOME=/root
-        if ! cmp -s pyproject.toml "$3/pyproject.toml"; then
-            python3 -m venv --clear "$3"
-            "$3/bin/python" -m pip --isolated install --quiet --no-index --find-links "$2/wheels" hatchling editables
-            "$3/bin/python" -m pip --isolated install --quiet --no-index --find-links "$2/wheels" --no-build-isolation --editable ".[test]"
-            cp pyproject.toml "$3/pyproject.toml"
+        shift
+        if ! cmp -s pyproject.toml "$environment/pyproject.toml"; then
+            python3 -m venv --clear "$environment"
+            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $work/wheels"
+            $pip hatchling editables
+            $pip --no-build-isolation --editable ".[test]"
+            cp pyproject.toml "$environment/pyproject.toml"
         fi
-        shift 3
-        exec "$environment/bin/python" -m pytest -p no:cacheprovider -q "$@"
-    ' sh "$PWD" "$work" "$environment" "$@"
+        exec "$environment/bin/python" "$@"
+    ' sh "$PWD" "$@"
 fi
 
 if [ "$(id -u)" != 0 ] || [ ! -x "$root/usr/bin/python3" ]; then
-    echo 'none: this needs root, and the Debian sid root that tests/install.sh makes'
+    echo 'no newer Python: this needs root, and the Debian sid root that tests/install.sh makes'
     exit 77
 fi
 version=$(chroot "$root" python3 -c 'import platform; print(platform.python_version())')
-echo "Python $version"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -50,5 +54,5 @@ if ! cmp -s pyproject.toml "$environment/pyproject.toml"; then
     .venv/bin/python -m pip download --quiet --dest "$work/wheels" --python-version "${version%.*}" \
         --only-binary=:all: '.[test]' hatchling editables
 fi
-export environment
-AIRGAP_NEWEST_WORK=$work unshare --mount --pid --fork --kill-child sh "$0" "$@" </dev/null
+export work environment
+unshare --mount --pid --fork --kill-child sh "$0" inside "$@" </dev/null
