@@ -113,6 +113,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
         "time": format_time(receipt.time),
         "result": receipt.result,
         "target": receipt.target,
+        "engine": receipt.target_engine or None,
         "operator": receipt.operator,
         "keys": list(receipt.keyids),
         "root_version": receipt.root_version,
@@ -140,6 +141,7 @@ def _lines(receipt: "Receipt") -> list[str]:
     rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
     return [
         f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
+        *([f"engine: {receipt.target_engine}"] if receipt.target_engine else []),
         f"loaded {format_time(receipt.time)} by {receipt.operator} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
         *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
