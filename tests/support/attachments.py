@@ -11,7 +11,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.referrers import cosign_tags, fallback_tag
 from airgap.online.lock import resolve
-from airgap.online.plan import TransferPlan, make_plan
+from airgap.online.plan import ATTESTED, TransferPlan, make_plan
 from airgap.online.sources import Documents
 from tests.support.images import Image
 from tests.support.registry import FakeRegistry
@@ -42,6 +42,22 @@ def _artifact(text: str, more: dict[str, Any]) -> Image:
     root = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
     contents = {root.digest: raw, layer.digest: blob, Digest.of(b"{}"): b"{}"}
     return Image(root, raw, contents, None, (layer.digest,))
+
+
+def index_with(images: list[tuple[Image, Image | None]]) -> Image:
+    """An index of images, and behind each the attestation about it, if any, as BuildKit writes it."""
+    entries, contents = [], {}
+    for image, attestation in images:
+        entries.append(image.descriptor.to_json())
+        contents |= image.contents
+        if attestation is not None:
+            about = {ATTESTED: str(image.descriptor.digest)}
+            unknown = {"os": "unknown", "architecture": "unknown"}
+            entries.append({**attestation.descriptor.to_json(), "platform": unknown, "annotations": about})
+            contents |= attestation.contents
+    raw = index_of(entries)
+    root = Descriptor(OCI_INDEX, Digest.of(raw), len(raw))
+    return Image(root, raw, contents | {root.digest: raw})
 
 
 def attach(fake: FakeRegistry, repository: str, subject: Image, how: str, text: str = "thing") -> Image:

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from airgap.errors import EndpointError
-from airgap.oci.digest import Digest
-from airgap.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from airgap.oci.referrers import fallback_tag
-from airgap.online.plan import ATTESTED
-from tests.support.attachments import Way, attach, referrer
-from tests.support.images import Image, make_index, simple_image
+from tests.support.attachments import Way, attach, index_with, referrer
+from tests.support.images import make_index, simple_image
 from tests.support.registry import FakeRegistry
 from tests.support.registry_parts import index_of
 from tests.world.table import Kind, Row, replays
@@ -26,19 +24,7 @@ DOCKER_TWO = make_index([DOCKER_ONE, simple_image("arm", platform="linux/arm64",
 ATTESTATION = simple_image("provenance")
 
 
-def _attested() -> Image:
-    """An index of an image and of an attestation about it, as BuildKit writes it."""
-    entry = {
-        **ATTESTATION.descriptor.to_json(),
-        "platform": {"os": "unknown", "architecture": "unknown"},
-        "annotations": {ATTESTED: str(AMD.descriptor.digest)},
-    }
-    raw = index_of([AMD.descriptor.to_json(), entry])
-    root = Descriptor(OCI_INDEX, Digest.of(raw), len(raw))
-    return Image(root, raw, AMD.contents | ATTESTATION.contents | {root.digest: raw})
-
-
-ATTESTED_IMAGE = _attested()
+ATTESTED_IMAGE = index_with([(AMD, ATTESTATION)])
 PAGE = {"status": 200, "body": b"<!doctype html>", "headers": {"content-type": "text/html"}}
 
 Arrange = Callable[[FakeRegistry], object]

@@ -26,12 +26,22 @@ _TAGS_EACH = 4
 _ROUND = 50
 _SMALLEST_PAGE = 100
 """A list of a round number of tags may have been cut without a Link header."""
+_FIRST = "sha256-"
+"""No tag of an attachment comes before it (SHA-512's come after it, too)."""
 _MAX_REASON = 200
 _API, _TAG_LIST, _TAG = "referrers API", "list of tags", "tags"
 
 
 class _NoAnswerError(Exception):
     """The reason is noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """Tags of one repository: all of them, or all that can be of attachments and some others."""
+
+    names: frozenset[str]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class Finder:
     def __init__(self, puller: Puller, lists: Lists) -> None:
         self._puller = puller
         self._lists = lists
-        self._tags: Memo[str, tuple[str, ...] | None] = Memo()
+        self._tags: Memo[str, _Tags | None] = Memo()
         self._without_api: set[str] = set()
         """Repositories."""
         self._failed: dict[tuple[str, str], AirgapError] = {}
@@ -143,17 +153,39 @@ class Finder:
         except _NoAnswerError:
             return None
         # Caches list only what was pulled through them, and some registries only what the login may see.
-        if not found or (reference.tag is not None and reference.tag not in found):
+        if found is None or not found.names:
             return None
-        return frozenset(found)
+        if found.complete and reference.tag is not None and reference.tag not in found.names:
+            return None
+        return found.names
 
-    def _read_tags(self, reference: ImageReference, most: int) -> tuple[str, ...] | None:
+    def _read_tags(self, reference: ImageReference, most: int) -> _Tags | None:
+        """The tags, from at most `most` pages; None where these are not enough, or not to be relied on."""
+        found: list[str] = []
         try:
-            found = [tag for page in self._lists.tag_pages(reference, most) for tag in page]
+            for page, more in self._lists.tag_pages(reference, most):
+                first, found = not found, [*found, *page]
+                if first and more and (skipped := self._skip_tags(reference, found, most - 1)):
+                    return skipped
         except UnusableListError:
             return None
         cut = len(found) >= _SMALLEST_PAGE and len(found) % _ROUND == 0
-        return None if cut else tuple(found)
+        return None if cut else _Tags(frozenset(found), complete=True)
+
+    def _skip_tags(self, reference: ImageReference, found: list[str], most: int) -> _Tags | None:
+        """`found` and the tags of attachments, where a registry lists in order and can begin in the middle.
+
+        That it can is seen by what it lists: nothing at all could mean that it does not know the tag.
+        """
+        if found != sorted(found) or found[-1:] >= [_FIRST]:
+            return None
+        try:
+            rest = [tag for page, _ in self._lists.tag_pages(reference, most, _FIRST) for tag in page]
+        except EndpointError:
+            return None
+        if not rest or rest[0] <= _FIRST or rest != sorted(rest):
+            return None
+        return _Tags(frozenset((*found, *rest)), complete=False)
 
     def _ask(self, search: _Search, kind: str, ask: Callable[[], T]) -> T:
         """What `ask` returns. Raises `_NoAnswerError` when it fails, or has failed before."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import quote
 
 from airgap.endpoints.registry.answers import NO_HEAD, media_type, read
 from airgap.endpoints.registry.names import PULL, Names
@@ -51,7 +52,7 @@ class Lists:
         scope = self._names.scope(reference, PULL)
         request = Request("GET", url, subject, scope, {"Accept": OCI_INDEX}, optional=True)
         found: list[Descriptor] = []
-        for number, raw in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
+        for number, (raw, _) in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
             if raw is None and number:
                 raise UnusableListError("the list of referrers breaks off", subject=subject)
             if raw is None:
@@ -71,20 +72,25 @@ class Lists:
     def tags(self, reference: ImageReference) -> list[str]:
         """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
         found: list[str] = []
-        for page in self.tag_pages(reference):
+        for page, _ in self.tag_pages(reference):
             found += page
             _check_number(found, MAX_TAGS, self._names.subject(reference, "tags"))
         return found
 
-    def tag_pages(self, reference: ImageReference, most: int | None = None) -> Iterator[tuple[str, ...]]:
-        """The tags of the repository of `reference`, page by page as they are asked for. Raises
-        `UnusableListError` when there are more than `most` pages.
+    def tag_pages(
+        self, reference: ImageReference, most: int | None = None, after: str | None = None
+    ) -> Iterator[tuple[tuple[str, ...], bool]]:
+        """The tags of the repository of `reference`, page by page as they are asked for, and whether there is
+        a further page. Those after the tag `after`, where it is given and the registry knows how.
+
+        Raises `UnusableListError` when there are more than `most` pages.
         """
-        url = self._names.url(reference, f"tags/list?n={_TAGS_A_PAGE}")
+        query = f"n={_TAGS_A_PAGE}" if after is None else f"n={_TAGS_A_PAGE}&last={quote(after)}"
+        url = self._names.url(reference, f"tags/list?{query}")
         subject = self._names.subject(reference, "tags")
         request = Request("GET", url, subject, self._names.scope(reference, PULL), optional=True)
-        for raw in self._pages(request, (200,), read, most):
-            yield _tags(raw, subject)
+        for raw, more in self._pages(request, (200,), read, most):
+            yield _tags(raw, subject), more
 
     def _read_fallback(self, reference: ImageReference, digest: Digest, optional: bool) -> bytes | None:
         try:
@@ -101,12 +107,14 @@ class Lists:
         accept: tuple[int, ...],
         then: Callable[[Response], T],
         most: int | None = None,
-    ) -> Iterator[T]:
-        """What `then` makes of each page, as their Link headers chain them (RFC 8288)."""
+    ) -> Iterator[tuple[T, bool]]:
+        """What `then` makes of each page, as their Link headers chain them (RFC 8288), and whether there is a
+        further one.
+        """
         most = _MAX_PAGES if most is None else most
         for _ in range(most):
             page, link = self._session.call(request, accept, lambda r: (then(r), _next_page(r)))
-            yield page
+            yield page, link is not None
             if link is None:
                 return
             url = self._session.locate(link, request.url, request.subject)
