@@ -12,6 +12,7 @@ from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
     Debug,
+    Full,
     Json,
     Manifest,
     Mirror,
@@ -38,6 +39,7 @@ def run(
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
+    full: Full = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     mirror: Mirror = None,
@@ -52,9 +54,8 @@ def run(
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
-    _, plan = plan_of(
-        manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
-    )
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
     )
