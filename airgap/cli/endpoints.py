@@ -82,19 +82,23 @@ class Endpoints:
             return Layout(path)
         return self._engine(kind)
 
-    def target(self, text: str) -> Target:
-        """From `--to`; raises `UsageError` for what is no target."""
+    def target(self, text: str, *, pin: bool | None = None) -> Target:
+        """From `--to`; raises `UsageError` for what is no target. `pin`: see `Containerd`."""
         kind, _, rest = text.partition(":")
+        if pin is not None and kind != "containerd":
+            raise UsageError("--pin and --no-pin are for containerd", want="--to containerd", got=text)
         if kind in ("docker", "podman"):
             return self._engine(text)
         if kind == "containerd":
             from airgap.endpoints.containerd import Containerd
 
-            return Containerd(text)
+            return Containerd(text, pin=pin)
         if kind in ("k3s", "rke2", "k0s"):
             from airgap.endpoints.images_folder import ImagesFolder
 
-            return ImagesFolder(text)
+            folder = ImagesFolder(text)
+            folder.refuse_absent()
+            return folder
         if kind == "registry" and rest:
             host, _, prefix = rest.partition("/")
             return self._registry(host, prefix)

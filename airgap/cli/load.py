@@ -53,6 +53,13 @@ def run(
         str, typer.Option(metavar="replace|refuse", help="When a name means another image there.")
     ] = "replace",
     renamings: Map = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin",
+            help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
+        ),
+    ] = None,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     identity: Identity = None,
@@ -73,7 +80,7 @@ def run(
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
-    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
+    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
     refuse_others([path for path in bundles if path != STDIN])
     here = desk(jobs, quiet=quiet)

@@ -17,6 +17,7 @@ from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
     Debug,
+    Full,
     Jobs,
     Json,
     Key,
@@ -60,6 +61,7 @@ def run(
         bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
     ] = False,
     since: Since = None,
+    full: Full = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     mirror: Mirror = None,
@@ -83,7 +85,9 @@ def run(
     )
     progress = console.make_progress(quiet=quiet)
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs, notice=progress.note)
-    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), progress)
+    packed, total = _pack(
+        manifest, order, endpoints, tar, key, passphrase_file, since or (), progress, full=full
+    )
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -96,6 +100,8 @@ def _pack(
     passphrase_file: Path | None,
     since: Sequence[str],
     progress: "Progress",
+    *,
+    full: bool,
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
     from airgap.cli import passphrase
@@ -106,7 +112,7 @@ def _pack(
 
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
-    loaded, plan = plan_of(manifest, endpoints, progress, since)
+    loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
 

@@ -12,6 +12,7 @@ from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
     Debug,
+    Full,
     Json,
     Manifest,
     Mirror,
@@ -38,6 +39,7 @@ def run(
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
+    full: Full = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     mirror: Mirror = None,
@@ -53,7 +55,7 @@ def run(
 
     progress = console.make_progress(quiet=quiet)
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), notice=progress.note)
-    _, plan = plan_of(manifest, endpoints, progress, since or ())
+    _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
     )

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from airgap.advice import MANIFEST, refuse_other
 from airgap.cli.endpoints import Endpoints
-from airgap.errors import FormatError
+from airgap.errors import FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
-from airgap.online.base import read_bases
+from airgap.online.base import held_by, read_bases
 from airgap.online.lock import resolve
+from airgap.online.partial import absent_from, partial_base
 from airgap.online.plan import TransferPlan, make_plan
 from airgap.online.sources import Documents, Failures
 from airgap.progress import Progress
@@ -19,19 +20,35 @@ _SHOWN = 5
 
 
 def plan_of(
-    path: Path, endpoints: Endpoints, progress: Progress, since: Sequence[str] = ()
+    path: Path,
+    endpoints: Endpoints,
+    progress: Progress,
+    since: Sequence[str] = (),
+    *,
+    full: bool = False,
 ) -> tuple[TransferManifest, TransferPlan]:
     """The plan for a manifest's lock file, or, where there is none, for what its tags mean now.
 
     An image that cannot be planned is in the plan's failures. What the bases in `since` hold (bundles,
-    receipts, or serials of this stream) stays behind.
+    receipts, or serials of this stream) stays behind. Without any, a bundle that was sealed without some of
+    its images is the base of the one that completes it, unless all is wanted: `full`.
     """
+    if full and since:
+        raise UsageError("--full leaves nothing out", want="--full or --since, not both")
     refuse_other(path, MANIFEST)
     manifest = TransferManifest.load(path)
     documents = Documents()
     failures: Failures = {}
-    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
+    site = Site(default_home())
+    held = read_bases(site, manifest.name, since, now(), progress) if since else frozenset()
     lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
+    if not since and not full and (base := partial_base(site, manifest.name, lock, now())) is not None:
+        absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
+        progress.note(
+            f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what it "
+            "carries; --full carries everything"
+        )
+        held = held_by(base)
     return manifest, make_plan(lock, endpoints.source, held, failures, documents)
 
 

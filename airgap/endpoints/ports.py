@@ -256,6 +256,13 @@ class StagingTarget(Protocol):
     proved, by `tag`. It keeps names with a digest and no tag, too.
     """
 
+    @property
+    def remark(self) -> str:
+        """What is to be known of images that were named here; empty for nothing."""
+
+    def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
+        """Whether all is as `tag` would leave it: each name kept for the reference means that image."""
+
     def stage(self, image_id: Digest) -> ImageReference:
         """The passing name for an image to be loaded under."""
 

@@ -101,7 +101,7 @@ def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> Non
                 subject=f"{target}: {result.image.name}",
                 want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
                 hint="load the bundle that it builds on first, or ask the sending side for a full one "
-                "(airgap pack without --since); nothing was changed",
+                "(airgap pack --full); nothing was changed",
             )
 
 
@@ -124,7 +124,7 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
             "an archive has no base to build on",
             subject=target.name,
             want=requires[0].digest,
-            hint="load the delta where its base is, or ask for a full bundle",
+            hint="load the delta where its base is, or ask for a full bundle (airgap pack --full)",
         )
     tar = ImageTar(loading.bundle)
     for image in images:

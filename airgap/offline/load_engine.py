@@ -27,6 +27,12 @@ from airgap.workers import run_all
 MAX_STREAMS = 2
 """Images that are sent at a time: engines unpack each with one core, and share their disk."""
 
+NAMELESS = (
+    "it has no name there, as engines keep none for a digest without a tag, and a prune of images "
+    "deletes it; `as:` in the manifest gives it a name"
+)
+"""What is to be known of an entry that is a digest alone."""
+
 _RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
 """What a machine runs beside its own architecture (containerd/platforms, `Default`)."""
 
@@ -56,11 +62,15 @@ class EngineLoader:
         except EndpointError as error:
             return LoadedImage(image, FAILED, before, before, error)
         there = (before == wanted or not self._is_named(image)) and self._is_there(image)
+        there = there and self._has_names(image)
         if there and self.info.keeps_index:
             self._learn(image)
         if not there and (refusal := self._refusal(image)) is not None:
             return LoadedImage(image, FAILED, before, before, refusal)
-        return LoadedImage(image, THERE if there else LOADED, before, wanted if there else None)
+        reason = None if self._is_named(image) else NAMELESS
+        return LoadedImage(
+            image, THERE if there else LOADED, before, wanted if there else None, reason=reason
+        )
 
     def _learn(self, image: VerifiedImage) -> None:
         """Remember an image that came here by another way, or in a load that was cut off before it
@@ -124,6 +134,11 @@ class EngineLoader:
     def _is_named(self, image: VerifiedImage) -> bool:
         """Whether the engine keeps the image's name; engines give none to a digest without a tag."""
         return bool(image.name.tag) or isinstance(self.target, StagingTarget)
+
+    def _has_names(self, image: VerifiedImage) -> bool:
+        return not isinstance(self.target, StagingTarget) or self.target.is_named(
+            self._wanted(image), image.name
+        )
 
     def _is_there(self, image: VerifiedImage) -> bool:
         """Whether the engine has it whole, and with the digest that it was signed with, if it keeps such."""
@@ -201,6 +216,9 @@ class EngineLoader:
                 if result.after is None:
                     self._put_back(result)
             raise
+        loaded = any(result.error is None for result in todo)
+        if isinstance(self.target, StagingTarget) and self.target.remark and loaded:
+            self.loading.progress.note(self.target.remark)
 
     def _work(self, queue: LoadQueue, advance: Advance) -> None:
         while (result := queue.take()) is not None:
@@ -221,13 +239,15 @@ class EngineLoader:
         image, wanted = result.image, self._wanted(result.image)
         try:
             if isinstance(self.target, StagingTarget):
-                staged = replace(image, renamed=self.target.stage(wanted))
-                self._send(staged, advance)
-                self._confirm(staged)
+                if not self._is_there(image):
+                    staged = replace(image, renamed=self.target.stage(wanted))
+                    self._send(staged, advance)
+                    self._confirm(staged)
                 self.target.tag(wanted, image.name)
             else:
                 self._send(image, advance)
             self._confirm(image)
+            self._confirm_names(image)
         except BaseException:
             self._put_back(result)
             raise
@@ -243,6 +263,10 @@ class EngineLoader:
         if self._is_named(image):
             confirmed(self.target.find(image.name), wanted, image)
         confirmed(wanted if there else None, wanted, image)
+
+    def _confirm_names(self, image: VerifiedImage) -> None:
+        if not self._has_names(image):
+            raise EndpointError("the target has not taken all names", subject=image.name)
 
     def _send(self, image: VerifiedImage, advance: Advance) -> None:
         try:

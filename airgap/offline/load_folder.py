@@ -50,10 +50,13 @@ class FolderLoader:
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
-            named = read_index(files.read(INDEX_FILE, MAX_INDEX)).get(image.name)
-            if named is None:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+            found = [index.get(name) for name in image.name.names_of(graph.root.digest)]
+            if found[0] is None:
                 return None, False
-            before = named.digest
+            before = found[0].digest
+            if any(each is None or each.digest != before for each in found):
+                return before, False
             for blob in graph.contents.values():
                 _check(files, blob)
             return before, True
@@ -84,6 +87,9 @@ class FolderLoader:
         tar = ImageTar(self.loading.bundle)
         runnables = [item for item in graph.manifests if item.config]
         tar.add_whole(replace(image, graph=graph), graph.for_platform(PREFERRED) or runnables[0])
+        tar.images = [
+            replace(image, graph=graph, renamed=name) for name in image.name.names_of(graph.root.digest)
+        ]
         self.target.put_archive(image.name, tar.chunks(advance))
         return graph.root.digest
 

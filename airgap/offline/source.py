@@ -40,7 +40,7 @@ class BundleSource:
                 subject=self.bundle.statement.title,
                 want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
                 hint="name the bundles that it builds on beside it, or ask the sending side for a full one "
-                "(airgap pack without --since)",
+                "(airgap pack --full)",
             )
 
     def names(self) -> list[ImageReference]:

@@ -132,7 +132,7 @@ class Terms:
         return (
             same_terms
             and set(records) == {image.name for image in plan.lock.images}
-            and all(_is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(is_locked(records[image.name], image) for image in plan.lock.images)
         )
 
     def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
@@ -230,7 +230,8 @@ def confirmed(statement: Statement, contents: Contents) -> Statement:
     return statement
 
 
-def _is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+    """Whether a bundle's image is what the lock names."""
     if locked.descriptor is not None:
         return record.digest == locked.descriptor.digest
     configs = {platform.config_digest for platform in record.platforms}

@@ -21,7 +21,9 @@ from tests.world.table import Kind, Row, observed, replays
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "registries.md"
 PER_MINUTE = 200
-WITHOUT_ATTACHMENTS = [case for case in CASES if not case.endswith(("signature", ", referrer", "numbers only"))]
+WITHOUT_ATTACHMENTS = [
+    case for case in CASES if not case.endswith(("signature", ", referrer", "numbers only"))
+]
 
 
 @pytest.fixture
