@@ -30,6 +30,9 @@ INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 DOCUMENT_TYPES = MANIFEST_TYPES | INDEX_TYPES
 CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
+EMPTY_LAYER = Digest.of(bytes(1024))
+"""The diff ID of a tar without entries."""
+
 SCHEMA_VERSION = 2
 _LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 MAX_SIZE = 1 << 40

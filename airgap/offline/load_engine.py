@@ -124,13 +124,19 @@ class EngineLoader:
         return not self.info.config_ids or self.target.find_id(image.record.digest)
 
     def _present(self, image: VerifiedImage) -> set[Digest]:
-        """The layers of the image that the engine is proved to have."""
+        """The layers of the image that the engine is proved to have.
+
+        A graph driver has a layer on top of those below it, so an image that has one layer twice needs it
+        from the stream unless it is there at both places. BuildKit writes the same empty layer for each
+        instruction that changes nothing.
+        """
         if self.info.keeps_index:
             return self._present_content(image)
         chosen = self._chosen(image)
         diff_ids = chosen.config.diff_ids if chosen.config else ()
-        links = zip(chosen.manifest.layers, chain_ids(diff_ids), strict=True)
-        return {layer.digest for layer, chain in links if chain in self.chains}
+        links = list(zip(chosen.manifest.layers, chain_ids(diff_ids), strict=True))
+        absent = {layer.digest for layer, chain in links if chain not in self.chains}
+        return {layer.digest for layer, _ in links} - absent
 
     def _present_content(self, image: VerifiedImage) -> set[Digest]:
         """Blobs of images that were loaded here before and that the engine says are there and whole."""

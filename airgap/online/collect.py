@@ -17,7 +17,7 @@ from airgap.errors import (
     UnsignedError,
 )
 from airgap.manifest import LockedImage
-from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
@@ -27,7 +27,6 @@ from airgap.online.plan import (
     TransferPlan,
     check_platform,
     choose,
-    spared,
 )
 from airgap.online.sources import PER_IMAGE, Failures
 from airgap.progress import Progress
@@ -159,10 +158,8 @@ def fetch(
 
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
     """Let the store have what the images want of the plan, and nothing else."""
-    wanted: set[Digest] = set()
-    for image in images:
-        wanted |= image.graph.contents.keys() - spared(image.graph, plan.held).keys()
-    store.prune(wanted)
+    graphs = [image.graph for image in images]
+    store.prune({digest for graph in graphs for digest in graph.contents} - plan.behind(graphs))
 
 
 def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:

@@ -1,15 +1,17 @@
 """What a lock would carry: every byte known, nothing fetched but metadata."""
 
 import contextlib
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import FormatError, NotFoundError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
-from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
+from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, EMPTY_LAYER, Descriptor, ImageIndex
 from airgap.oci.platform import Platform
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
@@ -47,17 +49,30 @@ class TransferPlan:
     failures: Failures = field(default_factory=dict, hash=False)
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
-    """What the receiving side proved to hold: layers among it stay behind."""
+    """What the receiving side proved to hold."""
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """Everything to carry, each digest once, and an image that has it."""
         found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        behind = self.behind()
         for image in reversed(self.images):
-            left = spared(image.graph, self.held)
             contents = image.graph.contents
-            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in left}
+            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
         return found
+
+    def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
+        """The layers of these images, and of `exported` ones, that stay behind: the receiving side holds
+        them, and can use them where the images have them. Manifests and configs always travel: they are
+        small, and the other side proves its base by them.
+        """
+        behind, needed = set[Digest](), set[Digest]()
+        for graph in (*(image.graph for image in self.images), *exported):
+            for item in graph.manifests:
+                spared = _spared(item, self.held)
+                behind |= spared
+                needed |= {blob.digest for blob in item.manifest.blobs} - spared
+        return frozenset(behind - needed)
 
     @property
     def total_images(self) -> int:
@@ -72,16 +87,22 @@ class TransferPlan:
     @property
     def spared_bytes(self) -> int:
         """Bytes of the layers that stay behind, each counted once."""
-        layers = {d: layer for i in self.images for d, layer in spared(i.graph, self.held).items()}
-        return sum(layer.size for layer in layers.values())
+        layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
+        return sum(layers[digest].size for digest in self.behind())
 
 
-def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
-    """The layers of an image that stay behind. Manifests and configs always travel: they are small,
-    and the other side proves its base by them.
+def _spared(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
+    """The layers of one manifest that can be used from an image of which `held` is known.
+
+    Docker's classic store has a layer on top of those below it only. So a layer on a new one is needed, and
+    one that is in the image twice, which the base may have once; and the empty layer, which BuildKit
+    writes for each instruction that changes nothing, so that it is in most images, at different places.
     """
-    layers = (layer for item in graph.manifests if item.config for layer in item.manifest.layers)
-    return {layer.digest: layer for layer in layers if layer.digest in held}
+    layers = [layer.digest for layer in item.manifest.layers]
+    diff_ids = item.config.diff_ids if item.config else ()
+    places = Counter(layers)
+    known = itertools.takewhile(lambda link: link[0] in held, zip(layers, diff_ids, strict=False))
+    return {layer for layer, diff_id in known if places[layer] == 1 and diff_id != EMPTY_LAYER}
 
 
 def make_plan(

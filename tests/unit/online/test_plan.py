@@ -1,12 +1,21 @@
 """A plan knows every byte from metadata alone, and trusts none of it unread."""
 
+import gzip
 import json
 
 import pytest
 
 from airgap.errors import DigestMismatchError, FormatError, NotFoundError, SizeMismatchError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, parse_document
+from airgap.oci.documents import (
+    EMPTY_LAYER,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageIndex,
+    parse_document,
+)
 from airgap.oci.platform import Platform
 from airgap.online.plan import ATTESTED, choose, make_plan
 from tests.support.images import Image, Layer, make_image, make_index, noise, simple_image
@@ -132,3 +141,35 @@ def test_an_artifact_is_for_every_platform():
     entry = "{ref: 'example.com/chart:1', platforms: [linux/arm64]}"
     plan = plan_of(manifest_of(entry), registry=MemorySource({"example.com/chart:1": chart}))
     assert plan.images[0].graph.kind == "artifact"
+
+
+BASE, FIRST, SECOND = (Layer.of({name: name.encode()}) for name in ("base", "first", "second"))
+EMPTY = Layer(gzip.compress(bytes(1024), mtime=0), OCI_LAYER_GZIP, EMPTY_LAYER)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "behind"),
+    {
+        "an update": ([BASE, FIRST], [BASE, FIRST, SECOND], [BASE, FIRST]),
+        "on another base": ([BASE, SECOND], [FIRST, SECOND], []),
+        "above a new layer": ([BASE, SECOND], [BASE, FIRST, SECOND], [BASE]),
+        "twice": ([BASE, FIRST], [BASE, FIRST, FIRST], [BASE]),
+        "the empty layer": ([BASE, EMPTY, FIRST], [BASE, EMPTY, FIRST], [BASE, FIRST]),
+    }.values(),
+)
+def test_only_what_every_engine_can_use_where_the_image_has_it_stays_behind(held, wanted, behind):
+    """Docker's classic store has a layer only on top of those that it came on."""
+    source = MemorySource({"example.com/a:1": make_image(wanted)})
+    lock = lock_of(manifest_of("example.com/a:1"), registry=source)
+    plan = make_plan(lock, Opener({"registry": source}), frozenset(make_image(held).contents))
+    assert plan.behind() == {Digest.of(layer.blob) for layer in behind}
+    assert not plan.behind() & plan.blobs.keys()
+
+
+def test_what_one_image_needs_does_not_stay_behind_for_another():
+    images = {"example.com/a:1": make_image([BASE, FIRST]), "example.com/b:1": make_image([SECOND, FIRST])}
+    source = MemorySource(images)
+    lock = lock_of(manifest_of(*images), registry=source)
+    plan = make_plan(lock, Opener({"registry": source}), frozenset(images["example.com/a:1"].contents))
+    assert plan.behind() == {Digest.of(BASE.blob)}
+    assert Digest.of(FIRST.blob) in plan.blobs
