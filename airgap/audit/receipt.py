@@ -6,6 +6,7 @@ spaces inside a line. So a person can review what leaves a closed network, and g
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from airgap.audit.chain import Checkpoint
@@ -19,7 +20,27 @@ IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = ("ok", "partial", "failed", "refused")
-VERDICTS = ("loaded", "already there", "skipped", "failed", "refused")
+
+
+class Verdict(StrEnum):
+    """What became of an image at the target."""
+
+    LOADED = "loaded"
+    """The target itself says that it has it."""
+    THERE = "already there"
+    """The target had it before, so that nothing was sent."""
+    PLACED = "placed"
+    """An archive of it is where something else reads it later: a node's images folder, a file."""
+    SKIPPED = "skipped"
+    """The target does not take this kind of content. An image that should be there is never skipped."""
+    FAILED = "failed"
+    REFUSED = "refused"
+    """Not written any more."""
+
+
+VERDICTS = tuple(str(verdict) for verdict in Verdict)
+PRESENT = frozenset({Verdict.LOADED, Verdict.PLACED, Verdict.THERE})
+"""Verdicts of an image that has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +57,9 @@ class ReceiptImage:
     before: str | None = None
     """What the name meant at the target before; None when it meant nothing."""
     error: str | None = None
+    reason: str | None = None
+    """Why it was skipped, or why the target has it in another form than the bundle: its digest there differs,
+    or it has no name. Left out of the receipt where there is none, as in those of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +189,15 @@ def _lines(values: list[Any]) -> bytes:
 
 
 def _image_json(image: ReceiptImage) -> dict[str, Any]:
+    reason = {} if image.reason is None else {"reason": image.reason}
     return {
         "reference": image.reference,
         "digest": image.digest,
-        "verdict": image.verdict,
+        "verdict": str(image.verdict),
         "target_digest": image.target_digest,
         "before": image.before,
         "error": image.error,
+        **reason,
     }
 
 
@@ -186,6 +212,7 @@ def _parse_image(fields: Fields) -> ReceiptImage:
         _optional_digest(fields, "target_digest"),
         _optional_digest(fields, "before"),
         fields.optional_text("error"),
+        fields.text("reason") if fields.has("reason") else None,
     )
     fields.end()
     return found

@@ -183,7 +183,8 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             {
                 "reference": str(result.image.name),
                 "digest": str(result.image.record.digest),
-                "verdict": result.verdict,
+                "verdict": str(result.verdict),
+                "reason": result.reason,
                 "before": str(result.before) if result.before else None,
                 "after": str(result.after) if result.after else None,
                 "digest_kind": kind,
@@ -197,15 +198,25 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
 def _lines(report: "LoadReport", kind: str) -> list[str]:
     from airgap.cli import console
 
-    rows = [(r.image.name, r.verdict, _before(r, kind), _cell(r.after, kind)) for r in report.results]
+    rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
     if kind == "image_id":
         lines.append("image id: as the engine calls it; `airgap inspect` shows the digests of the bundle")
+    lines += [f"{r.image.name}: {r.reason}" for r in report.results if r.reason and r.verdict != "skipped"]
     if len(report.failed) == len(report.results) > 1:  # then the error on stderr is that of the first
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
         lines.append("nothing to do: all of it was there already")
     return [*lines, f"receipt: {report.receipt}"]
+
+
+def _verdict(result: "LoadedImage") -> str:
+    """With the reason where that says everything."""
+    if result.verdict == "skipped" and result.reason:
+        return f"skipped: {result.reason}"
+    if result.verdict == "failed" and result.error:
+        return f"failed: {result.error.what}"
+    return str(result.verdict)
 
 
 def _before(result: "LoadedImage", kind: str) -> str:

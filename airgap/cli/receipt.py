@@ -120,6 +120,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
                 "before": image.before,
                 "after": image.target_digest,
                 "error": image.error,
+                "reason": image.reason,
             }
             for image in receipt.images
         ],
@@ -137,4 +138,5 @@ def _lines(receipt: "Receipt") -> list[str]:
         f"loaded {format_time(receipt.time)} by {receipt.operator} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
         *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
+        *(f"{image.reference}: {image.reason}" for image in receipt.images if image.reason),
     ]

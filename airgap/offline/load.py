@@ -20,7 +20,7 @@ from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.loading import LOADED, LoadedImage, Loader, Loading
+from airgap.offline.loading import LOADED, PLACED, LoadedImage, Loader, Loading
 from airgap.offline.renaming import renamed
 from airgap.offline.stream import ImageTar
 
@@ -134,4 +134,4 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     loading.before_names_move()
     with loading.progress.phase(f"writing {target.name}", tar.total) as advance:
         target.write(tar.chunks(advance))
-    return [LoadedImage(image, LOADED, after=image.record.digest) for image in images]
+    return [LoadedImage(image, PLACED, after=image.record.digest) for image in images]

@@ -11,7 +11,15 @@ from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_queue import LoadQueue
-from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading, confirmed
+from airgap.offline.loading import (
+    FAILED,
+    LOADED,
+    THERE,
+    LoadedImage,
+    Loading,
+    confirmed,
+    not_for_engines,
+)
 from airgap.offline.stream import ImageTar, runnable
 from airgap.offline.unpack import SizeClaimError
 from airgap.workers import run_all
@@ -40,8 +48,8 @@ class EngineLoader:
         self.chains = frozenset() if self.info.keeps_index else self.target.layer_chains()
 
     def look(self, image: VerifiedImage) -> LoadedImage:
-        if image.record.kind == "artifact":
-            return LoadedImage(image, SKIPPED)
+        if (other := not_for_engines(image)) is not None:
+            return other
         before = self.target.find(image.name)
         try:
             wanted = self._wanted(image)

@@ -10,9 +10,18 @@ from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
 from airgap.endpoints.ports import FolderTarget
 from airgap.errors import AirgapError, SparseIndexError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
-from airgap.oci.documents import Descriptor, ImageIndex, parse_document
+from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
-from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loading import (
+    FAILED,
+    LOADED,
+    PLACED,
+    THERE,
+    LoadedImage,
+    Loading,
+    is_sparse,
+    not_for_engines,
+)
 from airgap.offline.stream import ImageTar
 
 
@@ -24,8 +33,8 @@ class FolderLoader:
     loading: Loading
 
     def look(self, image: VerifiedImage) -> LoadedImage:
-        if image.record.kind == "artifact":
-            return LoadedImage(image, SKIPPED)
+        if (other := not_for_engines(image)) is not None:
+            return other
         try:
             graph = self._graph(image)
         except SparseIndexError as error:
@@ -61,9 +70,10 @@ class FolderLoader:
         for result in todo:
             try:
                 result.after = self._load(result.image, advance)
+                result.verdict = PLACED
             except AirgapError as error:
                 result.verdict, result.error, result.after = FAILED, error, result.before
-        if any(result.verdict == LOADED for result in todo):
+        if any(result.verdict == PLACED for result in todo):
             self.loading.progress.note(self.target.hint)
 
     def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
@@ -83,7 +93,7 @@ class FolderLoader:
     def _graph(self, image: VerifiedImage) -> ImageGraph:
         """What goes into the archive: the whole, or the only platform of an index that could not be read."""
         graph = image.graph
-        if self.target.takes_sparse or not _is_sparse(graph):
+        if self.target.takes_sparse or not is_sparse(graph):
             return graph
         lone = graph.lone_manifest
         if lone is None:
@@ -102,13 +112,3 @@ def _check(files: Files, blob: Descriptor) -> None:
     with contextlib.closing(files.open(blob.digest.path)) as stream:
         reader = CheckedReader(stream, blob.digest, blob.size, files.where(blob.digest.path))
         copy(reader, lambda _: None)
-
-
-def _is_sparse(graph: ImageGraph) -> bool:
-    """Whether some manifest of an index is not carried."""
-    for descriptor, raw in graph.documents.values():
-        document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
-        entries = document.manifests if isinstance(document, ImageIndex) else ()
-        if any(entry.digest not in graph.documents for entry in entries):
-            return True
-    return False

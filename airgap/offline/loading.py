@@ -5,16 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from airgap.errors import AirgapError, EndpointError
+from airgap.audit.receipt import Verdict
+from airgap.bundle.graph import UNKNOWN, ImageGraph
+from airgap.errors import AirgapError, EndpointError, MissingContentError
 from airgap.oci.digest import Advance, Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import Descriptor, ImageIndex, parse_document
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.holdings import Holdings
 from airgap.offline.renaming import Renaming
 from airgap.offline.verify import VerifiedBundle
 from airgap.progress import Progress
 
-LOADED, THERE, FAILED, SKIPPED = "loaded", "already there", "failed", "skipped"
+LOADED, PLACED, THERE = Verdict.LOADED, Verdict.PLACED, Verdict.THERE
+SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED
+
+ARTIFACT = "an artifact; engines take images only"
+"""Why an engine's load skips a signature, an SBOM, a chart."""
 
 
 @dataclass(slots=True)
@@ -22,12 +28,14 @@ class LoadedImage:
     """What became of one image."""
 
     image: VerifiedImage
-    verdict: str
+    verdict: Verdict
     before: Digest | None = None
     """What its name meant at the target before."""
     after: Digest | None = None
     """What it means now."""
     error: AirgapError | None = None
+    reason: str | None = None
+    """Why it was skipped, or in what it differs at the target from what was signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +82,36 @@ def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Dig
     if found != wanted:
         raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
     return wanted
+
+
+def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
+    """The result for what no engine could run; None for an image.
+
+    An artifact is skipped. An image of which the bundle carries no platform has failed: it would be missed.
+    """
+    if image.record.kind != "artifact":
+        return None
+    if not _is_lost(image.graph):
+        return LoadedImage(image, SKIPPED, reason=ARTIFACT)
+    error = MissingContentError(
+        "the bundle has none of the platforms of this image",
+        subject=image.name,
+        got=str(image.record.digest),
+        hint="ask the sending side for a bundle with a platform that the image has",
+    )
+    return LoadedImage(image, FAILED, error=error)
+
+
+def _is_lost(graph: ImageGraph) -> bool:
+    """Whether an index lists platforms, and none of them is carried."""
+    return is_sparse(graph) and all(item.platform == UNKNOWN for item in graph.manifests)
+
+
+def is_sparse(graph: ImageGraph) -> bool:
+    """Whether some manifest of an index is not carried."""
+    for descriptor, raw in graph.documents.values():
+        document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
+        entries = document.manifests if isinstance(document, ImageIndex) else ()
+        if any(entry.digest not in graph.documents for entry in entries):
+            return True
+    return False

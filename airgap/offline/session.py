@@ -11,15 +11,15 @@ from pathlib import Path
 from airgap import __version__
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
-from airgap.audit.receipt import Receipt, ReceiptImage
+from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.audit.record import NOTE
 from airgap.bundle.files import Files, is_absent
 from airgap.bundle.volumes import Place, open_bundle, paths_of
-from airgap.endpoints.ports import StreamTarget, Target
+from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, UsageError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
+from airgap.offline.loading import FAILED, LoadedImage, Loading
 from airgap.offline.renaming import Renaming
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import (
@@ -223,10 +223,11 @@ def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
 def _effect(result: LoadedImage) -> dict[str, object]:
     return {
         "reference": str(result.image.name),
-        "verdict": result.verdict,
+        "verdict": str(result.verdict),
         "before": _text(result.before),
         "after": _text(result.after),
         "error": _text(result.error),
+        **({"reason": result.reason} if result.reason else {}),
     }
 
 
@@ -237,7 +238,9 @@ def _text(value: object) -> str | None:
 def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
-    held = [result for result in results if result.verdict not in (FAILED, SKIPPED)]
+    present = [result for result in results if result.verdict in PRESENT]
+    # an archive proves no base: no delta can be loaded into what takes archives
+    held = [] if isinstance(target, FileTarget | FolderTarget) else present
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement
     return Receipt(
@@ -247,7 +250,7 @@ def _receipt(
         epoch=statement.epoch,
         statement_sha256=bundle.statement_sha256,
         time=now,
-        result="ok" if not failed else "partial" if held else "failed",
+        result="ok" if not failed else "partial" if present else "failed",
         target=target.name,
         target_version=target.info().version if isinstance(target, StreamTarget) else "",
         images=tuple(_receipt_image(result) for result in results),
@@ -265,8 +268,9 @@ def _receipt_image(result: LoadedImage) -> ReceiptImage:
     return ReceiptImage(
         reference=str(result.image.name),
         digest=str(result.image.record.digest),
-        verdict=result.verdict,
+        verdict=str(result.verdict),
         target_digest=_text(result.after),
         before=_text(result.before),
         error=_text(result.error),
+        reason=result.reason,
     )

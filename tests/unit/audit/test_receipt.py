@@ -70,6 +70,15 @@ def test_a_refused_bundle_has_a_receipt_too():
     assert Receipt.parse(receipt.to_bytes()) == receipt
 
 
+def test_a_reason_is_there_only_where_there_is_one():
+    skipped = ReceiptImage("docker.io/library/nginx:1.27", A, "skipped", reason="an artifact")
+    receipt = replace(RECEIPT, images=(skipped, *RECEIPT.images[1:]))
+    assert receipt.to_bytes().count(b'"reason":"an artifact"') == receipt.to_bytes().count(b'"reason"') == 1
+    assert Receipt.parse(receipt.to_bytes()) == receipt
+    with pytest.raises(FormatError):
+        Receipt.parse(receipt.to_bytes().replace(b'"reason":"an artifact"', b'"reason":null'))
+
+
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 DIGESTS = HEX.map("sha256:{}".format)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -77,7 +86,7 @@ NUMBERS = st.integers(0, 2**53 - 1)
 REFERENCES = st.from_regex(r"[a-z0-9]{1,9}\.example/[a-z]{1,9}/[a-z]{1,9}:[0-9a-z]{1,9}", fullmatch=True)
 IMAGES = st.builds(
     ReceiptImage, REFERENCES, DIGESTS, st.sampled_from(VERDICTS), st.none() | DIGESTS, st.none() | DIGESTS,
-    st.none() | TEXTS,
+    st.none() | TEXTS, st.none() | TEXTS,
 )  # fmt: skip
 RECEIPTS = st.builds(
     Receipt, TEXTS, TEXTS, NUMBERS, NUMBERS, HEX,
