@@ -5,7 +5,7 @@ bundle, taking what was carried.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.statement import PlatformRecord
 from airgap.bundle.views import DockerView
@@ -18,6 +18,7 @@ from airgap.oci.documents import (
     ImageIndex,
     ImageManifest,
     check_size_and_digest,
+    has_rootfs,
     parse_document,
 )
 from airgap.oci.platform import Platform
@@ -110,8 +111,11 @@ class ImageGraph:
 def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
     """Follow `root` down to its configs; layers are named but not read.
 
-    Raises `FormatError` or `IntegrityError` for any document that is not what names it.
+    The platform of a lone image manifest is the one that its config names, whatever `root` says: in a
+    bundle's index.json there is none. Raises `FormatError` or `IntegrityError` for any document that is not
+    what names it.
     """
+    root = replace(root, platform=None)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     manifests: list[CarriedManifest] = []
     sizes: dict[Digest, int] = {}
@@ -165,7 +169,10 @@ def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subjec
     if not manifest.is_image or descriptor.platform == UNKNOWN:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     where = f"{subject}: config"
-    config = ImageConfig.parse(_read(manifest.config, read, where), where)
+    raw = _read(manifest.config, read, where)
+    if not has_rootfs(raw, where):
+        return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
+    config = ImageConfig.parse(raw, where)
     if len(config.diff_ids) != len(manifest.layers):
         raise AmbiguousError(
             "layers and diff_ids differ in number",

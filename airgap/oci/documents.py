@@ -164,6 +164,11 @@ class ImageConfig:
         )
 
 
+def has_rootfs(config: bytes, where: str) -> bool:
+    """Whether an image's config says which layers it is for; without that, no engine unpacks them."""
+    return "rootfs" in parse_object(config, where)
+
+
 def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
     """The chain ID of each layer, bottom first (config.md#layer-chainid): what it is on those below."""
     chains: list[Digest] = []
@@ -207,12 +212,16 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
         )
     if has == ["manifests"]:
         return ImageIndex(
-            raw, found, _descriptors(fields, "manifests", where), fields.string_map("annotations")
+            raw,
+            found,
+            _descriptors(fields.items("manifests"), f"{where}: manifests"),
+            fields.string_map("annotations"),
         )
     config = Descriptor.parse(fields.take("config"), f"{where}: config")
     subject = fields.take("subject")
+    layers = [] if fields.take("layers") is None else fields.items("layers")  # Go writes null for none
     return ImageManifest(
-        raw, found, config, _descriptors(fields, "layers", where),
+        raw, found, config, _descriptors(layers, f"{where}: layers"),
         None if subject is None else Descriptor.parse(subject, f"{where}: subject"),
         fields.optional_text("artifactType"), fields.string_map("annotations"),
     )  # fmt: skip
@@ -230,8 +239,8 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
     return raw
 
 
-def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
-    return tuple(Descriptor.parse(value, f"{where}: {key}[{i}]") for i, value in enumerate(fields.items(key)))
+def _descriptors(values: Sequence[Any], where: str) -> tuple[Descriptor, ...]:
+    return tuple(Descriptor.parse(value, f"{where}[{i}]") for i, value in enumerate(values))
 
 
 def _parse_platform(value: Any, where: str) -> Platform | None:
