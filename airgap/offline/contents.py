@@ -101,7 +101,7 @@ class Contents:
     def _image(
         self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
     ) -> VerifiedImage:
-        """`recorded` are the manifests of all images: two of them may carry different platforms of one index."""
+        """`recorded` are the manifests of all images: two may carry different platforms of one index."""
         if record.digest != descriptor.digest:
             raise AmbiguousError(
                 "index.json and the statement differ",
