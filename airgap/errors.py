@@ -255,18 +255,32 @@ class EndpointError(AirgapError):
     """A registry, an engine or another neighbour did not do what was asked."""
 
     exit_code = 18
+    status: int = 0
+    """The HTTP status of the refusal; 0 for what is none."""
 
 
 class NotFoundError(EndpointError):
     """The endpoint does not have it."""
 
 
-class SparseIndexError(EndpointError):
+class RefusedError(EndpointError):
+    """The endpoint does not take this document, or not under this name; it may take others."""
+
+
+class ImmutableTagError(RefusedError):
+    """The name means something else at the endpoint, and may not be moved there."""
+
+
+class SparseIndexError(RefusedError):
     """The endpoint refuses an image index because it does not have all the manifests in it."""
 
 
 class AccessDeniedError(EndpointError):
     """The endpoint wants a login, or refuses ours."""
+
+
+class LoginError(AccessDeniedError):
+    """The login itself is refused, or there is none: nothing else will go better."""
 
 
 class UnavailableError(EndpointError):

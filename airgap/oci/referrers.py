@@ -1,8 +1,12 @@
 """Tags under which referrers of an image are found where there is no referrers API."""
 
+import re
+
 from airgap.oci.digest import Digest
 
 COSIGN_SUFFIXES = ("sig", "att", "sbom")
+COSIGN_TAG = re.compile(rf"sha256-[0-9a-f]{{64}}\.(?:{'|'.join(COSIGN_SUFFIXES)})", re.ASCII)
+"""The form of the tags in `cosign_tags`."""
 _MAX_TAG = 128
 
 

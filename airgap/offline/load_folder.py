@@ -8,7 +8,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
 from airgap.endpoints.ports import FolderTarget
-from airgap.errors import AirgapError, SparseIndexError
+from airgap.errors import AirgapError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
@@ -22,6 +22,7 @@ from airgap.offline.loading import (
     is_sparse,
     not_for_engines,
 )
+from airgap.offline.reduced import described, reduced
 from airgap.offline.stream import ImageTar
 
 
@@ -35,13 +36,13 @@ class FolderLoader:
     def look(self, image: VerifiedImage) -> LoadedImage:
         if (other := not_for_engines(image)) is not None:
             return other
-        try:
-            graph = self._graph(image)
-        except SparseIndexError as error:
-            return LoadedImage(image, FAILED, error=error)
+        graph = self._graph(image)
         before, whole = self._found(image, graph)
         there = whole and before == graph.root.digest
-        return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
+        reason = self._reason(graph, image)
+        return LoadedImage(
+            image, THERE if there else LOADED, before, before if there else None, reason=reason
+        )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
         """What the archive of that name says it holds, and whether it has all of `graph`, as it must be.
@@ -78,12 +79,8 @@ class FolderLoader:
 
     def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
         graph = self._graph(image)
-        if graph.root.digest != image.record.digest:
-            platform = graph.manifests[0].platform
-            self.loading.progress.note(
-                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
-                f"the name means its {platform} image there, {graph.root.digest}"
-            )
+        if (reason := self._reason(graph, image)) is not None:
+            self.loading.progress.note(f"{image.name}: {reason}")
         tar = ImageTar(self.loading.bundle)
         runnables = [item for item in graph.manifests if item.config]
         tar.add_whole(replace(image, graph=graph), graph.for_platform(PREFERRED) or runnables[0])
@@ -91,20 +88,18 @@ class FolderLoader:
         return graph.root.digest
 
     def _graph(self, image: VerifiedImage) -> ImageGraph:
-        """What goes into the archive: the whole, or the only platform of an index that could not be read."""
-        graph = image.graph
-        if self.target.takes_sparse or not is_sparse(graph):
-            return graph
-        lone = graph.lone_manifest
-        if lone is None:
-            raise SparseIndexError(
-                f"{self.target.name} takes no index without all of its platforms",
-                subject=image.name,
-                got=", ".join(record.platform for record in image.record.platforms),
-                hint="pack all platforms of this image, or exactly one",
-            )
-        document = graph.documents[lone.descriptor.digest]
-        return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+        """What goes into the archive: the whole, or what is carried of an index that could not be read."""
+        if self.target.takes_sparse or not is_sparse(image.graph):
+            return image.graph
+        return reduced(image.graph) or image.graph
+
+    def _reason(self, graph: ImageGraph, image: VerifiedImage) -> str | None:
+        if graph.root.digest == image.record.digest:
+            return None
+        return (
+            f"{self.target.name} takes no index without all of its platforms; "
+            f"the name means {described(graph)} there, {graph.root.digest}"
+        )
 
 
 def _check(files: Files, blob: Descriptor) -> None:

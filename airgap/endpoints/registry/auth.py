@@ -12,7 +12,7 @@ from airgap.endpoints.registry.challenge import Challenge
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
 from airgap.endpoints.registry.transport import Response, Transport
-from airgap.errors import AccessDeniedError, EndpointError, FormatError
+from airgap.errors import EndpointError, FormatError, LoginError
 from airgap.oci.strict_json import parse_object
 
 _MAX_ANSWER = 1 << 18
@@ -54,7 +54,7 @@ class Authorizer:
     def renew(self, asked: str, scope: str, refused: str | None, subject: str) -> str:
         """A header for `scope` that answers the challenge `asked` (the value of WWW-Authenticate).
 
-        `refused` is the header that was sent, if any. Raises `AccessDeniedError` when there is
+        `refused` is the header that was sent, if any. Raises `LoginError` when there is
         no login or it is refused, `EndpointError` for a challenge that cannot be answered.
         """
         with self._lock:
@@ -91,7 +91,7 @@ class Authorizer:
     def _basic_header(self, subject: str, *, again: bool) -> str:
         login = self._credentials()
         if login is None or not login.user or again:
-            raise AccessDeniedError(
+            raise LoginError(
                 "the login is refused" if again else "a user name and password are needed",
                 subject=subject,
                 hint=f"docker login {self._host}",
@@ -105,7 +105,7 @@ class Authorizer:
         with self._ask(realm, asked.get("service"), scope, subject) as response:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
-                raise failure(response.status, response.headers, body.encode(), subject, self._host)
+                raise _refused(failure(response.status, response.headers, body.encode(), subject, self._host))
             return _parse_token(response.read(_MAX_ANSWER), subject)
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
@@ -124,6 +124,13 @@ class Authorizer:
         query = urlencode([*(("scope", part) for part in scope.split()), *fields.items()])
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         return self._transport.send("GET", url, headers, None, subject)
+
+
+def _refused(error: EndpointError) -> EndpointError:
+    """A token service that answers 401 does not take the login; with 403 it grants less than was asked."""
+    if error.status != 401:
+        return error
+    return LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)
 
 
 def _pair(login: Credentials) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from airgap.endpoints.registry.hints import push_hint
 from airgap.errors import (
     AccessDeniedError,
     EndpointError,
@@ -34,8 +35,26 @@ class LinkRefusedError(AccessDeniedError):
     """Blob storage refuses the link that the registry gave us: links run out."""
 
 
-def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
-    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes."""
+def failure(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    subject: str,
+    host: str,
+    *,
+    writes: bool = False,
+) -> EndpointError:
+    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes.
+    `writes` says that the request was a part of a push: then other hints help.
+    """
+    error = _failure(status, headers, body, subject, host)
+    error.status = status
+    if writes:
+        error.hint = push_hint(status, f"{explain(body)}", host) or error.hint
+    return error
+
+
+def _failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
     got = " ".join(filter(None, (f"HTTP {status}", explain(body))))
     login = f"docker login {host}"
     if status in (401, 403):
@@ -72,7 +91,7 @@ def _reason(entry: object) -> str:
     """`CODE: message`, or what token services say instead."""
     if not isinstance(entry, dict):
         return ""
-    keys = ("code", "error", "message", "error_description", "details")
+    keys = ("code", "error", "message", "error_description", "details", "detail")
     return ": ".join(entry[key] for key in keys if isinstance(entry.get(key), str))
 
 

@@ -68,7 +68,8 @@ class Lists:
         """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do
         so at the same time can undo one another's entry.
         """
-        if self._pusher.put(reference, descriptor.digest, descriptor, raw) == str(subject):
+        name = reference.tag or descriptor.digest
+        if self._pusher.put(reference, name, descriptor, raw) == str(subject):
             return
         with self._lock:
             self._enter(reference, subject, descriptor)

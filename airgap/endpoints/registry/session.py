@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from airgap.endpoints.registry.address import base_url, follow, origin
+from airgap.endpoints.registry.address import base_url, follow, follow_upload, origin
 from airgap.endpoints.registry.auth import Authorizer
 from airgap.endpoints.registry.body import Body, Upload
 from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
@@ -102,6 +102,10 @@ class Session:
         """The URL that an answer from `base` points to; see `follow`."""
         return follow(base, location, self.options, subject)
 
+    def locate_upload(self, location: str | None, base: str, subject: str) -> str:
+        """The URL at which an upload goes on; see `follow_upload`."""
+        return follow_upload(self.base, base, location, self.options, subject)
+
     def is_own(self, url: str) -> bool:
         """Whether `url` is at the registry itself."""
         return origin(url) == self._origin
@@ -121,7 +125,7 @@ class Session:
         if response.status in accept:
             return response
         with response:
-            raise self._failure(response, url, request.subject)
+            raise self._failure(response, url, request)
 
     def _log_in(self, request: Request, asked: str, refused: str | None) -> str:
         if request.repeatable:
@@ -143,10 +147,13 @@ class Session:
                 url = self.locate(response.headers.get("Location"), url, request.subject)
         raise EndpointError("redirected too often", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
 
-    def _failure(self, response: Response, url: str, subject: str) -> EndpointError:
+    def _failure(self, response: Response, url: str, request: Request) -> EndpointError:
+        subject, writes = request.subject, request.method not in ("GET", "HEAD")
         body = self._authorizer.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
         if self.is_own(url):
-            return failure(response.status, response.headers, body.encode(), subject, self.host)
+            return failure(
+                response.status, response.headers, body.encode(), subject, self.host, writes=writes
+            )
         subject = f"{subject} (redirected to {origin(url)[1]})"
         if response.status in (401, 403):
             return LinkRefusedError("access denied", subject=subject, got=f"HTTP {response.status}")

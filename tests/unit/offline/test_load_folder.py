@@ -1,5 +1,6 @@
 """Loading into the folder that k3s reads."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
 from airgap.bundle.tar_folder import TarFolder
 from airgap.bundle.views import INDEX_FILE, read_index
-from airgap.errors import IncompleteError, MediaError, PolicyError, SparseIndexError
+from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
@@ -169,13 +170,18 @@ def test_of_a_sparse_index_the_only_platform_is_taken(tmp_path, target):
     assert f"the name means its linux/arm64 image there, {arm64}" in notes.notes[0]
 
 
-def test_a_sparse_index_of_several_is_refused(tmp_path, target):
+def test_of_a_sparse_index_of_several_an_index_is_made(tmp_path, target):
     gap = sparse(tmp_path / "gap", "linux/arm64", "linux/amd64")
     with Folder(gap.bundle) as folder:
-        results = go(verify(folder, gap.receiver()), target)
-    assert verdicts(results) == [FAILED]
-    assert isinstance(results[0].error, SparseIndexError)
-    assert "pack all platforms" in results[0].error.hint
+        bundle = verify(folder, gap.receiver())
+        results, again = go(bundle, target), go(bundle, target)
+    assert (verdicts(results), verdicts(again)) == ([PLACED], [THERE])
+    with TarFolder(target.path(MULTI)) as files:
+        index = json.loads(files.read(results[0].after.path, 10_000))
+    whole = json.loads(make_index(PLATFORMS).raw)
+    assert index == {**whole, "manifests": whole["manifests"][:2]}
+    assert "an index of linux/amd64, linux/arm64 that was made here" in results[0].reason
+    assert again[0].reason == results[0].reason
 
 
 def test_k0s_takes_it(tmp_path, target):
