@@ -20,13 +20,12 @@ from airgap.oci.documents import (
     check_size_and_digest,
     parse_document,
 )
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 
 MAX_DOCUMENTS = 10_000
 _DEPTH = 2
-UNKNOWN = Platform("unknown", "unknown")
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]

@@ -41,6 +41,14 @@ class ContentSource(Protocol):
 
 
 @runtime_checkable
+class SparseSource(Protocol):
+    """A content source whose indexes may name more than it holds: an OCI layout."""
+
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Whether there is such a blob or document; whether it is right shows when it is read."""
+
+
+@runtime_checkable
 class NamedSource(Protocol):
     """A source that can list what it holds: a layout, an archive."""
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.strict_json import Fields, parse_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -142,6 +142,7 @@ class ImageConfig:
 
     raw: bytes
     platform: Platform
+    """`UNKNOWN` where the config does not name one."""
     diff_ids: tuple[Digest, ...]
 
     @classmethod
@@ -154,9 +155,7 @@ class ImageConfig:
         diff_ids = rootfs.texts("diff_ids") if rootfs.take("diff_ids") is not None else ()
         return cls(
             raw,
-            Platform.of(
-                fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or ""
-            ),
+            _config_platform(fields),
             tuple(Digest.parse(text, f"{where}: diff_ids") for text in diff_ids),
         )
 
@@ -232,10 +231,19 @@ def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]
 
 
 def _parse_platform(value: Any, where: str) -> Platform | None:
-    if value is None:
+    """None also for an empty object, and for empty texts: some makers write these for "not known"."""
+    if value is None or value == {}:
         return None
     fields = Fields(value, f"{where}: platform")
-    return Platform.of(fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or "")
+    architecture, variant = fields.text("architecture"), fields.optional_text("variant") or ""
+    os = fields.optional_text("os")
+    return Platform.of(os, architecture, variant) if os and architecture else None
+
+
+def _config_platform(fields: Fields) -> Platform:
+    os, architecture = fields.optional_text("os"), fields.optional_text("architecture")
+    variant = fields.optional_text("variant") or ""
+    return Platform.of(os, architecture, variant) if os and architecture else UNKNOWN
 
 
 def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:

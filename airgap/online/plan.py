@@ -1,21 +1,17 @@
 """What a lock would carry: every byte known, nothing fetched but metadata."""
 
 import contextlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError, NotFoundError
+from airgap.errors import FormatError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
-from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
-from airgap.oci.platform import Platform
+from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor
+from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
-
-ATTESTED = "vnd.docker.reference.digest"
-"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,7 @@ class PlannedImage:
     graph: ImageGraph
     small: dict[Digest, bytes] = field(hash=False)
     """Documents and configs, already read and checked."""
+    chosen: Chosen = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +122,25 @@ def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an export", subject=locked.reference)
-    small: dict[Digest, bytes] = {}
+    reader = MetadataReader(source, locked)
+    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    return PlannedImage(locked, source, graph, reader.small, chosen)
 
-    def read(descriptor: Descriptor) -> bytes:
-        if descriptor.digest not in small:
-            small[descriptor.digest] = _read(source, locked, descriptor)
-        return small[descriptor.digest]
 
-    where = str(locked.reference)
-    graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
-    check_platform(graph, locked.platforms, where)
-    return PlannedImage(locked, source, graph, small)
+@dataclass(frozen=True, slots=True)
+class MetadataReader:
+    """Reads manifests, indexes and configs of one image at its source, each once."""
+
+    source: ContentSource
+    locked: LockedImage
+    small: dict[Digest, bytes] = field(default_factory=dict)
+    """What was read. Documents are not checked here: who reads them does that."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in self.small:
+            self.small[descriptor.digest] = _read(self.source, self.locked, descriptor)
+        return self.small[descriptor.digest]
 
 
 def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) -> bytes:
@@ -149,40 +154,3 @@ def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) ->
     with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
         copy(reader, out.extend)
     return bytes(out)
-
-
-def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:
-    """The entries of `index` for `platforms` (all, when empty), and the attestations about them.
-
-    Raises `NotFoundError` for a platform that the index does not have.
-    """
-    wanted = set(platforms)
-    if not wanted:
-        return list(index.manifests)
-    missing = wanted - {entry.platform for entry in index.manifests}
-    if missing:
-        raise NotFoundError(
-            "no image for the platform",
-            subject=where,
-            want=", ".join(map(str, sorted(missing))),
-            got=", ".join(str(entry.platform) for entry in index.manifests if entry.platform),
-        )
-    chosen = {str(entry.digest) for entry in index.manifests if entry.platform in wanted}
-    return [
-        entry
-        for entry in index.manifests
-        if str(entry.digest) in chosen or entry.annotations.get(ATTESTED) in chosen
-    ]
-
-
-def check_platform(graph: ImageGraph, platforms: Iterable[Platform], where: str) -> None:
-    """Raise `NotFoundError` when a single-platform image is not for any of `platforms`."""
-    wanted = set(platforms)
-    carried = [item.platform for item in graph.manifests if item.config]
-    if wanted and carried and not wanted & set(carried):
-        raise NotFoundError(
-            "the image is for another platform",
-            subject=where,
-            want=" or ".join(map(str, sorted(wanted))),
-            got=", ".join(map(str, carried)),
-        )
