@@ -71,6 +71,16 @@ class ImageGraph:
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property
+    def foreign(self) -> dict[Digest, Descriptor]:
+        """Layers with `urls`: some tools ask these addresses, whether the layer is there or not."""
+        return {d: layer for d, layer in self.layers.items() if layer.urls}
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether it is an index of which nothing is carried."""
+        return not self.manifests
+
+    @property
     def contents(self) -> dict[Digest, Descriptor]:
         """Blobs and documents, each once."""
         return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}

@@ -35,7 +35,7 @@ def suggestion(text: str) -> str | None:
     match = _SYSTEM.fullmatch(word)
     system, machine = (match[1], match[2]) if match else ("linux", word)
     system = "windows" if system in _WINDOWS else "linux"
-    machine = machine.strip("/\\_.: -") or "amd64"
+    machine = machine.strip("/\\_.: -") or ("amd64" if match else "")
     known = _ALIASES.get(machine) or _ALIASES.get(re.sub(r"[/\\_.: -]+", "", machine))
     return f"{system}/{known}" if known else None
 

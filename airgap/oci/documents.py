@@ -6,6 +6,7 @@ Each is parsed once from the bytes that came, and keeps them as `raw`: a digest 
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -31,6 +32,13 @@ DOCUMENT_TYPES = MANIFEST_TYPES | INDEX_TYPES
 CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
 SCHEMA_VERSION = 2
+_FOREIGN_LAYERS = (
+    "application/vnd.docker.image.rootfs.foreign.",
+    "application/vnd.oci.image.layer.nondistributable.",
+)
+"""Layers of Windows base images, which registries did not have to keep; `urls` say where they also are."""
+_URL = re.compile(r"https://[a-z0-9][\x21-\x7e]{1,2000}", re.ASCII | re.IGNORECASE)
+_MAX_URLS = 16
 _LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 MAX_SIZE = 1 << 40
 """A single layer may claim 1 TiB at most."""
@@ -49,20 +57,19 @@ class Descriptor:
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str | None = None
+    urls: tuple[str, ...] = ()
+    """Where a foreign layer can be had besides. They are never asked, and written nowhere."""
 
     @classmethod
-    def parse(cls, value: Any, where: str) -> Self:
-        """From a JSON object; raises `FormatError`, also for foreign (`urls`) content."""
+    def parse(cls, value: Any, where: str, *, layer: bool = False) -> Self:
+        """From a JSON object; raises `FormatError`, also for `urls` on anything but a foreign `layer`."""
         fields = Fields(value, where)
         media_type = fields.text("mediaType")
         digest = Digest.parse(fields.text("digest"), where)
         size = fields.integer("size")
         if size > MAX_SIZE:
             raise FormatError("too large", subject=where, want=f"at most {MAX_SIZE:,} bytes", got=f"{size:,}")
-        if fields.take("urls"):
-            raise FormatError(
-                "content kept elsewhere (urls) cannot cross the gap", subject=f"{where} {digest}"
-            )
+        urls = _urls(fields, f"{where} {digest}", allowed=layer and media_type.startswith(_FOREIGN_LAYERS))
         if (data := fields.optional_text("data")) is not None:
             _check_embedded(data, digest, size, where)
         return cls(
@@ -72,6 +79,7 @@ class Descriptor:
             _parse_platform(fields.take("platform"), where),
             fields.string_map("annotations"),
             fields.optional_text("artifactType"),
+            urls,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -227,7 +235,24 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
 
 
 def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
-    return tuple(Descriptor.parse(value, f"{where}: {key}[{i}]") for i, value in enumerate(fields.items(key)))
+    layer = key == "layers"
+    return tuple(
+        Descriptor.parse(value, f"{where}: {key}[{i}]", layer=layer)
+        for i, value in enumerate(fields.items(key))
+    )
+
+
+def _urls(fields: Fields, subject: str, *, allowed: bool) -> tuple[str, ...]:
+    if not fields.take("urls"):
+        return ()
+    if not allowed:
+        raise FormatError("content kept elsewhere (urls) cannot cross the gap", subject=subject)
+    urls = tuple(fields.texts("urls"))
+    if len(urls) > _MAX_URLS or not all(map(_URL.fullmatch, urls)):
+        raise FormatError(
+            "bad addresses of a foreign layer (urls)", subject=subject, want=f"at most {_MAX_URLS} of https"
+        )
+    return urls
 
 
 def _parse_platform(value: Any, where: str) -> Platform | None:

@@ -44,6 +44,8 @@ class Loading:
     """What was loaded there before."""
     renamings: tuple[Renaming, ...] = ()
     """Other names than the signed ones."""
+    allow_urls: bool = False
+    """Load images with foreign layers also where tools ask the addresses in them."""
 
     @property
     def required(self) -> frozenset[Digest]:

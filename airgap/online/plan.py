@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError
+from airgap.errors import FormatError, NotFoundError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor
@@ -75,9 +75,10 @@ class TransferPlan:
 
 def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
     """The layers of an image that stay behind. Manifests and configs always travel: they are small,
-    and the other side proves its base by them.
+    and the other side proves its base by them. Foreign layers travel too (FORMAT.md §4).
     """
     layers = (layer for item in graph.manifests if item.config for layer in item.manifest.layers)
+    held = held - graph.foreign.keys()
     return {layer.digest: layer for layer in layers if layer.digest in held}
 
 
@@ -101,6 +102,7 @@ def make_plan(
     failed = {str(image.name): e for image, e in zip(direct, errors, strict=True) if e is not None}
     sort_out(failed, failures)
     images = tuple(filter(None, planned))
+    held = held - {digest for image in images for digest in image.graph.foreign}
     return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held)
 
 
@@ -125,7 +127,35 @@ def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
     reader = MetadataReader(source, locked)
     chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
     graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
-    return PlannedImage(locked, source, graph, reader.small, chosen)
+    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    _see_foreign_layers(planned)
+    return planned
+
+
+def _see_foreign_layers(image: PlannedImage) -> None:
+    """Raise `NotFoundError` when the source does not have a layer with `urls`: those are never asked."""
+    lacking = {digest for digest, layer in image.graph.foreign.items() if not _is_had(image, layer)}
+    items = [item for item in image.graph.manifests if item.config]
+    without = [i.platform for i in items if lacking & {layer.digest for layer in i.manifest.layers}]
+    if without:
+        others = ", ".join(dict.fromkeys(str(i.platform) for i in items if i.platform not in without))
+        raise NotFoundError(
+            "the source does not have a foreign layer, and the addresses in its place are never asked",
+            subject=f"{image.locked.reference} for {without[0]}",
+            want=min(lacking),
+            hint=f"`platforms: [{others}]` on this image leaves it out"
+            if others
+            else "use a tag whose base image has ordinary layers, or copy the layer into the source first",
+        )
+
+
+def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
+    try:
+        stream = image.source.open_blob(image.locked.reference, layer)
+    except NotFoundError:
+        return False
+    with contextlib.closing(stream):
+        return True
 
 
 @dataclass(frozen=True, slots=True)
