@@ -90,6 +90,16 @@ class ExportSource(Protocol):
         """Stream all `references` into `sink` with one request; one result each, in their order."""
 
 
+@runtime_checkable
+class PlatformSource(Protocol):
+    """An `ExportSource` that can tell beforehand which platforms of an image it has: a containerd store."""
+
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """The image manifests in its index, and whether each is there as a whole; None when that is not
+        known, or it is not an index.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class ExportedImage:
     """What an export put into the sink for one reference."""

@@ -11,7 +11,7 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.online.attached import attached
 from airgap.online.plan import MetadataReader
-from airgap.online.platforms import choose, default_platform, has_of
+from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
@@ -93,7 +93,8 @@ def _lock(
         by_default=entry.platforms is None,
     )
     if isinstance(source, ExportSource) or descriptor is None:
-        return [locked]
+        chosen = choose_held(locked, source)
+        return [replace(locked, left_out=chosen.left_out, notes=chosen.notes)]
     reader = MetadataReader(source, locked)
     if descriptor.media_type in INDEX_TYPES:  # of a single image the config is not read: the plan judges it
         chosen = choose(locked, descriptor, reader.read, has_of(source, locked))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from airgap.endpoints.ports import SparseSource
+from airgap.endpoints.ports import PlatformSource, SparseSource
 from airgap.errors import AirgapError, FormatError, NotFoundError
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
@@ -139,6 +139,27 @@ def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = 
         chosen,
         keep=frozenset(digest for leaf in picked for digest in leaf.digests),
         left_out=tuple(p for p in _platforms(there) if p not in platforms),
+        notes=tuple(_notes(chosen, platforms, images)),
+    )
+
+
+def choose_held(locked: LockedImage, source: object) -> Chosen:
+    """Choose among what an engine says that it has, before it hands anything out; `choose` follows, with what
+    it did hand out. Raises `NotFoundError` as that does.
+    """
+    chosen = Chosen(locked.platforms, locked.by_default)
+    held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
+    if held is None:
+        return chosen
+    where = str(locked.reference)
+    images = [_Leaf(entry, (), entry.platform or UNKNOWN, is_there=there) for entry, there in held]
+    if not any(leaf.is_there for leaf in images):
+        raise _nothing_there(where, images)
+    platforms = _platforms(_pick(chosen, images, where))
+    there = _platforms(leaf for leaf in images if leaf.is_there)
+    return replace(
+        chosen,
+        left_out=tuple(platform for platform in there if platform not in platforms),
         notes=tuple(_notes(chosen, platforms, images)),
     )
 
