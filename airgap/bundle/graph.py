@@ -21,13 +21,12 @@ from airgap.oci.documents import (
     has_rootfs,
     parse_document,
 )
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 
 MAX_DOCUMENTS = 10_000
 _DEPTH = 2
-UNKNOWN = Platform("unknown", "unknown")
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]
@@ -71,6 +70,16 @@ class ImageGraph:
         found = [item.manifest.config for item in self.manifests]
         configs = {config.digest for config in found if config.size <= MAX_BYTES}
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
+
+    @property
+    def foreign(self) -> dict[Digest, Descriptor]:
+        """Layers with `urls`: some tools ask these addresses, whether the layer is there or not."""
+        return {d: layer for d, layer in self.layers.items() if layer.urls}
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether it is an index of which nothing is carried."""
+        return not self.manifests
 
     @property
     def contents(self) -> dict[Digest, Descriptor]:

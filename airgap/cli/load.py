@@ -53,6 +53,10 @@ def run(
         str, typer.Option(metavar="replace|refuse", help="When a name means another image there.")
     ] = "replace",
     renamings: Map = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Load foreign layers where tools ask the addresses in them."),
+    ] = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     identity: Identity = None,
@@ -73,7 +77,7 @@ def run(
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
-    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
+    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
     reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
@@ -88,6 +92,7 @@ class Order:
     on_conflict: str
     jobs: int
     renamings: "tuple[Renaming, ...]"
+    allow_urls: bool
 
 
 def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
@@ -96,6 +101,7 @@ def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
     return load_bundle(
         place, here.site, order.target, here.now,
         on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
+        allow_urls=order.allow_urls,
     )  # fmt: skip
 
 

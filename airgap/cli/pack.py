@@ -119,7 +119,7 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.requires import requires_value
 
     statement = packed.statement
@@ -132,14 +132,22 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": requires_value(statement),
-        "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
+        "images": [
+            {
+                "reference": str(image.name),
+                "digest": str(image.digest),
+                "platforms": [record.platform for record in image.platforms],
+                **platforms.value(packed.choices[str(image.name)]),
+            }
+            for image in statement.images
+        ],
         "fresh": packed.fresh,
         **console.proof_value(packed.proof),
     }
 
 
 def _lines(packed: "PackedBundle") -> list[str]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.requires import requires_text
 
     statement, needs = packed.statement, requires_text(packed.statement)
@@ -148,6 +156,7 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *([needs] if needs else []),
         f"statement sha256 {packed.statement_sha256}",

@@ -17,6 +17,7 @@ from docker.utils import kwargs_from_env
 from airgap.endpoints.docker_answers import (
     answers_to,
     engine_info,
+    held_manifests,
     id_of,
     inspected_image,
     is_whole,
@@ -39,6 +40,7 @@ from airgap.errors import (
     in_words,
 )
 from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
 
@@ -96,6 +98,8 @@ class DockerEngine:
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> list[ExportedImage]:
         ids = [self.identify(reference) for reference in references]
+        for reference in references:
+            self._see_that_it_can_be_saved(reference)
         wanted = [
             reference.with_digest(image_id) for reference, image_id in zip(references, ids, strict=True)
         ]
@@ -103,6 +107,30 @@ class DockerEngine:
         with self._save(list(names)) as stream:
             found = export_archive(stream, sink, wanted, advance, repack=self.info().ids_are_configs)
         return [replace(image, reference=own) for image, own in zip(found, references, strict=True)]
+
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """See `PlatformSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
+        info = self.info()
+        if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._look_up(reference, {"manifests": "1"})
+        return None if found is None else held_manifests(found)
+
+    def _see_that_it_can_be_saved(self, reference: ImageReference) -> None:
+        """Docker 27 to 28.5 save no index that names the engine's own platform when that one is not there."""
+        held = self.platforms(reference) or []
+        own = self.info().platform
+        if any(there for entry, there in held if entry.platform == own):
+            return
+        if any(entry.platform == own for entry, _ in held):
+            raise EndpointError(
+                "this engine cannot save the image without its own platform",
+                subject=f"{self.name}: {reference}",
+                want=own,
+                got=", ".join(str(entry.platform) for entry, there in held if there)
+                or "none of its platforms",
+                hint=f"docker pull --platform {own} {reference.familiar} there too, or use the registry",
+            )
 
     def find(self, reference: ImageReference) -> Digest | None:
         found = self._inspect(_target_name(reference))
@@ -195,10 +223,11 @@ class DockerEngine:
         )
         return listed_images(found)
 
-    def _look_up(self, reference: ImageReference) -> Fields | None:
+    def _look_up(self, reference: ImageReference, params: dict[str, str] | None = None) -> Fields | None:
         if reference.digest is None:
-            return self._inspect(str(reference))
-        return self._inspect(f"{reference.name}@{reference.digest}") or self._inspect(str(reference.digest))
+            return self._inspect(str(reference), params)
+        name = f"{reference.name}@{reference.digest}"
+        return self._inspect(name, params) or self._inspect(str(reference.digest), params)
 
     def _save_name(self, reference: ImageReference, image_id: Digest) -> str:
         return str(reference) if reference.digest is None else str(image_id)

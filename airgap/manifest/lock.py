@@ -1,7 +1,7 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,6 +12,7 @@ from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
     DigestText,
     FilePath,
+    Flag,
     LockedSource,
     MediaType,
     Name,
@@ -42,6 +43,7 @@ class _LockedDocument(Strict):
     source: LockedSource
     archive: FilePath | None = None
     platforms: tuple[PlatformText, ...]
+    platforms_by_default: Flag = False
     digest: DigestText | None = None
     media_type: MediaType | None = None
     size: Size | None = None
@@ -75,6 +77,12 @@ class LockedImage:
     image_id: Digest | None
     """What an engine or a `docker save` archive calls the image."""
     cosign_key: Path | None = None
+    by_default: bool = False
+    """Whether `platforms` is the default of the machine that made the lock, as the manifest names none."""
+    left_out: tuple[Platform, ...] = field(default=(), compare=False)
+    """Platforms that the image has besides; not kept in the file."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What is to be known of the choice of platforms; not kept in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,7 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
         _descriptor(item),
         item.image_id,
         None if item.cosign_key is None else folder / item.cosign_key,
+        item.platforms_by_default,
     )
 
 
@@ -185,6 +194,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         "source": image.source,
         "archive": _path(image.path, folder),
         "platforms": [str(platform) for platform in image.platforms],
+        "platforms_by_default": True if image.by_default else None,
     }
     if image.descriptor is not None:
         fields["digest"] = str(image.descriptor.digest)

@@ -17,14 +17,12 @@ from airgap.manifest.fields import (
     Line,
     Name,
     OfflineName,
-    PlatformText,
+    Platforms,
     Reference,
     Source,
     Version,
 )
 from airgap.manifest.validate import Forms, Strict
-
-Platforms = Annotated[tuple[PlatformText, ...], DISTINCT, Field(json_schema_extra={"uniqueItems": True})]
 
 
 class EntryDocument(Strict):
@@ -36,7 +34,7 @@ class EntryDocument(Strict):
     ] = None
     platforms: Annotated[
         Platforms | None,
-        Field(description="Platforms of this image, instead of the default above; [] means all."),
+        Field(description="Platforms of this image, instead of those above; `all` for every one."),
     ] = None
     rename: Annotated[
         OfflineName | None, Field(alias="as", description="The image's name on the offline side.")
@@ -135,9 +133,12 @@ class ManifestDocument(Strict):
         DISTINCT,
     ] = ()
     platforms: Annotated[
-        Platforms,
-        Field(description="The default platforms of all images; without it, all that an image has."),
-    ] = ()
+        Platforms | None,
+        Field(
+            description="The platforms of all images that name none themselves; `all` for every one. "
+            "Without it, the one that `docker pull` takes on this machine."
+        ),
+    ] = None
     transfer: Annotated[
         Transfer,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),

@@ -129,9 +129,12 @@ class Contents:
         required = {item.digest: item.size for item in self.statement.requires}
         manifests = [item.manifest for image in images for item in image.graph.manifests]
         layers = {layer.digest for manifest in manifests for layer in manifest.layers}
+        foreign = {digest for image in images for digest in image.graph.foreign}
         for digest in required:
             if digest not in layers or digest.path in self.sizes:
                 raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
+            if digest in foreign:
+                raise AmbiguousError("a foreign layer is not in the bundle", subject="requires", got=digest)
         reached = set()
         for image in images:
             for digest, descriptor in image.graph.contents.items():

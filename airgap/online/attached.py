@@ -4,6 +4,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from airgap.endpoints.ports import ContentSource, ReferrerSource
 from airgap.errors import EndpointError, NotFoundError
@@ -12,19 +13,21 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags
-from airgap.online.plan import choose
+from airgap.online.platforms import Read, choose, has_of
 
 MAX_ATTACHED = 1_000
 _DEPTH = 2
 """A signature of an SBOM of an image is found; what refers to that is not."""
 
 
-def attached(locked: LockedImage, source: ContentSource) -> list[LockedImage]:
-    """What refers to a locked image and to the manifests of it that are carried."""
+def attached(locked: LockedImage, source: ContentSource, read: Read | None = None) -> list[LockedImage]:
+    """What refers to a locked image and to the manifests of it that are carried; `read` reads these."""
     if not isinstance(source, ReferrerSource) or locked.descriptor is None:
         return []
     found: dict[ImageReference, LockedImage] = {}
-    subjects = _subjects(locked, locked.descriptor, source)
+    if read is None:
+        read = partial(source.read_document, locked.reference)
+    subjects = _subjects(locked, locked.descriptor, source, read)
     for _ in range(_DEPTH):
         fresh = [image for subject in subjects for image in _about(locked, subject, source)]
         subjects = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor is not None]
@@ -35,14 +38,15 @@ def attached(locked: LockedImage, source: ContentSource) -> list[LockedImage]:
     return list(found.values())
 
 
-def _subjects(locked: LockedImage, root: Descriptor, source: ContentSource) -> list[Digest]:
+def _subjects(locked: LockedImage, root: Descriptor, source: ContentSource, read: Read) -> list[Digest]:
     if root.media_type not in INDEX_TYPES:
         return [root.digest]
     where = str(locked.reference)
-    raw = check_size_and_digest(source.read_document(locked.reference, root), root, where)
-    index = parse_document(raw, root.media_type, where)
-    entries = choose(index, locked.platforms, where) if isinstance(index, ImageIndex) else []
-    return [root.digest, *(entry.digest for entry in entries)]
+    chosen = choose(locked, root, read, has_of(source, locked))
+    index = parse_document(check_size_and_digest(read(root), root, where), root.media_type, where)
+    entries = [entry.digest for entry in chosen.entries(index)] if isinstance(index, ImageIndex) else []
+    nested = sorted((chosen.keep or frozenset()) - set(entries))
+    return [root.digest, *entries, *nested]
 
 
 def _about(locked: LockedImage, subject: Digest, source: ContentSource) -> Iterable[LockedImage]:
@@ -65,6 +69,7 @@ def _lock(locked: LockedImage, tag: str | None, descriptor: Descriptor) -> Locke
         reference=replace(locked.reference, tag=tag, digest=digest),
         name=replace(locked.name, tag=tag, digest=digest),
         platforms=(),
+        by_default=False,
         descriptor=descriptor,
         image_id=None,
         cosign_key=None,

@@ -1,25 +1,37 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
+from dataclasses import replace
+
 from airgap.endpoints.ports import ExportSource, NamedSource, Source
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import INDEX_TYPES, Descriptor
+from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.online.attached import attached
+from airgap.online.plan import MetadataReader
+from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 
-def resolve(manifest: TransferManifest, open_source: OpenSource, failures: Failures | None = None) -> Lock:
+def resolve(
+    manifest: TransferManifest,
+    open_source: OpenSource,
+    failures: Failures | None = None,
+    default: Platform | None = None,
+) -> Lock:
     """The lock of `manifest`, with what refers to its images. Nothing but metadata is fetched.
 
+    `default` is the platform of images for which the manifest names none; without it, this machine's.
     Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
+    default = default or default_platform()
     found: list[list[LockedImage]] = [[] for _ in manifest.images]
 
     def lock(number: int) -> None:
-        found[number] = _resolve(manifest.images[number], open_source)
+        found[number] = _resolve(manifest.images[number], open_source, default)
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
@@ -41,10 +53,10 @@ def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
     return image.descriptor, image.image_id
 
 
-def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
+def _resolve(entry: ImageEntry, open_source: OpenSource, default: Platform) -> list[LockedImage]:
     source = open_source(entry.source, entry.reference, entry.archive)
     if entry.reference is not None:
-        return _lock(entry, entry.reference, source)
+        return _lock(entry, entry.reference, source, default)
     if not isinstance(source, NamedSource):
         raise FormatError("which image?", subject=source.name, want="a ref")
     names = source.names()
@@ -53,10 +65,12 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
     if len(names) > 1 and (entry.rename or entry.digest):
         got = ", ".join(map(str, names))
         raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [image for name in names for image in _lock(entry, name, source)]
+    return [image for name in names for image in _lock(entry, name, source, default)]
 
 
-def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[LockedImage]:
+def _lock(
+    entry: ImageEntry, reference: ImageReference, source: Source, default: Platform
+) -> list[LockedImage]:
     """One image, and behind it what refers to it."""
     descriptor, image_id = None, None
     if isinstance(source, ExportSource):
@@ -72,9 +86,17 @@ def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[
         name=entry.rename or offline_name(reference),
         source=entry.source,
         path=entry.archive,
-        platforms=entry.platforms,
+        platforms=(default,) if entry.platforms is None else entry.platforms,
         descriptor=descriptor,
         image_id=image_id,
         cosign_key=entry.cosign_key,
+        by_default=entry.platforms is None,
     )
-    return [locked] if isinstance(source, ExportSource) else [locked, *attached(locked, source)]
+    if isinstance(source, ExportSource) or descriptor is None:
+        chosen = choose_held(locked, source)
+        return [replace(locked, left_out=chosen.left_out, notes=chosen.notes)]
+    reader = MetadataReader(source, locked)
+    if descriptor.media_type in INDEX_TYPES:  # of a single image the config is not read: the plan judges it
+        chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
+        locked = replace(locked, left_out=chosen.left_out, notes=chosen.notes)
+    return [locked, *attached(locked, source, reader.read)]

@@ -23,7 +23,14 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
+from airgap.online.collect import (
+    CollectedImage,
+    Collector,
+    choices_of,
+    prune,
+    refuse_partial,
+    with_upstream,
+)
 from airgap.online.placing import shelf_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
@@ -81,7 +88,7 @@ def _write(
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
     proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
     attempt.add(**proof.record())
-    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
+    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, choices_of(collected))
 
 
 @contextlib.contextmanager

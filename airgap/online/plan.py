@@ -11,13 +11,10 @@ from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import FormatError, NotFoundError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
-from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, EMPTY_LAYER, Descriptor, ImageIndex
-from airgap.oci.platform import Platform
+from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, EMPTY_LAYER, Descriptor
+from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
-
-ATTESTED = "vnd.docker.reference.digest"
-"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,7 @@ class PlannedImage:
     graph: ImageGraph
     small: dict[Digest, bytes] = field(hash=False)
     """Documents and configs, already read and checked."""
+    chosen: Chosen = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +62,12 @@ class TransferPlan:
     def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
         """The layers of these images, and of `exported` ones, that stay behind: the receiving side holds
         them, and can use them where the images have them. Manifests and configs always travel: they are
-        small, and the other side proves its base by them.
+        small, and the other side proves its base by them. So do foreign layers (FORMAT.md §4).
         """
         behind, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
             for item in graph.manifests:
-                spared = _spared(item, self.held)
+                spared = _spared(item, self.held) - graph.foreign.keys()
                 behind |= spared
                 needed |= {blob.digest for blob in item.manifest.blobs} - spared
         return frozenset(behind - needed)
@@ -125,6 +123,7 @@ def make_plan(
     failed = {str(image.name): e for image, e in zip(direct, errors, strict=True) if e is not None}
     sort_out(failed, failures)
     images = tuple(filter(None, planned))
+    held = held - {digest for image in images for digest in image.graph.foreign}
     return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held)
 
 
@@ -146,17 +145,53 @@ def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an export", subject=locked.reference)
-    small: dict[Digest, bytes] = {}
+    reader = MetadataReader(source, locked)
+    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    _see_foreign_layers(planned)
+    return planned
 
-    def read(descriptor: Descriptor) -> bytes:
-        if descriptor.digest not in small:
-            small[descriptor.digest] = _read(source, locked, descriptor)
-        return small[descriptor.digest]
 
-    where = str(locked.reference)
-    graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
-    check_platform(graph, locked.platforms, where)
-    return PlannedImage(locked, source, graph, small)
+def _see_foreign_layers(image: PlannedImage) -> None:
+    """Raise `NotFoundError` when the source does not have a layer with `urls`: those are never asked."""
+    lacking = {digest for digest, layer in image.graph.foreign.items() if not _is_had(image, layer)}
+    items = [item for item in image.graph.manifests if item.config]
+    without = [i.platform for i in items if lacking & {layer.digest for layer in i.manifest.layers}]
+    if without:
+        others = ", ".join(dict.fromkeys(str(i.platform) for i in items if i.platform not in without))
+        raise NotFoundError(
+            "the source does not have a foreign layer, and the addresses in its place are never asked",
+            subject=f"{image.locked.reference} for {without[0]}",
+            want=min(lacking),
+            hint=f"`platforms: [{others}]` on this image leaves it out"
+            if others
+            else "use a tag whose base image has ordinary layers, or copy the layer into the source first",
+        )
+
+
+def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
+    try:
+        stream = image.source.open_blob(image.locked.reference, layer)
+    except NotFoundError:
+        return False
+    with contextlib.closing(stream):
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReader:
+    """Reads manifests, indexes and configs of one image at its source, each once."""
+
+    source: ContentSource
+    locked: LockedImage
+    small: dict[Digest, bytes] = field(default_factory=dict)
+    """What was read. Documents are not checked here: who reads them does that."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in self.small:
+            self.small[descriptor.digest] = _read(self.source, self.locked, descriptor)
+        return self.small[descriptor.digest]
 
 
 def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) -> bytes:
@@ -170,40 +205,3 @@ def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) ->
     with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
         copy(reader, out.extend)
     return bytes(out)
-
-
-def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:
-    """The entries of `index` for `platforms` (all, when empty), and the attestations about them.
-
-    Raises `NotFoundError` for a platform that the index does not have.
-    """
-    wanted = set(platforms)
-    if not wanted:
-        return list(index.manifests)
-    missing = wanted - {entry.platform for entry in index.manifests}
-    if missing:
-        raise NotFoundError(
-            "no image for the platform",
-            subject=where,
-            want=", ".join(map(str, sorted(missing))),
-            got=", ".join(str(entry.platform) for entry in index.manifests if entry.platform),
-        )
-    chosen = {str(entry.digest) for entry in index.manifests if entry.platform in wanted}
-    return [
-        entry
-        for entry in index.manifests
-        if str(entry.digest) in chosen or entry.annotations.get(ATTESTED) in chosen
-    ]
-
-
-def check_platform(graph: ImageGraph, platforms: Iterable[Platform], where: str) -> None:
-    """Raise `NotFoundError` when a single-platform image is not for any of `platforms`."""
-    wanted = set(platforms)
-    carried = [item.platform for item in graph.manifests if item.config]
-    if wanted and carried and not wanted & set(carried):
-        raise NotFoundError(
-            "the image is for another platform",
-            subject=where,
-            want=" or ".join(map(str, sorted(wanted))),
-            got=", ".join(map(str, carried)),
-        )

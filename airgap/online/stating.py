@@ -1,7 +1,7 @@
 """What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
 from airgap.online.plan import TransferPlan
+from airgap.online.platforms import Chosen
 from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
@@ -67,6 +68,8 @@ class PackedBundle:
     proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that are not in it, by choice of who ordered it."""
+    choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
+    """What was carried of each image, by its offline name."""
 
     @property
     def path(self) -> Path:
@@ -130,6 +133,7 @@ class Terms:
             same_terms
             and set(records) == {image.name for image in plan.lock.images}
             and all(_is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)
         )
 
     def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
