@@ -18,8 +18,8 @@ from airgap.oci.documents import (
     ImageIndex,
     ImageManifest,
     check_size_and_digest,
-    has_rootfs,
     parse_document,
+    runnable_config,
 )
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
@@ -106,6 +106,12 @@ class ImageGraph:
         is_index = bool(runnable) and runnable[0].descriptor.digest != self.root.digest
         return runnable[0] if is_index and len(runnable) == 1 else None
 
+    def is_nested(self, item: CarriedManifest) -> bool:
+        """Whether a manifest is in an index that is in another."""
+        top = parse_document(self.documents[self.root.digest][1], self.root.media_type, str(self.root.digest))
+        entries = top.manifests if isinstance(top, ImageIndex) else (self.root,)
+        return all(entry.digest != item.descriptor.digest for entry in entries)
+
     def for_platform(self, platform: Platform) -> CarriedManifest | None:
         """The first runnable manifest for `platform`."""
         return next((item for item in self.manifests if item.config and item.platform == platform), None)
@@ -179,9 +185,9 @@ def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subjec
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     where = f"{subject}: config"
     raw = _read(manifest.config, read, where)
-    if not has_rootfs(raw, where):
+    config = runnable_config(raw, where)
+    if config is None:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
-    config = ImageConfig.parse(raw, where)
     if len(config.diff_ids) != len(manifest.layers):
         raise AmbiguousError(
             "layers and diff_ids differ in number",

@@ -43,6 +43,7 @@ from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
+from airgap.workers import run_each
 
 DEFAULT_TIMEOUT = 3600
 """Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
@@ -50,6 +51,7 @@ DEFAULT_TIMEOUT = 3600
 _SCHEMES = ("unix://", "tcp://", "ssh://")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _MANIFESTS_API = (1, 48)
+_INSPECT_JOBS = 8
 
 
 class DockerEngine:
@@ -137,11 +139,31 @@ class DockerEngine:
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
+        """An image that the engine cannot show, or only in too long an answer, counts as not there: at worst
+        its layers are sent again.
+        """
         found: set[Digest] = set()
-        for each in sorted({id_of(image) for image in self._list()}):
-            image = self._inspect(str(each))
-            found.update(layer_chain(image) if image else ())
+
+        def look(image_id: Digest) -> None:
+            try:
+                image = self._inspect(str(image_id))
+                found.update(layer_chain(image) if image else ())
+            except UnavailableError:
+                raise
+            except EndpointError:
+                return
+
+        run_each(look, sorted({id_of(image) for image in self._list()}), _INSPECT_JOBS)
         return frozenset(found)
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """See `IndexTarget`."""
+        info = self.info()
+        if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._inspect(str(image_id), {"manifests": "1"})
+        held = None if found is None or id_of(found) != image_id else held_manifests(found)
+        return None if held is None else frozenset(entry.digest for entry, is_there in held if is_there)
 
     def find_id(self, image_id: Digest) -> bool:
         """In the containerd store an image counts as whole when all content of the platforms that

@@ -243,6 +243,16 @@ class StreamTarget(Protocol):
 
 
 @runtime_checkable
+class IndexTarget(Protocol):
+    """A `StreamTarget` that may have some platforms of an image and not others: Docker's containerd store."""
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """The image manifests in the index `image_id` of which all content is there; None where the target
+        does not tell, and for an image that is not an index.
+        """
+
+
+@runtime_checkable
 class StagingTarget(Protocol):
     """A `StreamTarget` that takes an image under a passing name, so that its own name moves when all is
     proved, by `tag`. It keeps names with a digest and no tag, too.

@@ -171,9 +171,11 @@ class ImageConfig:
         )
 
 
-def has_rootfs(config: bytes, where: str) -> bool:
-    """Whether an image's config says which layers it is for; without that, no engine unpacks them."""
-    return "rootfs" in parse_object(config, where)
+def runnable_config(raw: bytes, where: str) -> ImageConfig | None:
+    """The config in `raw`; None for one that says nothing of layers: no engine unpacks that, and registries
+    keep it as any artifact. Raises `FormatError`.
+    """
+    return ImageConfig.parse(raw, where) if "rootfs" in parse_object(raw, where) else None
 
 
 def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:

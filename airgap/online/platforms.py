@@ -21,11 +21,11 @@ from airgap.oci.documents import (
     DOCUMENT_TYPES,
     INDEX_TYPES,
     Descriptor,
-    ImageConfig,
     ImageIndex,
     ImageManifest,
     check_size_and_digest,
     parse_document,
+    runnable_config,
 )
 from airgap.oci.platform import UNKNOWN, Platform
 
@@ -356,7 +356,8 @@ def _platform_of(descriptor: Descriptor, read: Read, where: str) -> Platform | N
     if not isinstance(manifest, ImageManifest) or not manifest.is_image:
         return None
     subject = f"{where}: config {manifest.config.digest}"
-    return ImageConfig.parse(_read(manifest.config, read, where), subject).platform
+    config = runnable_config(_read(manifest.config, read, where), subject)
+    return None if config is None else config.platform
 
 
 def _read(descriptor: Descriptor, read: Read, where: str) -> bytes:
