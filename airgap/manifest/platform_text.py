@@ -64,6 +64,8 @@ def as_list(value: Any) -> Any:
             "'all' and single platforms", want="`platforms: all`, or a list of platforms", got="both"
         )
     if isinstance(value, str) and value:
+        if "," in value:
+            raise FormatError("several platforms in one text", got=describe(value), hint=f"write [{value}]")
         parse_platform(value)
         return [value]
     return value

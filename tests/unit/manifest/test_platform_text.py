@@ -76,6 +76,12 @@ def test_no_guess_for_anything_else(text):
     assert caught.value.hint is None
 
 
+def test_several_are_a_list():
+    with pytest.raises(FormatError) as caught:
+        platforms("linux/amd64, linux/arm64")
+    assert caught.value.hint == "write [linux/amd64, linux/arm64]"
+
+
 def test_every_suggestion_is_a_platform():
     for text in ("amd64", "arm64", "arm", "armv6", "386", "ppc64el", "s390", "riscv", "loongarch64"):
         meant = suggestion(text)
