@@ -60,6 +60,10 @@ def run(
             help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
         ),
     ] = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Load foreign layers where tools ask the addresses in them."),
+    ] = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     identity: Identity = None,
@@ -81,7 +85,7 @@ def run(
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
-    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
+    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
@@ -97,6 +101,7 @@ class Order:
     on_conflict: str
     jobs: int
     renamings: "tuple[Renaming, ...]"
+    allow_urls: bool
 
 
 def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
@@ -105,6 +110,7 @@ def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
     return load_bundle(
         place, here.site, order.target, here.now,
         on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
+        allow_urls=order.allow_urls,
     )  # fmt: skip
 
 

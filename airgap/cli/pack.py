@@ -128,7 +128,7 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.requires import requires_value
     from airgap.online.plan import unknown_value
 
@@ -142,7 +142,15 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": requires_value(statement),
-        "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
+        "images": [
+            {
+                "reference": str(image.name),
+                "digest": str(image.digest),
+                "platforms": [record.platform for record in image.platforms],
+                **platforms.value(packed.choices[str(image.name)]),
+            }
+            for image in statement.images
+        ],
         "fresh": packed.fresh,
         "attachments_unknown": unknown_value(packed.unknown),
         **console.proof_value(packed.proof),
@@ -150,7 +158,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
 
 
 def _lines(packed: "PackedBundle") -> list[str]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.planning import unknown_lines
     from airgap.cli.requires import requires_text
 
@@ -160,6 +168,7 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_engines_word(statement),
         *([needs] if needs else []),

@@ -47,7 +47,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.planning import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
@@ -63,7 +63,8 @@ def run(
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
     value["error"] = console.error_value(refused) if refused else None
-    lines = [*_lines(value), *unknown_lines(plan.unknown)]
+    lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_result(value, lines, as_json=json)
     if refused:
@@ -119,6 +120,7 @@ def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError 
 
 
 def _value(plan: "TransferPlan") -> dict[str, Any]:
+    from airgap.cli import platforms
     from airgap.online.plan import unknown_value
 
     images = [
@@ -129,6 +131,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             "platforms": [record.platform for record in image.graph.records],
             "blobs": len(image.graph.contents),
             "bytes": sum(blob.size for blob in image.graph.contents.values()),
+            **platforms.value(image.chosen),
         }
         for image in plan.images
     ]

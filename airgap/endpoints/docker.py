@@ -15,6 +15,7 @@ from urllib.parse import quote
 from airgap.endpoints.docker_answers import (
     answers_to,
     engine_info,
+    held_manifests,
     id_of,
     inspected_image,
     is_whole,
@@ -38,14 +39,17 @@ from airgap.errors import (
     UsageError,
 )
 from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
+from airgap.workers import run_each
 
 DEFAULT_TIMEOUT = 3600
 """Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
 
 _SCHEMES = ("unix://", "tcp://", "ssh://")
 _MANIFESTS_API = (1, 48)
+_INSPECT_JOBS = 8
 
 
 class DockerEngine:
@@ -104,6 +108,8 @@ class DockerEngine:
         Docker 25 to 28 write only the first into `index.json` (classic store, measured).
         """
         ids = [self.identify(reference) for reference in references]
+        for reference in references:
+            self._see_that_it_can_be_saved(reference)
         found: dict[Digest, ExportedImage] = {}
         for names, wanted in _requests(list(zip(references, ids, strict=True))):
             with self._save(names) as stream:
@@ -115,16 +121,60 @@ class DockerEngine:
             for reference, image_id in zip(references, ids, strict=True)
         ]
 
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """See `PlatformSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
+        info = self.info()
+        if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._look_up(reference, {"manifests": "1"})
+        return None if found is None else held_manifests(found)
+
+    def _see_that_it_can_be_saved(self, reference: ImageReference) -> None:
+        """Docker 27 to 28.5 save no index that names the engine's own platform when that one is not there."""
+        held = self.platforms(reference) or []
+        own = self.info().platform
+        if any(there for entry, there in held if entry.platform == own):
+            return
+        if any(entry.platform == own for entry, _ in held):
+            raise EndpointError(
+                "this engine cannot save the image without its own platform",
+                subject=f"{self.name}: {reference}",
+                want=own,
+                got=", ".join(str(entry.platform) for entry, there in held if there)
+                or "none of its platforms",
+                hint=f"docker pull --platform {own} {reference.familiar} there too, or use the registry",
+            )
+
     def find(self, reference: ImageReference) -> Digest | None:
         found = self._inspect(_target_name(reference))
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
+        """An image that the engine cannot show, or only in too long an answer, counts as not there: at worst
+        its layers are sent again.
+        """
         found: set[Digest] = set()
-        for each in sorted({id_of(image) for image in self._list()}):
-            image = self._inspect(str(each))
-            found.update(layer_chain(image) if image else ())
+
+        def look(image_id: Digest) -> None:
+            try:
+                image = self._inspect(str(image_id))
+                found.update(layer_chain(image) if image else ())
+            except UnavailableError:
+                raise
+            except EndpointError:
+                return
+
+        run_each(look, sorted({id_of(image) for image in self._list()}), _INSPECT_JOBS)
         return frozenset(found)
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """See `IndexTarget`."""
+        info = self.info()
+        if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._inspect(str(image_id), {"manifests": "1"})
+        held = None if found is None or id_of(found) != image_id else held_manifests(found)
+        return None if held is None else frozenset(entry.digest for entry, is_there in held if is_there)
 
     def find_id(self, image_id: Digest) -> bool:
         """In the containerd store an image counts as whole when all content of the platforms that
@@ -217,10 +267,11 @@ class DockerEngine:
         )
         return listed_images(found)
 
-    def _look_up(self, reference: ImageReference) -> Fields | None:
+    def _look_up(self, reference: ImageReference, params: dict[str, str] | None = None) -> Fields | None:
         if reference.digest is None:
-            return self._inspect(str(reference))
-        return self._inspect(f"{reference.name}@{reference.digest}") or self._inspect(str(reference.digest))
+            return self._inspect(str(reference), params)
+        name = f"{reference.name}@{reference.digest}"
+        return self._inspect(name, params) or self._inspect(str(reference.digest), params)
 
     def _inspect(self, name: str, params: dict[str, str] | None = None) -> Fields | None:
         path = f"/images/{quote(name, safe='/:')}/json"

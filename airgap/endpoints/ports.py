@@ -41,6 +41,14 @@ class ContentSource(Protocol):
 
 
 @runtime_checkable
+class SparseSource(Protocol):
+    """A content source whose indexes may name more than it holds: an OCI layout."""
+
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Whether there is such a blob or document; whether it is right shows when it is read."""
+
+
+@runtime_checkable
 class NamedSource(Protocol):
     """A source that can list what it holds: a layout, an archive."""
 
@@ -80,6 +88,16 @@ class ExportSource(Protocol):
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> "list[ExportedImage]":
         """Stream all `references` into `sink` with one request; one result each, in their order."""
+
+
+@runtime_checkable
+class PlatformSource(Protocol):
+    """An `ExportSource` that can tell beforehand which platforms of an image it has: a containerd store."""
+
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """The image manifests in its index, and whether each is there as a whole; None when that is not
+        known, or it is not an index.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +266,16 @@ class StreamTarget(Protocol):
 
     def untag(self, reference: ImageReference) -> None:
         """Take a name away; no error when it is not there."""
+
+
+@runtime_checkable
+class IndexTarget(Protocol):
+    """A `StreamTarget` that may have some platforms of an image and not others: Docker's containerd store."""
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """The image manifests in the index `image_id` of which all content is there; None where the target
+        does not tell, and for an image that is not an index.
+        """
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
     strict_yaml   bytes to text, lists and mappings, each with its place  (the only importer of yaml)
     validate      those against a pydantic model, errors in the user's terms
+    platform_text how people write platforms
     fields        the kinds of text: references, digests, platforms, names
     model         the manifest's keys, and its JSON Schema
     transfer      `TransferManifest`, `ImageEntry`

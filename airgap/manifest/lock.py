@@ -1,7 +1,7 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,6 +13,7 @@ from airgap.manifest.fields import (
     Attachments,
     DigestText,
     FilePath,
+    Flag,
     Line,
     LockedSource,
     MediaType,
@@ -44,6 +45,7 @@ class _LockedDocument(Strict):
     source: LockedSource
     archive: FilePath | None = None
     platforms: tuple[PlatformText, ...]
+    platforms_by_default: Flag = False
     digest: DigestText | None = None
     media_type: MediaType | None = None
     size: Size | None = None
@@ -80,6 +82,12 @@ class LockedImage:
     image_id: Digest | None
     """What an engine or a `docker save` archive calls the image."""
     cosign_key: Path | None = None
+    by_default: bool = False
+    """Whether `platforms` is the default of the machine that made the lock, as the manifest names none."""
+    left_out: tuple[Platform, ...] = field(default=(), compare=False)
+    """Platforms that the image has besides; not kept in the file."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What is to be known of the choice of platforms; not kept in the file."""
     attachments: str = "auto"
     """Whether what is attached to it is carried: `auto`, `none` or `required`."""
     attachments_unknown: str | None = None
@@ -170,9 +178,10 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
         _descriptor(item),
         item.image_id,
         None if item.cosign_key is None else folder / item.cosign_key,
-        item.attachments,
-        item.attachments_unknown,
-        item.subject,
+        by_default=item.platforms_by_default,
+        attachments=item.attachments,
+        attachments_unknown=item.attachments_unknown,
+        subject=item.subject,
     )
 
 
@@ -209,6 +218,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         "source": image.source,
         "archive": _path(image.path, folder),
         "platforms": [str(platform) for platform in image.platforms],
+        "platforms_by_default": True if image.by_default else None,
     }
     if image.descriptor is not None:
         fields["digest"] = str(image.descriptor.digest)

@@ -18,14 +18,12 @@ from airgap.manifest.fields import (
     Line,
     Name,
     OfflineName,
-    PlatformText,
+    Platforms,
     Reference,
     Source,
     Version,
 )
 from airgap.manifest.validate import Forms, Strict
-
-Platforms = Annotated[tuple[PlatformText, ...], DISTINCT, Field(json_schema_extra={"uniqueItems": True})]
 
 
 class EntryDocument(Strict):
@@ -37,7 +35,7 @@ class EntryDocument(Strict):
     ] = None
     platforms: Annotated[
         Platforms | None,
-        Field(description="Platforms of this image, instead of the default above; [] means all."),
+        Field(description="Platforms of this image, instead of those above; `all` for every one."),
     ] = None
     rename: Annotated[
         OfflineName | None, Field(alias="as", description="The image's name on the offline side.")
@@ -138,9 +136,12 @@ class ManifestDocument(Strict):
         DISTINCT,
     ] = ()
     platforms: Annotated[
-        Platforms,
-        Field(description="The default platforms of all images; without it, all that an image has."),
-    ] = ()
+        Platforms | None,
+        Field(
+            description="The platforms of all images that name none themselves; `all` for every one. "
+            "Without it, the one that `docker pull` takes on this machine."
+        ),
+    ] = None
     attachments: Annotated[
         Attachments,
         Field(

@@ -38,8 +38,8 @@ class ImageEntry:
     reference: ImageReference | None
     """The name at the source, as written: its own digest, if any, is also `digest`."""
     digest: Digest | None
-    platforms: tuple[Platform, ...]
-    """With the manifest's default filled in; empty means all."""
+    platforms: tuple[Platform, ...] | None
+    """Its own, or else the manifest's; empty means all, None that neither names any."""
     rename: ImageReference | None
     source: str
     """`registry`, `docker`, `docker:unix://…`, `docker:ssh://…`, `archive` or `oci`."""
@@ -65,7 +65,7 @@ class TransferManifest:
     name: str
     destinations: tuple[str, ...]
     """Sites that may load it; empty means every site."""
-    platforms: tuple[Platform, ...]
+    platforms: tuple[Platform, ...] | None
     images: tuple[ImageEntry, ...]
     raw: bytes
     path: Path

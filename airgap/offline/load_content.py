@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airgap.endpoints.ports import ContentTarget, MountingTarget, ResumingTarget
 from airgap.errors import (
@@ -47,6 +47,8 @@ class ContentLoader:
         less = reduced(image.graph) if before not in (None, image.record.digest) else None
         if before is None or before not in (image.record.digest, less and less.root.digest):
             return LoadedImage(image, LOADED, before)
+        if before == image.record.digest and not self._has_documents(image):
+            return LoadedImage(image, LOADED, before)
         if (image.name, image.record.digest) not in self.loading.holdings.images:
             # it came by another way, or in a load that was cut off before it could be written down
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
@@ -57,6 +59,19 @@ class ContentLoader:
             before,
             reason=reason_of(self.target.name, less) if less else None,
         )
+
+    def _has_documents(self, image: VerifiedImage) -> bool:
+        """Whether all that is carried of an index is there: it may have come with fewer platforms before."""
+        held = self.loading.holdings.images.get((image.name, image.record.digest))
+        if held is not None and image.graph.contents.keys() <= held.blobs:
+            return True
+        below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
+        return all(self._has_document(image.name, each) for each in below)
+
+    def _has_document(self, name: ImageReference, document: Descriptor) -> bool:
+        if isinstance(self.target, MountingTarget):
+            return self.target.find(replace(name, tag=None, digest=document.digest)) == document.digest
+        return self.target.holds(name, document)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
         """What the name means at the target; None also where the target does not tell: some registries deny

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from airgap.audit.receipt import Verdict
-from airgap.bundle.graph import UNKNOWN, ImageGraph
+from airgap.bundle.graph import ImageGraph
 from airgap.errors import AirgapError, EndpointError, MissingContentError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, ImageIndex, parse_document
+from airgap.oci.platform import UNKNOWN
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.holdings import Holdings
 from airgap.offline.renaming import Renaming
@@ -52,6 +53,8 @@ class Loading:
     """What was loaded there before."""
     renamings: tuple[Renaming, ...] = ()
     """Other names than the signed ones."""
+    allow_urls: bool = False
+    """Load images with foreign layers also where tools ask the addresses in them."""
 
     @property
     def required(self) -> frozenset[Digest]:

@@ -148,9 +148,12 @@ def load_bundle(
     jobs: int,
     progress: Progress,
     renamings: tuple[Renaming, ...] = (),
+    allow_urls: bool = False,
 ) -> LoadReport:
     """Verify, load, remember, and write the receipt. Failed images are in the report."""
-    details = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    if allow_urls:
+        details["allow_urls"] = True
     with opened(place, site, "load", now, target=target.name, **details) as (bundle, attempt):
         if bundle.missed:
             progress.note(
@@ -170,7 +173,7 @@ def load_bundle(
         if engine := engine_of(target):
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)
+        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)

@@ -6,6 +6,7 @@ They are extras: where a registry does not answer, the image is carried, and its
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, ReferrerSource
@@ -14,7 +15,7 @@ from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
-from airgap.online.plan import ATTESTED, choose
+from airgap.online.platforms import ATTESTED, choose, has_of
 from airgap.online.sources import Documents
 
 MAX_ATTACHED = 1_000
@@ -92,13 +93,16 @@ def _subjects(
     if root.media_type not in INDEX_TYPES:
         return _Subjects([root.digest], [], frozenset({root.digest}))
     where = str(locked.reference)
-    index = parse_document(documents.read(source, locked.reference, root), root.media_type, where)
-    entries = choose(index, locked.platforms, where) if isinstance(index, ImageIndex) else []
+    read = partial(documents.read, source, locked.reference)
+    chosen = choose(locked, root, read, has_of(source, locked))
+    index = parse_document(read(root), root.media_type, where)
     whole = index.manifests if isinstance(index, ImageIndex) else ()
+    entries = chosen.entries(index) if isinstance(index, ImageIndex) else []
+    nested = sorted((chosen.keep or frozenset()) - {entry.digest for entry in entries})
     return _Subjects(
-        [root.digest, *_digests(entry for entry in entries if ATTESTED not in entry.annotations)],
+        [root.digest, *_digests(entry for entry in entries if ATTESTED not in entry.annotations), *nested],
         _digests(entry for entry in entries if ATTESTED in entry.annotations),
-        frozenset({root.digest, *_digests(whole)}),
+        frozenset({root.digest, *_digests(whole), *nested}),
     )
 
 
@@ -114,6 +118,7 @@ def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
         reference=replace(locked.reference, tag=tag, digest=digest),
         name=replace(locked.name, tag=tag, digest=digest),
         platforms=(),
+        by_default=False,
         descriptor=Descriptor(found.media_type, found.digest, found.size),
         image_id=None,
         cosign_key=None,

@@ -1,12 +1,17 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
+from dataclasses import replace
+
 from airgap.endpoints.ports import ExportSource, NamedSource, Source
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import INDEX_TYPES, Descriptor
+from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.online.attached import with_attached
+from airgap.online.plan import MetadataReader
+from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
@@ -16,17 +21,20 @@ def resolve(
     open_source: OpenSource,
     failures: Failures | None = None,
     documents: Documents | None = None,
+    default: Platform | None = None,
 ) -> Lock:
     """The lock of `manifest`, with what is attached to its images. Nothing but metadata is fetched; what was
     read is in `documents`.
 
+    `default` is the platform of images for which the manifest names none; without it, this machine's.
     Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
     found: list[list[LockedImage]] = [[] for _ in manifest.images]
     documents = documents or Documents()
+    default = default or default_platform()
 
     def lock(number: int) -> None:
-        found[number] = _resolve(manifest.images[number], open_source, documents)
+        found[number] = _resolve(manifest.images[number], open_source, documents, default)
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
@@ -50,10 +58,12 @@ def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
     return image.descriptor, image.image_id
 
 
-def _resolve(entry: ImageEntry, open_source: OpenSource, documents: Documents) -> list[LockedImage]:
+def _resolve(
+    entry: ImageEntry, open_source: OpenSource, documents: Documents, default: Platform
+) -> list[LockedImage]:
     source = open_source(entry.source, entry.reference, entry.archive)
     if entry.reference is not None:
-        return _lock(entry, entry.reference, source, documents)
+        return _lock(entry, entry.reference, source, documents, default)
     if not isinstance(source, NamedSource):
         raise FormatError("which image?", subject=source.name, want="a ref")
     names = source.names()
@@ -62,11 +72,11 @@ def _resolve(entry: ImageEntry, open_source: OpenSource, documents: Documents) -
     if len(names) > 1 and (entry.rename or entry.digest):
         got = ", ".join(map(str, names))
         raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [image for name in names for image in _lock(entry, name, source, documents)]
+    return [image for name in names for image in _lock(entry, name, source, documents, default)]
 
 
 def _lock(
-    entry: ImageEntry, reference: ImageReference, source: Source, documents: Documents
+    entry: ImageEntry, reference: ImageReference, source: Source, documents: Documents, default: Platform
 ) -> list[LockedImage]:
     """One image, and behind it what is attached to it."""
     descriptor, image_id = None, None
@@ -82,18 +92,26 @@ def _lock(
         name=entry.rename or offline_name(reference),
         source=entry.source,
         path=entry.archive,
-        platforms=entry.platforms,
+        platforms=(default,) if entry.platforms is None else entry.platforms,
         descriptor=descriptor,
         image_id=image_id,
         cosign_key=entry.cosign_key,
         attachments=entry.attachments,
+        by_default=entry.platforms is None,
     )
-    if not isinstance(source, ExportSource):
+    if not isinstance(source, ExportSource) and descriptor is not None:
+        if (
+            descriptor.media_type in INDEX_TYPES
+        ):  # of a single image the config is not read: the plan judges it
+            reader = MetadataReader(source, locked, documents)
+            chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
+            locked = replace(locked, left_out=chosen.left_out, notes=chosen.notes)
         return with_attached(locked, source, documents)
     if locked.attachments == "required":
         what = "attachments are in registries only"
         raise EndpointError(what, subject=locked.reference, want="source: registry, or attachments: auto")
-    return [locked]
+    held = choose_held(locked, source)
+    return [replace(locked, left_out=held.left_out, notes=held.notes)]
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:

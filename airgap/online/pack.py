@@ -26,6 +26,7 @@ from airgap.oci.reference import ImageReference
 from airgap.online.collect import (
     CollectedImage,
     Collector,
+    choices_of,
     prune,
     refuse_partial,
     take_optional,
@@ -91,7 +92,8 @@ def _write(
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
     proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
     attempt.add(**proof.record())
-    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, unknown)
+    choices = choices_of(collected)
+    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, unknown, choices)
 
 
 @contextlib.contextmanager

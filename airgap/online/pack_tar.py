@@ -17,7 +17,14 @@ from airgap.bundle.ustar import read_entries
 from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
-from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
+from airgap.online.collect import (
+    CollectedImage,
+    choices_of,
+    fetch,
+    planned_images,
+    refuse_partial,
+    with_upstream,
+)
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed
@@ -74,7 +81,8 @@ def _pack_tar(
         proof = prove_sealed(written, progress.phase, order.read_back, lambda: spoil(path), folders=None)
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
-    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown)
+    choices = choices_of(images)
+    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown, choices)
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:

@@ -1,20 +1,20 @@
 """What a lock would carry: every byte known, nothing fetched but metadata."""
 
+import contextlib
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor, ImageIndex, subject_of
-from airgap.oci.platform import Platform
+from airgap.oci.documents import EMPTY_LAYER, Descriptor, subject_of
+from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
 from airgap.online.sources import METADATA_JOBS, PER_IMAGE, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
-
-ATTESTED = "vnd.docker.reference.digest"
-"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class PlannedImage:
     graph: ImageGraph
     small: dict[Digest, bytes] = field(hash=False)
     """Documents and configs, already read and checked."""
+    chosen: Chosen = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class TransferPlan:
     failures: Failures = field(default_factory=dict, hash=False)
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
-    """What the receiving side proved to hold: layers among it stay behind."""
+    """What the receiving side proved to hold."""
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
     """By reference, images whose attachments are not all known and attachments that are left out, and why."""
 
@@ -54,11 +55,24 @@ class TransferPlan:
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """Everything to carry, each digest once, and an image that has it."""
         found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        behind = self.behind()
         for image in reversed(self.images):
-            left = spared(image.graph, self.held)
             contents = image.graph.contents
-            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in left}
+            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
         return found
+
+    def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
+        """The layers of these images, and of `exported` ones, that stay behind: the receiving side holds
+        them, and can use them where the images have them. Manifests and configs always travel: they are
+        small, and the other side proves its base by them. So do foreign layers (FORMAT.md §4).
+        """
+        behind, needed = set[Digest](), set[Digest]()
+        for graph in (*(image.graph for image in self.images), *exported):
+            for item in graph.manifests:
+                spared = _spared(item, self.held) - graph.foreign.keys()
+                behind |= spared
+                needed |= {blob.digest for blob in item.manifest.blobs} - spared
+        return frozenset(behind - needed)
 
     @property
     def total_images(self) -> int:
@@ -73,8 +87,8 @@ class TransferPlan:
     @property
     def spared_bytes(self) -> int:
         """Bytes of the layers that stay behind, each counted once."""
-        layers = {d: layer for i in self.images for d, layer in spared(i.graph, self.held).items()}
-        return sum(layer.size for layer in layers.values())
+        layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
+        return sum(layers[digest].size for digest in self.behind())
 
 
 def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
@@ -82,12 +96,18 @@ def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"reference": reference, "reason": reason} for reference, reason in sorted(unknown.items())]
 
 
-def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
-    """The layers of an image that stay behind. Manifests and configs always travel: they are small,
-    and the other side proves its base by them.
+def _spared(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
+    """The layers of one manifest that can be used from an image of which `held` is known.
+
+    Docker's classic store has a layer on top of those below it only. So a layer on a new one is needed, and
+    one that is in the image twice, which the base may have once; and the empty layer, which BuildKit
+    writes for each instruction that changes nothing, so that it is in most images, at different places.
     """
-    layers = (layer for item in graph.manifests if item.config for layer in item.manifest.layers)
-    return {layer.digest: layer for layer in layers if layer.digest in held}
+    layers = [layer.digest for layer in item.manifest.layers]
+    diff_ids = item.config.diff_ids if item.config else ()
+    places = Counter(layers)
+    known = itertools.takewhile(lambda link: link[0] in held, zip(layers, diff_ids, strict=False))
+    return {layer for layer, diff_id in known if places[layer] == 1 and diff_id != EMPTY_LAYER}
 
 
 def make_plan(
@@ -117,6 +137,7 @@ def make_plan(
     unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
     unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
+    held = held - {digest for image in images for digest in image.graph.foreign}
     return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
 
 
@@ -138,18 +159,56 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an export", subject=locked.reference)
-    small: dict[Digest, bytes] = {}
-
-    def read(descriptor: Descriptor) -> bytes:
-        if descriptor.digest not in small:
-            small[descriptor.digest] = documents.read(source, locked.reference, descriptor)
-        return small[descriptor.digest]
-
-    where = str(locked.reference)
-    graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
-    check_platform(graph, locked.platforms, where)
+    reader = MetadataReader(source, locked, documents)
+    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    _see_foreign_layers(planned)
     _check_subject(graph, locked)
-    return PlannedImage(locked, source, graph, small)
+    return planned
+
+
+def _see_foreign_layers(image: PlannedImage) -> None:
+    """Raise `NotFoundError` when the source does not have a layer with `urls`: those are never asked."""
+    lacking = {digest for digest, layer in image.graph.foreign.items() if not _is_had(image, layer)}
+    items = [item for item in image.graph.manifests if item.config]
+    without = [i.platform for i in items if lacking & {layer.digest for layer in i.manifest.layers}]
+    if without:
+        others = ", ".join(dict.fromkeys(str(i.platform) for i in items if i.platform not in without))
+        raise NotFoundError(
+            "the source does not have a foreign layer, and the addresses in its place are never asked",
+            subject=f"{image.locked.reference} for {without[0]}",
+            want=min(lacking),
+            hint=f"`platforms: [{others}]` on this image leaves it out"
+            if others
+            else "use a tag whose base image has ordinary layers, or copy the layer into the source first",
+        )
+
+
+def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
+    try:
+        stream = image.source.open_blob(image.locked.reference, layer)
+    except NotFoundError:
+        return False
+    with contextlib.closing(stream):
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReader:
+    """Reads manifests, indexes and configs of one image at its source, each once."""
+
+    source: ContentSource
+    locked: LockedImage
+    documents: Documents
+    small: dict[Digest, bytes] = field(default_factory=dict)
+    """What was read, checked."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in self.small:
+            reference = self.locked.reference
+            self.small[descriptor.digest] = self.documents.read(self.source, reference, descriptor)
+        return self.small[descriptor.digest]
 
 
 def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
@@ -165,41 +224,4 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
             subject=locked.reference,
             want=f"subject {locked.subject}",
             got=found or "no subject",
-        )
-
-
-def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:
-    """The entries of `index` for `platforms` (all, when empty), and the attestations about them.
-
-    Raises `NotFoundError` for a platform that the index does not have.
-    """
-    wanted = set(platforms)
-    if not wanted:
-        return list(index.manifests)
-    missing = wanted - {entry.platform for entry in index.manifests}
-    if missing:
-        raise NotFoundError(
-            "no image for the platform",
-            subject=where,
-            want=", ".join(map(str, sorted(missing))),
-            got=", ".join(str(entry.platform) for entry in index.manifests if entry.platform),
-        )
-    chosen = {str(entry.digest) for entry in index.manifests if entry.platform in wanted}
-    return [
-        entry
-        for entry in index.manifests
-        if str(entry.digest) in chosen or entry.annotations.get(ATTESTED) in chosen
-    ]
-
-
-def check_platform(graph: ImageGraph, platforms: Iterable[Platform], where: str) -> None:
-    """Raise `NotFoundError` when a single-platform image is not for any of `platforms`."""
-    wanted = set(platforms)
-    carried = [item.platform for item in graph.manifests if item.config]
-    if wanted and carried and not wanted & set(carried):
-        raise NotFoundError(
-            "the image is for another platform",
-            subject=where,
-            want=" or ".join(map(str, sorted(wanted))),
-            got=", ".join(map(str, carried)),
         )

@@ -52,6 +52,13 @@ class Layout:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
         return found
 
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
+        try:
+            self._folder.open(descriptor.digest.path).close()
+        except NotFoundError:
+            return False
+        return True
+
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         if descriptor.size > MAX_BYTES:
             raise EndpointError(

@@ -172,6 +172,7 @@ def images(draw):
         descriptor,
         draw(digests if descriptor is None else st.none() | digests),
         draw(st.none() | paths),
+        draw(st.booleans()),
     )
 
 

@@ -92,7 +92,8 @@ def test_names_on_the_offline_side():
 
 def test_the_least_manifest():
     found = manifest("version: '1'\nname: a\nimages: [nginx]\n")
-    assert (found.destinations, found.platforms, found.transfer) == ((), (), {})
+    assert (found.destinations, found.platforms, found.transfer) == ((), None, {})
+    assert found.images[0].platforms is None
     assert str(found.images[0].reference) == "docker.io/library/nginx:latest"
 
 
@@ -191,9 +192,11 @@ BAD = {
     "no destinations": (f"{HEAD}destinations: []\nimages: [a]\n", "wrong type: m.yaml:3:15, want at least one, got a list", ""),
     "bad destination": (f"{HEAD}destinations: [plant-7, Plant 8]\nimages: [a]\n", "not a name: m.yaml:3:25", "") ,
     "destination twice": (f"{HEAD}destinations: [a, b, a]\nimages: [a]\n", "listed twice: m.yaml:3:15, got 'a'", ""),
-    "platforms are text": (f"{HEAD}platforms: linux/amd64\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got 'linux/amd64'", ""),
+    "platforms are no platform": (f"{HEAD}platforms: amd64\nimages: [a]\n", "not a platform: m.yaml:3:12, want os/architecture[/variant], as linux/amd64, got 'amd64'", "did you mean 'linux/amd64'?"),
+    "platforms are a mapping": (f"{HEAD}platforms: {{linux: amd64}}\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got a mapping", ""),
+    "all and others": (f"{HEAD}platforms: [all, linux/amd64]\nimages: [a]\n", "'all' and single platforms: m.yaml:3:12, want `platforms: all`, or a list of platforms", ""),
     "platforms missing": (f"{HEAD}platforms:\nimages: [a]\n", "wrong type: m.yaml:3:11, want a list, got nothing", ""),
-    "bad platform": (f"{HEAD}platforms:\n  - linux/amd64\n  - linux\nimages: [a]\n", "not a platform: m.yaml:5:5, want os/architecture[/variant], got 'linux'", ""),
+    "bad platform": (f"{HEAD}platforms:\n  - linux/amd64\n  - linux\nimages: [a]\n", "not a platform: m.yaml:5:5, want os/architecture[/variant], as linux/amd64, got 'linux'", "did you mean 'linux/amd64'?"),
     "platform is a mapping": (f"{HEAD}platforms: [os: linux]\nimages: [a]\n", "wrong type: m.yaml:3:13, want text, got a mapping", ""),
     "platform twice": (f"{HEAD}platforms: [linux/arm64, linux/aarch64]\nimages: [a]\n", "listed twice: m.yaml:3:12, got 'linux/arm64'", ""),
     "transfer is a list": (f"{HEAD}transfer: [a]\nimages: [a]\n", "wrong type: m.yaml:3:11, want a mapping, got a list", ""),
@@ -236,7 +239,7 @@ BAD = {
     "two digests in an archive": (entry(f"archive: x\n    ref: a@{D0}\n    digest: {D1}"), "the digest differs from the one in 'ref': m.yaml:6:13", "leave out 'digest'"),
     "rename with a digest": (entry(f"ref: a\n    as: b:1@{D0}"), "a name on the offline side carries no digest: m.yaml:5:9, want 'docker.io/library/b:1'", ""),
     "bad rename": (entry("ref: a\n    as: B"), "not an image reference (repository names are lower-case): m.yaml:5:9", ""),
-    "bad entry platform": (entry("ref: a\n    platforms: [linux/amd64, Linux/arm64]"), "not a platform: m.yaml:5:30, want os/architecture[/variant], got 'Linux/arm64'", ""),
+    "bad entry platform": (entry("ref: a\n    platforms: [linux/amd64, Linux/arm64]"), "not a platform: m.yaml:5:30, want os/architecture[/variant], as linux/amd64, got 'Linux/arm64'", "did you mean 'linux/arm64'?"),
     "entry platform twice": (entry("ref: a\n    platforms: [linux/amd64, linux/x86_64]"), "listed twice: m.yaml:5:16, got 'linux/amd64'", ""),
     "unknown source": (entry("ref: a\n    source: podman"), "not a source: m.yaml:5:13, want registry, docker, docker:unix:///SOCKET or docker:ssh://[USER@]HOST[:PORT], got 'podman'", ""),
     "source over TCP": (entry("ref: a\n    source: docker:tcp://h:2375"), "not a source: m.yaml:5:13", ""),
