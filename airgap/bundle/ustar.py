@@ -53,13 +53,18 @@ class Entry:
 
 
 def read_entries(
-    stream: ByteStream, *, skip: Callable[[int], object] | None = None, max_entries: int = MAX_ENTRIES
+    stream: ByteStream,
+    *,
+    skip: Callable[[int], object] | None = None,
+    max_entries: int = MAX_ENTRIES,
+    end: Callable[[bool], object] | None = None,
 ) -> Iterator[tuple[Entry, ByteStream]]:
     """Each entry with a stream of its data, which is good until the next entry is asked for.
 
     Data that was not read is passed over: with `skip`, where given (it moves `stream` on by so many
     bytes and raises `FormatError` beyond the end), else by reading. The entry of the top directory
-    itself (`./`) is left out. Raises `FormatError` for everything that is no plain, whole archive;
+    itself (`./`) is left out. `end` is told whether the archive had its end mark, which an archive that was
+    cut off between two entries lacks. Raises `FormatError` for everything that is no plain, whole archive;
     the check for anything but zeros behind the end comes after the last entry.
     """
     source = _Source(stream, skip)
@@ -84,6 +89,8 @@ def read_entries(
         raise FormatError("a tar header announces an entry that does not come")
     if block is not None:
         source.expect_zeros()
+    if end is not None:
+        end(block is not None)
 
 
 def header(name: str, size: int, *, mode: int = 0o644) -> bytes:

@@ -37,8 +37,11 @@ def run(
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
     images = [_value(image) for image in lock.images]
-    lines = [*_lines(images), f"written: {path}"]
-    console.show_result({"lock": str(path), "images": images}, lines, as_json=json)
+    left_out = [
+        {"source": item.source, "digest": str(item.digest), "reason": item.why} for item in lock.left_out
+    ]
+    lines = [*_lines(images), *map(str, lock.left_out), f"written: {path}"]
+    console.show_result({"lock": str(path), "images": images, "left_out": left_out}, lines, as_json=json)
 
 
 def _value(image: "LockedImage") -> dict[str, str]:

@@ -4,14 +4,17 @@ question of its verifier.
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, write_all
 from airgap.endpoints.layout.folder import LayoutFolder, read_all
-from airgap.endpoints.layout.index import EMPTY, Entry, by_digest, by_name, by_tag, parse_index, with_entry
-from airgap.errors import EndpointError, IntegrityError, NotFoundError, SizeMismatchError
+from airgap.endpoints.layout.index import EMPTY, Entry, parse_index, with_entry
+from airgap.endpoints.naming import by_digest, by_name, matching
+from airgap.endpoints.ports import ListedImage, merged
+from airgap.errors import AmbiguousError, EndpointError, IntegrityError, NotFoundError, SizeMismatchError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import Descriptor, ImageIndex, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 
@@ -37,17 +40,30 @@ class Layout:
 
     def names(self) -> list[ImageReference]:
         """The full name of every image that has one, in the order of `index.json`, each once."""
-        return list(dict.fromkeys(entry.name for entry in self._entries() if entry.name is not None))
+        return list(dict.fromkeys(name for entry in self._entries() for name in entry.names))
+
+    def list_images(self) -> list[ListedImage]:
+        """All entries of `index.json`. Documents that are not there say nothing; wrong ones are refused."""
+        return merged([self._listed(entry) for entry in self._entries()])
+
+    def _listed(self, entry: Entry) -> ListedImage:
+        own = entry.descriptor.digest
+        contents, subject = {own}, None
+        with contextlib.suppress(NotFoundError):
+            raw = check_size_and_digest(self._folder.read(own.path), entry.descriptor, own)
+            document = parse_document(raw, entry.descriptor.media_type, str(own))
+            if isinstance(document, ImageIndex):
+                contents |= {child.digest for child in document.manifests}
+            elif document.subject is not None:
+                subject = document.subject.digest
+        named = (entry.names, entry.tag, entry.problem)
+        return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
         """The entry of `index.json` with this digest; without one, the entry of this name, or else the only
         one that is called just like the tag. Indexes inside are not searched.
         """
-        entries = self._entries()
-        if reference.digest is not None:
-            found = by_digest(entries, reference)
-        else:
-            found = by_name(entries, reference) or by_tag(entries, reference)
+        found = _one(matching(self._entries(), reference), reference)
         if found is None:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
         return found
@@ -77,7 +93,8 @@ class Layout:
             entries = self._entries()
         except NotFoundError:
             return None
-        found = by_digest(entries, reference) if reference.tag is None else by_name(entries, reference)
+        same = by_name(entries, reference) if reference.tag else by_digest(entries, reference.digest)
+        found = _one(same, reference)
         return None if found is None else found.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
@@ -137,6 +154,15 @@ class Layout:
                 except NotFoundError:
                     self._folder.write_document(_INDEX, EMPTY)
             self._prepared = True
+
+
+def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | None:
+    """The one image among `entries`; raises `AmbiguousError` for two."""
+    found = {entry.descriptor.digest: entry.descriptor for entry in entries}
+    if len(found) > 1:
+        digests = " and ".join(sorted(map(str, found)))
+        raise AmbiguousError("two images of one name", subject=reference, got=digests)
+    return next(iter(found.values()), None)
 
 
 def _wrong_size(descriptor: Descriptor, got: int) -> SizeMismatchError:
