@@ -56,7 +56,7 @@ NEIGHBOURS = (
     "ssh",
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
-SHARED = ("ports", "logins", "naming", "repack", "save_format", "save_stream")
+SHARED = ("ports", "logins", "listing", "naming", "repack", "save_format", "save_stream")
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
 DOORS = {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from airgap.bundle.files import closing_file
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
-from airgap.endpoints.ports import BlobSink, ExportedImage, ListedImage, merged
+from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose, read_images
 from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError

@@ -6,7 +6,7 @@ and skopeo write a whole name or a tag as the latter, whichever they were given.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -16,8 +16,16 @@ from airgap.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
 from airgap.oci.reference import ImageReference
 
 _KEYS = (CONTAINERD_NAME, REF_NAME)
+_IDS = ("sha256:", "sha512:")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _SHOWN = 120
+_PLACEHOLDER = "i-was-a-digest"
+"""The tag that crane writes where it was given none."""
+
+_COSIGN = "dev.cosignproject.cosign/"
+_COSIGN_IMAGES = {f"{_COSIGN}image", f"{_COSIGN}imageIndex"}
+_COSIGN_EXTRAS = {f"{_COSIGN}sigs": "sig", f"{_COSIGN}atts": "att"}
+"""The kinds of entry in a folder of `cosign save`, which gives no names."""
 
 
 class Named(Protocol):
@@ -49,8 +57,25 @@ class Naming:
     """Why a name that is written there cannot be used; that hides the entry's name, and nothing else."""
 
 
-def naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Naming:
-    """The name of an entry with this digest. Raises `AmbiguousError` for two different whole names."""
+def namings(entries: Sequence[Descriptor], where: str) -> list[Naming]:
+    """What each entry of an index is called. Raises `AmbiguousError` for an entry with two whole names.
+
+    What `cosign save` puts beside its one image gets the tag that it has in a registry.
+    """
+    found = [_naming(entry.annotations, entry.digest, where) for entry in entries]
+    kinds = [entry.annotations.get("kind", "") for entry in entries]
+    signed = [entry.digest for entry, kind in zip(entries, kinds, strict=True) if kind in _COSIGN_IMAGES]
+    if len(signed) != 1:
+        return found
+    stem = f"{signed[0].algorithm}-{signed[0].hex}"
+    return [
+        Naming(tag=f"{stem}.{_COSIGN_EXTRAS[kind]}") if kind in _COSIGN_EXTRAS else own
+        for own, kind in zip(found, kinds, strict=True)
+    ]
+
+
+def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Naming:
+    """The name of an entry with this digest."""
     texts = [text for key in _KEYS if is_whole(text := annotations.get(key, ""))]
     names, problem = usable(texts, digest)
     if not texts and (named := annotations.get(CONTAINERD_NAME)):
@@ -79,10 +104,12 @@ def usable(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference
         except FormatError as error:
             problem = problem or f"unusable name {text[:_SHOWN]!r}: {error.what}"
             continue
-        if name.digest is None or name.digest in digests:
-            names[name] = None
-        else:
+        if name.digest is not None and name.digest not in digests:
             problem = problem or f"unusable name {text[:_SHOWN]!r}: it has the digest of another image"
+        elif text.startswith(_IDS) or name.tag == _PLACEHOLDER:
+            problem = problem or f"no name of its own: {text[:_SHOWN]!r}"
+        else:
+            names[name] = None
     return tuple(names), problem
 
 
@@ -91,7 +118,7 @@ def is_whole(text: str) -> bool:
     kubelet's containerd has it, would read as the short name of an image.
     """
     name, _, _ = text.partition("@")
-    return any(mark in name for mark in "/:") and not name.startswith(("sha256:", "sha512:"))
+    return any(mark in name for mark in "/:") and not name.startswith(_IDS)
 
 
 def by_digest(images: Iterable[N], digest: Digest | None) -> list[N]:

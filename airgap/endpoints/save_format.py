@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from airgap.bundle.ustar import Entry
-from airgap.endpoints.naming import matching, naming, usable
+from airgap.endpoints.naming import Naming, matching, namings, usable
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -31,6 +31,7 @@ from airgap.oci.documents import (
     parse_document,
 )
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DOCUMENT = 4 << 20
@@ -174,7 +175,10 @@ def _read_oci(files: Files) -> list[OciImage]:
     if not isinstance(index, ImageIndex):
         raise FormatError("not an image index", subject=INDEX)
     walk = _Walk(files)
-    return [walk.image(descriptor) for descriptor in index.manifests]
+    named = namings(index.manifests, INDEX)
+    found = [walk.image(*pair) for pair in zip(index.manifests, named, strict=True)]
+    lists = [image for image in found if is_fallback_tag(image.tag)]
+    return found + [walk.image(node, Naming()) for image in lists for node, _ in image.documents[1:]]
 
 
 class _Walk:
@@ -184,7 +188,7 @@ class _Walk:
         self._files = files
         self._left = _MAX_NODES
 
-    def image(self, descriptor: Descriptor) -> OciImage:
+    def image(self, descriptor: Descriptor, named: Naming) -> OciImage:
         if descriptor.media_type not in DOCUMENT_TYPES:
             raise FormatError(
                 "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
@@ -193,7 +197,6 @@ class _Walk:
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
             raise MissingContentError("no platform is there as a whole", subject=descriptor.digest)
-        named = naming(descriptor.annotations, descriptor.digest, INDEX)
         root = nodes[0][1]
         return OciImage(
             named.names,

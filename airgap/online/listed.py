@@ -1,14 +1,14 @@
 """Which images of an archive or layout are meant by an item of a manifest, and what stays behind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airgap.endpoints.ports import ListedImage
+from airgap.endpoints.listing import ListedImage
 from airgap.errors import FormatError, NotFoundError
 from airgap.manifest import ImageEntry
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
-from airgap.oci.referrers import cosign_tags, fallback_tag
+from airgap.oci.referrers import cosign_tags, is_fallback_tag
 
 _DEPTH = 2
 """A signature of an SBOM of an image is found; what refers to that is not."""
@@ -94,16 +94,15 @@ def why_left_out(image: ListedImage) -> str:
     return "it has no name; `digest:` and `as:` take it"
 
 
-def _on_their_own(listed: Iterable[ListedImage]) -> list[ListedImage]:
-    """The images that are not a part of another one, nor attached to one, nor a list of what is attached."""
-    listed = list(listed)
-    contents = {digest for image in listed for digest in image.contents}
-    extras = {tag for digest in contents for tag in (*cosign_tags(digest), fallback_tag(digest))}
+def _on_their_own(listed: Sequence[ListedImage]) -> list[ListedImage]:
+    """The images that are neither a part of another one nor attached to one."""
+    tags = {tag for image in listed for digest in image.contents for tag in cosign_tags(digest)}
     within = {digest for image in listed for digest in image.contents - {image.digest}}
     return [
         image
         for image in listed
-        if image.names or (image.subject is None and image.tag not in extras and image.digest not in within)
+        if image.names
+        or not (image.subject or image.tag in tags or image.digest in within or is_fallback_tag(image.tag))
     ]
 
 

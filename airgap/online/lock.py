@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ExportSource, ListedImage, ListingSource, Source
+from airgap.endpoints.listing import ListedImage, ListingSource
+from airgap.endpoints.ports import ExportSource, Source
 from airgap.errors import FormatError, IntegrityError
 from airgap.manifest import ImageEntry, LeftOut, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import is_fallback_tag
 from airgap.online.attached import attached
 from airgap.online.listed import attached_to, pick, why_left_out
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
@@ -76,7 +78,7 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> _Found:
         found.left_out = [
             LeftOut(source.name, image.digest, why_left_out(image))
             for image in listed
-            if image.digest not in taken
+            if image.digest not in taken and not is_fallback_tag(image.tag)
         ]
     return found
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.endpoints.ports import BlobSink, ExportedImage, ListedImage, Source, merged
+from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.ports import BlobSink, ExportedImage, Source
 from airgap.errors import EndpointError, NotFoundError
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from airgap.endpoints.naming import by_name, naming, with_name, without_names
+from airgap.endpoints.naming import by_name, namings, with_name, without_names
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, Descriptor, ImageIndex, parse_document
@@ -37,7 +37,10 @@ def parse_index(raw: bytes, where: str) -> tuple[Entry, ...]:
     index = parse_document(raw, None, where)
     if not isinstance(index, ImageIndex):
         raise FormatError("not an image index", subject=where, got=index.media_type)
-    return tuple(_parse_entry(descriptor, where) for descriptor in index.manifests)
+    return tuple(
+        Entry(descriptor, named.names, named.tag, named.problem)
+        for descriptor, named in zip(index.manifests, namings(index.manifests, where), strict=True)
+    )
 
 
 def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
@@ -56,11 +59,6 @@ def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: De
     changed = dump(index)
     parse_index(changed, where)
     return changed
-
-
-def _parse_entry(descriptor: Descriptor, where: str) -> Entry:
-    found = naming(descriptor.annotations, descriptor.digest, where)
-    return Entry(descriptor, found.names, found.tag, found.problem)
 
 
 def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:

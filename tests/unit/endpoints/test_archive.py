@@ -3,7 +3,8 @@ import os
 import pytest
 
 from airgap.endpoints.archive import Archive
-from airgap.endpoints.ports import ExportSource, ListingSource
+from airgap.endpoints.listing import ListingSource
+from airgap.endpoints.ports import ExportSource
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import AmbiguousError, EndpointError, FormatError, NotFoundError
 from airgap.oci.digest import Digest
