@@ -285,11 +285,11 @@ class _Extra:
 
     def size_of(self, size: int) -> int:
         """The size of the entry whose header says `size`. Only where the header could not hold the
-        number may there be another one.
+        number may there be another one: 0, or as much as it holds.
         """
         if self._size is None:
             return size
-        if size not in (0, self._size):
+        if size not in (0, OCTAL_SIZE_LIMIT - 1, self._size):
             raise FormatError("two sizes for one entry", want=f"{self._size:,}", got=f"{size:,}")
         return self._size
 

@@ -22,10 +22,12 @@ _SHOWN = 120
 _PLACEHOLDER = "i-was-a-digest"
 """The tag that crane writes where it was given none."""
 
-_COSIGN = "dev.cosignproject.cosign/"
-_COSIGN_IMAGES = {f"{_COSIGN}image", f"{_COSIGN}imageIndex"}
-_COSIGN_EXTRAS = {f"{_COSIGN}sigs": "sig", f"{_COSIGN}atts": "att"}
-"""The kinds of entry in a folder of `cosign save`, which gives no names."""
+_KIND = re.compile(r"dev\.(?:cosignproject\.cosign|hauler)/(\w+)(?:/.*)?", re.ASCII)
+"""The annotation `kind` by which `cosign save` and Hauler tell an image from what belongs to it. cosign gives no
+names, and Hauler gives all of them the name of the image.
+"""
+_IMAGES = frozenset({"image", "imageIndex"})
+_EXTRAS = {"sigs": "sig", "atts": "att", "sboms": "sbom", "referrers": None}
 
 
 class Named(Protocol):
@@ -60,18 +62,32 @@ class Naming:
 def namings(entries: Sequence[Descriptor], where: str) -> list[Naming]:
     """What each entry of an index is called. Raises `AmbiguousError` for an entry with two whole names.
 
-    What `cosign save` puts beside its one image gets the tag that it has in a registry.
+    What `cosign save` and Hauler put beside an image has the tag that it has in a registry, and no name.
     """
     found = [_naming(entry.annotations, entry.digest, where) for entry in entries]
-    kinds = [entry.annotations.get("kind", "") for entry in entries]
-    signed = [entry.digest for entry, kind in zip(entries, kinds, strict=True) if kind in _COSIGN_IMAGES]
-    if len(signed) != 1:
-        return found
-    stem = f"{signed[0].algorithm}-{signed[0].hex}"
+    kinds = [_kind(entry.annotations) for entry in entries]
+    owners: dict[tuple[ImageReference, ...], set[Digest]] = {}
+    for entry, own, kind in zip(entries, found, kinds, strict=True):
+        if kind in _IMAGES:
+            owners.setdefault(own.names, set()).add(entry.digest)
     return [
-        Naming(tag=f"{stem}.{_COSIGN_EXTRAS[kind]}") if kind in _COSIGN_EXTRAS else own
+        Naming(tag=_extra_tag(owners.get(own.names, set()), kind)) if kind in _EXTRAS else own
         for own, kind in zip(found, kinds, strict=True)
     ]
+
+
+def _kind(annotations: Mapping[str, str]) -> str:
+    match = _KIND.fullmatch(annotations.get("kind", ""))
+    return match[1] if match else ""
+
+
+def _extra_tag(owners: set[Digest], kind: str) -> str | None:
+    """The tag at which cosign keeps something of this kind for the one image that owns it."""
+    suffix = _EXTRAS[kind]
+    if suffix is None or len(owners) != 1:
+        return None
+    [digest] = owners
+    return f"{digest.algorithm}-{digest.hex}.{suffix}"
 
 
 def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Naming:

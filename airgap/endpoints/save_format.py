@@ -171,7 +171,10 @@ def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImag
 
 
 def _read_oci(files: Files) -> list[OciImage]:
-    index = parse_document(files.read(INDEX), None, INDEX)
+    raw = files.read(INDEX)
+    if "manifests" in (value := parse_object(raw, INDEX)) and value["manifests"] is None:
+        return []  # of an image without a name, as Docker 25.0.0 saves it
+    index = parse_document(raw, None, INDEX)
     if not isinstance(index, ImageIndex):
         raise FormatError("not an image index", subject=INDEX)
     walk = _Walk(files)
