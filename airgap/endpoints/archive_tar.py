@@ -22,6 +22,7 @@ from airgap.oci.digest import CHUNK, Advance, ByteStream
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 """Bytes 2 to 4 of a frame without content, with which pzstd begins."""
+_UTF16 = b"\xff\xfe"
 _OTHERS = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x04\x22\x4d\x18": "unlz4"}
 
 EMPTY_HINT = "what should have written it has failed: write or copy it again"
@@ -136,6 +137,11 @@ class TarFile(Listing):
         head = read_up_to(FileSlice(self._fd, self._path, 0, 8), 8)
         if not head:
             raise FormatError("empty file", subject=self._path, want="an image archive", hint=EMPTY_HINT)
+        if head.startswith(_UTF16):
+            raise FormatError(
+                "text in the place of an archive", subject=self._path, want="a tar",
+                hint="a redirect (`>`) of Windows PowerShell does that: write it with `docker save -o FILE`",
+            )  # fmt: skip
         for magic, tool in _OTHERS.items():
             if head.startswith(magic):
                 raise FormatError(
