@@ -56,7 +56,9 @@ NEIGHBOURS = (
     "ssh",
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
-SHARED = ("ports", "attachments", "logins", "repack", "save_format", "save_stream")
+SHARED = (
+    "ports", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
+)  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
 DOORS = {

@@ -49,9 +49,17 @@ def run(
     images = [_value(image) for image in lock.images]
     unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
     choices = {str(image.reference): _chosen(image) for image in lock.images}
-    lines = [*_lines(images), *platforms.lines(choices), *unknown_lines(unknown), f"written: {path}"]
-    value = {"lock": str(path), "images": images, "attachments_unknown": unknown_value(unknown)}
-    console.show_result(value, lines, as_json=json)
+    left_out = [
+        {"source": item.source, "digest": str(item.digest), "reason": item.why} for item in lock.left_out
+    ]
+    notes = [*platforms.lines(choices), *map(str, lock.left_out), *unknown_lines(unknown)]
+    value = {
+        "lock": str(path),
+        "images": images,
+        "left_out": left_out,
+        "attachments_unknown": unknown_value(unknown),
+    }
+    console.show_result(value, [*_lines(images), *notes, f"written: {path}"], as_json=json)
 
 
 def _chosen(image: "LockedImage") -> "Chosen":

@@ -76,7 +76,10 @@ def _lock_of(
     locked = lock_path(path)
     if not locked.exists():
         progress.note(f"no {locked.name}: taking the tags as they are now")
-        return resolve(manifest, endpoints.source, failures, documents)
+        lock = resolve(manifest, endpoints.source, failures, documents)
+        for item in lock.left_out:
+            progress.note(str(item))
+        return lock
     lock = Lock.load(locked)
     if lock.manifest_sha256 != manifest.sha256:
         raise FormatError(

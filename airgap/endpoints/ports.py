@@ -48,14 +48,6 @@ class SparseSource(Protocol):
         """Whether there is such a blob or document; whether it is right shows when it is read."""
 
 
-@runtime_checkable
-class NamedSource(Protocol):
-    """A source that can list what it holds: a layout, an archive."""
-
-    def names(self) -> list[ImageReference]:
-        """The references of all images in it."""
-
-
 class BlobSink(Protocol):
     """Takes the blobs of an export; a bundle's blob store is one."""
 

@@ -107,6 +107,19 @@ class LockedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image in an archive or layout that is not taken although no `ref` or `digest` chose others."""
+
+    source: str
+    """The archive or layout, as a person would call it: `archive:vendor/app.tar`."""
+    digest: Digest
+    why: str
+
+    def __str__(self) -> str:
+        return f"left out of {self.source}: {self.digest} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """All images of a manifest, resolved. Raises `FormatError` when two have the same offline name."""
 
@@ -114,6 +127,8 @@ class Lock:
     manifest_sha256: str
     """Of the manifest's bytes, in hex; whether it still fits is for the caller to check."""
     images: tuple[LockedImage, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """Known only where the lock was just made: a lock file does not keep it."""
 
     def __post_init__(self) -> None:
         if twins := _twins(self.images):

@@ -12,7 +12,7 @@ from airgap.offline.verify import VerifiedBundle
 
 
 class BundleSource:
-    """A `ContentSource` and a `NamedSource` over a bundle that passed verification.
+    """A `ContentSource` that lists its names, over a bundle that passed verification.
 
     The blobs that a delta leaves out come from other sources, once `build_on` has found them there.
     """

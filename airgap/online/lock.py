@@ -1,19 +1,31 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ExportSource, NamedSource, Source
+from airgap.endpoints.listing import ListedImage, ListingSource
+from airgap.endpoints.ports import ContentSource, ExportSource, Source
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
-from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
+from airgap.manifest import ImageEntry, LeftOut, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import INDEX_TYPES, Descriptor
+from airgap.oci.documents import INDEX_TYPES
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import is_fallback_tag
 from airgap.online.attached import with_attached
+from airgap.online.listed import attached_to, pick, why_left_out
 from airgap.online.plan import MetadataReader
 from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one item of the manifest means."""
+
+    images: list[LockedImage] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def resolve(
@@ -29,89 +41,148 @@ def resolve(
     `default` is the platform of images for which the manifest names none; without it, this machine's.
     Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
-    found: list[list[LockedImage]] = [[] for _ in manifest.images]
-    documents = documents or Documents()
-    default = default or default_platform()
+    found = [_Found() for _ in manifest.images]
+    resolver = _Resolver(open_source, documents or Documents(), default or default_platform())
 
     def lock(number: int) -> None:
-        found[number] = _resolve(manifest.images[number], open_source, documents, default)
+        found[number] = resolver.resolve(manifest.images[number])
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
-    images = tuple(image for images in found for image in images)
     names: dict[ImageReference, LockedImage] = {}
-    for image in images:
+    for image in (image for each in found for image in each.images):
         other = names.setdefault(image.name, image)
-        if _what(other) != _what(image):
+        if _digests(other) != _digests(image):
             raise FormatError("two images for one name", subject=image.name, got="different digests")
         if other.is_optional and not image.is_optional:
             names[image.name] = image
-    return Lock(manifest.name, manifest.sha256, tuple(names.values()))
+    return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
+
+
+def _still_left_out(found: Iterable[_Found]) -> tuple[LeftOut, ...]:
+    """What no item of the manifest takes: several may mean one archive."""
+    taken = {digest for each in found for image in each.images for digest in _digests(image)}
+    return tuple(dict.fromkeys(item for each in found for item in each.left_out if item.digest not in taken))
 
 
 def _title(entry: ImageEntry) -> str:
     return str(entry.name or entry.reference or entry.archive)
 
 
-def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
-    return image.descriptor, image.image_id
+def _digests(image: LockedImage) -> tuple[Digest | None, Digest | None]:
+    return None if image.descriptor is None else image.descriptor.digest, image.image_id
 
 
-def _resolve(
-    entry: ImageEntry, open_source: OpenSource, documents: Documents, default: Platform
-) -> list[LockedImage]:
-    source = open_source(entry.source, entry.reference, entry.archive)
-    if entry.reference is not None:
-        return _lock(entry, entry.reference, source, documents, default)
-    if not isinstance(source, NamedSource):
-        raise FormatError("which image?", subject=source.name, want="a ref")
-    names = source.names()
-    if not names:
-        raise NotFoundError("no image in it", subject=source.name)
-    if len(names) > 1 and (entry.rename or entry.digest):
-        got = ", ".join(map(str, names))
-        raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [image for name in names for image in _lock(entry, name, source, documents, default)]
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Resolves the items of one manifest."""
 
+    open_source: OpenSource
+    documents: Documents
+    default: Platform
 
-def _lock(
-    entry: ImageEntry, reference: ImageReference, source: Source, documents: Documents, default: Platform
-) -> list[LockedImage]:
-    """One image, and behind it what is attached to it."""
-    descriptor, image_id = None, None
-    pinned = reference.with_digest(entry.digest) if entry.digest else reference
-    if isinstance(source, ExportSource):
+    def resolve(self, entry: ImageEntry) -> _Found:
+        source = self.open_source(entry.source, entry.reference, entry.archive)
+        listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
+        if entry.reference is not None:
+            return _Found(self._lock(entry, entry.reference, source, listed))
+        if listed is None:
+            raise FormatError("which image?", subject=source.name, want="a ref")
+        found = _Found()
+        for picked in pick(entry, source.name, listed):
+            own = replace(entry, rename=picked.rename, digest=None)
+            found.images += self._lock(own, picked.reference, source, listed)
+        if entry.digest is None:
+            locked = {digest for image in found.images for digest in _digests(image)}
+            taken = {digest for image in listed if image.digest in locked for digest in image.contents}
+            found.left_out = [
+                LeftOut(source.name, image.digest, why_left_out(image))
+                for image in listed
+                if image.digest not in taken and not is_fallback_tag(image.tag)
+            ]
+        return found
+
+    def _lock(
+        self,
+        entry: ImageEntry,
+        reference: ImageReference,
+        source: Source,
+        listed: Sequence[ListedImage] | None,
+    ) -> list[LockedImage]:
+        """One image, and behind it what is attached to it."""
+        if isinstance(source, ExportSource):
+            locked = self._lock_export(entry, reference, source)
+        else:
+            locked = self._lock_content(entry, reference, source)
+        if listed is not None:
+            return [locked, *_attachments(locked, source, listed)]
+        if not isinstance(source, ExportSource):
+            return with_attached(locked, source, self.documents)
+        if locked.attachments == "required":
+            what = "an engine does not know attachments"
+            raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
+        return [locked]
+
+    def _lock_export(self, entry: ImageEntry, reference: ImageReference, source: ExportSource) -> LockedImage:
+        pinned = reference.with_digest(entry.digest) if entry.digest else reference
         image_id = _identify(entry, reference, source)
-    else:
-        descriptor = source.resolve(pinned)
+        locked = replace(self._unresolved(entry, reference), reference=pinned, image_id=image_id)
+        held = choose_held(locked, source)
+        return replace(locked, left_out=held.left_out, notes=held.notes)
+
+    def _lock_content(
+        self, entry: ImageEntry, reference: ImageReference, source: ContentSource
+    ) -> LockedImage:
+        descriptor = source.resolve(reference.with_digest(entry.digest) if entry.digest else reference)
         if entry.digest is not None and descriptor.digest != entry.digest:
             raise _not_pinned(entry, reference, descriptor.digest)
-    locked = LockedImage(
-        reference=pinned if isinstance(source, ExportSource) else reference,
-        name=entry.rename or offline_name(reference),
-        source=entry.source,
-        path=entry.archive,
-        platforms=(default,) if entry.platforms is None else entry.platforms,
-        descriptor=descriptor,
-        image_id=image_id,
-        cosign_key=entry.cosign_key,
-        attachments=entry.attachments,
-        by_default=entry.platforms is None,
-    )
-    if not isinstance(source, ExportSource) and descriptor is not None:
-        if (
-            descriptor.media_type in INDEX_TYPES
-        ):  # of a single image the config is not read: the plan judges it
-            reader = MetadataReader(source, locked, documents)
-            chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
-            locked = replace(locked, left_out=chosen.left_out, notes=chosen.notes)
-        return with_attached(locked, source, documents)
-    if locked.attachments == "required":
-        what = "attachments are in registries only"
-        raise EndpointError(what, subject=locked.reference, want="source: registry, or attachments: auto")
-    held = choose_held(locked, source)
-    return [replace(locked, left_out=held.left_out, notes=held.notes)]
+        locked = replace(self._unresolved(entry, reference), descriptor=descriptor)
+        if descriptor.media_type not in INDEX_TYPES:  # the config of a single image is read by the plan
+            return locked
+        reader = MetadataReader(source, locked, self.documents)
+        chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
+        return replace(locked, left_out=chosen.left_out, notes=chosen.notes)
+
+    def _unresolved(self, entry: ImageEntry, reference: ImageReference) -> LockedImage:
+        return LockedImage(
+            reference=reference,
+            name=entry.rename or offline_name(reference),
+            source=entry.source,
+            path=entry.archive,
+            platforms=(self.default,) if entry.platforms is None else entry.platforms,
+            descriptor=None,
+            image_id=None,
+            cosign_key=entry.cosign_key,
+            attachments=entry.attachments,
+            by_default=entry.platforms is None,
+        )
+
+
+def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedImage]) -> list[LockedImage]:
+    """What is attached to an image in the same archive or layout, as images of their own."""
+    if locked.attachments == "none":
+        return []
+    own = [image for image in listed if image.digest in _digests(locked)]
+    found = []
+    for about, image, tag in ((each, *pair) for each in own for pair in attached_to(each, listed)):
+        reference = replace(locked.reference, tag=tag, digest=image.digest)
+        resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
+        found.append(
+            replace(
+                locked,
+                reference=reference,
+                name=replace(locked.name, tag=tag, digest=None if tag else image.digest),
+                platforms=(),
+                by_default=False,
+                descriptor=resolved,
+                image_id=image.digest if resolved is None else None,
+                cosign_key=None,
+                attachments="required" if locked.is_demanding else "auto",
+                subject=image.subject or about.digest,
+            )
+        )
+    return found
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:

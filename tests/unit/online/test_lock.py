@@ -56,7 +56,7 @@ def test_the_same_image_twice_is_one():
         ([f"{{ref: 'example.com/a:1', digest: '{NONE}'}}"], NotFoundError, NONE),
         ([f"{{ref: 'example.com/a:1', source: docker, digest: '{NONE}'}}"], IntegrityError, "not the pinned digest"),
         (["{oci: source, as: example.com/x:1}"], FormatError, "want one image"),
-        ([f"{{oci: source, digest: '{NONE}'}}"], FormatError, "want one image"),
+        ([f"{{oci: source, digest: '{NONE}'}}"], NotFoundError, "no image of that digest"),
         (["{archive: empty.tar}"], NotFoundError, "no image in it"),
         (["{archive: empty.tar, ref: example.com/a:1}"], NotFoundError, "not found"),
     ],
