@@ -109,6 +109,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
         "result": receipt.result,
         "target": receipt.target,
         "operator": receipt.operator,
+        "claimed_operator": receipt.claimed_operator,
         "keys": list(receipt.keyids),
         "root_version": receipt.root_version,
         "checkpoint": dict(receipt.checkpoint),
@@ -134,7 +135,7 @@ def _lines(receipt: "Receipt") -> list[str]:
     rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
     return [
         f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
-        f"loaded {format_time(receipt.time)} by {receipt.operator} with airgap {receipt.tool_version}",
+        f"loaded {format_time(receipt.time)} by {receipt.by} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
         *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
     ]
