@@ -28,8 +28,9 @@ from typing import Self
 from airgap.account import required_home
 from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
-from airgap.bundle.files import make_folder, media_errors, sync_folder, write_file
+from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
+from airgap.durable import sync_folder
 from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object

@@ -30,6 +30,7 @@ from airgap.audit.record import (
     parse_record,
 )
 from airgap.audit.redact import Json, redact_fields
+from airgap.durable import LOCKS_HINT, NO_LOCKS
 from airgap.errors import (
     AirgapError,
     DestinationError,
@@ -116,12 +117,13 @@ class Ledger:
                     tail = read_tail(descriptor, self.path)
                 return self._write(descriptor, tail, event, phase, fields)
         except OSError as error:
+            remedy = "see that the file and its directory exist, are yours, writable and not full"
             raise LedgerError(
                 "cannot write the ledger",
                 subject=self.path,
                 got=error.strerror or error,
                 hint="nothing is done without a record of it: "
-                "see that the file and its directory exist, are yours, writable and not full",
+                f"{LOCKS_HINT if error.errno in NO_LOCKS else remedy}",
             ) from error
 
     @contextmanager
