@@ -42,6 +42,8 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
+from airgap.durable import LOCKS_HINT, NO_LOCKS
+
 
 def printable(text: object) -> str:
     """`text` with every control, bidirectional and unassigned character escaped.
@@ -149,7 +151,8 @@ class MediaError(AirgapError):
         if error.errno in _FULL:
             hint = "free some space or choose another medium, then run the same command again"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
-        return MediaError(what, subject=subject, got=got)
+        no_locks = error.errno == errno.ENOLCK or (what == "cannot lock" and error.errno in NO_LOCKS)
+        return MediaError(what, subject=subject, got=got, hint=LOCKS_HINT if no_locks else None)
 
 
 class NoSpaceError(MediaError):

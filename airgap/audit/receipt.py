@@ -20,6 +20,7 @@ IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = ("ok", "partial", "failed", "refused")
+_CLAIM = "claimed_operator"
 
 
 class Verdict(StrEnum):
@@ -86,10 +87,21 @@ class Receipt:
     holds: tuple[str, ...]
     """Digests of the blobs that the target holds now: the base of the next delta."""
     operator: str
+    """The kernel's user of the process that loaded it: `account.user_name`."""
     tool_version: str
     target_engine: str = ""
     """Which engine the target was: product, version, machine and address. Left out of the receipt where it is
     not known, as in those of older versions."""
+    claimed_operator: str | None = None
+    """The person who became that user by su or sudo, as far as something says so: `account.claimed_user`.
+    Absent from the bytes when None: receipts of airgap before it had this field are read as ever.
+    """
+
+    @property
+    def by(self) -> str:
+        """Who loaded it, for people: `root`, or `root (claims to act for alice)`."""
+        claim = self.claimed_operator
+        return self.operator if claim is None else f"{self.operator} (claims to act for {claim})"
 
     def to_bytes(self) -> bytes:
         """The canonical bytes. Raises `FormatError` for an image digest that is none; other values
@@ -115,6 +127,7 @@ class Receipt:
             "checkpoint": dump({key: self.checkpoint[key] for key in ("origin", "size", "root")}),
             "holds": _lines(list(self.holds)),
             "operator": dump(self.operator),
+            **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
         fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
@@ -184,6 +197,7 @@ class Receipt:
             },
             holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
             operator=fields.text("operator"),
+            claimed_operator=fields.optional_text(_CLAIM),
             tool_version=version,
         )
         for child in (bundle, target, checkpoint):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from airgap.bundle.files import holds, media_errors, sync_folder, write_file
+from airgap.bundle.files import holds, media_errors, write_file
 from airgap.bundle.views import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -17,6 +17,7 @@ from airgap.bundle.views import (
     manifest_json,
     sha256sums,
 )
+from airgap.durable import sync_folder
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor

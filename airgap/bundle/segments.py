@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import make_folder, media_errors, write_all
-from airgap.errors import SizeMismatchError, UnlistedContentError
+from airgap.bundle.files import make_folder, media_errors, not_plain, write_all
+from airgap.bundle.mounts import has_one_name
+from airgap.errors import SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
 
 
@@ -206,7 +207,7 @@ def create(part: Path, keep: int) -> int:
             return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o644)
         fd = os.open(part, flags)
         found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        if stat.S_ISREG(found.st_mode) and has_one_name(found):
             return fd
         os.close(fd)
-        raise UnlistedContentError("not a regular file with one link", subject=part)
+        raise not_plain(part)

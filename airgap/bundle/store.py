@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from airgap.bundle.files import FileStream, closing_file, media_errors, sync_folder, write_all
+from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
 from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.durable import sync_folder
 from airgap.errors import (
     EndpointError,
     IncompleteError,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.claim import lock
-from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors, sync_folder
+from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors
 from airgap.bundle.readback import Written
 from airgap.bundle.store import Opener
 from airgap.bundle.ustar import END, header, padding
+from airgap.durable import sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor

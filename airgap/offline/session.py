@@ -1,7 +1,6 @@
 """One verification, or one load, from the bundle on its medium to the receipt: what the commands do."""
 
 import contextlib
-import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap import __version__
+from airgap.account import claimed_user, user_name
 from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
@@ -264,7 +264,8 @@ def _receipt(
         root_version=bundle.verdict.root_version,
         checkpoint=checkpoint(check_ledger(site.ledger_path)),
         holds=tuple(sorted({str(d) for result in held for d in result.image.graph.contents})),
-        operator=getpass.getuser(),
+        operator=user_name(),
+        claimed_operator=claimed_user(),
         tool_version=__version__,
     )
 

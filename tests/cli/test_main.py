@@ -355,12 +355,12 @@ KEYS = {
     },
     "audit export": {"entries"},
     "audit report": {"site", "time", "ledger", "alarms", "sent", "loaded", "odd"},
-    "audit report .loaded": {"bundle", "time", "operator", "target", "result", "receipt"},
+    "audit report .loaded": {"bundle", "time", "operator", "claimed_operator", "target", "result", "receipt"},
     "audit verify": {"size", "head", "root", "witnesses", "open", "torn", "backwards", "unreadable"},
     "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},
     "receipt show": {"receipts"},
     "receipt show .receipts": {
-        "site", "bundle", "statement_sha256", "time", "result", "target", "operator", "keys", "root_version",
+        "site", "bundle", "statement_sha256", "time", "result", "target", "operator", "claimed_operator", "keys", "root_version",
         "checkpoint", "images", "blobs_held",
     },
 }  # fmt: skip

@@ -14,10 +14,9 @@ from airgap.bundle.files import (
     closing_file,
     make_folder,
     media_errors,
-    sync_folder,
-    sync_names,
     write_file,
 )
+from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
 from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
 

@@ -26,7 +26,14 @@ from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.errors import EndpointError, UsageError
 
-_UNKNOWN_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_* of OpenSSL
+_CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
+_NAME = "its certificate must list this name or address as subjectAltName; a common name does not count"
+_CERTIFICATE_HINTS = (
+    dict.fromkeys((18, 19, 20, 21), "give the registry's CA with --ca-file")
+    | dict.fromkeys((9, 10), _CLOCK)
+    | dict.fromkeys((62, 64), _NAME)
+)
+"""By X509_V_ERR_* of OpenSSL."""
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 _HOSTS = 8
 """Registry, token service, blob storage, …: of the rest the connections are not kept."""
@@ -176,6 +183,10 @@ class Transport:
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The answer of docker and curl on every Python. From 3.13 on, Python demands the form of RFC 5280, which
+    # many private CAs do not have; before, it did not take an intermediate CA for a trust anchor.
+    context.verify_flags = context.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.hostname_checks_common_name = False  # as docker
     for ca_file in filter(None, (options.ca_file, *options.more_ca_files)):
         try:
             context.load_verify_locations(ca_file)
@@ -223,7 +234,7 @@ def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
     got, hint = getattr(cause, "reason", None) or type(cause).__name__, None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message
-        hint = "give the registry's CA with --ca-file" if cause.verify_code in _UNKNOWN_CA else None
+        hint = _CERTIFICATE_HINTS.get(cause.verify_code)
     elif got in _NOT_TLS:
         hint = "--plain-http is for registries without TLS"
     elif got in _WANT_CERTIFICATE:

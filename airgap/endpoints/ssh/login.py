@@ -13,6 +13,7 @@ from pathlib import Path
 
 import paramiko
 
+from airgap.account import home_folder
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.transport import Transport
@@ -171,8 +172,8 @@ def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Cand
                 break
             offered.add(blob)
             yield f"{key.comment or key.get_name()} (agent)", partial(_itself, key)
-    if not hop.identities:
-        usual = (Path.home() / ".ssh" / name for name in _DEFAULTS)
+    if not hop.identities and (home := home_folder()):
+        usual = (home / ".ssh" / name for name in _DEFAULTS)
         yield from filter(None, (of_file(path) for path in usual if _public_blob(path) not in offered))
 
 

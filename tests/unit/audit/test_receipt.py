@@ -64,6 +64,15 @@ def test_the_bytes():
     assert json.loads(TEXT)["subject"][0]["digest"]["sha256"] == RECEIPT.statement_sha256
 
 
+def test_the_person_behind_the_user_is_a_claim():
+    """An optional line: receipts without it have the bytes that they always had."""
+    receipt = replace(RECEIPT, claimed_operator="alice")
+    want = TEXT.replace('"operator":"jo",\n', '"operator":"jo",\n"claimed_operator":"alice",\n')
+    assert receipt.to_bytes().decode("ascii") == want
+    assert Receipt.parse(want.encode()) == receipt
+    assert (RECEIPT.by, receipt.by) == ("jo", "jo (claims to act for alice)")
+
+
 def test_a_refused_bundle_has_a_receipt_too():
     receipt = replace(RECEIPT, result="refused", images=(), holds=(), keyids=())
     assert b'"images":[],\n' in receipt.to_bytes()
@@ -175,6 +184,9 @@ def added(before, what):
         (changed("predicate", "checkpoint", "size", to=None), "size, want an integer"),
         (changed("predicate", "holds", to=["blob"]), "holds, want sha256"),
         (changed("predicate", "operator", to=[]), "operator, want a string"),
+        (added('"tool"', '"claimed_operator":7,'), "claimed_operator, want a string"),
+        (added('"tool"', '"claimed_operator":null,'), "not in canonical form"),
+        (added('"checkpoint"', '"claimed_operator":"x",'), "not in canonical form"),
         (changed("predicate", "tool", "name", to="other"), "name, want airgap"),
         (changed("subject", to={}), "subject, want a list"),
         (changed("subject", to=[]), "not in canonical form"),
