@@ -10,6 +10,8 @@ packages='docker.io docker-registry podman skopeo umoci strace debootstrap opens
 packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat"
 # servers of the tests' own: the package does not start one
 packages="$packages openssh-client openssh-server"
+# readers in Go, as judges of ours
+packages="$packages golang-go"
 sid_packages='docker.io docker-cli containerd crane cosign oras skopeo podman'
 server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}

@@ -13,6 +13,7 @@ from typing import Any, Self
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
+from airgap.oci.spelling import CONFIG, DOCUMENT, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -147,7 +148,9 @@ class ImageConfig:
     @classmethod
     def parse(cls, raw: bytes, where: str = "image config") -> Self:
         """From the config blob's bytes; raises `FormatError`."""
-        fields = Fields(parse_object(raw, where), where)
+        document = parse_object(raw, where)
+        check_spelling(document, CONFIG, where)
+        fields = Fields(document, where)
         rootfs = fields.child("rootfs")
         if rootfs.text("type") != "layers":
             raise FormatError("unknown rootfs type", subject=where, want="layers", got=rootfs.text("type"))
@@ -175,7 +178,9 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     Raises `FormatError`, or `AmbiguousError` when the document could be taken for both kinds
     (CVE-2021-41190) or calls itself something else than its descriptor does.
     """
-    fields = Fields(parse_object(raw, where), where)
+    document = parse_object(raw, where)
+    check_spelling(document, DOCUMENT, where)
+    fields = Fields(document, where)
     if fields.integer("schemaVersion") != SCHEMA_VERSION:
         raise FormatError(
             "unsupported schemaVersion",
