@@ -27,7 +27,7 @@ def add(raw: bytes, key: str, *path: Any) -> bytes:
 @pytest.mark.parametrize(
     ("key", "path"),
     [
-        ("MediaType", ()), ("Subject", ()), ("Annotations", ()), ("Manifests", ()), ("fslayers", ()),
+        ("Subject", ()), ("Annotations", ()), ("Manifests", ()), ("fslayers", ()),
         ("\u017fubject", ()), ("ArtifactType", ()), ("SUBJECT", ()),
         ("URLS", ("layers", 0)), ("Data", ("layers", 0)), ("Platform", ("layers", 0)), ("url\u017f", ("layers", 0)),
         ("Annotations", ("config",)), ("artifacttype", ("config",)),
