@@ -14,6 +14,8 @@ packages='docker.io docker-registry podman skopeo umoci buildah strace debootstr
 packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat"
 # servers of the tests' own: the package does not start one
 packages="$packages openssh-client openssh-server"
+# readers in Go, as judges of ours
+packages="$packages golang-go"
 sid_packages='docker.io docker-cli docker-buildx containerd crane cosign oras skopeo podman python3 python3-venv openssl'
 server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}

@@ -77,13 +77,19 @@ def drop(stream: TextIO) -> None:
 def show_error(error: AirgapError, *, debug: bool) -> None:
     """What went wrong and what to do, on stderr; with `debug`, also where."""
     if debug:
-        say("".join(traceback.format_exception(error)))
+        say(trace(error))
     if isinstance(error, PartialError):
         for name, reason in error.failures.items():
             say(printable(f"failed: {name}: {reason}") + "\n")
     say(f"error: {error}\n")
     if error.hint:
         say(f"hint: {printable(error.hint)}\n")
+
+
+def trace(error: BaseException) -> str:
+    """The traceback, with control characters of foreign text escaped line by line."""
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    return "\n".join(map(printable, lines))
 
 
 def say(text: str, out: TextIO | None = None) -> None:

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -173,7 +172,7 @@ def _report_other(error: Exception, words: Sequence[str]) -> int:
     if callable(told):
         return _report(_usage_error(error, told()), words)
     if "--debug" in words:
-        console.say("".join(traceback.format_exception(error)))
+        console.say(console.trace(error))
     console.say(f"error: unexpected {type(error).__name__}: {printable(error)}\n")
     console.say("hint: this is a defect in airgap; --debug shows where\n")
     return 1

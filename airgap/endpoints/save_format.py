@@ -32,6 +32,7 @@ from airgap.oci.documents import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
+from airgap.oci.spelling import SAVED_IMAGES, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DOCUMENT = 4 << 20
@@ -254,7 +255,9 @@ class _Walk:
 
 
 def _read_docker(files: Files) -> list[DockerImage]:
-    top = Fields(parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST), MANIFEST)
+    document = parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST)
+    check_spelling(document, SAVED_IMAGES, MANIFEST)
+    top = Fields(document, MANIFEST)
     items = top.children("images")
     top.end()
     return [_docker_image(item, files) for item in items]

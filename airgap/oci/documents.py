@@ -14,6 +14,7 @@ from typing import Any, Self
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.platform import UNKNOWN, Platform
+from airgap.oci.spelling import CONFIG, DOCUMENT, Keys, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -159,7 +160,7 @@ class ImageConfig:
     @classmethod
     def parse(cls, raw: bytes, where: str = "image config") -> Self:
         """From the config blob's bytes; raises `FormatError`."""
-        fields = Fields(parse_object(raw, where), where)
+        fields = _fields(raw, CONFIG, where)
         rootfs = fields.child("rootfs")
         if rootfs.text("type") != "layers":
             raise FormatError("unknown rootfs type", subject=where, want="layers", got=rootfs.text("type"))
@@ -192,7 +193,7 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     Raises `FormatError`, or `AmbiguousError` when the document could be taken for both kinds
     (CVE-2021-41190) or calls itself something else than its descriptor does.
     """
-    fields = Fields(parse_object(raw, where), where)
+    fields = _fields(raw, DOCUMENT, where)
     if fields.integer("schemaVersion") != SCHEMA_VERSION:
         raise FormatError(
             "unsupported schemaVersion",
@@ -248,6 +249,13 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
     if found != descriptor.digest:
         raise DigestMismatchError("wrong digest", subject=where, want=descriptor.digest, got=found)
     return raw
+
+
+def _fields(raw: bytes, keys: Keys, where: str) -> Fields:
+    """The fields of the object in `raw`, whose defined keys are spelled exactly."""
+    document = parse_object(raw, where)
+    check_spelling(document, keys, where)
+    return Fields(document, where)
 
 
 def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
