@@ -111,7 +111,7 @@ NEVER_CALLED = {
 MAX_FILE = 400
 MAX_FUNCTION = 45
 
-HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.progress|\.oci(\.digest)?)?")
+HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.durable|\.progress|\.oci(\.digest)?)?")
 HELP_FOREIGN = {"typer", "annotated_doc", "shellingham"}
 HELP_WITHOUT = {
     "asyncio",

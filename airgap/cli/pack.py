@@ -5,9 +5,10 @@ Interrupted and run again, it goes on where it was. Run once more after that, it
 Example: airgap pack stack.yaml --to /media/stick
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
     from airgap.progress import Progress
+    from airgap.site import Site
+    from airgap.trust.keys import Signer
 
 NAME = "pack"
 PANEL = "Online"
@@ -78,16 +81,14 @@ def run(
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
-    size = parse_volume_size(volume_size) if volume_size else None
-    lifetime = timedelta(days=days)
+    size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
     order = Order(
         to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
     progress = console.make_progress(quiet=quiet)
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs, notice=progress.note)
-    packed, total = _pack(
-        manifest, order, endpoints, tar, key, passphrase_file, since or (), progress, full=full
-    )
+    signer = partial(_signer, key, passphrase_file)
+    packed, total = _pack(manifest, order, endpoints, signer, since or (), progress, tar=tar, full=full)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -95,26 +96,30 @@ def _pack(
     manifest: Path,
     order: "Order",
     endpoints: "Endpoints",
-    tar: bool,
-    key: str | None,
-    passphrase_file: Path | None,
+    signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],
     progress: "Progress",
     *,
+    tar: bool,
     full: bool,
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
-    from airgap.cli import passphrase
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.site import Site, default_home
 
     site = Site(default_home())
-    signer = site.signing_key(key, passphrase.existing(passphrase_file))
+    signer = signer_at(site)
     loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
+
+
+def _signer(key: str | None, passphrase_file: Path | None, site: "Site") -> "Signer":
+    from airgap.cli import passphrase
+
+    return site.signing_key(key, passphrase.existing(passphrase_file))
 
 
 def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:

@@ -160,20 +160,19 @@ def load_bundle(
                 f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
             )
 
-        def remember() -> None:
-            statement = bundle.statement
-            mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
-            with site.receiving():
-                # once more: another load may have raised the mark since this one was verified
-                before = site.received(statement.stream)
-                check_rollback(statement, bundle.statement_sha256, before)
-                if before != mark:
-                    site.set_received(statement.stream, mark)
-
         if engine := engine_of(target):
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
+        loading = Loading(
+            bundle,
+            progress,
+            on_conflict,
+            jobs,
+            lambda: _remember(bundle, site),
+            holdings,
+            renamings,
+            allow_urls,
+        )
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
@@ -185,6 +184,18 @@ def load_bundle(
             attempt.result = "partial" if len(report.failed) < len(results) else "failed"
             attempt.exit_code = report.failure.exit_code
     return report
+
+
+def _remember(bundle: VerifiedBundle, site: Site) -> None:
+    """Raise the mark of the bundle's stream."""
+    statement = bundle.statement
+    mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+    with site.receiving():
+        # once more: another load may have raised the mark since this one was verified
+        before = site.received(statement.stream)
+        check_rollback(statement, bundle.statement_sha256, before)
+        if before != mark:
+            site.set_received(statement.stream, mark)
 
 
 def _save(holdings: Holdings, progress: Progress) -> None:
