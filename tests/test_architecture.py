@@ -352,13 +352,14 @@ def test_help_imports_little_of_the_standard_library(imported_by_help):
 
 
 def _mirrored(test: Path) -> bool:
-    """`unit/P/test_A_B.py` is about `airgap/P/A_B.py`, `airgap/P/A/B.py`, or the topic B of the package `P/A`."""
+    """`unit/P/test_A_B.py` is about `airgap/P/A_B.py`, `airgap/P/A/B.py`, or the topic B of `P/A.py` or `P/A/`."""
     room = PACKAGE / test.parent.relative_to(UNIT)
     name = test.stem.removeprefix("test_")
     if (room / f"{name}.py").exists() or (room / name).is_dir():
         return True
     package, _, _ = name.partition("_")
-    return (room / package / "__init__.py").exists()
+    module, _, _ = name.rpartition("_")
+    return (room / package / "__init__.py").exists() or (room / f"{module}.py").exists()
 
 
 def test_unit_tests_mirror_the_house():

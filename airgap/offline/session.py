@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from airgap import __version__
@@ -163,16 +164,8 @@ def load_bundle(
         if engine := engine_of(target):
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        loading = Loading(
-            bundle,
-            progress,
-            on_conflict,
-            jobs,
-            lambda: _remember(bundle, site),
-            holdings,
-            renamings,
-            allow_urls,
-        )
+        remember = partial(_remember, bundle, site)
+        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
