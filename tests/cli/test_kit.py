@@ -10,6 +10,8 @@ from tests.support.kits import write_stand_in, write_stand_ins
 
 PYTHON = f"3.{sys.version_info[1]}"
 
+pytestmark = pytest.mark.usefixtures("pip_once")
+
 
 @pytest.fixture
 def wheels(tmp_path) -> Path:
