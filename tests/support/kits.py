@@ -102,15 +102,15 @@ class FetchedOnce:
     def __call__(
         self, target: Target, wanted: Sequence[str], source: Path | None, folder: Path
     ) -> list[Wheel]:
-        wheels = [Path(word) for word in wanted if "/" in word] + sorted(source.iterdir() if source else ())
+        if source is None or not source.is_dir():
+            return fetch(target, wanted, source, folder)
+        wheels = [Path(word) for word in wanted if "/" in word] + sorted(source.iterdir())
         asked = [str(target), *(word for word in wanted if "/" not in word)]
         asked += [f"{path.name} {Digest.of(path.read_bytes())}" for path in wheels]
         kept = self.folder / Digest.of("\n".join(asked).encode()).hex
-        if source is None or not kept.exists():
-            found = fetch(target, wanted, source, folder)
-            if source is not None:
-                shutil.copytree(folder, kept)
-            return found
+        if not kept.exists():
+            fetch(target, wanted, source, folder)
+            shutil.copytree(folder, kept)
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         return [Wheel.at(path) for path in sorted(folder.iterdir())]
 
