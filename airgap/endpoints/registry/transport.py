@@ -17,7 +17,7 @@ from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError
 from airgap.endpoints.registry.proxies import Proxy
-from airgap.errors import EndpointError, UsageError
+from airgap.errors import EndpointError, UsageError, in_words
 
 _UNKNOWN_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_* of OpenSSL
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
@@ -105,7 +105,7 @@ class Transport:
         try:
             return Response(self._urlopen(method, url, headers, body), subject)
         except (HTTPError, OSError) as error:
-            raise _explain(error, subject) from error
+            raise _explain(error, subject, self._options.plain_hint) from error
         except UploadStopped as stopped:
             cause = stopped.error
         raise cause  # with the cause that it came with
@@ -177,16 +177,15 @@ def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     return context
 
 
-def _explain(error: Exception, subject: str) -> EndpointError:
+def _explain(error: Exception, subject: str, plain_hint: str | None) -> EndpointError:
     cause = _innermost(error)
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
-        return _tls_failure(cause, subject)
+        return _tls_failure(cause, subject, plain_hint)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
         return TemporaryError("no answer in time", subject=subject)
-    reason = cause.strerror if isinstance(cause, OSError) else None
-    return TemporaryError("cannot reach the registry", subject=subject, got=reason or type(cause).__name__)
+    return TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -195,13 +194,13 @@ def _innermost(error: BaseException) -> BaseException:
     return error if inner is None else _innermost(inner)
 
 
-def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
-    got, hint = getattr(cause, "reason", None) or type(cause).__name__, None
+def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
+    got, hint = getattr(cause, "reason", None) or in_words(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message
         hint = "give the registry's CA with --ca-file" if cause.verify_code in _UNKNOWN_CA else None
     elif got in _NOT_TLS:
-        hint = "--plain-http is for registries without TLS"
+        hint = plain_hint or "--plain-http is for registries without TLS"
     elif got in _WANT_CERTIFICATE:
         hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
     return EndpointError("TLS failed", subject=subject, got=got, hint=hint)
