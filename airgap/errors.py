@@ -62,15 +62,27 @@ def printable(text: object) -> str:
 
 def in_words(error: BaseException) -> str:
     """What a foreign exception says: of a refusal by the system, wherever in it that is, its words without
-    the numbers and without what wrappers say of themselves.
+    the numbers and without what wrappers say of themselves. Never empty, and never the name of its class,
+    which means something to programmers only.
     """
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
         inner = inner.__cause__ or next((arg for arg in inner.args if isinstance(arg, Exception)), None)
-    return _NUMBER.sub("", str(error))
+    said = _NUMBER.sub("", str(error))
+    if said and not said.startswith(type(error).__name__):  # as of http.client's "IncompleteRead(…)"
+        return said
+    return next((words for kind, words in _SILENT.items() if isinstance(error, kind)), "it gave no reason")
 
+
+_SILENT: Mapping[type[BaseException], str] = {
+    EOFError: "the other side hung up",
+    TimeoutError: "no answer in time",
+    ConnectionError: "the connection broke",
+    MemoryError: "not enough memory",
+}
+"""Of exceptions that come without a word of their own."""
 
 _NUMBER = re.compile(r"\[Errno (?:-?[0-9]+|None)\] ?")
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -28,6 +28,8 @@ _MEMBERS = 2000
 """Headers of a tar that are looked at."""
 _ENTRIES = 2000
 """Names in a folder that are looked at."""
+_BELOW = 200
+"""Of them, those that are looked into."""
 _SHOWN = 8
 """Bundles or volumes that a hint names."""
 
@@ -151,7 +153,7 @@ def _folder(path: Path) -> Found:
     kind = next((kind for kind, fits in _FOLDERS if fits(names)), None)
     if kind is not None:
         return Found(kind)
-    below = [path / name for name in sorted(names) if not name.startswith(".")]
+    below = [path / name for name in sorted(names) if not name.startswith(".")][:_BELOW]
     volumes = [each for each in below if (each / VOLUME_TABLE).is_file()]
     bundles = [each for each in below if each in volumes or _is_bundle(each)]
     if volumes and len(volumes) == len(bundles):
@@ -203,32 +205,33 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _tar(fd: int, size: int) -> Found:
-    names = {name.removeprefix("./") for name in _members(fd, size)}
+    names, whole = _members(fd, size)
     leaves = {name.rpartition("/")[2] for name in names}
-    for name, kind in (
-        (BUNDLE_ENVELOPE, Kind.BUNDLE_TAR),
-        ("oci-layout", Kind.OCI_ARCHIVE),
-        ("index.json", Kind.OCI_ARCHIVE),
-        ("manifest.json", Kind.DOCKER_ARCHIVE),
-    ):
-        if name in leaves and not (kind is Kind.OCI_ARCHIVE and "manifest.json" in leaves):
-            return Found(kind)
-    # the envelope is the last: a bundle's tar that was cut off has none
-    return Found(Kind.UNFINISHED if "statement.json" in names else Kind.TAR)
+    if BUNDLE_ENVELOPE in leaves:
+        return Found(Kind.BUNDLE_TAR)
+    if {"statement.json", "SHA256SUMS"} & leaves:
+        return Found(Kind.UNFINISHED)
+    if not whole:  # the envelope, which may stand anywhere, was perhaps not seen
+        return Found(Kind.UNKNOWN)
+    if "manifest.json" in leaves:
+        return Found(Kind.DOCKER_ARCHIVE)
+    return Found(Kind.OCI_ARCHIVE if {"oci-layout", "index.json"} & leaves else Kind.TAR)
 
 
-def _members(fd: int, size: int) -> Iterator[str]:
-    """Names in the headers of a tar; what long names and sizes in further records say is not read."""
+def _members(fd: int, size: int) -> tuple[set[str], bool]:
+    """Names in the headers of a tar, and whether those are all; what further records say is not read."""
+    names: set[str] = set()
     offset = 0
     for _ in range(_MEMBERS):
         header = os.pread(fd, 512, offset)
-        if len(header) < 512 or not _is_tar(header) or offset >= size:
-            return
-        yield header[:100].partition(b"\0")[0].decode("utf-8", "replace")
+        if not _is_tar(header):
+            return names, offset == size or header == bytes(512)
+        names.add(header[:100].partition(b"\0")[0].decode("utf-8", "replace"))
         digits = header[124:136].strip(b" \0")
         if not re.fullmatch(rb"[0-7]{1,11}", digits):
-            return
+            break
         offset += 512 + (int(digits, 8) + 511) // 512 * 512
+    return names, False
 
 
 _MAGIC = (

@@ -5,6 +5,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.kits import FetchedOnce
+
 hypothesis.settings.register_profile(
     "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -14,6 +16,8 @@ HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
+CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
+"""Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
     "CONTAINER_HOST", "CONTAINER_CONNECTION", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
@@ -47,6 +51,17 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
 
 
+@pytest.fixture(scope="session")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> FetchedOnce:
+    return FetchedOnce(tmp_path_factory.mktemp("fetched"))
+
+
+@pytest.fixture
+def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of kits that are not about pip: pip takes half a second each time."""
+    monkeypatch.setattr("airgap.online.kit.fetch", fetched)
+
+
 @pytest.fixture(autouse=True)
 def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
@@ -73,7 +88,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    """What runs in one process, so that an engine and a module's fixtures are made once: an engine's tests, or a file's."""
+    """What runs in one process: the tests of a file; of the end-to-end tests those that share an engine or what
+    their module makes, so that neither is made twice, and each of the others by itself.
+    """
+    place = str(item.path.relative_to(HERE))
+    if not item.path.is_relative_to(E2E):
+        return place
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
-    return next((engine for engine in ENGINES if engine in asked), str(item.path.relative_to(HERE)))
+    engine = next((engine for engine in ENGINES if engine in asked), None)
+    return engine or next((f"{place} {name}" for name in _shared(item)), item.nodeid.replace("@", " "))
+
+
+def _shared(item: pytest.Item) -> list[str]:
+    """The fixtures of our own that live longer than the test, and take long to make."""
+    found = item._fixtureinfo.name2fixturedefs.items()
+    return [
+        name
+        for name, [*_, last] in found
+        if last.scope != "function" and last.func.__module__.startswith("tests.e2e") and name not in CHEAP
+    ]

@@ -188,7 +188,7 @@ def _outcome(error: BaseException) -> dict[str, object]:
         error = MediaError.of(error)
     if not isinstance(error, AirgapError):
         # The text of a foreign exception may quote anything, also a secret.
-        return {"result": "failed", "exit_code": 1, "error": type(error).__name__}
+        return {"result": "failed", "exit_code": 1, "error": "a defect", "defect": type(error).__name__}
     result = "failed"
     if isinstance(error, _REFUSALS):
         result = "refused"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
 from airgap.errors import UsageError
 from airgap.oci.reference import ImageReference
@@ -84,6 +85,8 @@ class Endpoints:
 
     def target(self, text: str, *, pin: bool | None = None) -> Target:
         """From `--to`; raises `UsageError` for what is no target. `pin`: see `Containerd`."""
+        if (meant := meant_target(text)) is not None:
+            raise UsageError("not a target", subject=text, want=TARGETS, hint=f"did you mean {meant}?")
         kind, _, rest = text.partition(":")
         if pin is not None and kind != "containerd":
             raise UsageError("--pin and --no-pin are for containerd", want="--to containerd", got=text)
@@ -125,6 +128,9 @@ class Endpoints:
     def _mirrors_of(self, host: str) -> tuple[str, ...]:
         pairs = [text.partition("=") for text in self.mirrors]
         for registry, _, mirror in pairs:
+            if (meant := meant_host(registry)) is not None:
+                hint = f"did you mean {meant}={mirror}?"
+                raise UsageError("not a registry's name", subject=registry, want="REGISTRY=MIRROR", hint=hint)
             if not registry or not mirror:
                 raise UsageError("not a mirror", subject=registry or mirror, want="REGISTRY=MIRROR")
         return tuple(mirror for registry, _, mirror in pairs if registry == host)
@@ -133,7 +139,12 @@ class Endpoints:
         from airgap.endpoints.docker_logins import DockerLogins
         from airgap.endpoints.registry import Registry, RegistryOptions
 
+        for named in self.plain_http:
+            if (meant := meant_host(named)) is not None:
+                hint = f"did you mean --plain-http {meant}?"
+                raise UsageError("not a registry's name", subject=named, want="HOST[:PORT]", hint=hint)
         options = RegistryOptions(
+            plain_hint=self._plain_hint(host),
             plain_http=True if host in self.plain_http else None,
             ca_file=self.ca_file,
             credentials=DockerLogins(),
@@ -143,6 +154,16 @@ class Endpoints:
             notice=self.notice,
         )
         return Registry(host, options=options)
+
+    def _plain_hint(self, host: str) -> str | None:
+        """What to do where `host` turns out to speak HTTP: --plain-http may name it without its port."""
+        name, _, port = host.rpartition(":")
+        bare = {named.partition(":")[0] for named in self.plain_http}
+        return (
+            f"--plain-http means exactly what it names: write --plain-http {host}"
+            if port and name in bare
+            else None
+        )
 
 
 def _proxy(url: str) -> str | None:

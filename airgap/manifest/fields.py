@@ -81,7 +81,28 @@ def _version(text: str) -> str:
     return text
 
 
+_FILES = {
+    "docker-archive": "archive",
+    "oci-archive": "archive",
+    "archive": "archive",
+    "oci": "oci",
+    "dir": "oci",
+}
+"""Words before an image's file or folder in skopeo's manner, and the key that names it here."""
+
+
 def _reference(text: str) -> ImageReference:
+    transport, _, file = text.partition(":")
+    if transport in _FILES and (transport != "oci" or file.startswith((".", "/"))):
+        raise FormatError(
+            "not an image reference (a file or folder)", got=describe(text),
+            hint=f"write it as {_FILES[transport]}: {file.partition(':')[0]}",
+        )  # fmt: skip
+    if transport in ("docker-daemon", "containers-storage"):
+        raise FormatError(
+            "not an image reference (an engine)", got=describe(text),
+            hint=f"write {{ref: {file}, source: docker}}",
+        )  # fmt: skip
     _, scheme, rest = text.partition("://")
     if scheme:
         raise FormatError(

@@ -18,6 +18,39 @@ _WANTED = {
     "too_short": "at least one",
     "union_tag_not_found": "an image reference or a mapping",
 }
+_MEANT = {
+    "image": "ref",
+    "name": "ref",
+    "reference": "ref",
+    "repository": "ref",
+    "tag": "ref",
+    "registry": "ref",
+    "platform": "platforms",
+    "architecture": "platforms",
+    "arch": "platforms",
+    "os": "platforms",
+    "rename": "as",
+    "alias": "as",
+    "target": "as",
+    "tar": "archive",
+    "file": "archive",
+    "path": "archive",
+    "tarball": "archive",
+    "layout": "oci",
+    "dir": "oci",
+    "key": "cosign-key",
+    "sha256": "digest",
+    "sha": "digest",
+}
+"""Keys of Compose, Kubernetes, Helm, Hauler and Zarf, and the one that does their work here."""
+_EXAMPLE = {
+    "ref": "ref: nginx:1.27",
+    "as": "as: registry.example/nginx:1.27",
+    "platforms": "platforms: [linux/amd64]",
+    "version": "version: 1",
+    "name": "name: stack",
+    "images": "images:, and below it a line `  - nginx:1.27` for each image",
+}
 _RANK = {"missing": 1, "too_short": 2}
 """A missing key often comes from a misspelt one, and pydantic calls a list with bad items too short."""
 
@@ -77,12 +110,27 @@ class _Mistake:
         if self._kind == "extra_forbidden":
             return self._unknown_key(where)
         if self._kind == "missing":
-            return FormatError("missing key", subject=where, want=f"'{self._details['loc'][-1]}'")
+            key = str(self._details["loc"][-1])
+            hint = f"write {_EXAMPLE[key]}" if key in _EXAMPLE else None
+            return FormatError("missing key", subject=where, want=f"'{key}'", hint=hint)
         got = describe(self._document.find(self._place))
         want = _WANTED.get(self._kind, self._details["msg"])
         if self._place[:1] == ("hosts",):
             want = want.replace("an image reference", "[USER@]HOST[:PORT]")
-        return FormatError("wrong type", subject=where, want=want, got=got)
+        return FormatError("wrong type", subject=where, want=want, got=got, hint=self._list_hint(want))
+
+    def _list_hint(self, want: str) -> str | None:
+        """For one value where a list of them belongs."""
+        key, value = self._place[-1] if self._place else None, self._document.find(self._place)
+        if want != "a list" or not isinstance(key, str):
+            return None
+        if isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
+            return f"write it as a list: {key}: [{value}]"
+        return (
+            f"begin each with a dash: `- {next(iter(value), 'nginx:1.27')}`"
+            if isinstance(value, dict)
+            else None
+        )
 
     def _unknown_key(self, where: str) -> FormatError:
         key = str(self._place[-1])
@@ -95,6 +143,8 @@ class _Mistake:
         known = [name for model in self._siblings for name in model.key_names()]
         if key in known:
             return f"'{key}' belongs to another kind of entry"
+        if (meant := _MEANT.get(key)) in self._model.key_names() and len(self._place) > 1:
+            return self._meant_hint(key, str(meant))
         if near := difflib.get_close_matches(key, known, n=1):
             return f"did you mean '{near[0]}'?"
         value = self._document.find(self._place)
@@ -102,6 +152,17 @@ class _Mistake:
         if alone and len(self._place) > 1 and isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
             return f"write it without the space: {key}:{value}"
         return None
+
+    def _meant_hint(self, key: str, meant: str) -> str:
+        """Ready to be copied where the value may stay as it is."""
+        value = self._document.find(self._place)
+        if key in ("tag", "registry", "repository", "architecture", "arch", "os") or not isinstance(
+            value, str
+        ):
+            return f"write it in '{meant}', as in {_EXAMPLE.get(meant, meant)}"
+        if meant == "platforms":
+            return f"write {meant}: [{value[:_MAX_GOT]}]"
+        return f"write {meant}: {value[:_MAX_GOT]}"
 
 
 def _moved(error: FormatError, where: str) -> FormatError:

@@ -219,7 +219,8 @@ def _algorithm_of(key: Any) -> str:
     for name, (_, kind) in _ML_DSA.items():
         if isinstance(key, kind):
             return name
-    raise ValueError(f"a key of another kind ({type(key).__name__})")
+    named = type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
+    raise ValueError(f"a key of another kind ({named})")
 
 
 def _refuse_small_order(key: Any) -> None:

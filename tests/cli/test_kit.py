@@ -10,6 +10,8 @@ from tests.support.kits import write_stand_in, write_stand_ins
 
 PYTHON = f"3.{sys.version_info[1]}"
 
+pytestmark = pytest.mark.usefixtures("pip_once")
+
 
 @pytest.fixture
 def wheels(tmp_path) -> Path:
@@ -127,7 +129,9 @@ def test_an_unfinished_one(gap, kit):
 
 
 def test_a_bundle_is_no_kit(gap):
-    assert "unfinished kit, or none" in gap.offline("kit", "verify", gap.pack(), code=19).err
+    bundle = gap.pack()
+    done = gap.offline("kit", "verify", bundle, code=2)
+    assert done.err.startswith(f"error: not a kit: {bundle}, got a bundle\nhint: `airgap verify {bundle}` ")
 
 
 def test_a_newer_one_takes_its_place(gap, wheels, kit):

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).parents[2]
 QUICKSTART = REPOSITORY / "examples" / "quickstart.sh"
 NOBODY = "unix:///nonexistent/docker.sock"
 
+pytestmark = pytest.mark.xdist_group("quickstart")  # one installation, for the engines too
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,16 +1,19 @@
 """Kits of small stand-ins for the packages that airgap needs, made with no index."""
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import requires
 from pathlib import Path
 
 from airgap.kit.statement import Target
+from airgap.oci.digest import Digest
 from airgap.online.kit import KitOrder, MadeKit, make_kit
 from airgap.online.own_wheel import write_wheel
 from airgap.online.setup import set_up
-from airgap.online.wheels import targets_of
+from airgap.online.wheels import Wheel, fetch, targets_of
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.keys import SigningKey
@@ -88,6 +91,28 @@ def make_small_kit(folder: Path, algorithm: str = "ecdsa-p256", **order: object)
         "to": folder / "stick", "targets": here(), "signer": key, "now": NOW, "wheels": wheels,
     }  # fmt: skip
     return make_kit(site, KitOrder(**(usual | order)), Silent())
+
+
+@dataclass(frozen=True)
+class FetchedOnce:
+    """`fetch` for many kits of the same wheels: pip is run once for each set, and its answer is kept in `folder`."""
+
+    folder: Path
+
+    def __call__(
+        self, target: Target, wanted: Sequence[str], source: Path | None, folder: Path
+    ) -> list[Wheel]:
+        if source is None or not source.is_dir():
+            return fetch(target, wanted, source, folder)
+        wheels = [Path(word) for word in wanted if "/" in word] + sorted(source.iterdir())
+        asked = [str(target), *(word for word in wanted if "/" not in word)]
+        asked += [f"{path.name} {Digest.of(path.read_bytes())}" for path in wheels]
+        kept = self.folder / Digest.of("\n".join(asked).encode()).hex
+        if not kept.exists():
+            fetch(target, wanted, source, folder)
+            shutil.copytree(folder, kept)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        return [Wheel.at(path) for path in sorted(folder.iterdir())]
 
 
 def here() -> tuple[Target, ...]:

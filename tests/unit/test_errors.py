@@ -1,4 +1,5 @@
 import errno
+import http.client
 import inspect
 import re
 import unicodedata
@@ -140,7 +141,10 @@ def test_whom_to_blame(number, disk):
         ),
         (TimeoutError("timed out"), "timed out"),
         (ValueError("it said [Errno -2] Name or service not known"), "it said Name or service not known"),
-        (EOFError(), ""),
+        (EOFError(), "the other side hung up"),
+        (TimeoutError(), "no answer in time"),
+        (http.client.IncompleteRead(b"", 5), "it gave no reason"),
+        (RuntimeError(), "it gave no reason"),
     ],
 )
 def test_words_without_numbers(error, want):

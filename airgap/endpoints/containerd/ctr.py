@@ -82,7 +82,9 @@ class CtrProgram:
         try:
             return out.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise EndpointError("unreadable answer", subject=self._what(words), got=error) from error
+            raise EndpointError(
+                "unreadable answer", subject=self._what(words), got="bytes that are not UTF-8"
+            ) from error
 
     def _finish(self, process: subprocess.Popen[bytes], answers: "_Answers", words: Sequence[str]) -> bytes:
         try:

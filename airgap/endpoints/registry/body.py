@@ -8,7 +8,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from airgap.endpoints.registry.failure import TemporaryError
-from airgap.errors import SizeMismatchError
+from airgap.errors import SizeMismatchError, in_words
 from airgap.oci.digest import CHUNK, ByteStream
 
 _ENOUGH = 1 << 18
@@ -43,7 +43,7 @@ class Download(io.RawIOBase):
             got = self._fill(view[: self._left])
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
-            raise self._cut(type(error).__name__) from error
+            raise self._cut(in_words(error)) from error
         self._count(got)
         return got
 

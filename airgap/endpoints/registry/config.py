@@ -21,6 +21,8 @@ class RegistryOptions:
     plain_http: bool | None = None
     """HTTP without TLS: True and False decide; None allows it for loopback addresses only, and
     uses it there unless there is a `ca_file` or a `client_cert`."""
+    plain_hint: str | None = None
+    """What to do when TLS fails because the registry speaks plain HTTP, where it is known better."""
     ca_file: Path | None = None
     """PEM certificates of a private CA, trusted besides the system's own."""
     more_ca_files: tuple[Path, ...] = ()

@@ -24,7 +24,7 @@ from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
-from airgap.errors import EndpointError, UsageError
+from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
 _NAME = "its certificate must list this name or address as subjectAltName; a common name does not count"
@@ -127,7 +127,7 @@ class Transport:
         try:
             return Response(self._urlopen(method, url, headers, body, silence), subject)
         except (HTTPError, OSError) as error:
-            ours = _explain(error, subject)
+            ours = _explain(error, subject, self._options.plain_hint)
             if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
                 ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
             raise ours from error
@@ -207,10 +207,10 @@ def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     return context
 
 
-def _explain(error: Exception, subject: str) -> EndpointError:
+def _explain(error: Exception, subject: str, plain_hint: str | None) -> EndpointError:
     cause = _innermost(error)
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
-        return _tls_failure(cause, subject)
+        return _tls_failure(cause, subject, plain_hint)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
@@ -218,8 +218,7 @@ def _explain(error: Exception, subject: str) -> EndpointError:
         failed = TemporaryError("no answer in time", subject=subject)
         failed.timed_out = True
     else:
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
-        failed = TemporaryError("cannot reach the registry", subject=subject, got=reason)
+        failed = TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
     failed.reached = reached
     return failed
 
@@ -230,13 +229,13 @@ def _innermost(error: BaseException) -> BaseException:
     return error if inner is None else _innermost(inner)
 
 
-def _tls_failure(cause: BaseException, subject: str) -> EndpointError:
-    got, hint = getattr(cause, "reason", None) or type(cause).__name__, None
+def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
+    got, hint = getattr(cause, "reason", None) or in_words(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message
         hint = _CERTIFICATE_HINTS.get(cause.verify_code)
     elif got in _NOT_TLS:
-        hint = "--plain-http is for registries without TLS"
+        hint = plain_hint or "--plain-http is for registries without TLS"
     elif got in _WANT_CERTIFICATE:
         hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
     return TlsFailedError("TLS failed", subject=subject, got=got, hint=hint)

@@ -92,10 +92,7 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        got = in_words(error)[:_MAX_WORDS] or (
-            "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
-        )
-        raise ours(what, subject=subject, got=got) from error
+        raise ours(what, subject=subject, got=in_words(error)[:_MAX_WORDS]) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:

@@ -30,6 +30,8 @@ from airgap.trust.root import Role, RootKey, SignedRoot
 from tests.support.kits import NOW, here, make_site, write_stand_in, write_stand_ins
 from tests.unit.online.support import Notes
 
+pytestmark = pytest.mark.usefixtures("pip_once")
+
 
 class Bench:
     """A sending site, wheels, and a medium."""
