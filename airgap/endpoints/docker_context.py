@@ -182,8 +182,7 @@ def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
     if meta is None:
         raise EndpointError(
             "no such docker context",
-            subject=name,
-            want=origin,
+            subject=f"{name} (named by {origin})",
             hint="docker context ls shows what there is; DOCKER_CONTEXT=default is the local engine",
         )
     endpoint = _object(_object(meta, "Endpoints", path), "docker", path)
