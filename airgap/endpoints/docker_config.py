@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airgap.errors import EndpointError, in_words
+from airgap.errors import AccessDeniedError, EndpointError, in_words
 
 MAX_CONFIG = 4 << 20
 """Bytes of a configuration file."""
@@ -36,13 +36,17 @@ def read_json(path: Path, what: str) -> Json | None:
     """The JSON object in a file, or None when there is no such file, or it is empty.
 
     Raises `EndpointError`, which begins with `what` and names the file: what is in it may be secret and is
-    never repeated. Keys are as they were written; see `field`.
+    never repeated; for a file of another user that is `AccessDeniedError`. Keys are as they were written; see
+    `field`.
     """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        hint = f"it belongs to another user, as `sudo docker login` leaves it: sudo chown $USER {path}"
+        raise AccessDeniedError(what, subject=path, got=in_words(error), hint=hint) from error
     except OSError as error:
         raise EndpointError(what, subject=path, got=in_words(error)) from error
     if len(raw) > MAX_CONFIG:

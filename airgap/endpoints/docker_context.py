@@ -8,13 +8,13 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from airgap.endpoints.docker_config import config_folder, field, read_json
-from airgap.errors import EndpointError
+from airgap.errors import AccessDeniedError, EndpointError
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
@@ -46,7 +46,8 @@ class EngineAddress:
     """`unix://PATH`, `tcp://HOST:PORT[/PREFIX]` or `ssh://…`, without a password."""
     tls: EngineTls | None = None
     origin: str = ""
-    """`DOCKER_HOST`, or `context NAME`; empty for an address on the command line and for the default."""
+    """`DOCKER_HOST`, `context NAME`, or what is odd about the default; empty for an address on the command
+    line, and for the default."""
 
     def __str__(self) -> str:
         said = self.url
@@ -66,7 +67,11 @@ def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
     folder = config_folder(environ)
     name, origin = environ.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
     if not name and folder is not None:
-        name, origin = _current_context(folder / "config.json"), f"currentContext in {folder / 'config.json'}"
+        path = folder / "config.json"
+        try:
+            name, origin = _current_context(path), f"currentContext in {path}"
+        except AccessDeniedError:  # then docker, too, uses the default
+            return replace(_of_environment(environ), origin=f"{path} belongs to another user")
     if name in ("", _DEFAULT):
         return _of_environment(environ)
     if folder is None:
@@ -182,8 +187,7 @@ def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
     if meta is None:
         raise EndpointError(
             "no such docker context",
-            subject=name,
-            want=origin,
+            subject=f"{name} (named by {origin})",
             hint="docker context ls shows what there is; DOCKER_CONTEXT=default is the local engine",
         )
     endpoint = _object(_object(meta, "Endpoints", path), "docker", path)

@@ -22,7 +22,8 @@ def reach_hint(
     """For an `address` at which `error` came in the place of an answer."""
     url = address.url
     if url.startswith("ssh://"):
-        return f"does `ssh {url} {program} version` work?"
+        server = "/".join(url.split("/")[:3])  # without the socket's path
+        return f"does `ssh {server} {program} version` work?"
     if url.startswith("unix://"):
         path = url.removeprefix("unix://")
         hint = f"is dockerd running? may this user read {path}?"

@@ -23,8 +23,8 @@ from typing import Any
 
 from airgap.endpoints.docker_config import config_folder, field, home_folder, parse_json, read_json
 from airgap.endpoints.docker_helper import HELPER_SECONDS, ask_helper
-from airgap.endpoints.logins import Credentials
-from airgap.errors import EndpointError
+from airgap.endpoints.logins import Credentials, HelperError
+from airgap.errors import AccessDeniedError, EndpointError
 
 _FAILED = "cannot read the registry logins of Docker"
 _HUB = "docker.io"
@@ -39,7 +39,8 @@ class DockerLogins:
     """Reads the files once, when it is first asked; with `config`, that file and no other.
 
     A file that is not there means no logins. An entry or a helper concerns its own registry only: others are
-    not looked at. A file that cannot be read is an error for each registry, as it may have had the login.
+    not looked at. A file that is not JSON is an error for each registry, as it may have had the login; one
+    that belongs to another user is, as for docker, where no other has the login.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class DockerLogins:
         self._seconds = helper_seconds
         self._lock = threading.Lock()
         self._found: dict[str, Credentials | None] = {}
+        self._closed: list[HelperError] = []
 
     def get(self, host: str) -> Credentials | None:
         """The login for `host`, or for a place in it: of the first file that has one. In a file,
@@ -76,6 +78,8 @@ class DockerLogins:
         for found in self._files:
             if (login := found.login(place, self._seconds, self._environ.get("PATH"))) is not None:
                 return login
+        if self._closed:
+            raise self._closed[0]
         return None
 
     @cached_property
@@ -84,17 +88,23 @@ class DockerLogins:
 
     def _read(self) -> "Iterator[_LoginFile | None]":
         if self._config is not None:
-            yield _LoginFile.of(read_json(self._config, _FAILED), str(self._config))
+            yield self._file(self._config)
             return
         if content := self._environ.get("DOCKER_AUTH_CONFIG"):
             name = "DOCKER_AUTH_CONFIG"
             yield _LoginFile.of(parse_json(content.encode("utf-8", "surrogateescape"), _FAILED, name), name)
         for path in dict.fromkeys(_paths(self._environ)):
-            yield _LoginFile.of(read_json(path, _FAILED), str(path))
+            yield self._file(path)
         if (home := home_folder(self._environ)) is not None:
-            old = home / ".dockercfg"
-            entries = read_json(old, _FAILED)
-            yield _LoginFile.of(None if entries is None else {"auths": entries}, str(old))
+            yield self._file(home / ".dockercfg", bare=True)
+
+    def _file(self, path: Path, *, bare: bool = False) -> "_LoginFile | None":
+        try:
+            config = read_json(path, _FAILED)
+        except AccessDeniedError as error:
+            self._closed.append(HelperError(error.what, subject=path, got=error.got, hint=error.hint))
+            return None
+        return _LoginFile.of({"auths": config} if bare and config is not None else config, str(path))
 
 
 def _paths(environ: Mapping[str, str]) -> Iterator[Path]:

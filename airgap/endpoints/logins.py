@@ -23,7 +23,7 @@ class Credentials:
 
 
 class HelperError(EndpointError):
-    """The program that keeps a login is missing or fails: what is public can be had all the same."""
+    """The program or the file that keeps a login cannot be used: what is public can be had all the same."""
 
 
 class CredentialStore(Protocol):

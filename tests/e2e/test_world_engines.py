@@ -14,11 +14,13 @@ from airgap.oci.reference import ImageReference
 from tests.e2e.airgap import Gap, environment, make_gap
 from tests.e2e.test_trip import push
 from tests.support.engines import Engine, start_docker20
-from tests.support.images import Layer, make_image, noise
+from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import require_tool, run
 from tests.support.registries import RealRegistry
 from tests.support.saves import MemorySink, hybrid, item, tar
+from tests.support.sshd import Sshd, make_key
 from tests.world.table import Kind, row
+from tests.world.test_engines import context
 
 NAMES = ("a", "b", "c")
 
@@ -145,3 +147,35 @@ def is_dockerd(process: Path, engine: Engine) -> bool:
     except OSError:
         return False
     return words[0].endswith(b"dockerd") and str(engine.folder).encode() in b" ".join(words)
+
+
+@row(
+    Kind.LOGINS, "docker CLI 24 to 28", "reaches a rootless engine on another machine by `ssh://HOST/SOCKET`, also in a context",
+    "docker/cli#4073", "reaches it too, through its own SSH",
+)  # fmt: skip
+def test_a_context_over_ssh_with_a_socket(docker28: Engine, gap: Gap, tmp_path: Path) -> None:
+    docker, config = require_tool("docker"), tmp_path / "config"
+    tmp_path.chmod(0o755)
+    with Sshd(tmp_path / "far", make_key(tmp_path / "id")) as far:
+        (tmp_path / "known_hosts").write_text(far.known_line)
+        (far.bin / "docker").symlink_to(docker)
+        host = f"ssh://{far.address}{docker28.socket}"
+        context(config, "far", host)  # which docker 20.10 would not make
+        bundle = gap.pack(f"version: 1\nname: far\nimages:\n  - oci: {layout(tmp_path)}\n")
+        options = (
+            "--identity",
+            tmp_path / "id",
+            "--known-hosts",
+            tmp_path / "known_hosts",
+            "--ssh-config",
+            "/dev/null",
+        )
+        with environment(DOCKER_CONFIG=str(config), DOCKER_CONTEXT="far", DOCKER_HOST=""):
+            answer = gap.offline("load", bundle, "--to", "docker", *options).json
+    assert answer["engine"].endswith(f"{host} (context far)")
+    assert docker28.inspect("t/x:1")
+
+
+def layout(folder: Path) -> Path:
+    write_layout(folder / "layout", {"docker.io/t/x:1": make_image([Layer.of({"x": b"x"})])})
+    return folder / "layout"

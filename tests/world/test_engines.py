@@ -104,12 +104,12 @@ REFUSED: dict[str, tuple[Row, tuple[dict[str, str], str, str]]] = {
     "no such context": (
         engine_row("docker CLI 20.10 to 28", "fails for a context that is not there", "measured",
                    "fails too, and names the context and who asked for it"),
-        ({"DOCKER_CONTEXT": "gone"}, '{"currentContext": "a"}', "no such docker context: gone, want DOCKER_CONTEXT"),
+        ({"DOCKER_CONTEXT": "gone"}, '{"currentContext": "a"}', "no such docker context: gone .named by DOCKER_CONTEXT"),
     ),
     "current is gone": (
         engine_row("docker CLI 20.10", "fails when the current context was removed", "measured",
                    "fails too: another engine is never taken instead"),
-        ({}, '{"currentContext": "gone"}', "no such docker context: gone, want currentContext in"),
+        ({}, '{"currentContext": "gone"}', "no such docker context: gone .named by currentContext in"),
     ),
     "not JSON": (
         engine_row("docker CLI", "warns of a config.json that is not JSON, and uses the default engine", "measured",

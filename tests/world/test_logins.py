@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airgap.endpoints.docker_context import docker_address
 from airgap.endpoints.docker_logins import DockerLogins
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.endpoints.registry import Registry, RegistryOptions
@@ -297,3 +298,28 @@ def test_two_logins_at_one_registry(tmp_path: Path) -> None:
         ("acme", None), ("acme", basic("alice", "s3cret")),
         ("other", None), ("other", basic("bob", "0ther")),
     }  # fmt: skip
+
+
+@row(
+    Kind.LOGINS, "sudo docker login", "leaves a config.json that its user cannot read; docker then warns and goes on",
+    "moby/moby#40175", "asks without a login, and names the file when that is refused",
+)  # fmt: skip
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / DOCKER, {"auths": {"r.example": auth()}})
+    write(tmp_path / ".config/containers/auth.json", {"auths": {"other.example": auth()}})
+    opened = Path.open
+
+    def refuse(path: Path, *words: Any) -> Any:
+        if path == tmp_path / DOCKER:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *words)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = logins(tmp_path)
+    assert found.get("other.example") == ALICE
+    with pytest.raises(HelperError, match="Permission denied") as caught:
+        found.get("r.example")
+    assert "chown" in (caught.value.hint or "")
+    environ = {"HOME": str(tmp_path)}
+    said = f"unix:///var/run/docker.sock ({tmp_path / DOCKER} belongs to another user)"
+    assert str(docker_address(environ)) == said

@@ -228,3 +228,16 @@ def test_case_twins_are_ambiguous():
 def test_a_digest_that_is_none_is_not_written():
     with pytest.raises(FormatError, match=r"digest of x\.example/y:1"):
         replace(RECEIPT, images=(ReceiptImage("x.example/y:1", "md5:0", "loaded"),)).to_bytes()
+
+
+def test_the_engine_is_left_out_where_it_is_not_known() -> None:
+    """Receipts of older versions have none, and are read as they are."""
+    engine = "Docker 28.5.1 on build-1, unix:///run/docker.sock (context plant)"
+    known = replace(RECEIPT, target_engine=engine)
+    assert b'"target":{"name":"docker","version":"28.5.1","engine":"Docker 28.5.1 on' in known.to_bytes()
+    assert Receipt.parse(known.to_bytes()) == known
+    assert b"engine" not in RECEIPT.to_bytes()
+    for value in ('""', "null"):
+        raw = RECEIPT.to_bytes().replace(b'"28.5.1"}', b'"28.5.1","engine":' + value.encode() + b"}")
+        with pytest.raises(FormatError, match="canonical"):
+            Receipt.parse(raw)

@@ -34,6 +34,22 @@ def test_engines_name_images_by_id():
     assert (image.descriptor, image.image_id) == (None, A.config)
 
 
+@pytest.mark.parametrize("tag", ["1", "2"])
+def test_an_engine_that_knows_the_pinned_digest_of_a_registry(tag):
+    """Its own ID is another digest, and the tag does not matter."""
+    pinned = f"example.com/a:{tag}@{NONE}"
+    entry = f"{{ref: 'example.com/a:{tag}', digest: '{NONE}', source: docker}}"
+    [image] = lock_of(manifest_of(entry), docker=MemoryEngine({pinned: A}, repacked=True)).images
+    assert (str(image.reference), str(image.name)) == (pinned, f"example.com/a:{tag}")
+    assert (image.descriptor, image.image_id) == (None, A.config)
+
+
+def test_an_engine_whose_image_id_is_pinned():
+    entry = f"{{ref: 'example.com/a:1', digest: '{A.config}', source: docker}}"
+    [image] = lock_of(manifest_of(entry), docker=MemoryEngine(IMAGES, repacked=True)).images
+    assert image.image_id == A.config
+
+
 def test_an_archive_without_a_ref_means_all_that_is_in_it():
     opener = Opener({"archive": MemorySource(IMAGES)})
     manifest = manifest_of("{archive: vendor/app.tar}")
