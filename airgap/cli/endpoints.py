@@ -133,7 +133,7 @@ class Endpoints:
             ca_file=self.ca_file,
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
-            connections=max(self.connections, 8),
+            connections=max(self.connections, 16),  # as many as images are looked at at a time
             prefix=prefix,
             notice=self.notice,
         )
