@@ -1,13 +1,13 @@
 """From an endpoint's spelling to the object: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgap.cli import console
 from airgap.endpoints.ports import Source, Target
-from airgap.errors import UsageError
+from airgap.errors import UsageError, printable
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ class Endpoints:
     mirrors: tuple[str, ...] = ()
     """`REGISTRY=MIRROR` each."""
     connections: int = 8
-    notice: Callable[[str], object] = lambda _text: None
-    """Told what a registry asks the user to wait for."""
     ssh: "Ssh | None" = None
     """With the options for SSH; without it, ssh_config says all."""
     _open: dict[object, Source] = field(default_factory=dict)
@@ -135,6 +133,6 @@ class Endpoints:
             mirrors=self._mirrors_of(host),
             connections=max(self.connections, 16),  # as many as images are looked at at a time
             prefix=prefix,
-            notice=self.notice,
+            notice=lambda text: console.say(f"{printable(text)}\n"),
         )
         return Registry(host, options=options)

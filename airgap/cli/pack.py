@@ -34,7 +34,6 @@ from airgap.errors import PartialError, UsageError
 if TYPE_CHECKING:
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
-    from airgap.progress import Progress
 
 NAME = "pack"
 PANEL = "Online"
@@ -67,7 +66,6 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.stating import Order
@@ -80,9 +78,8 @@ def run(
     order = Order(
         to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
-    progress = console.make_progress(quiet=quiet)
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs, notice=progress.note)
-    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), progress)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
+    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), quiet)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -94,10 +91,10 @@ def _pack(
     key: str | None,
     passphrase_file: Path | None,
     since: Sequence[str],
-    progress: "Progress",
+    quiet: bool,
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
-    from airgap.cli import passphrase
+    from airgap.cli import console, passphrase
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
@@ -105,6 +102,7 @@ def _pack(
 
     site = Site(default_home())
     signer = site.signing_key(key, passphrase.existing(passphrase_file))
+    progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, endpoints, progress, since)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images

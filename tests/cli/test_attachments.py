@@ -1,6 +1,7 @@
 """What is said of attachments that are unknown: by lock, plan and pack, in the lock file and in the ledger."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -126,3 +127,16 @@ def test_the_lock_file_says_what_is_attached_to_what(gap: Gap, fake: FakeRegistr
     assert thing["subject"] == image["digest"] == str(API.descriptor.digest)
     plan = gap.online("plan", path, "--json").json
     assert json.dumps(plan).count(str(API.descriptor.digest)) == 1
+
+
+def test_a_build_host_that_reaches_a_mirror_only(gap: Gap, fake: FakeRegistry) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        home = f"127.0.0.1:{closed.getsockname()[1]}"
+        path = gap.manifest(f"{home}/api:1")
+        mirror = ("--mirror", f"{home}=http://{fake.host}")
+        for command in (("lock", path), ("plan", path), ("pack", path, "--to", gap.stick)):
+            out = gap.online(*command, *mirror).out
+            assert f"attachments unknown: {home}/api:1: list of tags" not in out
+            assert f"attachments unknown: {home}/api:1: referrers API: cannot reach the registry" in out
+    gap.offline("verify", gap.stick / "stack-0001")
