@@ -2,14 +2,14 @@
 
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgap.cli import console
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
-from airgap.errors import UsageError
+from airgap.errors import UsageError, printable
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ class Endpoints:
     mirrors: tuple[str, ...] = ()
     """`REGISTRY=MIRROR` each."""
     connections: int = 8
-    notice: Callable[[str], object] = lambda _text: None
-    """Told what a registry asks the user to wait for."""
     ssh: "Ssh | None" = None
     """With the options for SSH; without it, ssh_config says all."""
     _open: dict[object, Source] = field(default_factory=dict)
@@ -149,9 +147,9 @@ class Endpoints:
             ca_file=self.ca_file,
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
-            connections=max(self.connections, 8),
+            connections=max(self.connections, 16),  # as many as images are looked at at a time
             prefix=prefix,
-            notice=self.notice,
+            notice=lambda text: console.say(f"{printable(text)}\n"),
         )
         return Registry(host, options=options)
 

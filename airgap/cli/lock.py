@@ -37,8 +37,7 @@ def run(
     from airgap.online.plan import unknown_value
     from airgap.online.sources import Failures, refuse_failures
 
-    notice = console.make_progress(quiet=quiet).note
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), notice=notice)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     failures: Failures = {}
     refuse_other(manifest, MANIFEST)
     loaded = TransferManifest.load(manifest)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
-    from airgap.progress import Progress
     from airgap.site import Site
     from airgap.trust.keys import Signer
 
@@ -73,7 +72,6 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.stating import Order
@@ -85,10 +83,9 @@ def run(
     order = Order(
         to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
-    progress = console.make_progress(quiet=quiet)
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs, notice=progress.note)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)
-    packed, total = _pack(manifest, order, endpoints, signer, since or (), progress, tar=tar, full=full)
+    packed, total = _pack(manifest, order, endpoints, signer, since or (), quiet=quiet, tar=tar, full=full)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -98,12 +95,13 @@ def _pack(
     endpoints: "Endpoints",
     signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],
-    progress: "Progress",
     *,
+    quiet: bool,
     tar: bool,
     full: bool,
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
+    from airgap.cli import console
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
@@ -111,6 +109,7 @@ def _pack(
 
     site = Site(default_home())
     signer = signer_at(site)
+    progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images

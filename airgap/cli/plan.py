@@ -54,7 +54,7 @@ def run(
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), notice=progress.note)
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"

@@ -50,6 +50,23 @@ def ref(text):
     return ImageReference.parse(text)
 
 
+def test_whether_attachments_are_asked_for():
+    def chosen(head, *entries):
+        text = f"version: 1\nname: a\n{head}images:\n" + "".join(f"  - {each}\n" for each in entries)
+        return [entry.attachments for entry in manifest(text).images]
+
+    entries = (
+        "a",
+        "{ref: b, attachments: required}",
+        "{ref: c, attachments: none}",
+        "{ref: d, cosign-key: k}",
+    )
+    assert chosen("", *entries) == ["auto", "required", "none", "auto"]
+    assert chosen("attachments: required\n", *entries) == ["required", "required", "none", "required"]
+    assert chosen("attachments: none\n", *entries) == ["none", "required", "none", "auto"]
+    assert chosen("attachments: none\n", "{archive: a.tar, attachments: auto}") == ["auto"]
+
+
 def test_a_manifest_with_every_form(tmp_path):
     path = tmp_path / "stack.yaml"
     path.write_text(FULL)
@@ -247,6 +264,8 @@ BAD = {
     "ssh option as user": (entry("ref: a\n    source: docker:ssh://-l@host"), "not a source: m.yaml:5:13", ""),
     "ssh with a password": (entry("ref: a\n    source: docker:ssh://u:pw@host"), "not a source: m.yaml:5:13", ""),
     "relative socket": (entry("ref: a\n    source: docker:unix://run/x"), "not a source: m.yaml:5:13", ""),
+    "unknown choice": (f"{HEAD}attachments: yes\nimages: [a]", "not a choice: m.yaml:3:14, want auto, none or required, got 'yes'", ""),
+    "key without attachments": (entry("ref: a\n    cosign-key: k\n    attachments: none"), "a cosign-key needs attachments: m.yaml:6:18, want auto or required, got 'none'", ""),
     "key is a list": (entry("ref: a\n    cosign-key: []"), "wrong type: m.yaml:5:17, want text, got a list", ""),
     "name twice": (entry("nginx:1.27\n  - ref: nginx:1.27\n    source: docker"), "two images would have the same name offline: m.yaml:5:5, got 'docker.io/library/nginx:1.27', as on line 4", "with 'as'"),
     "rename to another's name": (entry("a:1\n  - b:1\n  - {ref: c, as: a:1}"), "two images would have the same name offline: m.yaml:6:5, got 'docker.io/library/a:1', as on line 4", "with 'as'"),

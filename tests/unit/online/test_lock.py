@@ -2,7 +2,7 @@
 
 import pytest
 
-from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.online.lock import resolve
 from tests.support.images import simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource, Opener
@@ -92,6 +92,24 @@ def test_two_images_for_one_name():
     manifest = manifest_of("example.com/a:1", "{oci: source}")
     with pytest.raises(FormatError, match=r"two images for one name: example.com/a:1, got different digests"):
         lock_of(manifest, registry=MemorySource(IMAGES), oci=MemorySource({"example.com/a:1": B}))
+
+
+def test_an_engine_cannot_say_what_is_attached():
+    manifest = manifest_of("{ref: example.com/a:1, source: docker}", head="attachments: required\n")
+    with pytest.raises(EndpointError, match="attachments are in registries only: example"):
+        lock_of(manifest, docker=MemoryEngine(IMAGES))
+
+
+def test_what_one_image_requires_is_not_optional_for_another():
+    class Registry(MemorySource):
+        def referrers(self, reference, digest):
+            return [B.descriptor] if digest == A.descriptor.digest else []
+
+    source = Registry({**IMAGES, "example.com/a:2": A})
+    entries = ("example.com/a:1", "{ref: 'example.com/a:2', attachments: required}")
+    for order in (entries, entries[::-1]):
+        lock = lock_of(manifest_of(*order), registry=source)
+        assert [image.is_optional for image in lock.images] == [False, False, False]
 
 
 def test_an_engine_cannot_be_asked_for_all():
