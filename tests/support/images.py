@@ -140,6 +140,21 @@ def simple_image(name: str, size: int = 2000, platform: str = "linux/amd64", **o
     return make_image([layer], platform, label=name, **options)
 
 
+FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+
+def foreign_image(name: str = "windows", platform: str = "windows/amd64", **base: object) -> Image:
+    """An image whose first layer says where it can be had besides, with `base` changed in its descriptor."""
+    layers = [Layer.of({"base": b"windows"}), Layer.of({"own": name.encode()})]
+    found = make_image(layers, platform, docker=True, label=name)
+    manifest = json.loads(found.raw)
+    manifest["layers"][0] |= {"mediaType": FOREIGN_LAYER, "urls": [f"https://mcr.example.com/{name}"], **base}
+    raw = json.dumps(manifest).encode()
+    del found.contents[found.descriptor.digest]
+    descriptor = _add(found.contents, raw, DOCKER_MANIFEST, Platform.parse(platform))
+    return Image(descriptor, raw, found.contents, found.config, found.layers)
+
+
 def archive_of(images: dict[str, Image], leave_out: Collection[Digest] = ()) -> bytes:
     """An OCI archive in which each image has the name that is its key; Docker loads it too."""
     files: dict[str, bytes] = {}

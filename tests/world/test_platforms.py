@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 
 from airgap.oci.digest import Digest
-from airgap.oci.documents import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import DOCKER_CONFIG, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import UNKNOWN, Platform
 from tests.cli.conftest import Gap, gap, passphrase
-from tests.support.images import Image, Layer, make_image, make_index, simple_image, write_layout
+from tests.support.images import Image, foreign_image, make_index, simple_image, write_layout
 from tests.support.registry import FakeRegistry
 from tests.world.table import Kind, Row, replays, row
 
 __all__ = ["gap", "passphrase"]
-
-FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-URL = "https://mcr.example.com/v2/windows/nanoserver/blobs/base"
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +38,6 @@ def attestation(about: Image) -> Image:
     digest = about.descriptor.digest
     notes = {"vnd.docker.reference.digest": str(digest), "vnd.docker.reference.type": "attestation-manifest"}
     return stated(simple_image(f"attests {digest.hex[:8]}", size=20), UNKNOWN, **notes)
-
-
-def windows(name: str = "windows", urls: tuple[str, ...] = (URL,)) -> Image:
-    """A Windows image whose base layer is a foreign one."""
-    base, own = Layer.of({"base": b"windows"}), Layer.of({"own": name.encode()})
-    found = make_image([base, own], "windows/amd64", docker=True, label=name)
-    manifest = json.loads(found.raw)
-    manifest["layers"][0] |= {"mediaType": FOREIGN, "urls": list(urls)}
-    raw = json.dumps(manifest).encode()
-    root = Descriptor(DOCKER_MANIFEST, Digest.of(raw), len(raw), Platform("windows", "amd64"))
-    return replace(found, descriptor=root, raw=raw, contents={**found.contents, root.digest: raw})
 
 
 def without_platform() -> Image:
@@ -112,7 +98,7 @@ CASES = {
     "a windows entry": case(
         "registry.k8s.io/pause, golang, traefik", "have Windows entries with layers that are kept elsewhere (`urls`)",
         "podman-container-tools/skopeo#2882", "the default and `platforms: linux/…` do not look at them",
-        lambda: make_index([AMD, ARM64, windows()]), "", ["linux/amd64"], ["linux/arm64", "windows/amd64"],
+        lambda: make_index([AMD, ARM64, foreign_image()]), "", ["linux/amd64"], ["linux/arm64", "windows/amd64"],
     ),
     "attestations": case(
         "BuildKit", "adds an `unknown/unknown` entry to an index for each platform",
