@@ -130,7 +130,7 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
         if descriptor.digest in documents:
             return
         subject = f"{where}: {descriptor.digest}"
-        raw = _read(descriptor, read, subject)
+        raw = read_checked(descriptor, read, subject)
         document = parse_document(raw, descriptor.media_type, subject)
         if isinstance(document, ImageManifest):
             for blob in (document.config, *document.layers):
@@ -163,7 +163,10 @@ def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> N
         )
 
 
-def _read(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+    """A document or config of at most 4 MiB, with the size and digest that `descriptor` says; raises
+    `FormatError` before anything larger is read.
+    """
     if descriptor.size > MAX_BYTES:
         want = f"at most {MAX_BYTES:,} bytes"
         raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
@@ -174,7 +177,7 @@ def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subjec
     if not manifest.is_image or descriptor.platform == UNKNOWN:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     where = f"{subject}: config"
-    config = ImageConfig.parse(_read(manifest.config, read, where), where)
+    config = ImageConfig.parse(read_checked(manifest.config, read, where), where)
     if len(config.diff_ids) != len(manifest.layers):
         raise AmbiguousError(
             "layers and diff_ids differ in number",

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
+from airgap.bundle.graph import Read, read_checked
 from airgap.endpoints.ports import ContentSource, ReferrerSource
 from airgap.errors import EndpointError, NotFoundError
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
-from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, check_size_and_digest, parse_document
+from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags
-from airgap.online.platforms import Read, choose, has_of
+from airgap.online.platforms import choose, has_of
 
 MAX_ATTACHED = 1_000
 _DEPTH = 2
@@ -43,7 +44,7 @@ def _subjects(locked: LockedImage, root: Descriptor, source: ContentSource, read
         return [root.digest]
     where = str(locked.reference)
     chosen = choose(locked, root, read, has_of(source, locked))
-    index = parse_document(check_size_and_digest(read(root), root, where), root.media_type, where)
+    index = parse_document(read_checked(root, read, where), root.media_type, where)
     entries = [entry.digest for entry in chosen.entries(index)] if isinstance(index, ImageIndex) else []
     nested = sorted((chosen.keep or frozenset()) - set(entries))
     return [root.digest, *entries, *nested]

@@ -40,10 +40,12 @@ def packed(gap: Gap, found: Image, platforms: str = "all") -> Path:
     "carvel-dev/imgpkg#71", "carries them with the platform that was asked for",
 )  # fmt: skip
 @pytest.mark.parametrize("platforms", ["all", "windows/amd64"])
-def test_carried_where_the_registry_has_them(gap: Gap, platforms: str) -> None:
-    bundle = packed(gap, BOTH, platforms)
+@pytest.mark.parametrize("docker", [True, False])
+def test_carried_where_the_registry_has_them(gap: Gap, platforms: str, docker: bool) -> None:
+    windows = foreign_image(docker=docker)
+    bundle = packed(gap, make_index([LINUX, windows]), platforms)
     assert (bundle / BASE.path).read_bytes() == WINDOWS.contents[BASE]
-    assert (bundle / WINDOWS.descriptor.digest.path).read_bytes() == WINDOWS.raw
+    assert (bundle / windows.descriptor.digest.path).read_bytes() == windows.raw
     assert "good: stack-0001" in gap.offline("verify", bundle).out
 
 

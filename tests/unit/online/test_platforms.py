@@ -261,6 +261,17 @@ def test_a_layer_in_an_index_is_refused():
         pick(make_index([Image(entry, layer.blob, {entry.digest: layer.blob})]), "linux/amd64")
 
 
+def test_nothing_large_is_read():
+    """A config that claims to be large, behind an entry without a platform."""
+    manifest = json.loads(AMD.raw)
+    manifest["config"]["size"] = 5 << 20
+    raw = json.dumps(manifest).encode()
+    root = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
+    lying = Image(root, raw, {**AMD.contents, root.digest: raw})
+    with pytest.raises(FormatError, match="too large"):
+        pick(make_index([lying]), "linux/amd64")
+
+
 def test_a_swapped_index_is_refused():
     root = make_index([AMD])
     locked = LockedImage(
