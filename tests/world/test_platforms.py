@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airgap.cli.main import main
 from airgap.oci.digest import Digest
-from airgap.oci.documents import DOCKER_CONFIG, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import DOCKER_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import UNKNOWN, Platform
 from tests.cli.conftest import Gap, gap, passphrase
+from tests.support.bundles import ONE, make_gap
 from tests.support.images import Image, foreign_image, make_index, simple_image, write_layout
 from tests.support.registry import FakeRegistry
 from tests.world.table import Kind, Row, replays, row
@@ -288,7 +291,7 @@ class TestSparse:
     )  # fmt: skip
     @row(
         Kind.PLATFORMS, "docker save of the containerd store, unpacked", "names platforms whose content was never pulled",
-        "moby/moby#44833", "`platforms: all` carries what is there, and names what is not",
+        "reproducible-containers/diffoci#247", "`platforms: all` carries what is there, and names what is not",
     )  # fmt: skip
     @pytest.mark.parametrize("lost", [[0], [0, 1, 2], [2]])
     def test_a_layout(self, gap: Gap, lost: list[int]) -> None:
@@ -306,3 +309,21 @@ class TestSparse:
             in err
         )
         gap.online("pack", gap.manifest(entry % "linux/amd64"), "--to", gap.stick)
+
+
+@row(
+    Kind.PLATFORMS, "airgap before 0.1.0", "sealed an index without any of its images, where the source had only another platform",
+    "measured", "verify names the image, and load fails for it",
+)  # fmt: skip
+def test_an_old_bundle_with_an_empty_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_gap(tmp_path, now=datetime.now(UTC).replace(microsecond=0))
+    index = make_index([AMD, ARM64])
+    made.put_image(index.raw, media_type=OCI_INDEX, kind="artifact", platforms=())
+    monkeypatch.setenv("AIRGAP_HOME", str(made.home))
+    assert main(["verify", str(made.bundle)]) == 0
+    assert f"  {ONE}: the bundle has its index, and none of the images in it" in capsys.readouterr().out
+    assert main(["load", str(made.bundle), "--to", f"oci:{tmp_path / 'out'}"]) == 12
+    err = capsys.readouterr().err
+    assert f"the bundle has the index of this image, and none of the images in it: {ONE}" in err
