@@ -206,13 +206,13 @@ def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where
     absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in there]
     why = " (the default, as the manifest names no platforms)" if chosen.by_default else ""
     got = _listed(there) + (f"; {_listed(absent)}: in its index, but not at the source" if absent else "")
-    wish = ", ".join(map(str, there[:4]))
+    met = [wanted for wanted in chosen.wanted if wanted not in missing] or there[:4]
     return NotFoundError(
         "no image for the platform",
         subject=where,
         want=_listed(missing) + why,
         got=got,
-        hint=f"`platforms: [{wish}]` carries {'it' if len(there) == 1 else 'these'}"
+        hint=f"`platforms: [{_listed(met)}]` on this image carries {'it' if len(met) == 1 else 'these'}"
         + ("; for another one, pull it at the source first" if absent else ""),
     )
 

@@ -151,9 +151,9 @@ def test_indexes_too_deep():
 @pytest.mark.parametrize(
     ("wanted", "by_default", "message", "hint"),
     [
-        (["linux/s390x"], False, "no image for the platform: example.com/app:1, want linux/s390x, got linux/amd64, linux/arm64", "`platforms: [linux/amd64, linux/arm64]` carries these"),
+        (["linux/s390x"], False, "no image for the platform: example.com/app:1, want linux/s390x, got linux/amd64, linux/arm64", "`platforms: [linux/amd64, linux/arm64]` on this image carries these"),
         (["linux/s390x"], True, "want linux/s390x (the default, as the manifest names no platforms), got", "carries these"),
-        (["linux/amd64", "linux/s390x"], False, "want linux/s390x, got linux/amd64", ""),
+        (["linux/amd64", "linux/s390x"], False, "want linux/s390x, got linux/amd64", "`platforms: [linux/amd64]` on this image carries it"),
         (["windows/amd64"], False, "want windows/amd64, got", ""),
     ],
 )  # fmt: skip
