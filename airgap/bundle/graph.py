@@ -140,7 +140,7 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
         if descriptor.digest in documents:
             return
         subject = f"{where}: {descriptor.digest}"
-        raw = _read(descriptor, read, subject)
+        raw = read_checked(descriptor, read, subject)
         document = parse_document(raw, descriptor.media_type, subject)
         if isinstance(document, ImageManifest):
             for blob in (document.config, *document.layers):
@@ -173,7 +173,10 @@ def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> N
         )
 
 
-def _read(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+    """A document or config of at most 4 MiB, with the size and digest that `descriptor` says; raises
+    `FormatError` before anything larger is read.
+    """
     if descriptor.size > MAX_BYTES:
         want = f"at most {MAX_BYTES:,} bytes"
         raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
@@ -184,7 +187,7 @@ def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subjec
     if not manifest.is_image or descriptor.platform == UNKNOWN:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     where = f"{subject}: config"
-    raw = _read(manifest.config, read, where)
+    raw = read_checked(manifest.config, read, where)
     config = runnable_config(raw, where)
     if config is None:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from airgap.bundle.graph import read_checked
 from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, ReferrerSource
 from airgap.errors import EndpointError, printable
@@ -95,7 +96,7 @@ def _subjects(
     where = str(locked.reference)
     read = partial(documents.read, source, locked.reference)
     chosen = choose(locked, root, read, has_of(source, locked))
-    index = parse_document(read(root), root.media_type, where)
+    index = parse_document(read_checked(root, read, where), root.media_type, where)
     whole = index.manifests if isinstance(index, ImageIndex) else ()
     entries = chosen.entries(index) if isinstance(index, ImageIndex) else []
     nested = sorted((chosen.keep or frozenset()) - {entry.digest for entry in entries})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from airgap.bundle.graph import Read, read_checked
 from airgap.endpoints.ports import PlatformSource, SparseSource
 from airgap.errors import AirgapError, FormatError, NotFoundError
 from airgap.manifest import LockedImage
@@ -23,7 +24,6 @@ from airgap.oci.documents import (
     Descriptor,
     ImageIndex,
     ImageManifest,
-    check_size_and_digest,
     parse_document,
     runnable_config,
 )
@@ -47,7 +47,6 @@ _MACHINES = {
 }
 _ON_32_BITS = {"amd64": "386", "arm64": "arm/v7"}
 
-Read = Callable[[Descriptor], bytes]
 Has = Callable[[Descriptor], bool]
 
 
@@ -207,13 +206,13 @@ def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where
     absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in there]
     why = " (the default, as the manifest names no platforms)" if chosen.by_default else ""
     got = _listed(there) + (f"; {_listed(absent)}: in its index, but not at the source" if absent else "")
-    wish = ", ".join(map(str, there[:4]))
+    met = [wanted for wanted in chosen.wanted if wanted not in missing] or there[:4]
     return NotFoundError(
         "no image for the platform",
         subject=where,
         want=_listed(missing) + why,
         got=got,
-        hint=f"`platforms: [{wish}]` carries {'it' if len(there) == 1 else 'these'}"
+        hint=f"`platforms: [{_listed(met)}]` on this image carries {'it' if len(met) == 1 else 'these'}"
         + ("; for another one, pull it at the source first" if absent else ""),
     )
 
@@ -288,7 +287,7 @@ class _Survey:
         self, index: Descriptor, parents: tuple[Digest, ...], platform: Platform | None
     ) -> Iterable[_Leaf]:
         """`platform` is that of the entry for `index`, and holds for what is in it and says nothing."""
-        document = parse_document(_read(index, self.read, self.where), index.media_type, self.where)
+        document = parse_document(self._read(index), index.media_type, self.where)
         if not isinstance(document, ImageIndex):
             raise FormatError("not an image index", subject=f"{self.where}: {index.digest}")
         for entry in document.manifests:
@@ -333,6 +332,9 @@ class _Survey:
             platform = _platform_of(entry, self.read, self.where) if is_there else UNKNOWN
         return _Leaf(entry, parents, platform, is_there=is_there)
 
+    def _read(self, descriptor: Descriptor) -> bytes:
+        return read_checked(descriptor, self.read, f"{self.where}: {descriptor.digest}")
+
     def _has(self, blob: Descriptor) -> bool:
         return self.has is None or self.has(blob)
 
@@ -345,23 +347,19 @@ class _Survey:
     def _is_whole(self, entry: Descriptor) -> bool:
         if self.has is None:
             return True
-        manifest = parse_document(_read(entry, self.read, self.where), entry.media_type, self.where)
+        manifest = parse_document(self._read(entry), entry.media_type, self.where)
         return isinstance(manifest, ImageManifest) and all(map(self._has, manifest.blobs))
 
 
 def _platform_of(descriptor: Descriptor, read: Read, where: str) -> Platform | None:
     """The platform of an image manifest by its config; None for an artifact."""
-    raw = _read(descriptor, read, where)
-    manifest = parse_document(raw, descriptor.media_type, f"{where}: {descriptor.digest}")
+    subject = f"{where}: {descriptor.digest}"
+    manifest = parse_document(read_checked(descriptor, read, subject), descriptor.media_type, subject)
     if not isinstance(manifest, ImageManifest) or not manifest.is_image:
         return None
     subject = f"{where}: config {manifest.config.digest}"
-    config = runnable_config(_read(manifest.config, read, where), subject)
+    config = runnable_config(read_checked(manifest.config, read, subject), subject)
     return None if config is None else config.platform
-
-
-def _read(descriptor: Descriptor, read: Read, where: str) -> bytes:
-    return check_size_and_digest(read(descriptor), descriptor, f"{where}: {descriptor.digest}")
 
 
 def _platforms(leaves: Iterable[_Leaf]) -> list[Platform]:

@@ -311,6 +311,7 @@ def test_bars_on_a_terminal(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- JSON
 
+CHOSEN = {"left_out", "platforms_by_default", "notes"}
 KEYS = {
     "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint"},
     "key generate": {"owner", "keyid", "algorithm", "key"},
@@ -321,14 +322,14 @@ KEYS = {
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images"},
-    "lock .images": {"reference", "digest", "digest_kind"},
+    "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error"},
-    "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes"},
+    "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
         "media", "read_back", "requires",
     },
-    "pack .images": {"reference", "digest"},
+    "pack .images": {"reference", "digest", "platforms", *CHOSEN},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
@@ -338,7 +339,7 @@ KEYS = {
     "verify": {"bundles"},
     "verify .bundles": {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
-        "requires",
+        "requires", "hollow",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
     "load .images": {"reference", "digest", "verdict", "before", "after", "digest_kind", "error"},

@@ -310,7 +310,7 @@ def test_load_into_an_archive(gap: Gap) -> None:
     bundle = gap.pack()
     path = gap.folder / "out.tar"
     gap.offline("load", bundle, "--to", f"archive:{path}")
-    assert set(gap.online("lock", gap.manifest("{archive: out.tar}"), "--json").json["images"][0]) == {
+    assert set(gap.online("lock", gap.manifest("{archive: out.tar}"), "--json").json["images"][0]) >= {
         "reference",
         "digest",
         "digest_kind",

@@ -12,6 +12,7 @@ from airgap.endpoints.layout import Layout
 from airgap.oci.digest import ByteStream
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.online.platforms import default_platform
 from airgap.trust.envelope import Envelope
 from airgap.trust.keys import SigningKey
 from tests.cli.conftest import Gap, Side, files_of
@@ -51,6 +52,10 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
                 "reference": f"example.com/{name}:1",
                 "digest": str(image.descriptor.digest),
                 "digest_kind": "manifest",
+                "platforms": [str(default_platform())],
+                "left_out": [],
+                "platforms_by_default": True,
+                "notes": [],
             }
             for name, image in BOTH.items()
         ],
@@ -92,7 +97,8 @@ def test_the_lock_holds_when_the_tag_moves(gap: Gap) -> None:
     gap.online("lock", path)
     gap.layout(api=WEB)  # the same name, another image; the old one is still there by digest
     packed = gap.online("pack", path, "--to", gap.stick, "--json").json
-    assert packed["images"] == [{"reference": "example.com/api:1", "digest": str(API.descriptor.digest)}]
+    [image] = packed["images"]
+    assert (image["reference"], image["digest"]) == ("example.com/api:1", str(API.descriptor.digest))
 
 
 def test_a_stale_lock_is_refused(gap: Gap) -> None:

@@ -11,7 +11,7 @@ from airgap.oci.platform import UNKNOWN
 from tests.e2e.airgap import Gap, make_gap
 from tests.e2e.test_trip import push
 from tests.support.engines import Engine
-from tests.support.images import Image, make_index, simple_image
+from tests.support.images import Image, foreign_image, make_index, simple_image, write_layout
 from tests.support.parts import require_tool
 from tests.support.registries import RealRegistry
 from tests.world.table import Kind, row
@@ -230,3 +230,29 @@ def test_the_default_is_what_docker_pull_takes(gap: Gap, registry: RealRegistry,
     assert "want linux/amd64 (the default" in refusal(
         gap, manifest(f"{registry.host}/acme/arm:1", "source: registry")
     )
+
+
+@row(
+    Kind.PLATFORMS,
+    "skopeo 1.9",
+    "asks the addresses of foreign layers, and fails with them, though the layer is in the layout that it reads",
+    "measured",
+    "such images are carried, and loaded into layouts, archives and registries with --allow-urls only",
+)
+def test_skopeo_asks_the_addresses_of_foreign_layers(gap: Gap) -> None:
+    skopeo = require_tool("skopeo")
+    address = "https://127.0.0.1:9/base"
+    write_layout(gap.folder / "layout", {"example.com/win:1": foreign_image(docker=False, urls=[address])})
+    bundle = gap.pack(manifest("example.com/win:1", "oci: layout", "windows/amd64"))
+    words = [
+        skopeo,
+        "copy",
+        "--override-os=windows",
+        f"oci:{bundle}:example.com/win:1",
+        f"dir:{gap.folder / 'dir'}",
+    ]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert address in done.stderr
+    err = gap.offline("load", bundle, "--to", f"oci:{gap.folder / 'out'}", code=16).err
+    assert f"got {address}" in err

@@ -3,23 +3,23 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airgap.cli.main import main
 from airgap.oci.digest import Digest
-from airgap.oci.documents import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import DOCKER_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import UNKNOWN, Platform
 from tests.cli.conftest import Gap, gap, passphrase
-from tests.support.images import Image, Layer, make_image, make_index, simple_image, write_layout
+from tests.support.bundles import ONE, make_gap
+from tests.support.images import Image, foreign_image, make_index, simple_image, write_layout
 from tests.support.registry import FakeRegistry
 from tests.world.table import Kind, Row, replays, row
 
 __all__ = ["gap", "passphrase"]
-
-FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-URL = "https://mcr.example.com/v2/windows/nanoserver/blobs/base"
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +41,6 @@ def attestation(about: Image) -> Image:
     digest = about.descriptor.digest
     notes = {"vnd.docker.reference.digest": str(digest), "vnd.docker.reference.type": "attestation-manifest"}
     return stated(simple_image(f"attests {digest.hex[:8]}", size=20), UNKNOWN, **notes)
-
-
-def windows(name: str = "windows", urls: tuple[str, ...] = (URL,)) -> Image:
-    """A Windows image whose base layer is a foreign one."""
-    base, own = Layer.of({"base": b"windows"}), Layer.of({"own": name.encode()})
-    found = make_image([base, own], "windows/amd64", docker=True, label=name)
-    manifest = json.loads(found.raw)
-    manifest["layers"][0] |= {"mediaType": FOREIGN, "urls": list(urls)}
-    raw = json.dumps(manifest).encode()
-    root = Descriptor(DOCKER_MANIFEST, Digest.of(raw), len(raw), Platform("windows", "amd64"))
-    return replace(found, descriptor=root, raw=raw, contents={**found.contents, root.digest: raw})
 
 
 def without_platform() -> Image:
@@ -112,7 +101,7 @@ CASES = {
     "a windows entry": case(
         "registry.k8s.io/pause, golang, traefik", "have Windows entries with layers that are kept elsewhere (`urls`)",
         "podman-container-tools/skopeo#2882", "the default and `platforms: linux/…` do not look at them",
-        lambda: make_index([AMD, ARM64, windows()]), "", ["linux/amd64"], ["linux/arm64", "windows/amd64"],
+        lambda: make_index([AMD, ARM64, foreign_image()]), "", ["linux/amd64"], ["linux/arm64", "windows/amd64"],
     ),
     "attestations": case(
         "BuildKit", "adds an `unknown/unknown` entry to an index for each platform",
@@ -302,7 +291,7 @@ class TestSparse:
     )  # fmt: skip
     @row(
         Kind.PLATFORMS, "docker save of the containerd store, unpacked", "names platforms whose content was never pulled",
-        "moby/moby#44833", "`platforms: all` carries what is there, and names what is not",
+        "reproducible-containers/diffoci#247", "`platforms: all` carries what is there, and names what is not",
     )  # fmt: skip
     @pytest.mark.parametrize("lost", [[0], [0, 1, 2], [2]])
     def test_a_layout(self, gap: Gap, lost: list[int]) -> None:
@@ -320,3 +309,21 @@ class TestSparse:
             in err
         )
         gap.online("pack", gap.manifest(entry % "linux/amd64"), "--to", gap.stick)
+
+
+@row(
+    Kind.PLATFORMS, "airgap before 0.1.0", "sealed an index without any of its images, where the source had only another platform",
+    "measured", "verify names the image, and load fails for it",
+)  # fmt: skip
+def test_an_old_bundle_with_an_empty_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_gap(tmp_path, now=datetime.now(UTC).replace(microsecond=0))
+    index = make_index([AMD, ARM64])
+    made.put_image(index.raw, media_type=OCI_INDEX, kind="artifact", platforms=())
+    monkeypatch.setenv("AIRGAP_HOME", str(made.home))
+    assert main(["verify", str(made.bundle)]) == 0
+    assert f"  {ONE}: the bundle has its index, and none of the images in it" in capsys.readouterr().out
+    assert main(["load", str(made.bundle), "--to", f"oci:{tmp_path / 'out'}"]) == 12
+    err = capsys.readouterr().err
+    assert f"the bundle has the index of this image, and none of the images in it: {ONE}" in err

@@ -151,9 +151,9 @@ def test_indexes_too_deep():
 @pytest.mark.parametrize(
     ("wanted", "by_default", "message", "hint"),
     [
-        (["linux/s390x"], False, "no image for the platform: example.com/app:1, want linux/s390x, got linux/amd64, linux/arm64", "`platforms: [linux/amd64, linux/arm64]` carries these"),
+        (["linux/s390x"], False, "no image for the platform: example.com/app:1, want linux/s390x, got linux/amd64, linux/arm64", "`platforms: [linux/amd64, linux/arm64]` on this image carries these"),
         (["linux/s390x"], True, "want linux/s390x (the default, as the manifest names no platforms), got", "carries these"),
-        (["linux/amd64", "linux/s390x"], False, "want linux/s390x, got linux/amd64", ""),
+        (["linux/amd64", "linux/s390x"], False, "want linux/s390x, got linux/amd64", "`platforms: [linux/amd64]` on this image carries it"),
         (["windows/amd64"], False, "want windows/amd64, got", ""),
     ],
 )  # fmt: skip
@@ -259,6 +259,17 @@ def test_a_layer_in_an_index_is_refused():
     entry = Descriptor(layer.media_type, Digest.of(layer.blob), len(layer.blob))
     with pytest.raises(FormatError, match="not an image manifest"):
         pick(make_index([Image(entry, layer.blob, {entry.digest: layer.blob})]), "linux/amd64")
+
+
+def test_nothing_large_is_read():
+    """A config that claims to be large, behind an entry without a platform."""
+    manifest = json.loads(AMD.raw)
+    manifest["config"]["size"] = 5 << 20
+    raw = json.dumps(manifest).encode()
+    root = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
+    lying = Image(root, raw, {**AMD.contents, root.digest: raw})
+    with pytest.raises(FormatError, match="too large"):
+        pick(make_index([lying]), "linux/amd64")
 
 
 def test_a_swapped_index_is_refused():
