@@ -49,6 +49,12 @@ class VerifiedImage:
         """The name that it shall have here."""
         return self.renamed or self.record.name
 
+    @property
+    def full_name(self) -> ImageReference:
+        """`name`, with the digest where the image was asked for by one: a pod may ask so, too."""
+        asked = self.record.reference.digest is not None and self.name.tag is not None
+        return self.name.with_digest(self.record.digest) if asked else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:

@@ -156,7 +156,7 @@ class EngineLoader:
 
     def _has_names(self, image: VerifiedImage) -> bool:
         return not isinstance(self.target, StagingTarget) or self.target.is_named(
-            self._wanted(image), image.name
+            self._wanted(image), image.full_name
         )
 
     def _is_there(self, image: VerifiedImage) -> bool:
@@ -298,7 +298,7 @@ class EngineLoader:
                     staged = replace(image, renamed=self.target.stage(wanted))
                     self._send(staged, advance)
                     self._confirm(staged)
-                self.target.tag(wanted, image.name)
+                self.target.tag(wanted, image.full_name)
             else:
                 self._send(image, advance)
             self._confirm(image)
@@ -351,4 +351,4 @@ class EngineLoader:
             if result.before is not None:
                 self.target.tag(result.before, name)
             else:
-                self.target.untag(name)
+                self.target.untag(result.image.full_name)

@@ -51,7 +51,7 @@ class FolderLoader:
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
             index = read_index(files.read(INDEX_FILE, MAX_INDEX))
-            found = [index.get(name) for name in image.name.names_of(graph.root.digest)]
+            found = [index.get(name) for name in image.full_name.names_of(graph.root.digest)]
             if found[0] is None:
                 return None, False
             before = found[0].digest
@@ -88,7 +88,7 @@ class FolderLoader:
         runnables = [item for item in graph.manifests if item.config]
         tar.add_whole(replace(image, graph=graph), graph.for_platform(PREFERRED) or runnables[0])
         tar.images = [
-            replace(image, graph=graph, renamed=name) for name in image.name.names_of(graph.root.digest)
+            replace(image, graph=graph, renamed=name) for name in image.full_name.names_of(graph.root.digest)
         ]
         self.target.put_archive(image.name, tar.chunks(advance))
         return graph.root.digest

@@ -40,16 +40,10 @@ TAGGED, PINNED = "ghcr.io/acme/app:1", f"ghcr.io/acme/app@{DIGEST}"
 
 
 def pinned(folder: Path) -> Gap:
-    """A bundle of an image whose name has a tag and its digest."""
+    """A bundle of an image that was asked for by its tag and its digest."""
     made = make_gap(folder, images={TAGGED: APP})
     [record] = made.statement.images
-    name = ImageReference.parse(BOTH)
-    with Folder(made.bundle) as bundle:
-        index = bundle.read(INDEX_FILE, MAX_INDEX)
-    made.forge(
-        {INDEX_FILE: index.replace(TAGGED.encode(), BOTH.encode())},
-        images=(replace(record, name=name),),
-    )
+    made.restate(images=(replace(record, reference=ImageReference.parse(BOTH)),))
     return made
 
 
