@@ -91,8 +91,9 @@ class Archive:
             return files, images
 
     def _read(self, files: TarFile) -> list[SavedImage]:
-        if not files.sizes:
-            raise FormatError("empty tar", subject=self._path, want="images", hint=EMPTY_HINT)
+        if not files.sizes:  # of zstd that breaks off, nothing may be left
+            what = "truncated or empty archive" if files.index.form == "zstd" else "empty tar"
+            raise FormatError(what, subject=self._path, want="images", hint=EMPTY_HINT)
         try:
             return read_images(files)
         except (FormatError, IntegrityError) as error:

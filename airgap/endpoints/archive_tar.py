@@ -25,7 +25,7 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 _UTF16 = b"\xff\xfe"
 _OTHERS = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x04\x22\x4d\x18": "unlz4"}
 
-EMPTY_HINT = "what should have written it has failed: write or copy it again"
+EMPTY_HINT = "what should have written it has failed: write it again, or copy or download it again"
 
 _PEEK = 512
 _KEPT = 1 << 20

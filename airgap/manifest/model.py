@@ -31,14 +31,23 @@ class EntryDocument(Strict):
 
     ref: Annotated[Reference | None, Field(description="Picks one image; without it, all are meant.")] = None
     digest: Annotated[
-        DigestText | None, Field(description="The digest that the image must have at the source.")
+        DigestText | None,
+        Field(
+            description="The digest that the image must have at the source; in an archive or a layout, "
+            "without ref, it picks one image, also by its image ID."
+        ),
     ] = None
     platforms: Annotated[
         Platforms | None,
         Field(description="Platforms of this image, instead of those above; `all` for every one."),
     ] = None
     rename: Annotated[
-        OfflineName | None, Field(alias="as", description="The image's name on the offline side.")
+        OfflineName | None,
+        Field(
+            alias="as",
+            description="The image's name on the offline side; needed for one that has none in its "
+            "archive or layout.",
+        ),
     ] = None
     cosign_key: Annotated[
         FilePath | None,
@@ -70,7 +79,7 @@ class NamedEntry(EntryDocument):
 
 
 class ArchiveEntry(EntryDocument):
-    """Images from a file made by `docker save`, or from an OCI archive."""
+    """Images from a file made by `docker save`, or from an OCI archive; gzip and zstd are unpacked."""
 
     model_config = ConfigDict(title="Images from an archive")
 
@@ -78,7 +87,7 @@ class ArchiveEntry(EntryDocument):
 
 
 class LayoutEntry(EntryDocument):
-    """Images from a directory that is an OCI image layout."""
+    """Images from a directory that is an OCI image layout, or in the form of skopeo's `dir:`."""
 
     model_config = ConfigDict(title="Images from an OCI layout")
 

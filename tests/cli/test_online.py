@@ -59,6 +59,7 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
             }
             for name, image in BOTH.items()
         ],
+        "left_out": [],
         "attachments_unknown": [],
     }
     assert [image["archive"] for image in yaml.safe_load(lock.read_text())["images"]] == ["source", "source"]

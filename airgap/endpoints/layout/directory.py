@@ -6,7 +6,7 @@ hex digits of its digest; manifests of an index end in `.manifest.json` (contain
 
 import contextlib
 
-from airgap.endpoints.layout.folder import LayoutFolder
+from airgap.endpoints.layout.folder import MARKER, LayoutFolder
 from airgap.endpoints.layout.index import Entry
 from airgap.errors import NotFoundError
 from airgap.oci.digest import Digest
@@ -18,6 +18,9 @@ _MARK = b"Directory Transport Version: 1."
 
 def entry_of(folder: LayoutFolder) -> Entry | None:
     """The one image of such a folder, which has no name; None for any other folder."""
+    with contextlib.suppress(NotFoundError):
+        folder.read(MARKER)
+        return None
     with contextlib.suppress(NotFoundError):
         if folder.read("version").startswith(_MARK):
             raw = folder.read(_MANIFEST)
