@@ -104,10 +104,12 @@ class EngineLoader:
 
     def _refusal(self, image: VerifiedImage) -> EndpointError | None:
         """Of an index containerd and podman look for their own platform, and without it they fail, in words
-        that do not say so. A lone image manifest they take for any platform.
+        that do not say so. A lone image manifest they take for any platform. A graph driver on Linux takes
+        no image whose config names another system.
         """
         chosen, ours = self._chosen(image), self.info.platform
-        if not self.info.keeps_index and self._is_foreign(image) and chosen.platform.os != ours.os:
+        system = chosen.config.platform.os if chosen.config else ours.os
+        if not self.info.keeps_index and ours.os == "linux" and system not in (ours.os, UNKNOWN.os):
             return EndpointError(
                 f"this engine takes images for {ours.os} only",
                 subject=f"{self.target.name}: {image.name}",

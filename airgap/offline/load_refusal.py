@@ -15,7 +15,7 @@ def refused(image: VerifiedImage, target: Target, loading: Loading) -> AirgapErr
     """
     if image.graph.is_hollow:
         return MissingContentError(
-            "the bundle has the index of this image, and none of the images in it",
+            "the bundle has none of the platforms of this image",
             subject=image.name,
             want=image.record.digest,
             hint="ask the sending side to pack a platform that the image has at its source",

@@ -44,10 +44,8 @@ def changed(
 ) -> Image:
     """An image whose config and manifest were changed before they were written."""
     plain = make_image(list(layers), platform)
-    document, inner = (
-        json.loads(plain.raw),
-        json.loads(plain.contents[plain.config or plain.descriptor.digest]),
-    )
+    assert plain.config
+    document, inner = json.loads(plain.raw), json.loads(plain.contents[plain.config])
     config(inner)
     return _written(document, json.dumps(inner).encode(), layers, manifest, platform)
 
@@ -72,26 +70,17 @@ def _drops(*keys: str) -> Change:
     return lambda document: [document.pop(key) for key in keys]
 
 
-def _layers_are(media_type: str, **annotations: str) -> Change:
-    def change(document: dict[str, Any]) -> None:
-        for layer in document["layers"]:
-            layer["mediaType"] = media_type
-            if annotations:
-                layer["annotations"] = {key.replace("_", "."): value for key, value in annotations.items()}
-
-    return change
+def _layers_are(media_type: str) -> Change:
+    return lambda document: [layer.update(mediaType=media_type) for layer in document["layers"]]
 
 
-def _chunked() -> Image:
+def _chunked(*more: Layer) -> Image:
     """zstd:chunked: a frame for each file, and a table of contents in a frame that readers skip."""
     raw = tar_of({"chunked": noise(900, 5)})
     toc = zstandard.compress(json.dumps({"version": 1, "entries": []}).encode())
     skipped = b"\x50\x2a\x4d\x18" + len(toc).to_bytes(4, "little") + toc
-    layer = Layer(
-        zstandard.compress(raw[:512]) + zstandard.compress(raw[512:]) + skipped,
-        OCI_LAYER_ZSTD,
-        Digest.of(raw),
-    )
+    frames = zstandard.compress(raw[:512]) + zstandard.compress(raw[512:])
+    layer = Layer(frames + skipped, OCI_LAYER_ZSTD, Digest.of(raw))
 
     def note(document: dict[str, Any]) -> None:
         at = len(layer.blob) - len(toc)
@@ -100,10 +89,10 @@ def _chunked() -> Image:
             "io.github.containers.zstd-chunked.manifest-position": f"{at}:{len(toc)}:40:1",
         }
 
-    return changed([layer], manifest=note)
+    return changed([layer, *more], manifest=note)
 
 
-def _estargz() -> Image:
+def _estargz(*more: Layer) -> Image:
     """eStargz: a gzip member for each file, the table of contents as the last entry, and a footer of 51 bytes."""
     toc = json.dumps({"version": 1, "entries": []}).encode()
     out = io.BytesIO()
@@ -121,7 +110,7 @@ def _estargz() -> Image:
     )  # fmt: skip
     layer = Layer(head + tail + footer, OCI_LAYER_GZIP, Digest.of(raw))
     annotations = {"containerd.io/snapshot/stargz/toc.digest": str(Digest.of(toc))}
-    return changed([layer], manifest=lambda m: m["layers"][0].update(annotations=annotations))
+    return changed([layer, *more], manifest=lambda m: m["layers"][0].update(annotations=annotations))
 
 
 def artifact(
@@ -137,13 +126,8 @@ def artifact(
         {"mediaType": kind, "digest": str(Digest.of(raw)), "size": len(raw)}
         for raw, kind in ((config, config_type), *blobs)
     ]
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        **more,
-        "config": named[0],
-        "layers": named[1:],
-    }
+    head = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, **more}
+    document: dict[str, Any] = {**head, "config": named[0], "layers": named[1:]}
     contents = {Digest.of(raw): raw for raw in (config, *(raw for raw, _ in blobs))}
     if subject is not None:
         document["subject"] = Descriptor(OCI_MANIFEST, subject.descriptor.digest, len(subject.raw)).to_json()
@@ -160,56 +144,73 @@ def index_of(entries: Sequence[dict[str, Any]], *images: Image) -> Image:
     return Image(descriptor, raw, {**contents, descriptor.digest: raw})
 
 
-PLAIN = make_image([BASE, FIRST])
 EMPTY_JSON = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
+_HISTORY = ({"created_by": "ENV A=1", "empty_layer": True}, {"created_by": "COPY"}, {"created_by": "COPY"})
 
 
-def odd_images() -> dict[str, Image]:
-    """By what is odd about them."""
-    history = [{"created_by": "ENV A=1", "empty_layer": True}, {"created_by": "COPY"}, {"created_by": "COPY"}]
-    arm64 = make_image([BASE], "linux/arm64")
-    other = changed(config=_sets(architecture="arm64"))
+def odd_images(*more: Layer) -> dict[str, Image]:
+    """By what is odd about them, each with `more` layers on top."""
+    plain, arm64 = make_image([BASE, FIRST, *more]), make_image([BASE, *more], "linux/arm64")
+    other = changed([BASE, *more], config=_sets(architecture="arm64"))
+    as_amd64 = other.descriptor.to_json() | {"platform": {"os": "linux", "architecture": "amd64"}}
+    two = [BASE, FIRST, *more]
     return {
-        "plain": PLAIN,
-        "layer-twice": make_image([BASE, EMPTY, FIRST, EMPTY]),
-        "layer-three-times": make_image([BASE, FIRST, FIRST, FIRST]),
-        "no-layers": make_image([]),
-        "layers-null": changed([], manifest=_sets(layers=None)),
-        "no-rootfs": changed(config=_drops("rootfs")),
-        "diff-ids-null": changed([], config=lambda c: c["rootfs"].update(diff_ids=None)),
-        "nested-index": make_index([make_index([PLAIN, arm64])]),
-        "os-empty": changed(config=_sets(os="")),
-        "os-absent": changed(config=_drops("os")),
-        "no-platform": changed(config=_drops("os", "architecture")),
-        "arm-v7": make_image([BASE], "linux/arm/v7"),
-        "zstd": make_image([BASE, Layer.of({"z": noise(500, 3)}, "zstd")]),
-        "zstd-chunked": _chunked(),
-        "estargz": _estargz(),
-        "uncompressed": make_image([BASE, Layer.of({"u": noise(500, 4)}, "none")]),
-        "schema2": make_image([BASE, FIRST], docker=True),
-        "wasm": make_image([FIRST], "wasi/wasm"),
-        "wasm-layers": changed([FIRST], manifest=_layers_are("application/vnd.wasm.content.layer.v1+wasm"), platform="wasi/wasm"),
-        "windows": changed([FIRST], config=_sets(**{"os.version": "10.0.20348.1"}), platform="windows/amd64"),
-        "120-layers": make_image([Layer.of({f"f{i}": b"x"}) for i in range(120)]),
-        "config-over-4-mib": changed(config=lambda c: c["config"]["Labels"].update(big="x" * (5 << 20))),
-        "another-platform-in-config": index_of(
-            [other.descriptor.to_json() | {"platform": {"os": "linux", "architecture": "amd64"}}], other
-        ),
-        "twice-in-index": make_index([PLAIN, PLAIN]),
-        "no-history": changed(config=_drops("history")),
-        "empty-layer-in-history": changed(config=_sets(history=history)),
-        "no-created": changed(config=_drops("created")),
-        "artifact-empty-config": artifact(EMPTY_JSON, EMPTY_TYPE, [(b"x", "text/plain")], artifactType="application/x"),
-        "artifact-helm": artifact(
-            b'{"name":"chart"}', "application/vnd.cncf.helm.config.v1+json",
-            [(gzip.compress(b"chart", mtime=0), "application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
-        ),
-        "artifact-cosign": artifact(
-            b'{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}', OCI_CONFIG,
-            [(b'{"critical":{}}', "application/vnd.dev.cosign.simplesigning.v1+json")],
-        ),
-        "artifact-sbom": artifact(EMPTY_JSON, EMPTY_TYPE, [(b"{}", "application/spdx+json")], subject=PLAIN, artifactType="application/spdx+json"),
-        "artifact-no-layers": artifact(EMPTY_JSON, EMPTY_TYPE, [], artifactType="application/x"),
-        "artifact-empty-descriptor": artifact(EMPTY_JSON, EMPTY_TYPE, [(EMPTY_JSON, EMPTY_TYPE)], artifactType="application/x"),
+        "plain": plain,
+        "one layer twice": make_image([BASE, EMPTY, FIRST, EMPTY, *more, *(EMPTY for _ in more)]),
+        "one layer three times": make_image([BASE, FIRST, FIRST, FIRST, *more, *more]),
+        "no layers": make_image([*more]),
+        "`layers: null`": make_image([*more]) if more else changed([], manifest=_sets(layers=None)),
+        "`diff_ids: null`, no layers": changed([*more], config=_null_diff_ids if not more else _nothing),
+        "index in an index": make_index([make_index([plain, arm64])]),
+        "`os` empty": changed(two, config=_sets(os="")),
+        "`os` absent": changed(two, config=_drops("os")),
+        "no platform": changed(two, config=_drops("os", "architecture")),
+        "linux/arm/v7": make_image([BASE, *more], "linux/arm/v7"),
+        "zstd": make_image([BASE, Layer.of({"z": noise(500, 3)}, "zstd"), *more]),
+        "zstd:chunked": _chunked(*more),
+        "eStargz": _estargz(*more),
+        "not compressed": make_image([BASE, Layer.of({"u": noise(500, 4)}, "none"), *more]),
+        "Docker schema 2": make_image(two, docker=True),
+        "WebAssembly": make_image([FIRST, *more], "wasi/wasm"),
+        "Windows": changed([FIRST, *more], config=_sets(**{"os.version": "10.0.20348.1"}), platform="windows/amd64"),
+        "120 layers": make_image([*(Layer.of({f"f{i}": b"x"}) for i in range(120)), *more]),
+        "another platform in the config": index_of([as_amd64], other),
+        "one manifest twice in an index": make_index([plain, plain]),
+        "no history": changed(two, config=_drops("history")),
+        "`empty_layer` in the history": changed([BASE, FIRST], config=_sets(history=list(_HISTORY))),
+        "no `created`": changed(two, config=_drops("created")),
     }  # fmt: skip
+
+
+def artifacts() -> dict[str, Image]:
+    """What no engine runs, by its kind."""
+    plain = make_image([BASE, FIRST])
+    signature = (b'{"critical":{}}', "application/vnd.dev.cosign.simplesigning.v1+json")
+    chart = (gzip.compress(b"chart", mtime=0), "application/vnd.cncf.helm.chart.content.v1.tar+gzip")
+    sbom, kind = (b'{"spdxVersion":"SPDX-2.3"}', "application/spdx+json"), "application/vnd.example"
+    no_layers = b'{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}'
+    return {
+        "no `rootfs` in the config": changed([BASE, FIRST], config=_drops("rootfs")),
+        "WebAssembly layers": changed([FIRST], manifest=_layers_are(_WASM_LAYER), platform="wasi/wasm"),
+        "artifact, empty config": artifact(EMPTY_JSON, EMPTY_TYPE, [(b"x", "text/plain")], artifactType=kind),
+        "artifact, no layers": artifact(EMPTY_JSON, EMPTY_TYPE, [], artifactType=kind),
+        "artifact, empty layer": artifact(EMPTY_JSON, EMPTY_TYPE, [(EMPTY_JSON, EMPTY_TYPE)], artifactType=kind),
+        "artifact with a subject": artifact(EMPTY_JSON, EMPTY_TYPE, [sbom], subject=plain, artifactType=sbom[1]),
+        "Helm chart": artifact(b'{"name":"c"}', "application/vnd.cncf.helm.config.v1+json", [chart]),
+        "cosign signature": artifact(no_layers, OCI_CONFIG, [signature]),
+        "SBOM": artifact(EMPTY_JSON, EMPTY_TYPE, [sbom], artifactType=sbom[1]),
+    }  # fmt: skip
+
+
+def refused_images() -> dict[str, Image]:
+    """What is not carried, for safety."""
+    return {
+        "config over 4 MiB": changed(config=lambda c: c["config"]["Labels"].update(big="x" * (5 << 20))),
+        "layers and no diff_ids": changed(config=_null_diff_ids),
+    }
+
+
+def _null_diff_ids(config: dict[str, Any]) -> None:
+    config["rootfs"]["diff_ids"] = None
