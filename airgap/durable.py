@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+_NOTHING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 """From fsync of a folder: CIFS, 9p, vboxsf and some file systems of programs (FUSE) know none."""
 
@@ -14,6 +16,20 @@ LOCKS_HINT = (
     "the file system there keeps no locks, as NFS without its lock service and some CIFS mounts: use a "
     "folder on a local disk (AIRGAP_HOME names the one for airgap's own files)"
 )
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at `path`; links are followed. Raises `OSError` when the system cannot tell.
+
+    `Path.exists` answers no then, from Python 3.14 on: a disk that fails would have no ledger and no marks.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in _NOTHING:
+            raise
+        return False
+    return True
 
 
 def sync_names(fd: int) -> None:

@@ -166,6 +166,9 @@ class MediaError(AirgapError):
         if error.errno in _FULL:
             hint = "free some space or choose another medium, then run the same command again"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
+        if error.errno in _TOO_MANY:
+            hint = "raise the limit of open files, as with `ulimit -n 1024`"
+            return MediaError(what, subject=subject, got=got, hint=hint)
         no_locks = error.errno == errno.ENOLCK or (what == "cannot lock" and error.errno in NO_LOCKS)
         return MediaError(what, subject=subject, got=got, hint=LOCKS_HINT if no_locks else None)
 
@@ -174,6 +177,7 @@ class NoSpaceError(MediaError):
     """The medium is full, or will be."""
 
 
+_TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """How a system says so."""
 

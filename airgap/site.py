@@ -30,7 +30,7 @@ from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
-from airgap.durable import sync_folder
+from airgap.durable import exists, sync_folder
 from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -78,7 +78,7 @@ class Site:
     def __init__(self, home: Path) -> None:
         self.home = home
         path = home / "site.json"
-        if not path.exists():
+        if not exists(path):
             raise UsageError(
                 "no site here yet",
                 subject=home,
@@ -93,7 +93,7 @@ class Site:
         """Make a new site with a key of its own; an existing one of the same name is opened."""
         if not SITE_GRAMMAR.fullmatch(name):
             raise UsageError("not a site name", want="a-z, 0-9 and -, at most 63", got=repr(name))
-        if (home / "site.json").exists():
+        if exists(home / "site.json"):
             site = cls(home)
             if site.name != name:
                 site._rename(name)
@@ -104,7 +104,7 @@ class Site:
         except MediaError as error:
             error.hint = error.hint or ELSEWHERE
             raise
-        if not (home / "site.key").exists():
+        if not exists(home / "site.key"):
             _save_key(SigningKey.generate(), home / "site.key", None)
         key = SigningKey.load(home / "site.key", _no_passphrase)
         write_file(home / "site.pub", key.public_key.pem.encode())
@@ -113,7 +113,7 @@ class Site:
 
     def _rename(self, name: str) -> None:
         """As long as nothing was signed, sealed or accepted under the name, it may have been a slip."""
-        if any((self.home / folder).exists() for folder in ("keys", "sent", "received", "receipts")):
+        if any(exists(self.home / folder) for folder in ("keys", "sent", "received", "receipts")):
             raise UsageError(
                 "there is another site here",
                 subject=self.home,
@@ -292,7 +292,7 @@ class Site:
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
     def _mark(self, path: Path) -> Mark | None:
-        if not path.exists():
+        if not exists(path):
             return None
         fields = Fields(parse_object(_read(path), str(path)), str(path))
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airgap.bundle.files import make_folder, media_errors, not_plain, write_all
 from airgap.bundle.mounts import has_one_name
+from airgap.durable import exists
 from airgap.errors import SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
 
@@ -123,7 +124,7 @@ class Output:
         self._left = self._segment.size
         kept = min(self._keep, self._left)
         self._keep -= kept
-        whole = kept == self._left and not self._segment.part.exists()
+        whole = kept == self._left and not exists(self._segment.part)
         path = self._segment.path if whole and kept else self._segment.part
         self._fd = create(path, kept)
 

@@ -12,6 +12,7 @@ from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import open_bundle
+from airgap.durable import exists
 from airgap.errors import FormatError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
@@ -41,7 +42,7 @@ def read_bases(
 
 def _read(site: Site, stream: str, text: str) -> bytes:
     path = Path(text)
-    if text.isascii() and text.isdigit() and not path.exists():
+    if text.isascii() and text.isdigit() and not exists(path):
         path = site.kept_envelope(stream, int(text))
     if is_absent(path):
         raise UsageError(

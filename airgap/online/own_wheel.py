@@ -13,6 +13,7 @@ from pathlib import Path
 
 import airgap
 from airgap.bundle.files import media_errors
+from airgap.durable import exists
 from airgap.errors import DigestMismatchError, MissingContentError, UnlistedContentError, UsageError
 
 _NAME = "airgap"
@@ -89,7 +90,7 @@ def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
 
 
 def _checked(path: Path, want: str) -> bytes:
-    if not path.exists():
+    if not exists(path):
         raise MissingContentError("airgap itself is not complete: missing file", subject=path, hint=_AGAIN)
     with media_errors("cannot read", path):
         raw = path.read_bytes()

@@ -18,6 +18,7 @@ from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
+from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
@@ -85,7 +86,7 @@ def _write(
     contents = describe(store.sums, *tables_of(collected), terms.site.roots())
     shelf.write_small(contents, store)
     statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-    complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
+    complete = all(exists(folder / ENVELOPE_FILE) for folder in shelf.folders)
     whole = earlier is not None and store.written == 0 and complete
     sha256, sealed = _seal(shelf, store, statement, terms)
     note_sealed(attempt, statement, sha256, terms, unknown)
@@ -134,7 +135,7 @@ def refuse_strange(terms: Terms, title: str) -> None:
     for medium in (terms.order.to, *terms.order.further):
         volumes = medium.glob(f"{title}.v*/{ENVELOPE_FILE}")
         for path in (medium / title / ENVELOPE_FILE, medium / f"{title}.tar", *volumes):
-            if path.exists():
+            if exists(path):
                 raise UsageError(
                     "another bundle is in the way",
                     subject=path,
@@ -173,7 +174,7 @@ def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
             index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
             if folder.has(STATEMENT_FILE):
                 yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
-    if terms.sent and not any((path / ENVELOPE_FILE).exists() for path in shelf.folders):
+    if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in shelf.folders):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index

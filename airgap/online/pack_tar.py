@@ -14,6 +14,7 @@ from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
 from airgap.bundle.ustar import read_entries
+from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
@@ -69,7 +70,7 @@ def _pack_tar(
         refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
         _refuse_too_large(order.to, store.total)
         announce([order.to], progress.note)
-        complete = path.exists()
+        complete = exists(path)
         with contextlib.closing(store):
             store.open()
             sha256 = Digest.of(raw).hex

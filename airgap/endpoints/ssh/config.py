@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airgap.account import home_folder, user_name
+from airgap.durable import exists
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.config_files import ConfigFile, Found, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
@@ -81,9 +82,9 @@ class SshConfig:
 
     def __init__(self, options: SshOptions) -> None:
         self._options = options
-        if options.config_file is not None and not options.config_file.exists():
+        if options.config_file is not None and not exists(options.config_file):
             raise UsageError("no such file", subject=options.config_file, want="an ssh_config file")
-        if options.known_hosts is not None and not options.known_hosts.exists():
+        if options.known_hosts is not None and not exists(options.known_hosts):
             raise UsageError("no such file", subject=options.known_hosts, want="a known_hosts file")
         users = (home_folder() or _NOWHERE) / ".ssh"
         if options.config_file is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import paramiko
 
 from airgap.account import home_folder
+from airgap.durable import exists
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.transport import Transport
@@ -163,7 +164,7 @@ def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Cand
     def of_file(path: Path) -> Candidate | None:
         if (found := held.pop(_public_blob(path), None)) and not agent.trouble:
             return f"{path} (agent)", partial(_itself, found)
-        return (str(path), partial(identities.key, path)) if path.exists() else None
+        return (str(path), partial(identities.key, path)) if exists(path) else None
 
     yield from filter(None, map(of_file, hop.identities))
     if not hop.identities_only:
