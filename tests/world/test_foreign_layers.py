@@ -127,11 +127,11 @@ def test_loaded_where_they_are_asked_only_on_demand(
         assert enclave.manifests == {}
         assert not list(gap.folder.glob("out*"))
         loaded = gap.offline("load", bundle, *words, "--allow-urls", "--json").json["images"]
-        assert [image["verdict"] for image in loaded] == ["loaded"]
+        assert [image["error"] for image in loaded] == [None]
 
 
 def test_a_folder_of_archives_takes_them(gap: Gap) -> None:
     """k3s and k0s import with containerd, which takes what is in the archive."""
     bundle = packed(gap, BOTH)
     loaded = gap.offline("load", bundle, "--to", f"k3s:{gap.folder / 'images'}", "--json").json["images"]
-    assert [image["verdict"] for image in loaded] == ["loaded"]
+    assert [image["error"] for image in loaded] == [None]
