@@ -78,6 +78,7 @@ _HINTS = {
     Kind.DIR_IMAGE: "copy the image into an OCI layout: skopeo copy dir:{path} oci:LAYOUT:NAME",
     Kind.DOCKER_ARCHIVE: f"to carry its images, list `- archive: {{path}}` in a manifest, then {_PACK}",
     Kind.OCI_ARCHIVE: f"to carry its images, list `- archive: {{path}}` in a manifest, then {_PACK}",
+    Kind.EXPORT: "it holds no image: `docker save IMAGE` writes one, `docker export` a container's files",
     Kind.TAR: "see what it holds: tar -tf {path}",
     Kind.PACKED_TAR: "unpack the file first: gunzip --keep {path}; if it holds images, list it in a manifest "
     "as `- archive: {path}`",

@@ -61,6 +61,7 @@ class Kind(Enum):
     DIR_IMAGE = "an image in skopeo's and podman's dir: form"
     DOCKER_ARCHIVE = "an archive of images (docker save)"
     OCI_ARCHIVE = "an archive of images (OCI)"
+    EXPORT = "the file system of a container (docker export)"
     TAR = "a tar that holds neither a bundle nor images"
     PACKED_TAR = "a compressed tar"
     PACKED = "a compressed file"
@@ -211,6 +212,8 @@ def _tar(fd: int, size: int) -> Found:
         return Found(Kind.BUNDLE_TAR)
     if {"statement.json", "SHA256SUMS"} & leaves:
         return Found(Kind.UNFINISHED)
+    if ".dockerenv" in names:
+        return Found(Kind.EXPORT)
     if not whole:  # the envelope, which may stand anywhere, was perhaps not seen
         return Found(Kind.UNKNOWN)
     if "manifest.json" in leaves:

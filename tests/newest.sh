@@ -21,17 +21,17 @@ if [ "${1:-}" = inside ]; then
     mount -t tmpfs tmpfs "$root/run"
     touch "$root/etc/hosts"
     mount --bind /etc/hosts "$root/etc/hosts"
-    for folder in "$PWD" "$work" "$environment" ${AIRGAP_TEST_SHARED:+"$AIRGAP_TEST_SHARED"}; do
+    for folder in "$PWD" "$environment" ${AIRGAP_TEST_SHARED:+"$AIRGAP_TEST_SHARED"}; do
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done
-    export TMPDIR="$work" HOME=/root
+    export TMPDIR="${work#"$root"}" HOME=/root
     exec chroot "$root" sh -euc '
         cd "$1"
         shift
         if ! cmp -s pyproject.toml "$environment/pyproject.toml"; then
             python3 -m venv --clear "$environment"
-            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $work/wheels"
+            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $TMPDIR/wheels"
             $pip hatchling editables
             $pip --no-build-isolation --editable ".[test]"
             cp pyproject.toml "$environment/pyproject.toml"
@@ -45,7 +45,7 @@ if [ "$(id -u)" != 0 ] || [ ! -x "$root/usr/bin/python3" ]; then
     exit 77
 fi
 version=$(chroot "$root" python3 -c 'import platform; print(platform.python_version())')
-work=$(mktemp -d)
+work=$(mktemp -d "$root/tmp/airgap.XXXXXX") # the root's own: tests ask which file system it is on
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 environment=$cache/python$version

@@ -143,7 +143,7 @@ class _Mistake:
         known = [name for model in self._siblings for name in model.key_names()]
         if key in known:
             return f"'{key}' belongs to another kind of entry"
-        if (meant := _MEANT.get(key)) in self._model.key_names() and len(self._place) > 1:
+        if (meant := _MEANT.get(key)) in known and len(self._place) > 1:
             return self._meant_hint(key, str(meant))
         if near := difflib.get_close_matches(key, known, n=1):
             return f"did you mean '{near[0]}'?"

@@ -81,6 +81,7 @@ THINGS: Mapping[str, tuple[Kind, str, bytes | Callable[[Path], None]]] = {
     "docker save of a containerd store": (Kind.DOCKER_ARCHIVE, "web.tar", tar_of("blobs/", "index.json", "manifest.json")),
     "OCI archive": (Kind.OCI_ARCHIVE, "web.tar", tar_of("blobs/sha256/0", "index.json", "oci-layout")),
     "archive with ./ in its names": (Kind.DOCKER_ARCHIVE, "web.tar", tar_of("./0a.json", "./manifest.json")),
+    "docker export": (Kind.EXPORT, "web.tar", tar_of(".dockerenv", "bin/", "etc/", "etc/passwd")),
     "other tar": (Kind.TAR, "etc.tar", tar_of("etc/passwd")),
     "gzip'd tar": (Kind.PACKED_TAR, "web.tar.gz", gzip.compress(tar_of("manifest.json"))),
     "gzip": (Kind.PACKED, "notes.gz", gzip.compress(b"notes")),

@@ -328,7 +328,7 @@ def test_loads_at_once_raise_the_mark_one_after_the_other(tmp_path):
 
     def accept(serial):
         site = Site(tmp_path / "home")
-        together.wait(10)
+        together.wait(120)
         for number in range(serial, 41, 8):
             with site.receiving():
                 before = site.received("edge")

@@ -260,7 +260,7 @@ def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path):
     for _ in read_ledger(path):
         writer = threading.Thread(target=ledger.append, args=("pack", "note"))
         writer.start()
-        writer.join(30)
+        writer.join(120)
         assert not writer.is_alive()
         seen += 1
     assert seen == 3

@@ -392,5 +392,5 @@ class TestLoad:
             engine(daemon).load(broken())
         assert caught.value is error
         assert error.__cause__ is cause
-        assert daemon.broke_off.wait(10)
+        assert daemon.broke_off.wait(120)
         assert not daemon.received_all.is_set()

@@ -93,7 +93,7 @@ def test_the_stream_is_cut_when_it_breaks(daemon):
 
     with pytest.raises(TransportError, match="broke"):
         engine(Dialler(daemon)).load(broken())
-    assert daemon.broke_off.wait(10)
+    assert daemon.broke_off.wait(120)
 
 
 def test_what_the_dialler_says_passes(daemon):

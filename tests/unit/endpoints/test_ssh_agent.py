@@ -54,7 +54,7 @@ def serve(tmp_path, monkeypatch) -> Iterator[Callable[..., None]]:
                         connection.recv(65536)
                         connection.sendall(raw)
                     if hang:
-                        done.wait(10)
+                        done.wait(120)
 
             thread = threading.Thread(target=answer, daemon=True)
             thread.start()

@@ -142,7 +142,7 @@ def test_a_server_that_does_not_answer():
 
     def ask() -> None:
         with answered(Silent(), "sftp", 0.1):
-            assert closed.wait(10)
+            assert closed.wait(120)
             raise paramiko.SSHException("Channel closed.")  # as paramiko does then
 
     with pytest.raises(TransportError, match="no answer from the server: sftp, got 0 s of silence"):

@@ -28,13 +28,13 @@ def server(*says: bytes, hang: bool = False) -> Iterator[int]:
                 for words in says:
                     connection.sendall(words)
                 if hang:
-                    done.wait(10)
+                    done.wait(120)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         done.set()
-        thread.join(10)
+        thread.join(120)
 
 
 def connect(port: int) -> Connection:

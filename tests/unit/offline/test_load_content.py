@@ -182,7 +182,7 @@ class Waits(Shared):
 
     def put_blob(self, reference, descriptor, stream):
         if descriptor.digest == self.slow:
-            self.came.wait(10)
+            self.came.wait(120)
             self.waited_for_nothing = not self.came.is_set()
         super().put_blob(reference, descriptor, stream)
         if descriptor.digest == self.other:
@@ -278,7 +278,7 @@ class TestSeveralImages:
         class Slow(Shared):
             def put_blob(self, reference, descriptor, stream):
                 reached.set()
-                go_on.wait(10)
+                go_on.wait(120)
                 super().put_blob(reference, descriptor, stream)
 
         def interrupted(do, items, jobs):
@@ -287,7 +287,7 @@ class TestSeveralImages:
                 done.set()
 
             threading.Thread(target=work, daemon=True).start()
-            assert reached.wait(10)
+            assert reached.wait(120)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(module, "run_all", interrupted)
@@ -295,5 +295,5 @@ class TestSeveralImages:
         with pytest.raises(KeyboardInterrupt):
             load(target, Loading(bundle, Silent(), jobs=2))
         go_on.set()
-        assert done.wait(10)
+        assert done.wait(120)
         assert target.names == {}

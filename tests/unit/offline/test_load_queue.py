@@ -60,7 +60,7 @@ def test_waits_until_it_may_go(second):
     thread.join(0.05)
     assert taken == []
     queue.done(images[0])
-    thread.join(10)
+    thread.join(120)
     assert taken == [images[1]]
 
 
@@ -73,7 +73,7 @@ def test_who_waits_for_the_last_one_goes_away_empty():
         thread.start()
     queue.done(images[0])
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert sorted(taken, key=lambda image: image is None) == [images[1], None, None]
 
 
@@ -101,6 +101,6 @@ def test_every_image_goes_once_within_the_bounds(blobs):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert sorted(seen) == list(range(len(blobs)))
     assert faults == []
