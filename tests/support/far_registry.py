@@ -47,10 +47,11 @@ class FarProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        await asyncio.sleep(2 * self._delay)  # the handshake
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(2 * self._delay)  # the handshake
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            with contextlib.closing(far_writer):
+                await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Bytes in order, each chunk `delay` later than it came, and no faster than `rate`."""

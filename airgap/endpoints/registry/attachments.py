@@ -94,15 +94,13 @@ class Finder:
         tags = self._known_tags(search, len(subjects))
         for number, subject in enumerate(subjects):
             listed = self._ask_api(search, subject)
-            if tags is not None and not (thorough and number == 0):
-                self._ask_tags(search, subject, tags)
-            else:
-                self._ask_tags(search, subject, None, fallback=not listed)
+            known = None if thorough and number == 0 else tags
+            self._ask_tags(search, subject, known, fallback=known is not None or not listed)
         for number, subject in enumerate(also):
-            if number == 0 or search.has(also[0]):
-                self._ask_api(search, subject)
-            if tags is not None:
-                self._ask_tags(search, subject, tags)
+            likely = number == 0 or search.has(also[0])
+            listed = likely and self._ask_api(search, subject)
+            if likely or tags is not None:
+                self._ask_tags(search, subject, tags, fallback=tags is not None or not listed)
         unknown = tuple(f"{kind}: {reason}" for kind, reason in search.unknown.items())
         return Attachments(tuple(search.found.values()), unknown)
 
