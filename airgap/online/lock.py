@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from airgap.endpoints.listing import ListedImage, ListingSource
 from airgap.endpoints.ports import ExportSource, Source
-from airgap.errors import FormatError, IntegrityError
+from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import ImageEntry, LeftOut, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.attached import attached
-from airgap.online.listed import attached_to, pick, why_left_out
+from airgap.online.listed import attached_to, hint_for, pick, why_left_out
 from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
@@ -65,7 +65,11 @@ def _resolve(entry: ImageEntry, open_source: OpenSource) -> _Found:
     source = open_source(entry.source, entry.reference, entry.archive)
     listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
     if entry.reference is not None:
-        return _Found(_lock(entry, entry.reference, source, listed))
+        try:
+            return _Found(_lock(entry, entry.reference, source, listed))
+        except NotFoundError as error:
+            error.hint = hint_for(entry.reference, listed or []) or error.hint
+            raise
     if listed is None:
         raise FormatError("which image?", subject=source.name, want="a ref")
     found = _Found()
