@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airgap.bundle.compression import Unpacked
 from airgap.bundle.files import FileSlice
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.ustar import BLOCK, read_entries
 from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, MAX_DOCUMENT, Listing
 from airgap.endpoints.save_stream import MAX_ENTRIES, classify, read_up_to
 from airgap.errors import FormatError
@@ -150,7 +150,14 @@ class TarFile(Listing):
                 )  # fmt: skip
         if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):
             return "zstd"
-        return "gzip" if head.startswith(_GZIP) else ""
+        if head.startswith(_GZIP):
+            return "gzip"
+        if self._size < BLOCK:
+            raise FormatError(
+                "not an image archive", subject=self._path,
+                want="a tar, plain or packed by gzip or zstd", got=f"{self._size:,} bytes",
+            )  # fmt: skip
+        return ""
 
     def _unpacked(self, form: str, advance: Advance) -> ByteStream:
         return io.BufferedReader(_Unpacking(self._fd, self._path, self._size, form, advance), CHUNK)

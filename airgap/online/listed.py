@@ -58,6 +58,14 @@ def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[
     return picked
 
 
+def hint_for(reference: ImageReference, listed: Sequence[ListedImage]) -> str | None:
+    """What to write where the one image that is there has no name, and so not this one."""
+    found = _on_their_own(listed)
+    if reference.digest is not None or len(found) != 1 or found[0].names:
+        return None
+    return f"its one image has no name there: write `as: {reference}` in place of `ref`"
+
+
 def _named(entry: ImageEntry, image: ListedImage) -> list[Pick]:
     """The image under the name that the manifest gives it, or under each of its own."""
     if entry.rename is not None:

@@ -13,7 +13,7 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.attached import with_attached
-from airgap.online.listed import attached_to, pick, why_left_out
+from airgap.online.listed import attached_to, hint_for, pick, why_left_out
 from airgap.online.plan import MetadataReader
 from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
@@ -86,7 +86,11 @@ class _Resolver:
         source = self.open_source(entry.source, entry.reference, entry.archive)
         listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
         if entry.reference is not None:
-            return _Found(self._lock(entry, entry.reference, source, listed))
+            try:
+                return _Found(self._lock(entry, entry.reference, source, listed))
+            except NotFoundError as error:
+                error.hint = hint_for(entry.reference, listed or []) or error.hint
+                raise
         if listed is None:
             raise FormatError("which image?", subject=source.name, want="a ref")
         found = _Found()

@@ -119,7 +119,7 @@ def test_several_ids(engine: Engine, registry: RealRegistry) -> None:
 
 @row(
     Kind.LOGINS, "dockerd", "is killed in the middle of a load", "measured",
-    "fails in words, and what the names meant before they mean again when it is back",
+    "fails in words, with the question whether the engine still runs",
 )  # fmt: skip
 def test_an_engine_that_is_killed_in_the_middle() -> None:
     with start_docker20() as engine:

@@ -104,6 +104,15 @@ def test_refused(images: list[ListedImage], text: str, kind: type[Exception], me
         lock(images, text)
 
 
+def test_a_ref_for_an_image_without_a_name_is_told_of_as() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        lock([image(1)], item(ref=A))
+    assert caught.value.hint == f"its one image has no name there: write `as: {A}` in place of `ref`"
+    with pytest.raises(NotFoundError) as caught:
+        lock([image(1), image(2)], item(ref=A))
+    assert caught.value.hint is None
+
+
 def test_many_are_counted() -> None:
     images = [ListedImage(Digest.of(b"%d" % n), ids=frozenset()) for n in range(30)]
     with pytest.raises(FormatError, match="and 20 more"):
