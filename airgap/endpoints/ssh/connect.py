@@ -92,7 +92,8 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        got = in_words(error)[:_MAX_WORDS] or (
+        words = error.text if isinstance(error, paramiko.ChannelException) else in_words(error)
+        got = words[:_MAX_WORDS] or (
             "the other side hung up" if isinstance(error, EOFError) else type(error).__name__
         )
         raise ours(what, subject=subject, got=got) from error
