@@ -11,7 +11,7 @@ set -eu
 
 packages='docker.io docker-registry podman skopeo umoci buildah strace debootstrap openssl apache2-utils ca-certificates python3-venv'
 # media of the tests' own: file systems, and programs that present them (FUSE)
-packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat"
+packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat ntfs-3g"
 # servers of the tests' own: the package does not start one
 packages="$packages openssh-client openssh-server"
 # readers in Go, as judges of ours

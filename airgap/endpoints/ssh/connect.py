@@ -92,7 +92,8 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        raise ours(what, subject=subject, got=in_words(error)[:_MAX_WORDS]) from error
+        words = error.text if isinstance(error, paramiko.ChannelException) else in_words(error)
+        raise ours(what, subject=subject, got=words[:_MAX_WORDS]) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:

@@ -61,7 +61,8 @@ def _not_sftp(name: str, channel: paramiko.Channel, said: bytes) -> TransportErr
     if said:
         channel.settimeout(1)
         with contextlib.suppress(TimeoutError):
-            said += channel.recv(_MAX_WORDS)
+            for _ in range(4):
+                said += channel.recv(_MAX_WORDS)
         return TransportError(
             "the login there prints something where SFTP should begin",
             subject=name,
