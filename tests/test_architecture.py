@@ -57,7 +57,7 @@ NEIGHBOURS = (
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
 SHARED = (
-    "ports", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
+    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 

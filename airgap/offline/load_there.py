@@ -8,7 +8,7 @@ from typing import Protocol
 
 from airgap import errors
 from airgap.audit.receipt import VERDICTS
-from airgap.endpoints.ports import Host, Ran
+from airgap.endpoints.remote import Host, Ran
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.offline.loading import FAILED

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airgap.bundle.volumes import Place, open_bundle
-from airgap.endpoints.ports import Host
+from airgap.endpoints.remote import Host
 from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
 from airgap.offline.load_there import (
     LoadedThere,

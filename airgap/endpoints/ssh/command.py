@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import paramiko
 
-from airgap.endpoints.ports import Ran
+from airgap.endpoints.remote import Ran
 from airgap.errors import TransportError
 
 ANSWER_SECONDS = 120.0

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.ports import FarFile, FarSpace
+from airgap.endpoints.remote import FarFile, FarSpace
 from airgap.oci.digest import Advance, ByteStream
 
 _INIT, _VERSION = 1, 2
