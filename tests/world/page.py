@@ -17,14 +17,8 @@ How registries, archives, engines and hosts behave, and what airgap does then. E
 in `tests/world/` or, with the real product, in `tests/e2e/`. This page is written by `python -m tests.world`.
 """
 _MATRICES = {
-    "makers": (
-        "Archives and layouts, by maker",
-        "What each tool wrote, packed: the digest before and after.",
-    ),
-    "targets": (
-        "Targets",
-        "Each image at each target: the digest before and after, as the target's own tools say it.",
-    ),
+    "makers": ("Archives and layouts, by maker", "What each tool wrote, packed: the digest before and after."),
+    "targets": ("Targets", "Each image at each target: the digest before and after, as the target's own tools say it."),
     "requests": ("Requests", "Requests to the source registry for one `lock` and `pack`."),
 }
 

@@ -75,9 +75,7 @@ def observed(matrix: str, line: str, cells: Mapping[str, str]) -> None:
     if os.environ.get(_WRITE) == "1":
         table[line] = {**table.get(line, {}), **cells}
         OBSERVED.mkdir(exist_ok=True)
-        path.write_text(
-            json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        path.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
         return
     expected = {column: table.get(line, {}).get(column) for column in cells}
     assert dict(cells) == expected, f"{matrix}: {line}"
