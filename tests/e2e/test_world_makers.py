@@ -35,7 +35,7 @@ BOTH = "linux/amd64, linux/arm64"
 
 @dataclass
 class Bench:
-    """Forms that makers wrote, and what `airgap` says of them."""
+    """What makers wrote, and what `airgap` says of it."""
 
     gap: Gap
     host: str
@@ -43,21 +43,9 @@ class Bench:
     forms: dict[str, tuple[Path, list[str]]] = field(default_factory=dict)
     """By line of the matrix: the file or folder, and the digests that were locked in it."""
 
-    @property
-    def app(self) -> str:
-        return f"{self.host}/acme/app:1"
-
-    @property
-    def web(self) -> str:
-        return f"{self.host}/acme/web:1"
-
-    @property
-    def multi(self) -> str:
-        return f"{self.host}/acme/multi:1"
-
-    @property
-    def app_digest(self) -> str:
-        return f"{self.host}/acme/app@{APP.descriptor.digest}"
+    def __post_init__(self) -> None:
+        self.app, self.web, self.multi = (f"{self.host}/{name}" for name in IMAGES)
+        self.app_digest = f"{self.host}/acme/app@{APP.descriptor.digest}"
 
     def path(self, line: str) -> Path:
         return self.folder / re.sub("[^A-Za-z0-9]+", "-", line)
