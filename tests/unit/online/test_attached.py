@@ -17,7 +17,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags
 from airgap.online import attached as module
 from airgap.online.attached import with_attached
-from airgap.online.plan import ATTESTED
+from airgap.online.platforms import ATTESTED
 from airgap.online.sources import Documents
 from tests.support.images import Image, make_index, simple_image
 from tests.support.memory_sources import MemorySource
