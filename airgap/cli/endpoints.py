@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgap.advice import ARCHIVE, LAYOUT, refuse_other
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
 from airgap.errors import UsageError
@@ -72,10 +73,12 @@ class Endpoints:
         if kind == "archive" and path is not None:
             from airgap.endpoints.archive import Archive
 
+            refuse_other(path, ARCHIVE)
             return Archive(path)
         if kind == "oci" and path is not None:
             from airgap.endpoints.layout import Layout
 
+            refuse_other(path, LAYOUT)
             return Layout(path)
         return self._engine(kind)
 
