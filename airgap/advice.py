@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.errors import UsageError
+from airgap.errors import AirgapError, FormatError, UsageError
 from airgap.recognise import Found, Kind, recognise
 
 
@@ -17,6 +17,8 @@ class Need:
 
     words: str
     kinds: frozenset[Kind]
+    error: type[AirgapError] = UsageError
+    """For a path on the command line; one in a document is a mistake of the document."""
 
 
 _BUNDLES = {Kind.BUNDLE, Kind.BUNDLE_TAR, Kind.UNFINISHED, Kind.VOLUME}
@@ -31,10 +33,25 @@ RECEIPT = Need("a receipt", frozenset({Kind.RECEIPT, *_ODD}))
 ROOT = Need("a trust root", frozenset({Kind.ROOT, *_ODD}))
 MANIFEST = Need("a manifest", frozenset({Kind.MANIFEST, *_ODD}))
 INVENTORY = Need("an inventory of hosts", frozenset({Kind.INVENTORY, *_ODD}))
+_IMAGES = {
+    Kind.DOCKER_ARCHIVE,
+    Kind.OCI_ARCHIVE,
+    Kind.BUNDLE_TAR,
+    Kind.UNFINISHED,
+    Kind.PACKED,
+    Kind.PACKED_TAR,
+}
+ARCHIVE = Need("an archive of images", frozenset({*_IMAGES, *_ODD, Kind.ABSENT}), FormatError)
+LAYOUT = Need(
+    "an OCI image layout",
+    frozenset({Kind.LAYOUT, *_BUNDLES, *_ODD, Kind.DIR_IMAGE, Kind.ABSENT}),
+    FormatError,
+)
+"""What manifests name; what is not there, or damaged, is told by the readers."""
 
 
 def refuse_other(path: Path, need: Need) -> None:
-    """Raise `UsageError`, with the command that would do, where `path` is known to be something else than
+    """Raise `need.error`, with the command that would do, where `path` is known to be something else than
     is needed, or nothing.
     """
     found = recognise(path)
@@ -43,8 +60,8 @@ def refuse_other(path: Path, need: Need) -> None:
     hint = _hint(found, path)
     if found.kind in (Kind.ABSENT, Kind.IMAGE_NAME, Kind.ADDRESS):
         got = None if found == Found(Kind.ABSENT) else found.words
-        raise UsageError("no such file or folder", subject=path, got=got, hint=hint)
-    raise UsageError(f"not {need.words}", subject=path, got=found.words, hint=hint)
+        raise need.error("no such file or folder", subject=path, got=got, hint=hint)
+    raise need.error(f"not {need.words}", subject=path, got=found.words, hint=hint)
 
 
 def _hint(found: Found, path: Path) -> str | None:

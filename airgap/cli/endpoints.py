@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgap.advice import ARCHIVE, LAYOUT, refuse_other
 from airgap.cli import console
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
@@ -74,10 +75,12 @@ class Endpoints:
         if kind == "archive" and path is not None:
             from airgap.endpoints.archive import Archive
 
+            refuse_other(path, ARCHIVE)
             return Archive(path)
         if kind == "oci" and path is not None:
             from airgap.endpoints.layout import Layout
 
+            refuse_other(path, LAYOUT)
             return Layout(path)
         return self._engine(kind)
 

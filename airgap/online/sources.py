@@ -59,6 +59,7 @@ METADATA_JOBS = 16
 def sort_out(failed: Failures, failures: Failures | None) -> None:
     """Add to `failures` what leaves other images alone; raise the first of what does not."""
     for name, error in failed.items():
+        error.subject = error.subject or name  # a reader of one file among many may not name it
         if failures is None or not isinstance(error, PER_IMAGE):
             raise error
         failures[name] = error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.cli.conftest import Gap, gap, passphrase  # noqa: F401 - fixtures
+from tests.support.images import archive_of, simple_image
 from tests.support.things import make_thing
 from tests.world.table import Kind, Row, replays
 
@@ -324,3 +325,43 @@ def test_the_name_of_an_image_is_no_path(words: str, gap: Gap) -> None:  # noqa:
         f"error: no such file or folder: {name}, got an image name\nhint: list the image in"
     )
     assert not re.search(r"Errno|[a-z]Error\b", done.err)
+
+
+SOURCES = {
+    "a layout as an archive": ("OCI layout", "{archive: %s}", "not an archive of images: %s, got an OCI image layout", "list `- oci: %s`"),
+    "an archive as a layout": ("docker save", "{oci: %s}", "not an OCI image layout: %s, got an archive of images (docker save)", "list `- archive: %s`"),
+    "a file system as an archive": ("docker export", "{archive: %s}", "not an archive of images: %s, got the file system of a container", "`docker save IMAGE`"),
+    "a Compose file as an archive": ("Compose", "{archive: %s}", "not an archive of images: %s, got a Compose file", "docker compose -f %s"),
+    "an empty folder": ("empty folder", "{oci: %s}", "not an OCI image layout: %s, got an empty folder", "is the medium mounted there?"),
+}  # fmt: skip
+
+
+@replays(
+    {
+        name: (
+            Row(Kind.PATHS, "Zarf", f"of many images, one that fails is not named; here {name}", "zarf-dev/zarf#813", "the one that is wrong is named, and what it is"),
+            case,
+        )
+        for name, case in SOURCES.items()
+    }
+)  # fmt: skip
+def test_among_many_the_wrong_one_is_named(case: tuple[str, str, str, str], gap: Gap) -> None:  # noqa: F811
+    thing, entry, what, hint = case
+    (gap.folder / "things").mkdir()
+    path = str(make_thing(thing, gap.folder / "things"))
+    gap.layout(**{f"app{number}": simple_image(str(number)) for number in range(8)})
+    others = [f"{{oci: source, ref: 'example.com/app{number}:1'}}" for number in range(8)]
+    manifest = gap.manifest(*others[:5], entry.replace("%s", path), *others[5:])
+    done = gap.online("lock", manifest, code=10)
+    assert f"error: {what.replace('%s', path)}" in done.err
+    assert hint.replace("%s", path) in done.err
+
+
+def test_a_damaged_archive_among_many_is_named(gap: Gap) -> None:  # noqa: F811
+    for number in range(4):
+        (gap.folder / f"{number}.tar").write_bytes(
+            archive_of({f"example.com/{number}:1": simple_image(str(number))})
+        )
+    (gap.folder / "2.tar").write_bytes(b"junk\n")
+    done = gap.online("lock", gap.manifest(*(f"{{archive: {number}.tar}}" for number in range(4))), code=10)
+    assert f"{gap.folder}/2.tar" in done.err
