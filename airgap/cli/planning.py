@@ -1,10 +1,12 @@
 """From a manifest file to a plan: what `plan` and `pack` have in common."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
-from airgap.errors import FormatError, UsageError
+from airgap.errors import AirgapError, FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.online.base import held_by, read_bases
 from airgap.online.lock import resolve
@@ -33,10 +35,9 @@ def plan_of(
         raise UsageError("--full leaves nothing out", want="--full or --since, not both")
     manifest = TransferManifest.load(path)
     failures: Failures = {}
-    site = Site(default_home())
-    held = read_bases(site, manifest.name, since, now(), progress) if since else frozenset()
+    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
     lock = _lock_of(manifest, path, endpoints, progress, failures)
-    if not since and not full and (base := partial_base(site, manifest.name, lock, now())) is not None:
+    if not since and not full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
             f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what it "
@@ -44,6 +45,13 @@ def plan_of(
         )
         held = held_by(base)
     return manifest, make_plan(lock, endpoints.source, held, failures)
+
+
+def _partial_base(lock: Lock) -> Statement | None:
+    """See `partial_base`; None where nothing was sealed yet: a plan needs no site."""
+    with contextlib.suppress(AirgapError):
+        return partial_base(Site(default_home()), lock.name, lock, now())
+    return None
 
 
 def _lock_of(
