@@ -27,9 +27,9 @@
     ├ EndpointError            18   a registry or an engine
     │   ├ NotFoundError
     │   ├ AccessDeniedError
-    │   │   └ LoginError            the login itself is refused, or missing
-    │   ├ RefusedError              it does not take this document; it may take others
-    │   │   ├ ImmutableTagError     the name may not be moved there
+    │   │   └ LoginError            the login is refused, or there is none
+    │   ├ RefusedError              it does not take this document, or not under this name
+    │   │   ├ ImmutableTagError     the name may not be moved
     │   │   └ SparseIndexError      it takes no index of which it lacks manifests
     │   └ UnavailableError          it may work later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base

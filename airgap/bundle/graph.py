@@ -78,8 +78,19 @@ class ImageGraph:
 
     @property
     def is_hollow(self) -> bool:
-        """Whether it is an index of which nothing is carried."""
-        return not self.manifests
+        """Whether it is an index of which no image is carried, attestations aside."""
+        nothing_runs = all(item.platform == UNKNOWN for item in self.manifests)
+        return not self.manifests or (nothing_runs and self.is_sparse)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some manifest of an index is not carried."""
+        for descriptor, raw in self.documents.values():
+            document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
+            entries = document.manifests if isinstance(document, ImageIndex) else ()
+            if any(entry.digest not in self.documents for entry in entries):
+                return True
+        return False
 
     @property
     def contents(self) -> dict[Digest, Descriptor]:

@@ -1,11 +1,13 @@
 """From a manifest file to a plan: what `plan` and `pack` have in common."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from airgap.advice import MANIFEST, refuse_other
+from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
-from airgap.errors import FormatError, UsageError
+from airgap.errors import AirgapError, FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.online.base import held_by, read_bases
 from airgap.online.lock import resolve
@@ -39,10 +41,9 @@ def plan_of(
     manifest = TransferManifest.load(path)
     documents = Documents()
     failures: Failures = {}
-    site = Site(default_home())
-    held = read_bases(site, manifest.name, since, now(), progress) if since else frozenset()
+    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
     lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
-    if not since and not full and (base := partial_base(site, manifest.name, lock, now())) is not None:
+    if not since and not full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
             f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what it "
@@ -63,6 +64,13 @@ def unknown_lines(unknown: Mapping[str, str]) -> list[str]:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def _partial_base(lock: Lock) -> Statement | None:
+    """See `partial_base`; None where nothing was sealed yet: a plan needs no site."""
+    with contextlib.suppress(AirgapError):
+        return partial_base(Site(default_home()), lock.name, lock, now())
+    return None
 
 
 def _lock_of(

@@ -19,7 +19,6 @@ from airgap.offline.loading import (
     THERE,
     LoadedImage,
     Loading,
-    is_sparse,
     not_for_engines,
 )
 from airgap.offline.reduced import described, reduced
@@ -95,7 +94,7 @@ class FolderLoader:
 
     def _graph(self, image: VerifiedImage) -> ImageGraph:
         """What goes into the archive: the whole, or what is carried of an index that could not be read."""
-        if self.target.takes_sparse or not is_sparse(image.graph):
+        if self.target.takes_sparse or not image.graph.is_sparse:
             return image.graph
         return reduced(image.graph) or image.graph
 

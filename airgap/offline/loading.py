@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from airgap.audit.receipt import Verdict
-from airgap.bundle.graph import ImageGraph
-from airgap.errors import AirgapError, EndpointError, MissingContentError
+from airgap.errors import AirgapError, EndpointError
 from airgap.oci.digest import Advance, Digest
-from airgap.oci.documents import Descriptor, ImageIndex, parse_document
-from airgap.oci.platform import UNKNOWN
+from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.holdings import Holdings
 from airgap.offline.renaming import Renaming
@@ -88,33 +86,5 @@ def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Dig
 
 
 def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
-    """The result for what no engine could run; None for an image.
-
-    An artifact is skipped. An image of which the bundle carries no platform has failed: it would be missed.
-    """
-    if image.record.kind != "artifact":
-        return None
-    if not _is_lost(image.graph):
-        return LoadedImage(image, SKIPPED, reason=ARTIFACT)
-    error = MissingContentError(
-        "the bundle has none of the platforms of this image",
-        subject=image.name,
-        got=str(image.record.digest),
-        hint="ask the sending side for a bundle with a platform that the image has",
-    )
-    return LoadedImage(image, FAILED, error=error)
-
-
-def _is_lost(graph: ImageGraph) -> bool:
-    """Whether an index lists platforms, and none of them is carried."""
-    return is_sparse(graph) and all(item.platform == UNKNOWN for item in graph.manifests)
-
-
-def is_sparse(graph: ImageGraph) -> bool:
-    """Whether some manifest of an index is not carried."""
-    for descriptor, raw in graph.documents.values():
-        document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
-        entries = document.manifests if isinstance(document, ImageIndex) else ()
-        if any(entry.digest not in graph.documents for entry in entries):
-            return True
-    return False
+    """The result for an artifact, which no engine could run; None for an image."""
+    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == "artifact" else None

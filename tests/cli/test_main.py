@@ -342,7 +342,7 @@ KEYS = {
         "requires", "hollow",
     },
     "load": {"bundle", "target", "statement_sha256", "receipt", "images", "error"},
-    "load .images": {"reference", "digest", "verdict", "before", "after", "digest_kind", "error"},
+    "load .images": {"reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
     "audit log": {"entries"},
     "audit log .entries": {
         "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",

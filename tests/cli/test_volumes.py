@@ -274,7 +274,7 @@ def test_volumes_of_what_could_be_had(gap: Gap) -> None:
     gap.offline("verify", *folders)
     gap.offline("load", *folders, "--to", f"oci:{gap.folder}/out")
     flip(source, 100)
-    gap.online(*words)
+    gap.online(*words, "--full")
     gap.offline("verify", *volumes(gap.folder, "stack-0003"))
 
 
