@@ -196,8 +196,8 @@ class EngineLoader:
         return {layer.digest for layer, _ in links} - absent
 
     def _ask_for_chains(self) -> frozenset[Digest]:
-        """None for an engine that cannot list its images, as during or after a removal that went wrong, unless
-        the bundle leaves layers out: then it must tell.
+        """None for an engine that cannot list its images, as while others are removed; unless the bundle leaves
+        layers out, for then it must tell.
         """
         try:
             return self.target.layer_chains()
