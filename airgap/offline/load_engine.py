@@ -196,7 +196,7 @@ class EngineLoader:
         return {layer.digest for layer, _ in links} - absent
 
     def _ask_for_chains(self) -> frozenset[Digest]:
-        """None for an engine that cannot list its images, as while others are removed; unless the bundle leaves
+        """None for an engine that cannot list its images, as while some are removed; unless the bundle leaves
         layers out, for then it must tell.
         """
         try:
