@@ -132,10 +132,9 @@ class EngineLoader:
         if not self._is_foreign(image):
             return
         ours, theirs = self.info.platform, self._chosen(image).platform
-        then = "may need emulation there"
-        if theirs.os != ours.os:
-            is_wasm = theirs.os.startswith("wasi") or theirs.architecture.startswith("wasm")
-            then = "needs a WebAssembly runtime there" if is_wasm else "does not run there"
+        then = "may need emulation there" if theirs.os == ours.os else "does not run there"
+        if theirs.architecture.startswith("wasm"):
+            then = "needs a WebAssembly runtime there"
         self.loading.progress.note(
             f"{image.name} is for {theirs}, and {self.target.name} runs {ours}: "
             f"it is loaded all the same, and {then}"
@@ -205,11 +204,27 @@ class EngineLoader:
             return self._present_content(image)
         chosen, chains = self._chosen(image), self.chains
         if chains is None:
-            chains = self.chains = self.target.layer_chains()
+            chains = self.chains = self._ask_for_chains()
         diff_ids = chosen.config.diff_ids if chosen.config else ()
         links = list(zip(chosen.manifest.layers, chain_ids(diff_ids), strict=True))
         absent = {layer.digest for layer, chain in links if chain not in chains}
         return {layer.digest for layer, _ in links} - absent
+
+    def _ask_for_chains(self) -> frozenset[Digest]:
+        """None for an engine that cannot list its images, as while some are removed; unless the bundle leaves
+        layers out, for then it must tell.
+        """
+        try:
+            return self.target.layer_chains()
+        except UnavailableError:
+            raise
+        except EndpointError as error:
+            if self.loading.required:
+                raise
+            self.loading.progress.note(
+                f"all layers are sent, as the engine does not tell what it has: {error}"
+            )
+            return frozenset()
 
     def _present_content(self, image: VerifiedImage) -> set[Digest]:
         """Blobs of images that were loaded here before and that the engine says are there and whole."""

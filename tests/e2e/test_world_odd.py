@@ -25,7 +25,7 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LoadedImage, Loading
+from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.offline.verify import verify
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
@@ -34,11 +34,12 @@ from airgap.online.stating import Order
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.e2e.airgap import environment
+from tests.e2e.test_trip import push
 from tests.support.bundles import Gap, make_gap
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine
-from tests.support.images import Image, write_layout
-from tests.support.odd import SECOND, artifacts, odd_images
+from tests.support.images import Image, archive_of, make_image, make_index, write_layout
+from tests.support.odd import BASE, SECOND, artifacts, odd_images, refused_images
 from tests.support.registries import RealRegistry
 from tests.support.sid import Sid
 from tests.world.table import observed
@@ -261,3 +262,39 @@ def test_a_base_and_a_delta_on_it(
             assert results[name].verdict == FAILED
             continue
         assert cell(results[name], image, seen.get(name)).startswith(("same", "its manifest"))
+
+
+@pytest.mark.parametrize("kind", ["docker20", "docker28"])
+def test_an_unrelated_image_with_a_large_config(
+    bundles: Bundles, request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    large = refused_images()["config over 4 MiB"]
+    with docker(request, kind, "") as (target, look):
+        request.getfixturevalue(f"session_{kind}").docker(
+            "load", input=archive_of({"registry.test/large:1": large})
+        )
+        results = bring(bundles, bundles.first, target, Holdings(tmp_path / "holdings"))
+        assert {"registry.test/large:1", *FIRST} - set(look()) == {
+            named({"Windows": large}, "1").popitem()[0]
+        }
+    assert [r.verdict for n, r in results.items() if "windows" not in n] == [LOADED] * (len(FIRST) - 1)
+
+
+def test_one_platform_of_two_is_there(
+    bundles: Bundles, request: pytest.FixtureRequest, tmp_path: Path, registry: RealRegistry
+) -> None:
+    name, image = (
+        f"{registry.host}/odd:1",
+        make_index([make_image([BASE]), make_image([SECOND], "linux/arm64")]),
+    )
+    push(registry, {"odd:1": image})
+    path = pack_images(bundles.gap, {name: image}, "two", frozenset())
+    with docker(request, "docker28c", "") as (target, look):
+        engine: Engine = request.getfixturevalue("session_docker28c")
+        engine.docker("pull", "--platform=linux/amd64", name)
+        assert look() == {name: str(image.descriptor.digest)}
+        for verdict in (LOADED, THERE):
+            assert [r.verdict for r in bring(bundles, path, target, Holdings(tmp_path / "x")).values()] == [
+                verdict
+            ]
+        engine.docker("create", "--platform=linux/arm64", name, "/x")
