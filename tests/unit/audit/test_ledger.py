@@ -243,8 +243,8 @@ def test_an_attempt_says_its_result(tmp_path):
         (errors.AirgapError("a" * 9999), "failed", 1, "a" * 2048),
         (OSError(5, "bad", "/x"), "failed", 11, "cannot be reached: /x, got bad"),
         (OSError(28, "full"), "failed", 11, "cannot be reached, got full"),
-        (KeyError("password"), "failed", 1, "KeyError"),
-        (SystemExit(4), "failed", 1, "SystemExit"),
+        (KeyError("password"), "failed", 1, "a defect"),
+        (SystemExit(4), "failed", 1, "a defect"),
         (KeyboardInterrupt(), "aborted", 130, None),
     ],
 )

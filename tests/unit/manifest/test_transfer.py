@@ -210,7 +210,7 @@ BAD = {
     "bad destination": (f"{HEAD}destinations: [plant-7, Plant 8]\nimages: [a]\n", "not a name: m.yaml:3:25", "") ,
     "destination twice": (f"{HEAD}destinations: [a, b, a]\nimages: [a]\n", "listed twice: m.yaml:3:15, got 'a'", ""),
     "platforms are no platform": (f"{HEAD}platforms: amd64\nimages: [a]\n", "not a platform: m.yaml:3:12, want os/architecture[/variant], as linux/amd64, got 'amd64'", "did you mean 'linux/amd64'?"),
-    "platforms are a mapping": (f"{HEAD}platforms: {{linux: amd64}}\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got a mapping", ""),
+    "platforms are a mapping": (f"{HEAD}platforms: {{linux: amd64}}\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got a mapping", "begin each with a dash: `- linux`"),
     "all and others": (f"{HEAD}platforms: [all, linux/amd64]\nimages: [a]\n", "'all' and single platforms: m.yaml:3:12, want `platforms: all`, or a list of platforms", ""),
     "platforms missing": (f"{HEAD}platforms:\nimages: [a]\n", "wrong type: m.yaml:3:11, want a list, got nothing", ""),
     "bad platform": (f"{HEAD}platforms:\n  - linux/amd64\n  - linux\nimages: [a]\n", "not a platform: m.yaml:5:5, want os/architecture[/variant], as linux/amd64, got 'linux'", "did you mean 'linux/amd64'?"),

@@ -104,10 +104,10 @@ def test_an_index_of_which_nothing_is_there(tmp_path: Path, make: Callable[[], o
     gap = make_gap(tmp_path)
     gap.put_image(BOTH.raw, media_type=OCI_INDEX, kind="artifact", platforms=())
     if make is MemoryFile:
-        with pytest.raises(MissingContentError, match="none of the images in it"):
+        with pytest.raises(MissingContentError, match="none of the platforms of this image"):
             loaded(gap, make())
         return
     found = loaded(gap, make())
     assert found.verdict == FAILED
     assert isinstance(found.error, MissingContentError)
-    assert "none of the images in it" in str(found.error)
+    assert "none of the platforms of this image" in str(found.error)

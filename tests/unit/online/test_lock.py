@@ -96,7 +96,7 @@ def test_two_images_for_one_name():
 
 def test_an_engine_cannot_say_what_is_attached():
     manifest = manifest_of("{ref: example.com/a:1, source: docker}", head="attachments: required\n")
-    with pytest.raises(EndpointError, match="attachments are in registries only: example"):
+    with pytest.raises(EndpointError, match="an engine does not know attachments: example"):
         lock_of(manifest, docker=MemoryEngine(IMAGES))
 
 
