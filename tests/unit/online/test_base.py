@@ -207,7 +207,7 @@ def test_what_is_no_base(bench, raw):
     [b"[]", b"{}", b'{"predicateType":7}', b'{"predicateType":"https://slsa.dev/provenance/v1"}'],
 )
 def test_signed_but_no_base(bench, payload):
-    with pytest.raises(UsageError, match="^not a receipt or a bundle: .*another signed document"):
+    with pytest.raises(UsageError, match=r"^not a receipt or a bundle: .*another signed document"):
         bases(bench, write(bench, payload, bench.key))
 
 
