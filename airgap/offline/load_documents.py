@@ -118,7 +118,7 @@ def reason_of(target: str, less: ImageGraph, refused: Collection[Digest] = ()) -
     """Why a name at `target` means `less`, and not the image that was signed."""
     what = "does not take the attestations" if refused else "takes no index without all of its platforms"
     return (
-        f"{target} {what}; the name means {described(less)} there, {less.root.digest}: "
+        f"{target} {what}; the name means {described(less)}, {less.root.digest}: "
         "signatures of the original do not cover that"
     )
 

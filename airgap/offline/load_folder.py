@@ -103,7 +103,7 @@ class FolderLoader:
             return None
         return (
             f"{self.target.name} takes no index without all of its platforms; "
-            f"the name means {described(graph)} there, {graph.root.digest}"
+            f"the name means {described(graph)}, {graph.root.digest}"
         )
 
 

@@ -72,8 +72,8 @@ def _entry(
 
 
 def described(graph: ImageGraph) -> str:
-    """What a name means that was given to a reduced image: `its linux/amd64 image`."""
+    """What a name means that was given to a reduced image: `its linux/amd64 image there`."""
     platforms = [str(item.platform) for item in graph.manifests if item.config]
     if graph.root.media_type not in INDEX_TYPES:
-        return f"its {platforms[0]} image"
-    return f"an index of {', '.join(platforms) or 'what is carried'} that was made here"
+        return f"its {platforms[0]} image there"
+    return f"an index made by airgap of {', '.join(platforms) or 'what is carried'} there"

@@ -109,7 +109,7 @@ class TestSparse:
         assert platforms == ["amd64", "arm64", "s390x"]
         assert json.loads(target.contents[made]) == {**original, "manifests": original["manifests"][:2]}
         assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
-        assert "an index of linux/amd64, linux/arm64 that was made here" in first[0].reason
+        assert "an index made by airgap of linux/amd64, linux/arm64 there" in first[0].reason
         assert first[0].reason == again[0].reason
         assert len(notes.notes) == 1
 

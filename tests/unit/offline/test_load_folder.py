@@ -180,7 +180,7 @@ def test_of_a_sparse_index_of_several_an_index_is_made(tmp_path, target):
         index = json.loads(files.read(results[0].after.path, 10_000))
     whole = json.loads(make_index(PLATFORMS).raw)
     assert index == {**whole, "manifests": whole["manifests"][:2]}
-    assert "an index of linux/amd64, linux/arm64 that was made here" in results[0].reason
+    assert "an index made by airgap of linux/amd64, linux/arm64 there" in results[0].reason
     assert again[0].reason == results[0].reason
 
 
