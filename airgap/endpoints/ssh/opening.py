@@ -45,28 +45,26 @@ def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
         sftp = Sftp(channel)
     except GreetingError as error:
         raise _not_sftp(name, channel, error.said) from error
-    except EOFError as error:
-        if connection.lost():
-            raise
-        raise _not_sftp(name, channel, b"") from error
     except TimeoutError as error:
         hint = f"the login there waits for something, as for an answer: log in and see; {_INTERNAL}"
         got = f"{seconds:.0f} s of silence"
         raise TransportError("SFTP does not begin", subject=name, got=got, hint=hint) from error
+    except (EOFError, OSError) as error:  # the session is closed, maybe before anything was asked
+        if connection.lost():
+            raise
+        raise _not_sftp(name, channel, _left(channel)) from error
     channel.settimeout(_WORK_SECONDS)
     return sftp
 
 
 def _not_sftp(name: str, channel: paramiko.Channel, said: bytes) -> TransportError:
     if said:
-        channel.settimeout(1)
-        with contextlib.suppress(TimeoutError):
-            for _ in range(4):
-                said += channel.recv(_MAX_WORDS)
+        for _ in range(4):
+            said += _left(channel)
         return TransportError(
             "the login there prints something where SFTP should begin",
             subject=name,
-            got=repr(_words(said.decode("utf-8", "replace"))),
+            got=repr(_words((said.partition(b"\0")[0] or said).decode("utf-8", "replace"))),
             hint="if start-up files of its shell print it (.bashrc, .cshrc): they should do so on terminals "
             "only; else the login is for another use (ForceCommand, nologin): choose another one; "
             f"{_INTERNAL}",
@@ -81,6 +79,14 @@ def _not_sftp(name: str, channel: paramiko.Channel, said: bytes) -> TransportErr
         hint="log in with ssh and see: its shell may refuse (nologin, rbash, a forced command), its password "
         f"may have to be changed, or the program for SFTP may be missing; {_INTERNAL}",
     )
+
+
+def _left(channel: paramiko.Channel) -> bytes:
+    """What was said before the end and not read yet."""
+    channel.settimeout(1)
+    with contextlib.suppress(OSError):  # TimeoutError is one
+        return channel.recv(_MAX_WORDS)
+    return b""
 
 
 def _words(text: str) -> str:

@@ -85,10 +85,21 @@ class Refusing(Channel):
         raise paramiko.SSHException("Channel closed.")
 
 
+class Closed(Channel):
+    """Closed there before the first request is sent."""
+
+    def send(self, data: bytes) -> int:
+        raise OSError("Socket is closed")
+
+
 LOGINS = {
+    "ends at once": (Closed(code=1), "ended before SFTP began: plant-a, got exit code 1", "log in with ssh"),
+    "prints and ends at once": (Closed(b"no", code=0), "where SFTP should begin: plant-a, got 'no'", "terminals"),
+
     "prints": (Channel(b"Welcome", b" to\nour\x1b[31m plant"), "got 'Welcome to our\\x1b[31m plant'", "terminals"),
     "prints and waits": (Channel(b"Terms?", TimeoutError()), "got 'Terms?'", "terminals"),
     "prints little": (Channel(b"Hi"), "prints something where SFTP should begin: plant-a, got 'Hi'", "ForceCommand"),
+    "prints before it": (Channel(b"Welcome\n", b"\0\0\0\x05\x02\0\0\0\x03"), "got 'Welcome'", "terminals"),
     "without an end": (Channel(b"x" * 9000), f"got '{'x' * 200}'", "ForceCommand"),
     "an older protocol": (Channel(b"\0\0\0\x05\x02\0\0\0\x02"), "where SFTP should begin", "another use"),
     "ends": (Channel(code=1), "ended before SFTP began: plant-a, got exit code 1", "log in with ssh"),
@@ -107,7 +118,7 @@ def test_what_a_login_does_in_its_place(login: str) -> None:
     assert hint in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("channel", [Channel(), Refusing()])
+@pytest.mark.parametrize("channel", [Channel(), Refusing(), Closed()])
 def test_a_link_that_breaks_is_not_the_logins_fault(channel: Channel) -> None:
-    with pytest.raises((EOFError, paramiko.SSHException)):
+    with pytest.raises((EOFError, OSError, paramiko.SSHException)):
         opened(channel, lost=True)
