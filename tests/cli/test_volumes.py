@@ -435,9 +435,9 @@ def test_a_missing_volume_is_named(
 def test_who_names_the_medium_is_told_what_is_on_it(sound: Gap, command: str) -> None:
     words = {"load": ("--to", "oci:out"), "receive": ("--into", "x")}.get(command, ())
     medium = sound.folder / "b"
-    done = sound.offline(command, medium, *words, code=19)
-    assert f"error: unfinished bundle, or none: {medium}, want bundle.dsse.json" in done.err
-    assert f"\nhint: a bundle's own folder is wanted: {medium}/{TITLE}.v2\n" in done.err
+    done = sound.offline(command, medium, *words, code=2)
+    assert f"error: not a bundle: {medium}, got a folder of volumes\n" in done.err
+    assert f"\nhint: name the volumes together: {medium}/{TITLE}.v2\n" in done.err
 
 
 def test_the_error_of_a_missing_volume_in_json(sound: Gap) -> None:

@@ -279,7 +279,6 @@ def test_an_entry_of_a_manifest_is_guessed(case: tuple[str, str], gap: Gap) -> N
 SHAPES = {
     "one image": ("Helm, Zarf and people", "one image is written without a list", "zarf-dev/zarf#3917", "images: nginx", "write it as a list: images: [nginx]"),
     "a mapping": ("Docker Compose", "what is listed are keys of a mapping", "convox/rack#128", "images:\n  nginx:", "begin each with a dash"),
-    "one platform": ("docker pull --platform", "a platform is one word", "moby/moby#48589", "platforms: linux/amd64\nimages: [nginx]", "write it as a list: platforms: [linux/amd64]"),
     "no images": ("people who begin", "only the head is there", "measured", "", "- nginx:1.27` for each image"),
 }  # fmt: skip
 

@@ -338,7 +338,7 @@ def test_a_tag_that_is_right_is_not_written(tmp_path: Path, fake: FakeRegistry) 
 )
 def test_a_document_is_written_once(tmp_path: Path, fake: FakeRegistry) -> None:
     habits.writes_once(fake)
-    gap = make_gap(tmp_path, images={APP: simple_image("app"), MULTI: WHOLE}, options=ALL)
+    gap = make_gap(tmp_path, images={APP: simple_image("app"), MULTI: WHOLE}, options="platforms: all\n")
     assert verdicts(go(gap, fake)) == [LOADED, LOADED]
 
 

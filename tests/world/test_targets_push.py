@@ -203,7 +203,7 @@ def test_what_refers_to_an_image_comes_after_it(tmp_path: Path, fake: FakeRegist
     sbom.contents = {Digest.of(each): each for each in (raw, large, b"{}")}
     habits.wants_subjects_first(fake, status)
     results = go(make_gap(tmp_path, images={APP: app, name: sbom}), fake)
-    assert verdicts(results) == [LOADED, LOADED]
+    assert verdicts(results) == [LOADED] * 3  # under its own name, and in the repository of its subject
     assert SKIPPED not in verdicts(results)
 
 
