@@ -31,8 +31,8 @@ KIT = Need("a kit", frozenset({Kind.KIT, *_ODD}))
 BASE = Need("a receipt or a bundle", frozenset({*_BUNDLES, *_ODD, Kind.RECEIPT, Kind.PART}))
 RECEIPT = Need("a receipt", frozenset({Kind.RECEIPT, *_ODD}))
 ROOT = Need("a trust root", frozenset({Kind.ROOT, *_ODD}))
-MANIFEST = Need("a manifest", frozenset({Kind.MANIFEST, *_ODD}))
-INVENTORY = Need("an inventory of hosts", frozenset({Kind.INVENTORY, *_ODD}))
+MANIFEST = Need("a manifest", frozenset({Kind.MANIFEST, *_ODD, Kind.ABSENT}))
+INVENTORY = Need("an inventory of hosts", frozenset({Kind.INVENTORY, *_ODD, Kind.ABSENT}))
 _IMAGES = {
     Kind.DOCKER_ARCHIVE,
     Kind.OCI_ARCHIVE,
@@ -48,7 +48,7 @@ LAYOUT = Need(
     frozenset({Kind.LAYOUT, *_BUNDLES, *_ODD, Kind.DIR_IMAGE, Kind.ABSENT}),
     FormatError,
 )
-"""What manifests name; what is not there, or damaged, is told by the readers."""
+"""What manifests name. What is not there, or damaged, is told by those who read it, as of a manifest itself."""
 
 
 def refuse_other(path: Path, need: Need) -> None:
