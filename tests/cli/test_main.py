@@ -97,6 +97,7 @@ def test_version_and_help(fresh: Side) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (None, "stack.yaml"),
         ("", "stack.yaml"),
         ("version: 1\nname: stack\nimages: []\n", "stack.yaml:3:9, want at least one"),
         ("version: 1\nname: stack\nimagse: [a]\n", "images"),
@@ -104,9 +105,12 @@ def test_version_and_help(fresh: Side) -> None:
         ("version: 2\nname: stack\nimages: [a]\n", "version"),
     ],
 )
-def test_manifests_that_cannot_be_read(gap: Gap, words: tuple[str, ...], text: str, message: str) -> None:
+def test_manifests_that_cannot_be_read(
+    gap: Gap, words: tuple[str, ...], text: str | None, message: str
+) -> None:
     path = gap.folder / "stack.yaml"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     to = ("--to", gap.stick) if words == ("pack",) else ()
     done = gap.online(*words, path, *to, code=10)
     assert message in done.err
@@ -317,13 +321,16 @@ KEYS = {
     "trust show": {"version", "epoch", "expires", "fingerprint", "keys", "roles", "revoked", "sites", "warning"},
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
-    "lock": {"lock", "images"},
+    "lock": {"lock", "images", "left_out", "attachments_unknown"},
     "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
-    "plan": {"name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error"},
+    "plan": {
+        "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
+        "attachments_unknown",
+    },
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
-        "media", "read_back", "requires",
+        "media", "read_back", "requires", "attachments_unknown",
     },
     "pack .images": {"reference", "digest", "platforms", *CHOSEN},
     "inspect": {
@@ -357,8 +364,8 @@ KEYS = {
     "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},
     "receipt show": {"receipts"},
     "receipt show .receipts": {
-        "site", "bundle", "statement_sha256", "time", "result", "target", "operator", "claimed_operator", "keys", "root_version",
-        "checkpoint", "images", "blobs_held",
+        "site", "bundle", "statement_sha256", "time", "result", "target", "engine", "operator", "claimed_operator", "keys",
+        "root_version", "checkpoint", "images", "blobs_held",
     },
 }  # fmt: skip
 """The stable machine interface: a key may be added here, none may go or be renamed."""

@@ -173,7 +173,12 @@ def test_trust_install_reads_fingerprints_as_people_write_them(gap: Gap, fresh: 
 
 @pytest.mark.parametrize(
     ("content", "code", "message"),
-    [(None, 2, "no such file or folder"), (b"", 10, "not JSON"), (b"{}", 10, ""), (b"x" * (17 << 20), 12, "at most")],
+    [
+        (None, 2, "no such file or folder"),
+        (b"", 10, "not JSON"),
+        (b"{}", 10, ""),
+        (b"x" * (17 << 20), 12, "at most"),
+    ],
     ids=["absent", "empty", "other", "huge"],
 )
 def test_trust_install_refuses_what_is_no_root(
