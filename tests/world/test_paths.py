@@ -55,12 +55,12 @@ PATHS = {
     "dir:": paths(
         "podman load", "a folder or file is tried as four formats, and four reasons are printed",
         "containers/podman#15963", "the one form that it has is named",
-        Thing("dir: of skopeo", "inspect {}", "got an image in skopeo's and podman's dir: form", "skopeo copy dir:{} oci:LAYOUT:NAME"),
+        Thing("dir: of skopeo", "inspect {}", "got an image in skopeo's and podman's dir: form", "list `- oci: {}` with `as: NAME:TAG` in a manifest"),
     ),
     "gzip": paths(
         "ctr images import", "a gzip'd image archive is answered with `invalid tar header`",
         "containerd/containerd#9981", "a gzip'd tar is called so, with the command that unpacks it",
-        Thing("gzip'd tar", "verify {}", "not a bundle: {}, got a tar, compressed with gzip", "gunzip --keep {}"),
+        Thing("gzip'd tar", "verify {}", "not a bundle: {}, got a tar, compressed with gzip", "list `- archive: {}` in a manifest"),
     ),
     "xz": paths(
         "docker load", "an xz'd archive fails for a program that is missing",
