@@ -25,13 +25,18 @@ if [ "${1:-}" = inside ]; then
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done
-    export TMPDIR="${work#"$root"}" HOME=/root
+    wheels=${work#"$root"}/wheels
+    case ${TMPDIR:-} in
+    /dev/shm*) ;; # in memory, and in the root too
+    *) TMPDIR=${work#"$root"} ;;
+    esac
+    export TMPDIR wheels HOME=/root
     exec chroot "$root" sh -euc '
         cd "$1"
         shift
         if ! cmp -s pyproject.toml "$environment/pyproject.toml"; then
             python3 -m venv --clear "$environment"
-            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $TMPDIR/wheels"
+            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $wheels"
             $pip hatchling editables
             $pip --no-build-isolation --editable ".[test]"
             cp pyproject.toml "$environment/pyproject.toml"
