@@ -47,7 +47,7 @@ LAYOUT = Need(
     frozenset({Kind.LAYOUT, *_BUNDLES, *_ODD, Kind.DIR_IMAGE, Kind.ABSENT}),
     FormatError,
 )
-"""What manifests name. What is not there, or damaged, is told by those who read it, as of a manifest itself."""
+"""What manifests name. What is not there, or damaged, is told by those who read it, as of a manifest."""
 
 
 def refuse_other(path: Path, need: Need) -> None:
