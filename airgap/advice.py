@@ -40,6 +40,7 @@ _IMAGES = {
     Kind.UNFINISHED,
     Kind.PACKED,
     Kind.PACKED_TAR,
+    Kind.TAR,
 }
 ARCHIVE = Need("an archive of images", frozenset({*_IMAGES, *_ODD, Kind.ABSENT}), FormatError)
 LAYOUT = Need(
@@ -47,7 +48,7 @@ LAYOUT = Need(
     frozenset({Kind.LAYOUT, *_BUNDLES, *_ODD, Kind.DIR_IMAGE, Kind.ABSENT}),
     FormatError,
 )
-"""What manifests name. What is not there, or damaged, is told by those who read it, as of a manifest."""
+"""What manifests name. Their readers report what is not there or damaged, as with a manifest itself."""
 
 
 def refuse_other(path: Path, need: Need) -> None:
@@ -92,13 +93,12 @@ _HINTS = {
     Kind.SITE: "AIRGAP_HOME={path} makes it the site's",
     Kind.LAYOUT: "`airgap serve {path}` serves it; to carry its images, list `- oci: {path}` in a manifest, "
     f"then {_PACK}",
-    Kind.DIR_IMAGE: "copy the image into an OCI layout: skopeo copy dir:{path} oci:LAYOUT:NAME",
+    Kind.DIR_IMAGE: f"to carry it, list `- oci: {{path}}` with `as: NAME:TAG` in a manifest, then {_PACK}",
     Kind.DOCKER_ARCHIVE: f"to carry its images, list `- archive: {{path}}` in a manifest, then {_PACK}",
     Kind.OCI_ARCHIVE: f"to carry its images, list `- archive: {{path}}` in a manifest, then {_PACK}",
     Kind.EXPORT: "it holds no image: `docker save IMAGE` writes one, `docker export` a container's files",
     Kind.TAR: "see what it holds: tar -tf {path}",
-    Kind.PACKED_TAR: "unpack the file first: gunzip --keep {path}; if it holds images, list it in a manifest "
-    "as `- archive: {path}`",
+    Kind.PACKED_TAR: f"if it holds images, list `- archive: {{path}}` in a manifest, then {_PACK}",
     Kind.PACKED: "unpack it first",
     Kind.ZIP: "unpack it first: unzip {path}",
     Kind.MANIFEST: "`airgap pack {path} --to DIR` makes a bundle of what it lists",

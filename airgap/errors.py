@@ -27,7 +27,10 @@
     ├ EndpointError            18   a registry or an engine
     │   ├ NotFoundError
     │   ├ AccessDeniedError
-    │   ├ SparseIndexError          it takes no index of which it lacks manifests
+    │   │   └ LoginError            the login is refused, or there is none
+    │   ├ RefusedError              it does not take this document, or not under this name
+    │   │   ├ ImmutableTagError     the name may not be moved
+    │   │   └ SparseIndexError      it takes no index of which it lacks manifests
     │   └ UnavailableError          it may work later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
     ├ TransportError           20   SSH
@@ -41,6 +44,8 @@ import errno
 import re
 from collections.abc import Mapping
 from typing import ClassVar
+
+from airgap.durable import LOCKS_HINT, NO_LOCKS
 
 
 def printable(text: object) -> str:
@@ -161,13 +166,18 @@ class MediaError(AirgapError):
         if error.errno in _FULL:
             hint = "free some space or choose another medium, then run the same command again"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
-        return MediaError(what, subject=subject, got=got)
+        if error.errno in _TOO_MANY:
+            hint = "raise the limit of open files, as with `ulimit -n 1024`"
+            return MediaError(what, subject=subject, got=got, hint=hint)
+        no_locks = error.errno == errno.ENOLCK or (what == "cannot lock" and error.errno in NO_LOCKS)
+        return MediaError(what, subject=subject, got=got, hint=LOCKS_HINT if no_locks else None)
 
 
 class NoSpaceError(MediaError):
     """The medium is full, or will be."""
 
 
+_TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """How a system says so."""
 
@@ -267,18 +277,32 @@ class EndpointError(AirgapError):
     """A registry, an engine or another neighbour did not do what was asked."""
 
     exit_code = 18
+    status: int = 0
+    """The HTTP status of the refusal; 0 for what is none."""
 
 
 class NotFoundError(EndpointError):
     """The endpoint does not have it."""
 
 
-class SparseIndexError(EndpointError):
+class RefusedError(EndpointError):
+    """The endpoint does not take this document, or not under this name; it may take others."""
+
+
+class ImmutableTagError(RefusedError):
+    """The name means something else at the endpoint, and may not be moved there."""
+
+
+class SparseIndexError(RefusedError):
     """The endpoint refuses an image index because it does not have all the manifests in it."""
 
 
 class AccessDeniedError(EndpointError):
     """The endpoint wants a login, or refuses ours."""
+
+
+class LoginError(AccessDeniedError):
+    """The login itself is refused, or there is none: nothing else will go better."""
 
 
 class UnavailableError(EndpointError):

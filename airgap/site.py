@@ -25,11 +25,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from airgap.account import required_home
 from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
-from airgap.bundle.files import make_folder, media_errors, sync_folder, write_file
+from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
-from airgap.errors import FormatError, KeyFileError, NoTrustRootError, TrustError, UsageError
+from airgap.durable import exists, sync_folder
+from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, SigningKey
@@ -39,6 +41,7 @@ Passphrase = Callable[[], bytes]
 """Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
 
 SITE_GRAMMAR = STREAM_GRAMMAR
+ELSEWHERE = "AIRGAP_HOME names another folder for them: one that is kept, that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
@@ -53,12 +56,15 @@ class Mark:
 
 
 def default_home() -> Path:
-    """`AIRGAP_HOME`, else the platform's folder for user data."""
+    """`AIRGAP_HOME`, else the platform's folder for user data. Raises `UsageError` where there is none."""
     if home := os.environ.get("AIRGAP_HOME"):
         return Path(home)
+    if sys.platform != "darwin" and (data := os.environ.get("XDG_DATA_HOME")):
+        return Path(data) / "airgap"
+    own = required_home("airgap's keys and ledger", ELSEWHERE)
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "airgap"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "airgap"
+        return own / "Library" / "Application Support" / "airgap"
+    return own / ".local" / "share" / "airgap"
 
 
 def now() -> datetime:
@@ -72,7 +78,7 @@ class Site:
     def __init__(self, home: Path) -> None:
         self.home = home
         path = home / "site.json"
-        if not path.exists():
+        if not exists(path):
             raise UsageError(
                 "no site here yet",
                 subject=home,
@@ -87,14 +93,18 @@ class Site:
         """Make a new site with a key of its own; an existing one of the same name is opened."""
         if not SITE_GRAMMAR.fullmatch(name):
             raise UsageError("not a site name", want="a-z, 0-9 and -, at most 63", got=repr(name))
-        if (home / "site.json").exists():
+        if exists(home / "site.json"):
             site = cls(home)
             if site.name != name:
                 site._rename(name)
             return site
-        with media_errors("cannot create", home):
-            make_folder(home, 0o700)
-        if not (home / "site.key").exists():
+        try:
+            with media_errors("cannot create", home):
+                make_folder(home, 0o700)
+        except MediaError as error:
+            error.hint = error.hint or ELSEWHERE
+            raise
+        if not exists(home / "site.key"):
             _save_key(SigningKey.generate(), home / "site.key", None)
         key = SigningKey.load(home / "site.key", _no_passphrase)
         write_file(home / "site.pub", key.public_key.pem.encode())
@@ -103,7 +113,7 @@ class Site:
 
     def _rename(self, name: str) -> None:
         """As long as nothing was signed, sealed or accepted under the name, it may have been a slip."""
-        if any((self.home / folder).exists() for folder in ("keys", "sent", "received", "receipts")):
+        if any(exists(self.home / folder) for folder in ("keys", "sent", "received", "receipts")):
             raise UsageError(
                 "there is another site here",
                 subject=self.home,
@@ -282,7 +292,7 @@ class Site:
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
     def _mark(self, path: Path) -> Mark | None:
-        if not path.exists():
+        if not exists(path):
             return None
         fields = Fields(parse_object(_read(path), str(path)), str(path))
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex

@@ -2,12 +2,33 @@
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 from airgap.errors import AirgapError
 
 Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Memo(Generic[Key, Item]):
+    """Values that are made once, for several threads: who wants one that is being made waits for it. What
+    `make` raises is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[Key, threading.Lock] = {}
+        self._values: dict[Key, Item] = {}
+
+    def get(self, key: Key, make: Callable[[], Item]) -> Item:
+        """The value of `key`, made by `make` when it is wanted for the first time."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._values:
+                self._values[key] = make()
+            return self._values[key]
 
 
 def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> list[AirgapError | None]:

@@ -3,7 +3,8 @@
     python docker_images.py has|remove PREFIX
 
 `has` prints the names that begin with PREFIX; `remove` removes these names, and images that have no
-other name with them. Exit code 1 when no engine answers.
+other name with them. Exit code 1 when no engine answers, and when the engine that docker would use is not on
+this machine.
 """
 
 import sys
@@ -11,18 +12,25 @@ import sys
 import docker
 from docker.errors import DockerException
 
+from airgap.endpoints.docker_context import docker_address
+from airgap.errors import AirgapError
+
 
 def main(action: str, prefix: str) -> int:
-    """Do it, on the engine that `DOCKER_HOST` names or the usual one."""
+    """Do it, on the engine that `docker` means here, and for airgap too."""
     try:
-        engine = docker.from_env(timeout=30)
+        url = docker_address().url
+        if not url.startswith("unix://"):
+            print(f"not on this machine: {url}", file=sys.stderr)
+            return 1
+        engine = docker.DockerClient(base_url=url, timeout=30)
         for image in engine.images.list():
             for name in image.tags:
                 if name.startswith(prefix) and action == "has":
                     print(name)
                 elif name.startswith(prefix):
                     engine.images.remove(name)
-    except DockerException as error:
+    except (AirgapError, DockerException) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

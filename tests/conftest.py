@@ -22,7 +22,13 @@ MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
-FOREIGN = ("DOCKER_HOST", "DOCKER_CONTEXT", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
+FOREIGN = (
+    "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
+    "CONTAINER_HOST", "CONTAINER_CONNECTION", "REGISTRY_AUTH_FILE", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
+"""What says who became this user: the tests may be run by sudo, too."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +40,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
-    for name in FOREIGN:
+    for name in (*FOREIGN, *CLAIMS):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
     return home
 
 

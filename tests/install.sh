@@ -9,12 +9,14 @@
 #     sh tests/install.sh roots       the roots, which need the packages
 set -eu
 
-packages='docker.io docker-registry podman skopeo umoci strace debootstrap openssl apache2-utils ca-certificates python3-venv'
+packages='docker.io docker-registry podman skopeo umoci buildah strace debootstrap openssl apache2-utils ca-certificates python3-venv'
 # media of the tests' own: file systems, and programs that present them (FUSE)
-packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat"
+packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat ntfs-3g"
 # servers of the tests' own: the package does not start one
 packages="$packages openssh-client openssh-server"
-sid_packages='docker.io docker-cli containerd crane cosign oras skopeo podman python3 python3-venv openssl'
+# readers in Go, as judges of ours
+packages="$packages golang-go"
+sid_packages='docker.io docker-cli docker-buildx containerd crane cosign oras skopeo podman python3 python3-venv openssl'
 server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}
 export DEBIAN_FRONTEND=noninteractive

@@ -19,7 +19,7 @@ from airgap.cli.main import app
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("errors", "times", "workers")
+GROUND = ("account", "durable", "errors", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 FLOORS = {
@@ -56,7 +56,9 @@ NEIGHBOURS = (
     "ssh",
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
-SHARED = ("ports", "logins", "repack", "save_format", "save_stream")
+SHARED = (
+    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
+)  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
 DOORS = {
@@ -90,11 +92,12 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "subprocess": r"airgap\.endpoints\.containerd\.ctr|airgap\.kit\.install|airgap\.online\.wheels",
+    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line,
-and containerd has its own client, `ctr`; our own wheel is written, and no archive read.
+containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
+written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"
@@ -108,7 +111,7 @@ NEVER_CALLED = {
 MAX_FILE = 400
 MAX_FUNCTION = 45
 
-HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.progress|\.oci(\.digest)?)?")
+HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.durable|\.progress|\.oci(\.digest)?)?")
 HELP_FOREIGN = {"typer", "annotated_doc", "shellingham"}
 HELP_WITHOUT = {
     "asyncio",
@@ -349,13 +352,14 @@ def test_help_imports_little_of_the_standard_library(imported_by_help):
 
 
 def _mirrored(test: Path) -> bool:
-    """`unit/P/test_A_B.py` is about `airgap/P/A_B.py`, `airgap/P/A/B.py`, or the topic B of the package `P/A`."""
+    """`unit/P/test_A_B.py` is about `airgap/P/A_B.py`, `airgap/P/A/B.py`, or the topic B of `P/A.py` or `P/A/`."""
     room = PACKAGE / test.parent.relative_to(UNIT)
     name = test.stem.removeprefix("test_")
     if (room / f"{name}.py").exists() or (room / name).is_dir():
         return True
     package, _, _ = name.partition("_")
-    return (room / package / "__init__.py").exists()
+    module, _, _ = name.rpartition("_")
+    return (room / package / "__init__.py").exists() or (room / f"{module}.py").exists()
 
 
 def test_unit_tests_mirror_the_house():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.record import MAX_LINE, NO_PREVIOUS, parse_record
+from airgap.durable import sync_folder
 from airgap.errors import FormatError, LedgerError
 
 _FIRST_WINDOW = 64 << 10
@@ -50,7 +51,7 @@ def open_locked(path: Path) -> Iterator[int]:
         _check_regular(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_size == 0:
-            _sync_directory(path.parent)
+            sync_folder(path.parent)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -140,11 +141,3 @@ def _read(descriptor: int, start: int, end: int) -> bytes:
 def _check_regular(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise LedgerError("the ledger is not a regular file", subject=path)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

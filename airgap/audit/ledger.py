@@ -7,7 +7,6 @@ newline and writes a `torn` record that names its offset, size and SHA-256. Noth
 
 import hashlib
 import os
-import pwd
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +15,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from airgap import __version__
+from airgap.account import claimed_user, user_name
 from airgap.audit.files import Tail, open_locked, read_tail
-from airgap.audit.record import BEGIN, END, HEAD, NOTE, PHASES, TORN, Record, format_instant, parse_record
+from airgap.audit.record import (
+    BEGIN,
+    CLAIM,
+    END,
+    HEAD,
+    NOTE,
+    PHASES,
+    TORN,
+    Record,
+    format_instant,
+    parse_record,
+)
 from airgap.audit.redact import Json, redact_fields
+from airgap.durable import LOCKS_HINT, NO_LOCKS
 from airgap.errors import (
     AirgapError,
     DestinationError,
@@ -34,6 +46,7 @@ from airgap.errors import (
 from airgap.oci.strict_json import dump
 
 _EVENT = re.compile(r"[a-z]+(-[a-z]+)*", re.ASCII)
+_OWN = (*HEAD, CLAIM)
 _OUTCOME = ("begin", "result", "exit_code", "error")
 _REFUSALS = (TrustError, RollbackError, DestinationError, PolicyError, IntegrityError, FormatError)
 _MAX_ERROR = 2048
@@ -55,7 +68,7 @@ class Attempt:
 
         Raises `ValueError` as `Ledger.append` does.
         """
-        self.details |= _checked(details, (*HEAD, *_OUTCOME))
+        self.details |= _checked(details, (*_OWN, *_OUTCOME))
 
 
 class Ledger:
@@ -75,14 +88,16 @@ class Ledger:
         """
         self.path = path
         self._clock = clock
-        self._about = _checked(about, HEAD)
+        self._about = _checked(about, _OWN)
         self._origin: dict[str, Json] = {
             "boot_id": _boot_id(),
             "host": os.uname().nodename,
             "site": site,
             "tool": f"airgap {__version__}",
-            "user": _user(),
+            "user": user_name(),
         }
+        claim = claimed_user()
+        self._claim: dict[str, Json] = {} if claim is None else {CLAIM: claim}
 
     def append(self, event: str, phase: str, **details: object) -> Record:
         """Write one record durably; `details` win over `about`.
@@ -93,7 +108,7 @@ class Ledger:
         """
         if not _EVENT.fullmatch(event) or event == TORN or phase not in PHASES:
             raise ValueError(f"no such event and phase: {event!r}, {phase!r}")
-        fields = self._about | _checked(details, HEAD)
+        fields = self._about | _checked(details, _OWN)
         try:
             with open_locked(self.path) as descriptor:
                 tail = read_tail(descriptor, self.path)
@@ -102,12 +117,13 @@ class Ledger:
                     tail = read_tail(descriptor, self.path)
                 return self._write(descriptor, tail, event, phase, fields)
         except OSError as error:
+            remedy = "see that the file and its directory exist, are yours, writable and not full"
             raise LedgerError(
                 "cannot write the ledger",
                 subject=self.path,
                 got=error.strerror or error,
                 hint="nothing is done without a record of it: "
-                "see that the file and its directory exist, are yours, writable and not full",
+                f"{LOCKS_HINT if error.errno in NO_LOCKS else remedy}",
             ) from error
 
     @contextmanager
@@ -141,7 +157,7 @@ class Ledger:
             "time": format_instant(now),
             "utc_offset": _format_offset(now.utcoffset()),
         }
-        line = dump({**head, **self._origin, "event": event, "phase": phase, **details})
+        line = dump({**head, **self._origin, "event": event, "phase": phase, **self._claim, **details})
         try:
             parse_record(line, event)
         except FormatError as error:
@@ -192,11 +208,3 @@ def _boot_id() -> str | None:
         return _BOOT_ID.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _user() -> str:
-    """From the user database, since the environment says what one likes."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"

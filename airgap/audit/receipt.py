@@ -6,6 +6,7 @@ spaces inside a line. So a person can review what leaves a closed network, and g
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from airgap.audit.chain import Checkpoint
@@ -19,7 +20,28 @@ IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = ("ok", "partial", "failed", "refused")
-VERDICTS = ("loaded", "already there", "skipped", "failed", "refused")
+_CLAIM = "claimed_operator"
+
+
+class Verdict(StrEnum):
+    """What became of an image at the target."""
+
+    LOADED = "loaded"
+    """The target itself says that it has it."""
+    THERE = "already there"
+    """The target had it before, so that nothing was sent."""
+    PLACED = "placed"
+    """An archive of it is where something else reads it later: a node's images folder, a file."""
+    SKIPPED = "skipped"
+    """The target does not take this kind of content. An image that should be there is never skipped."""
+    FAILED = "failed"
+    REFUSED = "refused"
+    """Not written any more."""
+
+
+VERDICTS = tuple(str(verdict) for verdict in Verdict)
+PRESENT = frozenset({Verdict.LOADED, Verdict.PLACED, Verdict.THERE})
+"""Verdicts of an image that has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +58,9 @@ class ReceiptImage:
     before: str | None = None
     """What the name meant at the target before; None when it meant nothing."""
     error: str | None = None
+    reason: str | None = None
+    """Why it was skipped, or why the target has it in another form than the bundle: its digest there differs,
+    or it has no name. Left out of the receipt where there is none, as in those of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +87,21 @@ class Receipt:
     holds: tuple[str, ...]
     """Digests of the blobs that the target holds now: the base of the next delta."""
     operator: str
+    """The kernel's user of the process that loaded it: `account.user_name`."""
     tool_version: str
+    target_engine: str = ""
+    """Which engine the target was: product, version, machine and address. Left out of the receipt where it is
+    not known, as in those of older versions."""
+    claimed_operator: str | None = None
+    """The person who became that user by su or sudo, as far as something says so: `account.claimed_user`.
+    Absent from the bytes when None: receipts of airgap before it had this field are read as ever.
+    """
+
+    @property
+    def by(self) -> str:
+        """Who loaded it, for people: `root`, or `root (claims to act for alice)`."""
+        claim = self.claimed_operator
+        return self.operator if claim is None else f"{self.operator} (claims to act for {claim})"
 
     def to_bytes(self) -> bytes:
         """The canonical bytes. Raises `FormatError` for an image digest that is none; other values
@@ -80,7 +119,7 @@ class Receipt:
             ),
             "time": dump(format_time(self.time)),
             "result": dump(self.result),
-            "target": dump({"name": self.target, "version": self.target_version}),
+            "target": dump(self._target()),
             "images": _lines([_image_json(image) for image in self.images]),
             "keyids": _lines(list(self.keyids)),
             "threshold": dump(self.threshold),
@@ -88,6 +127,7 @@ class Receipt:
             "checkpoint": dump({key: self.checkpoint[key] for key in ("origin", "size", "root")}),
             "holds": _lines(list(self.holds)),
             "operator": dump(self.operator),
+            **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
         fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
@@ -97,6 +137,10 @@ class Receipt:
                 b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
             )
         )
+
+    def _target(self) -> dict[str, str]:
+        engine = {"engine": self.target_engine} if self.target_engine else {}
+        return {"name": self.target, "version": self.target_version, **engine}
 
     def _subjects(self) -> list[dict[str, Any]]:
         subjects = [{"name": "statement.json", "digest": {"sha256": self.statement_sha256}}]
@@ -141,6 +185,7 @@ class Receipt:
             result=_one_of(RESULTS, fields, "result"),
             target=target.text("name"),
             target_version=target.text("version"),
+            target_engine=target.optional_text("engine") or "",
             images=tuple(_parse_image(image) for image in fields.children("images")),
             keyids=tuple(_sha256(keyid, fields, "keyids") for keyid in fields.texts("keyids")),
             threshold=fields.integer("threshold"),
@@ -152,6 +197,7 @@ class Receipt:
             },
             holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
             operator=fields.text("operator"),
+            claimed_operator=fields.optional_text(_CLAIM),
             tool_version=version,
         )
         for child in (bundle, target, checkpoint):
@@ -165,13 +211,15 @@ def _lines(values: list[Any]) -> bytes:
 
 
 def _image_json(image: ReceiptImage) -> dict[str, Any]:
+    reason = {} if image.reason is None else {"reason": image.reason}
     return {
         "reference": image.reference,
         "digest": image.digest,
-        "verdict": image.verdict,
+        "verdict": str(image.verdict),
         "target_digest": image.target_digest,
         "before": image.before,
         "error": image.error,
+        **reason,
     }
 
 
@@ -186,6 +234,7 @@ def _parse_image(fields: Fields) -> ReceiptImage:
         _optional_digest(fields, "target_digest"),
         _optional_digest(fields, "before"),
         fields.optional_text("error"),
+        fields.text("reason") if fields.has("reason") else None,
     )
     fields.end()
     return found

@@ -7,9 +7,12 @@ A record is one canonical JSON object (`airgap.oci.strict_json.dump`) of at most
     time        UTC, RFC 3339 with milliseconds: 2026-01-31T12:00:00.000Z
     utc_offset  of the local clock: +02:00
     boot_id     the kernel's random name of this boot, or null
-    host, site, tool, user
+    host, site, tool
+    user        the kernel's user of the process by name, or `uid 1234` where it has none
     event       lock, pack, sign, verify, load, …; `torn` is the ledger's own
     phase       begin | end | note
+    claimed_user  absent, or the person who became `user` by su, sudo, doas or pkexec, as the login session or
+                the environment says: a claim, since root and the environment's owner can change it
     …           the details of the event
 
 An `end` names its `begin` by seq, and holds `result`, `exit_code` and, after a failure, `error`. Details
@@ -38,6 +41,9 @@ PHASES = (BEGIN, END, NOTE)
 
 HEAD = ("seq", "prev", "time", "utc_offset", "boot_id", "host", "site", "tool", "user", "event", "phase")
 """The fields of every record; details cannot have these names."""
+
+CLAIM = "claimed_user"
+"""The optional field after them."""
 
 EVENTS = (
     "pack", "sign", "kit", "send", "media-write", "media-verify", "receive", "verify", "load", "receipt",
@@ -69,6 +75,7 @@ def parse_record(raw: bytes, where: str) -> dict[str, Any]:
     check_sha256(fields.text("prev"), f"{where}: prev")
     parse_instant(fields.text("time"), f"{where}: time")
     fields.optional_text("boot_id")
+    fields.optional_text(CLAIM)
     for key in ("utc_offset", "host", "site", "tool", "user", "event"):
         fields.text(key)
     if fields.text("phase") not in PHASES:

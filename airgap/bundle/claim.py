@@ -6,7 +6,6 @@ change: a medium that grows links while it is written is not defended against.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
@@ -15,9 +14,8 @@ from pathlib import Path
 
 from airgap.bundle.files import closing_file, make_folder, media_errors
 from airgap.bundle.seal import FOLDERS
+from airgap.durable import NO_LOCKS
 from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageError
-
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 @contextlib.contextmanager
@@ -101,7 +99,7 @@ def lock(fd: int, path: Path) -> None:
                 hint="wait until it has ended, then run this command again",
             ) from error
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
 
 

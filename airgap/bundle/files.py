@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from airgap.bundle.mounts import has_one_name
+from airgap.durable import sync_folder
 from airgap.errors import (
     AirgapError,
     FormatError,
@@ -66,21 +68,6 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
             raise
     else:
         sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. File systems that cannot (some FUSE ones) are let be."""
-    with closing_file(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path) as fd:
-        sync_names(fd)
-
-
-def sync_names(fd: int) -> None:
-    """As `sync_folder`, of a folder that is open."""
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -210,6 +197,16 @@ def unlisted(kind: str, subject: object) -> UnlistedContentError:
     )
 
 
+def not_plain(subject: object) -> UnlistedContentError:
+    """The error of a link, a pipe, a device, or a file that has another name too."""
+    return UnlistedContentError(
+        "not a regular file with one link",
+        subject=subject,
+        hint="bundles have no links, and a file with a second name (a hard link) can be changed by that: "
+        "copy the folder with `cp -r`, and use the copy",
+    )
+
+
 class SeekableStream(ByteStream, Protocol):
     """A `ByteStream` that can go on elsewhere."""
 
@@ -313,8 +310,8 @@ class Folder:
             refused.enter_context(stream)
             with media_errors("cannot read", f"{self.path}/{name}"):
                 found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-                raise UnlistedContentError("not a regular file with one link", subject=f"{self.path}/{name}")
+            if not (stat.S_ISREG(found.st_mode) and has_one_name(found)):
+                raise not_plain(f"{self.path}/{name}")
             refused.pop_all()
         return stream
 
@@ -350,14 +347,12 @@ class Folder:
                     below = os.open(entry.name, _READ | os.O_DIRECTORY, dir_fd=fd)
                     with closing_file(below, f"{self.path}/{name}", "cannot read"):
                         yield from self._walk(f"{name}/", below, folders)
-                elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                elif stat.S_ISREG(found.st_mode) and has_one_name(found):
                     yield FoundFile(name, found.st_size)
                 elif stat.S_ISDIR(found.st_mode):
                     raise unlisted("folder", f"{self.path}/{name}")
                 else:
-                    raise UnlistedContentError(
-                        "not a regular file with one link", subject=f"{self.path}/{name}"
-                    )
+                    raise not_plain(f"{self.path}/{name}")
 
     @contextlib.contextmanager
     def _parent(self, name: str) -> Iterator[tuple[int, str]]:

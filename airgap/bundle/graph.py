@@ -5,7 +5,7 @@ bundle, taking what was carried.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.statement import PlatformRecord
 from airgap.bundle.views import DockerView
@@ -19,14 +19,14 @@ from airgap.oci.documents import (
     ImageManifest,
     check_size_and_digest,
     parse_document,
+    runnable_config,
 )
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 
 MAX_DOCUMENTS = 10_000
 _DEPTH = 2
-UNKNOWN = Platform("unknown", "unknown")
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]
@@ -72,6 +72,27 @@ class ImageGraph:
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property
+    def foreign(self) -> dict[Digest, Descriptor]:
+        """Layers with `urls`: some tools ask these addresses, whether the layer is there or not."""
+        return {d: layer for d, layer in self.layers.items() if layer.urls}
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether it is an index of which no image is carried, attestations aside."""
+        nothing_runs = all(item.platform == UNKNOWN for item in self.manifests)
+        return not self.manifests or (nothing_runs and self.is_sparse)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some manifest of an index is not carried."""
+        for descriptor, raw in self.documents.values():
+            document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
+            entries = document.manifests if isinstance(document, ImageIndex) else ()
+            if any(entry.digest not in self.documents for entry in entries):
+                return True
+        return False
+
+    @property
     def contents(self) -> dict[Digest, Descriptor]:
         """Blobs and documents, each once."""
         return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}
@@ -96,6 +117,12 @@ class ImageGraph:
         is_index = bool(runnable) and runnable[0].descriptor.digest != self.root.digest
         return runnable[0] if is_index and len(runnable) == 1 else None
 
+    def is_nested(self, item: CarriedManifest) -> bool:
+        """Whether a manifest is in an index that is in another."""
+        top = parse_document(self.documents[self.root.digest][1], self.root.media_type, str(self.root.digest))
+        entries = top.manifests if isinstance(top, ImageIndex) else (self.root,)
+        return all(entry.digest != item.descriptor.digest for entry in entries)
+
     def for_platform(self, platform: Platform) -> CarriedManifest | None:
         """The first runnable manifest for `platform`."""
         return next((item for item in self.manifests if item.config and item.platform == platform), None)
@@ -110,8 +137,11 @@ class ImageGraph:
 def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
     """Follow `root` down to its configs; layers are named but not read.
 
-    Raises `FormatError` or `IntegrityError` for any document that is not what names it.
+    The platform of a lone image manifest is the one that its config names, whatever `root` says: in a
+    bundle's index.json there is none. Raises `FormatError` or `IntegrityError` for any document that is not
+    what names it.
     """
+    root = replace(root, platform=None)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     manifests: list[CarriedManifest] = []
     sizes: dict[Digest, int] = {}
@@ -121,7 +151,7 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
         if descriptor.digest in documents:
             return
         subject = f"{where}: {descriptor.digest}"
-        raw = _read(descriptor, read, subject)
+        raw = read_checked(descriptor, read, subject)
         document = parse_document(raw, descriptor.media_type, subject)
         if isinstance(document, ImageManifest):
             for blob in (document.config, *document.layers):
@@ -154,7 +184,10 @@ def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> N
         )
 
 
-def _read(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
+    """A document or config of at most 4 MiB, with the size and digest that `descriptor` says; raises
+    `FormatError` before anything larger is read.
+    """
     if descriptor.size > MAX_BYTES:
         want = f"at most {MAX_BYTES:,} bytes"
         raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
@@ -165,7 +198,10 @@ def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subjec
     if not manifest.is_image or descriptor.platform == UNKNOWN:
         return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     where = f"{subject}: config"
-    config = ImageConfig.parse(_read(manifest.config, read, where), where)
+    raw = read_checked(manifest.config, read, where)
+    config = runnable_config(raw, where)
+    if config is None:
+        return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
     if len(config.diff_ids) != len(manifest.layers):
         raise AmbiguousError(
             "layers and diff_ids differ in number",

@@ -8,6 +8,7 @@ from pathlib import Path
 from airgap.bundle.devices import Device, Roots, clean
 from airgap.bundle.files import media_errors
 from airgap.bundle.mounts import Mount, mount_of, read_mounts
+from airgap.durable import exists
 from airgap.errors import MediaError, NoSpaceError
 
 SYSTEM_FOLDERS = tuple(map(Path, ("/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/home")))
@@ -250,7 +251,7 @@ def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:
 def _existing(path: Path) -> Path:
     """The nearest folder that exists, without links."""
     path = _without_links(path)
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+    return next(folder for folder in (path, *path.parents) if exists(folder))
 
 
 def _without_links(path: Path) -> Path:

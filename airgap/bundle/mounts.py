@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _MAX_MOUNTINFO = 16 << 20
 
@@ -34,6 +35,19 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
     except OSError:
         return []
     return [mount for line in raw.split(b"\n") if (mount := _parse(line))]
+
+
+def has_one_name(found: os.stat_result, proc: Path = Path("/proc")) -> bool:
+    """Whether a file has no second name (a hard link), by which others could change what was checked.
+
+    NTFS and file systems of programs (FUSE) count otherwise: ntfs-3g counts the short name of every long one.
+    Their count is not looked at; other ones count truly, also where mountinfo does not say which it is.
+    """
+    if found.st_nlink == 1:
+        return True
+    device = f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+    kinds = {mount.file_system for mount in read_mounts(proc) if mount.device == device}
+    return bool(kinds) and all(kind in _NTFS or kind.partition(".")[0] in _FUSE for kind in kinds)
 
 
 def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:

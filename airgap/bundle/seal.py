@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from airgap.bundle.files import holds, media_errors, sync_folder, write_file
+from airgap.bundle.files import holds, media_errors, write_file
 from airgap.bundle.views import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -17,6 +17,7 @@ from airgap.bundle.views import (
     manifest_json,
     sha256sums,
 )
+from airgap.durable import exists, sync_folder
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -115,7 +116,7 @@ def unseal(folder: Path, envelope: str = ENVELOPE_FILE) -> None:
     """
     path = folder / envelope
     with media_errors("cannot rename", path):
-        if path.exists():
+        if exists(path):
             path.replace(path.with_name(f"{envelope}.part"))
             sync_folder(folder)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import make_folder, media_errors, write_all
-from airgap.errors import SizeMismatchError, UnlistedContentError
+from airgap.bundle.files import make_folder, media_errors, not_plain, write_all
+from airgap.bundle.mounts import has_one_name
+from airgap.durable import exists
+from airgap.errors import SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
 
 
@@ -122,7 +124,7 @@ class Output:
         self._left = self._segment.size
         kept = min(self._keep, self._left)
         self._keep -= kept
-        whole = kept == self._left and not self._segment.part.exists()
+        whole = kept == self._left and not exists(self._segment.part)
         path = self._segment.path if whole and kept else self._segment.part
         self._fd = create(path, kept)
 
@@ -206,7 +208,7 @@ def create(part: Path, keep: int) -> int:
             return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o644)
         fd = os.open(part, flags)
         found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        if stat.S_ISREG(found.st_mode) and has_one_name(found):
             return fd
         os.close(fd)
-        raise UnlistedContentError("not a regular file with one link", subject=part)
+        raise not_plain(part)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from airgap.bundle.files import FileStream, closing_file, media_errors, sync_folder, write_all
+from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
 from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.durable import exists, sync_folder
 from airgap.errors import (
     EndpointError,
     IncompleteError,
@@ -66,7 +67,7 @@ class BlobStore:
 
     def present(self, digest: Digest) -> bool:
         """Whether an earlier attempt may have left the blob."""
-        return all(segment.path.exists() for segment in self.segments(digest, 0))
+        return all(exists(segment.path) for segment in self.segments(digest, 0))
 
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
         """Whether the blob is there and right, found out by reading all of it."""
@@ -241,7 +242,7 @@ class BlobStore:
         """Give files that are whole their names, durably."""
         for segment in segments:
             with media_errors("cannot write", segment.path):
-                if segment.part.exists():  # a crash may have come between two of them
+                if exists(segment.part):  # a crash may have come between two of them
                     segment.part.replace(segment.path)
         for folder in {segment.path.parent for segment in segments}:
             with media_errors("cannot write", folder):

@@ -4,13 +4,16 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import Self
 
 from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
-from airgap.bundle.ustar import Entry, read_entries
+from airgap.bundle.ustar import BLOCK, Entry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
 
 MAX_MEMBERS = 200_100
+
+_CUT, _AGAIN = "not the whole tar of a bundle", "copy it again"
 
 
 class TarFolder:
@@ -22,6 +25,7 @@ class TarFolder:
             self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self._members = self._list()
+            self._cut = self._ends_with_an_entry()
         except BaseException:
             self.close()
             raise
@@ -36,9 +40,14 @@ class TarFolder:
             entries = read_entries(source, skip=source.skip, max_entries=MAX_MEMBERS)
             return {entry.name: entry for entry, _ in entries}
         except FormatError as error:
-            raise IncompleteError(
-                "not the whole tar of a bundle", subject=self.path, got=error, hint="copy it again"
-            ) from error
+            raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error
+
+    def _ends_with_an_entry(self) -> bool:
+        """Whether nothing comes after the last entry: writers put two blocks of zeros there."""
+        with media_errors("cannot read", self.path):
+            size = os.fstat(self._fd).st_size
+        ends = (each.offset + each.size for each in self._members.values() if each.kind == "file")
+        return size < max(ends, default=0) + BLOCK
 
     def where(self, name: str) -> str:
         """See `Files`."""
@@ -79,5 +88,10 @@ class TarFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What is missing in a tar that was cut between two entries was in the rest of it."""
         self.close()
+        if self._cut and isinstance(error, MissingContentError):
+            raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error

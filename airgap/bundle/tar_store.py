@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.claim import lock
-from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors, sync_folder
+from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors
 from airgap.bundle.readback import Written
 from airgap.bundle.store import Opener
 from airgap.bundle.ustar import END, header, padding
+from airgap.durable import exists, sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
@@ -54,7 +55,7 @@ class TarStore:
         """
         with media_errors("cannot write", self.part):
             make_folder(self.part.parent)
-            if self.path.exists():
+            if exists(self.path):
                 self.path.replace(self.part)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._fd = os.open(self.part, flags, 0o644)

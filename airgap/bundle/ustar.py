@@ -2,7 +2,8 @@
 
 The reader takes one pass, keeps one buffer, extracts nothing, and accepts only what all tar readers
 understand alike: regular files, directories and links. What readers are known to see differently
-(a size in a pax record, sparse files, two names for one entry, a name twice) is refused.
+(a size in a pax record that the header could hold too, sparse files, two names for one entry, a name
+twice) is refused.
 """
 
 import io
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from airgap.bundle import pax
+from airgap.bundle.pax import MAX_SIZE, OCTAL_SIZE_LIMIT, decode
 from airgap.errors import FormatError
 from airgap.oci.digest import CHUNK, ByteStream
 
@@ -22,20 +25,11 @@ MAX_ENTRIES = 1_000_000
 MAX_NAME = 4096
 """Bytes of one name or link target."""
 
-_OCTAL_SIZE_LIMIT = 1 << 33
-_MAX_SIZE = 1 << 40
 _MAX_PAX = 64 << 10
 _MAX_NAMES_TOTAL = 64 << 20
 _MAX_TRAILER = 16 << 20
 _ZERO_BLOCK = bytes(BLOCK)
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
-_PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
-_PAX_NAMES = frozenset({"path", "linkpath"})
-_PAX_HARMLESS = frozenset(
-    {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}
-    | {"LIBARCHIVE.creationtime", "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink", "SCHILY.fflags"}
-)
-_PAX_HARMLESS_PREFIXES = ("SCHILY.xattr.", "LIBARCHIVE.xattr.", "SCHILY.acl.")
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
 _KINDS: dict[bytes, Kind] = {
@@ -59,13 +53,18 @@ class Entry:
 
 
 def read_entries(
-    stream: ByteStream, *, skip: Callable[[int], object] | None = None, max_entries: int = MAX_ENTRIES
+    stream: ByteStream,
+    *,
+    skip: Callable[[int], object] | None = None,
+    max_entries: int = MAX_ENTRIES,
+    end: Callable[[bool], object] | None = None,
 ) -> Iterator[tuple[Entry, ByteStream]]:
     """Each entry with a stream of its data, which is good until the next entry is asked for.
 
     Data that was not read is passed over: with `skip`, where given (it moves `stream` on by so many
     bytes and raises `FormatError` beyond the end), else by reading. The entry of the top directory
-    itself (`./`) is left out. Raises `FormatError` for everything that is no plain, whole archive;
+    itself (`./`) is left out. `end` is told whether the archive had its end mark, which an archive that was
+    cut off between two entries lacks. Raises `FormatError` for everything that is no plain, whole archive;
     the check for anything but zeros behind the end comes after the last entry.
     """
     source = _Source(stream, skip)
@@ -78,6 +77,7 @@ def read_entries(
             extra.read(flag, size, source)
             continue
         name, target = extra.apply(block)
+        size = extra.size_of(size)
         extra = _Extra()
         entry = _entry(name, target, size, flag, source.position)
         data = _Data(source, entry)
@@ -89,6 +89,8 @@ def read_entries(
         raise FormatError("a tar header announces an entry that does not come")
     if block is not None:
         source.expect_zeros()
+    if end is not None:
+        end(block is not None)
 
 
 def header(name: str, size: int, *, mode: int = 0o644) -> bytes:
@@ -128,9 +130,9 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
 
 def _number(size: int) -> bytes:
-    if not 0 <= size <= _MAX_SIZE:
+    if not 0 <= size <= MAX_SIZE:
         raise ValueError(f"size does not fit a tar header: {size}")
-    if size < _OCTAL_SIZE_LIMIT:
+    if size < OCTAL_SIZE_LIMIT:
         return b"%011o\0" % size
     return b"\x80" + size.to_bytes(11, "big")
 
@@ -247,6 +249,7 @@ class _Extra:
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
         self._names: dict[str, str] = {}
+        self._size: int | None = None
 
     def read(self, flag: bytes, size: int, source: _Source) -> None:
         if flag in self.seen:
@@ -257,11 +260,17 @@ class _Extra:
         raw = source.exactly(size)
         source.pass_over(len(padding(size)))
         if flag == b"g":
-            _check_global(raw)
+            pax.check_global(raw)
             return
         self.seen.add(flag)
-        found = _pax(raw) if flag == b"x" else {"path" if flag == b"L" else "linkpath": _gnu_name(raw)}
-        for key, value in found.items():
+        if flag == b"x":
+            found = pax.parse(raw)
+        else:
+            found = pax.Records({"path" if flag == b"L" else "linkpath": _gnu_name(raw)})
+        self._size = found.size if flag == b"x" else self._size
+        if self._size is not None and self.seen & {b"L", b"K"}:  # GNU's headers have a size of their own
+            raise FormatError("a pax size beside a GNU header for one entry")
+        for key, value in found.names.items():
             if key in self._names:
                 raise FormatError("two names for one entry", got=repr(value))
             self._names[key] = value
@@ -273,6 +282,16 @@ class _Extra:
             name = f"{prefix}/{name}"
         target = _until_nul(block[157:257])
         return self._names.get("path", name), self._names.get("linkpath", target)
+
+    def size_of(self, size: int) -> int:
+        """The size of the entry whose header says `size`. Only where the header could not hold the
+        number may there be another one: 0, or as much as it holds.
+        """
+        if self._size is None:
+            return size
+        if size not in (0, OCTAL_SIZE_LIMIT - 1, self._size):
+            raise FormatError("two sizes for one entry", want=f"{self._size:,}", got=f"{size:,}")
+        return self._size
 
 
 def _check_header(block: bytes) -> tuple[int, bytes]:
@@ -291,8 +310,8 @@ def _size(field: bytes) -> int:
     if field[0] != 0x80:
         return _octal(field, "size")
     size = int.from_bytes(field[1:], "big")
-    if not _OCTAL_SIZE_LIMIT <= size <= _MAX_SIZE:
-        raise FormatError("bad size in a tar header", want=f"at most {_MAX_SIZE:,}", got=f"{size:,}")
+    if not OCTAL_SIZE_LIMIT <= size <= MAX_SIZE:
+        raise FormatError("bad size in a tar header", want=f"at most {MAX_SIZE:,}", got=f"{size:,}")
     return size
 
 
@@ -337,43 +356,9 @@ def _check_text(text: str, what: str) -> None:
         raise FormatError(f"unsafe {what} in the archive", subject=repr(text[:100]))
 
 
-def _decode(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError("name in the archive is not UTF-8", subject=repr(raw[:100])) from error
-
-
 def _until_nul(field: bytes) -> str:
-    return _decode(field.partition(b"\0")[0])
+    return decode(field.partition(b"\0")[0])
 
 
 def _gnu_name(raw: bytes) -> str:
-    return _decode(raw.removesuffix(b"\0"))
-
-
-def _check_global(raw: bytes) -> None:
-    if _pax(raw):
-        raise FormatError("one name for all entries in a global pax header")
-
-
-def _pax(raw: bytes) -> dict[str, str]:
-    """The names in a pax header: lines `<length> <key>=<value>`, each key at most once."""
-    seen: set[str] = set()
-    names: dict[str, str] = {}
-    at = 0
-    while at < len(raw):
-        match = _PAX_LENGTH.match(raw, at)
-        end = at + int(match[1]) if match else 0
-        record = raw[match.end() : end] if match and end <= len(raw) else b""
-        field, equals, value = record[:-1].partition(b"=")
-        key = _decode(field)
-        if record[-1:] != b"\n" or not equals or key in seen:
-            raise FormatError("bad pax header in the archive", got=repr(raw[at : at + 100]))
-        if key not in _PAX_NAMES | _PAX_HARMLESS and not key.startswith(_PAX_HARMLESS_PREFIXES):
-            raise FormatError("unsupported pax record in the archive", got=repr(key[:100]))
-        if key in _PAX_NAMES:
-            names[key] = _decode(value)
-        seen.add(key)
-        at = end
-    return names
+    return decode(raw.removesuffix(b"\0"))

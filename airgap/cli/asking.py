@@ -1,5 +1,6 @@
 """What the commands of the offline side share: the site, and the question for the next volume."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def next_volume(wanted: "Wanted") -> Path | None:
     if not line:
         sys.stderr.write("\n")
         return None
-    answer = Path(line.strip()).expanduser() if line.strip() else guess
+    answer = Path(os.path.expanduser(line.strip())) if line.strip() else guess  # noqa: PTH111 - without an error
     return answer / name if (answer / name).is_dir() else answer
 
 

@@ -259,6 +259,7 @@ def _report_value(made: "Report") -> dict[str, Any]:
                 "bundle": each.title,
                 "time": format_time(each.receipt.time),
                 "operator": each.receipt.operator,
+                "claimed_operator": each.receipt.claimed_operator,
                 "target": each.receipt.target,
                 "result": each.receipt.result,
                 "receipt": str(each.path),

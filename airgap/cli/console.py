@@ -1,6 +1,7 @@
 """All that a person or a script sees: results on stdout, everything else on stderr."""
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -36,9 +37,15 @@ def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -
 def open_outputs() -> None:
     """Where the shell closed them (`>&-`) there are none: what nobody wants to read is thrown away. Opening
     takes the free descriptors too, so that no file of a bundle becomes one of the standard streams.
+
+    What they cannot encode (LANG=C, a latin-1 terminal) is written as an escape: text is never the reason why
+    a command fails.
     """
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as we run
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -70,13 +77,19 @@ def drop(stream: TextIO) -> None:
 def show_error(error: AirgapError, *, debug: bool) -> None:
     """What went wrong and what to do, on stderr; with `debug`, also where."""
     if debug:
-        say("".join(traceback.format_exception(error)))
+        say(trace(error))
     if isinstance(error, PartialError):
         for name, reason in error.failures.items():
             say(printable(f"failed: {name}: {reason}") + "\n")
     say(f"error: {error}\n")
     if error.hint:
         say(f"hint: {printable(error.hint)}\n")
+
+
+def trace(error: BaseException) -> str:
+    """The traceback, with control characters of foreign text escaped line by line."""
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    return "\n".join(map(printable, lines))
 
 
 def say(text: str, out: TextIO | None = None) -> None:

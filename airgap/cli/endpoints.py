@@ -1,14 +1,16 @@
 """From an endpoint's spelling to the object: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
 
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgap.advice import ARCHIVE, LAYOUT, refuse_other
+from airgap.cli import console
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
-from airgap.errors import UsageError
+from airgap.errors import UsageError, printable
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -82,21 +84,25 @@ class Endpoints:
             return Layout(path)
         return self._engine(kind)
 
-    def target(self, text: str) -> Target:
-        """From `--to`; raises `UsageError` for what is no target."""
+    def target(self, text: str, *, pin: bool | None = None) -> Target:
+        """From `--to`; raises `UsageError` for what is no target. `pin`: see `Containerd`."""
         if (meant := meant_target(text)) is not None:
             raise UsageError("not a target", subject=text, want=TARGETS, hint=f"did you mean {meant}?")
         kind, _, rest = text.partition(":")
+        if pin is not None and kind != "containerd":
+            raise UsageError("--pin and --no-pin are for containerd", want="--to containerd", got=text)
         if kind in ("docker", "podman"):
             return self._engine(text)
         if kind == "containerd":
             from airgap.endpoints.containerd import Containerd
 
-            return Containerd(text)
+            return Containerd(text, pin=pin)
         if kind in ("k3s", "rke2", "k0s"):
             from airgap.endpoints.images_folder import ImagesFolder
 
-            return ImagesFolder(text)
+            folder = ImagesFolder(text)
+            folder.refuse_absent()
+            return folder
         if kind == "registry" and rest:
             host, _, prefix = rest.partition("/")
             return self._registry(host, prefix)
@@ -113,7 +119,7 @@ class Endpoints:
     def _engine(self, text: str) -> "DockerEngine":
         from airgap.endpoints.docker import DockerEngine
 
-        return DockerEngine(text, ssh=self._dial_engine)
+        return DockerEngine(text, ssh=self._dial_engine, proxy=_proxy)
 
     def _dial_engine(self, url: str, program: str) -> "Dial":
         from airgap.endpoints.ssh import Ssh
@@ -144,8 +150,9 @@ class Endpoints:
             ca_file=self.ca_file,
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
-            connections=max(self.connections, 8),
+            connections=max(self.connections, 16),  # as many as images are looked at at a time
             prefix=prefix,
+            notice=lambda text: console.say(f"{printable(text)}\n"),
         )
         return Registry(host, options=options)
 
@@ -158,3 +165,11 @@ class Endpoints:
             if port and name in bare
             else None
         )
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy for an engine's URL, as for a registry's: the docker CLI takes it from the same variables."""
+    from airgap.endpoints.registry.proxies import Proxies
+
+    found = Proxies.of(os.environ).choose(url)
+    return None if found is None else found.with_login

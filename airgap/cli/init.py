@@ -6,7 +6,6 @@ before they trust this one.
 Example: airgap init --owner alice --site hq
 """
 
-import getpass
 import os
 import re
 from typing import Annotated
@@ -32,13 +31,14 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.account import required_name
     from airgap.cli import console, passphrase
     from airgap.online.setup import set_up
     from airgap.site import default_home, now
 
     made = set_up(
         default_home(),
-        owner or getpass.getuser(),
+        owner or required_name("--owner NAME says whose signing key it is"),
         site or site_name(),
         algorithm=algorithm,
         passphrase=lambda: passphrase.chosen(passphrase_file),

@@ -53,6 +53,17 @@ def run(
         str, typer.Option(metavar="replace|refuse", help="When a name means another image there.")
     ] = "replace",
     renamings: Map = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin",
+            help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
+        ),
+    ] = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Load foreign layers where tools ask the addresses in them."),
+    ] = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     identity: Identity = None,
@@ -73,8 +84,8 @@ def run(
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
-    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to)
-    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()))
+    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
+    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
     here = desk(jobs, quiet=quiet)
     places = grouped(bundles)
@@ -90,6 +101,7 @@ class Order:
     on_conflict: str
     jobs: int
     renamings: "tuple[Renaming, ...]"
+    allow_urls: bool
 
 
 def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
@@ -98,6 +110,7 @@ def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
     return load_bundle(
         place, here.site, order.target, here.now,
         on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
+        allow_urls=order.allow_urls,
     )  # fmt: skip
 
 
@@ -111,15 +124,18 @@ def _show(
     debug: bool,
 ) -> None:
     from airgap.cli import console
+    from airgap.endpoints.ports import engine_of
 
-    kind = _digest_kind(target)
+    kind, engine = _digest_kind(target), engine_of(target)
     values = [
-        {"bundle": str(path), "target": target.name, **_value(report, kind)} for path, report in reports
+        {"bundle": str(path), "target": target.name, "engine": engine or None, **_value(report, kind)}
+        for path, report in reports
     ]
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
     value["error"] = console.error_value(failures[0]) if failures else None
     lines = [line for _, report in reports for line in _lines(report, kind)]
+    lines += [f"engine: {engine}"] if engine else []
     console.show_result(value, lines, as_json=as_json)
     for failure in failures:
         console.show_error(failure, debug=debug)
@@ -185,7 +201,8 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             {
                 "reference": str(result.image.name),
                 "digest": str(result.image.record.digest),
-                "verdict": result.verdict,
+                "verdict": str(result.verdict),
+                "reason": result.reason,
                 "before": str(result.before) if result.before else None,
                 "after": str(result.after) if result.after else None,
                 "digest_kind": kind,
@@ -199,15 +216,25 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
 def _lines(report: "LoadReport", kind: str) -> list[str]:
     from airgap.cli import console
 
-    rows = [(r.image.name, r.verdict, _before(r, kind), _cell(r.after, kind)) for r in report.results]
+    rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
     if kind == "image_id":
         lines.append("image id: as the engine calls it; `airgap inspect` shows the digests of the bundle")
+    lines += [f"{r.image.name}: {r.reason}" for r in report.results if r.reason and r.verdict != "skipped"]
     if len(report.failed) == len(report.results) > 1:  # then the error on stderr is that of the first
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
         lines.append("nothing to do: all of it was there already")
     return [*lines, f"receipt: {report.receipt}"]
+
+
+def _verdict(result: "LoadedImage") -> str:
+    """With the reason where that says everything."""
+    if result.verdict == "skipped" and result.reason:
+        return f"skipped: {result.reason}"
+    if result.verdict == "failed" and result.error:
+        return f"failed: {result.error.what}"
+    return str(result.verdict)
 
 
 def _before(result: "LoadedImage", kind: str) -> str:

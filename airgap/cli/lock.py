@@ -6,12 +6,13 @@ the tags mean by then.
 Example: airgap lock stack.yaml
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet
 
 if TYPE_CHECKING:
     from airgap.manifest import LockedImage
+    from airgap.online.platforms import Chosen
 
 NAME = "lock"
 PANEL = "Online"
@@ -28,28 +29,59 @@ def run(
 ) -> None:
     from airgap.advice import MANIFEST, refuse_other
     from airgap.bundle.files import write_file
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.planning import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
+    from airgap.online.plan import unknown_value
+    from airgap.online.sources import Failures, refuse_failures
 
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    failures: Failures = {}
     refuse_other(manifest, MANIFEST)
-    lock = resolve(TransferManifest.load(manifest), endpoints.source)
+    loaded = TransferManifest.load(manifest)
+    lock = resolve(loaded, endpoints.source, failures)
+    refuse_failures(failures, len(loaded.images), hint="nothing is written: a lock has all images")
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
     images = [_value(image) for image in lock.images]
-    lines = [*_lines(images), f"written: {path}"]
-    console.show_result({"lock": str(path), "images": images}, lines, as_json=json)
+    unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
+    choices = {str(image.reference): _chosen(image) for image in lock.images}
+    left_out = [
+        {"source": item.source, "digest": str(item.digest), "reason": item.why} for item in lock.left_out
+    ]
+    notes = [*platforms.lines(choices), *map(str, lock.left_out), *unknown_lines(unknown)]
+    value = {
+        "lock": str(path),
+        "images": images,
+        "left_out": left_out,
+        "attachments_unknown": unknown_value(unknown),
+    }
+    console.show_result(value, [*_lines(images), *notes, f"written: {path}"], as_json=json)
 
 
-def _value(image: "LockedImage") -> dict[str, str]:
+def _chosen(image: "LockedImage") -> "Chosen":
+    from airgap.online.platforms import Chosen
+
+    return Chosen(image.platforms, image.by_default, None, image.left_out, image.notes)
+
+
+def _value(image: "LockedImage") -> dict[str, Any]:
     """Engines and archives hand out an image by its ID, registries and OCI folders by its manifest."""
+    from airgap.cli import platforms
+
     kind, digest = ("manifest", image.descriptor.digest) if image.descriptor else ("image_id", image.image_id)
-    return {"reference": str(image.reference), "digest": str(digest), "digest_kind": kind}
+    return {
+        "reference": str(image.reference),
+        "digest": str(digest),
+        "digest_kind": kind,
+        "platforms": [str(platform) for platform in image.platforms] or "all",
+        **platforms.value(_chosen(image)),
+    }
 
 
-def _lines(images: list[dict[str, str]]) -> list[str]:
+def _lines(images: list[dict[str, Any]]) -> list[str]:
     from airgap.cli import console
 
     rows = [(i["reference"], console.marked(i["digest"], i["digest_kind"])) for i in images]

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -105,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # a folder that may not be entered, a stick that was pulled out
         return _report(MediaError.of(error), words)
+    except (MemoryError, RuntimeError) as error:
+        limit = _process_limit(error)
+        return _report(limit, words) if limit else _report_other(error, words)
     except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
         return _report_other(error, words)
     if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
@@ -146,6 +148,10 @@ def _refuse_other_bytes(words: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError as error:
             hint = "give the file or folder another name, or mount the medium elsewhere"
+            if sys.getfilesystemencoding() != "utf-8":
+                hint = (
+                    "names are read as this locale encodes them: set LC_ALL=C.UTF-8, or another one of UTF-8"
+                )
             raise UsageError("not UTF-8", subject=word, hint=hint) from error
 
 
@@ -164,6 +170,21 @@ def _usage_error(error: Exception, message: str) -> UsageError:
     return UsageError(said[:1].lower() + said[1:], hint=f"{command} --help")
 
 
+def _process_limit(error: Exception) -> AirgapError | None:
+    """What a limit of this process has stopped, as containers and `ulimit` set them."""
+    if isinstance(error, MemoryError):
+        hint = "see `ulimit -v` and the memory limit of the container or unit"
+        return AirgapError("there is not enough memory", hint=hint)
+    if "can't start new thread" in str(error):
+        hint = (
+            "see `ulimit -u` and `ulimit -v`, and the limits of processes (pids) and memory of the container"
+        )
+        return AirgapError(
+            "no more threads can be started", got="a limit of this user or container", hint=hint
+        )
+    return None
+
+
 def _report_other(error: Exception, words: Sequence[str]) -> int:
     """Usage errors of the parser are told like our own; anything else is a defect of ours."""
     show, told = getattr(error, "show", None), getattr(error, "format_message", None)
@@ -173,7 +194,7 @@ def _report_other(error: Exception, words: Sequence[str]) -> int:
     if callable(told):
         return _report(_usage_error(error, told()), words)
     if "--debug" in words:
-        console.say("".join(traceback.format_exception(error)))
+        console.say(console.trace(error))
     console.say(f"error: unexpected failure: {printable(in_words(error))}\n")
     console.say("hint: this is a defect in airgap; --debug shows where\n")
     return 1

@@ -65,6 +65,10 @@ Since = Annotated[
         help="What the other side has: a receipt, a bundle, or a serial sealed here; may be repeated.",
     ),
 ]
+Full = Annotated[
+    bool,
+    typer.Option("--full", help="Leave nothing out, also after a bundle that lacks some of its images."),
+]
 To = Annotated[
     str,
     typer.Option(

@@ -5,9 +5,10 @@ Interrupted and run again, it goes on where it was. Run once more after that, it
 Example: airgap pack stack.yaml --to /media/stick
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
     Debug,
+    Full,
     Jobs,
     Json,
     Key,
@@ -32,8 +34,11 @@ from airgap.cli.options import (
 from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
+    from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
     from airgap.online.stating import Order, PackedBundle
+    from airgap.site import Site
+    from airgap.trust.keys import Signer
 
 NAME = "pack"
 PANEL = "Online"
@@ -58,6 +63,7 @@ def run(
         bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
     ] = False,
     since: Since = None,
+    full: Full = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     mirror: Mirror = None,
@@ -73,13 +79,13 @@ def run(
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
-    size = parse_volume_size(volume_size) if volume_size else None
-    lifetime = timedelta(days=days)
+    size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
     order = Order(
         to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
-    packed, total = _pack(manifest, order, endpoints, tar, key, passphrase_file, since or (), quiet)
+    signer = partial(_signer, key, passphrase_file)
+    packed, total = _pack(manifest, order, endpoints, signer, since or (), quiet=quiet, tar=tar, full=full)
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -87,25 +93,32 @@ def _pack(
     manifest: Path,
     order: "Order",
     endpoints: "Endpoints",
-    tar: bool,
-    key: str | None,
-    passphrase_file: Path | None,
+    signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],
+    *,
     quiet: bool,
+    tar: bool,
+    full: bool,
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
-    from airgap.cli import console, passphrase
+    from airgap.cli import console
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.site import Site, default_home
 
     site = Site(default_home())
-    signer = site.signing_key(key, passphrase.existing(passphrase_file))
+    signer = signer_at(site)
     progress = console.make_progress(quiet=quiet)
-    loaded, plan = plan_of(manifest, endpoints, progress, since)
+    loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)
     make = pack_tar if tar else pack
     return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
+
+
+def _signer(key: str | None, passphrase_file: Path | None, site: "Site") -> "Signer":
+    from airgap.cli import passphrase
+
+    return site.signing_key(key, passphrase.existing(passphrase_file))
 
 
 def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:
@@ -119,8 +132,9 @@ def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bo
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.requires import requires_value
+    from airgap.online.plan import unknown_value
 
     statement = packed.statement
     return {
@@ -132,14 +146,24 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": requires_value(statement),
-        "images": [{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
+        "images": [
+            {
+                "reference": str(image.name),
+                "digest": str(image.digest),
+                "platforms": [record.platform for record in image.platforms],
+                **platforms.value(packed.choices[str(image.name)]),
+            }
+            for image in statement.images
+        ],
         "fresh": packed.fresh,
+        "attachments_unknown": unknown_value(packed.unknown),
         **console.proof_value(packed.proof),
     }
 
 
 def _lines(packed: "PackedBundle") -> list[str]:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
+    from airgap.cli.planning import unknown_lines
     from airgap.cli.requires import requires_text
 
     statement, needs = packed.statement, requires_text(packed.statement)
@@ -148,8 +172,22 @@ def _lines(packed: "PackedBundle") -> list[str]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
+        *_engines_word(statement),
         *([needs] if needs else []),
+        *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),
+    ]
+
+
+def _engines_word(statement: "Statement") -> list[str]:
+    """Pinned images that an engine unpacked: nothing but its own word binds them to the digest."""
+    return [
+        f"{image.name}: repacked, so its digest is not the pinned {image.reference.digest}; "
+        "that it is that image is what the engine says"
+        for image in statement.images
+        if image.source.endswith(", repacked")
+        and image.reference.digest not in (None, image.digest, *(p.config_digest for p in image.platforms))
     ]

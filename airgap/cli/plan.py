@@ -12,6 +12,7 @@ from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
     Debug,
+    Full,
     Json,
     Manifest,
     Mirror,
@@ -38,6 +39,7 @@ def run(
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
+    full: Full = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     mirror: Mirror = None,
@@ -45,16 +47,15 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.cli import console
+    from airgap.cli import console, platforms
     from airgap.cli.endpoints import Endpoints
-    from airgap.cli.planning import plan_of
+    from airgap.cli.planning import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
     progress = console.make_progress(quiet=quiet)
-    _, plan = plan_of(
-        manifest, Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ())), progress, since or ()
-    )
+    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
     )
@@ -62,7 +63,8 @@ def run(
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
     value["error"] = console.error_value(refused) if refused else None
-    lines = _lines(value)
+    lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_result(value, lines, as_json=json)
     if refused:
@@ -118,6 +120,9 @@ def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError 
 
 
 def _value(plan: "TransferPlan") -> dict[str, Any]:
+    from airgap.cli import platforms
+    from airgap.online.plan import unknown_value
+
     images = [
         {
             "reference": str(image.locked.reference),
@@ -126,6 +131,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             "platforms": [record.platform for record in image.graph.records],
             "blobs": len(image.graph.contents),
             "bytes": sum(blob.size for blob in image.graph.contents.values()),
+            **platforms.value(image.chosen),
         }
         for image in plan.images
     ]
@@ -136,6 +142,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
         "spared_bytes": plan.spared_bytes,
+        "attachments_unknown": unknown_value(plan.unknown),
     }
 
 

@@ -113,7 +113,9 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
         "time": format_time(receipt.time),
         "result": receipt.result,
         "target": receipt.target,
+        "engine": receipt.target_engine or None,
         "operator": receipt.operator,
+        "claimed_operator": receipt.claimed_operator,
         "keys": list(receipt.keyids),
         "root_version": receipt.root_version,
         "checkpoint": dict(receipt.checkpoint),
@@ -125,6 +127,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
                 "before": image.before,
                 "after": image.target_digest,
                 "error": image.error,
+                "reason": image.reason,
             }
             for image in receipt.images
         ],
@@ -139,7 +142,9 @@ def _lines(receipt: "Receipt") -> list[str]:
     rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
     return [
         f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
-        f"loaded {format_time(receipt.time)} by {receipt.operator} with airgap {receipt.tool_version}",
+        *([f"engine: {receipt.target_engine}"] if receipt.target_engine else []),
+        f"loaded {format_time(receipt.time)} by {receipt.by} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
         *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
+        *(f"{image.reference}: {image.reason}" for image in receipt.images if image.reason),
     ]

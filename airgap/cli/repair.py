@@ -34,10 +34,11 @@ def run(
     from airgap.bundle.volumes import refuse_several
     from airgap.cli import console
     from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.durable import exists
     from airgap.offline.receive import repair
     from airgap.offline.session import refuse_others
 
-    refuse_others([*bundle, *source])
+    refuse_others([*filter(exists, bundle), *source])  # a volume that was lost is made again
     refuse_several(source)
     here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repair(bundle, source, here)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airgap.offline.desk import Desk
     from airgap.offline.verify import VerifiedBundle
 
+_HOLLOW = "the bundle has its index, and none of the images in it: there is nothing to load"
 NAME = "verify"
 PANEL = "Offline"
 
@@ -58,7 +59,7 @@ def run(
     for place in grouped(bundles):
         bundle = _verify(place, here)
         values.append(_value(place, bundle))
-        lines.append(_line(bundle))
+        lines += [_line(bundle), *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle))]
     console.show_result({"bundles": values}, lines, as_json=json)
 
 
@@ -112,7 +113,12 @@ def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
         "requires": requires_value(bundle.statement),
         "repeat": bundle.repeat,
         "missed": bundle.missed,
+        "hollow": _hollow(bundle),
     }
+
+
+def _hollow(bundle: "VerifiedBundle") -> list[str]:
+    return [str(image.name) for image in bundle.images if image.graph.is_hollow]
 
 
 def _line(bundle: "VerifiedBundle") -> str:

@@ -2,85 +2,58 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import FileSlice, closing_file
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.files import closing_file
+from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
+from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage
-from airgap.endpoints.save_format import (
-    MAX_DOCUMENT,
-    DockerImage,
-    Listing,
-    OciImage,
-    SavedImage,
-    choose,
-    read_images,
-)
-from airgap.endpoints.save_stream import MAX_ENTRIES, Intake, finish_docker, finish_oci, read_up_to
-from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose, read_images
+from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
+from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 
-_COMPRESSED = {
-    b"\x1f\x8b": "gunzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """An image in an archive, under one of its names, or under none."""
-
-    reference: ImageReference | None
-    image_id: Digest
+_CUT = "it was cut off: copy or download it again"
 
 
 class Archive:
-    """An `ExportSource` over a tar file. Only what the wanted images need is read.
+    """An `ExportSource` over a tar file, plain or packed by gzip or zstd. Only what is wanted is kept.
 
-    Every call opens the file anew. `index.json` goes before `manifest.json` and then keeps all
-    documents and layers byte for byte; an archive that has only the latter is repacked. Raises what
-    `save_format` and `ustar` raise, and `EndpointError` when the file cannot be read.
+    The file is listed once, and again when it has changed; `export` then reads it a second time. For a
+    packed one these are two passes over all of it. `index.json` goes before `manifest.json` and then keeps
+    all documents and layers byte for byte; an archive that has only the latter is repacked. Raises what
+    `save_format` and `ustar` raise, with the file's name, and `EndpointError` when it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
+        self._known: tuple[tuple[int, ...], TarIndex, list[SavedImage]] | None = None
 
     @property
     def name(self) -> str:
         return f"archive:{self._path}"
 
-    def names(self) -> list[ImageReference]:
-        return [image.reference for image in self.images() if image.reference is not None]
-
-    def images(self) -> list[ListedImage]:
-        """Every image under each of its names; one without a name once. To export that one, give
-        any reference with its image ID as the digest.
-        """
-        with self._open() as files:
-            found = [
-                ListedImage(name, image.image_id)
-                for image in read_images(files)
-                for name in image.names or (None,)
-            ]
-        return list(dict.fromkeys(found))
+    def list_images(self) -> list[ListedImage]:
+        with self._open() as (_, images):
+            return merged(map(_listed, images))
 
     def identify(self, reference: ImageReference) -> Digest:
-        with self._open() as files:
-            return self._choose(read_images(files), reference).image_id
+        with self._open() as (_, images):
+            return self._choose(images, reference).image_id
 
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> list[ExportedImage]:
-        with self._open() as files:
-            images = read_images(files)
+        with self._open() as (files, images):
             chosen = [self._choose(images, reference) for reference in references]
-            intake = Intake(sink, repack=any(isinstance(image, DockerImage) for image in chosen))
-            for name in files.in_order(_needed(chosen)):
-                with files.data(name, advance) as data:
-                    intake.store(name, files.sizes[name], data)
+            intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
+            for name, data in files.each(_needed(chosen), advance):
+                intake.store(name, files.sizes[name], data)
             return [_finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
     def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
@@ -93,17 +66,65 @@ class Archive:
             ) from error
 
     @contextmanager
-    def _open(self) -> Iterator["_TarFile"]:
+    def _open(self) -> Iterator[tuple[TarFile, list[SavedImage]]]:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFoundError("no such archive", subject=self._path) from error
         except OSError as error:
             raise EndpointError("cannot read archive", subject=self._path, got=error.strerror) from error
-        with closing_file(fd, self._path, "cannot read"):
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+        with closing_file(fd, self._path, "cannot read"), self._named():
+            state = os.fstat(fd)
+            if not stat.S_ISREG(state.st_mode):
                 raise EndpointError("cannot read archive", subject=self._path, got="not a regular file")
-            yield _TarFile(fd, self._path)
+            yield self._listed(fd, state)
+
+    def _listed(self, fd: int, state: os.stat_result) -> tuple[TarFile, list[SavedImage]]:
+        """The file and its images; read again only when it is not the one that was read before."""
+        identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        with self._lock:
+            if self._known is not None and self._known[0] == identity:
+                return TarFile(fd, self._path, self._known[1]), self._known[2]
+            files = TarFile(fd, self._path)
+            images = self._read(files)
+            self._known = (identity, files.index, images)
+            return files, images
+
+    def _read(self, files: TarFile) -> list[SavedImage]:
+        if not files.sizes:  # of zstd that breaks off, nothing may be left
+            what = "truncated or empty archive" if files.index.form == "zstd" else "empty tar"
+            raise FormatError(what, subject=self._path, want="images", hint=EMPTY_HINT)
+        try:
+            return read_images(files)
+        except (FormatError, IntegrityError) as error:
+            if files.index.ended:
+                raise
+            raise FormatError(
+                "truncated archive", subject=self._path, got=f"no end mark, and: {error}", hint=_CUT
+            ) from error
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the file in whatever is wrong with it."""
+        try:
+            yield
+        except (FormatError, IntegrityError) as error:
+            if error.subject is None:
+                error.subject = self._path
+            elif str(self._path) not in str(error.subject):
+                error.subject = f"{error.subject} in {self._path}"
+            if error.what == "truncated archive":
+                error.hint = error.hint or _CUT
+            raise
+
+
+def _listed(image: SavedImage) -> ListedImage:
+    named = (image.names, image.tag, image.problem)
+    if isinstance(image, DockerImage):
+        return ListedImage(image.image_id, *named, image.ids, image.ids, image.subject)
+    configs = image.configs if len(image.configs) == 1 else frozenset()
+    contents = frozenset(node.digest for node, _ in image.documents)
+    return ListedImage(image.image_id, *named, image.ids | configs, contents, image.subject)
 
 
 def _needed(images: Sequence[SavedImage]) -> set[str]:
@@ -123,43 +144,3 @@ def _finish(
     if isinstance(image, DockerImage):
         return finish_docker(reference, image, files, intake)
     return finish_oci(reference, image, intake)
-
-
-class _TarFile(Listing):
-    """The listing of a tar in an open file, read once from end to end without its data."""
-
-    def __init__(self, fd: int, path: Path) -> None:
-        super().__init__()
-        self._fd = fd
-        self._path = path
-        self._offsets: dict[str, int] = {}
-        self._refuse_compressed()
-        source = FileSlice(self._fd, path, 0, os.fstat(fd).st_size)
-        for entry, _ in read_entries(source, skip=source.skip, max_entries=MAX_ENTRIES):
-            self.add(entry)
-            self._offsets[entry.name] = entry.offset
-
-    def read(self, name: str) -> bytes:
-        name = self.resolve(name)
-        size = self.sizes[name]
-        if size > MAX_DOCUMENT:
-            raise FormatError(
-                "too large", subject=name, want=f"at most {MAX_DOCUMENT:,} bytes", got=f"{size:,}"
-            )
-        return read_up_to(FileSlice(self._fd, self._path, self._offsets[name], size), size)
-
-    def in_order(self, names: set[str]) -> list[str]:
-        """The files behind `names` as they follow each other on the disk."""
-        return sorted({self.resolve(name) for name in names}, key=self._offsets.__getitem__)
-
-    def data(self, name: str, advance: Advance) -> FileSlice:
-        return FileSlice(self._fd, self._path, self._offsets[name], self.sizes[name], advance)
-
-    def _refuse_compressed(self) -> None:
-        head = read_up_to(FileSlice(self._fd, self._path, 0, 8), 8)
-        for magic, tool in _COMPRESSED.items():
-            if head.startswith(magic):
-                raise FormatError(
-                    "compressed archive", subject=self._path, want="a plain tar",
-                    hint=f"unpack it first: {tool} {self._path}",
-                )  # fmt: skip

@@ -4,19 +4,18 @@ The SDK makes the connection; `docker_client` asks over it, and `docker_answers`
 say.
 """
 
+import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 from urllib.parse import quote
-
-from docker.utils import kwargs_from_env
 
 from airgap.endpoints.docker_answers import (
     answers_to,
     engine_info,
+    held_manifests,
     id_of,
     inspected_image,
     is_whole,
@@ -24,7 +23,9 @@ from airgap.endpoints.docker_answers import (
     listed_images,
 )
 from airgap.endpoints.docker_client import MAX_DOCUMENT, MAX_LIST, EngineClient
-from airgap.endpoints.docker_dial import OpenSsh, Session, dialled
+from airgap.endpoints.docker_context import EngineAddress, docker_address, engine_tls, parse_address
+from airgap.endpoints.docker_dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
+from airgap.endpoints.docker_hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker_podman import default_host
 from airgap.endpoints.docker_streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
@@ -36,32 +37,38 @@ from airgap.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
-    in_words,
 )
 from airgap.oci.digest import Advance, Digest
+from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
+from airgap.workers import run_each
 
 DEFAULT_TIMEOUT = 3600
 """Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
 
 _SCHEMES = ("unix://", "tcp://", "ssh://")
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
 _MANIFESTS_API = (1, 48)
+_INSPECT_JOBS = 8
 
 
 class DockerEngine:
     """An `ExportSource` and a `StreamTarget` over one engine; connects when it is first asked.
 
-    `endpoint` is `docker` (`DOCKER_HOST`, or the usual socket), or `docker:` and a `unix://`,
-    `tcp://` or `ssh://` address; TLS is set up by Docker's own environment variables. `podman` in the
-    place of `docker` is podman's usual socket. `timeout` is in seconds without a byte. Nothing is ever
-    pulled. `ssh` opens the way to an `ssh://` address: the SDK's own way would trust what its
-    configuration says, and is never taken.
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:`
+    and a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment
+    variables ask for it. `podman` in the place of `docker` is podman's usual socket. `timeout` is in
+    seconds without a byte. Nothing is ever pulled. `ssh` opens the way to an `ssh://` address, `proxy`
+    chooses the proxy for a `tcp://` one.
     """
 
     def __init__(
-        self, endpoint: str = "docker", timeout: int = DEFAULT_TIMEOUT, ssh: OpenSsh | None = None
+        self,
+        endpoint: str = "docker",
+        timeout: int = DEFAULT_TIMEOUT,
+        ssh: OpenSsh | None = None,
+        proxy: ChooseProxy = lambda _: None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         scheme, colon, host = endpoint.partition(":")
         if scheme not in ("docker", "podman") or bool(colon) != host.startswith(_SCHEMES):
@@ -72,9 +79,11 @@ class DockerEngine:
             )
         self._endpoint = endpoint
         self._program = scheme
-        self._host = host or (default_host() if scheme == "podman" else "")
+        self._host = host
         self._timeout = timeout
         self._ssh = ssh
+        self._proxy = proxy
+        self._environ = environ
 
     @property
     def name(self) -> str:
@@ -95,25 +104,77 @@ class DockerEngine:
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> list[ExportedImage]:
+        """With names in one request, and one more for each image ID: of several IDs, or of names and an ID,
+        Docker 25 to 28 write only the first into `index.json` (classic store, measured).
+        """
         ids = [self.identify(reference) for reference in references]
-        wanted = [
-            reference.with_digest(image_id) for reference, image_id in zip(references, ids, strict=True)
+        for reference in references:
+            self._see_that_it_can_be_saved(reference)
+        found: dict[Digest, ExportedImage] = {}
+        for names, wanted in _requests(list(zip(references, ids, strict=True))):
+            with self._save(names) as stream:
+                repack = self.info().ids_are_configs
+                exported = export_archive(stream, sink, list(wanted.values()), advance, repack=repack)
+            found |= dict(zip(wanted, exported, strict=True))
+        return [
+            replace(found[image_id], reference=reference)
+            for reference, image_id in zip(references, ids, strict=True)
         ]
-        names = dict.fromkeys(self._save_name(*pair) for pair in zip(references, ids, strict=True))
-        with self._save(list(names)) as stream:
-            found = export_archive(stream, sink, wanted, advance, repack=self.info().ids_are_configs)
-        return [replace(image, reference=own) for image, own in zip(found, references, strict=True)]
+
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """See `PlatformSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
+        info = self.info()
+        if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._look_up(reference, {"manifests": "1"})
+        return None if found is None else held_manifests(found)
+
+    def _see_that_it_can_be_saved(self, reference: ImageReference) -> None:
+        """Docker 27 to 28.5 save no index that names the engine's own platform when that one is not there."""
+        held = self.platforms(reference) or []
+        own = self.info().platform
+        if any(there for entry, there in held if entry.platform == own):
+            return
+        if any(entry.platform == own for entry, _ in held):
+            raise EndpointError(
+                "this engine cannot save the image without its own platform",
+                subject=f"{self.name}: {reference}",
+                want=own,
+                got=", ".join(str(entry.platform) for entry, there in held if there)
+                or "none of its platforms",
+                hint=f"docker pull --platform {own} {reference.familiar} there too, or use the registry",
+            )
 
     def find(self, reference: ImageReference) -> Digest | None:
         found = self._inspect(_target_name(reference))
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
+        """An image that the engine cannot show, or only in too long an answer, counts as not there: at worst
+        its layers are sent again.
+        """
         found: set[Digest] = set()
-        for each in sorted({id_of(image) for image in self._list()}):
-            image = self._inspect(str(each))
-            found.update(layer_chain(image) if image else ())
+
+        def look(image_id: Digest) -> None:
+            try:
+                image = self._inspect(str(image_id))
+                found.update(layer_chain(image) if image else ())
+            except UnavailableError:
+                raise
+            except EndpointError:
+                return
+
+        run_each(look, sorted({id_of(image) for image in self._list()}), _INSPECT_JOBS)
         return frozenset(found)
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """See `IndexTarget`."""
+        info = self.info()
+        if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
+            return None
+        found = self._inspect(str(image_id), {"manifests": "1"})
+        held = None if found is None or id_of(found) != image_id else held_manifests(found)
+        return None if held is None else frozenset(entry.digest for entry, is_there in held if is_there)
 
     def find_id(self, image_id: Digest) -> bool:
         """In the containerd store an image counts as whole when all content of the platforms that
@@ -140,7 +201,7 @@ class DockerEngine:
                 raise upload.error from upload.error.__cause__
             raise
         if complaint is not None:
-            raise EndpointError("load failed", subject=self.name, got=complaint)
+            raise EndpointError("load failed", subject=self.name, got=complaint, hint=engine_hint(complaint))
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
@@ -157,36 +218,47 @@ class DockerEngine:
             return
 
     @cached_property
+    def _address(self) -> EngineAddress:
+        if self._program == "podman":
+            return EngineAddress(parse_address(self._host or default_host(self._environ), self.name))
+        if not self._host:
+            return docker_address(self._environ)
+        url = parse_address(self._host, self.name)
+        return EngineAddress(url, engine_tls(self._environ) if url.startswith("tcp://") else None)
+
+    @cached_property
     def _client(self) -> EngineClient:
-        host = self._host
+        address = self._address
         try:
-            options: dict[str, Any] = dict(kwargs_from_env())
-            host = options["base_url"] = host or options.get("base_url") or _DEFAULT_HOST
-            client = EngineClient(self._connect(host, options), self.name, self._timeout)
+            client = EngineClient(self._connect(address), self.name, self._timeout)
             _ = client.api_version  # asked for now: an engine that does not answer is told with a hint
         except Exception as error:
             if isinstance(error, AirgapError) and not isinstance(error, UnavailableError):
                 raise
             raise UnavailableError(
                 "no engine answers",
-                subject=self.name,
-                got=in_words(_root(error)),
-                hint=_reach_hint(host, self._program),
+                subject=self.name if address.url in self.name else f"{self.name}, {address}",
+                got=wire_words(error.__cause__ or error),
+                hint=reach_hint(address, self._program, error, self._environ),
             ) from error
         return client
 
-    def _connect(self, host: str, options: dict[str, Any]) -> Session:
-        if host.startswith("ssh://"):
+    def _connect(self, address: EngineAddress) -> Session:
+        if address.url.startswith("ssh://"):
             if self._ssh is None:
                 raise UsageError("SSH is not possible here", subject=self.name)
-            return dialled(self._ssh(host, self._program), self._timeout)
-        _knock(host)
-        return Session(**options, timeout=self._timeout)
+            return dialled(self._ssh(address.url, self._program))
+        if address.url.startswith("unix://"):
+            path = address.url.removeprefix("unix://")
+            _knock(path)
+            return local(path, self._timeout)
+        return remote(address, self._proxy)
 
     @cached_property
     def _info(self) -> EngineInfo:
         info = self._client.document("/info", "cannot ask for its state")
-        return engine_info(self._client.version, info, self._client.api_version)
+        found = engine_info(self._client.version, info, self._client.api_version)
+        return replace(found, address=str(self._address))
 
     def _list(self) -> list[Fields]:
         """Also of images without a name."""
@@ -195,13 +267,11 @@ class DockerEngine:
         )
         return listed_images(found)
 
-    def _look_up(self, reference: ImageReference) -> Fields | None:
+    def _look_up(self, reference: ImageReference, params: dict[str, str] | None = None) -> Fields | None:
         if reference.digest is None:
-            return self._inspect(str(reference))
-        return self._inspect(f"{reference.name}@{reference.digest}") or self._inspect(str(reference.digest))
-
-    def _save_name(self, reference: ImageReference, image_id: Digest) -> str:
-        return str(reference) if reference.digest is None else str(image_id)
+            return self._inspect(str(reference), params)
+        name = f"{reference.name}@{reference.digest}"
+        return self._inspect(name, params) or self._inspect(str(reference.digest), params)
 
     def _inspect(self, name: str, params: dict[str, str] | None = None) -> Fields | None:
         path = f"/images/{quote(name, safe='/:')}/json"
@@ -226,29 +296,25 @@ class DockerEngine:
                 raise EndpointError("save failed", subject=self.name, got=words) from error
 
 
+def _requests(
+    images: "list[tuple[ImageReference, Digest]]",
+) -> "Iterator[tuple[list[str], dict[Digest, ImageReference]]]":
+    """What to ask `docker save` for, and which images, by ID, are in the answer."""
+    named = [(reference, image_id) for reference, image_id in images if reference.digest is None]
+    if named:
+        names = list(dict.fromkeys(str(reference) for reference, _ in named))
+        yield names, {image_id: reference.with_digest(image_id) for reference, image_id in named}
+    there = {image_id for _, image_id in named}
+    for image_id in dict.fromkeys(image_id for _, image_id in images if image_id not in there):
+        reference = next(reference for reference, other in images if other == image_id)
+        yield [str(image_id)], {image_id: reference.with_digest(image_id)}
+
+
 def _target_name(reference: ImageReference) -> str:
     return str(reference if reference.tag is None else reference.with_digest(None))
 
 
-def _reach_hint(host: str, program: str) -> str:
-    if host.startswith("ssh://"):
-        return f"does `ssh {host} {program} version` work?"
-    if host.endswith("/podman.sock"):
-        return "systemctl start podman.socket, or systemctl --user start podman.socket"
-    if host.startswith("unix://"):
-        return f"is dockerd running? may this user read {host.removeprefix('unix://')}?"
-    return "is dockerd running, and does it listen there?"
-
-
-def _knock(host: str) -> None:
+def _knock(path: str) -> None:
     """Raise `OSError` when nobody listens on a unix socket: the SDK would leave its own one open."""
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
-
-
-def _root(error: BaseException) -> BaseException:
-    """What happened at the bottom: the SDK and its libraries wrap it four times over."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(path)

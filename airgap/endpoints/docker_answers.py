@@ -10,13 +10,14 @@ from airgap.endpoints.docker_podman import is_podman
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError, FormatError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import chain_ids
+from airgap.oci.documents import INDEX_TYPES, Descriptor, chain_ids
 from airgap.oci.platform import Platform
 from airgap.oci.strict_json import Fields
 
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 _ZSTD_API = (1, 42)
 _MAX_VERSION = 100
+_MAX_NAME = 255
 
 
 @contextmanager
@@ -42,6 +43,8 @@ def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
             version=(about.optional_text("Version") or "")[:_MAX_VERSION],
             config_ids=podman,
             one_platform=podman,
+            product="podman" if podman else "Docker",
+            host=(more.optional_text("Name") or "")[:_MAX_NAME],
         )
 
 
@@ -89,6 +92,20 @@ def is_whole(image: Fields) -> bool:
         images = [item for item in image.children("Manifests") if item.take("Kind") == "image"]
         begun = [item for item in images if item.take("Available") or _has_content(item)]
         return bool(begun) and all(item.take("Available") for item in begun)
+
+
+def held_manifests(image: Fields) -> list[tuple[Descriptor, bool]] | None:
+    """The image manifests of an image's index, and whether the content of each is there; None where the
+    engine does not list them, and for an image that is not an index.
+    """
+    with _readable():
+        if image.take("Manifests") is None or image.take("Descriptor") is None:
+            return None
+        if image.child("Descriptor").text("mediaType") not in INDEX_TYPES:
+            return None
+        images = [item for item in image.children("Manifests") if item.take("Kind") == "image"]
+        where = "Manifests"
+        return [(Descriptor.parse(i.take("Descriptor"), where), i.take("Available") is True) for i in images]
 
 
 def _has_content(manifest: Fields) -> bool:

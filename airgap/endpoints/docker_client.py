@@ -14,7 +14,8 @@ from typing import Any
 import requests
 
 from airgap.endpoints.docker_dial import WIRE_ERRORS, Session
-from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError, in_words
+from airgap.endpoints.docker_hints import engine_hint, wire_words
+from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import CHUNK
 
 MAX_DOCUMENT = 4 << 20
@@ -22,6 +23,8 @@ MAX_LIST = 32 << 20
 """Of the list of images: most have less than a KiB there, some with many labels have several."""
 MAX_WORDS = 2000
 """Characters of what an engine says that go into an error."""
+
+_RUNNING = "is the engine still running? its log says why it stopped; then run the same command again"
 
 _MAX_ERROR = 64 << 10
 _MAX_QUOTED = 200
@@ -156,9 +159,8 @@ class Answer:
             kind = NotFoundError
         elif status in _REFUSED:
             kind = AccessDeniedError
-        return kind(
-            self._what, subject=self._subject, got=_words(self._begin(_MAX_ERROR)) or f"HTTP {status}"
-        )
+        words = _words(self._begin(_MAX_ERROR)) or f"HTTP {status}"
+        return kind(self._what, subject=self._subject, got=words, hint=engine_hint(words))
 
 
 def _words(raw: bytes) -> str:
@@ -175,4 +177,5 @@ def _door(what: str, subject: str) -> Iterator[None]:
     try:
         yield
     except WIRE_ERRORS as error:
-        raise UnavailableError(what, subject=subject, got=in_words(error)[:MAX_WORDS]) from error
+        words = wire_words(error)[:MAX_WORDS]
+        raise UnavailableError(what, subject=subject, got=words, hint=_RUNNING) from error

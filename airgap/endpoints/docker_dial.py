@@ -1,41 +1,58 @@
-"""Connections to Docker engines: the SDK's own, and such as somebody else dials, each of which is one SSH
-channel of its own.
+"""Connections to Docker engines: a unix socket, TCP with or without TLS, and such as somebody else dials,
+each of which is one SSH channel of its own.
+
+What the environment says for the web (CAs, proxies, logins in .netrc) decides nothing here.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
-from docker import APIClient
+import requests
+from docker.transport import UnixHTTPAdapter
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
+from urllib3 import disable_warnings
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib3.util.ssl_ import create_urllib3_context
+
+from airgap.endpoints.docker_context import EngineAddress, EngineTls
+from airgap.errors import EndpointError, in_words
 
 Dial = Callable[[], object]
 """Opens one more connection to an engine: something like a socket, whose `idle` tells whether it is open
 and has nothing to read.
 """
 OpenSsh = Callable[[str, str], Dial]
-"""Opens the way to `ssh://[user@]host[:port]`, to the engine of a client program there (`docker`, `podman`).
-Raises errors of ours, as the dialling does.
+"""Opens the way to `ssh://[user@]host[:port][/socket]`, to the engine of a client program there (`docker`,
+`podman`). Raises errors of ours, as the dialling does.
 """
+ChooseProxy = Callable[[str], str | None]
+"""The URL of the proxy, with its login, for an `http://` or `https://` URL."""
 
 _URL = "http://docker.ssh:2375"
 """Never looked up: whatever is asked of it goes through the dialler."""
-_NOT_ASKED = "1.41"
-"""Keeps the SDK from asking for the version by itself: it would read an answer of any length."""
+_LOCAL = "http+docker://localhost"
+"""Never looked up either: the adapter has the socket's path."""
+
+_X509_STRICT, _X509_PARTIAL_CHAIN = 0x20, 0x80000  # X509_V_FLAG_* of OpenSSL
 
 WIRE_ERRORS = (RequestException, HTTPError, OSError)
 """What requests and urllib3 raise when a connection fails, or what comes over it is no HTTP."""
 
 
-class Session(APIClient):
-    """The SDK's connections. Its calls are for nobody: see `docker_client`."""
+class Session(requests.Session):
+    """Over one adapter, and no other way; `base_url` is the engine's."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(version=_NOT_ASKED, **options)
+    def __init__(self, base_url: str, adapter: HTTPAdapter) -> None:
+        super().__init__()
+        self.base_url = base_url
+        self.trust_env = False
         self.headers["Accept-Encoding"] = "identity"
+        self.adapters.clear()
+        self.mount(base_url.partition("://")[0] + "://", adapter)
 
     def get_redirect_target(self, resp: Response) -> None:
         """Nowhere: an engine that sends its client elsewhere is none, and would have this machine ask its
@@ -43,13 +60,73 @@ class Session(APIClient):
         """
 
 
-def dialled(dial: Dial, timeout: int) -> Session:
+def dialled(dial: Dial) -> Session:
     """Over connections that `dial` opens."""
-    session = Session(base_url=_URL, timeout=timeout)
-    session.trust_env = False  # no proxy, no netrc
-    session.adapters.clear()
-    session.mount("http://", _Adapter(dial))
+    return Session(_URL, _Adapter(dial))
+
+
+def local(path: str, timeout: int) -> Session:
+    """Over a unix socket; a path that is not absolute starts at the current folder."""
+    socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
+    return Session(_LOCAL, cast("HTTPAdapter", UnixHTTPAdapter(f"http+unix://{socket}", timeout)))
+
+
+def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
+    """Over TCP, to a `tcp://` address; with TLS only the engine's own CA is believed.
+
+    Raises `EndpointError` when the certificates cannot be used.
+    """
+    rest = address.url.removeprefix("tcp://")
+    if address.tls is None:
+        session = Session(f"http://{rest}", HTTPAdapter())
+    else:
+        session = Session(f"https://{rest}", _TlsAdapter(address.tls))
+    if (chosen := proxy(session.base_url)) is not None:
+        session.proxies = {"http": chosen, "https": chosen}
     return session
+
+
+class _TlsAdapter(HTTPAdapter):
+    """TLS with what the engine's own certificates say, and nothing that requests or its caller adds."""
+
+    def __init__(self, tls: EngineTls) -> None:
+        self._context = create_urllib3_context()
+        # As docker on every Python: what is in ca.pem is trusted, and need not have the form of RFC 5280.
+        self._context.verify_flags = (self._context.verify_flags & ~_X509_STRICT) | _X509_PARTIAL_CHAIN
+        self._verify = tls.verify
+        self._context.check_hostname = tls.verify
+        if not tls.verify:  # which is said in our own words
+            disable_warnings(InsecureRequestWarning)
+        if tls.ca is None:
+            self._context.load_default_certs()
+        try:
+            if tls.ca is not None:
+                self._context.load_verify_locations(tls.ca)
+            if tls.certificate is not None:
+                # Without a password OpenSSL would ask on the terminal for that of an encrypted key.
+                self._context.load_cert_chain(tls.certificate, tls.key, password="")
+        except (OSError, ValueError) as error:
+            files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
+            raise EndpointError(
+                "cannot use the certificates for the engine",
+                subject=files,
+                want="PEM files that this user may read, and a key that is not encrypted",
+                got=in_words(error) if isinstance(error, FileNotFoundError | PermissionError) else None,
+            ) from error
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, ssl_context=self._context)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, **options, ssl_context=self._context)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(*args, **options)
+        return host, {"cert_reqs": "CERT_REQUIRED" if self._verify else "CERT_NONE"}
+
+    def cert_verify(self, *_: Any) -> None:
+        """It would add the CAs that requests brings along."""
 
 
 class _Connection(HTTPConnection):

@@ -1,61 +1,221 @@
-"""Registry logins as `docker login` leaves them: Docker's config file and its credential helpers."""
+"""Registry logins as `docker login`, `podman login`, `skopeo login` and `crane auth login` leave them.
 
-import shutil
+Docker's `config.json` ("docker login" in its manual) and `auth.json` of podman and skopeo
+(containers-auth.json(5)) have one form. The files are asked in this order, and the first that has a login for
+the repository decides:
+
+    DOCKER_AUTH_CONFIG      the content itself, as the docker CLI from 28.3 on takes it
+    REGISTRY_AUTH_FILE
+    DOCKER_CONFIG/config.json, or ~/.docker/config.json
+    $XDG_RUNTIME_DIR/containers/auth.json, or /run/containers/UID/auth.json
+    $XDG_CONFIG_HOME/containers/auth.json, or ~/.config/containers/auth.json
+    ~/.dockercfg            an old form, without `auths` around the entries
+"""
+
+import base64
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airgap.endpoints.logins import Credentials
-from airgap.errors import EndpointError
+from airgap.endpoints.docker_config import config_folder, field, home_folder, parse_json, read_json
+from airgap.endpoints.docker_helper import HELPER_SECONDS, ask_helper
+from airgap.endpoints.logins import Credentials, HelperError
+from airgap.errors import AccessDeniedError, EndpointError
+
+_FAILED = "cannot read the registry logins of Docker"
+_HUB = "docker.io"
+_HUB_NAMES = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
+_HUB_ADDRESS = "https://index.docker.io/v1/"
+"""What Docker Hub is called in Docker's own file and by helpers."""
+
+Entry = Mapping[str, Any]
 
 
 class DockerLogins:
-    """Reads `config` (default: where Docker itself looks, `DOCKER_CONFIG` first) at each call.
+    """Reads the files once, when it is first asked; with `config`, that file and no other.
 
-    A config that is not there means no logins.
+    A file that is not there means no logins. An entry or a helper concerns its own registry only: others are
+    not looked at. A file that is not JSON is an error for each registry, as it may have had the login; one
+    that belongs to another user is, as for docker, where no other has the login.
     """
 
-    def __init__(self, config: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+        helper_seconds: float = HELPER_SECONDS,
+    ) -> None:
         self._config = config
+        self._environ = environ
+        self._seconds = helper_seconds
+        self._lock = threading.Lock()
+        self._found: dict[str, Credentials | None] = {}
+        self._closed: list[HelperError] = []
 
     def get(self, host: str) -> Credentials | None:
-        """The login for `host`: `credHelpers`, then `credsStore`, then `auths`.
+        """The login for `host`, or for a place in it: of the first file that has one. In a file,
+        `credHelpers` goes before `credsStore`, and both before `auths`.
 
-        Raises `EndpointError` for a broken config and for a helper that is missing or fails.
-        What a helper prints is not repeated: it may be a secret.
+        Raises `EndpointError` for a file or an entry that cannot be read, and `HelperError`.
         """
-        from docker import auth  # noqa: PLC0415 - takes 0.2 s, needed only where a login is asked for
-        from docker.errors import DockerException  # noqa: PLC0415
+        with self._lock:
+            if host not in self._found:
+                self._found[host] = self._look_up(host)
+            return self._found[host]
 
-        path = None if self._config is None else str(self._config)
+    def place(self, host: str, repository: str) -> str:
+        """See `NamespacedStore`: with several narrower names, the longest of any file."""
+        names = [f"{host}/{repository}"]
+        while (shorter := names[-1].rpartition("/")[0]) != host and shorter:
+            names.append(shorter)
+        return next((name for name in names if any(name in found.entries for found in self._files)), host)
+
+    def _look_up(self, place: str) -> Credentials | None:
+        for found in self._files:
+            if (login := found.login(place, self._seconds, self._environ.get("PATH"))) is not None:
+                return login
+        if self._closed:
+            raise self._closed[0]
+        return None
+
+    @cached_property
+    def _files(self) -> "list[_LoginFile]":
+        return list(filter(None, self._read()))
+
+    def _read(self) -> "Iterator[_LoginFile | None]":
+        if self._config is not None:
+            yield self._file(self._config)
+            return
+        if content := self._environ.get("DOCKER_AUTH_CONFIG"):
+            name = "DOCKER_AUTH_CONFIG"
+            yield _LoginFile.of(parse_json(content.encode("utf-8", "surrogateescape"), _FAILED, name), name)
+        for path in dict.fromkeys(_paths(self._environ)):
+            yield self._file(path)
+        if (home := home_folder(self._environ)) is not None:
+            yield self._file(home / ".dockercfg", bare=True)
+
+    def _file(self, path: Path, *, bare: bool = False) -> "_LoginFile | None":
         try:
-            config = auth.AuthConfig.load_config(path, None)
-            _check_helper(config.get_credential_store(host), host)
-            return _credentials(config.resolve_authconfig(host))
-        except (DockerException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise EndpointError(
-                "cannot read the registry logins of Docker",
-                subject=host,
-                got=type(error).__name__,
-                hint=f"docker logout {host}, then docker login {host}",
-            ) from error
+            config = read_json(path, _FAILED)
+        except AccessDeniedError as error:
+            self._closed.append(HelperError(error.what, subject=path, got=error.got, hint=error.hint))
+            return None
+        return _LoginFile.of({"auths": config} if bare and config is not None else config, str(path))
 
 
-def _check_helper(name: str | None, host: str) -> None:
-    program = f"docker-credential-{name}"
-    if name is not None and shutil.which(program) is None:
-        raise EndpointError(
-            "the credential helper is not installed",
-            subject=host,
-            want=f"{program} on PATH",
-            hint="install it, or take it out of credsStore or credHelpers in Docker's config.json",
-        )
+def _paths(environ: Mapping[str, str]) -> Iterator[Path]:
+    if path := environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(path)
+    if (folder := config_folder(environ)) is not None:
+        yield folder / "config.json"
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    yield (Path(runtime, "containers") if runtime else Path(f"/run/containers/{os.getuid()}")) / "auth.json"
+    if settings := environ.get("XDG_CONFIG_HOME"):
+        yield Path(settings, "containers", "auth.json")
+    elif (home := home_folder(environ)) is not None:
+        yield home / ".config" / "containers" / "auth.json"
 
 
-def _credentials(entry: dict[str, Any] | None) -> Credentials | None:
-    """`docker.auth` spells the keys as they came: capitals from a helper, lower case from the file."""
-    found = {key.lower(): value for key, value in (entry or {}).items()}
-    if token := found.get("identitytoken"):
-        return Credentials("", identity_token=token)
-    if user := found.get("username"):
-        return Credentials(user, found.get("password") or "")
-    return None
+@dataclass(frozen=True, slots=True)
+class _LoginFile:
+    """The logins in one file, by name: a host, or a host and the beginning of a repository."""
+
+    name: str
+    entries: Mapping[str, Any]
+    helpers: Mapping[str, Any]
+    store: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any] | None, name: str) -> "_LoginFile | None":
+        """From the JSON in it. Raises `EndpointError` for what has another form."""
+        if config is None:
+            return None
+        entries, helpers = (_mapping(config, key, name) for key in ("auths", "credHelpers"))
+        store = field(config, "credsStore") or ""
+        if not isinstance(store, str):
+            raise EndpointError(_FAILED, subject=name, want="the name of a program as credsStore")
+        return cls(name, _normalized(entries), _normalized(helpers), store)
+
+    def login(self, place: str, seconds: float, path: str | None) -> Credentials | None:
+        """The login for a host, or for a place in it that `entries` names."""
+        host = place.partition("/")[0]
+        helper = self.helpers.get(host, self.store)
+        if not isinstance(helper, str):
+            raise EndpointError(_FAILED, subject=f"{host}, in {self.name}", want="a name in credHelpers")
+        if place == host and helper:
+            address = _HUB_ADDRESS if host == _HUB else host
+            if (login := ask_helper(helper, address, host, seconds, path)) is not None:
+                return login
+        return _credentials(self.entries.get(place), place, self.name)
+
+
+def _mapping(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
+    found = field(config, key)
+    if found is not None and not isinstance(found, dict):
+        raise EndpointError(_FAILED, subject=name, want=f"an object as {key}")
+    return found or {}
+
+
+def _normalized(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """By host and path; what is spelled as `docker login` spells it now goes before older spellings."""
+    found = {_place(key): value for key, value in entries.items() if _place(key) != key}
+    found |= {key: value for key, value in entries.items() if _place(key) == key}
+    hub = entries.get(_HUB_ADDRESS)
+    return found if hub is None else {**found, _HUB: hub}
+
+
+def _place(key: str) -> str:
+    """`https://Host:5000/v2/` is `host:5000`. Without a scheme a path is the beginning of a repository, as in
+    auth.json; with one it was an address, of which only the host counts.
+    """
+    _, scheme, rest = key.rpartition("://")
+    host, _, path = rest.partition("/")
+    host = host.lower()
+    host = _HUB if host in _HUB_NAMES else host
+    path = path.strip("/")
+    return host if scheme or path in ("", "v1", "v2") else f"{host}/{path}"
+
+
+def _credentials(entry: Any, place: str, origin: str) -> Credentials | None:
+    """What an entry of `auths` holds; None when there is nothing in it, as `docker login` leaves it there for
+    a login that a helper keeps.
+    """
+    if entry is None:
+        return None
+    fields = ("auth", "username", "password", "identitytoken", "registrytoken")
+    values = {key: field(entry, key) or "" for key in fields} if isinstance(entry, dict) else None
+    if values is None or not all(isinstance(value, str) for value in values.values()):
+        raise _broken(place, origin)
+    user, password = values["username"], values["password"]
+    if values["auth"]:
+        user, password = _decoded(values["auth"], place, origin)
+    if token := values["registrytoken"]:
+        return Credentials("", registry_token=token, origin=origin)
+    if token := values["identitytoken"]:
+        return Credentials("", identity_token=token, origin=origin)
+    return Credentials(user, password, origin=origin) if user else None
+
+
+def _decoded(auth: str, place: str, origin: str) -> tuple[str, str]:
+    try:
+        text = base64.b64decode("".join(auth.split()), validate=True).decode("utf-8")
+    except ValueError:
+        raise _broken(place, origin) from None
+    user, colon, password = text.partition(":")
+    if not colon or not user:
+        raise _broken(place, origin)
+    return user, password.strip("\x00")
+
+
+def _broken(place: str, origin: str) -> EndpointError:
+    host = place.partition("/")[0]
+    return EndpointError(
+        _FAILED,
+        subject=f"{place}, in {origin}",
+        want="`auth` with a user name and a password in base64",
+        hint=f"docker logout {host}, then docker login {host}",
+    )

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from airgap.errors import EndpointError
 
 _ROOTFUL = "/run/podman/podman.sock"
 
@@ -14,15 +15,24 @@ def default_host(
     uid: int | None = None,
 ) -> str:
     """`CONTAINER_HOST`, as podman itself takes it, else the socket of this user's podman: for root that of
-    the machine, for others their own, or that of the machine when they have none.
+    the machine, for others their own, or that of the machine when they have none. Raises `EndpointError`
+    when podman would use a connection that only its own settings know.
     """
     if host := environ.get("CONTAINER_HOST"):
         return host
+    if name := environ.get("CONTAINER_CONNECTION"):
+        raise EndpointError(
+            "podman connections are not read",
+            subject=f"CONTAINER_CONNECTION={name}",
+            hint="set CONTAINER_HOST to its URI, which `podman system connection list` shows",
+        )
+    uid = os.getuid() if uid is None else uid
     runtime = environ.get("XDG_RUNTIME_DIR")
-    own = str(Path(runtime, "podman/podman.sock")) if runtime else ""
-    if (os.getuid() if uid is None else uid) != 0 and own and (exists(own) or not exists(_ROOTFUL)):
-        return f"unix://{own}"
-    return f"unix://{_ROOTFUL}"
+    own = [f"{folder}/podman/podman.sock" for folder in (runtime, f"/run/user/{uid}") if folder]
+    path = next(filter(exists, own), None)
+    if path is None and runtime and not exists(_ROOTFUL):
+        path = own[0]
+    return f"unix://{_ROOTFUL if uid == 0 or path is None else path}"
 
 
 def is_podman(version: Mapping[str, Any]) -> bool:

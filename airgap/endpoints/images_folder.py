@@ -1,8 +1,9 @@
 """The folder from which k3s, RKE2 and k0s import images: one archive an image."""
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ class _Kind:
     """One distribution: its usual folder, whether it takes sparse indexes, and what makes it read."""
 
     folder: str
+    signs: tuple[str, ...]
+    """Files and folders of which at least one is there where the distribution is installed."""
     takes_sparse: bool
     hint: str
 
@@ -28,17 +31,20 @@ _AT_ONCE = "from 1.29.13, 1.30.9, 1.31.5 and 1.32 on at once"
 KINDS = {
     "k3s": _Kind(
         "/var/lib/rancher/k3s/agent/images",
+        ("/var/lib/rancher/k3s", "/usr/local/bin/k3s", "/usr/bin/k3s", "/etc/rancher/k3s"),
         takes_sparse=False,
         hint=f"k3s imports it when it starts, {_AT_ONCE}; else: systemctl restart k3s (or k3s-agent)",
     ),
     "rke2": _Kind(
         "/var/lib/rancher/rke2/agent/images",
+        ("/var/lib/rancher/rke2", "/usr/local/bin/rke2", "/usr/bin/rke2", "/etc/rancher/rke2"),
         takes_sparse=False,
         hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
         "else: systemctl restart rke2-server (or rke2-agent)",
     ),
     "k0s": _Kind(
         "/var/lib/k0s/images",
+        ("/var/lib/k0s", "/usr/local/bin/k0s", "/usr/bin/k0s", "/etc/k0s"),
         takes_sparse=True,
         hint="k0s imports it when it starts, new versions after some seconds; else: "
         "systemctl restart k0sworker (or k0scontroller)",
@@ -55,7 +61,21 @@ class ImagesFolder:
             raise UsageError("not an images folder", want="k3s[:DIR], rke2[:DIR] or k0s[:DIR]", got=endpoint)
         self._endpoint = endpoint
         self._kind = KINDS[kind]
+        self._given = bool(folder)
         self._folder = Path(folder or self._kind.folder)
+
+    def refuse_absent(self, exists: Callable[[str], bool] = os.path.exists) -> None:
+        """Raise `UsageError` for the usual folder of a distribution that is not installed here: the archives
+        would lie there, and be loaded by nothing.
+        """
+        if self._given or any(exists(sign) for sign in self._kind.signs):
+            return
+        raise UsageError(
+            f"no {self._endpoint} here",
+            want=" or ".join(self._kind.signs),
+            hint=f"for one that is installed later, or has another data folder, name the folder: "
+            f"--to {self._endpoint}:{self._folder}",
+        )
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ arguments.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from airgap.bundle.files import Files
@@ -41,11 +41,11 @@ class ContentSource(Protocol):
 
 
 @runtime_checkable
-class NamedSource(Protocol):
-    """A source that can list what it holds: a layout, an archive."""
+class SparseSource(Protocol):
+    """A content source whose indexes may name more than it holds: an OCI layout."""
 
-    def names(self) -> list[ImageReference]:
-        """The references of all images in it."""
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Whether there is such a blob or document; whether it is right shows when it is read."""
 
 
 class BlobSink(Protocol):
@@ -80,6 +80,16 @@ class ExportSource(Protocol):
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> "list[ExportedImage]":
         """Stream all `references` into `sink` with one request; one result each, in their order."""
+
+
+@runtime_checkable
+class PlatformSource(Protocol):
+    """An `ExportSource` that can tell beforehand which platforms of an image it has: a containerd store."""
+
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+        """The image manifests in its index, and whether each is there as a whole; None when that is not
+        known, or it is not an index.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +195,36 @@ class EngineInfo:
     """Whether it keeps of an index only what is for its own platform (containerd, podman). Without
     an index there is one platform anyway."""
 
+    product: str = field(default="", compare=False)
+    """`Docker`, `podman` or `containerd`."""
+    host: str = field(default="", compare=False)
+    """What the engine calls the machine that it runs on."""
+    address: str = field(default="", compare=False)
+    """Where it was reached, and who said so: `unix:///run/docker.sock (context plant)`."""
+
+    def __str__(self) -> str:
+        """For people: which engine it was."""
+        words = " ".join(filter(None, (self.product, self.version, f"on {self.host}" if self.host else "")))
+        return ", ".join(filter(None, (words, self.address)))
+
     @property
     def ids_are_configs(self) -> bool:
         """Whether an image's ID is its config's digest, and not that of its image manifest or index."""
         return self.config_ids or not self.keeps_index
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A neighbour that can tell which one it is: names like `docker` may mean several."""
+
+    def info(self) -> EngineInfo:
+        """What it is, and what it can take; asked once."""
+
+
+def engine_of(neighbour: object) -> str:
+    """Which engine a source or target is, for people; empty for others, and where it cannot be told."""
+    info = neighbour.info() if isinstance(neighbour, Engine) else None
+    return str(info) if info is not None and info.address else ""
 
 
 @runtime_checkable
@@ -225,10 +261,27 @@ class StreamTarget(Protocol):
 
 
 @runtime_checkable
+class IndexTarget(Protocol):
+    """A `StreamTarget` that may have some platforms of an image and not others: Docker's containerd store."""
+
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:
+        """The image manifests in the index `image_id` of which all content is there; None where the target
+        does not tell, and for an image that is not an index.
+        """
+
+
+@runtime_checkable
 class StagingTarget(Protocol):
     """A `StreamTarget` that takes an image under a passing name, so that its own name moves when all is
     proved, by `tag`. It keeps names with a digest and no tag, too.
     """
+
+    @property
+    def remark(self) -> str:
+        """What is to be known of images that were named here; empty for nothing."""
+
+    def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
+        """Whether all is as `tag` would leave it: each name kept for the reference means that image."""
 
     def stage(self, image_id: Digest) -> ImageReference:
         """The passing name for an image to be loaded under."""
@@ -278,86 +331,6 @@ class FolderTarget(Protocol):
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
         """Write the archive of that name, whole or not at all: when `tar` raises, the old one stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class FarFile:
-    """What stands under a name on another machine; a symbolic link is itself, not what it points to."""
-
-    name: str
-    kind: str
-    """`file`, `folder` or `other`."""
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class FarSpace:
-    """The state of a file system on another machine."""
-
-    free: int
-    """Bytes that this user may still write."""
-    read_only: bool
-
-
-LONG_SILENCE = 3600.0
-"""Seconds: a program that hashes or loads a large file says nothing meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command on another machine ended; `code` is -1 when it was killed."""
-
-    code: int
-    out: bytes
-    err: bytes
-    """At most the first 16 KiB."""
-
-
-class Host(Protocol):
-    """Another machine: files and commands. Paths are absolute, or start at the login's folder.
-
-    Raises `TransportError` for whatever fails. May be used by several threads.
-    """
-
-    name: str
-    """How a person would call it: `user@host`."""
-
-    def real_path(self, path: str) -> str:
-        """The absolute form of a path."""
-
-    def find(self, path: str) -> FarFile | None:
-        """What stands there, or None."""
-
-    def list(self, path: str) -> list[FarFile]:
-        """All that is in a folder."""
-
-    def make_folder(self, path: str) -> None:
-        """Make one folder; its parent is there."""
-
-    def remove(self, path: str) -> None:
-        """Remove one file, or a link itself."""
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file another name; what has it is replaced."""
-
-    def space(self, path: str) -> FarSpace | None:
-        """What the file system there has left, where that can be known."""
-
-    def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
-        """Write the rest of `stream` from `offset` on, and make it durable. With offset 0 nothing may
-        stand there. What `stream` raises passes on, and the bytes before that stay.
-        """
-
-    def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
-        """Hand the first `size` bytes of a file to `take`, in order; fewer when it is shorter."""
-
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
-        """Run a program, without input and with at most `limit` bytes of output. None where commands are
-        not allowed. A login that is bound to another program runs that one: the output is not trusted.
-        """
-
-    def close(self) -> None:
-        """End the connection; calls that wait for an answer fail."""
 
 
 Target = ContentTarget | StreamTarget | FileTarget | FolderTarget

@@ -6,11 +6,12 @@ former. Each program reads the one it prefers, so an archive with both must say 
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from airgap.bundle.ustar import Entry
+from airgap.endpoints.naming import Naming, matching, namings, usable
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -21,9 +22,7 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
-    CONTAINERD_NAME,
     DOCUMENT_TYPES,
-    REF_NAME,
     Descriptor,
     ImageConfig,
     ImageIndex,
@@ -32,11 +31,14 @@ from airgap.oci.documents import (
     parse_document,
 )
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import is_fallback_tag
+from airgap.oci.spelling import SAVED_IMAGES, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DOCUMENT = 4 << 20
 INDEX = "index.json"
 MANIFEST = "manifest.json"
+MARKER = "oci-layout"
 
 _MAX_NODES = 10_000
 _MAX_DEPTH = 4
@@ -89,6 +91,12 @@ class OciImage:
     blobs: tuple[Descriptor, ...]
     """Configs and layers of those."""
     configs: frozenset[Digest]
+    tag: str | None = None
+    """What it is called where it has no whole name."""
+    problem: str = ""
+    """Why a name that it has cannot be used."""
+    subject: Digest | None = None
+    """What it is attached to: it is a signature, an SBOM or the like."""
 
     @property
     def image_id(self) -> Digest:
@@ -108,6 +116,11 @@ class DockerImage:
     config: ImageConfig
     layers: tuple[str, ...]
     """Names of files, from the bottom up, as many as the config has diff IDs."""
+    problem: str = ""
+    """Why a name that it has cannot be used."""
+
+    tag = None
+    subject = None
 
     @property
     def image_id(self) -> Digest:
@@ -121,25 +134,26 @@ class DockerImage:
 SavedImage = OciImage | DockerImage
 
 
-def read_images(files: Files, *, docker: bool | None = None) -> list[OciImage] | list[DockerImage]:
-    """The images in the form asked for; with None, of `index.json` where there is one.
+def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]:
+    """The images in the form asked for; with None, of `index.json` where there is one, and behind them those
+    without a name that only `manifest.json` has: Docker 25 and later lists so the second of two image IDs.
 
     Raises `FormatError`, `AmbiguousError` when both forms are there and differ, and
     `IntegrityError` when a document or blob is missing or wrong. Content of layers is not looked at.
     """
     oci = _read_oci(files) if files.size(INDEX) is not None else None
     plain = _read_docker(files) if files.size(MANIFEST) is not None else None
-    if oci is not None and plain is not None:
-        _compare(oci, plain)
-    wanted: list[OciImage] | list[DockerImage] | None
-    wanted = (oci if oci is not None else plain) if docker is None else plain if docker else oci
+    more = _compare(oci, plain) if oci is not None and plain is not None else []
+    listed: list[SavedImage] | None = None if oci is None else [*oci, *more]
+    wanted: Sequence[SavedImage] | None
+    wanted = (listed if listed is not None else plain) if docker is None else plain if docker else listed
     if wanted is None:
         names = {None: f"{INDEX} or {MANIFEST}", True: MANIFEST, False: INDEX}
         raise FormatError(
             "not an image archive", want=names[docker], got="none",
             hint="it must come from `docker save`, or hold an OCI image layout at its top",
         )  # fmt: skip
-    return wanted
+    return list(wanted)
 
 
 def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
@@ -147,7 +161,7 @@ def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImag
 
     Raises `NotFoundError`, and `AmbiguousError` when the name has two meanings.
     """
-    found = {image.image_id: image for image in images if _answers(image, reference)}
+    found = {image.image_id: image for image in matching(images, reference)}
     if not found:
         raise NotFoundError("no such image in the archive", subject=reference)
     if len(found) > 1:
@@ -157,18 +171,18 @@ def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImag
     return next(iter(found.values()))
 
 
-def _answers(image: SavedImage, reference: ImageReference) -> bool:
-    if reference.digest is not None:
-        return reference.digest in image.ids
-    return reference in image.names
-
-
 def _read_oci(files: Files) -> list[OciImage]:
-    index = parse_document(files.read(INDEX), None, INDEX)
+    raw = files.read(INDEX)
+    if "manifests" in (value := parse_object(raw, INDEX)) and value["manifests"] is None:
+        return []  # of an image without a name, as Docker 25.0.0 saves it
+    index = parse_document(raw, None, INDEX)
     if not isinstance(index, ImageIndex):
         raise FormatError("not an image index", subject=INDEX)
     walk = _Walk(files)
-    return [walk.image(descriptor) for descriptor in index.manifests]
+    named = namings(index.manifests, INDEX)
+    found = [walk.image(*pair) for pair in zip(index.manifests, named, strict=True)]
+    lists = [image for image in found if is_fallback_tag(image.tag)]
+    return found + [walk.image(node, Naming()) for image in lists for node, _ in image.documents[1:]]
 
 
 class _Walk:
@@ -178,7 +192,7 @@ class _Walk:
         self._files = files
         self._left = _MAX_NODES
 
-    def image(self, descriptor: Descriptor) -> OciImage:
+    def image(self, descriptor: Descriptor, named: Naming) -> OciImage:
         if descriptor.media_type not in DOCUMENT_TYPES:
             raise FormatError(
                 "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
@@ -187,12 +201,16 @@ class _Walk:
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
             raise MissingContentError("no platform is there as a whole", subject=descriptor.digest)
+        root = nodes[0][1]
         return OciImage(
-            _oci_names(descriptor),
+            named.names,
             replace(descriptor, annotations={}),
             tuple((node, document.raw) for node, document in nodes),
             tuple({blob.digest: blob for manifest in manifests for blob in manifest.blobs}.values()),
             frozenset(manifest.config.digest for manifest in manifests),
+            named.tag,
+            named.problem,
+            root.subject.digest if isinstance(root, ImageManifest) and root.subject else None,
         )
 
     def _nodes(
@@ -236,22 +254,10 @@ class _Walk:
         return True
 
 
-def _oci_names(descriptor: Descriptor) -> tuple[ImageReference, ...]:
-    """The name of an entry. `ref.name` counts only when it is a whole name: often it is just a tag."""
-    full = descriptor.annotations.get(CONTAINERD_NAME)
-    short = descriptor.annotations.get(REF_NAME, "")
-    names = set()
-    if full is not None:
-        names.add(ImageReference.parse(full, f"{INDEX}: {CONTAINERD_NAME}"))
-    if "/" in short or ":" in short:
-        names.add(ImageReference.parse(short, f"{INDEX}: {REF_NAME}"))
-    if len(names) > 1:
-        raise AmbiguousError("two names for one entry", subject=INDEX, got=f"{full!r} and {short!r}")
-    return tuple(names)
-
-
 def _read_docker(files: Files) -> list[DockerImage]:
-    top = Fields(parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST), MANIFEST)
+    document = parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST)
+    check_spelling(document, SAVED_IMAGES, MANIFEST)
+    top = Fields(document, MANIFEST)
     items = top.children("images")
     top.end()
     return [_docker_image(item, files) for item in items]
@@ -269,8 +275,8 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
             "layers do not fit the config",
             subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
         )  # fmt: skip
-    names = (ImageReference.parse(tag, f"{item.where}: RepoTags") for tag in tags)
-    return DockerImage(tuple(dict.fromkeys(names)), config, layers)
+    names, problem = usable(tags, Digest.of(config.raw))
+    return DockerImage(names, config, layers, problem)
 
 
 def _config(name: str, files: Files) -> bytes:
@@ -284,21 +290,24 @@ def _config(name: str, files: Files) -> bytes:
     return raw
 
 
-def _compare(oci: list[OciImage], docker: list[DockerImage]) -> None:
-    """Every image of `manifest.json` must be the one that `index.json` has under that name.
+def _compare(oci: list[OciImage], docker: list[DockerImage]) -> list[DockerImage]:
+    """The images without a name that only `manifest.json` has. Every other one must be the one that
+    `index.json` has under that name.
 
     The reverse does not hold for archives of the containerd image store: there `manifest.json`
     knows only the engine's own platform, and one of several names.
     """
+    listed = {config for entry in oci for config in entry.configs}
     for image in docker:
-        for name in image.names or (None,):
-            entries = [entry for entry in oci if name is None or name in entry.names]
+        for name in image.names:
+            entries = [entry for entry in oci if name in entry.names]
             entries = entries or [entry for entry in oci if not entry.names]
             if not any(image.image_id in entry.configs for entry in entries):
                 raise AmbiguousError(
                     f"{INDEX} and {MANIFEST} disagree",
-                    subject=name or image.image_id,
+                    subject=name,
                     want=" or ".join(sorted(str(c) for entry in entries for c in entry.configs))
                     or "no image",
                     got=image.image_id,
                 )
+    return [image for image in docker if not image.names and image.image_id not in listed]

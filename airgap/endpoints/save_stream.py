@@ -23,7 +23,14 @@ from airgap.endpoints.save_format import (
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
 from airgap.oci.digest import Advance, ByteStream, Digest
-from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, SCHEMA_VERSION, Descriptor
+from airgap.oci.documents import (
+    OCI_CONFIG,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_TAR,
+    OCI_MANIFEST,
+    SCHEMA_VERSION,
+    Descriptor,
+)
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import dump
 
@@ -55,6 +62,7 @@ class Intake:
         self.repack = repack
         self.layers: dict[str, PackedLayer] = {}
         self.blobs: dict[str, Digest] = {}
+        self.sizes: dict[str, int] = {}
 
     def store(self, name: str, size: int, stream: ByteStream) -> None:
         """Keep a blob or layer; a file that can be neither is left unread."""
@@ -76,6 +84,7 @@ class Intake:
     def _add(self, name: str, size: int, stream: ByteStream, digest: Digest) -> None:
         self.sink.add(stream, digest, size)
         self.blobs[name] = digest
+        self.sizes[name] = size
 
     def _compress(self, name: str, plain: ByteStream, digest: Digest | None) -> None:
         packing = Repacked(plain)
@@ -193,10 +202,13 @@ def finish_docker(
 
 
 def _layer(name: str, intake: Intake) -> PackedLayer:
-    try:
+    """A layer in the sink. One that was kept as it is counts as a plain tar: its digest is its diff ID."""
+    if name in intake.layers:
         return intake.layers[name]
-    except KeyError as error:
-        raise MissingContentError("no layer in tar or gzip form", subject=repr(name)) from error
+    if name in intake.blobs:
+        digest = intake.blobs[name]
+        return PackedLayer(digest, Descriptor(OCI_LAYER_TAR, digest, intake.sizes[name]))
+    raise MissingContentError("no layer in tar or gzip form", subject=repr(name))
 
 
 def classify(head: bytes) -> Content:

@@ -45,6 +45,8 @@ _LINE = re.compile(
 )
 _SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
 _VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d{1,9}))?(?:\+.*)?", re.ASCII)
+_PIP = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+_PIP += ["--disable-pip-version-check", "--no-warn-script-location"]
 _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
 """Loads the native packages, so that a library that does not fit shows before the switch."""
 
@@ -66,9 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = _installed(command)
     try:
         install(kit, prefix, options.key, allow_downgrade=options.allow_downgrade)
-    except (KitError, OSError) as error:
-        words, code = f"error: {_printable(str(error))}\nhint: ", 1
-        hint = error.hint if isinstance(error, KitError) else _HINTS.get(error.errno or 0, NOTHING)
+    except KitError as error:
+        words, code, hint = f"error: {_printable(str(error))}\nhint: ", 1, error.hint
+    except OSError as error:
+        what = f"{error.filename or prefix}: {error.strerror or error}"
+        words, code, hint = f"error: {_printable(what)}\nhint: ", 1, _HINTS.get(error.errno or 0, NOTHING)
     except KeyboardInterrupt:
         words, code, hint = "interrupted: ", 130, NOTHING
     else:
@@ -82,10 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _installed(command: Path) -> tuple[Path, int] | None:
     """Which environment the command is, and since when that is whole; None where it is none."""
     env = Path(os.path.realpath(command)).parent.parent
-    try:
+    with contextlib.suppress(OSError):
         return env, (env / "complete").stat().st_mtime_ns
-    except OSError:
-        return None
+    return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -113,24 +116,26 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
     sums = read_sums(kit)
     target = fitting(kit)
     say = sys.stdout.write
-    if key is None:
-        say(f"signature: not checked, for no --key was given. {SIGNED_BY_HAND}\n")
-    else:
-        say(f"signature: good, by key {check_signature(kit, key, sums)}\n")
-        say(f"  (as far as a script from the medium can tell: {SIGNED_BY_HAND})\n")
     version, pip = _wheel(sums, "airgap").split("-")[1], _wheel(sums, "pip")
-    with _held(home), _staging(home) as staging:
-        if not allow_downgrade:
-            _refuse_older(version, command)
+    before = command.resolve().parents[1] if command.exists() else None
+    with _held(home), _staging(home, before) as staging:
+        if key is None:
+            say(f"signature: not checked, for no --key was given. {SIGNED_BY_HAND}\n")
+        else:
+            say(f"signature: good, by key {check_signature(kit, key, sums, staging)}\n  (as far as a script ")
+            say(f"from the medium can tell: {SIGNED_BY_HAND})\n")
+        _refuse_older(version, command, allow=allow_downgrade)
         copy_checked(kit, staging, sums)
         say(f"files: {len(sums)}, all as in {SUMS}\n")
-        env = home / f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
-        before = command.resolve().parents[1] if command.exists() else None
-        whole = works(env)
-        if not whole:
+        name = f"{version}-{target.rpartition('-')[2]}-{_sha256(kit / SUMS)[:12]}"
+        env = next(filter(works, sorted({home / name, *home.glob(f"{name}.*")})), None)
+        whole = env is not None
+        if env is None:  # one of this name that does not work here may do so elsewhere: it stays as it is
+            taken = os.path.lexists(home / name)
+            env = Path(tempfile.mkdtemp("", f"{name}.", home)) if taken else home / name
             build(env, staging, target, pip)
         _switch(command, env)
-        _clean(home, {env, before})
+        _clean(home, {env, before})  # processes may still run on the one before
     done = "was installed already" if whole and before == env.resolve() else "installed"
     say(f"{done}: airgap {version} at {command}\n")
     if str(command.parent) not in os.environ.get("PATH", "").split(":"):
@@ -139,9 +144,8 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
 
 def read_sums(kit: Path) -> dict[str, str]:
     """SHA256SUMS, by name, when exactly the files are there that it lists. Contents are not read yet."""
-    text = _read(kit / SUMS).decode("ascii", "replace")
     sums: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in _read(kit / SUMS).decode("ascii", "replace").splitlines():
         match = _LINE.fullmatch(line)
         if match is None or match[2] in sums:
             raise KitError(f"not a line of {SUMS}: {line[:100]!r}")
@@ -166,10 +170,10 @@ def _wheel(sums: dict[str, str], project: str) -> str:
     return found[0]
 
 
-def _refuse_older(version: str, command: Path) -> None:
+def _refuse_older(version: str, command: Path, *, allow: bool) -> None:
     """An old airgap may lack checks that the one in use has; its signature is as good as ever."""
     there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
-    if os.path.lexists(command) and place_of(version) < place_of(there):
+    if not allow and os.path.lexists(command) and place_of(version) < place_of(there):
         raise KitError(
             f"older than what is installed: want airgap {there} or later, got {version}",
             "an old one may lack checks; --allow-downgrade installs it all the same; nothing was installed",
@@ -219,10 +223,10 @@ def _files(kit: Path) -> Iterator[str]:
 def fitting(kit: Path) -> str:
     """The name of this machine and its Python, when the kit is for it: `linux-x86_64-py3.11`."""
     target = f"{_platform()}-py{sys.version_info[0]}.{sys.version_info[1]}"
-    if not (kit / "requirements" / f"{target}.txt").is_file():
-        there = ", ".join(sorted(path.stem for path in (kit / "requirements").glob("*.txt")))
+    there = sorted(path.stem for path in (kit / "requirements").glob("*.txt"))
+    if target not in there:
         hint = "make one that is: airgap kit --platform ... --python ...; or try PYTHON=... sh install.sh"
-        raise KitError(f"this kit is not for this machine: want {there}, got {target}", hint)
+        raise KitError(f"this kit is not for this machine: want {', '.join(there)}, got {target}", hint)
     return target
 
 
@@ -242,14 +246,13 @@ def _platform() -> str:
 
 
 def _glibc() -> tuple[int, ...] | None:
-    try:
+    with contextlib.suppress(ValueError, OSError):  # musl knows no such name
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (ValueError, OSError):  # musl knows no such name
-        return None
-    return tuple(map(int, version.split(".")[:2])) if name == "glibc" else None
+        return tuple(map(int, version.split(".")[:2])) if name == "glibc" else None
+    return None
 
 
-def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
+def check_signature(kit: Path, key: Path, sums: dict[str, str], staging: Path) -> str:
     """The id of `key`, when openssl says that it signed the statement, and that lists `sums`."""
     if key.resolve().is_relative_to(kit):
         raise KitError(f"a key out of the kit proves nothing: {key}", "take it from somebody whom you trust")
@@ -261,17 +264,13 @@ def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
     if not signature.is_file():
         raise KitError(f"not signed by this key: want {signature}", f"is it the right key? {NOTHING}")
     statement = _read(kit / STATEMENT)
-    with tempfile.TemporaryDirectory() as folder:
-        message = Path(folder, "pae")
-        message.write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(statement), statement))
-        plain = ("pkeyutl", "-verify", "-pubin", "-inkey", str(key), "-rawin", "-in", str(message))
-        tries = (
-            ("dgst", "-sha256", "-verify", str(key), "-signature", str(signature), str(message)),  # P-256
-            ("dgst", "-sha384", "-verify", str(key), "-signature", str(signature), str(message)),  # P-384
-            (*plain, "-sigfile", str(signature)),  # Ed25519, ML-DSA
-        )
-        if all(_openssl(*words) is None for words in tries):
-            raise KitError(f"wrong signature: {signature}", f"the kit is not what was signed: {NOTHING}")
+    message = staging / ".pae"
+    message.write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(statement), statement))
+    hashed = ("-verify", str(key), "-signature", str(signature), str(message))
+    plain = ("-inkey", str(key), "-rawin", "-in", str(message), "-sigfile", str(signature))
+    tries = [("dgst", name, *hashed) for name in ("-sha256", "-sha384")]  # P-256, P-384
+    if all(_openssl(*words) is None for words in (*tries, ("pkeyutl", "-verify", "-pubin", *plain))):
+        raise KitError(f"wrong signature: {signature}", f"the kit is not what was signed: {NOTHING}")
     listed = {each["name"]: each["digest"]["sha256"] for each in json.loads(statement)["subject"]}
     if listed != {**sums, SUMS: hashlib.sha256(_read(kit / SUMS)).hexdigest()}:
         raise KitError(f"{SUMS} is not the list that was signed")
@@ -280,10 +279,9 @@ def check_signature(kit: Path, key: Path, sums: dict[str, str]) -> str:
 
 def _openssl(*words: str) -> bytes | None:
     """What openssl answers; None when it refuses."""
-    try:
-        done = subprocess.run(["openssl", *words], capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except FileNotFoundError as error:
-        raise KitError("no openssl here, so no signature can be checked", SIGNED_BY_HAND) from error
+    if shutil.which("openssl") is None:
+        raise KitError("no openssl here, so no signature can be checked", SIGNED_BY_HAND)
+    done = subprocess.run(["openssl", *words], capture_output=True, check=False, stdin=subprocess.DEVNULL)
     return done.stdout if done.returncode == 0 else None
 
 
@@ -311,18 +309,25 @@ def _sha256(path: Path) -> str:
 def _held(home: Path) -> Iterator[None]:
     """Keep other installations away. A process that dies lets go."""
     home.mkdir(parents=True, exist_ok=True)
+    if os.statvfs(home).f_flag & os.ST_NOEXEC:
+        raise KitError(f"programs cannot run from there, it is mounted noexec: {home}", _REFUSED)
     with (home / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise KitError(f"another installation is going on: {home}", "wait until it has ended") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
         yield
 
 
 @contextlib.contextmanager
-def _staging(home: Path) -> Iterator[Path]:
+def _staging(home: Path, before: Path | None) -> Iterator[Path]:
     """A folder for the copies, on the disk that takes the installation too."""
-    for path in home.glob(".staging-*"):  # of a run that was killed
+    envs = (path.parent for path in home.glob("*/pyvenv.cfg"))
+    left = (env for env in envs if env.resolve() != before and not (env / "complete").exists())
+    for path in (*home.glob(".staging-*"), *left):  # of runs that were killed
         shutil.rmtree(path)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=home) as folder:
         yield Path(folder)
@@ -331,15 +336,12 @@ def _staging(home: Path) -> Iterator[Path]:
 def build(env: Path, staging: Path, target: str, pip: str) -> None:
     """Make the environment out of checked wheels; it is gone again when that fails."""
     python = str(env / "bin" / "python")
-    if env.exists():
-        shutil.rmtree(env)
     try:
-        _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env))
-        words = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
-        words += ["--disable-pip-version-check", "--no-warn-script-location"]
-        words += ["--find-links", str(staging / "wheels")]
+        _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env), tmp=staging)
+        env.chmod(0o755)
+        words = [*_PIP, "--find-links", str(staging / "wheels")]
         words += ["--requirement", str(staging / "requirements" / f"{target}.txt")]
-        _run(python, "-I", str(staging / pip / "pip"), "install", *words)
+        _run(python, "-I", str(staging / pip / "pip"), "install", *words, tmp=staging)
         _run(python, "-I", "-c", _WORKS)
         (env / "complete").touch()
     except BaseException:
@@ -349,18 +351,17 @@ def build(env: Path, staging: Path, target: str, pip: str) -> None:
 
 def works(env: Path) -> bool:
     """Whether the environment was finished, and its Python is still there."""
-    if not (env / "complete").exists():
-        return False
     with contextlib.suppress(KitError, OSError):
+        (env / "complete").stat()
         _run(str(env / "bin" / "python"), "-I", "-c", _WORKS)
         return True
     return False
 
 
-def _run(*words: str) -> None:
+def _run(*words: str, tmp: Path | None = None) -> None:
     """Run a program with none of the user's settings; raises `KitError` with what it said."""
-    env = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
-    env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"}
+    env = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"} | ({"TMPDIR": str(tmp)} if tmp else {})
     done = subprocess.run(words, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         sys.stderr.write(_printable((done.stdout + done.stderr).decode("utf-8", "replace")[-4000:]))
@@ -387,9 +388,7 @@ def _switch(command: Path, env: Path) -> None:
 
 
 def _clean(home: Path, keep: set[Path | None]) -> None:
-    """Remove environments of old, as far as possible; the last one stays, for processes that still run on
-    it. The folder may have been named through a link.
-    """
+    """Remove old environments as far as possible. Those to `keep` may be named through a link."""
     kept = {path.resolve() for path in keep if path is not None}
     for path in home.iterdir():
         if path.resolve() not in kept and path.is_dir() and (path / "pyvenv.cfg").exists():

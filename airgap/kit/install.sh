@@ -4,7 +4,7 @@
 set -u
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
 # what a Python lacks that was packaged in parts, as Debian's python3-minimal
-modules='ctypes, fcntl, json, shutil, venv, zlib'
+modules='ctypes, fcntl, json, shutil, ssl, venv, zlib'
 
 found= parts=
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
@@ -21,8 +21,14 @@ for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 pyth
 done
 
 if [ -n "$parts" ]; then
-    echo "error: $parts lacks some of its standard library: want $modules" >&2
-    echo 'hint: install all of it (Debian and Ubuntu: the packages python3 and python3-venv)' >&2
+    lacks=
+    IFS=', '
+    for module in $modules; do
+        "$parts" -I -c "import $module" >/dev/null 2>&1 || lacks="$lacks $module"
+    done
+    echo "error: $parts lacks some of its standard library: want $modules, lacks$lacks" >&2
+    echo 'hint: install all of it (Debian and Ubuntu: the packages python3 and python3-venv; a Python built from source' \
+        'lacks what it found no headers for, such as those of OpenSSL and zlib), or name another one: PYTHON=... sh install.sh' >&2
     exit 1
 fi
 wanted=

@@ -2,20 +2,22 @@
 
     strict_yaml   bytes to text, lists and mappings, each with its place  (the only importer of yaml)
     validate      those against a pydantic model, errors in the user's terms
+    platform_text how people write platforms
     fields        the kinds of text: references, digests, platforms, names
     model         the manifest's keys, and its JSON Schema
     transfer      `TransferManifest`, `ImageEntry`
-    lock          `Lock`, `LockedImage`
+    lock          `Lock`, `LockedImage`, `LeftOut`
 
 `python -m airgap.manifest > manifests/manifest.schema.json` writes the schema anew.
 """
 
-from airgap.manifest.lock import Lock, LockedImage, lock_path
+from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path
 from airgap.manifest.model import json_schema
 from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name
 
 __all__ = [
     "ImageEntry",
+    "LeftOut",
     "Lock",
     "LockedImage",
     "TransferManifest",

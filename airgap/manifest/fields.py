@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
+from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe
 from airgap.oci.digest import Digest
 from airgap.oci.documents import MAX_SIZE
@@ -151,6 +152,19 @@ def _line(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise FormatError("neither true nor false", got=describe(text))
+    return text == "true"
+
+
+def _platforms(value: Any) -> Any:
+    try:
+        return as_list(value)
+    except FormatError as error:
+        raise refusal(error) from error
+
+
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for value in values:
@@ -175,16 +189,26 @@ Reference = Annotated[
 ]
 OfflineName = Annotated[ImageReference, _reads(_offline_name), _text_schema(f"{_UNTAGGED}{_TAG}")]
 DigestText = Annotated[Digest, _reads(Digest.parse), _text_schema(_DIGEST)]
-PlatformText = Annotated[
-    Platform,
-    _reads(Platform.parse),
+_PLATFORM_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "anyOf": [{"enum": _USUAL_PLATFORMS}, {"pattern": f"^{_PART}/{_PART}(?:/{_PART})?$"}],
+}
+PlatformText = Annotated[Platform, _reads(parse_platform), WithJsonSchema(_PLATFORM_SCHEMA)]
+Platforms = Annotated[
+    tuple[PlatformText, ...],
+    DISTINCT,
+    BeforeValidator(_platforms),
     WithJsonSchema(
         {
-            "type": "string",
-            "anyOf": [{"enum": _USUAL_PLATFORMS}, {"pattern": f"^{_PART}/{_PART}(?:/{_PART})?$"}],
+            "anyOf": [
+                {"const": ALL},
+                _PLATFORM_SCHEMA,
+                {"type": "array", "items": _PLATFORM_SCHEMA, "uniqueItems": True},
+            ]
         }
     ),
 ]
+"""Empty means all."""
 Source = Annotated[
     str,
     _reads(
@@ -197,6 +221,11 @@ Source = Annotated[
     WithJsonSchema(
         {"type": "string", "anyOf": [{"enum": ["registry", "docker"]}, {"pattern": f"^(?:{_ENGINE})$"}]}
     ),
+]
+Attachments = Annotated[
+    str,
+    _reads(_matches("auto|none|required", "not a choice", "auto, none or required")),
+    WithJsonSchema({"enum": ["auto", "none", "required"]}),
 ]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
 Label = Annotated[
@@ -217,6 +246,7 @@ LockedSource = Annotated[
 Sha256 = Annotated[str, _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 lower-case hex digits"))]
 MediaType = Annotated[str, _reads(_matches(rf"{_TYPE}/{_TYPE}", "not a media type", "type/subtype"))]
 Size = Annotated[int, _reads(_size)]
+Flag = Annotated[bool, _reads(_flag)]
 
 # What only an inventory holds.
 HostAddress = Annotated[str, _reads(_address)]

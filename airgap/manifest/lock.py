@@ -1,7 +1,7 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -10,8 +10,11 @@ from pydantic import Field
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
+    Attachments,
     DigestText,
     FilePath,
+    Flag,
+    Line,
     LockedSource,
     MediaType,
     Name,
@@ -42,11 +45,15 @@ class _LockedDocument(Strict):
     source: LockedSource
     archive: FilePath | None = None
     platforms: tuple[PlatformText, ...]
+    platforms_by_default: Flag = False
     digest: DigestText | None = None
     media_type: MediaType | None = None
     size: Size | None = None
     image_id: DigestText | None = None
     cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
+    attachments: Attachments = "auto"
+    attachments_unknown: Line | None = None
+    subject: DigestText | None = None
 
 
 class _LockDocument(Strict):
@@ -75,6 +82,41 @@ class LockedImage:
     image_id: Digest | None
     """What an engine or a `docker save` archive calls the image."""
     cosign_key: Path | None = None
+    by_default: bool = False
+    """Whether `platforms` is the default of the machine that made the lock, as the manifest names none."""
+    left_out: tuple[Platform, ...] = field(default=(), compare=False)
+    """Platforms that the image has besides; not kept in the file."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What is to be known of the choice of platforms; not kept in the file."""
+    attachments: str = "auto"
+    """Whether what is attached to it is carried: `auto`, `none` or `required`."""
+    attachments_unknown: str | None = None
+    """Why there may be attachments that are not locked; None where all are."""
+    subject: Digest | None = None
+    """Of an attachment: the digest of the image manifest or index that it is attached to."""
+
+    @property
+    def is_demanding(self) -> bool:
+        """Whether the image may not be carried without its attachments."""
+        return self.attachments == "required" or self.cosign_key is not None
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it is an attachment that is carried only if it can be had."""
+        return self.subject is not None and self.attachments != "required"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image in an archive or layout that is not taken although no `ref` or `digest` chose others."""
+
+    source: str
+    """The archive or layout, as a person would call it: `archive:vendor/app.tar`."""
+    digest: Digest
+    why: str
+
+    def __str__(self) -> str:
+        return f"left out of {self.source}: {self.digest} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +127,8 @@ class Lock:
     manifest_sha256: str
     """Of the manifest's bytes, in hex; whether it still fits is for the caller to check."""
     images: tuple[LockedImage, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """Known only where the lock was just made: a lock file does not keep it."""
 
     def __post_init__(self) -> None:
         if twins := _twins(self.images):
@@ -149,6 +193,10 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
         _descriptor(item),
         item.image_id,
         None if item.cosign_key is None else folder / item.cosign_key,
+        by_default=item.platforms_by_default,
+        attachments=item.attachments,
+        attachments_unknown=item.attachments_unknown,
+        subject=item.subject,
     )
 
 
@@ -185,6 +233,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         "source": image.source,
         "archive": _path(image.path, folder),
         "platforms": [str(platform) for platform in image.platforms],
+        "platforms_by_default": True if image.by_default else None,
     }
     if image.descriptor is not None:
         fields["digest"] = str(image.descriptor.digest)
@@ -192,6 +241,9 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
     fields["cosign-key"] = _path(image.cosign_key, folder)
+    fields["attachments"] = image.attachments if image.attachments != "auto" else None
+    fields["attachments_unknown"] = image.attachments_unknown
+    fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}
 
 

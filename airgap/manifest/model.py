@@ -11,20 +11,19 @@ from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
     MAX_LINE,
+    Attachments,
     DigestText,
     FilePath,
     Label,
     Line,
     Name,
     OfflineName,
-    PlatformText,
+    Platforms,
     Reference,
     Source,
     Version,
 )
 from airgap.manifest.validate import Forms, Strict
-
-Platforms = Annotated[tuple[PlatformText, ...], DISTINCT, Field(json_schema_extra={"uniqueItems": True})]
 
 
 class EntryDocument(Strict):
@@ -32,14 +31,23 @@ class EntryDocument(Strict):
 
     ref: Annotated[Reference | None, Field(description="Picks one image; without it, all are meant.")] = None
     digest: Annotated[
-        DigestText | None, Field(description="The digest that the image must have at the source.")
+        DigestText | None,
+        Field(
+            description="The digest that the image must have at the source; in an archive or a layout, "
+            "without ref, it picks one image, also by its image ID."
+        ),
     ] = None
     platforms: Annotated[
         Platforms | None,
-        Field(description="Platforms of this image, instead of the default above; [] means all."),
+        Field(description="Platforms of this image, instead of those above; `all` for every one."),
     ] = None
     rename: Annotated[
-        OfflineName | None, Field(alias="as", description="The image's name on the offline side.")
+        OfflineName | None,
+        Field(
+            alias="as",
+            description="The image's name on the offline side; needed for one that has none in its "
+            "archive or layout.",
+        ),
     ] = None
     cosign_key: Annotated[
         FilePath | None,
@@ -49,6 +57,8 @@ class EntryDocument(Strict):
             "a path from the manifest's folder.",
         ),
     ] = None
+
+    attachments: Annotated[Attachments | None, Field(description="As above, for this image alone.")] = None
 
 
 class NamedEntry(EntryDocument):
@@ -69,7 +79,7 @@ class NamedEntry(EntryDocument):
 
 
 class ArchiveEntry(EntryDocument):
-    """Images from a file made by `docker save`, or from an OCI archive."""
+    """Images from a file made by `docker save`, or from an OCI archive; gzip and zstd are unpacked."""
 
     model_config = ConfigDict(title="Images from an archive")
 
@@ -77,7 +87,7 @@ class ArchiveEntry(EntryDocument):
 
 
 class LayoutEntry(EntryDocument):
-    """Images from a directory that is an OCI image layout."""
+    """Images from a directory that is an OCI image layout, or in the form of skopeo's `dir:`."""
 
     model_config = ConfigDict(title="Images from an OCI layout")
 
@@ -135,9 +145,19 @@ class ManifestDocument(Strict):
         DISTINCT,
     ] = ()
     platforms: Annotated[
-        Platforms,
-        Field(description="The default platforms of all images; without it, all that an image has."),
-    ] = ()
+        Platforms | None,
+        Field(
+            description="The platforms of all images that name none themselves; `all` for every one. "
+            "Without it, the one that `docker pull` takes on this machine."
+        ),
+    ] = None
+    attachments: Annotated[
+        Attachments,
+        Field(
+            description="Signatures, SBOMs and attestations at the source: auto (the default) carries what "
+            "is found, none does not ask, required fails where a registry does not answer."
+        ),
+    ] = "auto"
     transfer: Annotated[
         Transfer,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),

@@ -38,8 +38,8 @@ class ImageEntry:
     reference: ImageReference | None
     """The name at the source, as written: its own digest, if any, is also `digest`."""
     digest: Digest | None
-    platforms: tuple[Platform, ...]
-    """With the manifest's default filled in; empty means all."""
+    platforms: tuple[Platform, ...] | None
+    """Its own, or else the manifest's; empty means all, None that neither names any."""
     rename: ImageReference | None
     source: str
     """`registry`, `docker`, `docker:unix://…`, `docker:ssh://…`, `archive` or `oci`."""
@@ -47,6 +47,8 @@ class ImageEntry:
     """The archive or OCI layout, an absolute path."""
     cosign_key: Path | None
     line: int
+    attachments: str = "auto"
+    """`auto`, `none` or `required`, with the manifest's default filled in."""
 
     @property
     def name(self) -> ImageReference | None:
@@ -63,7 +65,7 @@ class TransferManifest:
     name: str
     destinations: tuple[str, ...]
     """Sites that may load it; empty means every site."""
-    platforms: tuple[Platform, ...]
+    platforms: tuple[Platform, ...] | None
     images: tuple[ImageEntry, ...]
     raw: bytes
     path: Path
@@ -84,7 +86,7 @@ class TransferManifest:
         found = validate(ManifestDocument, document, FORMS)
         folder = path.absolute().parent
         entries = [
-            _entry(item, document, ("images", place), found.platforms, folder)
+            _entry(item, document, ("images", place), found, folder)
             for place, item in enumerate(found.images)
         ]
         return cls(
@@ -107,12 +109,14 @@ def _entry(
     item: ImageReference | LongEntry,
     document: Document,
     place: Place,
-    platforms: tuple[Platform, ...],
+    defaults: ManifestDocument,
     folder: Path,
 ) -> ImageEntry:
-    line = document.line(place)
+    line, platforms = document.line(place), defaults.platforms
     if isinstance(item, ImageReference):
-        return ImageEntry(item, item.digest, platforms, None, "registry", None, None, line)
+        return ImageEntry(
+            item, item.digest, platforms, None, "registry", None, None, line, defaults.attachments
+        )
     source, archive = _origin(item)
     return ImageEntry(
         item.ref,
@@ -123,7 +127,21 @@ def _entry(
         None if archive is None else folder / archive,
         None if item.cosign_key is None else folder / item.cosign_key,
         line,
+        _attachments(item, defaults.attachments, document, place),
     )
+
+
+def _attachments(item: LongEntry, default: str, document: Document, place: Place) -> str:
+    """A `cosign-key:` needs the signature to be asked for, also where the default is not to ask."""
+    if item.cosign_key is not None and item.attachments == "none":
+        raise FormatError(
+            "a cosign-key needs attachments",
+            subject=document.at((*place, "attachments")),
+            want="auto or required",
+            got="'none'",
+        )
+    chosen = item.attachments or default
+    return "auto" if item.cosign_key is not None and chosen == "none" else chosen
 
 
 def _origin(item: LongEntry) -> tuple[str, str | None]:

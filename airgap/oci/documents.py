@@ -6,13 +6,15 @@ Each is parsed once from the bytes that came, and keeps them as `raw`: a digest 
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
+from airgap.oci.spelling import CONFIG, DOCUMENT, Keys, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,7 +32,17 @@ INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 DOCUMENT_TYPES = MANIFEST_TYPES | INDEX_TYPES
 CONFIG_TYPES = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
+EMPTY_LAYER = Digest.of(bytes(1024))
+"""The diff ID of a tar without entries."""
+
 SCHEMA_VERSION = 2
+_FOREIGN_LAYERS = (
+    "application/vnd.docker.image.rootfs.foreign.",
+    "application/vnd.oci.image.layer.nondistributable.",
+)
+"""Layers of Windows base images, which registries did not have to keep; `urls` say where they also are."""
+_URL = re.compile(r"https://[a-z0-9][\x21-\x7e]{1,2000}", re.ASCII | re.IGNORECASE)
+_MAX_URLS = 16
 _LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 MAX_SIZE = 1 << 40
 """A single layer may claim 1 TiB at most."""
@@ -49,20 +61,19 @@ class Descriptor:
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str | None = None
+    urls: tuple[str, ...] = ()
+    """Where a foreign layer can be had besides. They are never asked, and written nowhere."""
 
     @classmethod
-    def parse(cls, value: Any, where: str) -> Self:
-        """From a JSON object; raises `FormatError`, also for foreign (`urls`) content."""
+    def parse(cls, value: Any, where: str, *, layer: bool = False) -> Self:
+        """From a JSON object; raises `FormatError`, also for `urls` on anything but a foreign `layer`."""
         fields = Fields(value, where)
         media_type = fields.text("mediaType")
         digest = Digest.parse(fields.text("digest"), where)
         size = fields.integer("size")
         if size > MAX_SIZE:
             raise FormatError("too large", subject=where, want=f"at most {MAX_SIZE:,} bytes", got=f"{size:,}")
-        if fields.take("urls"):
-            raise FormatError(
-                "content kept elsewhere (urls) cannot cross the gap", subject=f"{where} {digest}"
-            )
+        urls = _urls(fields, f"{where} {digest}", allowed=layer and media_type.startswith(_FOREIGN_LAYERS))
         if (data := fields.optional_text("data")) is not None:
             _check_embedded(data, digest, size, where)
         return cls(
@@ -72,6 +83,7 @@ class Descriptor:
             _parse_platform(fields.take("platform"), where),
             fields.string_map("annotations"),
             fields.optional_text("artifactType"),
+            urls,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -142,23 +154,29 @@ class ImageConfig:
 
     raw: bytes
     platform: Platform
+    """`UNKNOWN` where the config does not name one."""
     diff_ids: tuple[Digest, ...]
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "image config") -> Self:
         """From the config blob's bytes; raises `FormatError`."""
-        fields = Fields(parse_object(raw, where), where)
+        fields = _fields(raw, CONFIG, where)
         rootfs = fields.child("rootfs")
         if rootfs.text("type") != "layers":
             raise FormatError("unknown rootfs type", subject=where, want="layers", got=rootfs.text("type"))
         diff_ids = rootfs.texts("diff_ids") if rootfs.take("diff_ids") is not None else ()
         return cls(
             raw,
-            Platform.of(
-                fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or ""
-            ),
+            _config_platform(fields),
             tuple(Digest.parse(text, f"{where}: diff_ids") for text in diff_ids),
         )
+
+
+def runnable_config(raw: bytes, where: str) -> ImageConfig | None:
+    """The config in `raw`; None for one that says nothing of layers: no engine unpacks that, and registries
+    keep it as any artifact. Raises `FormatError`.
+    """
+    return ImageConfig.parse(raw, where) if "rootfs" in parse_object(raw, where) else None
 
 
 def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
@@ -175,7 +193,7 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     Raises `FormatError`, or `AmbiguousError` when the document could be taken for both kinds
     (CVE-2021-41190) or calls itself something else than its descriptor does.
     """
-    fields = Fields(parse_object(raw, where), where)
+    fields = _fields(raw, DOCUMENT, where)
     if fields.integer("schemaVersion") != SCHEMA_VERSION:
         raise FormatError(
             "unsupported schemaVersion",
@@ -215,6 +233,12 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     )  # fmt: skip
 
 
+def subject_of(raw: bytes, where: str) -> Digest | None:
+    """The digest of the document that an image manifest or index refers to (`subject`), if it does."""
+    subject = Fields(parse_object(raw, where), where).take("subject")
+    return None if subject is None else Descriptor.parse(subject, f"{where}: subject").digest
+
+
 def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> bytes:
     """`raw` itself, when it is what `descriptor` promises; else an `IntegrityError`."""
     if len(raw) != descriptor.size:
@@ -227,15 +251,48 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
     return raw
 
 
+def _fields(raw: bytes, keys: Keys, where: str) -> Fields:
+    """The fields of the object in `raw`, whose defined keys are spelled exactly."""
+    document = parse_object(raw, where)
+    check_spelling(document, keys, where)
+    return Fields(document, where)
+
+
 def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
-    return tuple(Descriptor.parse(value, f"{where}: {key}[{i}]") for i, value in enumerate(fields.items(key)))
+    layer = key == "layers"
+    found = [] if layer and fields.take(key) is None else fields.items(key)  # Go writes null for none
+    return tuple(
+        Descriptor.parse(value, f"{where}: {key}[{i}]", layer=layer) for i, value in enumerate(found)
+    )
+
+
+def _urls(fields: Fields, subject: str, *, allowed: bool) -> tuple[str, ...]:
+    if not fields.take("urls"):
+        return ()
+    if not allowed:
+        raise FormatError("content kept elsewhere (urls) cannot cross the gap", subject=subject)
+    urls = tuple(fields.texts("urls"))
+    if len(urls) > _MAX_URLS or not all(map(_URL.fullmatch, urls)):
+        raise FormatError(
+            "bad addresses of a foreign layer (urls)", subject=subject, want=f"at most {_MAX_URLS} of https"
+        )
+    return urls
 
 
 def _parse_platform(value: Any, where: str) -> Platform | None:
-    if value is None:
+    """None also for an empty object, and for empty texts: some makers write these for "not known"."""
+    if value is None or value == {}:
         return None
     fields = Fields(value, f"{where}: platform")
-    return Platform.of(fields.text("os"), fields.text("architecture"), fields.optional_text("variant") or "")
+    architecture, variant = fields.text("architecture"), fields.optional_text("variant") or ""
+    os = fields.optional_text("os")
+    return Platform.of(os, architecture, variant) if os and architecture else None
+
+
+def _config_platform(fields: Fields) -> Platform:
+    os, architecture = fields.optional_text("os"), fields.optional_text("architecture")
+    variant = fields.optional_text("variant") or ""
+    return Platform.of(os, architecture, variant) if os and architecture else UNKNOWN
 
 
 def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:

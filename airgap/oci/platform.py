@@ -12,6 +12,12 @@ _ARCHITECTURES = {
     "armhf": "arm", "armel": "arm",
 }  # fmt: skip
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+_VARIANTS = {
+    "amd64": ("v4", "v3", "v2", "v1"),
+    "arm64": ("v9", "v8"),
+    "arm": ("v8", "v7", "v6", "v5"),
+}
+"""Each machine also runs what is built for the variants after its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,14 +29,14 @@ class Platform:
     variant: str = ""
 
     @classmethod
-    def parse(cls, text: str, where: str = "platform") -> Self:
+    def parse(cls, text: str, where: str = "platform") -> "Platform":
         """`os/architecture[/variant]`; raises `FormatError`."""
         parts = text.split("/") if isinstance(text, str) else []
         if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
             raise FormatError(
                 "not a platform", subject=where, want="os/architecture[/variant]", got=repr(text)
             )
-        return cls.of(*parts)
+        return cls.of(*parts).normal()
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Self:
@@ -40,5 +46,31 @@ class Platform:
             variant = ""
         return cls(os, architecture, variant)
 
+    def normal(self) -> "Platform":
+        """For comparing: some index entries write the variant `8` for `v8`. Records keep what was written."""
+        bare_number = self.architecture in _VARIANTS and self.variant[:1].isdecimal()
+        return Platform.of(self.os, self.architecture, f"v{self.variant}") if bare_number else self
+
+    def met_by(self) -> tuple["Platform", ...]:
+        """This platform, and behind it the older variants that its machines run too, best first."""
+        order = _VARIANTS.get(self.architecture, ())
+        own = self.variant or _DEFAULT_VARIANT.get(self.architecture, "")
+        older = order[order.index(own) + 1 :] if own in order else ()
+        return (self, *(Platform.of(self.os, self.architecture, variant) for variant in older))
+
+    def pulled_as(self) -> tuple["Platform", ...]:
+        """What `docker pull` takes on a machine of this platform, best first: 32-bit images where there is
+        nothing else (containerd/platforms, `Only`).
+        """
+        if self.architecture == "amd64":
+            return (*self.met_by(), Platform.of(self.os, "386"))
+        if self.architecture == "arm64":
+            return (*self.met_by(), *Platform.of(self.os, "arm", "v8").met_by())
+        return self.met_by()
+
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+UNKNOWN = Platform("unknown", "unknown")
+"""An image that names no platform, or something in an index that is not an image (an attestation)."""

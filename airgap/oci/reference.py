@@ -66,6 +66,15 @@ class ImageReference:
             raise refuse(f"name longer than {_MAX_NAME}")
         return cls(registry, repository, tag or (None if digest else "latest"), digest)
 
+    def names_of(self, digest: Digest) -> "tuple[ImageReference, ...]":
+        """The names that node runtimes look up for an image with this digest: of a reference with a tag and
+        that digest these are two, one with each. Kubernetes asks for `repo@sha256:…` when a pod names both.
+        """
+        if self.tag is None or self.digest is None:
+            return (self,)
+        tagged = replace(self, digest=None)
+        return (tagged, replace(self, tag=None)) if self.digest == digest else (tagged,)
+
     @property
     def name(self) -> str:
         """Registry and repository, without tag and digest."""

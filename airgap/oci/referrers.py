@@ -1,9 +1,14 @@
 """Tags under which referrers of an image are found where there is no referrers API."""
 
+import re
+
 from airgap.oci.digest import Digest
 
 COSIGN_SUFFIXES = ("sig", "att", "sbom")
+COSIGN_TAG = re.compile(rf"sha256-[0-9a-f]{{64}}\.(?:{'|'.join(COSIGN_SUFFIXES)})", re.ASCII)
+"""The form of the tags in `cosign_tags`."""
 _MAX_TAG = 128
+_FALLBACK = re.compile("sha(?:256|512)-[0-9a-f]{64}", re.ASCII)
 
 
 def fallback_tag(digest: Digest) -> str:
@@ -11,6 +16,11 @@ def fallback_tag(digest: Digest) -> str:
     Schema": at most 32 characters of the algorithm and 64 of the rest).
     """
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def is_fallback_tag(tag: str | None) -> bool:
+    """Whether `tag` has the form of such a tag."""
+    return tag is not None and _FALLBACK.fullmatch(tag) is not None
 
 
 def cosign_tags(digest: Digest) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ last too: the same bytes can so name two different images. What could be read in
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -65,12 +66,16 @@ def _decode(raw: bytes, where: str, *, floats: bool) -> Any:
             raise FormatError(
                 "integer too large", subject=where, want=f"at most {MAX_INTEGER}", got=text[:40]
             )
+        if text == "-0":
+            raise AmbiguousError("negative zero", subject=where, want="0")
         return int(text)
 
     def real(text: str) -> float:
         if not floats:
             raise FormatError("not an integer", subject=where, got=text[:40])
-        return float(text)
+        if not math.isfinite(value := float(text)):
+            raise AmbiguousError("number too large", subject=where, got=text[:40])
+        return value
 
     return json.loads(
         raw.decode("utf-8"),

@@ -1,6 +1,6 @@
 """What a bundle's small files say of its images, and that they all say the same (FORMAT.md §7, step 9)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from airgap.bundle.files import Files
@@ -49,6 +49,12 @@ class VerifiedImage:
         """The name that it shall have here."""
         return self.renamed or self.record.name
 
+    @property
+    def full_name(self) -> ImageReference:
+        """`name`, with the digest where the image was asked for by one: a pod may ask so, too."""
+        asked = self.record.reference.digest is not None and self.name.tag is not None
+        return self.name.with_digest(self.record.digest) if asked else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -66,7 +72,10 @@ class Contents:
         records = {record.name: record for record in self.statement.images}
         if set(records) != set(entries):
             raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
-        images = tuple(self._image(record, entries[record.name]) for record in self.statement.images)
+        recorded = {platform.digest for record in records.values() for platform in record.platforms}
+        images = tuple(
+            self._image(record, entries[record.name], recorded) for record in self.statement.images
+        )
         self._check_blobs(images)
         self._check_docker_view(images)
         self._check_upstream(images)
@@ -95,7 +104,10 @@ class Contents:
             if name.startswith("trust/") or name == "VERIFY.txt":
                 self.read(name, MAX_ENVELOPE)
 
-    def _image(self, record: ImageRecord, descriptor: Descriptor) -> VerifiedImage:
+    def _image(
+        self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
+    ) -> VerifiedImage:
+        """`recorded` are the manifests of all images: two may carry different platforms of one index."""
         if record.digest != descriptor.digest:
             raise AmbiguousError(
                 "index.json and the statement differ",
@@ -103,7 +115,14 @@ class Contents:
                 want=record.digest,
                 got=descriptor.digest,
             )
-        graph = walk(descriptor, self._document, self._carried, str(record.name))
+        own = {platform.digest for platform in record.platforms}
+
+        def carried(index: ImageIndex) -> list[Descriptor]:
+            """The entries that the bundle holds, but for those that it holds for other images only."""
+            listed = (entry for entry in index.manifests if entry.digest.path in self.statement.subjects)
+            return [entry for entry in listed if entry.digest in own or entry.digest not in recorded]
+
+        graph = walk(descriptor, self._document, carried, str(record.name))
         if (record.kind, record.platforms) != (graph.kind, graph.records):
             raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
         return VerifiedImage(record, graph)
@@ -111,18 +130,17 @@ class Contents:
     def _document(self, descriptor: Descriptor) -> bytes:
         return self.read(descriptor.digest.path, descriptor.size)
 
-    def _carried(self, index: ImageIndex) -> list[Descriptor]:
-        """The entries of an index that the bundle holds: the others belong to other platforms."""
-        return [entry for entry in index.manifests if entry.digest.path in self.statement.subjects]
-
     def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
         """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
         required = {item.digest: item.size for item in self.statement.requires}
         manifests = [item.manifest for image in images for item in image.graph.manifests]
         layers = {layer.digest for manifest in manifests for layer in manifest.layers}
+        foreign = {digest for image in images for digest in image.graph.foreign}
         for digest in required:
             if digest not in layers or digest.path in self.sizes:
                 raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
+            if digest in foreign:
+                raise AmbiguousError("a foreign layer is not in the bundle", subject="requires", got=digest)
         reached = set()
         for image in images:
             for digest, descriptor in image.graph.contents.items():

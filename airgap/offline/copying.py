@@ -21,6 +21,7 @@ from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
+from airgap.durable import exists
 from airgap.errors import (
     FormatError,
     IncompleteError,
@@ -240,7 +241,7 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
 
 
 def _is_volume(path: Path) -> bool:
-    return (path / VOLUME_FILE).exists() or re.fullmatch(r".*\.v[0-9]+", path.name) is not None
+    return exists(path / VOLUME_FILE) or re.fullmatch(r".*\.v[0-9]+", path.name) is not None
 
 
 def _table_of(path: Path) -> VolumeTable | None:

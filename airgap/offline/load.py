@@ -20,7 +20,8 @@ from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.loading import LOADED, LoadedImage, Loader, Loading
+from airgap.offline.load_refusal import refused
+from airgap.offline.loading import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading
 from airgap.offline.renaming import renamed
 from airgap.offline.stream import ImageTar
 
@@ -35,10 +36,12 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     """
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if isinstance(target, FileTarget):
+        for refusal in filter(None, (refused(image, target, loading) for image in images)):
+            raise refusal
         return _load_file(target, loading, images)
     _refuse_one_place(target, images)
     loader = _loader(target, loading)
-    results = [loader.look(image) for image in images]
+    results = [_look(loader, image, target, loading) for image in images]
     todo = [result for result in results if result.verdict == LOADED]
     _prove_base(loader, todo, target.name)
     if loading.on_conflict == "refuse":
@@ -47,6 +50,17 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     with _swept(target):
         _load_all(loader, todo, target.name, loading)
     return results
+
+
+def _look(
+    loader: Loader,
+    image: VerifiedImage,
+    target: ContentTarget | StreamTarget | FolderTarget,
+    loading: Loading,
+) -> LoadedImage:
+    if (refusal := refused(image, target, loading)) is not None:
+        return LoadedImage(image, FAILED, error=refusal)
+    return loader.look(image)
 
 
 def _loader(target: ContentTarget | StreamTarget | FolderTarget, loading: Loading) -> Loader:
@@ -101,7 +115,7 @@ def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> Non
                 subject=f"{target}: {result.image.name}",
                 want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
                 hint="load the bundle that it builds on first, or ask the sending side for a full one "
-                "(airgap pack without --since); nothing was changed",
+                "(airgap pack --full); nothing was changed",
             )
 
 
@@ -124,7 +138,7 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
             "an archive has no base to build on",
             subject=target.name,
             want=requires[0].digest,
-            hint="load the delta where its base is, or ask for a full bundle",
+            hint="load the delta where its base is, or ask for a full bundle (airgap pack --full)",
         )
     tar = ImageTar(loading.bundle)
     for image in images:
@@ -134,4 +148,4 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     loading.before_names_move()
     with loading.progress.phase(f"writing {target.name}", tar.total) as advance:
         target.write(tar.chunks(advance))
-    return [LoadedImage(image, LOADED, after=image.record.digest) for image in images]
+    return [LoadedImage(image, PLACED, after=image.record.digest) for image in images]

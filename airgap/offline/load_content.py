@@ -11,13 +11,22 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget, ResumingTarget
-from airgap.errors import AirgapError, EndpointError, SparseIndexError
+from airgap.endpoints.ports import ContentTarget, MountingTarget, ResumingTarget
+from airgap.errors import (
+    AccessDeniedError,
+    AirgapError,
+    EndpointError,
+    LoginError,
+    UnavailableError,
+)
 from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.contents import VerifiedImage
+from airgap.offline.load_documents import DocumentLoader, reason_of
 from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
+from airgap.offline.reduced import reduced
 from airgap.workers import run_all
 
 
@@ -34,13 +43,48 @@ class ContentLoader:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def look(self, image: VerifiedImage) -> LoadedImage:
-        before = self.target.find(image.name)
-        lone = image.graph.lone_manifest
-        there = before in (image.record.digest, lone.descriptor.digest if lone else image.record.digest)
-        if there and (image.name, image.record.digest) not in self.loading.holdings.images:
+        before = self._before(image)
+        less = reduced(image.graph) if before not in (None, image.record.digest) else None
+        if before is None or before not in (image.record.digest, less and less.root.digest):
+            return LoadedImage(image, LOADED, before)
+        if before == image.record.digest and not self._has_documents(image):
+            return LoadedImage(image, LOADED, before)
+        if (image.name, image.record.digest) not in self.loading.holdings.images:
             # it came by another way, or in a load that was cut off before it could be written down
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
-        return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
+        return LoadedImage(
+            image,
+            THERE,
+            before,
+            before,
+            reason=reason_of(self.target.name, less) if less else None,
+        )
+
+    def _has_documents(self, image: VerifiedImage) -> bool:
+        """Whether all that is carried of an index is there: it may have come with fewer platforms before."""
+        held = self.loading.holdings.images.get((image.name, image.record.digest))
+        if held is not None and image.graph.contents.keys() <= held.blobs:
+            return True
+        below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
+        return all(self._has_document(image.name, each) for each in below)
+
+    def _has_document(self, name: ImageReference, document: Descriptor) -> bool:
+        if isinstance(self.target, MountingTarget):
+            return self.target.find(replace(name, tag=None, digest=document.digest)) == document.digest
+        return self.target.holds(name, document)
+
+    def _before(self, image: VerifiedImage) -> Digest | None:
+        """What the name means at the target; None also where the target does not tell: some registries deny
+        that for a name that nothing has yet, and take the push.
+        """
+        try:
+            return self.target.find(image.name)
+        except (LoginError, UnavailableError):
+            raise
+        except EndpointError as error:
+            if not error.status or self.loading.on_conflict == "refuse":
+                raise
+            return None
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
         return [
@@ -66,9 +110,12 @@ class ContentLoader:
         return sum(blobs.values())
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Into a registry those with the largest blobs first: others fill the time that it needs for them."""
+        """Into a registry those with the largest blobs first: others fill the time that it needs for them.
+        What refers to an image comes after it, as some registries look for its subject.
+        """
         if isinstance(self.target, MountingTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
+        todo = sorted(todo, key=lambda result: _rank(result.image, todo))
         self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
         try:
             run_all(lambda item: self._bring(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
@@ -107,21 +154,33 @@ class ContentLoader:
         try:
             if result.error is not None:
                 raise result.error
-            result.after = self._name(result.image)
+            result.after = self._name(result)
         except AirgapError as error:
             result.verdict, result.error = FAILED, error
             with contextlib.suppress(EndpointError):
                 result.after = self.target.find(result.image.name)
 
-    def _name(self, image: VerifiedImage) -> Digest:
-        digest = self._put_documents(image)
-        found = confirmed(self.target.find(image.name), digest, image)
+    def _name(self, result: LoadedImage) -> Digest:
+        image = result.image
+        digest = DocumentLoader(self.target, self.loading.progress).load(result)
+        try:
+            found = confirmed(self.target.find(image.name), digest, image)
+        except LoginError:
+            raise
+        except AccessDeniedError as error:  # the push has told the digest that it stored
+            result.reason = result.reason or f"taken by the registry, which does not let us look: {error.got}"
+            found = digest
         self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return found
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
         if blob.digest not in self.loading.required:
-            self._send(image, blob)
+            try:
+                self._send(image, blob)
+            except EndpointError as error:
+                # another push of the same blob was faster: where nothing is written twice, ours is refused
+                if not error.status or not self.target.holds(image.name, blob):
+                    raise
             return
         place = self._place_of(image, blob)
         if place is None or not isinstance(self.target, MountingTarget):
@@ -149,48 +208,6 @@ class ContentLoader:
         with contextlib.closing(open_at(0)) as stream:
             self.target.put_blob(image.name, blob, stream)
 
-    def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
-        """Store the top document; one that refers to another is listed there too."""
-        tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
-        manifest = next(tops, None)
-        if manifest is None or manifest.subject is None or not isinstance(self.target, ReferrerTarget):
-            self.target.put_document(image.name, root, raw)
-            return
-        kind = manifest.artifact_type or manifest.config.media_type
-        described = replace(root, annotations=manifest.annotations, artifact_type=kind, platform=None)
-        self.target.put_referrer(image.name, manifest.subject.digest, described, raw)
-
-    def _put_documents(self, image: VerifiedImage) -> Digest:
-        """The digest that the name stands for now.
-
-        Registries of the distribution family take no index of which they lack manifests. When one
-        platform alone was carried, the name is given to its manifest instead, and that is said.
-        """
-        documents = image.graph.documents
-        for digest, (descriptor, raw) in documents.items():
-            if digest != image.record.digest:
-                self.target.put_document(image.name, descriptor, raw)
-        root, raw = documents[image.record.digest]
-        try:
-            self._put_root(image, root, raw)
-            self.target.tag(image.name, root, raw)
-        except SparseIndexError as error:
-            lone = image.graph.lone_manifest
-            if lone is None:
-                raise SparseIndexError(
-                    "the registry takes no index without all of its platforms",
-                    subject=image.name,
-                    got=", ".join(record.platform for record in image.record.platforms),
-                    hint="pack all platforms of this image, or exactly one",
-                ) from error
-            self.loading.progress.note(
-                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
-                f"the name means its {lone.platform} image there, {lone.descriptor.digest}"
-            )
-            self.target.tag(image.name, *documents[lone.descriptor.digest])
-            return lone.descriptor.digest
-        return root.digest
-
 
 @dataclass(slots=True)
 class _Waiting:
@@ -213,3 +230,18 @@ def _by_blob(waiting: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waitin
         for blob in sorted(each.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
             found.setdefault(blob.digest, (blob, []))[1].append(each)
     return list(found.values())
+
+
+def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:
+    """0 for what refers to nothing, 1 for what refers to that, …: by its subject, or by cosign's tags."""
+    by_digest = {result.image.record.digest: result.image for result in todo}
+    seen: set[Digest] = set()
+    while image.record.digest not in seen:
+        seen.add(image.record.digest)
+        subject = next((item.manifest.subject for item in image.graph.manifests), None)
+        if subject is None:
+            return len(seen) - 1 + (COSIGN_TAG.fullmatch(image.name.tag or "") is not None)
+        if subject.digest not in by_digest:
+            return len(seen)
+        image = by_digest[subject.digest]
+    return len(seen)

@@ -8,11 +8,20 @@ from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
 from airgap.endpoints.ports import FolderTarget
-from airgap.errors import AirgapError, SparseIndexError
+from airgap.errors import AirgapError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
-from airgap.oci.documents import Descriptor, ImageIndex, parse_document
+from airgap.oci.documents import Descriptor
 from airgap.offline.contents import VerifiedImage
-from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loading import (
+    FAILED,
+    LOADED,
+    PLACED,
+    THERE,
+    LoadedImage,
+    Loading,
+    not_for_engines,
+)
+from airgap.offline.reduced import described, reduced
 from airgap.offline.stream import ImageTar
 
 
@@ -24,15 +33,15 @@ class FolderLoader:
     loading: Loading
 
     def look(self, image: VerifiedImage) -> LoadedImage:
-        if image.record.kind == "artifact":
-            return LoadedImage(image, SKIPPED)
-        try:
-            graph = self._graph(image)
-        except SparseIndexError as error:
-            return LoadedImage(image, FAILED, error=error)
+        if (other := not_for_engines(image)) is not None:
+            return other
+        graph = self._graph(image)
         before, whole = self._found(image, graph)
         there = whole and before == graph.root.digest
-        return LoadedImage(image, THERE if there else LOADED, before, before if there else None)
+        reason = self._reason(graph, image)
+        return LoadedImage(
+            image, THERE if there else LOADED, before, before if there else None, reason=reason
+        )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
         """What the archive of that name says it holds, and whether it has all of `graph`, as it must be.
@@ -40,10 +49,13 @@ class FolderLoader:
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
-            named = read_index(files.read(INDEX_FILE, MAX_INDEX)).get(image.name)
-            if named is None:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+            found = [index.get(name) for name in image.full_name.names_of(graph.root.digest)]
+            if found[0] is None:
                 return None, False
-            before = named.digest
+            before = found[0].digest
+            if any(each is None or each.digest != before for each in found):
+                return before, False
             for blob in graph.contents.values():
                 _check(files, blob)
             return before, True
@@ -61,40 +73,38 @@ class FolderLoader:
         for result in todo:
             try:
                 result.after = self._load(result.image, advance)
+                result.verdict = PLACED
             except AirgapError as error:
                 result.verdict, result.error, result.after = FAILED, error, result.before
-        if any(result.verdict == LOADED for result in todo):
+        if any(result.verdict == PLACED for result in todo):
             self.loading.progress.note(self.target.hint)
 
     def _load(self, image: VerifiedImage, advance: Advance) -> Digest:
         graph = self._graph(image)
-        if graph.root.digest != image.record.digest:
-            platform = graph.manifests[0].platform
-            self.loading.progress.note(
-                f"{image.name}: {self.target.name} takes no index without all of its platforms; "
-                f"the name means its {platform} image there, {graph.root.digest}"
-            )
+        if (reason := self._reason(graph, image)) is not None:
+            self.loading.progress.note(f"{image.name}: {reason}")
         tar = ImageTar(self.loading.bundle)
         runnables = [item for item in graph.manifests if item.config]
         tar.add_whole(replace(image, graph=graph), graph.for_platform(PREFERRED) or runnables[0])
+        tar.images = [
+            replace(image, graph=graph, renamed=name) for name in image.full_name.names_of(graph.root.digest)
+        ]
         self.target.put_archive(image.name, tar.chunks(advance))
         return graph.root.digest
 
     def _graph(self, image: VerifiedImage) -> ImageGraph:
-        """What goes into the archive: the whole, or the only platform of an index that could not be read."""
-        graph = image.graph
-        if self.target.takes_sparse or not _is_sparse(graph):
-            return graph
-        lone = graph.lone_manifest
-        if lone is None:
-            raise SparseIndexError(
-                f"{self.target.name} takes no index without all of its platforms",
-                subject=image.name,
-                got=", ".join(record.platform for record in image.record.platforms),
-                hint="pack all platforms of this image, or exactly one",
-            )
-        document = graph.documents[lone.descriptor.digest]
-        return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+        """What goes into the archive: the whole, or what is carried of an index that could not be read."""
+        if self.target.takes_sparse or not image.graph.is_sparse:
+            return image.graph
+        return reduced(image.graph) or image.graph
+
+    def _reason(self, graph: ImageGraph, image: VerifiedImage) -> str | None:
+        if graph.root.digest == image.record.digest:
+            return None
+        return (
+            f"{self.target.name} takes no index without all of its platforms; "
+            f"the name means {described(graph)}, {graph.root.digest}"
+        )
 
 
 def _check(files: Files, blob: Descriptor) -> None:
@@ -102,13 +112,3 @@ def _check(files: Files, blob: Descriptor) -> None:
     with contextlib.closing(files.open(blob.digest.path)) as stream:
         reader = CheckedReader(stream, blob.digest, blob.size, files.where(blob.digest.path))
         copy(reader, lambda _: None)
-
-
-def _is_sparse(graph: ImageGraph) -> bool:
-    """Whether some manifest of an index is not carried."""
-    for descriptor, raw in graph.documents.values():
-        document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
-        entries = document.manifests if isinstance(document, ImageIndex) else ()
-        if any(entry.digest not in graph.documents for entry in entries):
-            return True
-    return False

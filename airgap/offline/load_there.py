@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from airgap import errors
-from airgap.endpoints.ports import Host, Ran
+from airgap.audit.receipt import VERDICTS
+from airgap.endpoints.remote import Host, Ran
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
 from airgap.oci.strict_json import Fields, parse_object
-from airgap.offline.loading import FAILED, LOADED, SKIPPED
-from airgap.offline.loading import THERE as ALREADY_THERE
+from airgap.offline.loading import FAILED
 from airgap.offline.session import LoadReport
 from airgap.progress import Progress
 
@@ -20,7 +20,6 @@ THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
 _ANSWER_SECONDS = 60.0
 _MAX_RESULT = 4 << 20
 _MAX_TEXT = 2000
-_VERDICTS = (LOADED, ALREADY_THERE, SKIPPED, FAILED)
 _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 
 
@@ -125,7 +124,7 @@ def _loaded(
         raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
     images = tuple((item.text("reference"), item.text("verdict")) for item in fields.children("images"))
     for reference, verdict in images:
-        if reference not in references or verdict not in _VERDICTS:
+        if reference not in references or verdict not in VERDICTS:
             raise FormatError(
                 "not an image of the bundle", subject=fields.where, got=f"{reference}: {verdict}"[:300]
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from airgap.audit.receipt import Verdict
 from airgap.errors import AirgapError, EndpointError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
@@ -14,7 +15,11 @@ from airgap.offline.renaming import Renaming
 from airgap.offline.verify import VerifiedBundle
 from airgap.progress import Progress
 
-LOADED, THERE, FAILED, SKIPPED = "loaded", "already there", "failed", "skipped"
+LOADED, PLACED, THERE = Verdict.LOADED, Verdict.PLACED, Verdict.THERE
+SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED
+
+ARTIFACT = "an artifact; engines take images only"
+"""Why an engine's load skips a signature, an SBOM, a chart."""
 
 
 @dataclass(slots=True)
@@ -22,12 +27,14 @@ class LoadedImage:
     """What became of one image."""
 
     image: VerifiedImage
-    verdict: str
+    verdict: Verdict
     before: Digest | None = None
     """What its name meant at the target before."""
     after: Digest | None = None
     """What it means now."""
     error: AirgapError | None = None
+    reason: str | None = None
+    """Why it was skipped, or in what it differs at the target from what was signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Loading:
     """What was loaded there before."""
     renamings: tuple[Renaming, ...] = ()
     """Other names than the signed ones."""
+    allow_urls: bool = False
+    """Load images with foreign layers also where tools ask the addresses in them."""
 
     @property
     def required(self) -> frozenset[Digest]:
@@ -74,3 +83,8 @@ def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Dig
     if found != wanted:
         raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
     return wanted
+
+
+def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
+    """The result for an artifact, which no engine could run; None for an image."""
+    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == "artifact" else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder, write_file
+from airgap.durable import exists
 from airgap.errors import KeyFileError, TrustError, UsageError
 from airgap.site import Passphrase, Site
 from airgap.trust.change import Change, describe_change, next_version
@@ -73,7 +74,7 @@ def change_root(
         found = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
         more = mine[1:] + _names(site, found.eligible, signers, mine)
         found = _signed(found, site, more, signers)
-        if found.wants and path.exists():
+        if found.wants and exists(path):
             raise UsageError(
                 "there is a file already",
                 subject=path,

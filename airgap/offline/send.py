@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airgap.bundle.volumes import Place, open_bundle
-from airgap.endpoints.ports import Host
+from airgap.endpoints.remote import Host
 from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
 from airgap.offline.load_there import (
     LoadedThere,
@@ -20,6 +20,7 @@ from airgap.offline.load_there import (
     no_way,
     see_that_it_can_load,
 )
+from airgap.offline.loading import LOADED, PLACED
 from airgap.offline.sending import Outgoing, Sender, Sent, outgoing
 from airgap.offline.session import bundle_details, receiver, recorded, refuse_others
 from airgap.offline.verify import CheckedBundle, check
@@ -70,7 +71,8 @@ class HostResult:
         if self.error is not None:
             return "failed"
         if self.loaded is not None:
-            return "loaded"
+            placed = any(verdict == PLACED for _, verdict in self.loaded.images)
+            return str(PLACED if placed else LOADED)
         return "sent" if self.sent and self.sent.files else "already there"
 
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
-from airgap.endpoints.ports import Host
+from airgap.endpoints.remote import Host
 from airgap.errors import TransportError
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
 from airgap.offline.verify import CheckedBundle

@@ -1,26 +1,27 @@
 """One verification, or one load, from the bundle on its medium to the receipt: what the commands do."""
 
 import contextlib
-import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from airgap import __version__
+from airgap.account import claimed_user, user_name
 from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
-from airgap.audit.receipt import Receipt, ReceiptImage
+from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
-from airgap.endpoints.ports import StreamTarget, Target
+from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, SKIPPED, LoadedImage, Loading
+from airgap.offline.loading import FAILED, LoadedImage, Loading
 from airgap.offline.renaming import Renaming
 from airgap.offline.source import BundleSource
 from airgap.offline.verify import (
@@ -148,27 +149,23 @@ def load_bundle(
     jobs: int,
     progress: Progress,
     renamings: tuple[Renaming, ...] = (),
+    allow_urls: bool = False,
 ) -> LoadReport:
     """Verify, load, remember, and write the receipt. Failed images are in the report."""
-    details = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    if allow_urls:
+        details["allow_urls"] = True
     with opened(place, site, "load", now, target=target.name, **details) as (bundle, attempt):
         if bundle.missed:
             progress.note(
                 f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
             )
 
-        def remember() -> None:
-            statement = bundle.statement
-            mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
-            with site.receiving():
-                # once more: another load may have raised the mark since this one was verified
-                before = site.received(statement.stream)
-                check_rollback(statement, bundle.statement_sha256, before)
-                if before != mark:
-                    site.set_received(statement.stream, mark)
-
+        if engine := engine_of(target):
+            attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings)
+        remember = partial(_remember, bundle, site)
+        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
@@ -180,6 +177,18 @@ def load_bundle(
             attempt.result = "partial" if len(report.failed) < len(results) else "failed"
             attempt.exit_code = report.failure.exit_code
     return report
+
+
+def _remember(bundle: VerifiedBundle, site: Site) -> None:
+    """Raise the mark of the bundle's stream."""
+    statement = bundle.statement
+    mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+    with site.receiving():
+        # once more: another load may have raised the mark since this one was verified
+        before = site.received(statement.stream)
+        check_rollback(statement, bundle.statement_sha256, before)
+        if before != mark:
+            site.set_received(statement.stream, mark)
 
 
 def _save(holdings: Holdings, progress: Progress) -> None:
@@ -222,10 +231,11 @@ def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
 def _effect(result: LoadedImage) -> dict[str, object]:
     return {
         "reference": str(result.image.name),
-        "verdict": result.verdict,
+        "verdict": str(result.verdict),
         "before": _text(result.before),
         "after": _text(result.after),
         "error": _text(result.error),
+        **({"reason": result.reason} if result.reason else {}),
     }
 
 
@@ -236,7 +246,9 @@ def _text(value: object) -> str | None:
 def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
-    held = [result for result in results if result.verdict not in (FAILED, SKIPPED)]
+    present = [result for result in results if result.verdict in PRESENT]
+    # an archive proves no base: no delta can be loaded into what takes archives
+    held = [] if isinstance(target, FileTarget | FolderTarget) else present
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement
     return Receipt(
@@ -246,16 +258,18 @@ def _receipt(
         epoch=statement.epoch,
         statement_sha256=bundle.statement_sha256,
         time=now,
-        result="ok" if not failed else "partial" if held else "failed",
+        result="ok" if not failed else "partial" if present else "failed",
         target=target.name,
         target_version=target.info().version if isinstance(target, StreamTarget) else "",
+        target_engine=engine_of(target),
         images=tuple(_receipt_image(result) for result in results),
         keyids=bundle.verdict.keyids,
         threshold=bundle.verdict.threshold,
         root_version=bundle.verdict.root_version,
         checkpoint=checkpoint(check_ledger(site.ledger_path)),
         holds=tuple(sorted({str(d) for result in held for d in result.image.graph.contents})),
-        operator=getpass.getuser(),
+        operator=user_name(),
+        claimed_operator=claimed_user(),
         tool_version=__version__,
     )
 
@@ -264,8 +278,9 @@ def _receipt_image(result: LoadedImage) -> ReceiptImage:
     return ReceiptImage(
         reference=str(result.image.name),
         digest=str(result.image.record.digest),
-        verdict=result.verdict,
+        verdict=str(result.verdict),
         target_digest=_text(result.after),
         before=_text(result.before),
         error=_text(result.error),
+        reason=result.reason,
     )

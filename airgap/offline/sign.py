@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airgap.bundle.claim import claimed
-from airgap.bundle.files import Folder, media_errors, sync_folder, write_file
+from airgap.bundle.files import Folder, media_errors, write_file
 from airgap.bundle.seal import ENVELOPE_FILE, signature_file
 from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
 from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, raise_wrong, receiver, recorded

@@ -12,7 +12,7 @@ from airgap.offline.verify import VerifiedBundle
 
 
 class BundleSource:
-    """A `ContentSource` and a `NamedSource` over a bundle that passed verification.
+    """A `ContentSource` that lists its names, over a bundle that passed verification.
 
     The blobs that a delta leaves out come from other sources, once `build_on` has found them there.
     """
@@ -40,7 +40,7 @@ class BundleSource:
                 subject=self.bundle.statement.title,
                 want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
                 hint="name the bundles that it builds on beside it, or ask the sending side for a full one "
-                "(airgap pack without --since)",
+                "(airgap pack --full)",
             )
 
     def names(self) -> list[ImageReference]:

@@ -54,8 +54,10 @@ class ImageTar:
 
     def add_whole(self, image: VerifiedImage, view: CarriedManifest | None) -> None:
         """All that is carried of the image; `view` is what `manifest.json` shows of it."""
-        for descriptor in image.graph.contents.values():
-            self._add_blob(descriptor)
+        for blob in image.graph.blobs.values():
+            self._add_blob(blob)
+        for descriptor, raw in image.graph.documents.values():  # an index may have been made here
+            self.members.setdefault(descriptor.digest.path, _small(raw))
         self.images.append(image)
         if view is not None:
             self.views.append(DockerView.of(image.name, view.manifest))

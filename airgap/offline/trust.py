@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import Folder
+from airgap.durable import exists
 from airgap.errors import TrustError, UsageError
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE
@@ -37,7 +38,7 @@ def install_root(
     `UsageError` for another name than the site has, once it has received or signed anything.
     """
     owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
-    if not (home / "site.json").exists():
+    if not exists(home / "site.json"):
         _compare(signed, fingerprint)
         Site.create(home, name or default)
     site = Site(home)

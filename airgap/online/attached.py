@@ -1,71 +1,128 @@
-"""What hangs on an image in its registry: signatures, SBOMs, attestations (OCI distribution-spec 1.1,
-"Listing Referrers"; cosign's tags). They are locked, carried and loaded as images of their own.
+"""What is attached to an image in its registry: signatures, SBOMs, attestations (OCI distribution-spec 1.1,
+"Listing Referrers"; cosign's tags). Attachments are locked, carried and loaded as images of their own.
+
+They are extras: where a registry does not answer, the image is carried, and its lock says what is unknown.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
+from airgap.bundle.graph import read_checked
+from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, ReferrerSource
-from airgap.errors import EndpointError, NotFoundError
+from airgap.errors import EndpointError, printable
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
-from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, check_size_and_digest, parse_document
+from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
-from airgap.oci.referrers import cosign_tags
-from airgap.online.plan import choose
+from airgap.online.platforms import ATTESTED, choose, has_of
+from airgap.online.sources import Documents
 
 MAX_ATTACHED = 1_000
 _DEPTH = 2
 """A signature of an SBOM of an image is found; what refers to that is not."""
+_MAX_REASONS = 900
 
 
-def attached(locked: LockedImage, source: ContentSource) -> list[LockedImage]:
-    """What refers to a locked image and to the manifests of it that are carried."""
-    if not isinstance(source, ReferrerSource) or locked.descriptor is None:
-        return []
+@dataclass(frozen=True, slots=True)
+class _Subjects:
+    """The documents of an image that something may be attached to."""
+
+    main: list[Digest]
+    attestations: list[Digest]
+    """Entries of an index that are about other entries: hardly anything is attached to them."""
+    known: frozenset[Digest]
+    """All that the image itself consists of."""
+
+
+def with_attached(locked: LockedImage, source: ContentSource, documents: Documents) -> list[LockedImage]:
+    """A locked image, and behind it what is attached to it and to the manifests of it that are carried.
+
+    Raises `EndpointError` where attachments are required and the source did not answer each question, or
+    found nothing and did not answer each question about an image with a `cosign-key:`.
+    """
+    if not isinstance(source, AttachmentSource | ReferrerSource) or locked.descriptor is None:
+        return [locked]
+    if locked.attachments == "none":
+        return [locked]
+    subjects = _subjects(locked, locked.descriptor, source, documents)
     found: dict[ImageReference, LockedImage] = {}
-    subjects = _subjects(locked, locked.descriptor, source)
-    for _ in range(_DEPTH):
-        fresh = [image for subject in subjects for image in _about(locked, subject, source)]
-        subjects = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor is not None]
+    unknown: dict[str, None] = {}
+    main, also = subjects.main, subjects.attestations
+    for depth in range(_DEPTH):
+        answer = _ask(source, locked, main, also, thorough=locked.is_demanding and depth == 0)
+        fresh = [_lock(locked, item) for item in answer.found if item.descriptor.digest not in subjects.known]
+        main, also = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor], []
         found |= {image.name: image for image in fresh}
+        unknown |= dict.fromkeys(answer.unknown)
         if len(found) > MAX_ATTACHED:
             want = f"at most {MAX_ATTACHED:,}"
             raise EndpointError("too much refers to it", subject=locked.reference, want=want)
-    return list(found.values())
+        if not main:
+            break
+    reasons = printable("; ".join(unknown))[:_MAX_REASONS]
+    if reasons and (locked.attachments == "required" or (locked.is_demanding and not found)):
+        raise EndpointError(
+            "attachments are unknown",
+            subject=locked.reference,
+            got=reasons,
+            hint="`cosign-key:` and `attachments: required` need an answer; `attachments: auto` does not",
+        )
+    return [replace(locked, attachments_unknown=reasons or None), *found.values()]
 
 
-def _subjects(locked: LockedImage, root: Descriptor, source: ContentSource) -> list[Digest]:
+def _ask(
+    source: ContentSource,
+    locked: LockedImage,
+    main: Sequence[Digest],
+    also: Sequence[Digest],
+    *,
+    thorough: bool,
+) -> Attachments:
+    if isinstance(source, AttachmentSource):
+        return source.attachments(locked.reference, main, also, thorough=thorough)
+    if isinstance(source, ReferrerSource):
+        found = [Attachment(each, item) for each in main for item in source.referrers(locked.reference, each)]
+        return Attachments(tuple(found))
+    return Attachments(())
+
+
+def _subjects(
+    locked: LockedImage, root: Descriptor, source: ContentSource, documents: Documents
+) -> _Subjects:
     if root.media_type not in INDEX_TYPES:
-        return [root.digest]
+        return _Subjects([root.digest], [], frozenset({root.digest}))
     where = str(locked.reference)
-    raw = check_size_and_digest(source.read_document(locked.reference, root), root, where)
-    index = parse_document(raw, root.media_type, where)
-    entries = choose(index, locked.platforms, where) if isinstance(index, ImageIndex) else []
-    return [root.digest, *(entry.digest for entry in entries)]
+    read = partial(documents.read, source, locked.reference)
+    chosen = choose(locked, root, read, has_of(source, locked))
+    index = parse_document(read_checked(root, read, where), root.media_type, where)
+    whole = index.manifests if isinstance(index, ImageIndex) else ()
+    entries = chosen.entries(index) if isinstance(index, ImageIndex) else []
+    nested = sorted((chosen.keep or frozenset()) - {entry.digest for entry in entries})
+    return _Subjects(
+        [root.digest, *_digests(entry for entry in entries if ATTESTED not in entry.annotations), *nested],
+        _digests(entry for entry in entries if ATTESTED in entry.annotations),
+        frozenset({root.digest, *_digests(whole), *nested}),
+    )
 
 
-def _about(locked: LockedImage, subject: Digest, source: ContentSource) -> Iterable[LockedImage]:
-    if not isinstance(source, ReferrerSource):
-        return
-    for descriptor in source.referrers(locked.reference, subject):
-        yield _lock(locked, None, Descriptor(descriptor.media_type, descriptor.digest, descriptor.size))
-    for tag in cosign_tags(subject):
-        try:
-            found = source.resolve(replace(locked.reference, tag=tag, digest=None))
-        except NotFoundError:
-            continue
-        yield _lock(locked, tag, found)
+def _digests(entries: Iterable[Descriptor]) -> list[Digest]:
+    return list(dict.fromkeys(entry.digest for entry in entries))
 
 
-def _lock(locked: LockedImage, tag: str | None, descriptor: Descriptor) -> LockedImage:
-    digest = None if tag else descriptor.digest
+def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
+    tag, found = attachment.tag, attachment.descriptor
+    digest = None if tag else found.digest
     return replace(
         locked,
         reference=replace(locked.reference, tag=tag, digest=digest),
         name=replace(locked.name, tag=tag, digest=digest),
         platforms=(),
-        descriptor=descriptor,
+        by_default=False,
+        descriptor=Descriptor(found.media_type, found.digest, found.size),
         image_id=None,
         cosign_key=None,
+        attachments="required" if locked.is_demanding else "auto",
+        subject=attachment.subject,
     )

@@ -12,6 +12,7 @@ from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import open_bundle
+from airgap.durable import exists
 from airgap.errors import FormatError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
@@ -41,7 +42,7 @@ def read_bases(
 
 def _read(site: Site, stream: str, text: str) -> bytes:
     path = Path(text)
-    if text.isascii() and text.isdigit() and not path.exists():
+    if text.isascii() and text.isdigit() and not exists(path):
         path = site.kept_envelope(stream, int(text))
     if is_absent(path):
         raise UsageError(
@@ -68,7 +69,7 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
     root = site.root().root
     if kind == BUNDLE:
         check_signatures(envelope, root, "release", now, where)
-        return _of_bundle(Statement.parse(envelope.payload, where))
+        return set(held_by(Statement.parse(envelope.payload, where)))
     if kind != RECEIPT:
         raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
     try:
@@ -78,10 +79,13 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
         if receipt.site in root.sites:  # whose key is known, and this is not its signature
             raise
         progress.note(f"{where}: the trust root has no key of site {receipt.site}; taken at its word")
+    if not receipt.holds:
+        progress.note(f"{where}: no delta can build on what {receipt.target} has; nothing is left out for it")
     return {Digest.parse(text, where) for text in receipt.holds}
 
 
-def _of_bundle(statement: Statement) -> set[Digest]:
+def held_by(statement: Statement) -> frozenset[Digest]:
     """All that a site has which has loaded it: what it carried, and what it required."""
     blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
-    return {Digest(algorithm, text) for _, algorithm, text in blobs} | {r.digest for r in statement.requires}
+    carried = {Digest(algorithm, text) for _, algorithm, text in blobs}
+    return frozenset(carried | {r.digest for r in statement.requires})

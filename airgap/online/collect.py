@@ -2,22 +2,21 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore
-from airgap.endpoints.ports import ExportedImage
+from airgap.endpoints.ports import ExportedImage, engine_of
 from airgap.errors import (
     AirgapError,
     IntegrityError,
     MissingContentError,
-    PartialError,
     UnsignedError,
 )
 from airgap.manifest import LockedImage
-from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
@@ -25,11 +24,9 @@ from airgap.online.plan import (
     PlannedExport,
     PlannedImage,
     TransferPlan,
-    check_platform,
-    choose,
-    spared,
 )
-from airgap.online.sources import PER_IMAGE, Failures
+from airgap.online.platforms import EVERYTHING, Chosen, choose
+from airgap.online.sources import PER_IMAGE, Failures, refuse_failures
 from airgap.progress import Progress
 
 _PACK_AGAIN = "run the same command again: what was fetched is kept; --allow-partial seals without them"
@@ -41,6 +38,7 @@ class CollectedImage:
 
     record: ImageRecord
     graph: ImageGraph
+    chosen: Chosen = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ class Collector:
     progress: Progress
     held: Mapping[ImageReference, Descriptor]
     before_change: Callable[[], None]
+    engines: set[str] = field(default_factory=set)
+    """Which engines images were saved from: filled by `collect`."""
 
     def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
         """The images that are in the store now, checked, and what failed. A medium's failure is
@@ -76,6 +76,7 @@ class Collector:
             exported = self._held_exports(export, advance)
             if exported is None:
                 self.before_change()
+                self._note_engine(engine_of(export.source))
                 references = [image.reference for image in export.images]
                 exported = export.source.export(references, self.store, advance)
         found = []
@@ -88,9 +89,14 @@ class Collector:
                     got=image.image_id,
                     hint="run `airgap lock` again",
                 )
-            graph = _exported_graph(locked, image.descriptor, self.store)
-            found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph))
+            graph, chosen = _exported_graph(locked, image.descriptor, self.store)
+            found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph, chosen))
         return found
+
+    def _note_engine(self, engine: str) -> None:
+        if engine:
+            self.engines.add(engine)
+            self.progress.note(f"saving from {engine}")
 
     def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
         """What an earlier, finished run left of an export, when all of it is still there and right."""
@@ -100,7 +106,7 @@ class Collector:
             if root is None or locked.image_id is None or not _check_held(root, locked, self.store, advance):
                 return None
             repacked = root.digest != locked.image_id
-            graph = _exported_graph(locked, root, self.store)
+            graph, _ = _exported_graph(locked, root, self.store)
             configs = {item.manifest.config.digest for item in graph.manifests}
             if repacked and locked.image_id not in configs:
                 return None
@@ -130,9 +136,16 @@ def with_upstream(
     return found, failures
 
 
+def choices_of(images: Iterable[CollectedImage]) -> dict[str, Chosen]:
+    """What was carried of each image, by its offline name."""
+    return {str(image.record.name): image.chosen for image in images}
+
+
 def planned_images(plan: TransferPlan) -> list[CollectedImage]:
     """The images whose every blob is known before it is fetched."""
-    return [CollectedImage(_record(image.locked, image.graph), image.graph) for image in plan.images]
+    return [
+        CollectedImage(_record(image.locked, image.graph), image.graph, image.chosen) for image in plan.images
+    ]
 
 
 def fetch(
@@ -157,23 +170,27 @@ def fetch(
     }
 
 
+def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
+    """Take those out of `failures` that are of optional attachments; by reference, why they are left out."""
+    taken = {}
+    for image in plan.images:
+        name = str(image.locked.name)
+        if image.locked.is_optional and isinstance(failures.get(name), PER_IMAGE):
+            taken[str(image.locked.reference)] = str(failures.pop(name))
+    return taken
+
+
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
     """Let the store have what the images want of the plan, and nothing else."""
-    wanted: set[Digest] = set()
-    for image in images:
-        wanted |= image.graph.contents.keys() - spared(image.graph, plan.held).keys()
-    store.prune(wanted)
+    graphs = [image.graph for image in images]
+    store.prune({digest for graph in graphs for digest in graph.contents} - plan.behind(graphs))
 
 
 def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:
     """Raise the error of a run in which images failed: their own when it is one and the same. The `hint` is
     for several, and names what the command itself can do.
     """
-    errors = list(dict.fromkeys(failures.values()))
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise PartialError("some images failed", failures, plan.total_images, hint=hint)
+    refuse_failures(failures, plan.total_images, hint=hint)
 
 
 def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Advance) -> None:
@@ -195,20 +212,19 @@ def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -
     return ImageRecord(locked.reference, locked.name, graph.kind, digest, graph.records, source)
 
 
-def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> ImageGraph:
-    """The part of an exported image that is for the wanted platforms and was handed out."""
+def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> tuple[ImageGraph, Chosen]:
+    """The part of an exported image that is for the wanted platforms, all of which was handed out."""
+
+    def read(descriptor: Descriptor) -> bytes:
+        return store.read(descriptor.digest, MAX_BYTES)
+
     where = str(locked.reference)
-
-    def select(index: ImageIndex) -> Sequence[Descriptor]:
-        chosen = choose(index, locked.platforms, where)
-        return [entry for entry in chosen if entry.digest in store.sums]
-
-    graph = walk(root, lambda descriptor: store.read(descriptor.digest, MAX_BYTES), select, where)
-    check_platform(graph, locked.platforms, where)
+    chosen = choose(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
+    graph = walk(root, read, chosen.entries, where)
     for digest, descriptor in graph.contents.items():
         if digest not in store.sums:
             raise MissingContentError("the source left out a blob", subject=where, want=descriptor.digest)
-    return graph
+    return graph, chosen
 
 
 def _check_held(root: Descriptor, locked: LockedImage, store: BlobStore, advance: Advance) -> bool:

@@ -1,80 +1,209 @@
 """Resolving a manifest: every tag to the digest that it has now."""
 
-from airgap.endpoints.ports import ExportSource, NamedSource, Source
-from airgap.errors import FormatError, IntegrityError, NotFoundError
-from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest, offline_name
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from airgap.endpoints.listing import ListedImage, ListingSource
+from airgap.endpoints.ports import ContentSource, ExportSource, Source
+from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
+from airgap.manifest import ImageEntry, LeftOut, Lock, LockedImage, TransferManifest, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import INDEX_TYPES
+from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-from airgap.online.attached import attached
-from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.oci.referrers import is_fallback_tag
+from airgap.online.attached import with_attached
+from airgap.online.listed import attached_to, hint_for, pick, why_left_out
+from airgap.online.plan import MetadataReader
+from airgap.online.platforms import choose, choose_held, default_platform, has_of
+from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 
-def resolve(manifest: TransferManifest, open_source: OpenSource, failures: Failures | None = None) -> Lock:
-    """The lock of `manifest`, with what refers to its images. Nothing but metadata is fetched.
+@dataclass(slots=True)
+class _Found:
+    """What one item of the manifest means."""
 
+    images: list[LockedImage] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def resolve(
+    manifest: TransferManifest,
+    open_source: OpenSource,
+    failures: Failures | None = None,
+    documents: Documents | None = None,
+    default: Platform | None = None,
+) -> Lock:
+    """The lock of `manifest`, with what is attached to its images. Nothing but metadata is fetched; what was
+    read is in `documents`.
+
+    `default` is the platform of images for which the manifest names none; without it, this machine's.
     Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
     """
-    found: list[list[LockedImage]] = [[] for _ in manifest.images]
+    found = [_Found() for _ in manifest.images]
+    resolver = _Resolver(open_source, documents or Documents(), default or default_platform())
 
     def lock(number: int) -> None:
-        found[number] = _resolve(manifest.images[number], open_source)
+        found[number] = resolver.resolve(manifest.images[number])
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
-    images = tuple(image for images in found for image in images)
     names: dict[ImageReference, LockedImage] = {}
-    for image in images:
+    for image in (image for each in found for image in each.images):
         other = names.setdefault(image.name, image)
-        if _what(other) != _what(image):
+        if _digests(other) != _digests(image):
             raise FormatError("two images for one name", subject=image.name, got="different digests")
-    return Lock(manifest.name, manifest.sha256, tuple(names.values()))
+        if other.is_optional and not image.is_optional:
+            names[image.name] = image
+    return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
+
+
+def _still_left_out(found: Iterable[_Found]) -> tuple[LeftOut, ...]:
+    """What no item of the manifest takes: several may mean one archive."""
+    taken = {digest for each in found for image in each.images for digest in _digests(image)}
+    return tuple(dict.fromkeys(item for each in found for item in each.left_out if item.digest not in taken))
 
 
 def _title(entry: ImageEntry) -> str:
     return str(entry.name or entry.reference or entry.archive)
 
 
-def _what(image: LockedImage) -> tuple[Descriptor | None, Digest | None]:
-    return image.descriptor, image.image_id
+def _digests(image: LockedImage) -> tuple[Digest | None, Digest | None]:
+    return None if image.descriptor is None else image.descriptor.digest, image.image_id
 
 
-def _resolve(entry: ImageEntry, open_source: OpenSource) -> list[LockedImage]:
-    source = open_source(entry.source, entry.reference, entry.archive)
-    if entry.reference is not None:
-        return _lock(entry, entry.reference, source)
-    if not isinstance(source, NamedSource):
-        raise FormatError("which image?", subject=source.name, want="a ref")
-    names = source.names()
-    if not names:
-        raise NotFoundError("no image in it", subject=source.name)
-    if len(names) > 1 and (entry.rename or entry.digest):
-        got = ", ".join(map(str, names))
-        raise FormatError("`as` and `digest` want one image", subject=source.name, got=got)
-    return [image for name in names for image in _lock(entry, name, source)]
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Resolves the items of one manifest."""
 
+    open_source: OpenSource
+    documents: Documents
+    default: Platform
 
-def _lock(entry: ImageEntry, reference: ImageReference, source: Source) -> list[LockedImage]:
-    """One image, and behind it what refers to it."""
-    descriptor, image_id = None, None
-    if isinstance(source, ExportSource):
-        image_id = source.identify(reference)
-    else:
+    def resolve(self, entry: ImageEntry) -> _Found:
+        source = self.open_source(entry.source, entry.reference, entry.archive)
+        listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
+        if entry.reference is not None:
+            try:
+                return _Found(self._lock(entry, entry.reference, source, listed))
+            except NotFoundError as error:
+                error.hint = hint_for(entry.reference, listed or []) or error.hint
+                raise
+        if listed is None:
+            raise FormatError("which image?", subject=source.name, want="a ref")
+        found = _Found()
+        for picked in pick(entry, source.name, listed):
+            own = replace(entry, rename=picked.rename, digest=None)
+            found.images += self._lock(own, picked.reference, source, listed)
+        if entry.digest is None:
+            locked = {digest for image in found.images for digest in _digests(image)}
+            taken = {digest for image in listed if image.digest in locked for digest in image.contents}
+            found.left_out = [
+                LeftOut(source.name, image.digest, why_left_out(image))
+                for image in listed
+                if image.digest not in taken and not is_fallback_tag(image.tag)
+            ]
+        return found
+
+    def _lock(
+        self,
+        entry: ImageEntry,
+        reference: ImageReference,
+        source: Source,
+        listed: Sequence[ListedImage] | None,
+    ) -> list[LockedImage]:
+        """One image, and behind it what is attached to it."""
+        if isinstance(source, ExportSource):
+            locked = self._lock_export(entry, reference, source)
+        else:
+            locked = self._lock_content(entry, reference, source)
+        if listed is not None:
+            return [locked, *_attachments(locked, source, listed)]
+        if not isinstance(source, ExportSource):
+            return with_attached(locked, source, self.documents)
+        if locked.attachments == "required":
+            what = "an engine does not know attachments"
+            raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
+        return [locked]
+
+    def _lock_export(self, entry: ImageEntry, reference: ImageReference, source: ExportSource) -> LockedImage:
         pinned = reference.with_digest(entry.digest) if entry.digest else reference
-        descriptor = source.resolve(pinned)
-    digest = descriptor.digest if descriptor else image_id
-    if entry.digest is not None and digest != entry.digest:
-        raise IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)
-    locked = LockedImage(
-        reference=reference,
-        name=entry.rename or offline_name(reference),
-        source=entry.source,
-        path=entry.archive,
-        platforms=entry.platforms,
-        descriptor=descriptor,
-        image_id=image_id,
-        cosign_key=entry.cosign_key,
-    )
-    return [locked] if isinstance(source, ExportSource) else [locked, *attached(locked, source)]
+        image_id = _identify(entry, reference, source)
+        locked = replace(self._unresolved(entry, reference), reference=pinned, image_id=image_id)
+        held = choose_held(locked, source)
+        return replace(locked, left_out=held.left_out, notes=held.notes)
+
+    def _lock_content(
+        self, entry: ImageEntry, reference: ImageReference, source: ContentSource
+    ) -> LockedImage:
+        descriptor = source.resolve(reference.with_digest(entry.digest) if entry.digest else reference)
+        if entry.digest is not None and descriptor.digest != entry.digest:
+            raise _not_pinned(entry, reference, descriptor.digest)
+        locked = replace(self._unresolved(entry, reference), descriptor=descriptor)
+        if descriptor.media_type not in INDEX_TYPES:  # the config of a single image is read by the plan
+            return locked
+        reader = MetadataReader(source, locked, self.documents)
+        chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
+        return replace(locked, left_out=chosen.left_out, notes=chosen.notes)
+
+    def _unresolved(self, entry: ImageEntry, reference: ImageReference) -> LockedImage:
+        return LockedImage(
+            reference=reference,
+            name=entry.rename or offline_name(reference),
+            source=entry.source,
+            path=entry.archive,
+            platforms=(self.default,) if entry.platforms is None else entry.platforms,
+            descriptor=None,
+            image_id=None,
+            cosign_key=entry.cosign_key,
+            attachments=entry.attachments,
+            by_default=entry.platforms is None,
+        )
+
+
+def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedImage]) -> list[LockedImage]:
+    """What is attached to an image in the same archive or layout, as images of their own."""
+    if locked.attachments == "none":
+        return []
+    own = [image for image in listed if image.digest in _digests(locked)]
+    found = []
+    for about, image, tag in ((each, *pair) for each in own for pair in attached_to(each, listed)):
+        reference = replace(locked.reference, tag=tag, digest=image.digest)
+        resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
+        found.append(
+            replace(
+                locked,
+                reference=reference,
+                name=replace(locked.name, tag=tag, digest=None if tag else image.digest),
+                platforms=(),
+                by_default=False,
+                descriptor=resolved,
+                image_id=image.digest if resolved is None else None,
+                cosign_key=None,
+                attachments="required" if locked.is_demanding else "auto",
+                subject=image.subject or about.digest,
+            )
+        )
+    return found
+
+
+def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
+    """The image's ID. The pinned digest may be the ID itself, or the one of a registry that the source binds
+    to the image: then it proves what an engine says, and no more.
+    """
+    if entry.digest is None:
+        return source.identify(reference)
+    try:
+        return source.identify(reference.with_digest(entry.digest))
+    except NotFoundError:
+        if reference.tag is None:
+            raise
+        if (found := source.identify(reference.with_digest(None))) != entry.digest:
+            raise _not_pinned(entry, reference, found) from None
+        return found
+
+
+def _not_pinned(entry: ImageEntry, reference: ImageReference, found: Digest) -> IntegrityError:
+    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=found)

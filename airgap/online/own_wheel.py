@@ -4,35 +4,48 @@ The bytes are the same for the same files, on every machine: sorted, not compres
 """
 
 import base64
+import csv
 import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import airgap
 from airgap.bundle.files import media_errors
-from airgap.errors import DigestMismatchError, UsageError
+from airgap.durable import exists
+from airgap.errors import DigestMismatchError, MissingContentError, UnlistedContentError, UsageError
 
 _NAME = "airgap"
-_INSTALLERS = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
+_RECORD = "RECORD"
+_INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
 """What pip writes beside the files of a wheel."""
 _TIME = (1980, 1, 1, 0, 0, 0)
+_AGAIN = "find out why, then install airgap again"
 _HINT = "install airgap with pip, out of a wheel or a source tree, and run it from there"
 
 
 def build_own_wheel(folder: Path) -> Path:
     """Write the wheel into `folder`; its path.
 
-    Every file is compared with what was recorded when it was installed. Where airgap runs out of a source
-    tree (an editable installation) there is no such record, and the files are taken as they are.
-    Raises `UsageError` when airgap was not installed by a Python installer at all, or is another
-    version than its metadata says, and `DigestMismatchError`.
+    Every file is compared with what was recorded when it was installed, and none may be missing or have
+    been added. Where airgap runs out of a source tree (an editable installation) there is no such record,
+    and the files are taken as they are. Raises `UsageError` when airgap was not installed by a Python
+    installer at all, is another version than its metadata says, or runs from elsewhere than was
+    recorded; `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
     """
     found = _distribution()
     files = dict(_recorded(found))
-    if f"{_NAME}/__init__.py" not in files:
+    first = f"{_NAME}/__init__.py"
+    if first not in files:
         files |= _source_tree()
+    elif not _same_file(found.locate_file(first), airgap.__file__):
+        raise UsageError(
+            "airgap is installed, but runs from elsewhere",
+            subject=Path(airgap.__file__).parent, want=found.locate_file(_NAME), hint=_HINT,
+        )  # fmt: skip
+    else:
+        _refuse_added(files)
     path = folder / f"{_NAME}-{airgap.__version__}-py3-none-any.whl"
     write_wheel(path, files, f"{_NAME}-{airgap.__version__}.dist-info")
     return path
@@ -55,8 +68,8 @@ def _distribution() -> Distribution:
         found = distribution(_NAME)
     except PackageNotFoundError as error:
         raise UsageError("airgap is not installed, only run", subject=_NAME, hint=_HINT) from error
-    if found.version != airgap.__version__ or not found.files:
-        got = f"metadata of {found.version}" if found.files else "no record of its files"
+    if found.version != airgap.__version__ or not found.read_text(_RECORD):
+        got = f"metadata of {found.version}" if found.read_text(_RECORD) else "no record of its files"
         raise UsageError(
             "airgap was not installed by a Python installer",
             subject=_NAME, want=f"the record of {airgap.__version__}", got=got, hint=_HINT,
@@ -65,36 +78,52 @@ def _distribution() -> Distribution:
 
 
 def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
-    """The files of the package and of its metadata, each as it was installed."""
-    for each in found.files or ():
-        ours = each.parts[0] == _NAME or (
-            each.parts[0].endswith(".dist-info") and each.name not in _INSTALLERS
-        )
-        if ours and each.hash is not None:
-            yield each.as_posix(), _checked(each)
+    """The files of the package and of its metadata, each as it was installed.
+
+    Read here from RECORD: from Python 3.12 on, `Distribution.files` leaves out what is not there any more.
+    """
+    for name, want, *_ in csv.reader((found.read_text(_RECORD) or "").splitlines()):
+        top, _, rest = name.partition("/")
+        ours = top == _NAME or (top.endswith(".dist-info") and rest not in _INSTALLERS)
+        if ours and want:
+            yield name, _checked(Path(str(found.locate_file(name))), want)
 
 
-def _checked(each: PackagePath) -> bytes:
-    path = Path(str(each.locate()))
+def _checked(path: Path, want: str) -> bytes:
+    if not exists(path):
+        raise MissingContentError("airgap itself is not complete: missing file", subject=path, hint=_AGAIN)
     with media_errors("cannot read", path):
         raw = path.read_bytes()
-    want, got = each.hash.value if each.hash else "", _record_hash(raw)
-    if want != got:
-        raise DigestMismatchError(
-            "airgap itself was changed after it was installed",
-            subject=path, want=f"sha256={want}", got=f"sha256={got}",
-            hint="find out why, then install airgap again",
-        )  # fmt: skip
+    if want != (got := f"sha256={_record_hash(raw)}"):
+        what = "airgap itself was changed after it was installed"
+        raise DigestMismatchError(what, subject=path, want=want, got=got, hint=_AGAIN)
     return raw
 
 
-def _source_tree() -> dict[str, bytes]:
+def _refuse_added(files: Mapping[str, bytes]) -> None:
+    """What is imported here and not recorded would be missing where the kit is installed."""
+    for name in sorted(_names_in_package() - files.keys()):
+        path = Path(airgap.__file__).parents[1] / name
+        what = "airgap itself was changed after it was installed: file that was not"
+        raise UnlistedContentError(what, subject=path, hint=_AGAIN)
+
+
+def _same_file(one: object, other: object) -> bool:
+    return Path(str(one)).resolve() == Path(str(other)).resolve()
+
+
+def _names_in_package() -> set[str]:
     package = Path(airgap.__file__).parent
     return {
-        f"{_NAME}/{path.relative_to(package).as_posix()}": path.read_bytes()
-        for path in sorted(package.rglob("*"))
+        path.relative_to(package.parent).as_posix()
+        for path in package.rglob("*")
         if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
     }
+
+
+def _source_tree() -> dict[str, bytes]:
+    above = Path(airgap.__file__).parents[1]
+    return {name: (above / name).read_bytes() for name in sorted(_names_in_package())}
 
 
 def _record_hash(raw: bytes) -> str:

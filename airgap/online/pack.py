@@ -18,14 +18,23 @@ from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
+from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.collect import CollectedImage, Collector, prune, refuse_partial, with_upstream
+from airgap.online.collect import (
+    CollectedImage,
+    Collector,
+    choices_of,
+    prune,
+    refuse_partial,
+    take_optional,
+    with_upstream,
+)
 from airgap.online.placing import shelf_of
-from airgap.online.plan import TransferPlan
+from airgap.online.plan import TransferPlan, unknown_value
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
@@ -66,6 +75,9 @@ def _write(
     held = earlier.held if earlier else {}
     collector = Collector(store, order.jobs, terms.progress, held, shelf.unseal)
     images, failures = collector.collect(plan)
+    if collector.engines:
+        attempt.add(engines=sorted(collector.engines))
+    unknown = {**plan.unknown, **take_optional(failures, plan)}
     collected, unsigned = with_upstream(images, upstream)
     failures |= unsigned
     if failures and not (order.allow_partial and collected):
@@ -74,14 +86,15 @@ def _write(
     contents = describe(store.sums, *tables_of(collected), terms.site.roots())
     shelf.write_small(contents, store)
     statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-    complete = all((folder / ENVELOPE_FILE).exists() for folder in shelf.folders)
+    complete = all(exists(folder / ENVELOPE_FILE) for folder in shelf.folders)
     whole = earlier is not None and store.written == 0 and complete
     sha256, sealed = _seal(shelf, store, statement, terms)
-    note_sealed(attempt, statement, sha256, terms)
+    note_sealed(attempt, statement, sha256, terms, unknown)
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
     proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
     attempt.add(**proof.record())
-    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures)
+    choices = choices_of(collected)
+    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, unknown, choices)
 
 
 @contextlib.contextmanager
@@ -93,8 +106,12 @@ def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
         yield attempt
 
 
-def note_sealed(attempt: Attempt, statement: Statement, sha256: str, terms: Terms) -> None:
-    """What the end record says of a sealed bundle."""
+def note_sealed(
+    attempt: Attempt, statement: Statement, sha256: str, terms: Terms, unknown: Mapping[str, str]
+) -> None:
+    """What the end record says of a sealed bundle, and of attachments that are left out of it."""
+    if unknown:
+        attempt.add(attachments_unknown=unknown_value(unknown))
     attempt.add(
         statement_sha256=sha256,
         bytes=statement.total_bytes,
@@ -118,7 +135,7 @@ def refuse_strange(terms: Terms, title: str) -> None:
     for medium in (terms.order.to, *terms.order.further):
         volumes = medium.glob(f"{title}.v*/{ENVELOPE_FILE}")
         for path in (medium / title / ENVELOPE_FILE, medium / f"{title}.tar", *volumes):
-            if path.exists():
+            if exists(path):
                 raise UsageError(
                     "another bundle is in the way",
                     subject=path,
@@ -157,7 +174,7 @@ def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
             index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
             if folder.has(STATEMENT_FILE):
                 yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
-    if terms.sent and not any((path / ENVELOPE_FILE).exists() for path in shelf.folders):
+    if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in shelf.folders):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index

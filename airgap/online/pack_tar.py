@@ -14,10 +14,18 @@ from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.tar_store import TarStore
 from airgap.bundle.ustar import read_entries
+from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
-from airgap.online.collect import CollectedImage, fetch, planned_images, refuse_partial, with_upstream
+from airgap.online.collect import (
+    CollectedImage,
+    choices_of,
+    fetch,
+    planned_images,
+    refuse_partial,
+    with_upstream,
+)
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed
@@ -62,19 +70,20 @@ def _pack_tar(
         refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
         _refuse_too_large(order.to, store.total)
         announce([order.to], progress.note)
-        complete = path.exists()
+        complete = exists(path)
         with contextlib.closing(store):
             store.open()
             sha256 = Digest.of(raw).hex
             terms.remember(statement, sha256, envelope.to_bytes())
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
-        note_sealed(attempt, statement, sha256, terms)
+        note_sealed(attempt, statement, sha256, terms, plan.unknown)
         written = {path.parent: store.written_files()}
         proof = prove_sealed(written, progress.phase, order.read_back, lambda: spoil(path), folders=None)
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
-    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures)
+    choices = choices_of(images)
+    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown, choices)
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:

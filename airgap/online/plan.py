@@ -1,21 +1,20 @@
 """What a lock would carry: every byte known, nothing fetched but metadata."""
 
 import contextlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
 from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError, NotFoundError
+from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock, LockedImage
-from airgap.oci.digest import CheckedReader, Digest, copy
-from airgap.oci.documents import CONFIG_TYPES, DOCUMENT_TYPES, Descriptor, ImageIndex
-from airgap.oci.platform import Platform
-from airgap.online.sources import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.oci.digest import Digest
+from airgap.oci.documents import EMPTY_LAYER, Descriptor, subject_of
+from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
+from airgap.online.sources import METADATA_JOBS, PER_IMAGE, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
-
-ATTESTED = "vnd.docker.reference.digest"
-"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class PlannedImage:
     graph: ImageGraph
     small: dict[Digest, bytes] = field(hash=False)
     """Documents and configs, already read and checked."""
+    chosen: Chosen = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,32 @@ class TransferPlan:
     failures: Failures = field(default_factory=dict, hash=False)
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
-    """What the receiving side proved to hold: layers among it stay behind."""
+    """What the receiving side proved to hold."""
+    unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """By reference, images whose attachments are not all known and attachments that are left out, and why."""
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """Everything to carry, each digest once, and an image that has it."""
         found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        behind = self.behind()
         for image in reversed(self.images):
-            left = spared(image.graph, self.held)
             contents = image.graph.contents
-            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in left}
+            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
         return found
+
+    def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
+        """The layers of these images, and of `exported` ones, that stay behind: the receiving side holds
+        them, and can use them where the images have them. Manifests and configs always travel: they are
+        small, and the other side proves its base by them. So do foreign layers (FORMAT.md §4).
+        """
+        behind, needed = set[Digest](), set[Digest]()
+        for graph in (*(image.graph for image in self.images), *exported):
+            for item in graph.manifests:
+                spared = _spared(item, self.held) - graph.foreign.keys()
+                behind |= spared
+                needed |= {blob.digest for blob in item.manifest.blobs} - spared
+        return frozenset(behind - needed)
 
     @property
     def total_images(self) -> int:
@@ -72,16 +87,27 @@ class TransferPlan:
     @property
     def spared_bytes(self) -> int:
         """Bytes of the layers that stay behind, each counted once."""
-        layers = {d: layer for i in self.images for d, layer in spared(i.graph, self.held).items()}
-        return sum(layer.size for layer in layers.values())
+        layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
+        return sum(layers[digest].size for digest in self.behind())
 
 
-def spared(graph: ImageGraph, held: frozenset[Digest]) -> dict[Digest, Descriptor]:
-    """The layers of an image that stay behind. Manifests and configs always travel: they are small,
-    and the other side proves its base by them.
+def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
+    """`TransferPlan.unknown` in JSON."""
+    return [{"reference": reference, "reason": reason} for reference, reason in sorted(unknown.items())]
+
+
+def _spared(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
+    """The layers of one manifest that can be used from an image of which `held` is known.
+
+    Docker's classic store has a layer on top of those below it only. So a layer on a new one is needed, and
+    one that is in the image twice, which the base may have once; and the empty layer, which BuildKit
+    writes for each instruction that changes nothing, so that it is in most images, at different places.
     """
-    layers = (layer for item in graph.manifests if item.config for layer in item.manifest.layers)
-    return {layer.digest: layer for layer in layers if layer.digest in held}
+    layers = [layer.digest for layer in item.manifest.layers]
+    diff_ids = item.config.diff_ids if item.config else ()
+    places = Counter(layers)
+    known = itertools.takewhile(lambda link: link[0] in held, zip(layers, diff_ids, strict=False))
+    return {layer for layer, diff_id in known if places[layer] == 1 and diff_id != EMPTY_LAYER}
 
 
 def make_plan(
@@ -89,22 +115,30 @@ def make_plan(
     open_source: OpenSource,
     held: frozenset[Digest] = frozenset(),
     failures: Failures | None = None,
+    documents: Documents | None = None,
 ) -> TransferPlan:
-    """Read the manifests and configs of all locked images.
+    """Read the manifests and configs of all locked images, as far as they are not in `documents`.
 
-    Raises the first image's error, or, with `failures`, plans the others.
+    Raises the first image's error, or, with `failures`, plans the others. Attachments that cannot be had, or
+    are not what they are listed as, are left out of the plan, and of its lock, unless they are required.
     """
+    documents = documents or Documents()
     direct = [image for image in lock.images if image.descriptor is not None]
     planned: list[PlannedImage | None] = [None] * len(direct)
 
     def plan(number: int) -> None:
-        planned[number] = _plan_image(direct[number], open_source)
+        planned[number] = _plan_image(direct[number], open_source, documents)
 
     errors = run_all(plan, range(len(direct)), METADATA_JOBS)
-    failed = {str(image.name): e for image, e in zip(direct, errors, strict=True) if e is not None}
-    sort_out(failed, failures)
+    failed = {image: e for image, e in zip(direct, errors, strict=True) if e is not None}
+    optional = {i: e for i, e in failed.items() if i.is_optional and isinstance(e, PER_IMAGE)}
+    sort_out({str(image.name): e for image, e in failed.items() if image not in optional}, failures)
+    lock = replace(lock, images=tuple(image for image in lock.images if image not in optional))
+    unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
+    unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
-    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held)
+    held = held - {digest for image in images for digest in image.graph.foreign}
+    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
 
 
 def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:
@@ -121,68 +155,73 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     return tuple(found)
 
 
-def _plan_image(locked: LockedImage, open_source: OpenSource) -> PlannedImage:
+def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documents) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an export", subject=locked.reference)
-    small: dict[Digest, bytes] = {}
-
-    def read(descriptor: Descriptor) -> bytes:
-        if descriptor.digest not in small:
-            small[descriptor.digest] = _read(source, locked, descriptor)
-        return small[descriptor.digest]
-
-    where = str(locked.reference)
-    graph = walk(locked.descriptor, read, lambda index: choose(index, locked.platforms, where), where)
-    check_platform(graph, locked.platforms, where)
-    return PlannedImage(locked, source, graph, small)
+    reader = MetadataReader(source, locked, documents)
+    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    _see_foreign_layers(planned)
+    _check_subject(graph, locked)
+    return planned
 
 
-def _read(source: ContentSource, locked: LockedImage, descriptor: Descriptor) -> bytes:
-    if descriptor.media_type in DOCUMENT_TYPES:
-        return source.read_document(locked.reference, descriptor)
-    if descriptor.media_type not in CONFIG_TYPES:
-        raise FormatError("not a config", subject=locked.reference, got=descriptor.media_type)
-    out = bytearray()
-    stream = source.open_blob(locked.reference, descriptor)
-    subject = f"{locked.reference}: config {descriptor.digest}"
-    with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
-        copy(reader, out.extend)
-    return bytes(out)
-
-
-def choose(index: ImageIndex, platforms: Iterable[Platform], where: str) -> list[Descriptor]:
-    """The entries of `index` for `platforms` (all, when empty), and the attestations about them.
-
-    Raises `NotFoundError` for a platform that the index does not have.
-    """
-    wanted = set(platforms)
-    if not wanted:
-        return list(index.manifests)
-    missing = wanted - {entry.platform for entry in index.manifests}
-    if missing:
+def _see_foreign_layers(image: PlannedImage) -> None:
+    """Raise `NotFoundError` when the source does not have a layer with `urls`: those are never asked."""
+    lacking = {digest for digest, layer in image.graph.foreign.items() if not _is_had(image, layer)}
+    items = [item for item in image.graph.manifests if item.config]
+    without = [i.platform for i in items if lacking & {layer.digest for layer in i.manifest.layers}]
+    if without:
+        others = ", ".join(dict.fromkeys(str(i.platform) for i in items if i.platform not in without))
         raise NotFoundError(
-            "no image for the platform",
-            subject=where,
-            want=", ".join(map(str, sorted(missing))),
-            got=", ".join(str(entry.platform) for entry in index.manifests if entry.platform),
+            "the source does not have a foreign layer, and the addresses in its place are never asked",
+            subject=f"{image.locked.reference} for {without[0]}",
+            want=min(lacking),
+            hint=f"`platforms: [{others}]` on this image leaves it out"
+            if others
+            else "use a tag whose base image has ordinary layers, or copy the layer into the source first",
         )
-    chosen = {str(entry.digest) for entry in index.manifests if entry.platform in wanted}
-    return [
-        entry
-        for entry in index.manifests
-        if str(entry.digest) in chosen or entry.annotations.get(ATTESTED) in chosen
-    ]
 
 
-def check_platform(graph: ImageGraph, platforms: Iterable[Platform], where: str) -> None:
-    """Raise `NotFoundError` when a single-platform image is not for any of `platforms`."""
-    wanted = set(platforms)
-    carried = [item.platform for item in graph.manifests if item.config]
-    if wanted and carried and not wanted & set(carried):
-        raise NotFoundError(
-            "the image is for another platform",
-            subject=where,
-            want=" or ".join(map(str, sorted(wanted))),
-            got=", ".join(map(str, carried)),
+def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
+    try:
+        stream = image.source.open_blob(image.locked.reference, layer)
+    except NotFoundError:
+        return False
+    with contextlib.closing(stream):
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReader:
+    """Reads manifests, indexes and configs of one image at its source, each once."""
+
+    source: ContentSource
+    locked: LockedImage
+    documents: Documents
+    small: dict[Digest, bytes] = field(default_factory=dict)
+    """What was read, checked."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in self.small:
+            reference = self.locked.reference
+            self.small[descriptor.digest] = self.documents.read(self.source, reference, descriptor)
+        return self.small[descriptor.digest]
+
+
+def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
+    """Raise `IntegrityError` when a listed referrer refers to something else. Under cosign's tags there is no
+    subject to check.
+    """
+    if locked.subject is None or locked.reference.tag is not None:
+        return
+    _, raw = graph.documents[graph.root.digest]
+    if (found := subject_of(raw, str(locked.reference))) != locked.subject:
+        raise IntegrityError(
+            "listed as attached to an image that it does not refer to",
+            subject=locked.reference,
+            want=f"subject {locked.subject}",
+            got=found or "no subject",
         )

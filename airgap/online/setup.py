@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airgap.durable import exists
 from airgap.errors import UsageError
 from airgap.site import Site
 from airgap.trust.change import ROOT_LIFETIME
@@ -46,7 +47,7 @@ def set_up(
         )
     with site.ledger().attempt("trust-change", change="init", owner=owner) as attempt:
         path = site.key_path(owner)
-        if path.exists():
+        if exists(path):
             key = SigningKey.load(path, passphrase)
         else:
             key = SigningKey.generate(algorithm)

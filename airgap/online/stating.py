@@ -1,7 +1,7 @@
 """What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyE
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
-from airgap.online.plan import TransferPlan, spared
+from airgap.online.plan import TransferPlan
+from airgap.online.platforms import Chosen
 from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
@@ -67,6 +68,10 @@ class PackedBundle:
     proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that are not in it, by choice of who ordered it."""
+    unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """As in the plan, and the attachments that could not be fetched."""
+    choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
+    """What was carried of each image, by its offline name."""
 
     @property
     def path(self) -> Path:
@@ -119,8 +124,7 @@ class Terms:
     def _is_same(self, statement: Statement) -> bool:
         plan = self.plan
         records = {record.name: record for record in statement.images}
-        left_out = {digest for image in plan.images for digest in spared(image.graph, plan.held)}
-        if not plan.exports and {item.digest for item in statement.requires} != left_out:
+        if not plan.exports and {item.digest for item in statement.requires} != plan.behind():
             return False
         same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
             self.manifest.sha256,
@@ -130,7 +134,8 @@ class Terms:
         return (
             same_terms
             and set(records) == {image.name for image in plan.lock.images}
-            and all(_is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)
         )
 
     def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
@@ -148,7 +153,7 @@ class Terms:
             expires=order.now + order.lifetime,
             destinations=self.manifest.destinations,
             images=tuple(image.record for image in images),
-            requires=_requirements(images, self.plan.held),
+            requires=_requirements(images, self.plan),
             total_bytes=contents.total_bytes,
             manifest_sha256=self.manifest.sha256,
             root_version=self.root.version,
@@ -228,19 +233,22 @@ def confirmed(statement: Statement, contents: Contents) -> Statement:
     return statement
 
 
-def _is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+    """Whether a bundle's image is what the lock names."""
     if locked.descriptor is not None:
         return record.digest == locked.descriptor.digest
     configs = {platform.config_digest for platform in record.platforms}
     return locked.image_id in {record.digest} | configs
 
 
-def _requirements(images: Sequence[CollectedImage], held: frozenset[Digest]) -> tuple[Requirement, ...]:
+def _requirements(images: Sequence[CollectedImage], plan: TransferPlan) -> tuple[Requirement, ...]:
     """The layers that stay behind, and who needs them."""
     needed: dict[Digest, tuple[int, list[str]]] = {}
+    behind = plan.behind(image.graph for image in images)
     for image in images:
-        for digest, layer in spared(image.graph, held).items():
-            needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
+        for digest, layer in image.graph.blobs.items():
+            if digest in behind:
+                needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
     return tuple(
         Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())
     )

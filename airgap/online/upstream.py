@@ -45,12 +45,16 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
                 continue
             return UpstreamSignature(key.pem, key.keyid, other.graph.root.digest)
     subject = f"{image.locked.reference} by {path}"
+    unknown = image.locked.attachments_unknown
+    hint = f"not all attachments are known: {unknown}" if unknown else None
     if reasons:
         raise SignatureMismatchError(
-            "no upstream signature holds", subject=subject, got="; ".join(reasons[:3])
+            "no upstream signature holds", subject=subject, got="; ".join(reasons[:3]), hint=hint
         )
     raise UnsignedError(
-        "no upstream signature", subject=subject, hint="cosign sign, or another key in the manifest"
+        "no upstream signature",
+        subject=subject,
+        hint=hint or "cosign sign, or another key in the manifest",
     )
 
 

@@ -1,6 +1,7 @@
 """The ledger as a table for spreadsheets: one row for each image of each thing that was done."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
@@ -11,11 +12,13 @@ COLUMNS = (
     "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
     "digest", "verdict", "before", "after", "where", "media", "error",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = re.compile(r"(^|[;,|])( *)([=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""What begins a formula: at the start of a cell, or behind what some locales take for the end of one; in full
+width too."""
 
 
 def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
-    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`;
+    """RFC 4180, with a header. `'` stands before whatever a spreadsheet would take for a formula;
     control characters are escaped, for it may be shown on a terminal.
     """
     writer = csv.writer(out)
@@ -65,5 +68,4 @@ def medium_name(medium: object) -> str:
 
 
 def _harmless(value: object) -> object:
-    text = printable(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'\2\3", printable(value))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from airgap.audit.receipt import PRESENT
 from airgap.review.kept import Kept, KeptReceipt, Sealed
 from airgap.review.receipts import find_alarms
 
@@ -72,7 +73,9 @@ def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:
 
 
 def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
-    """Whether each image is there, by the receipt; engines skip what is none."""
-    there = {image.digest for image in answer.receipt.images if image.verdict in ("loaded", "already there")}
+    """Whether each image has arrived, by the receipt. Engines skip artifacts; an archive in a node's folder
+    has arrived, though the node is what imports it.
+    """
+    there = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
     images = {str(image.digest) for image in sealed.statement.images if image.kind == "image"}
     return answer.receipt.result == "ok" and images <= there

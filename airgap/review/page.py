@@ -70,7 +70,7 @@ def _sent(transfer: Transfer) -> tuple[object, ...]:
 def loaded_rows(report: Report) -> list[tuple[object, ...]]:
     """A row for each load here that has a receipt."""
     return [
-        (each.title, format_time(each.receipt.time), each.receipt.operator, each.receipt.target,
+        (each.title, format_time(each.receipt.time), each.receipt.by, each.receipt.target,
          each.receipt.result, len(each.receipt.images))
         for each in report.review.loads
     ]  # fmt: skip

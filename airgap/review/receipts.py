@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.audit.receipt import Receipt
+from airgap.durable import exists
 from airgap.errors import TrustError
 from airgap.proving import prove_receipt
 from airgap.review.kept import Kept, KeptReceipt, Sealed
@@ -40,7 +41,7 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
         # until a bundle of ours bears it out, what it calls itself is no name for a file
         title = sealed.statement.title if sealed else "unknown"
         name = f"{receipt.site}/{title}-{digest[:16]}.receipt.json"
-        fresh = not (site.home / "receipts" / name).exists()
+        fresh = not exists(site.home / "receipts" / name)
         own = KeptReceipt(receipt, site.keep_receipt(name, raw))
         alarms = tuple(find_alarms(receipt, sealed, [each.receipt for each in kept.receipts]))
         attempt.add(alarms=list(alarms), receipt=str(own.path))

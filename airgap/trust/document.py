@@ -4,7 +4,6 @@ Values and their JSON only; who signed such a document is the business of `root.
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ MAX_OWNER = 128
 
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_OWNER = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9._@'-])*", re.ASCII)
 _UNKNOWN = "a newer version of airgap may have written it"
 
 
@@ -137,8 +137,8 @@ class TrustRoot:
         )
 
     def owners(self, keyids: Iterable[str]) -> tuple[str, ...]:
-        """The different owners of these keys, sorted. Spelling twins (`Eve`, `eve`) are one owner."""
-        people = {_person(self.keys[keyid].owner): self.keys[keyid].owner for keyid in sorted(keyids)}
+        """The different owners of these keys, sorted. Names that look alike (`Eve`, `eve`) are one owner."""
+        people = {skeleton(self.keys[keyid].owner): self.keys[keyid].owner for keyid in sorted(keyids)}
         return tuple(sorted(people.values()))
 
     def missing_algorithms(self, keyids: Iterable[str]) -> tuple[str, ...]:
@@ -151,8 +151,18 @@ class TrustRoot:
         )
 
 
-def _person(owner: str) -> str:
-    return unicodedata.normalize("NFKC", owner).casefold()
+def skeleton(name: str) -> str:
+    """The same for two names that a reader could confuse; for comparison only, never shown.
+
+    Names of people and sites are ASCII, the restriction level "ASCII-Only" of Unicode TR39 §5.2: invisible
+    characters, variation selectors and letters of other scripts cannot occur. What remains confusable within
+    ASCII is mapped as in TR39 §4 (`0O`, `1lI`, `rn` and `m`, `vv` and `w`); case and punctuation are ignored.
+    """
+    letters = "".join(character for character in name.lower() if character.isalnum())
+    return letters.translate(_LOOK_ALIKE).replace("rn", "m").replace("vv", "w")
+
+
+_LOOK_ALIKE = str.maketrans("01i", "oll")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -244,12 +254,14 @@ def _check_keys(root: TrustRoot) -> None:
             raise FormatError(
                 "key id is not that of the key", subject=where, want=key.public_key.keyid, got=keyid
             )
-        if (
-            not 0 < len(key.owner) <= MAX_OWNER
-            or not key.owner.isprintable()
-            or key.owner.strip() != key.owner
-        ):
-            raise FormatError("not an owner's name", subject=where, got=repr(key.owner[:MAX_OWNER]))
+        if len(key.owner) > MAX_OWNER or not _OWNER.fullmatch(key.owner):
+            raise FormatError(
+                "not an owner's name",
+                subject=where,
+                want=f"at most {MAX_OWNER} ASCII letters, digits, single spaces, . _ @ ' -",
+                got=repr(key.owner[:MAX_OWNER]),
+                hint="write the name in ASCII letters: names that look alike must not count as two people",
+            )
         if key.not_before and key.not_after and key.not_after < key.not_before:
             raise FormatError("not_after is before not_before", subject=where)
         _check_times(where, key.not_before, key.not_after)
@@ -309,8 +321,8 @@ def _check_revocations(root: TrustRoot) -> None:
 
 
 def _check_sites(root: TrustRoot) -> None:
-    if len({name.casefold() for name in root.sites}) < len(root.sites):
-        raise FormatError("two sites differ in case only", subject=root.name)
+    if len({skeleton(name) for name in root.sites}) < len(root.sites):
+        raise FormatError("two sites have names that look alike", subject=root.name)
     for name, site in root.sites.items():
         where = f"{root.name}: site {name!r}"
         if not _SITE.fullmatch(name):

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from airgap.durable import sync_folder
 from airgap.errors import KeyFileError, MediaError, disk_failed
 
 MAX_KEY_FILE = 64 << 10
@@ -67,15 +68,7 @@ def write_private(path: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(descriptor)
-        _fsync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise MediaError.of(error, "cannot write the key file", path) from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

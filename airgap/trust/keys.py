@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from airgap.errors import FormatError, KeyFileError, UsageError
 from airgap.trust.keyfile import read_private, write_private
@@ -42,6 +43,13 @@ _ECDSA: dict[str, tuple[type[ec.EllipticCurve], type[hashes.HashAlgorithm]]] = {
     "ecdsa-p256": (ec.SECP256R1, hashes.SHA256),
     "ecdsa-p384": (ec.SECP384R1, hashes.SHA384),
 }
+
+
+_FIELD = 2**255 - 19
+_SIGN_OF_X = 1 << 255
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
+"""The y of all points whose order divides 8."""
 
 
 def is_of(algorithm: str, demanded: str) -> bool:
@@ -81,6 +89,8 @@ class PublicKey:
         raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
         if len(raw) > MAX_PUBLIC_PEM:
             raise FormatError("public key too large", subject=where, want=f"at most {MAX_PUBLIC_PEM:,} bytes")
+        if raw.count(b"-----BEGIN ") > 1:
+            raise FormatError("more than one key", subject=where, want="one PEM block")
         try:
             return cls._of(serialization.load_pem_public_key(raw))
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -93,6 +103,7 @@ class PublicKey:
     def _of(cls, key: Any) -> Self:
         """From a key object of `cryptography`; raises ValueError for a kind that we do not use."""
         algorithm = _algorithm_of(key)
+        _refuse_small_order(key)
         encoding, spki = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
         keyid = hashlib.sha256(key.public_bytes(encoding.DER, spki)).hexdigest()
         return cls(key.public_bytes(encoding.PEM, spki).decode("ascii"), keyid, algorithm)
@@ -102,6 +113,8 @@ class PublicKey:
         key: Any = serialization.load_pem_public_key(self.pem.encode("ascii"))
         try:
             if self.algorithm in _ECDSA:
+                if not _is_der(signature):
+                    return False
                 key.verify(signature, message, ec.ECDSA(_ECDSA[self.algorithm][1]()))
             else:
                 key.verify(signature, message)
@@ -208,6 +221,26 @@ def _algorithm_of(key: Any) -> str:
             return name
     named = type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
     raise ValueError(f"a key of another kind ({named})")
+
+
+def _refuse_small_order(key: Any) -> None:
+    """Raise ValueError for an Ed25519 point of small order or with a non-canonical y (RFC 8032 §5.1.3).
+
+    With such a key one signature verifies for many messages, so that nobody in particular has signed.
+    """
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        y = int.from_bytes(raw, "little") & ~_SIGN_OF_X
+        if y >= _FIELD or y in _SMALL_ORDER:
+            raise ValueError("an Ed25519 key of small order")
+
+
+def _is_der(signature: bytes) -> bool:
+    """Whether an ECDSA signature is in DER, the one encoding of its two numbers (X.690 §10)."""
+    try:
+        return encode_dss_signature(*decode_dss_signature(signature)) == signature
+    except ValueError:
+        return False
 
 
 def _deterministic(digest: hashes.HashAlgorithm) -> ec.ECDSA:

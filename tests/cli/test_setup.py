@@ -133,7 +133,12 @@ def test_trust_show(gap: Gap) -> None:
 
 
 @pytest.mark.parametrize("words", [("trust", "show"), ("verify", "x"), ("load", "x", "--to", "oci:y")])
-def test_without_a_site(fresh: Side, words: tuple[str, ...]) -> None:
+def test_without_a_site(
+    fresh: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "bundle.dsse.json").write_text("{}")
     done = fresh(*words, code=2)
     assert "no site here yet" in done.err
     assert not fresh.home.exists()
@@ -168,7 +173,12 @@ def test_trust_install_reads_fingerprints_as_people_write_them(gap: Gap, fresh: 
 
 @pytest.mark.parametrize(
     ("content", "code", "message"),
-    [(None, 12, "missing file"), (b"", 10, "not JSON"), (b"{}", 10, ""), (b"x" * (17 << 20), 12, "at most")],
+    [
+        (None, 2, "no such file or folder"),
+        (b"", 10, "not JSON"),
+        (b"{}", 10, ""),
+        (b"x" * (17 << 20), 12, "at most"),
+    ],
     ids=["absent", "empty", "other", "huge"],
 )
 def test_trust_install_refuses_what_is_no_root(

@@ -274,7 +274,7 @@ def test_volumes_of_what_could_be_had(gap: Gap) -> None:
     gap.offline("verify", *folders)
     gap.offline("load", *folders, "--to", f"oci:{gap.folder}/out")
     flip(source, 100)
-    gap.online(*words)
+    gap.online(*words, "--full")
     gap.offline("verify", *volumes(gap.folder, "stack-0003"))
 
 
@@ -435,9 +435,9 @@ def test_a_missing_volume_is_named(
 def test_who_names_the_medium_is_told_what_is_on_it(sound: Gap, command: str) -> None:
     words = {"load": ("--to", "oci:out"), "receive": ("--into", "x")}.get(command, ())
     medium = sound.folder / "b"
-    done = sound.offline(command, medium, *words, code=19)
-    assert f"error: unfinished bundle, or none: {medium}, want bundle.dsse.json" in done.err
-    assert f"\nhint: a bundle's own folder is wanted: {medium}/{TITLE}.v2\n" in done.err
+    done = sound.offline(command, medium, *words, code=2)
+    assert f"error: not a bundle: {medium}, got a folder of volumes\n" in done.err
+    assert f"\nhint: name the volumes together: {medium}/{TITLE}.v2\n" in done.err
 
 
 def test_the_error_of_a_missing_volume_in_json(sound: Gap) -> None:

@@ -83,7 +83,8 @@ def make_gap(folder: Path, capture: pytest.CaptureFixture[str]) -> Gap:
     return Gap(online, offline, folder)
 
 
-def manifest_of(*images: str, platforms: str = "") -> str:
+def manifest_of(*images: str, platforms: str = "all") -> str:
+    """A manifest's text; with `platforms` empty, the default is left to airgap."""
     lines = ["version: 1", "name: stack"]
     if platforms:
         lines.append(f"platforms: [{platforms}]")

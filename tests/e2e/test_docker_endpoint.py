@@ -103,7 +103,7 @@ def test_export_of_several_in_one_pass(docker: DockerEngine):
 def test_the_engines_own_save_in_a_file_is_the_same(docker: DockerEngine, engine: Engine, tmp_path: Path):
     engine.docker("save", "-o", tmp_path / "saved.tar", A.familiar, B.familiar)
     archive = Archive(tmp_path / "saved.tar")
-    assert set(archive.names()) == {A, B}
+    assert {name for image in archive.list_images() for name in image.names} == {A, B}
     found, contents = export(archive, A, B)
     for exported in found:
         document = parse_document(contents[exported.descriptor.digest], None, "x")

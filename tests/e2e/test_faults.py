@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.files import sync_folder
+from airgap.durable import sync_folder
 from tests.faults import ptrace
 from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures
 from tests.faults.power import CUTS, cut_at, init_cuts, power_cuts, record

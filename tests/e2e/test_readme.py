@@ -5,7 +5,6 @@ port of the sample registry is a free one here, and lines of progress, which a t
 are left out. A line `...` in README stands for lines that it does not show.
 """
 
-import getpass
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import airgap.errors
+from airgap.account import user_name
 from airgap.errors import AirgapError
 from tests.support.waits import GENEROUS
 
@@ -130,7 +130,7 @@ def free_port() -> int:
 def form(line: str, clone: Path) -> str:
     """The line without what differs from run to run."""
     line = line.replace(str(clone), "/home/alice/airgap")
-    line = re.sub(rf"\b{re.escape(getpass.getuser())}\b", "alice", line)
+    line = re.sub(rf"\b{re.escape(user_name())}\b", "alice", line)
     for pattern, name in FORMS:
         line = pattern.sub(name, line)
     return line.rstrip()

@@ -155,7 +155,7 @@ class World:
         root = Site(self.online).root()
         install_root(self.offline, "plant-7", root, root.fingerprint)
         write_layout(self.folder / "source", dict(images or fault_images()))
-        text = f"version: 1\nname: edge\nimages:\n  - oci: {self.folder}/source\n"
+        text = f"version: 1\nname: edge\nplatforms: all\nimages:\n  - oci: {self.folder}/source\n"
         (self.folder / "stack.yaml").write_text(text)
 
     def must(self, side: Path, *words: object) -> None:

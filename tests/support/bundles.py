@@ -224,9 +224,11 @@ def make_gap(
 def pack_layout(
     layout: Path, site: Site, key: SigningKey, to: Path, *, now: datetime = NOW, options: str = ""
 ) -> Path:
-    """Pack all of an OCI layout at `site`; the bundle's folder."""
+    """Pack all of an OCI layout at `site`, and all platforms unless `options` name some; the bundle's folder."""
     text = f"version: 1\nname: {STREAM}\n{options}images:\n  - oci: {layout}\n"
     manifest = TransferManifest.parse(text.encode(), layout / "stack.yaml")
+    if manifest.platforms is None:  # in place of a line in the text, whose digest old bundles state
+        manifest = replace(manifest, images=tuple(replace(image, platforms=()) for image in manifest.images))
 
     def source(*_: object) -> Layout:
         return Layout(layout)

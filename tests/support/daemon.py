@@ -1,11 +1,12 @@
-"""A stub of the Docker Engine API on a unix socket: it answers what a test tells it to."""
+"""A stub of the Docker Engine API on a unix socket or on TCP: it answers what a test tells it to."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
+from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,12 +19,29 @@ class _Server(ThreadingMixIn, UnixStreamServer):
         """Clients that cut the connection are part of the tests."""
 
 
-class Daemon:
-    """`docker:unix://…` for one test. Change the attributes before the client asks."""
+class _TcpServer(ThreadingMixIn, TCPServer):
+    daemon_threads = True
+    daemon: "Daemon"
 
-    def __init__(self, folder: Path, *, api: str = "1.51", containerd: bool = False) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """As above."""
+
+
+class Daemon:
+    """`docker:unix://…` for one test, or `docker:tcp://…` with `tcp`, or with the certificate and key `tls`.
+    Change the attributes before the client asks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        api: str = "1.51",
+        containerd: bool = False,
+        tcp: bool = False,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         self.socket = folder / "stub.sock"
-        self.endpoint = f"docker:unix://{self.socket}"
         self.version: dict[str, Any] = {
             "Version": "28.5.2",
             "ApiVersion": api,
@@ -46,10 +64,26 @@ class Daemon:
         self.load_answer = b'{"stream":"Loaded image: x\\n"}\r\n'
         self.received = b""
         self.received_all = threading.Event()
+        self.die_after: int | None = None
+        """In the middle of a load, when so many bytes have come, the connection ends without an answer."""
         self.broke_off = threading.Event()
         self.calls: list[str] = []
         self.queries: list[dict[str, list[str]]] = []
-        self._server = _Server(str(self.socket), _Handler)
+        self.headers: list[dict[str, str]] = []
+        self._server: _Server | _TcpServer
+        if tcp or tls:
+            self._server = _TcpServer(("127.0.0.1", 0), _Handler)
+            self.host = f"tcp://127.0.0.1:{self._server.server_address[1]}"
+        else:
+            self._server = _Server(str(self.socket), _Handler)
+            self.host = f"unix://{self.socket}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.endpoint = f"docker:{self.host}"
         self._server.daemon = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
@@ -112,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = "/" + path.split("/", 2)[2]
         self.daemon.calls.append(f"{self.command} {path}")
         self.daemon.queries.append(parse_qs(parts.query))
+        self.daemon.headers.append(dict(self.headers))
         return path
 
     def _failed(self, path: str) -> bool:
@@ -141,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ConnectionAbortedError
             self.daemon.received += self.rfile.read(size)
             self.rfile.readline()
+            if self.daemon.die_after is not None and len(self.daemon.received) >= self.daemon.die_after:
+                raise ConnectionAbortedError
         self.rfile.readline()
         self.daemon.received_all.set()
 

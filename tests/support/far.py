@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 

@@ -140,6 +140,25 @@ def simple_image(name: str, size: int = 2000, platform: str = "linux/amd64", **o
     return make_image([layer], platform, label=name, **options)
 
 
+FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+NONDISTRIBUTABLE_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+
+
+def foreign_image(
+    name: str = "windows", platform: str = "windows/amd64", *, docker: bool = True, **base: object
+) -> Image:
+    """An image whose first layer says where it can be had besides, with `base` changed in its descriptor."""
+    layers = [Layer.of({"base": b"windows"}), Layer.of({"own": name.encode()})]
+    found = make_image(layers, platform, docker=docker, label=name)
+    manifest = json.loads(found.raw)
+    media_type = FOREIGN_LAYER if docker else NONDISTRIBUTABLE_LAYER
+    manifest["layers"][0] |= {"mediaType": media_type, "urls": [f"https://mcr.example.com/{name}"], **base}
+    raw = json.dumps(manifest).encode()
+    del found.contents[found.descriptor.digest]
+    descriptor = _add(found.contents, raw, found.descriptor.media_type, Platform.parse(platform))
+    return Image(descriptor, raw, found.contents, found.config, found.layers)
+
+
 def archive_of(images: dict[str, Image], leave_out: Collection[Digest] = ()) -> bytes:
     """An OCI archive in which each image has the name that is its key; Docker loads it too."""
     files: dict[str, bytes] = {}

@@ -6,6 +6,7 @@
 They need root and what tests/install.sh installs. Ask for them with `require_media()` first.
 """
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,24 @@ def exfat_stick(folder: Path, size: int = 64 * MIB, *, direct: bool = True) -> I
 
 
 @contextmanager
+def ntfs_stick(folder: Path, size: int = 64 * MIB) -> Iterator[Disk]:
+    """NTFS, presented by ntfs-3g out of a file."""
+    require_root()
+    require(Path("/dev/fuse").exists(), "no /dev/fuse")
+    mkntfs, ntfs = require_tool("mkntfs"), require_tool("ntfs-3g")
+    image = _image(folder, size)
+    run(mkntfs, "--force", "--quick", "--quiet", image)
+    with _mounted(folder, ntfs, image, _mount_point(folder)) as mount_point:
+        yield Disk(mount_point, image)
+
+
+def shorten_names(folder: Path) -> None:
+    """Give each file on an NTFS stick a short name beside the long one, as Windows does."""
+    for number, path in enumerate(sorted(each for each in folder.rglob("*") if each.is_file())):
+        os.setxattr(path, "system.ntfs_dos_name", f"F{number:05}~1".encode())
+
+
+@contextmanager
 def ext4_disk(folder: Path, size: int = 64 * MIB, *, direct: bool = True) -> Iterator[Disk]:
     """ext4, by the kernel, on a loop device."""
     image = _image(folder, size)
@@ -79,10 +98,12 @@ def ext4_disk(folder: Path, size: int = 64 * MIB, *, direct: bool = True) -> Ite
 
 
 @contextmanager
-def tmpfs(folder: Path, size: int = 64 * MIB) -> Iterator[Disk]:
+def tmpfs(folder: Path, size: int = 64 * MIB, options: str = "rw") -> Iterator[Disk]:
     """Memory as a file system."""
     where = _mount_point(folder)
-    with _mounted(folder, "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", where) as mount_point:
+    with _mounted(
+        folder, "mount", "-t", "tmpfs", "-o", f"size={size},{options}", "tmpfs", where
+    ) as mount_point:
         yield Disk(mount_point)
 
 

@@ -163,6 +163,11 @@ class MemoryStaging(MemoryEngine):
     keeps_index: bool = True
     one_platform: bool = True
 
+    remark: str = ""
+
+    def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
+        return all(self.find(name) == image_id for name in reference.names_of(image_id))
+
     def stage(self, image_id: Digest) -> ImageReference:
         return ImageReference.parse(f"passing.invalid/x:{image_id.hex[:12]}")
 

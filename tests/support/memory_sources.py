@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage, Source
 from airgap.errors import EndpointError, NotFoundError
 from airgap.oci.digest import Advance, ByteStream, Digest
@@ -16,7 +17,7 @@ from tests.support.streams import BrokenStream, Bytes
 
 @dataclass
 class MemorySource:
-    """A `ContentSource` and `NamedSource`."""
+    """A `ContentSource` and `ListingSource`."""
 
     images: dict[str, Image]
     name: str = "memory"
@@ -28,8 +29,11 @@ class MemorySource:
     opened: list[tuple[Digest, int]] = field(default_factory=list)
     """Which blobs were asked for, from which byte on."""
 
-    def names(self) -> list[ImageReference]:
-        return [ImageReference.parse(name) for name in self.images]
+    def list_images(self) -> list[ListedImage]:
+        return merged(
+            ListedImage(d := image.descriptor.digest, (ImageReference.parse(name),), ids=frozenset({d}))
+            for name, image in self.images.items()
+        )
 
     def resolve(self, reference: ImageReference) -> Descriptor:
         for name, image in self.images.items():

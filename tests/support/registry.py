@@ -16,6 +16,7 @@ import re
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,6 +118,8 @@ class FakeRegistry:
         self.storage: FakeRegistry | None = None
         """Blobs are redirected to there."""
         self.uploads = Uploads(self.blobs)
+        self.habits: list[Callable[[Request], Answer | None]] = []
+        """Answers in the place of the right one, and before anything is stored; the first that is not None."""
         self.referrers_api = False
         self.page_size = 0
         """Entries on one page of a list; 0 is all."""
@@ -180,6 +183,9 @@ class FakeRegistry:
         url = urlsplit(request.path)
         if url.path == "/token":
             return self._token(request)
+        for habit in self.habits:
+            if (habitual := habit(request)) is not None:
+                return habitual
         if url.path in self.objects:
             return content(self.objects[url.path], {})
         if (refusal := self._refusal(request)) is not None:

@@ -1,5 +1,6 @@
 """Parts of the registry in `tests.support.registry`: uploads, and lists in pages."""
 
+import bisect
 import json
 import re
 from dataclasses import dataclass, field
@@ -104,8 +105,11 @@ class Uploads:
 
 
 def page_of(request: Request, items: list[Any], size: int) -> tuple[list[Any], dict[str, str]]:
-    """One page of `items`, `size` long (0 is all on one), and the Link header to the next."""
-    first = int(request.query.get("last", ["0"])[0])
+    """One page of `items`, `size` long (0 is all on one), and the Link header to the next. `last` is a number,
+    or of sorted texts the one before.
+    """
+    last = request.query.get("last", ["0"])[0]
+    first = int(last) if last.isdigit() else bisect.bisect_right(items, last)
     if not size or first + size >= len(items):
         return items[first:], {}
     path = urlsplit(request.path).path

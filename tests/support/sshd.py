@@ -36,7 +36,7 @@ class Sshd:
     host_key: Path | None = None
     port: int = 0
     sftp: str | None = None
-    """What speaks SFTP, instead of the server itself."""
+    """What speaks SFTP, instead of the server itself; empty for nothing."""
 
     def __post_init__(self) -> None:
         require_root()
@@ -97,10 +97,15 @@ class Sshd:
                 "KbdInteractiveAuthentication no",
                 f"AuthorizedKeysFile {self.identity}.pub",
                 f"SetEnv {' '.join(words)}",
-                f"Subsystem sftp {self.sftp or f'internal-sftp -d {shlex.quote(str(self.home))}'}",
+                *self._subsystem(),
                 "",
             ]
         )
+
+    def _subsystem(self) -> list[str]:
+        if self.sftp == "":
+            return []
+        return [f"Subsystem sftp {self.sftp or f'internal-sftp -d {shlex.quote(str(self.home))}'}"]
 
     def __enter__(self) -> Self:
         return self

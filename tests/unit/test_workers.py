@@ -1,9 +1,37 @@
 import threading
+import time
 
 import pytest
 
 from airgap.errors import AirgapError
-from airgap.workers import run_all, run_each
+from airgap.workers import Memo, run_all, run_each
+
+
+def test_a_memo_makes_each_value_once():
+    made, memo = [], Memo()
+
+    def make(key):
+        time.sleep(0.001)
+        made.append(key)
+        return key * 2
+
+    found = []
+    run_each(lambda number: found.append(memo.get(number % 3, lambda: make(number % 3))), range(30), 8)
+    assert sorted(made) == [0, 1, 2]
+    assert sorted(found) == [0] * 10 + [2] * 10 + [4] * 10
+
+
+def test_a_memo_keeps_no_failure():
+    memo, answers = Memo(), iter([AirgapError("no"), "yes"])
+
+    def make():
+        if isinstance(answer := next(answers), AirgapError):
+            raise answer
+        return answer
+
+    with pytest.raises(AirgapError):
+        memo.get("key", make)
+    assert [memo.get("key", make), memo.get("key", make)] == ["yes", "yes"]
 
 
 def test_every_item_is_done_once():

@@ -55,12 +55,12 @@ PATHS = {
     "dir:": paths(
         "podman load", "a folder or file is tried as four formats, and four reasons are printed",
         "containers/podman#15963", "the one form that it has is named",
-        Thing("dir: of skopeo", "inspect {}", "got an image in skopeo's and podman's dir: form", "skopeo copy dir:{} oci:LAYOUT:NAME"),
+        Thing("dir: of skopeo", "inspect {}", "got an image in skopeo's and podman's dir: form", "list `- oci: {}` with `as: NAME:TAG` in a manifest"),
     ),
     "gzip": paths(
         "ctr images import", "a gzip'd image archive is answered with `invalid tar header`",
         "containerd/containerd#9981", "a gzip'd tar is called so, with the command that unpacks it",
-        Thing("gzip'd tar", "verify {}", "not a bundle: {}, got a tar, compressed with gzip", "gunzip --keep {}"),
+        Thing("gzip'd tar", "verify {}", "not a bundle: {}, got a tar, compressed with gzip", "list `- archive: {}` in a manifest"),
     ),
     "xz": paths(
         "docker load", "an xz'd archive fails for a program that is missing",
@@ -279,7 +279,6 @@ def test_an_entry_of_a_manifest_is_guessed(case: tuple[str, str], gap: Gap) -> N
 SHAPES = {
     "one image": ("Helm, Zarf and people", "one image is written without a list", "zarf-dev/zarf#3917", "images: nginx", "write it as a list: images: [nginx]"),
     "a mapping": ("Docker Compose", "what is listed are keys of a mapping", "convox/rack#128", "images:\n  nginx:", "begin each with a dash"),
-    "one platform": ("docker pull --platform", "a platform is one word", "moby/moby#48589", "platforms: linux/amd64\nimages: [nginx]", "write it as a list: platforms: [linux/amd64]"),
     "no images": ("people who begin", "only the head is there", "measured", "", "- nginx:1.27` for each image"),
 }  # fmt: skip
 

@@ -11,8 +11,21 @@ SOCKETS = (
     "/run/containerd/containerd.sock",
     "/run/k3s/containerd/containerd.sock",  # RKE2 has it there too
     "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/var/snap/k8s/common/run/containerd/containerd.sock",  # Canonical Kubernetes, strictly confined
 )
-PROGRAMS = (("ctr",), ("/var/lib/rancher/rke2/bin/ctr",), ("k3s", "ctr"), ("k0s", "ctr"))
+PROGRAMS = (
+    ("ctr",),
+    ("/usr/local/bin/ctr",),
+    ("/var/lib/rancher/rke2/bin/ctr",),
+    ("k3s", "ctr"),
+    ("/usr/local/bin/k3s", "ctr"),
+    ("k0s", "ctr"),
+    ("/usr/local/bin/k0s", "ctr"),
+    ("/snap/microk8s/current/bin/ctr",),
+    ("/snap/k8s/current/bin/ctr",),
+)
+"""With their full paths where `sudo` does not look: RHEL's `secure_path` has no /usr/local/bin."""
 ADDRESS = "CONTAINERD_ADDRESS"
 """The environment variable that `ctr` itself reads."""
 
@@ -46,5 +59,5 @@ def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str
     raise UnavailableError(
         "no ctr here, the client that comes with containerd",
         want=" or ".join(" ".join(program) for program in PROGRAMS),
-        hint="put it into the PATH",
+        hint="install it (the package containerd has it) or put it into the PATH; any ctr will do",
     )

@@ -9,7 +9,8 @@ once, also to what has no name left, which `ctr images tag` does in no version.
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from airgap.bundle.ustar import END, header, padding
@@ -30,6 +31,10 @@ DEFAULT_NAMESPACE = "k8s.io"
 STAGE = "airgap.invalid/loading"
 """Passing names are `airgap.invalid/loading/PID:HEX`. `invalid` is no host anywhere (RFC 2606)."""
 
+PIN = "io.cri-containerd.pinned"
+"""The label, with the value `pinned`, of images that the kubelet's garbage collection leaves (containerd
+1.7.3 and later, and k3s)."""
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", re.ASCII)
 _STAGED = re.compile(rf"{re.escape(STAGE)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.ASCII)
 _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
@@ -38,12 +43,15 @@ _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 class Containerd:
     """A `StreamTarget` and a `StagingTarget` over one namespace of a containerd on this machine.
 
-    `endpoint` is `containerd` or `containerd:NAMESPACE`; it listens where `CONTAINERD_ADDRESS` says, or at
+    `endpoint` is `containerd` or `containerd:NAMESPACE`, `pin` whether names get the label `PIN`: None is yes
+    where Kubernetes looks. It listens where `CONTAINERD_ADDRESS` says, or at
     a usual place. As `ctr images import` does it, images are unpacked, with `CONTAINERD_SNAPSHOTTER` where
     that is set, and what other platforms have in them is not kept.
     """
 
-    def __init__(self, endpoint: str = "containerd", ctr: Ctr | None = None) -> None:
+    def __init__(
+        self, endpoint: str = "containerd", ctr: Ctr | None = None, *, pin: bool | None = None
+    ) -> None:
         kind, colon, namespace = endpoint.partition(":")
         if not colon:
             namespace = DEFAULT_NAMESPACE
@@ -51,6 +59,7 @@ class Containerd:
             raise UsageError("not a containerd endpoint", want="containerd[:NAMESPACE]", got=endpoint)
         self._namespace = namespace
         self._given = ctr
+        self._pin = namespace == DEFAULT_NAMESPACE if pin is None else pin
 
     @property
     def name(self) -> str:
@@ -85,9 +94,26 @@ class Containerd:
             one_platform=True,
         )
 
+    @property
+    def remark(self) -> str:
+        if not self._pin:
+            return ""
+        return (
+            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection leaves "
+            "them; --no-pin loads them without"
+        )
+
     def find(self, reference: ImageReference) -> Digest | None:
-        rows = self._rows("ls", f'name=="{reference}"')
-        return next((digest for name, digest, _ in rows if name == str(reference)), None)
+        """Of a reference with tag and digest, what the tag means."""
+        return self._meaning(replace(reference, digest=None) if reference.tag else reference)
+
+    def _meaning(self, name: ImageReference, *filters: str) -> Digest | None:
+        rows = self._rows("ls", ",".join((f'name=="{name}"', *filters)))
+        return next((digest for found, digest, _ in rows if found == str(name)), None)
+
+    def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
+        filters = (f'labels."{PIN}"==pinned',) if self._pin else ()
+        return all(self._meaning(name, *filters) == image_id for name in reference.names_of(image_id))
 
     def layer_chains(self) -> frozenset[Digest]:
         return frozenset()
@@ -101,12 +127,18 @@ class Containerd:
         self._ctr.feed(tar, "images", "import", "-")
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
-        """Also with a name that has a digest and no tag: Kubernetes looks for such."""
-        self.load(_table(self._describe(image_id), reference))
+        """Also with a name that has a digest and no tag: Kubernetes looks for such. A name that moves loses
+        its labels in 2.x.
+        """
+        names = reference.names_of(image_id)
+        self.load(_table(self._describe(image_id), names))
+        for name in names if self._pin else ():
+            self._ctr.run("images", "label", str(name), f"{PIN}=pinned")
 
     def untag(self, reference: ImageReference) -> None:
-        if self.find(reference) is not None:
-            self._ctr.run("images", "rm", str(reference))
+        for name in reference.names_of(reference.digest) if reference.digest else (reference,):
+            if self._meaning(name) is not None:
+                self._ctr.run("images", "rm", str(name))
 
     def stage(self, image_id: Digest) -> ImageReference:
         return ImageReference.parse(f"{STAGE}/{os.getpid()}:{image_id.hex[:64]}")
@@ -145,9 +177,10 @@ class Containerd:
         )
 
 
-def _table(descriptor: Descriptor, reference: ImageReference) -> Iterator[bytes]:
+def _table(descriptor: Descriptor, names: Sequence[ImageReference]) -> Iterator[bytes]:
     """An archive that names content and holds none."""
-    files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index_json([(reference, descriptor)])}
+    index = index_json([(name, descriptor) for name in names])
+    files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index}
     for name, raw in files.items():
         yield header(name, len(raw)) + raw + padding(len(raw))
     yield END

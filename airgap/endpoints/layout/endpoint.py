@@ -4,22 +4,42 @@ question of its verifier.
 
 import contextlib
 import threading
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, write_all
+from airgap.endpoints.layout.directory import entry_of, file_names
 from airgap.endpoints.layout.folder import LayoutFolder, read_all
-from airgap.endpoints.layout.index import EMPTY, Entry, by_digest, by_name, by_tag, parse_index, with_entry
-from airgap.errors import EndpointError, IntegrityError, NotFoundError, SizeMismatchError
+from airgap.endpoints.layout.index import EMPTY, Entry, parse_index, with_entry
+from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.naming import by_digest, by_name, matching
+from airgap.errors import (
+    AmbiguousError,
+    EndpointError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    SizeMismatchError,
+)
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import (
+    Descriptor,
+    ImageIndex,
+    ImageManifest,
+    check_size_and_digest,
+    parse_document,
+)
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.strict_json import MAX_BYTES
 
 _INDEX = "index.json"
 
 
 class Layout:
-    """A `ContentSource` and a `ContentTarget` over one folder, which writing makes when it is not there.
+    """A `ContentSource` and a `ContentTarget` over one folder, which writing makes when it is not there. As a
+    source it may also be a folder in the form of skopeo's `dir:`.
 
     Raises `EndpointError` and its children; besides `MediaError` when the disk fails, `FormatError` for an
     `index.json` that is not what it should be, and `SizeMismatchError` for a file of the wrong size.
@@ -37,20 +57,61 @@ class Layout:
 
     def names(self) -> list[ImageReference]:
         """The full name of every image that has one, in the order of `index.json`, each once."""
-        return list(dict.fromkeys(entry.name for entry in self._entries() if entry.name is not None))
+        return list(dict.fromkeys(name for entry in self._entries() for name in entry.names))
+
+    def list_images(self) -> list[ListedImage]:
+        """All entries of `index.json`, and what the lists of referrers in it name. A document that cannot be
+        read says nothing here: whoever takes that image is told.
+        """
+        return merged(map(self._listed, self._searched()))
+
+    def _listed(self, entry: Entry) -> ListedImage:
+        own = entry.descriptor.digest
+        contents, subject = {own}, None
+        with contextlib.suppress(EndpointError, FormatError, IntegrityError):
+            document = self._document(entry.descriptor)
+            if isinstance(document, ImageIndex):
+                contents |= {child.digest for child in document.manifests}
+            elif document.subject is not None:
+                subject = document.subject.digest
+        named = (entry.names, entry.tag, entry.problem)
+        return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
+
+    def _searched(self) -> tuple[Entry, ...]:
+        """The entries, and those of each list of referrers, which has a tag of its own (OCI
+        distribution-spec 1.1, "Referrers Tag Schema").
+        """
+        found = list(self._entries())
+        for entry in (entry for entry in found[:] if is_fallback_tag(entry.tag)):
+            with contextlib.suppress(EndpointError, FormatError, IntegrityError):
+                document = self._document(entry.descriptor)
+                if isinstance(document, ImageIndex):
+                    found += [Entry(child) for child in document.manifests]
+        return tuple(found)
+
+    def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
+        where = f"{self._folder.path}: {descriptor.digest}"
+        if descriptor.size > MAX_BYTES:
+            raise FormatError("document too large", subject=where, got=f"{descriptor.size:,}")
+        with contextlib.closing(self._open_checked(descriptor)) as stream:
+            raw = check_size_and_digest(read_all(stream), descriptor, where)
+        return parse_document(raw, descriptor.media_type, where)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
         """The entry of `index.json` with this digest; without one, the entry of this name, or else the only
         one that is called just like the tag. Indexes inside are not searched.
         """
-        entries = self._entries()
-        if reference.digest is not None:
-            found = by_digest(entries, reference)
-        else:
-            found = by_name(entries, reference) or by_tag(entries, reference)
+        found = _one(matching(self._searched(), reference), reference)
         if found is None:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
         return found
+
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
+        try:
+            self._folder.open(descriptor.digest.path).close()
+        except NotFoundError:
+            return False
+        return True
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         if descriptor.size > MAX_BYTES:
@@ -65,10 +126,7 @@ class Layout:
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> FileStream:  # noqa: ARG002
         """Raises `SizeMismatchError` at once when the file has another size than the descriptor."""
-        stream = self._folder.open(descriptor.digest.path)
-        if stream.size != descriptor.size:
-            stream.close()
-            raise _wrong_size(descriptor, stream.size)
+        stream = self._open_checked(descriptor)
         stream.seek(offset)
         return stream
 
@@ -77,7 +135,8 @@ class Layout:
             entries = self._entries()
         except NotFoundError:
             return None
-        found = by_digest(entries, reference) if reference.tag is None else by_name(entries, reference)
+        same = by_name(entries, reference) if reference.tag else by_digest(entries, reference.digest)
+        found = _one(same, reference)
         return None if found is None else found.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
@@ -123,8 +182,29 @@ class Layout:
         self._folder.sweep()
 
     def _entries(self) -> tuple[Entry, ...]:
+        if self._lone is not None:
+            return (self._lone,)
         self._folder.check()
         return parse_index(self._folder.read(_INDEX), self._where)
+
+    @cached_property
+    def _lone(self) -> Entry | None:
+        """The image of a `dir:` folder."""
+        return entry_of(self._folder)
+
+    def _open(self, digest: Digest) -> FileStream:
+        names = (digest.path,) if self._lone is None else file_names(self._lone.descriptor.digest, digest)
+        for name in names[:-1]:
+            with contextlib.suppress(NotFoundError):
+                return self._folder.open(name)
+        return self._folder.open(names[-1])
+
+    def _open_checked(self, descriptor: Descriptor) -> FileStream:
+        stream = self._open(descriptor.digest)
+        if stream.size != descriptor.size:
+            stream.close()
+            raise _wrong_size(descriptor, stream.size)
+        return stream
 
     def _prepare(self) -> None:
         with self._preparing:
@@ -137,6 +217,15 @@ class Layout:
                 except NotFoundError:
                     self._folder.write_document(_INDEX, EMPTY)
             self._prepared = True
+
+
+def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | None:
+    """The one image among `entries`; raises `AmbiguousError` for two."""
+    found = {entry.descriptor.digest: entry.descriptor for entry in entries}
+    if len(found) > 1:
+        digests = " and ".join(sorted(map(str, found)))
+        raise AmbiguousError("two images of one name", subject=reference, got=digests)
+    return next(iter(found.values()), None)
 
 
 def _wrong_size(descriptor: Descriptor, got: int) -> SizeMismatchError:

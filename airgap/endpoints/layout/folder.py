@@ -14,11 +14,11 @@ from airgap.bundle.files import (
     closing_file,
     make_folder,
     media_errors,
-    sync_folder,
-    sync_names,
     write_file,
 )
+from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.oci.spelling import LAYOUT, check_spelling
 from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
 
 MARKER = "oci-layout"
@@ -41,7 +41,9 @@ class LayoutFolder:
     def check(self) -> None:
         """Raise unless this is an OCI image layout of version 1.0.0."""
         where = f"{self.path}/{MARKER}"
-        version = Fields(parse_object(self.read(MARKER), where), where).text("imageLayoutVersion")
+        document = parse_object(self.read(MARKER), where)
+        check_spelling(document, LAYOUT, where)
+        version = Fields(document, where).text("imageLayoutVersion")
         if version != VERSION:
             raise FormatError("unknown version of the OCI layout", subject=where, want=VERSION, got=version)
 

@@ -60,6 +60,33 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
     return url
 
 
+def follow_upload(own: str, base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
+    """As `follow`, for the next step of an upload. `own` is the registry's URL.
+
+    A registry behind a proxy often does not know how it is called: it names its own host with plain HTTP
+    in the place of HTTPS, or without the port. Then the path is asked at the origin that we talk to
+    already, where the login belongs; nothing is sent in plain text.
+    """
+    url = _at_origin(own, location or "")
+    return follow(base, location if url is None else url, options, subject)
+
+
+def _at_origin(own: str, location: str) -> str | None:
+    """`location` at the origin of `own`, when it names that host with HTTP for HTTPS or without its port."""
+    if not _URL_CHARACTERS.fullmatch(location):
+        return None
+    try:
+        ours, theirs = urlsplit(own), urlsplit(location)
+        same = theirs.hostname == ours.hostname and "@" not in theirs.netloc
+        downgrade = ours.scheme == "https" and theirs.scheme == "http"
+        portless = theirs.port is None and ours.port is not None and theirs.scheme == ours.scheme
+    except ValueError:
+        return None
+    if not (same and theirs.path.startswith("/v2/") and (downgrade or portless)):
+        return None
+    return theirs._replace(scheme=ours.scheme, netloc=ours.netloc).geturl()
+
+
 def _may_be_plain(base: SplitResult, target: SplitResult, options: RegistryOptions) -> bool:
     wanted = options.plain_http is True or is_loopback(target.hostname or "")
     return base.scheme == "http" and wanted

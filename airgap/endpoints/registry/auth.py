@@ -6,17 +6,18 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from airgap.endpoints.logins import Credentials
+from airgap.endpoints.logins import Credentials, CredentialStore, HelperError, NamespacedStore
 from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.challenge import Challenge
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
 from airgap.endpoints.registry.transport import Response, Transport
-from airgap.errors import AccessDeniedError, EndpointError, FormatError
+from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError
 from airgap.oci.strict_json import parse_object
 
 _MAX_ANSWER = 1 << 18
 _USABLE_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_REPOSITORY = re.compile(r"repository:([^:\s]+):", re.ASCII)
 _DEFAULT_LIFE = 60
 _WORN = 0.8
 """The part of a token's life in which it is used: clocks differ, and requests take time."""
@@ -34,15 +35,29 @@ class Authorizer:
         self._options = options
         self._transport = transport
         self._lock = threading.Lock()
-        self._basic: str | None = None
+        self._basic: dict[str, str] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._asked = False
-        self._login: Credentials | None = None
+        self._logins: dict[str, Credentials | None] = {}
+        """By place: the host, or the part of it that has a login of its own."""
+        self._trouble: HelperError | None = None
+        self._scopes: dict[str, threading.Lock] = {}
+        self._bearer: Mapping[str, str] | None = None
+        """The registry's last challenge: the next repository's token is fetched before it is refused."""
 
-    def header(self, scope: str) -> str | None:
-        """What is known to be good for `scope` now; None before the registry has asked."""
-        if self._basic is not None:
-            return self._basic
+    def header(self, scope: str, subject: str) -> str | None:
+        """What should be good for `scope` now; None before the registry has asked."""
+        known = self._known(scope)
+        if known is not None or self._bearer is None:
+            return known
+        with self._scope(scope):
+            try:
+                return self._known(scope) or self._new_token(self._bearer, scope, subject, None)
+            except EndpointError:
+                return None  # the registry then says itself what it wants
+
+    def _known(self, scope: str) -> str | None:
+        if self._basic and (basic := self._basic.get(self._place(scope))) is not None:
+            return basic
         header, until = self._tokens.get(scope, ("", 0.0))
         return header if header and self._options.clock() < until else None
 
@@ -54,62 +69,109 @@ class Authorizer:
     def renew(self, asked: str, scope: str, refused: str | None, subject: str) -> str:
         """A header for `scope` that answers the challenge `asked` (the value of WWW-Authenticate).
 
-        `refused` is the header that was sent, if any. Raises `AccessDeniedError` when there is
+        `refused` is the header that was sent, if any. Raises `LoginError` when there is
         no login or it is refused, `EndpointError` for a challenge that cannot be answered.
         """
-        with self._lock:
-            current = self.header(scope)
+        with self._scope(scope):
+            current = self._known(scope)
             if current is not None and current != refused:
                 return current  # another thread was faster
             found = {challenge.scheme: challenge for challenge in Challenge.parse_all(asked, subject)}
             if "bearer" in found:
-                header, life = self._fetch(found["bearer"].parameters, scope, subject)
-                self._tokens[scope] = (header, self._options.clock() + life * _WORN)
-                return header
+                self._bearer = found["bearer"].parameters
+                return self._new_token(self._bearer, scope, subject, refused)
             if "basic" in found:
-                self._basic = self._basic_header(subject, again=refused is not None)
-                return self._basic
+                header = self._basic_header(scope, subject, again=refused is not None)
+                self._basic[self._place(scope)] = header
+                return header
         raise EndpointError(
             "wants a login of an unknown kind", subject=subject, want="Basic or Bearer", got=", ".join(found)
         )
 
+    def _scope(self, scope: str) -> threading.Lock:
+        """So that the threads that need one token ask for it once, and those of other scopes do not wait."""
+        with self._lock:
+            return self._scopes.setdefault(scope, threading.Lock())
+
+    def _new_token(self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None) -> str:
+        header, life = self._fetch(asked, scope, subject, refused)
+        self._tokens[scope] = (header, self._options.clock() + life * _WORN)
+        return header
+
     def redact(self, text: str) -> str:
         """`text` without our secrets, should a server repeat them."""
-        secrets = [header.partition(" ")[2] for header, _ in self._tokens.values()]
-        if self._login is not None:
-            secrets += [self._login.password, self._login.identity_token, _pair(self._login)]
+        secrets = [header.partition(" ")[2] for header, _ in list(self._tokens.values())]
+        for login in filter(None, list(self._logins.values())):
+            secrets += [login.password, login.identity_token, login.registry_token, _pair(login)]
         for secret in filter(None, secrets):
             text = text.replace(secret, "***")
         return text
 
-    def _credentials(self) -> Credentials | None:
-        if not self._asked and self._options.credentials is not None:
-            self._login = self._options.credentials.get(self._host)
-        self._asked = True
-        return self._login
+    def explained(self, error: EndpointError) -> EndpointError:
+        """`error`, with where the login came from, or what is wrong with the helper that may have had it."""
+        if not isinstance(error, AccessDeniedError):
+            return error
+        if self._trouble is not None:
+            error.hint = f"{self._trouble}; {self._trouble.hint}"
+        elif origins := {login.origin for login in filter(None, list(self._logins.values())) if login.origin}:
+            error.hint = f"{error.hint}; the login came from {', '.join(sorted(origins))}"
+        return error
 
-    def _basic_header(self, subject: str, *, again: bool) -> str:
-        login = self._credentials()
+    def _place(self, scope: str) -> str:
+        repository = _REPOSITORY.match(scope)
+        store: object = self._options.credentials
+        if repository is not None and isinstance(store, NamespacedStore):
+            return store.place(self._host, repository[1])
+        return self._host
+
+    def _credentials(self, scope: str) -> Credentials | None:
+        store = self._options.credentials
+        if store is None:
+            return None
+        place = self._place(scope)
+        with self._lock:
+            if place not in self._logins:
+                self._logins[place] = self._look_up(store, place)
+            return self._logins[place]
+
+    def _look_up(self, store: CredentialStore, place: str) -> Credentials | None:
+        try:
+            return store.get(place)
+        except HelperError as error:
+            self._trouble = error
+            return None
+
+    def _basic_header(self, scope: str, subject: str, *, again: bool) -> str:
+        login = self._credentials(scope)
         if login is None or not login.user or again:
-            raise AccessDeniedError(
-                "the login is refused" if again else "a user name and password are needed",
-                subject=subject,
-                hint=f"docker login {self._host}",
-            )
+            raise self.explained(self._no_login(login if again else None, subject))
         return f"Basic {_pair(login)}"
 
-    def _fetch(self, asked: Mapping[str, str], scope: str, subject: str) -> tuple[str, float]:
+    def _no_login(self, login: Credentials | None, subject: str) -> LoginError:
+        what = "a user name and password are needed" if login is None else "the login is refused"
+        return LoginError(what, subject=subject, hint=f"docker login {self._host}")
+
+    def _fetch(
+        self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None
+    ) -> tuple[str, float]:
         """A new Authorization header, and its life in seconds."""
+        login = self._credentials(scope)
+        if login is not None and login.registry_token:
+            header = f"Bearer {login.registry_token}"
+            if header == refused:
+                raise self.explained(self._no_login(login, subject))
+            return header, _DEFAULT_LIFE
         subject = f"{subject} (token service)"
         realm = follow(self._base, asked.get("realm"), self._options, subject)
         with self._ask(realm, asked.get("service"), scope, subject) as response:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
-                raise failure(response.status, response.headers, body.encode(), subject, self._host)
+                error = failure(response.status, response.headers, body.encode(), subject, self._host)
+                raise self.explained(_refused(error))
             return _parse_token(response.read(_MAX_ANSWER), subject)
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
-        login = self._credentials()
+        login = self._credentials(scope)
         fields = {} if service is None else {"service": service}
         if login is not None and login.identity_token:
             fields |= {
@@ -124,6 +186,13 @@ class Authorizer:
         query = urlencode([*(("scope", part) for part in scope.split()), *fields.items()])
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         return self._transport.send("GET", url, headers, None, subject)
+
+
+def _refused(error: EndpointError) -> EndpointError:
+    """A token service that answers 401 does not take the login; with 403 it grants less than was asked."""
+    if error.status != 401:
+        return error
+    return LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)
 
 
 def _pair(login: Credentials) -> str:

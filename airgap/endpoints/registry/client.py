@@ -1,13 +1,15 @@
 """A registry that speaks the OCI distribution-spec 1.1, as source and as target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from airgap.endpoints.attachments import Attachments
+from airgap.endpoints.registry.attachments import Finder
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.mirrors import Mirrored, open_mirror
 from airgap.endpoints.registry.names import PUSH, Names
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.push import Pusher
-from airgap.endpoints.registry.referrers import Lists
+from airgap.endpoints.registry.referrers import Lists, ReferrerPusher
 from airgap.endpoints.registry.session import Session
 from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
@@ -30,9 +32,13 @@ class Registry:
         names = Names(host, session.base, options.prefix)
         self._name = "/".join(filter(None, (f"registry:{host}", options.prefix)))
         self._home = Puller(session, names)
-        self._source = Mirrored(self._home, [open_mirror(text, options) for text in options.mirrors])
+        mirrors = [open_mirror(text, options) for text in options.mirrors]
+        self._source = Mirrored(self._home, mirrors)
         self._pusher = Pusher(session, names)
-        self._lists = Lists(session, names, self._pusher)
+        self._lists = Lists(session, names)
+        self._referrers = ReferrerPusher(self._lists, names, self._pusher)
+        self._finder = Finder(self._home, self._lists)
+        self._mirror_finders = [Finder(mirror, mirror.lists()) for mirror in mirrors]
 
     @property
     def name(self) -> str:
@@ -52,6 +58,24 @@ class Registry:
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
         """See `ReferrerSource`. Mirrors are not asked: many know no referrers, and say there are none."""
         return self._lists.referrers(reference, digest)
+
+    def attachments(
+        self,
+        reference: ImageReference,
+        subjects: Sequence[Digest],
+        also: Sequence[Digest] = (),
+        *,
+        thorough: bool = False,
+    ) -> Attachments:
+        """See `AttachmentSource`. Mirrors are asked only where the registry itself cannot be reached, and
+        then what they do not know stays unknown.
+        """
+        found = self._finder.find(reference, subjects, also, thorough=thorough)
+        if self._finder.reachable:
+            return found
+        others = [each.find(reference, subjects, also, thorough=thorough) for each in self._mirror_finders]
+        known = dict.fromkeys(item for each in (*others, found) for item in each.found)
+        return Attachments(tuple(known), found.unknown)
 
     def tags(self, reference: ImageReference) -> list[str]:
         """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
@@ -90,7 +114,7 @@ class Registry:
         self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
     ) -> None:
         """See `ReferrerTarget`."""
-        self._lists.put_referrer(reference, subject, descriptor, raw)
+        self._referrers.put(reference, subject, descriptor, raw)
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """See `ContentTarget`. A reference with no tag has its document put by digest."""

@@ -10,6 +10,8 @@ from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
 
 DOCKER_CERTS = Path("/etc/docker/certs.d")
+CONTAINERS_CERTS = (Path("~/.config/containers/certs.d"), Path("/etc/containers/certs.d"))
+"""podman's and skopeo's, in their order (containers-certs.d(5)); Docker's goes before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class RegistryOptions:
     """What to do when TLS fails because the registry speaks plain HTTP, where it is known better."""
     ca_file: Path | None = None
     """PEM certificates of a private CA, trusted besides the system's own."""
+    more_ca_files: tuple[Path, ...] = ()
+    """Further ones."""
     client_cert: Path | None = None
     """PEM certificate to show to the registry itself, and to no other host."""
     client_key: Path | None = None
     """Its key, PEM and not encrypted; None when it is in the file of `client_cert`."""
     certs_folder: Path = DOCKER_CERTS
-    """Docker's own layout: `HOST[:PORT]/ca.crt`, `client.cert`, `client.key` stand in for the three
+    """Docker's own layout: `HOST[:PORT]/*.crt`, `client.cert`, `client.key` stand in for the three
     options above where these are None."""
     credentials: CredentialStore | None = None
     """Asked only when a registry demands a login; None is always anonymous."""
@@ -42,7 +46,15 @@ class RegistryOptions:
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
     retries: int = 4
-    """Further tries after a failure that may pass, without progress in between."""
+    """Further tries after a failure that may pass, without progress in between. Twice as many after 429
+    (too many requests) without a Retry-After header."""
+    max_wait: float = 3600
+    """The longest that a registry can make us wait by Retry-After headers, in all. These waits are not
+    counted as tries."""
+    optional_silence: float = 20
+    """As `read_timeout`, for questions that an image can be carried without."""
+    notice: Callable[[str], object] = lambda _text: None
+    """Told in one line when the registry asks to wait."""
     max_skip: int = 64 << 20
     """When a download breaks and the registry cannot go on in the middle, so many bytes are fetched
     once more and thrown away; a longer way is a failure."""
@@ -56,14 +68,27 @@ class RegistryOptions:
 
 
 def with_docker_certificates(host: str, options: RegistryOptions) -> RegistryOptions:
-    """`options`, and for `host` the certificates of `certs_folder` where they name none."""
-    folder = options.certs_folder / host
-    ca_file = options.ca_file or _readable(folder / "ca.crt")
+    """`options`, and for `host` the certificates of `certs_folder` where they name none; of the folders of
+    podman and skopeo where Docker's has none.
+    """
+    folders = [options.certs_folder / host]
+    if options.certs_folder == DOCKER_CERTS:
+        folders += [Path(os.path.expanduser(folder)) / host for folder in CONTAINERS_CERTS]  # noqa: PTH111
+    folder = next((folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)), folders[0])
+    found = sorted(filter(_readable, folder.glob("*.crt")), key=lambda path: (path.name != "ca.crt", path))
+    authorities = (options.ca_file,) if options.ca_file else tuple(found)
     certificate, key = options.client_cert, options.client_key
-    if certificate is None and (certificate := _readable(folder / "client.cert")) is not None:
-        key = key or folder / "client.key"
-    return replace(options, ca_file=ca_file, client_cert=certificate, client_key=key)
+    if certificate is None:
+        certificate = next(filter(_readable, sorted(folder.glob("*.cert"))), None)
+        key = key or (certificate.with_suffix(".key") if certificate else None)
+    return replace(
+        options,
+        ca_file=authorities[0] if authorities else None,
+        more_ca_files=(*options.more_ca_files, *authorities[1:]),
+        client_cert=certificate,
+        client_key=key,
+    )
 
 
-def _readable(path: Path) -> Path | None:
-    return path if os.access(path, os.R_OK) else None
+def _readable(path: Path) -> bool:
+    return os.access(path, os.R_OK)

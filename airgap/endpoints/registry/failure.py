@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from airgap.endpoints.registry.hints import push_hint
 from airgap.errors import (
     AccessDeniedError,
     EndpointError,
@@ -16,8 +17,10 @@ from airgap.errors import (
 from airgap.oci.strict_json import parse_object
 
 MAX_ERROR_BODY = 8 << 10
-MAX_WAIT = 60.0
-"""The longest that we wait because a registry says so, in seconds."""
+MAX_WAIT = 86_400.0
+"""The longest wait that a registry can ask for, in seconds; how much of it we grant is in the options."""
+_MAX_BACKOFF = 60.0
+"""The longest wait that we choose ourselves, in seconds."""
 
 _BUSY = 429
 _TEMPORARY = frozenset({408, _BUSY, 500, 502, 503, 504})
@@ -28,14 +31,46 @@ class TemporaryError(UnavailableError):
     """A failure after which the same request may be sent again, at the earliest in `wait` seconds."""
 
     wait: float = 0.0
+    status: int = 0
+    """Of the answer; 0 when there was none."""
+    reached: bool = True
+    """Whether there was a connection to the registry."""
+    timed_out: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the registry limits requests."""
+        return self.status == _BUSY
+
+
+class TlsFailedError(EndpointError):
+    """There is no trusted connection to the registry."""
 
 
 class LinkRefusedError(AccessDeniedError):
     """Blob storage refuses the link that the registry gave us: links run out."""
 
 
-def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
-    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes."""
+def failure(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    subject: str,
+    host: str,
+    *,
+    writes: bool = False,
+) -> EndpointError:
+    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes.
+    `writes` says that the request was a part of a push: then other hints help.
+    """
+    error = _failure(status, headers, body, subject, host)
+    error.status = status
+    if writes:
+        error.hint = push_hint(status, f"{explain(body)}", host) or error.hint
+    return error
+
+
+def _failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, host: str) -> EndpointError:
     got = " ".join(filter(None, (f"HTTP {status}", explain(body))))
     login = f"docker login {host}"
     if status in (401, 403):
@@ -45,6 +80,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, subject: str, 
     if status in _TEMPORARY:
         hint = f"the registry limits requests; {login} may raise the limit" if status == _BUSY else None
         error = TemporaryError("unavailable", subject=subject, got=got, hint=hint)
+        error.status = status
         error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
         return error
     if status == 400 and b"MANIFEST_BLOB_UNKNOWN" in body:
@@ -72,7 +108,7 @@ def _reason(entry: object) -> str:
     """`CODE: message`, or what token services say instead."""
     if not isinstance(entry, dict):
         return ""
-    keys = ("code", "error", "message", "error_description", "details")
+    keys = ("code", "error", "message", "error_description", "details", "detail")
     return ": ".join(entry[key] for key in keys if isinstance(entry.get(key), str))
 
 
@@ -97,4 +133,4 @@ def backoff(attempt: int, wait: float, jitter: float) -> float:
 
     `jitter` in 0…1 spreads the clients that failed together; never less than `wait`.
     """
-    return max(wait, min(0.5 * 2.0**attempt, MAX_WAIT) * (0.5 + jitter / 2))
+    return max(wait, min(0.5 * 2.0**attempt, _MAX_BACKOFF) * (0.5 + jitter / 2))

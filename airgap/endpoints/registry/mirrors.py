@@ -19,7 +19,8 @@ Opener = Callable[[int], ByteStream]
 """Opens a blob at an offset."""
 
 _RETRIES = 1
-"""There is always somebody else to ask."""
+_MAX_WAIT = 60.0
+"""In seconds. There is always another registry to ask."""
 _MIRROR = re.compile(
     r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
 )
@@ -147,6 +148,7 @@ def open_mirror(text: str, options: RegistryOptions) -> Puller:
         plain_http={"http": True, "https": False}.get(scheme),
         prefix="/".join(filter(None, ((prefix or "").strip("/"), options.prefix))),
         retries=min(options.retries, _RETRIES),
+        max_wait=min(options.max_wait, _MAX_WAIT),
         client_cert=None,
         client_key=None,
     )

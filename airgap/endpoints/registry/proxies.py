@@ -1,10 +1,15 @@
-"""Which proxy a URL is asked through: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as Go's programs read them."""
+"""Which proxy a URL is asked through: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as Go's programs read them
+(golang.org/x/net/http/httpproxy). The variables are judged only where a proxy is needed.
+
+ALL_PROXY is not one of them: docker, skopeo and crane do not read it either.
+"""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airgap.errors import UsageError
 
@@ -26,41 +31,64 @@ class Proxy:
             port = parts.port or _PORTS.get(parts.scheme, 0)
             host = parts.hostname if parts.scheme in _PORTS else None
         except ValueError:
-            host = None
+            raise _not_usable(name, "an address that cannot be read") from None
         if not host:
-            raise UsageError("not a proxy", subject=name, want="http://HOST:PORT or https://HOST:PORT")
+            raise _not_usable(name, f"{parts.scheme}://…")
         login = unquote(parts.netloc.rpartition("@")[0])
         return cls(f"{parts.scheme}://{_bracketed(host)}:{port}", login)
+
+    @property
+    def with_login(self) -> str:
+        """The URL with the login in it; a secret."""
+        if not self.login:
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{quote(self.login, safe=':')}@{rest}"
+
+
+def _not_usable(name: str, got: str) -> UsageError:
+    hint = f"{name} is an environment variable; NO_PROXY names the hosts that are asked without a proxy"
+    if got.startswith("socks"):
+        hint = f"SOCKS proxies are not supported; {hint}"
+    return UsageError(
+        "not a proxy", subject=name, want="http://HOST:PORT or https://HOST:PORT", got=got, hint=hint
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies for plain HTTP and for HTTPS, and the hosts that are asked without."""
+    """The proxies for plain HTTP and for HTTPS as they were written, and the hosts that are asked without."""
 
-    http: Proxy | None = None
-    https: Proxy | None = None
+    http: str = field(default="", repr=False)
+    https: str = field(default="", repr=False)
     without: tuple[str, ...] = ()
+    ignored: str = ""
+    """The name of ALL_PROXY, when it is set: for a hint."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """From the variables in either case, lower case first. Raises `UsageError` for what is no proxy."""
+        """From the variables in either case, lower case first."""
 
         def read(name: str) -> str:
-            return environment.get(name.lower()) or environment.get(name) or ""
+            return (environment.get(name.lower()) or environment.get(name) or "").strip()
 
-        def proxy(name: str) -> Proxy | None:
-            return Proxy.parse(read(name), name) if read(name) else None
-
-        names = [name.strip().lower() for name in read("NO_PROXY").split(",")]
-        return cls(proxy("HTTP_PROXY"), proxy("HTTPS_PROXY"), tuple(filter(None, names)))
+        names = re.split(r"[,\s]+", read("NO_PROXY").lower())
+        ignored = "ALL_PROXY" if read("ALL_PROXY") else ""
+        return cls(read("HTTP_PROXY"), read("HTTPS_PROXY"), tuple(filter(None, names)), ignored)
 
     def choose(self, url: str) -> Proxy | None:
-        """The proxy for `url`; never one for loopback. Names are not looked up."""
+        """The proxy for `url`; never one for loopback. Names are not looked up.
+
+        Raises `UsageError` for a proxy of another kind, when `url` needs it.
+        """
         parts = urlsplit(url)
-        found = self.https if parts.scheme == "https" else self.http
-        if found is None or is_loopback(parts.hostname or ""):
+        secure = parts.scheme == "https"
+        found = self.https if secure else self.http
+        if not found or is_loopback(parts.hostname or ""):
             return None
-        return None if any(_covers(name, parts) for name in self.without) else found
+        if any(_covers(name, parts) for name in self.without):
+            return None
+        return Proxy.parse(found, "HTTPS_PROXY" if secure else "HTTP_PROXY")
 
 
 def is_loopback(name: str) -> bool:
@@ -72,7 +100,9 @@ def is_loopback(name: str) -> bool:
 
 
 def _covers(name: str, parts: SplitResult) -> bool:
-    """Whether an entry of NO_PROXY means the host: `*`, a network, an address, or a name and all below it."""
+    """Whether an entry of NO_PROXY means the host: `*`, a network, an address, or a name and all below it;
+    with a leading dot or `*.` only what is below it. Addresses and names may have a port.
+    """
     host = parts.hostname or ""
     if name == "*":
         return True
@@ -80,11 +110,15 @@ def _covers(name: str, parts: SplitResult) -> bool:
         return ipaddress.ip_address(host) in ipaddress.ip_network(name.strip("[]"), strict=False)
     except ValueError:
         pass
-    wanted, _, port = name.rpartition(":") if name.count(":") == 1 else (name, "", "")
+    match = _WITH_PORT.fullmatch(name)
+    wanted, port = (match[1], match[2]) if match else (name, "")
     if port and port != str(parts.port or _PORTS[parts.scheme]):
         return False
-    below = "." + wanted.removeprefix("*").removeprefix(".")
-    return host == wanted or host.endswith(below)
+    wanted = wanted.strip("[]").removeprefix("*")
+    return host == wanted or host.endswith(wanted if wanted.startswith(".") else f".{wanted}")
+
+
+_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]+)", re.ASCII)
 
 
 def _bracketed(host: str) -> str:

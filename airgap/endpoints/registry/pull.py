@@ -1,15 +1,17 @@
 """The pull side of the OCI distribution-spec 1.1: one registry as a `ContentSource`."""
 
 import io
+from dataclasses import replace
 
 from airgap.endpoints.registry.answers import NO_HEAD, from_body, from_head, is_rest, no_rest, read
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.download import ResumingDownload
 from airgap.endpoints.registry.failure import LinkRefusedError, TemporaryError
 from airgap.endpoints.registry.names import PULL, Names
-from airgap.endpoints.registry.session import Patience, Request, Session
+from airgap.endpoints.registry.referrers import Lists
+from airgap.endpoints.registry.session import Request, Session
 from airgap.endpoints.registry.transport import Response
-from airgap.errors import EndpointError, UnavailableError
+from airgap.errors import EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import DOCUMENT_TYPES, Descriptor
 from airgap.oci.reference import ImageReference
@@ -28,10 +30,24 @@ class Puller:
         session = Session(host, options)
         return cls(session, Names(host, session.base, options.prefix))
 
+    def lists(self) -> Lists:
+        """Of the same host, with the same session."""
+        return Lists(self._session, self._names)
+
     def resolve(self, reference: ImageReference) -> Descriptor:
         """See `ContentSource`. The digest is the registry's word for a tag until the bytes are read."""
+        return self._resolve(reference, optional=False)
+
+    def find(self, reference: ImageReference) -> Descriptor | None:
+        """As `resolve`, for an image that others can be carried without; None when it is not there."""
+        try:
+            return self._resolve(reference, optional=True)
+        except NotFoundError:
+            return None
+
+    def _resolve(self, reference: ImageReference, *, optional: bool) -> Descriptor:
         name = reference.digest or reference.tag
-        found = self.describe(reference, name, PULL)
+        found = self.describe(reference, name, PULL, optional=optional)
         if found.media_type not in DOCUMENT_TYPES:
             raise EndpointError(
                 "not an image",
@@ -41,13 +57,15 @@ class Puller:
             )
         return found
 
-    def describe(self, reference: ImageReference, name: object, actions: str) -> Descriptor:
+    def describe(
+        self, reference: ImageReference, name: object, actions: str, *, optional: bool = False
+    ) -> Descriptor:
         """What there is under a tag or digest, by HEAD, or by GET where HEAD tells too little."""
         asked = name if isinstance(name, Digest) else None
-        head = self._names.manifest("HEAD", reference, name, actions)
+        head = replace(self._names.manifest("HEAD", reference, name, actions), optional=optional)
         found = self._session.call(head, (200, *NO_HEAD), lambda r: from_head(r, asked, head.subject))
         if found is None:
-            get = self._names.manifest("GET", reference, name, actions)
+            get = replace(head, method="GET")
             found = self._session.call(get, (200,), lambda r: from_body(r, asked, get.subject))
         return found
 
@@ -70,7 +88,7 @@ class Puller:
         # A server that cannot give a range answers 200, or 416 if it has less than we think.
         accept = (200, 206, 416) if offset else (200,)
         first = self._session.call(self._blob(reference, descriptor, offset), accept, start)
-        patience = Patience(self._session.options)
+        patience = self._session.patience()
         return ResumingDownload(
             first, lambda position: self._reopen(reference, descriptor, position), offset, size, patience
         )

@@ -4,15 +4,30 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from airgap.endpoints.registry.answers import check_stored
+from airgap.endpoints.registry.answers import NO_HEAD, check_stored
 from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.hints import is_locked
 from airgap.endpoints.registry.names import PUSH, Names
-from airgap.endpoints.registry.session import Patience, Session
+from airgap.endpoints.registry.session import Session
 from airgap.endpoints.registry.transport import Response
 from airgap.endpoints.registry.upload import BlobUpload
+from airgap.errors import (
+    EndpointError,
+    ImmutableTagError,
+    LoginError,
+    RefusedError,
+    SparseIndexError,
+    UnavailableError,
+)
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+
+_NOT_SAID = (400, 401, 403, 406, 410)
+"""Artifactory answers 403 where a repository behind a virtual one is not ours to read, others 401 or 400."""
+
+_REFUSALS = frozenset({200, 202, 204, 400, 404, 405, 406, 409, 410, 412, 413, 415, 422, 500, 501})
+"""Answers to a document that are about the document, or about its name."""
 
 
 class Pusher:
@@ -26,14 +41,21 @@ class Pusher:
         """For each blob that we have met there, a repository that has it."""
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """See `ContentTarget`."""
+        """See `ContentTarget`. An answer that says neither yes nor no counts as no: the push will show."""
         request = self._names.blob("HEAD", reference, descriptor.digest)
 
         def same(response: Response) -> bool:
             with response:
                 return response.status == 200 and response.length == descriptor.size
 
-        found = self._session.call(request, (200, 404), same)
+        try:
+            found = self._session.call(request, (200, 404, *NO_HEAD), same)
+        except (LoginError, UnavailableError):
+            raise
+        except EndpointError as error:
+            if error.status not in _NOT_SAID:
+                raise
+            found = False
         if found:
             self._remember(reference, descriptor.digest)
         return found
@@ -56,7 +78,7 @@ class Pusher:
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
         """See `ResumingTarget`."""
-        upload, patience = self._begin(reference, descriptor), Patience(self._session.options)
+        upload, patience = self._begin(reference, descriptor), self._session.patience()
         best = 0
         while upload is not None:
             try:
@@ -85,7 +107,12 @@ class Pusher:
             check_stored(response, descriptor.digest, request.subject)
             return response.headers.get("OCI-Subject")
 
-        return self._session.call(request, (201,), stored)
+        try:
+            return self._session.call(request, (201,), stored)
+        except EndpointError as error:
+            if (refused := _refused(error, descriptor)) is None:
+                raise
+            raise refused from error
 
     def _begin(self, reference: ImageReference, descriptor: Descriptor) -> BlobUpload | None:
         """None when there is nothing left to send."""
@@ -100,3 +127,17 @@ class Pusher:
     def _remember(self, reference: ImageReference, digest: Digest) -> None:
         with self._lock:
             self._holders[digest] = reference
+
+
+def _refused(error: EndpointError, descriptor: Descriptor) -> EndpointError | None:
+    """What a refusal of a document means; None when it is about something else."""
+    kind: type[RefusedError]
+    if error.status in (403, *_REFUSALS) and is_locked(str(error.got)):
+        kind, what = ImmutableTagError, "the registry does not let this name be given to something else"
+    elif isinstance(error, SparseIndexError) or error.status not in _REFUSALS:
+        return None
+    else:
+        kind, what = RefusedError, f"the registry refuses this {descriptor.media_type}"
+    found = kind(what, subject=error.subject, got=error.got, hint=error.hint)
+    found.status = error.status
+    return found

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import quote
 
 from airgap.endpoints.registry.answers import NO_HEAD, media_type, read
 from airgap.endpoints.registry.names import PULL, Names
@@ -28,80 +29,127 @@ _NO_API = (404, *NO_HEAD)
 _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;\s*rel="?next"?', re.IGNORECASE)
 
 
+class UnusableListError(EndpointError):
+    """The registry answered, with something that is not such a list or is too long."""
+
+
 class Lists:
     """The lists of one registry; for several threads of one process."""
 
-    def __init__(self, session: Session, names: Names, pusher: Pusher) -> None:
+    def __init__(self, session: Session, names: Names) -> None:
         self._session = session
         self._names = names
-        self._pusher = pusher
-        self._lock = threading.Lock()
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
         """See `ReferrerSource`: from the referrers API, or where there is none from the fallback tag."""
+        found = self.by_api(reference, digest)
+        return self.by_tag(reference, digest) if found is None else found
+
+    def by_api(self, reference: ImageReference, digest: Digest) -> list[Descriptor] | None:
+        """From the referrers API; None where there is none."""
         url = self._names.url(reference, f"referrers/{digest}")
         subject = self._names.subject(reference, f"referrers of {digest}")
-        request = Request("GET", url, subject, self._names.scope(reference, PULL), {"Accept": OCI_INDEX})
+        scope = self._names.scope(reference, PULL)
+        request = Request("GET", url, subject, scope, {"Accept": OCI_INDEX}, optional=True)
         found: list[Descriptor] = []
-        for raw in self._pages(request, (200, *_NO_API), _read_index):
+        for number, (raw, _) in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
+            if raw is None and number:
+                raise UnusableListError("the list of referrers breaks off", subject=subject)
             if raw is None:
-                fallback = self._read_fallback(reference, digest)
-                raw = fallback if fallback is not None else _index_of([])  # noqa: PLW2901
+                return None
             found += _entries(raw, subject)
             _check_number(found, MAX_REFERRERS, subject)
         return found
 
-    def tags(self, reference: ImageReference) -> list[str]:
-        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
-        url = self._names.url(reference, f"tags/list?n={_TAGS_A_PAGE}")
-        subject = self._names.subject(reference, "tags")
-        request = Request("GET", url, subject, self._names.scope(reference, PULL))
-        found: list[str] = []
-        for raw in self._pages(request, (200,), read):
-            found += _tags(raw, subject)
-            _check_number(found, MAX_TAGS, subject)
+    def by_tag(self, reference: ImageReference, digest: Digest, *, optional: bool = True) -> list[Descriptor]:
+        """From the fallback tag; empty where there is no such tag."""
+        raw = self._read_fallback(reference, digest, optional)
+        where = self._names.document(reference, fallback_tag(digest))
+        found = [] if raw is None else list(_entries(raw, where))
+        _check_number(found, MAX_REFERRERS, where)
         return found
 
-    def put_referrer(
-        self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
-    ) -> None:
+    def tags(self, reference: ImageReference) -> list[str]:
+        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        found: list[str] = []
+        for page, _ in self.tag_pages(reference):
+            found += page
+            _check_number(found, MAX_TAGS, self._names.subject(reference, "tags"))
+        return found
+
+    def tag_pages(
+        self, reference: ImageReference, most: int | None = None, after: str | None = None
+    ) -> Iterator[tuple[tuple[str, ...], bool]]:
+        """The tags of the repository of `reference`, page by page as they are asked for, and whether there is
+        a further page. Those after the tag `after`, where it is given and the registry knows how.
+
+        Raises `UnusableListError` when there are more than `most` pages.
+        """
+        query = f"n={_TAGS_A_PAGE}" if after is None else f"n={_TAGS_A_PAGE}&last={quote(after)}"
+        url = self._names.url(reference, f"tags/list?{query}")
+        subject = self._names.subject(reference, "tags")
+        request = Request("GET", url, subject, self._names.scope(reference, PULL), optional=True)
+        for raw, more in self._pages(request, (200,), read, most):
+            yield _tags(raw, subject), more
+
+    def _read_fallback(self, reference: ImageReference, digest: Digest, optional: bool) -> bytes | None:
+        try:
+            request = self._names.manifest("GET", reference, fallback_tag(digest), PULL)
+            raw = self._session.call(replace(request, optional=optional), (200,), read)
+        except NotFoundError:
+            return None
+        # GitLab takes the tag for the digest, and answers with the image itself.
+        return None if Digest.of(raw, digest.algorithm) == digest else raw
+
+    def _pages(
+        self,
+        request: Request,
+        accept: tuple[int, ...],
+        then: Callable[[Response], T],
+        most: int | None = None,
+    ) -> Iterator[tuple[T, bool]]:
+        """What `then` makes of each page, as their Link headers chain them (RFC 8288), and whether there is a
+        further one.
+        """
+        most = _MAX_PAGES if most is None else most
+        for _ in range(most):
+            page, link = self._session.call(request, accept, lambda r: (then(r), _next_page(r)))
+            yield page, link is not None
+            if link is None:
+                return
+            url = self._session.locate(link, request.url, request.subject)
+            if not self._session.is_own(url):
+                raise UnusableListError("the next page is at another host", subject=request.subject)
+            request = replace(request, url=url)
+        raise UnusableListError("too many pages", subject=request.subject, want=f"at most {most:,}")
+
+
+class ReferrerPusher:
+    """Enters documents into the lists of one registry; for several threads of one process."""
+
+    def __init__(self, lists: Lists, names: Names, pusher: Pusher) -> None:
+        self._lists = lists
+        self._names = names
+        self._pusher = pusher
+        self._lock = threading.Lock()
+
+    def put(self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes) -> None:
         """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do
         so at the same time can undo one another's entry.
         """
-        if self._pusher.put(reference, descriptor.digest, descriptor, raw) == str(subject):
+        name = reference.tag or descriptor.digest
+        if self._pusher.put(reference, name, descriptor, raw) == str(subject):
             return
         with self._lock:
             self._enter(reference, subject, descriptor)
 
     def _enter(self, reference: ImageReference, subject: Digest, descriptor: Descriptor) -> None:
-        where = self._names.document(reference, fallback_tag(subject))
-        raw = self._read_fallback(reference, subject)
-        entries = _entries(raw, where) if raw is not None else []
+        entries = self._lists.by_tag(reference, subject, optional=False)
         if descriptor.digest in {entry.digest for entry in entries}:
             return
         raw = _index_of([*entries, descriptor])
         index = Descriptor(OCI_INDEX, Digest.of(raw), len(raw))
         self._pusher.put(reference, fallback_tag(subject), index, raw)
-
-    def _read_fallback(self, reference: ImageReference, digest: Digest) -> bytes | None:
-        try:
-            request = self._names.manifest("GET", reference, fallback_tag(digest), PULL)
-            return self._session.call(request, (200,), read)
-        except NotFoundError:
-            return None
-
-    def _pages(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> Iterator[T]:
-        """What `then` makes of each page, as their Link headers chain them (RFC 8288)."""
-        for _ in range(_MAX_PAGES):
-            page, link = self._session.call(request, accept, lambda r: (then(r), _next_page(r)))
-            yield page
-            if link is None:
-                return
-            url = self._session.locate(link, request.url, request.subject)
-            if not self._session.is_own(url):
-                raise EndpointError("the next page is at another host", subject=request.subject)
-            request = replace(request, url=url)
-        raise EndpointError("too many pages", subject=request.subject, want=f"at most {_MAX_PAGES:,}")
 
 
 def _next_page(response: Response) -> str | None:
@@ -121,7 +169,7 @@ def _entries(raw: bytes, subject: str) -> tuple[Descriptor, ...]:
     try:
         document = parse_document(raw, OCI_INDEX, subject)
     except FormatError as error:
-        raise EndpointError("no list of referrers", subject=subject, got=str(error)) from error
+        raise UnusableListError("no list of referrers", subject=subject, got=str(error)) from error
     return document.manifests if isinstance(document, ImageIndex) else ()
 
 
@@ -136,9 +184,9 @@ def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
         # A repository whose tags were all deleted has null.
         return fields.texts("tags") if fields.take("tags") is not None else ()
     except FormatError as error:
-        raise EndpointError("no list of tags", subject=subject, got=str(error)) from error
+        raise UnusableListError("no list of tags", subject=subject, got=str(error)) from error
 
 
 def _check_number(found: list[T], limit: int, subject: str) -> None:
     if len(found) > limit:
-        raise EndpointError("too many", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}")
+        raise UnusableListError("too many", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}")

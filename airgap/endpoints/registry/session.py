@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from airgap.endpoints.registry.address import base_url, follow, origin
+from airgap.endpoints.registry.address import base_url, follow, follow_upload, origin
 from airgap.endpoints.registry.auth import Authorizer
 from airgap.endpoints.registry.body import Body, Upload
 from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
@@ -16,6 +16,7 @@ from airgap.endpoints.registry.failure import (
     backoff,
     failure,
 )
+from airgap.endpoints.registry.rate_limit import RateLimit
 from airgap.endpoints.registry.transport import Response, Transport
 from airgap.errors import EndpointError
 
@@ -37,6 +38,8 @@ class Request:
     scope: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
+    optional: bool = False
+    """Whether the work can be done without an answer: then less time is spent on getting one."""
 
     @property
     def repeatable(self) -> bool:
@@ -45,21 +48,39 @@ class Request:
 
 
 class Patience:
-    """How long one piece of work goes on after failures: `retries` times without progress."""
+    """How long one piece of work is continued after failures: `retries` times without progress.
 
-    def __init__(self, options: RegistryOptions) -> None:
+    A registry that limits requests and says for how long has not failed: `limit` bounds such waits.
+    """
+
+    def __init__(self, options: RegistryOptions, limit: RateLimit, *, optional: bool = False) -> None:
         self._options = options
+        self._limit = limit
+        self._optional = optional
         self._failures = 0
 
     def pause(self, error: TemporaryError) -> None:
         """Sleep before the next try, or raise `error` when there were enough."""
-        if self._failures >= self._options.retries:
+        if error.busy and error.wait > 0 and self._options.retries > 0:
+            self._limit.obey(error)
+            return
+        if self._failures >= self._tries(error):
             raise error
-        self._options.sleep(backoff(self._failures, error.wait, random.random()))  # noqa: S311 - no secret
+        if error.wait > 0:
+            self._limit.obey(error)
+        else:
+            self._options.sleep(backoff(self._failures, 0.0, random.random()))  # noqa: S311 - no secret
         self._failures += 1
 
+    def _tries(self, error: TemporaryError) -> int:
+        if error.busy:
+            return 2 * self._options.retries
+        if self._optional:
+            return 0 if error.timed_out else min(self._options.retries, 1)
+        return self._options.retries
+
     def progressed(self) -> None:
-        """Start counting anew."""
+        """Start counting from zero."""
         self._failures = 0
 
 
@@ -74,13 +95,14 @@ class Session:
         self._origin = origin(self.base)
         self._transport = Transport(self.base, options)
         self._authorizer = Authorizer(host, self.base, options, self._transport)
+        self._limit = RateLimit(host, options)
 
     def call(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
         """What `then` makes of the answer, whose status is one of `accept`.
 
         Tried again, with growing pauses, while it fails in a way that may pass, also inside `then`.
         """
-        patience = Patience(self.options)
+        patience = self.patience(optional=request.optional)
         while True:
             try:
                 return self.once(request, accept, then)
@@ -98,9 +120,17 @@ class Session:
             response.close()
             raise
 
+    def patience(self, *, optional: bool = False) -> Patience:
+        """For one piece of work."""
+        return Patience(self.options, self._limit, optional=optional)
+
     def locate(self, location: str | None, base: str, subject: str) -> str:
         """The URL that an answer from `base` points to; see `follow`."""
         return follow(base, location, self.options, subject)
+
+    def locate_upload(self, location: str | None, base: str, subject: str) -> str:
+        """The URL at which an upload goes on; see `follow_upload`."""
+        return follow_upload(self.base, base, location, self.options, subject)
 
     def is_own(self, url: str) -> bool:
         """Whether `url` is at the registry itself."""
@@ -111,7 +141,8 @@ class Session:
         self._transport.close()
 
     def _exchange(self, request: Request, accept: tuple[int, ...]) -> Response:
-        header = self._authorizer.header(request.scope)
+        self._limit.wait()
+        header = self._authorizer.header(request.scope, request.subject)
         response, url = self._follow(request, header)
         asked = response.headers.get("WWW-Authenticate")
         if response.status == 401 and asked is not None and self.is_own(url):
@@ -121,7 +152,7 @@ class Session:
         if response.status in accept:
             return response
         with response:
-            raise self._failure(response, url, request.subject)
+            raise self._failure(response, url, request)
 
     def _log_in(self, request: Request, asked: str, refused: str | None) -> str:
         if request.repeatable:
@@ -136,17 +167,24 @@ class Session:
             headers = dict(request.headers)
             if authorization is not None and self.is_own(url):
                 headers["Authorization"] = authorization
-            response = self._transport.send(request.method, url, headers, request.body, request.subject)
+            silence = self.options.optional_silence if request.optional else None
+            response = self._transport.send(
+                request.method, url, headers, request.body, request.subject, silence=silence
+            )
             if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
                 return response, url
             with response:
                 url = self.locate(response.headers.get("Location"), url, request.subject)
         raise EndpointError("redirected too often", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
 
-    def _failure(self, response: Response, url: str, subject: str) -> EndpointError:
+    def _failure(self, response: Response, url: str, request: Request) -> EndpointError:
+        subject, writes = request.subject, request.method not in ("GET", "HEAD")
         body = self._authorizer.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
         if self.is_own(url):
-            return failure(response.status, response.headers, body.encode(), subject, self.host)
+            error = failure(
+                response.status, response.headers, body.encode(), subject, self.host, writes=writes
+            )
+            return self._authorizer.explained(error)
         subject = f"{subject} (redirected to {origin(url)[1]})"
         if response.status in (401, 403):
             return LinkRefusedError("access denied", subject=subject, got=f"HTTP {response.status}")

@@ -8,18 +8,32 @@ from types import TracebackType
 from typing import Self
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.util import make_headers
 
 from airgap import __version__
 from airgap.endpoints.registry.address import Origin, origin
 from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.errors import EndpointError, UsageError, in_words
 
-_UNKNOWN_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_* of OpenSSL
+_CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
+_NAME = "its certificate must list this name or address as subjectAltName; a common name does not count"
+_CERTIFICATE_HINTS = (
+    dict.fromkeys((18, 19, 20, 21), "give the registry's CA with --ca-file")
+    | dict.fromkeys((9, 10), _CLOCK)
+    | dict.fromkeys((62, 64), _NAME)
+)
+"""By X509_V_ERR_* of OpenSSL."""
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 _HOSTS = 8
 """Registry, token service, blob storage, …: of the rest the connections are not kept."""
@@ -97,28 +111,39 @@ class Transport:
         self._certified_tls = _context(options, certified=True) if self._certified else self._tls
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        subject: str,
+        *,
+        silence: float | None = None,
     ) -> Response:
         """Raises `TemporaryError` when there is no answer, `EndpointError` when TLS fails, and what the
-        stream of an upload raises, after the connection was cut.
+        stream of an upload raises, after the connection was cut. `silence` replaces the read timeout of the
+        options when it is shorter.
         """
         try:
-            return Response(self._urlopen(method, url, headers, body), subject)
+            return Response(self._urlopen(method, url, headers, body, silence), subject)
         except (HTTPError, OSError) as error:
-            raise _explain(error, subject, self._options.plain_hint) from error
+            ours = _explain(error, subject, self._options.plain_hint)
+            if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
+                ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
+            raise ours from error
         except UploadStopped as stopped:
             cause = stopped.error
         raise cause  # with the cause that it came with
 
     def _urlopen(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
     ) -> urllib3.BaseHTTPResponse:
         upload = body if isinstance(body, Upload) else None
         always = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity"}
         if upload is not None:
             always["Content-Length"] = str(upload.size)
         return self._pool(url).urlopen(
-            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload),
+            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload, silence),
             redirect=False, retries=False, preload_content=False, decode_content=False,
         )  # fmt: skip
 
@@ -139,10 +164,11 @@ class Transport:
             proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
         )  # fmt: skip
 
-    def _timeout(self, upload: Upload | None) -> urllib3.Timeout:
+    def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
         options = self._options
         if upload is None:
-            return urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout)
+            read = min(options.read_timeout, silence or options.read_timeout)
+            return urllib3.Timeout(connect=options.connect_timeout, read=read)
         # The connect timeout also bounds the sending of each chunk.
         wait = options.read_timeout + upload.size / _COMMIT_RATE
         return urllib3.Timeout(connect=options.read_timeout, read=wait)
@@ -157,12 +183,16 @@ class Transport:
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.ca_file is not None:
+    # The answer of docker and curl on every Python. From 3.13 on, Python demands the form of RFC 5280, which
+    # many private CAs do not have; before, it did not take an intermediate CA for a trust anchor.
+    context.verify_flags = context.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.hostname_checks_common_name = False  # as docker
+    for ca_file in filter(None, (options.ca_file, *options.more_ca_files)):
         try:
-            context.load_verify_locations(options.ca_file)
+            context.load_verify_locations(ca_file)
         except OSError as error:
             raise UsageError(
-                "cannot read CA certificates", subject=options.ca_file, want="a file of PEM certificates"
+                "cannot read CA certificates", subject=ca_file, want="a file of PEM certificates"
             ) from error
     if certified and options.client_cert is not None:
         try:
@@ -183,9 +213,14 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
         return _tls_failure(cause, subject, plain_hint)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
+    reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
-        return TemporaryError("no answer in time", subject=subject)
-    return TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
+        failed = TemporaryError("no answer in time", subject=subject)
+        failed.timed_out = True
+    else:
+        failed = TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
+    failed.reached = reached
+    return failed
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -198,9 +233,9 @@ def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> 
     got, hint = getattr(cause, "reason", None) or in_words(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message
-        hint = "give the registry's CA with --ca-file" if cause.verify_code in _UNKNOWN_CA else None
+        hint = _CERTIFICATE_HINTS.get(cause.verify_code)
     elif got in _NOT_TLS:
         hint = plain_hint or "--plain-http is for registries without TLS"
     elif got in _WANT_CERTIFICATE:
         hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
-    return EndpointError("TLS failed", subject=subject, got=got, hint=hint)
+    return TlsFailedError("TLS failed", subject=subject, got=got, hint=hint)

@@ -127,7 +127,7 @@ class BlobUpload:
         with response:
             location = response.headers.get("Location")
         if location is not None or not self._url:
-            self._url = self._session.locate(location, base, self._subject)
+            self._url = self._session.locate_upload(location, base, self._subject)
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body | None = None

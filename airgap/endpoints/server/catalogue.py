@@ -51,11 +51,13 @@ class Repository:
     blobs: dict[Digest, Content] = field(default_factory=dict)
     referrers: dict[Digest, dict[Digest, Descriptor]] = field(default_factory=lambda: defaultdict(dict))
     """Per subject: the image manifests that name it, with artifact type and annotations."""
+    withheld: set[Digest] = field(default_factory=set)
+    """Image manifests with foreign layers: clients would ask the addresses in these."""
 
     def add(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> None:
         """Walk one image. A document that the source lacks below an index is left out: a sparse index."""
         self._add(Content(source, reference, descriptor), MAX_DEPTH)
-        if reference.tag is not None:
+        if reference.tag is not None and descriptor.digest not in self.withheld:
             self.tags[reference.tag] = descriptor.digest
 
     def _add(self, content: Content, depth: int) -> None:
@@ -68,6 +70,9 @@ class Repository:
         document = parse_document(
             read(content), content.descriptor.media_type, f"{content.reference} {content.descriptor.digest}"
         )
+        if isinstance(document, ImageManifest) and any(layer.urls for layer in document.layers):
+            self.withheld.add(content.descriptor.digest)
+            return
         self.documents[content.descriptor.digest] = content
         if isinstance(document, ImageIndex):
             self._add_children(content, document, depth)
@@ -150,6 +155,9 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
                 notes.append(f"{reference} of {source.name} is not served: an earlier one has {taken}")
                 continue
             repository.add(source, reference, descriptor)
+            why = "is not served, as clients would ask the addresses of its foreign layers"
+            notes += [f"{reference}: {digest} {why}" for digest in sorted(repository.withheld)]
+            repository.withheld.clear()
     served = dict(full)
     for name, owners in sorted(short.items()):
         claims = owners | ({name} & full.keys())

@@ -23,6 +23,8 @@ from airgap.endpoints.ssh.connect import Connection
 from airgap.endpoints.ssh.host import SshHost
 from airgap.endpoints.ssh.login import Identities
 
+_HOST_OPTION = {"podman": "--url"}
+
 __all__ = ["Address", "Ssh", "SshHost", "SshOptions"]
 
 
@@ -41,12 +43,16 @@ class Ssh:
         return SshHost(Connection(self._config.route(address), self._identities))
 
     def dial_engine(self, url: str, program: str) -> Callable[[], PipeSocket]:
-        """Connect to `ssh://[user@]host[:port]`; what is returned opens connections to its engine, through
-        the client program there: `docker` (18.09 or later) or `podman`.
+        """Connect to `ssh://[user@]host[:port][/socket]`; what is returned opens connections to its engine,
+        through the client program there: `docker` (18.09 or later) or `podman`. The path of a socket there is
+        for an engine that is not the client's default one.
         """
-        host = self.open(Address.parse(url))
+        scheme, slashes, rest = url.rpartition("://")
+        server, slash, path = rest.partition("/")
+        host = self.open(Address.parse(f"{scheme}{slashes}{server}"))
         self._engines.append(host)
-        return lambda: host.pipe([program, "system", "dial-stdio"])
+        socket = [_HOST_OPTION.get(program, "--host"), f"unix:///{path}"] if slash and path else []
+        return lambda: host.pipe([program, *socket, "system", "dial-stdio"])
 
     def hang_up(self) -> None:
         """Cut the ways to engines, also for those that wait for an answer."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import paramiko
 
-from airgap.endpoints.ports import Ran
+from airgap.endpoints.remote import Ran
 from airgap.errors import TransportError
 
 ANSWER_SECONDS = 120.0
@@ -88,6 +88,16 @@ def _silent(subject: object, silence: float) -> TransportError:
     )
 
 
+def last_words(channel: paramiko.Channel) -> str:
+    """What a command that has ended wrote to standard error, as far as it can be quoted."""
+    channel.settimeout(2)
+    end = time.monotonic() + 2
+    while not channel.exit_status_ready() and time.monotonic() < end:
+        time.sleep(0.01)
+    ready = channel.recv_stderr(_MAX_ERRORS) if channel.recv_stderr_ready() else b""
+    return ready.decode("utf-8", "replace").strip()[-500:]
+
+
 class PipeSocket:
     """Standard input and output of a far command, in the form of a connected socket.
 
@@ -144,13 +154,8 @@ class PipeSocket:
             self._channel.close()
 
     def _last_words(self) -> str:
-        """Why a command ended before it said anything: what it wrote to standard error."""
-        self._channel.settimeout(2)
-        end = time.monotonic() + 2
-        while not self._channel.exit_status_ready() and time.monotonic() < end:
-            time.sleep(0.01)
-        ready = self._channel.recv_stderr(_MAX_ERRORS) if self._channel.recv_stderr_ready() else b""
-        return ready.decode("utf-8", "replace").strip()[-500:] or "the far command ended"
+        """Why a command ended before it said anything."""
+        return last_words(self._channel) or "the far command ended"
 
 
 class _PipeFile(io.RawIOBase):

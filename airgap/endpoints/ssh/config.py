@@ -10,9 +10,10 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from getpass import getuser
 from pathlib import Path
 
+from airgap.account import home_folder, user_name
+from airgap.durable import exists
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.config_files import ConfigFile, Found, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
@@ -20,6 +21,8 @@ from airgap.errors import FormatError, UsageError
 
 _MAX_JUMPS = 8
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+_NOWHERE = Path("/nonexistent")
+"""The home folder of a user who has none (Debian's password file says the same): no file is below it."""
 _USERS_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
@@ -79,11 +82,11 @@ class SshConfig:
 
     def __init__(self, options: SshOptions) -> None:
         self._options = options
-        if options.config_file is not None and not options.config_file.exists():
+        if options.config_file is not None and not exists(options.config_file):
             raise UsageError("no such file", subject=options.config_file, want="an ssh_config file")
-        if options.known_hosts is not None and not options.known_hosts.exists():
+        if options.known_hosts is not None and not exists(options.known_hosts):
             raise UsageError("no such file", subject=options.known_hosts, want="a known_hosts file")
-        users = Path.home() / ".ssh"
+        users = (home_folder() or _NOWHERE) / ".ssh"
         if options.config_file is not None:
             self._files = [ConfigFile.read(options.config_file, users, trusted=True)]
         else:
@@ -137,7 +140,8 @@ class SshConfig:
     def _known_hosts(self, found: Found, tokens: dict[str, str]) -> tuple[Path, ...]:
         if self._options.known_hosts is not None:
             return (self._options.known_hosts,)
-        usual = {"userknownhostsfile": _USERS_KNOWN_HOSTS, "globalknownhostsfile": _SYSTEM_KNOWN_HOSTS}
+        own = _USERS_KNOWN_HOSTS if home_folder() else ("none",)
+        usual = {"userknownhostsfile": own, "globalknownhostsfile": _SYSTEM_KNOWN_HOSTS}
         paths: list[Path] = []
         for key, names in usual.items():
             setting = found.values.get(key, Setting("", key, names))
@@ -186,7 +190,7 @@ def _tokens(found: Found, port: int) -> dict[str, str]:
     """What `%` signs stand for (ssh_config(5), TOKENS); `%C` is not among them."""
     here = socket.gethostname()
     return {
-        "d": str(Path.home()),
+        "d": str(home_folder() or os.sep),
         "h": found.host,
         "i": str(os.getuid()),
         "k": found.word("hostkeyalias") or found.address.host,
@@ -195,5 +199,5 @@ def _tokens(found: Found, port: int) -> dict[str, str]:
         "n": found.address.host,
         "p": str(port),
         "r": found.user,
-        "u": getuser(),
+        "u": user_name(),
     }

@@ -11,10 +11,10 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from getpass import getuser
 from pathlib import Path
 from typing import Self
 
+from airgap.account import required_name, user_name
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.known_hosts import fits
 from airgap.errors import FormatError
@@ -32,6 +32,7 @@ _LINE = re.compile(r'(?P<key>\w+|"\w+")(?:[ \t]*=[ \t]*|[ \t]+)(?P<rest>.*)', re
 _BLANK = " \t\r\f\v"
 _ALONE = ("all", "canonical", "final")
 _WITH_VALUE = ("host", "originalhost", "user", "localuser")
+_NAME_IT = "name the login there: USER@HOST, or `User` in ssh_config"
 _ELSEWHERE = "--ssh-config FILE takes another file in the place of all"
 
 
@@ -100,7 +101,7 @@ class Found:
 
     @property
     def user(self) -> str:
-        return self.address.user or self.word("user") or getuser()
+        return self.address.user or self.word("user") or required_name(_NAME_IT)
 
     def word(self, key: str) -> str | None:
         """The one word of a setting."""
@@ -148,7 +149,7 @@ class Found:
             case "user":
                 return _listed(self.user, criterion.patterns)
             case "localuser":
-                return _listed(getuser(), criterion.patterns)
+                return _listed(user_name(), criterion.patterns)
         # The line of a Host block. In the second reading, it is about the name that was found in the first.
         return _listed(self.host.lower() if self.final else self.address.host, criterion.patterns)
 
@@ -279,7 +280,7 @@ def home(text: str, where: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise FormatError("no such user", subject=where, got=text) from error
+        raise FormatError("no such user, or no home folder", subject=where, got=text) from error
 
 
 def _text(path: Path, depth: int, *, trusted: bool) -> str:

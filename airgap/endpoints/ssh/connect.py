@@ -92,7 +92,8 @@ def door(
     except AirgapError:
         raise
     except kinds as error:
-        raise ours(what, subject=subject, got=in_words(error)[:_MAX_WORDS]) from error
+        words = error.text if isinstance(error, paramiko.ChannelException) else in_words(error)
+        raise ours(what, subject=subject, got=words[:_MAX_WORDS]) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:
@@ -112,15 +113,18 @@ def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...
     options = transport.get_security_options()
     first = [name for name in known.algorithms(hop.known_as) if name in options.key_types]
     options.key_types = [*first, *(name for name in options.key_types if name not in first)]
+    silence = LinkError("cannot connect", subject=hop, got=f"{seconds:.0f} s of silence")
     try:
         transport.start_client(timeout=seconds)
     except (paramiko.SSHException, EOFError) as error:
+        if transport.packetizer.handshake_timed_out():  # paramiko's own clock, at the same moment
+            raise silence from error
         if not transport.farewell:
             raise
         got = f"the server hung up: {transport.farewell}"
         raise LinkError("cannot connect", subject=hop, got=got) from error
     if not transport.initial_kex_done:  # then paramiko has given up without a word
-        raise LinkError("cannot connect", subject=hop, got=f"{seconds:.0f} s of silence")
+        raise silence
     key = transport.get_remote_server_key()
     way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
     known.check(hop.known_as, key.get_name(), key.asbytes(), way)

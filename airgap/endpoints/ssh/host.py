@@ -7,16 +7,15 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.ports import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
 from airgap.endpoints.ssh import sftp
-from airgap.endpoints.ssh.command import PipeSocket, answered, finish, start
+from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
+from airgap.endpoints.ssh.opening import open_sftp
 from airgap.endpoints.ssh.sftp import Sftp, StatusError
 from airgap.errors import LinkError, TransportError
 from airgap.oci.digest import Advance, ByteStream
 
-_ANSWER_SECONDS = 600.0
-"""Without any answer to a file request: a slow stick there may take minutes to sync."""
 _FULL = 1 << 20
 """Less than this is no space: the last request may have been as large as 255 KiB."""
 
@@ -105,11 +104,7 @@ class SshHost:
 
     @cached_property
     def _sftp(self) -> Sftp:
-        channel = self._connection.session()
-        channel.settimeout(_ANSWER_SECONDS)
-        with answered(channel, f"{self.name}: sftp"):
-            channel.invoke_subsystem("sftp")
-        return Sftp(channel)
+        return open_sftp(self._connection)
 
     @contextlib.contextmanager
     def _door(self, what: str, path: str) -> Iterator[None]:

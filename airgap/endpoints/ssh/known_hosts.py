@@ -99,7 +99,7 @@ class KnownHosts:
         raise self._unknown(name, kind, offered, way)
 
     def _unknown(self, name: str, kind: str, offered: str, way: Way) -> TransportError:
-        path = str(self.paths[0] if self.paths else Path("~/.ssh/known_hosts").expanduser())
+        path = str(self.paths[0]) if self.paths else "~/.ssh/known_hosts"
         return TransportError(
             "unknown host key",
             subject=name,

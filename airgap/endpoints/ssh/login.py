@@ -13,6 +13,8 @@ from pathlib import Path
 
 import paramiko
 
+from airgap.account import home_folder
+from airgap.durable import exists
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.transport import Transport
@@ -162,7 +164,7 @@ def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Cand
     def of_file(path: Path) -> Candidate | None:
         if (found := held.pop(_public_blob(path), None)) and not agent.trouble:
             return f"{path} (agent)", partial(_itself, found)
-        return (str(path), partial(identities.key, path)) if path.exists() else None
+        return (str(path), partial(identities.key, path)) if exists(path) else None
 
     yield from filter(None, map(of_file, hop.identities))
     if not hop.identities_only:
@@ -171,8 +173,8 @@ def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Cand
                 break
             offered.add(blob)
             yield f"{key.comment or key.get_name()} (agent)", partial(_itself, key)
-    if not hop.identities:
-        usual = (Path.home() / ".ssh" / name for name in _DEFAULTS)
+    if not hop.identities and (home := home_folder()):
+        usual = (home / ".ssh" / name for name in _DEFAULTS)
         yield from filter(None, (of_file(path) for path in usual if _public_blob(path) not in offered))
 
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.ports import FarFile, FarSpace
+from airgap.endpoints.remote import FarFile, FarSpace
 from airgap.oci.digest import Advance, ByteStream
 
 _INIT, _VERSION = 1, 2
@@ -53,6 +53,14 @@ class StatusError(Exception):
 
 class ProtocolError(paramiko.SSHException):
     """An answer that is not what the protocol says."""
+
+
+class GreetingError(ProtocolError):
+    """Something else than an SFTP server answers: the beginning of what it `said`."""
+
+    def __init__(self, said: bytes) -> None:
+        super().__init__("not SFTP version 3")
+        self.said = said
 
 
 @dataclass(slots=True)
@@ -269,9 +277,15 @@ class Sftp:
 
     def _hello(self) -> dict[bytes, bytes]:
         self._send(memoryview(struct.pack(">IBI", 5, _INIT, 3)))
-        reply = self._packet()
+        if not (head := self._up_to(4)):
+            self._lost()
+        size = int.from_bytes(head)
+        if len(head) < 4 or not 5 <= size <= _MAX_REPLY:
+            raise GreetingError(head)
+        raw = self._exactly(size)
+        reply = _Reply(raw[0], raw[1:])
         if reply.kind != _VERSION or reply.integer() < 3:
-            raise ProtocolError("not SFTP version 3")
+            raise GreetingError(head + raw)
         found: dict[bytes, bytes] = {}
         while reply.at < len(reply.body):
             name = reply.raw()
@@ -317,11 +331,15 @@ class Sftp:
         return _Reply(raw[0], raw[1:])
 
     def _exactly(self, size: int) -> bytes:
+        found = self._up_to(size)
+        if len(found) < size:
+            self._lost()
+        return found
+
+    def _up_to(self, size: int) -> bytes:
+        """`size` bytes, or fewer at the end of the stream."""
         found = bytearray()
-        while len(found) < size:
-            piece = self._channel.recv(size - len(found))
-            if not piece:
-                self._lost()
+        while len(found) < size and (piece := self._channel.recv(size - len(found))):
             found += piece
         return bytes(found)
 

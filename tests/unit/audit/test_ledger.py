@@ -69,6 +69,16 @@ def test_boot_and_user_are_told_as_far_as_they_are_known(tmp_path, monkeypatch):
     record = json.loads(new_ledger(tmp_path).append("pack", "note").line)
     assert record["boot_id"] == "b-1"
     assert record["user"] == __import__("pwd").getpwuid(os.getuid()).pw_name
+    assert "claimed_user" not in record
+
+
+def test_who_became_this_user_is_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "alice")
+    record = json.loads(new_ledger(tmp_path).append("pack", "note", ticket="C-1").line)
+    assert list(record)[len(HEAD) - 1 :] == ["phase", "claimed_user", "ticket"]
+    assert record["claimed_user"] == "alice"
+    with pytest.raises(ValueError, match="claimed_user"):
+        new_ledger(tmp_path).append("pack", "note", claimed_user="bob")
 
 
 @pytest.mark.parametrize(
@@ -233,8 +243,8 @@ def test_an_attempt_says_its_result(tmp_path):
         (errors.AirgapError("a" * 9999), "failed", 1, "a" * 2048),
         (OSError(5, "bad", "/x"), "failed", 11, "cannot be reached: /x, got bad"),
         (OSError(28, "full"), "failed", 11, "cannot be reached, got full"),
-        (KeyError("password"), "failed", 1, "KeyError"),
-        (SystemExit(4), "failed", 1, "SystemExit"),
+        (KeyError("password"), "failed", 1, "a defect"),
+        (SystemExit(4), "failed", 1, "a defect"),
         (KeyboardInterrupt(), "aborted", 130, None),
     ],
 )

@@ -64,10 +64,28 @@ def test_the_bytes():
     assert json.loads(TEXT)["subject"][0]["digest"]["sha256"] == RECEIPT.statement_sha256
 
 
+def test_the_person_behind_the_user_is_a_claim():
+    """An optional line: receipts without it have the bytes that they always had."""
+    receipt = replace(RECEIPT, claimed_operator="alice")
+    want = TEXT.replace('"operator":"jo",\n', '"operator":"jo",\n"claimed_operator":"alice",\n')
+    assert receipt.to_bytes().decode("ascii") == want
+    assert Receipt.parse(want.encode()) == receipt
+    assert (RECEIPT.by, receipt.by) == ("jo", "jo (claims to act for alice)")
+
+
 def test_a_refused_bundle_has_a_receipt_too():
     receipt = replace(RECEIPT, result="refused", images=(), holds=(), keyids=())
     assert b'"images":[],\n' in receipt.to_bytes()
     assert Receipt.parse(receipt.to_bytes()) == receipt
+
+
+def test_a_reason_is_there_only_where_there_is_one():
+    skipped = ReceiptImage("docker.io/library/nginx:1.27", A, "skipped", reason="an artifact")
+    receipt = replace(RECEIPT, images=(skipped, *RECEIPT.images[1:]))
+    assert receipt.to_bytes().count(b'"reason":"an artifact"') == receipt.to_bytes().count(b'"reason"') == 1
+    assert Receipt.parse(receipt.to_bytes()) == receipt
+    with pytest.raises(FormatError):
+        Receipt.parse(receipt.to_bytes().replace(b'"reason":"an artifact"', b'"reason":null'))
 
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -77,7 +95,7 @@ NUMBERS = st.integers(0, 2**53 - 1)
 REFERENCES = st.from_regex(r"[a-z0-9]{1,9}\.example/[a-z]{1,9}/[a-z]{1,9}:[0-9a-z]{1,9}", fullmatch=True)
 IMAGES = st.builds(
     ReceiptImage, REFERENCES, DIGESTS, st.sampled_from(VERDICTS), st.none() | DIGESTS, st.none() | DIGESTS,
-    st.none() | TEXTS,
+    st.none() | TEXTS, st.none() | TEXTS,
 )  # fmt: skip
 RECEIPTS = st.builds(
     Receipt, TEXTS, TEXTS, NUMBERS, NUMBERS, HEX,
@@ -166,6 +184,9 @@ def added(before, what):
         (changed("predicate", "checkpoint", "size", to=None), "size, want an integer"),
         (changed("predicate", "holds", to=["blob"]), "holds, want sha256"),
         (changed("predicate", "operator", to=[]), "operator, want a string"),
+        (added('"tool"', '"claimed_operator":7,'), "claimed_operator, want a string"),
+        (added('"tool"', '"claimed_operator":null,'), "not in canonical form"),
+        (added('"checkpoint"', '"claimed_operator":"x",'), "not in canonical form"),
         (changed("predicate", "tool", "name", to="other"), "name, want airgap"),
         (changed("subject", to={}), "subject, want a list"),
         (changed("subject", to=[]), "not in canonical form"),
@@ -207,3 +228,16 @@ def test_case_twins_are_ambiguous():
 def test_a_digest_that_is_none_is_not_written():
     with pytest.raises(FormatError, match=r"digest of x\.example/y:1"):
         replace(RECEIPT, images=(ReceiptImage("x.example/y:1", "md5:0", "loaded"),)).to_bytes()
+
+
+def test_the_engine_is_left_out_where_it_is_not_known() -> None:
+    """Receipts of older versions have none, and are read as they are."""
+    engine = "Docker 28.5.1 on build-1, unix:///run/docker.sock (context plant)"
+    known = replace(RECEIPT, target_engine=engine)
+    assert b'"target":{"name":"docker","version":"28.5.1","engine":"Docker 28.5.1 on' in known.to_bytes()
+    assert Receipt.parse(known.to_bytes()) == known
+    assert b"engine" not in RECEIPT.to_bytes()
+    for value in ('""', "null"):
+        raw = RECEIPT.to_bytes().replace(b'"28.5.1"}', b'"28.5.1","engine":' + value.encode() + b"}")
+        with pytest.raises(FormatError, match="canonical"):
+            Receipt.parse(raw)

@@ -12,11 +12,11 @@ from airgap.bundle.files import (
     closing_file,
     make_folder,
     media_errors,
-    sync_folder,
     write_all,
     write_file,
     write_stream,
 )
+from airgap.durable import sync_folder
 from airgap.errors import (
     MediaError,
     MissingContentError,

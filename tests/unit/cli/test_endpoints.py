@@ -31,7 +31,7 @@ REFERENCE = ImageReference.parse("127.0.0.1:5000/acme/api:1")
         ("podman:unix:///run/p.sock", DockerEngine, "podman:unix:///run/p.sock"),
         ("containerd", Containerd, "containerd:k8s.io"),
         ("containerd:moby", Containerd, "containerd:moby"),
-        ("k3s", ImagesFolder, "k3s"),
+        ("k3s:/srv/images", ImagesFolder, "k3s:/srv/images"),
         ("rke2:/srv/a:b", ImagesFolder, "rke2:/srv/a:b"),
         ("k0s:images", ImagesFolder, "k0s:images"),
         ("docker:unix:///run/x.sock", DockerEngine, "docker:unix:///run/x.sock"),

@@ -3,7 +3,7 @@ import pytest
 from airgap.endpoints.containerd.places import PROGRAMS, SOCKETS, find_program, find_socket
 from airgap.errors import UnavailableError, UsageError
 
-PLAIN, K3S, K0S = SOCKETS
+PLAIN, K3S, K0S, MICROK8S, _ = SOCKETS
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,7 @@ PLAIN, K3S, K0S = SOCKETS
         (None, [PLAIN], PLAIN),
         (None, [K3S], K3S),
         (None, [K0S], K0S),
+        (None, [MICROK8S], MICROK8S),
         ("/x/c.sock", [PLAIN, K3S], "/x/c.sock"),
         ("unix:///x/c.sock", [], "/x/c.sock"),
         ("", [PLAIN], PLAIN),

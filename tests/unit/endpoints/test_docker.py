@@ -17,6 +17,7 @@ from airgap.errors import (
     UsageError,
 )
 from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from tests.support.daemon import Daemon
@@ -216,6 +217,25 @@ class TestFindId:
         containerd.images[str(ID)] = {"Id": str(ID), "Manifests": manifests}
         assert engine(containerd).find_id(ID) is whole
         assert containerd.queries[-1] == {"manifests": ["1"]}
+
+    def test_which_platforms_of_an_index_are_there(self, containerd):
+        index = {"mediaType": OCI_INDEX, "digest": str(ID), "size": 9}
+        here, absent = (
+            {
+                "Kind": "image",
+                "Available": there,
+                "Descriptor": {"mediaType": OCI_MANIFEST, "digest": str(d), "size": 9},
+            }
+            for d, there in ((Digest.of(b"here"), True), (Digest.of(b"absent"), False))
+        )
+        containerd.images[str(ID)] = {"Id": str(ID), "Descriptor": index, "Manifests": [here, absent]}
+        assert engine(containerd).available(ID) == {Digest.of(b"here")}
+        containerd.images[str(ID)]["Descriptor"]["mediaType"] = OCI_MANIFEST
+        assert engine(containerd).available(ID) is None
+
+    def test_a_graph_driver_has_no_index(self, daemon):
+        assert engine(daemon).available(ID) is None
+        assert daemon.calls[-1].endswith("/info"), "it is not asked"
 
     @pytest.mark.parametrize(("architecture", "whole"), [("amd64", True), ("", False)])
     def test_containerd_store_before_it_listed_manifests(self, tmp_path, architecture, whole):

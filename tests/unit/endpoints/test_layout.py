@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.layout.index import EMPTY, by_name, by_tag, parse_index, with_entry
+from airgap.endpoints.layout.index import EMPTY, parse_index, with_entry
+from airgap.endpoints.naming import by_name, by_tag
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -69,7 +70,7 @@ def files_below(folder: Path) -> list[str]:
         ({REF_NAME: "ghcr.io/acme/api:2.3"}, "ghcr.io/acme/api:2.3"),
         ({CONTAINERD_NAME: "ghcr.io/acme/api:2.3", REF_NAME: "2.3"}, "ghcr.io/acme/api:2.3"),
         ({CONTAINERD_NAME: "docker.io/library/nginx:1.27", REF_NAME: "nginx:1.27"}, "nginx:1.27"),
-        ({REF_NAME: f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}"}, "ghcr.io/acme/api:2.3"),
+        ({REF_NAME: f"ghcr.io/acme/api:2.3@{IMAGE.descriptor.digest}"}, "ghcr.io/acme/api:2.3"),
         ({REF_NAME: "1.27"}, "docker.io/library/nginx:1.27"),
         ({}, f"ghcr.io/acme/api@{IMAGE.descriptor.digest}"),
         ({REF_NAME: "elsewhere/thing:1"}, f"ghcr.io/acme/api:2.3@{IMAGE.descriptor.digest}"),
@@ -90,10 +91,11 @@ def test_resolve_finds(folder: Path, annotations: dict[str, str], reference: str
         ([named("latest")], "docker.io/library/latest:1"),
         ([named("ghcr.io/acme/api:2.3")], f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}"),
         ([named("no name / at all: really")], "ghcr.io/acme/api:2.3"),
+        ([named(f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}")], "ghcr.io/acme/api:2.3"),
         ([named("x/y:1", make_index([IMAGE]))], f"x/y@{IMAGE.descriptor.digest}"),
         ([], "ghcr.io/acme/api:2.3"),
     ],
-    ids=["tag", "registry", "tag twice", "tag is no name", "digest", "free text", "nested", "empty"],
+    ids=["tag", "registry", "tag twice", "tag is no name", "digest", "free text", "lie", "nested", "empty"],
 )
 def test_resolve_refuses(folder: Path, entries: list[dict[str, object]], reference: str):
     (folder / "index.json").write_bytes(index_of(*entries))
@@ -434,8 +436,8 @@ def test_any_annotations_are_read_or_refused(pairs: list[tuple[str, str]], wante
         found = parse_index(index_of(*entries), "index.json")
     except FormatError:
         return
-    for descriptor in (by_name(found, reference), by_tag(found, reference)):
-        assert descriptor is None or descriptor.digest == IMAGE.descriptor.digest
+    for image in (*by_name(found, reference), *by_tag(found, reference)):
+        assert image.descriptor.digest == IMAGE.descriptor.digest
 
 
 @given(st.lists(st.sampled_from(["a/b:1", "a/b:2", "c:1", f"d@{IMAGE.descriptor.digest}"]), max_size=8))
@@ -449,8 +451,8 @@ def test_each_name_means_what_was_tagged_last(names: list[str]):
         if reference.tag:
             last[reference] = image.descriptor.digest
     entries = parse_index(raw, "index.json")
-    assert {e.name: e.descriptor.digest for e in entries if e.name and e.name.tag} == last
-    nameless = [e.descriptor.digest for e in entries if e.name is None or e.name.digest]
+    assert {n: e.descriptor.digest for e in entries for n in e.names if n.tag} == last
+    nameless = [e.descriptor.digest for e in entries if not any(name.tag for name in e.names)]
     assert len(nameless) == len(set(nameless))
 
 

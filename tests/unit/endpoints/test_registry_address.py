@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.registry.address import base_url, follow, is_loopback, origin
+from airgap.endpoints.registry.address import base_url, follow, follow_upload, is_loopback, origin
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.errors import EndpointError
 
@@ -83,6 +83,57 @@ def test_follow(base: str, location: str, options: RegistryOptions, url: str) ->
 def test_follow_refuses(base: str, location: str, options: RegistryOptions) -> None:
     with pytest.raises(EndpointError):
         follow(base, location, options, "x")
+
+
+OWN = "https://registry.example:5443"
+
+
+@pytest.mark.parametrize(
+    ("own", "location", "url"),
+    [
+        (OWN, "/v2/a/blobs/uploads/1?s=2", f"{OWN}/v2/a/blobs/uploads/1?s=2"),
+        (OWN, "http://registry.example/v2/a/blobs/uploads/1?s=2", f"{OWN}/v2/a/blobs/uploads/1?s=2"),
+        (OWN, "http://registry.example:5443/v2/x", f"{OWN}/v2/x"),
+        (OWN, "http://REGISTRY.example:5000/v2/x", f"{OWN}/v2/x"),
+        (OWN, "https://registry.example/v2/x", f"{OWN}/v2/x"),
+        (OWN, "https://registry.example:6000/v2/x", "https://registry.example:6000/v2/x"),
+        (OWN, "https://uploads.example/v2/x", "https://uploads.example/v2/x"),
+        (OWN, "https://registry.example/elsewhere", "https://registry.example/elsewhere"),
+        ("https://registry.example", "http://registry.example/v2/x", "https://registry.example/v2/x"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1/v2/x", "http://127.0.0.1:5000/v2/x"),
+    ],
+)
+def test_an_upload_stays_at_the_origin(own: str, location: str, url: str) -> None:
+    assert follow_upload(own, f"{own}/v2/a/blobs/uploads/", location, DEFAULT, "x") == url
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://other.example/v2/x",
+        "http://registry.example.evil.example/v2/x",
+        "http://user@registry.example/v2/x",
+        "http://registry.example@evil.example/v2/x",
+        "http://registry.example/x",
+        "http://registry.example:x/v2/",
+        "http://registry.example/v2/\n",
+        "ftp://registry.example/v2/x",
+        "",
+        None,
+    ],
+)
+def test_an_upload_goes_nowhere_else(location: str | None) -> None:
+    with pytest.raises(EndpointError):
+        follow_upload(OWN, f"{OWN}/v2/a/blobs/uploads/", location, DEFAULT, "x")
+
+
+@given(st.text(max_size=60) | st.from_regex(r"(https?:)?//[a-z@:\[\]0-9./?#\\%]*", fullmatch=True))
+def test_wherever_an_upload_goes_is_https(location: str) -> None:
+    try:
+        url = follow_upload(OWN, f"{OWN}/v2/a/", location, PLAIN, "x")
+    except EndpointError:
+        return
+    assert origin(url)[0] == "https"
 
 
 def test_query_strings_are_not_shown() -> None:

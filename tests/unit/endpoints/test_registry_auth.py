@@ -79,6 +79,27 @@ def test_bearer_with_an_identity_token(fake: FakeRegistry) -> None:
     assert b"client_id=airgap" in asked.body
 
 
+def test_the_token_of_a_further_repository_is_fetched_before_it_is_asked_for(fake: FakeRegistry) -> None:
+    fake.require_bearer(anonymous=True)
+    fake.add("acme/web", "1.0", IMAGE)
+    registry, other = client(fake), named(fake).parse(f"{fake.host}/acme/web:1.0")
+    registry.resolve(named(fake))
+    fake.requests.clear()
+    registry.resolve(other)
+    assert [request.method for request in fake.requests] == ["GET", "HEAD"]
+    assert "acme%2Fweb" in fake.requests[0].path
+
+
+def test_a_token_that_cannot_be_fetched_before_may_not_be_needed(fake: FakeRegistry) -> None:
+    fake.require_bearer(anonymous=True)
+    registry = client(fake)
+    registry.resolve(named(fake))
+    fake.tokens = None
+    fake.add("acme/web", "1.0", IMAGE)
+    fake.fault(path="/token", status=403, body=b"")
+    assert registry.resolve(named(fake).parse(f"{fake.host}/acme/web:1.0")).digest == IMAGE.descriptor.digest
+
+
 def test_pushing_asks_for_push(fake: FakeRegistry) -> None:
     tokens = fake.require_bearer(anonymous=True)
     put(fake)

@@ -81,9 +81,9 @@ def test_explain_never_raises(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        (None, 0), ("", 0), ("0", 0), ("7", 7), ("61", MAX_WAIT), ("9" * 5000, 0), ("-5", 0), ("1.5", 0),
+        (None, 0), ("", 0), ("0", 0), ("7", 7), ("75", 75), ("86401", MAX_WAIT), ("9" * 5000, 0), ("-5", 0), ("1.5", 0),
         ("²", 0), ("soon", 0), ("Thu, 01 Jan 2026 12:00:30 GMT", 30), ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
-        ("Thu, 01 Jan 2026 13:00:00 GMT", MAX_WAIT), ("Thu, 01 Jan 2026 12:00:30 -0000", 30),
+        ("Thu, 01 Jan 2026 13:00:00 GMT", 3600), ("Sat, 03 Jan 2026 13:00:00 GMT", MAX_WAIT), ("Thu, 01 Jan 2026 12:00:30 -0000", 30),
         ("Thu, 01 Jan 2026 14:00:09 +0200", 9), ("Thu, 99 Jan 2026 12:00:30 GMT", 0),
     ],
 )  # fmt: skip

@@ -40,8 +40,11 @@ def test_parse(text: str, url: str, login: str) -> None:
     "text", ["socks5://proxy:1080", "http://", "http://proxy:x", "http://proxy:99999", "http://[::1", "://x"]
 )
 def test_what_is_no_proxy(text: str) -> None:
+    found = Proxies.of({"HTTPS_PROXY": text})
+    assert found.choose("https://127.0.0.1:5000/v2/") is None
+    assert found.choose("http://registry.example/v2/") is None
     with pytest.raises(UsageError, match="not a proxy: HTTPS_PROXY"):
-        Proxies.of({"HTTPS_PROXY": text})
+        found.choose("https://registry.example/v2/")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +88,11 @@ def test_choose(environment: dict[str, str], url: str, proxy: str | None) -> Non
         ("10.1.2.3:5001", "10.1.2.3:5000", False),
         ("fd00::/8", "[fd00::1]:5000", True),
         ("fd00::/8", "10.1.2.3", False),
+        ("[fd00::1]:5000", "[fd00::1]:5000", True),
+        ("[fd00::1]:5001", "[fd00::1]:5000", False),
+        ("[fd00::1]", "[fd00::1]:5000", True),
+        ("*.registry.example", "registry.example", False),
+        ("other registry.example", "registry.example", True),
         ("10.0.0.0/8", "registry.example", False),
         ("", "registry.example", False),
     ],

@@ -156,6 +156,21 @@ def test_a_list_that_is_none(either: FakeRegistry, raw: bytes, text: str) -> Non
         listed(either)
 
 
+def test_a_tag_that_means_the_image_itself_lists_nothing(fake: FakeRegistry) -> None:
+    fake.manifests["acme/api", TAG] = (OCI_MANIFEST, IMAGE.raw)
+    assert listed(fake) == []
+    put(fake, 1)
+    assert listed(fake) == digests(1)
+
+
+def test_a_list_that_breaks_off(fake: FakeRegistry) -> None:
+    fake.referrers_api, fake.page_size = True, 1
+    put(fake, 1, 2)
+    fake.fault(path="last=1", status=404)
+    with pytest.raises(EndpointError, match="breaks off"):
+        listed(fake)
+
+
 def test_a_broken_tag_is_not_written_over(fake: FakeRegistry) -> None:
     fake.manifests["acme/api", TAG] = (OCI_INDEX, b'{"schemaVersion":2,"manifests":{}}')
     with pytest.raises(EndpointError, match="no list of referrers"):

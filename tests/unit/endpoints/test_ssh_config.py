@@ -1,10 +1,10 @@
 """ssh_config: which settings count, the chain of jumps, and what is refused."""
 
-from getpass import getuser
 from pathlib import Path
 
 import pytest
 
+from airgap.account import user_name
 from airgap.endpoints.ssh import config
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.config import Hop, SshConfig, SshOptions
@@ -31,7 +31,7 @@ def places(hops: tuple[Hop, ...]) -> list[str]:
 
 def test_nothing_set(home):
     [hop] = SshConfig(SshOptions()).route(Address.parse("plant"))
-    assert (hop.host, hop.port, hop.user, hop.known_as) == ("plant", 22, getuser(), "plant")
+    assert (hop.host, hop.port, hop.user, hop.known_as) == ("plant", 22, user_name(), "plant")
     assert hop.known_hosts == (
         home / ".ssh" / "known_hosts",
         home / ".ssh" / "known_hosts2",
@@ -219,7 +219,7 @@ def test_a_named_file_stands_alone(home):
     (home / "etc" / "ssh_config").write_text("User system\n")
     (home / "own").write_text("Port 3\n")
     [hop] = route(home, "User mine\n", config_file=home / "own")
-    assert (hop.user, hop.port) == (getuser(), 3)
+    assert (hop.user, hop.port) == (user_name(), 3)
 
 
 def test_the_systems_file_is_refused_as_any_other(home):

@@ -267,6 +267,69 @@ class TestRefused:
             len([path for path in (tmp_path / "prefix" / "lib" / "airgap").iterdir() if path.is_dir()]) == 1
         )
 
+    @pytest.mark.parametrize("loss", ["complete", "bin/python"])
+    def test_one_of_the_same_version_that_does_not_run_here_stays(self, run, monkeypatch, tmp_path, loss):
+        """It may run on another machine that shares the prefix, or again when its Python is back."""
+        run()
+        command = tmp_path / "prefix" / "bin" / "airgap"
+        (command.resolve().parents[1] / loss).unlink()
+        home, link = tmp_path / "prefix" / "lib" / "airgap", command.readlink()
+        before = sorted(home.rglob("*"))
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_WORKS", "raise SystemExit(1)")
+            code, said = run()
+        assert (code, "failed, exit code 1" in said) == (1, True)
+        assert (command.readlink(), sorted(home.rglob("*"))) == (link, before)
+
+    def test_what_a_killed_run_left_goes(self, run, monkeypatch, tmp_path):
+        home = tmp_path / "prefix" / "lib" / "airgap"
+        with monkeypatch.context() as patch:
+            patch.setattr(installer, "_switch", lambda *_: os._exit(7))
+            if (child := os.fork()) == 0:
+                run()
+            os.waitpid(child, 0)
+        [left] = (path for path in home.iterdir() if (path / "pyvenv.cfg").exists())
+        (left / "complete").unlink()
+        assert run()[0] == 0
+        assert (tmp_path / "prefix" / "bin" / "airgap").resolve().parents[1] == left
+        assert len([path for path in home.iterdir() if path.is_dir()]) == 1
+
+    def test_a_prefix_where_programs_cannot_run(self, run, monkeypatch, tmp_path):
+        real = os.statvfs
+
+        def noexec(path):
+            found = list(real(path))
+            return os.statvfs_result([*found[:8], found[8] | os.ST_NOEXEC, *found[9:]])
+
+        monkeypatch.setattr(os, "statvfs", noexec)
+        code, said = run()
+        place = tmp_path / "prefix" / "lib" / "airgap"
+        assert (code, f"error: programs cannot run from there, it is mounted noexec: {place}\n" in said) == (
+            1,
+            True,
+        )
+        assert "choose another folder with --prefix; nothing was installed" in said
+
+    @pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP])
+    def test_a_prefix_without_locks(self, run, monkeypatch, refusal):
+        def refuse(*_):
+            raise OSError(refusal, os.strerror(refusal))
+
+        monkeypatch.setattr(installer.fcntl, "flock", refuse)
+        assert run()[0] == 0
+
+    def test_no_folder_for_temporary_files(self, run, key, monkeypatch, tmp_path):
+        """Everything is made below the prefix."""
+        monkeypatch.setenv("TMPDIR", "/nonexistent")
+        monkeypatch.setattr(installer.tempfile, "tempdir", "/nonexistent")
+        code, said = run("--key", key)
+        assert (code, "signature: good" in said) == (0, True)
+
+    def test_what_the_system_refuses_is_said_in_words(self, run, tmp_path):
+        (tmp_path / "prefix").write_text("a file")
+        code, said = run()
+        assert (code, f"error: {tmp_path}/prefix/lib/airgap: Not a directory\n" in said) == (1, True)
+
     def test_something_else_is_in_the_way(self, run, tmp_path):
         command = tmp_path / "prefix" / "bin" / "airgap"
         command.parent.mkdir(parents=True)
@@ -507,6 +570,7 @@ class TestShell:
         done = self.sh(kit, PATH=path, PYTHON="python3")
         assert done.returncode == 1
         assert done.stderr.startswith("error: python3 lacks some of its standard library: want ctypes, ")
+        assert "ssl, venv, zlib, lacks ctypes fcntl json shutil ssl venv zlib\n" in done.stderr
         assert "the packages python3 and python3-venv" in done.stderr
 
     def test_too_old(self, kit, tmp_path):

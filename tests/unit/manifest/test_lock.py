@@ -70,6 +70,19 @@ def test_it_reads_back(tmp_path):
     )  # fmt: skip
 
 
+def test_what_is_said_of_attachments_is_at_the_end(tmp_path):
+    image = replace(
+        APP, attachments="required", attachments_unknown="tags: no answer", subject=Digest.parse(D0)
+    )
+    written = Lock("a", SUM, (image,)).to_bytes(HERE).decode()
+    tail = f"  image_id: {D1}\n  attachments: required\n  attachments_unknown: 'tags: no answer'\n  subject: {D0}\n"
+    assert written.endswith(tail)
+    assert (image.is_demanding, image.is_optional) == (True, False)
+    assert (NGINX.is_demanding, NGINX.is_optional) == (True, False)  # it has a key
+    assert (APP.is_demanding, APP.is_optional) == (False, False)
+    assert replace(APP, subject=Digest.parse(D0)).is_optional
+
+
 @pytest.mark.parametrize(
     ("path", "folder", "written"),
     [
@@ -129,6 +142,9 @@ BAD = {
     "archive without a file": (TEXT.replace("  archive: vendor/app.tar\n", ""), "source and archive do not fit: m.lock.yaml:16:3"),
     "file without an archive": (TEXT.replace("source: archive", "source: docker"), "source and archive do not fit: m.lock.yaml:16:3"),
     "same name twice": (TEXT.replace("as: docker.io/acme/app:1.10", "as: plant.example/nginx:1.27"), "two images would have the same name offline: m.lock.yaml:16:3, got 'plant.example/nginx:1.27', as on line 6"),
+    "unknown choice": (TEXT.replace("  size: 1234\n", "  size: 1234\n  attachments: maybe\n"), "not a choice: m.lock.yaml:15:16, want auto, none or required, got 'maybe'"),
+    "reason of two lines": (TEXT.replace("  size: 1234\n", '  size: 1234\n  attachments_unknown: "a\\nb"\n'), "not a plain line of text: m.lock.yaml:15:24"),
+    "bad subject": (TEXT.replace("  size: 1234\n", "  size: 1234\n  subject: sha256:0\n"), "not a digest: m.lock.yaml:15:12"),
     "anchor": (TEXT.replace("name: edge", "name: &n edge"), "YAML anchors and aliases are not allowed: m.lock.yaml:3:7"),
 }  # fmt: skip
 
@@ -153,6 +169,7 @@ paths = st.from_regex(r"\A[a-z0-9é #:'-]{1,9}\.tar\Z").map(lambda name: HERE / 
 platforms = st.lists(st.sampled_from(["linux/amd64", "linux/arm/v6"]).map(Platform.parse), unique=True).map(
     tuple
 )
+lines = st.text(min_size=1, max_size=50).filter(str.isprintable)
 descriptors = st.builds(
     Descriptor, st.sampled_from([OCI_INDEX, OCI_MANIFEST]), digests, st.integers(0, MAX_SIZE)
 )
@@ -172,6 +189,10 @@ def images(draw):
         descriptor,
         draw(digests if descriptor is None else st.none() | digests),
         draw(st.none() | paths),
+        by_default=draw(st.booleans()),
+        attachments=draw(st.sampled_from(["auto", "none", "required"])),
+        attachments_unknown=draw(st.none() | lines),
+        subject=draw(st.none() | digests),
     )
 
 

@@ -81,7 +81,10 @@ def test_the_pattern_refuses_the_usual_mistakes(text):
 
 
 def test_the_usual_platforms_are_offered_and_others_allowed():
-    usual, others = named("platforms")["items"]["anyOf"]
+    everything, alone, several = named("platforms")["anyOf"]
+    assert everything == {"const": "all"}
+    assert several["items"] == alone
+    usual, others = alone["anyOf"]
     assert "linux/amd64" in usual["enum"]
     for text in usual["enum"]:
         assert Platform.parse(text)

@@ -50,6 +50,23 @@ def ref(text):
     return ImageReference.parse(text)
 
 
+def test_whether_attachments_are_asked_for():
+    def chosen(head, *entries):
+        text = f"version: 1\nname: a\n{head}images:\n" + "".join(f"  - {each}\n" for each in entries)
+        return [entry.attachments for entry in manifest(text).images]
+
+    entries = (
+        "a",
+        "{ref: b, attachments: required}",
+        "{ref: c, attachments: none}",
+        "{ref: d, cosign-key: k}",
+    )
+    assert chosen("", *entries) == ["auto", "required", "none", "auto"]
+    assert chosen("attachments: required\n", *entries) == ["required", "required", "none", "required"]
+    assert chosen("attachments: none\n", *entries) == ["none", "required", "none", "auto"]
+    assert chosen("attachments: none\n", "{archive: a.tar, attachments: auto}") == ["auto"]
+
+
 def test_a_manifest_with_every_form(tmp_path):
     path = tmp_path / "stack.yaml"
     path.write_text(FULL)
@@ -92,7 +109,8 @@ def test_names_on_the_offline_side():
 
 def test_the_least_manifest():
     found = manifest("version: '1'\nname: a\nimages: [nginx]\n")
-    assert (found.destinations, found.platforms, found.transfer) == ((), (), {})
+    assert (found.destinations, found.platforms, found.transfer) == ((), None, {})
+    assert found.images[0].platforms is None
     assert str(found.images[0].reference) == "docker.io/library/nginx:latest"
 
 
@@ -159,8 +177,8 @@ def entry(text):
     return f"{HEAD}images:\n  - {text}\n"
 
 
-KEYS = "version, name, destinations, platforms, transfer, images"
-NAMED = "ref, digest, platforms, as, cosign-key, source"
+KEYS = "version, name, destinations, platforms, attachments, transfer, images"
+NAMED = "ref, digest, platforms, as, cosign-key, attachments, source"
 BAD = {
     # structure
     "empty": ("", "empty document: m.yaml:1:1, want a mapping", ""),
@@ -191,9 +209,11 @@ BAD = {
     "no destinations": (f"{HEAD}destinations: []\nimages: [a]\n", "wrong type: m.yaml:3:15, want at least one, got a list", ""),
     "bad destination": (f"{HEAD}destinations: [plant-7, Plant 8]\nimages: [a]\n", "not a name: m.yaml:3:25", "") ,
     "destination twice": (f"{HEAD}destinations: [a, b, a]\nimages: [a]\n", "listed twice: m.yaml:3:15, got 'a'", ""),
-    "platforms are text": (f"{HEAD}platforms: linux/amd64\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got 'linux/amd64'", "write it as a list: platforms: [linux/amd64]"),
+    "platforms are no platform": (f"{HEAD}platforms: amd64\nimages: [a]\n", "not a platform: m.yaml:3:12, want os/architecture[/variant], as linux/amd64, got 'amd64'", "did you mean 'linux/amd64'?"),
+    "platforms are a mapping": (f"{HEAD}platforms: {{linux: amd64}}\nimages: [a]\n", "wrong type: m.yaml:3:12, want a list, got a mapping", "begin each with a dash: `- linux`"),
+    "all and others": (f"{HEAD}platforms: [all, linux/amd64]\nimages: [a]\n", "'all' and single platforms: m.yaml:3:12, want `platforms: all`, or a list of platforms", ""),
     "platforms missing": (f"{HEAD}platforms:\nimages: [a]\n", "wrong type: m.yaml:3:11, want a list, got nothing", ""),
-    "bad platform": (f"{HEAD}platforms:\n  - linux/amd64\n  - linux\nimages: [a]\n", "not a platform: m.yaml:5:5, want os/architecture[/variant], got 'linux'", ""),
+    "bad platform": (f"{HEAD}platforms:\n  - linux/amd64\n  - linux\nimages: [a]\n", "not a platform: m.yaml:5:5, want os/architecture[/variant], as linux/amd64, got 'linux'", "did you mean 'linux/amd64'?"),
     "platform is a mapping": (f"{HEAD}platforms: [os: linux]\nimages: [a]\n", "wrong type: m.yaml:3:13, want text, got a mapping", ""),
     "platform twice": (f"{HEAD}platforms: [linux/arm64, linux/aarch64]\nimages: [a]\n", "listed twice: m.yaml:3:12, got 'linux/arm64'", ""),
     "transfer is a list": (f"{HEAD}transfer: [a]\nimages: [a]\n", "wrong type: m.yaml:3:11, want a mapping, got a list", ""),
@@ -218,7 +238,7 @@ BAD = {
     "misspelt entry key": (entry("ref: a\n    platfroms: []"), "unknown key: m.yaml:5:5", "did you mean 'platforms'?"),
     "underscore": (entry("ref: a\n    cosign_key: k"), "unknown key: m.yaml:5:5", "did you mean 'cosign-key'?"),
     "misspelt archive": (entry("arhcive: a.tar"), "unknown key: m.yaml:4:5", "did you mean 'archive'?"),
-    "source of an archive": (entry("archive: a.tar\n    source: docker"), "unknown key: m.yaml:5:5, want one of ref, digest, platforms, as, cosign-key, archive, got 'source'", "'source' belongs to another kind of entry"),
+    "source of an archive": (entry("archive: a.tar\n    source: docker"), "unknown key: m.yaml:5:5, want one of ref, digest, platforms, as, cosign-key, attachments, archive, got 'source'", "'source' belongs to another kind of entry"),
     "archive and layout": (entry("archive: a.tar\n    oci: dir"), "unknown key: m.yaml:5:5", "'oci' belongs to another kind of entry"),
     "empty archive": (entry("archive: ''"), "wrong type: m.yaml:4:14, want text, got nothing", ""),
     "archive is a list": (entry("archive: [a.tar]"), "wrong type: m.yaml:4:14, want text, got a list", ""),
@@ -236,7 +256,7 @@ BAD = {
     "two digests in an archive": (entry(f"archive: x\n    ref: a@{D0}\n    digest: {D1}"), "the digest differs from the one in 'ref': m.yaml:6:13", "leave out 'digest'"),
     "rename with a digest": (entry(f"ref: a\n    as: b:1@{D0}"), "a name on the offline side carries no digest: m.yaml:5:9, want 'docker.io/library/b:1'", ""),
     "bad rename": (entry("ref: a\n    as: B"), "not an image reference (repository names are lower-case): m.yaml:5:9", ""),
-    "bad entry platform": (entry("ref: a\n    platforms: [linux/amd64, Linux/arm64]"), "not a platform: m.yaml:5:30, want os/architecture[/variant], got 'Linux/arm64'", ""),
+    "bad entry platform": (entry("ref: a\n    platforms: [linux/amd64, Linux/arm64]"), "not a platform: m.yaml:5:30, want os/architecture[/variant], as linux/amd64, got 'Linux/arm64'", "did you mean 'linux/arm64'?"),
     "entry platform twice": (entry("ref: a\n    platforms: [linux/amd64, linux/x86_64]"), "listed twice: m.yaml:5:16, got 'linux/amd64'", ""),
     "unknown source": (entry("ref: a\n    source: podman"), "not a source: m.yaml:5:13, want registry, docker, docker:unix:///SOCKET or docker:ssh://[USER@]HOST[:PORT], got 'podman'", ""),
     "source over TCP": (entry("ref: a\n    source: docker:tcp://h:2375"), "not a source: m.yaml:5:13", ""),
@@ -244,6 +264,8 @@ BAD = {
     "ssh option as user": (entry("ref: a\n    source: docker:ssh://-l@host"), "not a source: m.yaml:5:13", ""),
     "ssh with a password": (entry("ref: a\n    source: docker:ssh://u:pw@host"), "not a source: m.yaml:5:13", ""),
     "relative socket": (entry("ref: a\n    source: docker:unix://run/x"), "not a source: m.yaml:5:13", ""),
+    "unknown choice": (f"{HEAD}attachments: yes\nimages: [a]", "not a choice: m.yaml:3:14, want auto, none or required, got 'yes'", ""),
+    "key without attachments": (entry("ref: a\n    cosign-key: k\n    attachments: none"), "a cosign-key needs attachments: m.yaml:6:18, want auto or required, got 'none'", ""),
     "key is a list": (entry("ref: a\n    cosign-key: []"), "wrong type: m.yaml:5:17, want text, got a list", ""),
     "name twice": (entry("nginx:1.27\n  - ref: nginx:1.27\n    source: docker"), "two images would have the same name offline: m.yaml:5:5, got 'docker.io/library/nginx:1.27', as on line 4", "with 'as'"),
     "rename to another's name": (entry("a:1\n  - b:1\n  - {ref: c, as: a:1}"), "two images would have the same name offline: m.yaml:6:5, got 'docker.io/library/a:1', as on line 4", "with 'as'"),

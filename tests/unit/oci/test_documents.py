@@ -23,7 +23,7 @@ from airgap.oci.documents import (
     check_size_and_digest,
     parse_document,
 )
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from tests.support.images import make_index, simple_image
 
 RAW = b"content"
@@ -58,6 +58,8 @@ class TestDescriptor:
         assert found.platform == Platform("linux", "arm", "v6")
         assert list(found.to_json()) == list(value)
         assert found.to_json() == value
+        for empty in ({}, {"architecture": "amd64", "os": ""}, {"architecture": "", "os": ""}):
+            assert Descriptor.parse({**value, "platform": empty}, "f").platform is None
         plain = Descriptor.parse({**value, "platform": {"architecture": "amd64", "os": "linux"}}, "f")
         assert plain.to_json()["platform"] == {"architecture": "amd64", "os": "linux"}
 
@@ -216,6 +218,13 @@ class TestConfig:
         assert found.platform == Platform("linux", "arm", "v6")
         assert len(found.diff_ids) == 1
 
+    @pytest.mark.parametrize(
+        "changes",
+        [{"os": None}, {"os": ""}, {"architecture": None}, {"architecture": ""}, {"os": "", "variant": "v7"}],
+    )
+    def test_a_config_that_names_no_platform(self, changes):
+        assert ImageConfig.parse(dumped({**CONFIG, **changes})).platform == UNKNOWN
+
     @pytest.mark.parametrize("rootfs", [{"type": "layers"}, {"type": "layers", "diff_ids": None}])
     def test_no_layers(self, rootfs):
         assert ImageConfig.parse(dumped({**CONFIG, "rootfs": rootfs})).diff_ids == ()
@@ -227,7 +236,7 @@ class TestConfig:
             ({"rootfs": {"type": "tar"}}, "unknown rootfs type: f, want layers, got tar"),
             ({"rootfs": {"type": "layers", "diff_ids": "x"}}, "diff_ids"),
             ({"rootfs": {"type": "layers", "diff_ids": ["x"]}}, "not a digest: f: diff_ids"),
-            ({"os": None}, "f: os"),
+            ({"os": 1}, "f: os"),
             ({"architecture": 1}, "f: architecture"),
             ({"variant": 1}, "f: variant"),
         ],

@@ -186,3 +186,9 @@ def test_kinds():
     assert [kind(value) for value in ({}, [], "", True, 1, 1.5, None)] == [
         "an object", "a list", "a string", "a boolean", "an integer", "a number", "nothing",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["-0", "1e999", "-1e999"])
+def test_numbers_that_readers_understand_differently_are_refused(number: str) -> None:
+    with pytest.raises(AmbiguousError):
+        parse_object(f'{{"a":{number}}}'.encode(), "x")

@@ -19,11 +19,11 @@ from airgap.errors import (
     PolicyError,
 )
 from airgap.oci.digest import Digest
-from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageConfig
+from airgap.oci.documents import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageConfig
 from airgap.oci.platform import Platform
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loading import FAILED, LOADED, PLACED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
@@ -314,6 +314,17 @@ class TestEngine:
         with chart_bundle(tmp_path) as bundle:
             results = go(bundle, MemoryEngine(keeps_index=keeps_index))
         assert verdicts(results) == [SKIPPED]
+        assert results[0].reason == "an artifact; engines take images only"
+
+    @ENGINES
+    def test_an_image_of_which_no_platform_is_carried_has_failed(self, gap, keeps_index):
+        """As a bundle from a source that had only another platform: it holds the index, and nothing under it."""
+        index = make_index([simple_image("elsewhere", platform="linux/s390x")])
+        gap.put_image(index.raw, media_type=OCI_INDEX, kind="artifact")
+        with Folder(gap.bundle) as folder:
+            results = go(verify(folder, gap.receiver()), MemoryEngine(keeps_index=keeps_index))
+        assert verdicts(results) == [FAILED]
+        assert "the bundle has none of the platforms of this image" in str(results[0].error)
 
     @ENGINES
     def test_an_image_without_a_tag(self, tmp_path, keeps_index):
@@ -353,7 +364,7 @@ class TestFile:
     def test_all_images(self, bundle):
         target = MemoryFile()
         moved = []
-        assert verdicts(go(bundle, target, before_names_move=lambda: moved.append(1))) == [LOADED] * 3
+        assert verdicts(go(bundle, target, before_names_move=lambda: moved.append(1))) == [PLACED] * 3
         assert target.entries[-3:] == ["oci-layout", "index.json", "manifest.json"]
         assert set(target.entries[:-3]) == {d.path for i in IMAGES.values() for d in i.contents}
         assert moved == [1]

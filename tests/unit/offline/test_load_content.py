@@ -96,14 +96,22 @@ class TestSparse:
         assert len(notes.notes) == 1
         assert f"the name means its linux/arm64 image there, {lone}" in notes.notes[0]
 
-    def test_of_two_none_can(self, tmp_path):
-        gap, target = sparse(tmp_path, "linux/arm64", "linux/amd64"), Whole()
+    def test_of_two_an_index_is_made_and_known_again(self, tmp_path):
+        gap, target, notes = sparse(tmp_path, "linux/arm64", "linux/amd64"), Whole(), Notes()
         with Folder(gap.bundle) as folder:
-            results = load(target, Loading(verify(folder, gap.receiver()), Silent()))
-        assert results[0].verdict == FAILED
-        assert "the registry takes no index without all of its platforms" in str(results[0].error)
-        assert "exactly one" in results[0].error.hint
-        assert target.names == {}
+            bundle = verify(folder, gap.receiver())
+            first = load(target, Loading(bundle, notes))
+            again = load(target, Loading(bundle, notes))
+        made = first[0].after
+        assert target.names == {MULTI: made}
+        original = json.loads(first[0].image.graph.documents[first[0].image.record.digest][1])
+        platforms = [entry["platform"]["architecture"] for entry in original["manifests"]]
+        assert platforms == ["amd64", "arm64", "s390x"]
+        assert json.loads(target.contents[made]) == {**original, "manifests": original["manifests"][:2]}
+        assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
+        assert "an index made by airgap of linux/amd64, linux/arm64 there" in first[0].reason
+        assert first[0].reason == again[0].reason
+        assert len(notes.notes) == 1
 
     def test_a_whole_index_is_taken(self, tmp_path):
         gap, target = sparse(tmp_path), Whole()

@@ -17,6 +17,7 @@ from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import Layer, make_image, make_index, simple_image
 from tests.support.memory import MemoryEngine, MemoryStaging
+from tests.support.odd import EMPTY
 
 IMAGES = small_images()
 OLD = Digest.of(b"an older image")
@@ -259,3 +260,53 @@ class TestForeign:
         with Folder(gap.bundle) as folder:
             results = load(target, Loading(verify(folder, gap.receiver()), notes))
         assert (verdicts(results), notes.notes) == ([LOADED], [])
+
+
+# -- layers that an image has more than once, into engines that keep layers on top of those below them
+
+BASE, A, B = (Layer.of({name: name.encode() * 400}) for name in ("base", "a", "b"))
+
+
+def bring(folder, target: MemoryEngine, images) -> list[LoadedImage]:
+    gap = make_gap(folder, images=images)
+    with Folder(gap.bundle) as bundle:
+        return go(verify(bundle, gap.receiver()), target, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    {
+        "an update": ([BASE, EMPTY], [BASE, EMPTY, A, EMPTY]),
+        "the base has it twice": ([BASE, EMPTY, EMPTY], [BASE, EMPTY, EMPTY, A, EMPTY]),
+        "three times": ([BASE, EMPTY, EMPTY], [BASE, EMPTY, EMPTY, EMPTY]),
+        "at another place": ([BASE, A, EMPTY], [BASE, B, EMPTY]),
+        "a layer with content": ([BASE, A], [BASE, A, B, A]),
+        "first of all": ([EMPTY, BASE], [EMPTY, BASE, EMPTY]),
+    }.values(),
+)
+@pytest.mark.parametrize("zstd_layers", [True, False])
+def test_onto_a_base_that_is_there(tmp_path, there, wanted, zstd_layers):
+    target = MemoryEngine(zstd_layers=zstd_layers)
+    assert verdicts(bring(tmp_path / "base", target, {ONE: make_image(there)})) == [LOADED]
+    image = make_image(wanted)
+    results = bring(tmp_path / "app", target, {TWO: image})
+    assert (verdicts(results), target.names[TWO]) == ([LOADED], image.config)
+
+
+def test_two_applications_on_one_base_in_one_bundle(tmp_path):
+    target = MemoryEngine()
+    images = {ONE: make_image([BASE, EMPTY, A, EMPTY]), TWO: make_image([BASE, EMPTY, B, EMPTY])}
+    assert verdicts(bring(tmp_path, target, images)) == [LOADED] * 2
+    assert target.names == {name: image.config for name, image in images.items()}
+
+
+def test_what_is_there_at_all_its_places_is_left_out(tmp_path):
+    target = MemoryEngine()
+    bring(tmp_path / "base", target, {ONE: make_image([BASE, EMPTY, EMPTY])})
+    bring(tmp_path / "app", target, {TWO: make_image([BASE, EMPTY, EMPTY, A])})
+    sent = set(target.members[1])
+    assert A.diff_id.path in sent, "unpacked on its way"
+    assert (
+        not {path for layer in (BASE, EMPTY) for path in (Digest.of(layer.blob).path, layer.diff_id.path)}
+        & sent
+    )

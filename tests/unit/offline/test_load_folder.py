@@ -1,5 +1,6 @@
 """Loading into the folder that k3s reads."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,11 +10,11 @@ from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
 from airgap.bundle.tar_folder import TarFolder
 from airgap.bundle.views import INDEX_FILE, read_index
-from airgap.errors import IncompleteError, MediaError, PolicyError, SparseIndexError
+from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loading import FAILED, PLACED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
@@ -57,7 +58,7 @@ def held(target: MemoryFolder, name: str) -> Digest:
 def test_an_archive_an_image_and_a_word_on_what_is_next(bundle, target):
     notes = Notes()
     results = go(bundle, target, progress=notes)
-    assert verdicts(results) == [LOADED] * 3
+    assert verdicts(results) == [PLACED] * 3
     assert [held(target, name) for name in (ONE, TWO, MULTI)] == [result.after for result in results]
     assert [result.after for result in results] == [image.descriptor.digest for image in IMAGES.values()]
     assert notes.notes == ["restart it"]
@@ -79,7 +80,7 @@ def test_archives_are_read_before_they_are_left_alone(bundle, target):
     target.path(MULTI).write_bytes(b"torn")
     target.log.clear()
     results = go(bundle, target)
-    assert verdicts(results) == [THERE, LOADED, LOADED]
+    assert verdicts(results) == [THERE, PLACED, PLACED]
     assert [result.before for result in results[1:]] == [IMAGES[TWO].descriptor.digest, None]
     assert target.log == [f"put {TWO}", f"put {MULTI}"]
     assert verdicts(go(bundle, target)) == [THERE] * 3
@@ -90,7 +91,7 @@ def test_the_archive_of_another_image_under_this_name(bundle, target):
     go(bundle, target)
     target.path(TWO).write_bytes(target.path(ONE).read_bytes())
     results = go(bundle, target)
-    assert verdicts(results) == [THERE, LOADED, THERE]
+    assert verdicts(results) == [THERE, PLACED, THERE]
     assert results[1].before is None
     assert verdicts(go(bundle, target)) == [THERE] * 3
 
@@ -111,7 +112,7 @@ def test_another_image_of_that_name_is_replaced_or_refused(bundle, target, tmp_p
 def test_one_wrong_layer_leaves_the_others(gap, bundle, target):
     gap.flip(IMAGES[ONE].layers[1].path)
     results = go(bundle, target)
-    assert verdicts(results) == [FAILED, LOADED, LOADED]
+    assert verdicts(results) == [FAILED, PLACED, PLACED]
     assert results[0].after is None
     assert not target.path(ONE).exists()
 
@@ -165,22 +166,27 @@ def test_of_a_sparse_index_the_only_platform_is_taken(tmp_path, target):
         results = go(bundle, target, progress=notes)
         assert verdicts(go(bundle, target)) == [THERE]
     arm64 = PLATFORMS[1].descriptor.digest
-    assert (verdicts(results), results[0].after, held(target, MULTI)) == ([LOADED], arm64, arm64)
+    assert (verdicts(results), results[0].after, held(target, MULTI)) == ([PLACED], arm64, arm64)
     assert f"the name means its linux/arm64 image there, {arm64}" in notes.notes[0]
 
 
-def test_a_sparse_index_of_several_is_refused(tmp_path, target):
+def test_of_a_sparse_index_of_several_an_index_is_made(tmp_path, target):
     gap = sparse(tmp_path / "gap", "linux/arm64", "linux/amd64")
     with Folder(gap.bundle) as folder:
-        results = go(verify(folder, gap.receiver()), target)
-    assert verdicts(results) == [FAILED]
-    assert isinstance(results[0].error, SparseIndexError)
-    assert "pack all platforms" in results[0].error.hint
+        bundle = verify(folder, gap.receiver())
+        results, again = go(bundle, target), go(bundle, target)
+    assert (verdicts(results), verdicts(again)) == ([PLACED], [THERE])
+    with TarFolder(target.path(MULTI)) as files:
+        index = json.loads(files.read(results[0].after.path, 10_000))
+    whole = json.loads(make_index(PLATFORMS).raw)
+    assert index == {**whole, "manifests": whole["manifests"][:2]}
+    assert "an index made by airgap of linux/amd64, linux/arm64 there" in results[0].reason
+    assert again[0].reason == results[0].reason
 
 
 def test_k0s_takes_it(tmp_path, target):
     target.takes_sparse = True
     gap = sparse(tmp_path / "gap", "linux/arm64", "linux/amd64")
     with Folder(gap.bundle) as folder:
-        assert verdicts(go(verify(folder, gap.receiver()), target)) == [LOADED]
+        assert verdicts(go(verify(folder, gap.receiver()), target)) == [PLACED]
     assert held(target, MULTI) == make_index(PLATFORMS).descriptor.digest

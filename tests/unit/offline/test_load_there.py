@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airgap import errors
-from airgap.endpoints.ports import Ran
+from airgap.endpoints.remote import Ran
 from airgap.errors import DestinationError, PartialError, TransportError
 from airgap.offline.load_there import THERE, has_airgap, load_there, no_way
 from tests.support.far import MemoryHost

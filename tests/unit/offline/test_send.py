@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from airgap.endpoints.ports import Ran
+from airgap.endpoints.remote import Ran
 from airgap.errors import (
     DestinationError,
     IncompleteError,

@@ -6,7 +6,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.seal import ENVELOPE_FILE
-from airgap.endpoints.ports import Ran
+from airgap.endpoints.remote import Ran
 from airgap.errors import DigestMismatchError, TransportError
 from airgap.offline.sending import Sender, Sent, outgoing
 from airgap.offline.verify import check

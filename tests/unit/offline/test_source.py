@@ -8,7 +8,6 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
-from airgap.endpoints.ports import NamedSource
 from airgap.errors import DigestMismatchError, IncompleteError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -41,7 +40,6 @@ def read(stream) -> bytes:
 
 
 def test_names(source, gap):
-    assert isinstance(source, NamedSource)
     assert sorted(map(str, source.names())) == sorted(IMAGES)
     assert source.name == f"bundle:{gap.bundle}"
 

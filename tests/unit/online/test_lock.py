@@ -2,7 +2,7 @@
 
 import pytest
 
-from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.online.lock import resolve
 from tests.support.images import simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource, Opener
@@ -34,6 +34,22 @@ def test_engines_name_images_by_id():
     assert (image.descriptor, image.image_id) == (None, A.config)
 
 
+@pytest.mark.parametrize("tag", ["1", "2"])
+def test_an_engine_that_knows_the_pinned_digest_of_a_registry(tag):
+    """Its own ID is another digest, and the tag does not matter."""
+    pinned = f"example.com/a:{tag}@{NONE}"
+    entry = f"{{ref: 'example.com/a:{tag}', digest: '{NONE}', source: docker}}"
+    [image] = lock_of(manifest_of(entry), docker=MemoryEngine({pinned: A}, repacked=True)).images
+    assert (str(image.reference), str(image.name)) == (pinned, f"example.com/a:{tag}")
+    assert (image.descriptor, image.image_id) == (None, A.config)
+
+
+def test_an_engine_whose_image_id_is_pinned():
+    entry = f"{{ref: 'example.com/a:1', digest: '{A.config}', source: docker}}"
+    [image] = lock_of(manifest_of(entry), docker=MemoryEngine(IMAGES, repacked=True)).images
+    assert image.image_id == A.config
+
+
 def test_an_archive_without_a_ref_means_all_that_is_in_it():
     opener = Opener({"archive": MemorySource(IMAGES)})
     manifest = manifest_of("{archive: vendor/app.tar}")
@@ -56,7 +72,7 @@ def test_the_same_image_twice_is_one():
         ([f"{{ref: 'example.com/a:1', digest: '{NONE}'}}"], NotFoundError, NONE),
         ([f"{{ref: 'example.com/a:1', source: docker, digest: '{NONE}'}}"], IntegrityError, "not the pinned digest"),
         (["{oci: source, as: example.com/x:1}"], FormatError, "want one image"),
-        ([f"{{oci: source, digest: '{NONE}'}}"], FormatError, "want one image"),
+        ([f"{{oci: source, digest: '{NONE}'}}"], NotFoundError, "no image of that digest"),
         (["{archive: empty.tar}"], NotFoundError, "no image in it"),
         (["{archive: empty.tar, ref: example.com/a:1}"], NotFoundError, "not found"),
     ],
@@ -76,6 +92,24 @@ def test_two_images_for_one_name():
     manifest = manifest_of("example.com/a:1", "{oci: source}")
     with pytest.raises(FormatError, match=r"two images for one name: example.com/a:1, got different digests"):
         lock_of(manifest, registry=MemorySource(IMAGES), oci=MemorySource({"example.com/a:1": B}))
+
+
+def test_an_engine_cannot_say_what_is_attached():
+    manifest = manifest_of("{ref: example.com/a:1, source: docker}", head="attachments: required\n")
+    with pytest.raises(EndpointError, match="an engine does not know attachments: example"):
+        lock_of(manifest, docker=MemoryEngine(IMAGES))
+
+
+def test_what_one_image_requires_is_not_optional_for_another():
+    class Registry(MemorySource):
+        def referrers(self, reference, digest):
+            return [B.descriptor] if digest == A.descriptor.digest else []
+
+    source = Registry({**IMAGES, "example.com/a:2": A})
+    entries = ("example.com/a:1", "{ref: 'example.com/a:2', attachments: required}")
+    for order in (entries, entries[::-1]):
+        lock = lock_of(manifest_of(*order), registry=source)
+        assert [image.is_optional for image in lock.images] == [False, False, False]
 
 
 def test_an_engine_cannot_be_asked_for_all():

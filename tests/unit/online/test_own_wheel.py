@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 import airgap
-from airgap.errors import DigestMismatchError, MediaError, UsageError
+from airgap.errors import (
+    DigestMismatchError,
+    MediaError,
+    MissingContentError,
+    UnlistedContentError,
+    UsageError,
+)
 from airgap.online import own_wheel
 from airgap.online.own_wheel import build_own_wheel
 
@@ -44,6 +50,7 @@ def site(wheel, tmp_path, monkeypatch) -> Path:
     site = tmp_path / "site"
     unpack(wheel, site)
     monkeypatch.setattr(own_wheel, "distribution", lambda _: PathDistribution(site / INFO))
+    monkeypatch.setattr(own_wheel.airgap, "__file__", str(site / "airgap" / "__init__.py"))
     return site
 
 
@@ -85,7 +92,26 @@ def test_changed_after_the_installation(site, tmp_path):
 
 def test_a_file_is_gone(site, tmp_path):
     (site / "airgap" / "errors.py").unlink()
-    with pytest.raises(MediaError):
+    with pytest.raises(MissingContentError, match=r"not complete: missing file: .*errors\.py"):
+        build_own_wheel(tmp_path)
+
+
+def test_a_file_was_added(site, tmp_path):
+    (site / "airgap" / "extra.py").write_text("")
+    with pytest.raises(UnlistedContentError, match=r"file that was not: .*airgap/extra\.py"):
+        build_own_wheel(tmp_path)
+
+
+def test_what_python_itself_adds_is_no_change(site, tmp_path):
+    (site / "airgap" / "__pycache__").mkdir()
+    (site / "airgap" / "__pycache__" / "errors.cpython-311.pyc").write_bytes(b"")
+    assert "airgap/errors.py" in read(build_own_wheel(tmp_path))
+
+
+def test_run_from_elsewhere(site, tmp_path, monkeypatch):
+    """As `python -m airgap` in a source tree, beside an installation."""
+    monkeypatch.setattr(own_wheel.airgap, "__file__", str(tmp_path / "tree" / "airgap" / "__init__.py"))
+    with pytest.raises(UsageError, match="runs from elsewhere"):
         build_own_wheel(tmp_path)
 
 

@@ -1,14 +1,14 @@
 """A plan knows every byte from metadata alone, and trusts none of it unread."""
 
+import gzip
 import json
 
 import pytest
 
-from airgap.errors import DigestMismatchError, FormatError, NotFoundError, SizeMismatchError
+from airgap.errors import DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, parse_document
-from airgap.oci.platform import Platform
-from airgap.online.plan import ATTESTED, choose, make_plan
+from airgap.oci.documents import EMPTY_LAYER, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
+from airgap.online.plan import make_plan
 from tests.support.images import Image, Layer, make_image, make_index, noise, simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource, Opener
 from tests.unit.online.support import lock_of, manifest_of, plan_of
@@ -35,12 +35,16 @@ def test_only_configs_are_read():
 
 @pytest.mark.parametrize(
     ("platforms", "carried"),
-    [("[]", [AMD, ARM]), ("[linux/arm64]", [ARM]), ("[linux/arm64, linux/amd64]", [AMD, ARM])],
+    [
+        ("all", [AMD, ARM]),
+        ("[]", [AMD, ARM]),
+        ("linux/arm64", [ARM]),
+        ("[linux/arm64]", [ARM]),
+        ("[linux/arm64, linux/amd64]", [AMD, ARM]),
+    ],
 )
 def test_platforms_are_chosen(platforms, carried):
     entry = f"{{ref: 'example.com/multi:1', platforms: {platforms}}}"
-    if platforms == "[]":
-        entry = "example.com/multi:1"
     plan = plan_of(manifest_of(entry), registry=MemorySource(IMAGES))
     wanted = {MULTI.descriptor.digest} | {digest for image in carried for digest in image.contents}
     assert set(plan.blobs) == wanted
@@ -51,42 +55,6 @@ def test_exports_are_grouped_by_source():
     plan = plan_of(manifest, docker=MemoryEngine(IMAGES))
     assert [len(export.images) for export in plan.exports] == [3]
     assert plan.blobs == {}
-
-
-def test_attestations_travel_with_what_they_attest():
-    about = simple_image("attestation")
-    entry = Descriptor(
-        about.descriptor.media_type,
-        about.descriptor.digest,
-        about.descriptor.size,
-        Platform("unknown", "unknown"),
-        annotations={ATTESTED: str(ARM.descriptor.digest)},
-    )
-    raw = make_index([AMD, ARM]).raw.replace(b'\n "manifests": [', b'\n "manifests": [' + _json(entry) + b",")
-
-    index = parse_document(raw, OCI_INDEX, "x")
-    assert isinstance(index, ImageIndex)
-    chosen = choose(index, [ARM.descriptor.platform], "x")
-    assert [e.digest for e in chosen] == [about.descriptor.digest, ARM.descriptor.digest]
-    assert len(choose(index, [], "x")) == 3
-    assert [e.digest for e in choose(index, [AMD.descriptor.platform], "x")] == [AMD.descriptor.digest]
-
-
-def _json(descriptor: Descriptor) -> bytes:
-    return json.dumps(descriptor.to_json()).encode()
-
-
-@pytest.mark.parametrize(
-    ("name", "platform", "message"),
-    [
-        ("multi", "linux/s390x", "no image for the platform: example.com/multi:1, want linux/s390x, got linux/amd64"),
-        ("a", "linux/arm64", "the image is for another platform: example.com/a:1, want linux/arm64, got linux/amd64"),
-    ],
-)  # fmt: skip
-def test_platforms_that_are_not_there(name, platform, message):
-    manifest = manifest_of(f"{{ref: 'example.com/{name}:1', platforms: [{platform}]}}")
-    with pytest.raises(NotFoundError, match=message):
-        plan_of(manifest, registry=MemorySource(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -132,3 +100,35 @@ def test_an_artifact_is_for_every_platform():
     entry = "{ref: 'example.com/chart:1', platforms: [linux/arm64]}"
     plan = plan_of(manifest_of(entry), registry=MemorySource({"example.com/chart:1": chart}))
     assert plan.images[0].graph.kind == "artifact"
+
+
+BASE, FIRST, SECOND = (Layer.of({name: name.encode()}) for name in ("base", "first", "second"))
+EMPTY = Layer(gzip.compress(bytes(1024), mtime=0), OCI_LAYER_GZIP, EMPTY_LAYER)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "behind"),
+    {
+        "an update": ([BASE, FIRST], [BASE, FIRST, SECOND], [BASE, FIRST]),
+        "on another base": ([BASE, SECOND], [FIRST, SECOND], []),
+        "above a new layer": ([BASE, SECOND], [BASE, FIRST, SECOND], [BASE]),
+        "twice": ([BASE, FIRST], [BASE, FIRST, FIRST], [BASE]),
+        "the empty layer": ([BASE, EMPTY, FIRST], [BASE, EMPTY, FIRST], [BASE, FIRST]),
+    }.values(),
+)
+def test_only_what_every_engine_can_use_where_the_image_has_it_stays_behind(held, wanted, behind):
+    """Docker's classic store has a layer only on top of those that it came on."""
+    source = MemorySource({"example.com/a:1": make_image(wanted)})
+    lock = lock_of(manifest_of("example.com/a:1"), registry=source)
+    plan = make_plan(lock, Opener({"registry": source}), frozenset(make_image(held).contents))
+    assert plan.behind() == {Digest.of(layer.blob) for layer in behind}
+    assert not plan.behind() & plan.blobs.keys()
+
+
+def test_what_one_image_needs_does_not_stay_behind_for_another():
+    images = {"example.com/a:1": make_image([BASE, FIRST]), "example.com/b:1": make_image([SECOND, FIRST])}
+    source = MemorySource(images)
+    lock = lock_of(manifest_of(*images), registry=source)
+    plan = make_plan(lock, Opener({"registry": source}), frozenset(images["example.com/a:1"].contents))
+    assert plan.behind() == {Digest.of(BASE.blob)}
+    assert Digest.of(FIRST.blob) in plan.blobs

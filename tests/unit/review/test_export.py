@@ -52,9 +52,25 @@ def test_details_of_other_types_than_ours():
 
 
 def test_no_cell_is_a_formula():
-    for text in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"):
+    for text in ("=cmd(' /C calc'!A0)", "+1", "-1", "@SUM(A1)", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20A"):
         [row] = table(entry(error=text))
         assert row["error"] == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        (" =1", "' =1"),
+        ("a;=1", "a;'=1"),
+        ("a; =1", "a;' =1"),
+        ("a|@x", "a|'@x"),
+        ("a,\uff1dx", "a,'\uff1dx"),
+        ("a-b", "a-b"),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula_where_another_separator_is_used(text, harmless):
+    [row] = table(entry(error=text))
+    assert row["error"] == harmless
 
 
 @pytest.mark.parametrize("text", ["\x1b]0;x\x07", "\tx", "\rx", "\n=1", "\u202e"])

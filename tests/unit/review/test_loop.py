@@ -86,6 +86,8 @@ def test_a_receipt_of_what_was_not_loaded_closes_nothing(sealed, receipt):
     images = receipt.receipt.images
     for told in ((), images[:-1], tuple(replace(image, verdict="skipped") for image in images)):
         assert state(sealed, at(receipt, images=told)) == ("partial", (RECEIVER,))
+    placed = tuple(replace(image, verdict="placed") for image in images)
+    assert state(sealed, at(receipt, images=placed)) == ("received", ())
     artifact = replace(sealed.statement.images[0], kind="artifact")
     statement = replace(sealed.statement, images=(artifact, *sealed.statement.images[1:]))
     assert state(replace(sealed, statement=statement), at(receipt, images=images[1:])) == ("received", ())

@@ -1,3 +1,4 @@
+import base64
 import importlib.util
 import os
 import subprocess
@@ -51,6 +52,46 @@ def test_signs_and_verifies(algorithm):
 def test_a_mangled_signature_does_not_verify(algorithm, change):
     signer = key("alice", algorithm)
     assert not signer.public_key.verify(b"message", change(signer.sign(b"message")))
+
+
+def ed25519_pem(point: int) -> str:
+    """The PEM of a public key with this point, in little-endian."""
+    raw = bytes.fromhex("302a300506032b6570032100") + point.to_bytes(32, "little")
+    return f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(raw).decode()}\n-----END PUBLIC KEY-----\n"
+
+
+FIELD = 2**255 - 19
+ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+"""RFC 8032's curve: a y with 2 y^2 = 1 - d y^4, whose double is a point of order 4."""
+
+
+def test_the_point_of_order_8_is_one():
+    d = -121665 * pow(121666, -1, FIELD)
+    assert (2 * ORDER_8**2 - 1 + d * ORDER_8**4) % FIELD == 0
+
+
+@pytest.mark.parametrize("sign", [0, 1 << 255])
+@pytest.mark.parametrize("y", [0, 1, FIELD - 1, FIELD, FIELD + 1, ORDER_8, FIELD - ORDER_8, 2**255 - 1])
+def test_an_ed25519_key_of_small_order_is_refused(y, sign):
+    with pytest.raises(FormatError, match="not a usable public key"):
+        PublicKey.from_pem(ed25519_pem(y | sign), "key")
+
+
+def test_a_file_with_two_keys_is_refused():
+    two = key("alice").public_key.pem + key("bob").public_key.pem
+    with pytest.raises(FormatError, match="more than one key"):
+        PublicKey.from_pem(two, "key")
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsa-p256", "ecdsa-p384"])
+def test_an_ecdsa_signature_has_one_encoding(algorithm):
+    signer = key("alice", algorithm)
+    signature = signer.sign(b"message")
+    length, r_length = signature[1], signature[3]
+    padded_r = bytes([0x30, length + 1, 2, r_length + 1, 0]) + signature[4:]
+    long_form = bytes([0x30, 0x81, length]) + signature[2:]
+    for changed in (padded_r, long_form, signature + b"\0\0"):
+        assert not signer.public_key.verify(b"message", changed)
 
 
 @pytest.mark.parametrize("algorithm", ["ecdsa-p256", "ecdsa-p384", "ed25519"])
@@ -334,7 +375,7 @@ BAD_FILES = {
     "too large": (lambda p: _write(p, _plain() + b"\n" * (64 << 10)), "key file too large"),
     "cut": (lambda p: _write(p, _plain()[:-40]), "not a usable private key"),
     "public key": (lambda p: _write(p, key("alice").public_key.pem.encode()), "not a usable private key"),
-    "RSA": (lambda p: _write(p, _private(rsa.generate_private_key(65537, 2048))), "RSAPublicKey"),
+    "RSA": (lambda p: _write(p, _private(rsa.generate_private_key(65537, 2048))), r"another kind \(RSA\)"),
     "P-521": (lambda p: _write(p, _private(ec.generate_private_key(ec.SECP521R1()))), "secp521r1"),
 }
 
@@ -370,5 +411,5 @@ def test_refuses_an_encrypted_key_of_another_kind(tmp_path):
         PEM, PKCS8, serialization.BestAvailableEncryption(b"right")
     )
     _write(tmp_path / "key.pem", raw)
-    with pytest.raises(KeyFileError, match="RSAPublicKey"):
+    with pytest.raises(KeyFileError, match=r"another kind \(RSA\)"):
         SigningKey.load(tmp_path / "key.pem", lambda: b"right")

@@ -1,0 +1,76 @@
+"""Docker's client configuration: where it lies, and its `config.json` as the docker CLI reads it."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airgap.errors import AccessDeniedError, EndpointError, in_words
+
+MAX_CONFIG = 4 << 20
+"""Bytes of a configuration file."""
+
+Json = dict[str, Any]
+
+
+def config_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """`DOCKER_CONFIG`, else `~/.docker`; None for a user without a home folder."""
+    if folder := environ.get("DOCKER_CONFIG"):
+        return Path(folder)
+    home = home_folder(environ)
+    return None if home is None else home / ".docker"
+
+
+def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """`HOME`, else the folder that the system has for this user; None when there is none."""
+    if home := environ.get("HOME"):
+        return Path(home)
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def read_json(path: Path, what: str) -> Json | None:
+    """The JSON object in a file, or None when there is no such file, or it is empty.
+
+    Raises `EndpointError`, which begins with `what` and names the file: what is in it may be secret and is
+    never repeated; for a file of another user that is `AccessDeniedError`. Keys are as they were written; see
+    `field`.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        hint = f"it belongs to another user, as `sudo docker login` leaves it: sudo chown $USER {path}"
+        raise AccessDeniedError(what, subject=path, got=in_words(error), hint=hint) from error
+    except OSError as error:
+        raise EndpointError(what, subject=path, got=in_words(error)) from error
+    if len(raw) > MAX_CONFIG:
+        raise EndpointError(what, subject=path, want=f"at most {MAX_CONFIG:,} bytes", got="a larger file")
+    return parse_json(raw, what, path)
+
+
+def parse_json(raw: bytes, what: str, subject: object) -> Json | None:
+    """As `read_json`, from the bytes. What follows the first value is ignored, as the docker CLI does."""
+    try:
+        text = raw.decode("utf-8").lstrip()
+        value = json.JSONDecoder().raw_decode(text)[0] if text else None
+    except (ValueError, RecursionError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise EndpointError(
+            what, subject=subject, want="a JSON object", got=f"text that is not JSON{line}"
+        ) from None
+    if value is not None and not isinstance(value, dict):
+        raise EndpointError(what, subject=subject, want="a JSON object", got="another JSON value")
+    return value
+
+
+def field(value: Mapping[str, Any], name: str) -> Any:
+    """The value of a key, whatever the case of its letters: so Go reads documents of a known form."""
+    if name in value:
+        return value[name]
+    return next((found for key, found in value.items() if key.lower() == name.lower()), None)

@@ -1,0 +1,217 @@
+"""Which engine `docker` itself would use: DOCKER_HOST, DOCKER_CONTEXT, and the current context.
+
+The order and the forms are those of the docker CLI 20.10 to 28 ("Docker contexts" and "Environment variables"
+in its manual, and measured): DOCKER_HOST, then DOCKER_CONTEXT, then `currentContext` in config.json.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from airgap.endpoints.docker_config import config_folder, field, read_json
+from airgap.errors import AccessDeniedError, EndpointError
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+
+_DEFAULT = "default"
+_PORT = 2375
+_MAX_SHOWN = 200
+_NO_CONTEXT = "cannot read the docker context"
+_NOT_HOST = "not the address of an engine"
+_WANT = "unix:///SOCKET, tcp://HOST[:PORT] or ssh://[USER@]HOST[:PORT]"
+_CONTROL = re.compile(r"[\x00-\x20\x7f]", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTls:
+    """How a `tcp://` engine is spoken to over TLS."""
+
+    ca: Path | None
+    """The CA that alone is believed; None is the system's CAs."""
+    certificate: Path | None
+    key: Path | None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where an engine is, and who says so."""
+
+    url: str
+    """`unix://PATH`, `tcp://HOST:PORT[/PREFIX]` or `ssh://…`, without a password."""
+    tls: EngineTls | None = None
+    origin: str = ""
+    """`DOCKER_HOST`, `context NAME`, or what is odd about the default; empty for an address on the command
+    line, and for the default."""
+
+    def __str__(self) -> str:
+        said = self.url
+        if self.tls is not None and not self.tls.verify:
+            said += ", its certificate is not checked"
+        return f"{said} ({self.origin})" if self.origin else said
+
+
+def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
+    """The engine that the docker CLI would use now.
+
+    Raises `EndpointError` for a context that is not there or cannot be read, and for an address in a form
+    that is not supported: another engine is never taken instead.
+    """
+    if environ.get("DOCKER_HOST"):
+        return _of_environment(environ)
+    folder = config_folder(environ)
+    name, origin = environ.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
+    if not name and folder is not None:
+        path = folder / "config.json"
+        try:
+            name, origin = _current_context(path), f"currentContext in {path}"
+        except AccessDeniedError:  # then docker, too, uses the default
+            return replace(_of_environment(environ), origin=f"{path} belongs to another user")
+    if name in ("", _DEFAULT):
+        return _of_environment(environ)
+    if folder is None:
+        raise EndpointError(_NO_CONTEXT, subject=name, got="no home folder", hint="set DOCKER_CONFIG")
+    return _of_context(name, origin, folder / "contexts")
+
+
+def parse_address(text: str, subject: str = "") -> str:
+    """An engine's address as people write it, in full; `subject` is where it was written.
+
+    Raises `EndpointError` for what the docker CLI would not take, or would take for something else.
+    """
+    text = text.strip()
+    scheme, colon, rest = text.partition("://")
+    if not text or text == "unix://":
+        return f"unix://{DEFAULT_SOCKET}"
+    if _CONTROL.search(text):
+        raise _refused(text, subject)
+    if not colon:
+        if text.startswith(("/", "unix:")):
+            path = "/" + text.removeprefix("unix:").lstrip("/")
+            raise _refused(text, subject, f"did you mean unix://{path}?")
+        return _tcp(text, subject)
+    if scheme == "unix":
+        return text
+    if scheme == "tcp":
+        return _tcp(rest, subject)
+    if scheme == "ssh":
+        return _ssh(text, subject)
+    raise _refused(text, subject, _OTHER_SCHEMES.get(scheme))
+
+
+_OTHER_SCHEMES = {
+    "http": "write tcp:// in the place of http://",
+    "https": "write tcp:// in the place of https://, and set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+    "npipe": "named pipes are there on Windows only",
+    "fd": "fd:// is for dockerd; clients use the socket: unix:///var/run/docker.sock",
+}
+
+
+def _tcp(rest: str, subject: str) -> str:
+    try:
+        parts = urlsplit(f"//{rest}")
+        host, port = parts.hostname or "localhost", parts.port or _PORT
+    except ValueError:
+        raise _refused(f"tcp://{rest}", subject) from None
+    if parts.query or parts.fragment:
+        raise _refused(f"tcp://{parts.hostname or ''}:…", subject)
+    host = f"[{host}]" if ":" in host else host
+    return f"tcp://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _ssh(text: str, subject: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise _refused(text, subject) from None
+    if parts.password is not None:
+        raise EndpointError(
+            _NOT_HOST, subject=subject, got="an address with a password", hint="SSH logs in with keys"
+        )
+    if not parts.hostname:
+        raise _refused(text, subject)
+    return text.rstrip("/")
+
+
+def _refused(text: str, subject: str, hint: str | None = None) -> EndpointError:
+    shown = repr(re.sub(r"//[^/@]*@", "//…@", text)[:_MAX_SHOWN])
+    return EndpointError(_NOT_HOST, subject=subject or None, want=_WANT, got=shown, hint=hint)
+
+
+def engine_tls(environ: Mapping[str, str] = os.environ) -> EngineTls | None:
+    """From DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; DOCKER_TLS is TLS without a check of the certificate.
+
+    DOCKER_CERT_PATH alone does not ask for TLS. Raises `EndpointError` when there is no CA to check with.
+    """
+    verify = bool(environ.get("DOCKER_TLS_VERIFY"))
+    if not verify and not environ.get("DOCKER_TLS"):
+        return None
+    folder = Path(environ["DOCKER_CERT_PATH"]) if environ.get("DOCKER_CERT_PATH") else config_folder(environ)
+    if folder is None:
+        raise EndpointError("no folder with the engine's certificates", want="DOCKER_CERT_PATH")
+    found = _material(folder, verify=verify)
+    if verify and found.ca is None:
+        raise EndpointError(
+            "the CA of the engine is missing",
+            subject=folder / "ca.pem",
+            hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH is the folder with ca.pem, cert.pem and key.pem",
+        )
+    return found
+
+
+def _of_environment(environ: Mapping[str, str]) -> EngineAddress:
+    """What is called the default context."""
+    host = environ.get("DOCKER_HOST", "")
+    url = parse_address(host, "DOCKER_HOST")
+    tls = engine_tls(environ) if url.startswith("tcp://") else None
+    return EngineAddress(url, tls, "DOCKER_HOST" if host else "")
+
+
+def _current_context(path: Path) -> str:
+    config = read_json(path, "cannot tell which docker context is in use")
+    name = None if config is None else field(config, "currentContext")
+    if name is not None and not isinstance(name, str):
+        raise EndpointError("cannot tell which docker context is in use", subject=path, want="a name")
+    return name or ""
+
+
+def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
+    place = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    path = contexts / "meta" / place / "meta.json"
+    meta = read_json(path, _NO_CONTEXT)
+    if meta is None:
+        raise EndpointError(
+            "no such docker context",
+            subject=f"{name} (named by {origin})",
+            hint="docker context ls shows what there is; DOCKER_CONTEXT=default is the local engine",
+        )
+    endpoint = _object(_object(meta, "Endpoints", path), "docker", path)
+    host = field(endpoint, "Host")
+    if host is not None and not isinstance(host, str):
+        raise EndpointError(_NO_CONTEXT, subject=path, want="Host")
+    url = parse_address(host or "", f"context {name}")
+    material = _material(contexts / "tls" / place / "docker", verify=not field(endpoint, "SkipTLSVerify"))
+    wanted = not material.verify or material.ca is not None or material.certificate is not None
+    tls = material if wanted and url.startswith("tcp://") else None
+    return EngineAddress(url, tls, f"context {name}")
+
+
+def _object(value: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    found = field(value, name)
+    if not isinstance(found, dict):
+        raise EndpointError(_NO_CONTEXT, subject=path, want=name, got="none")
+    return found
+
+
+def _material(folder: Path, *, verify: bool) -> EngineTls:
+    ca, certificate, key = (_there(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    return EngineTls(ca, certificate if key else None, key if certificate else None, verify)
+
+
+def _there(path: Path) -> Path | None:
+    return path if os.path.lexists(path) else None

@@ -1,0 +1,213 @@
+"""Finding what is attached to images with few questions, none of which fails the image (docs/registries.md).
+
+The referrers API takes a question for each subject. Fallback tags and cosign's tags would take four more, so
+the list of all tags is read instead, while its pages are fewer than those questions.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from airgap.endpoints.attachments import Attachment, Attachments
+from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
+from airgap.endpoints.registry.pull import Puller
+from airgap.endpoints.registry.referrers import Lists, UnusableListError
+from airgap.errors import AirgapError, EndpointError, FormatError, IntegrityError, UnavailableError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import cosign_tags, fallback_tag
+from airgap.workers import Memo
+
+T = TypeVar("T")
+
+_TAGS_EACH = 4
+"""Of one subject: the fallback tag and three of cosign's."""
+_ROUND = 50
+_SMALLEST_PAGE = 100
+"""A list of a round number of tags may have been cut without a Link header."""
+_FIRST = "sha256-"
+"""No tag of an attachment comes before it (SHA-512's come after it, too)."""
+_MAX_REASON = 200
+_API, _TAG_LIST, _TAG = "referrers API", "list of tags", "tags"
+
+
+class _NoAnswerError(Exception):
+    """The reason is noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """Tags of one repository: all of them, or all that can be of attachments and some others."""
+
+    names: frozenset[str]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One search under way, for the image `reference`."""
+
+    reference: ImageReference
+    found: dict[tuple[Digest, Digest], Attachment] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    """By kind of question, the first reason."""
+
+    def add(self, subject: Digest, descriptors: Iterable[Descriptor], tag: str | None = None) -> None:
+        for each in descriptors:
+            plain = Descriptor(each.media_type, each.digest, each.size)
+            self.found.setdefault((subject, each.digest), Attachment(subject, plain, tag))
+
+    def has(self, subject: Digest) -> bool:
+        """Whether anything was found that is attached to it."""
+        return any(found == subject for found, _ in self.found)
+
+
+class Finder:
+    """Asks one registry; for several threads. What it refuses to answer is not asked again."""
+
+    def __init__(self, puller: Puller, lists: Lists) -> None:
+        self._puller = puller
+        self._lists = lists
+        self._tags: Memo[str, _Tags | None] = Memo()
+        self._without_api: set[str] = set()
+        """Repositories."""
+        self._failed: dict[tuple[str, str], AirgapError] = {}
+        """By kind of question and repository, or "" for the whole registry."""
+        self._unreachable: AirgapError | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """False once there was no connection to the registry."""
+        return self._unreachable is None
+
+    def find(
+        self,
+        reference: ImageReference,
+        subjects: Sequence[Digest],
+        also: Sequence[Digest] = (),
+        *,
+        thorough: bool = False,
+    ) -> Attachments:
+        """See `AttachmentSource`."""
+        search = _Search(reference)
+        tags = self._known_tags(search, len(subjects))
+        for number, subject in enumerate(subjects):
+            listed = self._ask_api(search, subject)
+            known = None if thorough and number == 0 else tags
+            self._ask_tags(search, subject, known, fallback=known is not None or not listed)
+        for number, subject in enumerate(also):
+            likely = number == 0 or search.has(also[0])
+            listed = likely and self._ask_api(search, subject)
+            if likely or tags is not None:
+                self._ask_tags(search, subject, tags, fallback=tags is not None or not listed)
+        unknown = tuple(f"{kind}: {reason}" for kind, reason in search.unknown.items())
+        return Attachments(tuple(search.found.values()), unknown)
+
+    def _ask_api(self, search: _Search, subject: Digest) -> bool:
+        """Whether the registry has a referrers API, and has answered."""
+        reference = search.reference
+        if reference.name in self._without_api:
+            return False
+        try:
+            listed = self._ask(search, _API, lambda: self._lists.by_api(reference, subject))
+        except _NoAnswerError:
+            return False
+        if listed is None:
+            self._without_api.add(reference.name)
+            return False
+        search.add(subject, listed)
+        return True
+
+    def _ask_tags(
+        self, search: _Search, subject: Digest, tags: Collection[str] | None, *, fallback: bool = True
+    ) -> None:
+        """About the tags for `subject` that are among `tags`, or about all of them."""
+        for tag in (fallback_tag(subject), *cosign_tags(subject)):
+            is_fallback = tag == fallback_tag(subject)
+            if (tags is not None and tag not in tags) or (is_fallback and not fallback):
+                continue
+            try:
+                if is_fallback:
+                    listed = self._ask(search, _TAG, lambda: self._lists.by_tag(search.reference, subject))
+                    search.add(subject, listed)
+                else:
+                    named = replace(search.reference, tag=tag, digest=None)
+                    found = self._ask(search, _TAG, lambda: self._puller.find(named))  # noqa: B023 - called here
+                    search.add(subject, [found] if found else [], tag)
+            except _NoAnswerError:
+                continue
+
+    def _known_tags(self, search: _Search, subjects: int) -> frozenset[str] | None:
+        """All tags of the repository; None where that is not certain, or costs too much."""
+        reference = search.reference
+        most = max(1, subjects * _TAGS_EACH // 2)
+        quiet = _Search(reference)  # without the list, the tags are asked for one by one
+        try:
+            found = self._tags.get(
+                reference.name,
+                lambda: self._ask(quiet, _TAG_LIST, lambda: self._read_tags(reference, most)),
+            )
+        except _NoAnswerError:
+            return None
+        # Caches list only what was pulled through them, and some registries only what the login may see.
+        if found is None or not found.names:
+            return None
+        if found.complete and reference.tag is not None and reference.tag not in found.names:
+            return None
+        return found.names
+
+    def _read_tags(self, reference: ImageReference, most: int) -> _Tags | None:
+        """The tags, from at most `most` pages; None where these are not enough, or not to be relied on."""
+        found: list[str] = []
+        try:
+            for page, more in self._lists.tag_pages(reference, most):
+                first, found = not found, [*found, *page]
+                if first and more and (skipped := self._skip_tags(reference, found, most - 1)):
+                    return skipped
+        except UnusableListError:
+            return None
+        cut = len(found) >= _SMALLEST_PAGE and len(found) % _ROUND == 0
+        return None if cut else _Tags(frozenset(found), complete=True)
+
+    def _skip_tags(self, reference: ImageReference, found: list[str], most: int) -> _Tags | None:
+        """`found` and the tags of attachments, where a registry lists in order and can begin in the middle.
+
+        That it can is seen by what it lists: nothing at all could mean that it does not know the tag.
+        """
+        if found != sorted(found) or found[-1:] >= [_FIRST]:
+            return None
+        try:
+            rest = [tag for page, _ in self._lists.tag_pages(reference, most, _FIRST) for tag in page]
+        except EndpointError:
+            return None
+        if not rest or rest[0] <= _FIRST or rest != sorted(rest):
+            return None
+        return _Tags(frozenset((*found, *rest)), complete=False)
+
+    def _ask(self, search: _Search, kind: str, ask: Callable[[], T]) -> T:
+        """What `ask` returns. Raises `_NoAnswerError` when it fails, or has failed before."""
+        repository = search.reference.name
+        error = self._unreachable or self._failed.get((kind, "")) or self._failed.get((kind, repository))
+        if error is None:
+            try:
+                return ask()
+            except (EndpointError, FormatError, IntegrityError) as failed:
+                self._remember(failed, kind, repository)
+                error = failed
+        search.unknown.setdefault(kind, _reason(error))
+        raise _NoAnswerError from error
+
+    def _remember(self, error: AirgapError, kind: str, repository: str) -> None:
+        if isinstance(error, TlsFailedError) or (isinstance(error, TemporaryError) and not error.reached):
+            self._unreachable = error
+        elif isinstance(error, UnavailableError):
+            self._failed[kind, ""] = error
+        elif kind != _TAG and not isinstance(error, UnusableListError):
+            self._failed[kind, repository] = error
+
+
+def _reason(error: AirgapError) -> str:
+    """Without the URL's details, so that it is the same for all subjects of an image."""
+    text = error.what if error.got is None else f"{error.what}, got {error.got}"
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"

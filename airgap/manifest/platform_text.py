@@ -1,0 +1,71 @@
+"""Platforms as people write them: `all`, a list or one alone, and what somebody meant who wrote neither."""
+
+import re
+from typing import Any
+
+from airgap.errors import FormatError
+from airgap.manifest.strict_yaml import describe
+from airgap.oci.platform import Platform
+
+ALL = "all"
+WANT = "os/architecture[/variant], as linux/amd64"
+
+_ALL_WORDS = ("all", "any", "every", "everything", "multi", "*")
+_MACHINES = {
+    "amd64": ("x86_64", "x86-64", "x64", "intel", "intel64", "em64t", "amd64v1", "64bit"),
+    "arm64": ("aarch64", "armv8", "arm64v8", "armv8-a", "arm64e", "arm64/v8", "m1", "apple"),
+    "arm/v7": ("arm", "armv7", "armv7l", "armv7hf", "armhf", "arm32v7", "arm32", "armv7a"),
+    "arm/v6": ("armv6", "armv6l", "armel", "arm32v6", "armv6hf"),
+    "386": ("i386", "i486", "i586", "i686", "x86", "ia32", "32bit"),
+    "ppc64le": ("ppc64el", "powerpc64le"),
+    "s390x": ("s390",),
+    "riscv64": ("riscv", "rv64", "riscv64gc"),
+    "loong64": ("loongarch64", "loongarch"),
+}
+_ALIASES = {alias: machine for machine, aliases in _MACHINES.items() for alias in (machine, *aliases)}
+_SYSTEM = re.compile(r"(linux|windows|win|darwin|macos|osx|mac)(?:[/\\_.: -]+|$)(.*)", re.ASCII)
+_WINDOWS = ("windows", "win")
+
+
+def suggestion(text: str) -> str | None:
+    """The platform (or `all`) that was probably meant; containers on macOS are Linux's."""
+    word = text.strip().lower()
+    if word in _ALL_WORDS:
+        return ALL
+    match = _SYSTEM.fullmatch(word)
+    system, machine = (match[1], match[2]) if match else ("linux", word)
+    system = "windows" if system in _WINDOWS else "linux"
+    machine = machine.strip("/\\_.: -") or ("amd64" if match else "")
+    known = _ALIASES.get(machine) or _ALIASES.get(re.sub(r"[/\\_.: -]+", "", machine))
+    return f"{system}/{known}" if known else None
+
+
+def parse_platform(text: str) -> Platform:
+    """Raises `FormatError` with what was probably meant, also for `linux/armv7`, which no image has."""
+    meant = suggestion(text)
+    hint = f"did you mean '{meant}'?" if meant else None
+    try:
+        found = Platform.parse(text)
+    except FormatError as error:
+        raise FormatError("not a platform", want=WANT, got=describe(text), hint=hint) from error
+    alias = _ALIASES.get(found.architecture)
+    is_alias = alias is not None and not f"{alias}/".startswith(f"{found.architecture}/")
+    if is_alias or found.os in _ALIASES:  # `linux/armv7`, `arm64/v8`
+        raise FormatError("not a platform", want=WANT, got=describe(text), hint=hint)
+    return found
+
+
+def as_list(value: Any) -> Any:
+    """`all` as the empty list, one platform as a list; everything else as it is. Raises `FormatError`."""
+    if value in (ALL, [ALL]):
+        return []
+    if isinstance(value, list) and ALL in value:
+        raise FormatError(
+            "'all' and single platforms", want="`platforms: all`, or a list of platforms", got="both"
+        )
+    if isinstance(value, str) and value:
+        if "," in value:
+            raise FormatError("several platforms in one text", got=describe(value), hint=f"write [{value}]")
+        parse_platform(value)
+        return [value]
+    return value

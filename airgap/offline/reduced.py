@@ -1,0 +1,79 @@
+"""An image without the parts that a bundle does not carry, for targets that take no index with gaps.
+
+Nothing is invented: the entries of the made index are those of the original, in its order. So the same bundle
+gives the same digest everywhere, and a second load recognises it.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from airgap.bundle.graph import CarriedManifest, ImageGraph
+from airgap.oci.digest import Digest
+from airgap.oci.documents import INDEX_TYPES, Descriptor
+from airgap.oci.strict_json import dump, parse_object
+
+Documents = dict[Digest, tuple[Descriptor, bytes]]
+
+
+def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph | None:
+    """What is carried of an index, without the documents in `refused`: its only platform as it is, or an
+    index of those that there are. None where nothing is missing, or nothing of use is left.
+    """
+    kept = tuple(item for item in graph.manifests if item.descriptor.digest not in refused)
+    if graph.root.media_type not in INDEX_TYPES or not kept:
+        return None
+    if any(item.config for item in graph.manifests) and not any(item.config for item in kept):
+        return None
+    made: Documents = {}
+    root = _rebuilt(graph.root, graph.documents, refused, made)
+    if root is None or root.digest == graph.root.digest:
+        return None
+    if (lone := graph.lone_manifest) is not None:
+        return _only(lone, graph)
+    return ImageGraph(root, made, kept)
+
+
+def _only(lone: CarriedManifest, graph: ImageGraph) -> ImageGraph:
+    document = graph.documents[lone.descriptor.digest]
+    return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+
+
+def _rebuilt(
+    descriptor: Descriptor, documents: Documents, refused: Collection[Digest], made: Documents
+) -> Descriptor | None:
+    """The document without what is absent, put into `made` after its children; None when it is absent."""
+    if descriptor.digest in refused or descriptor.digest not in documents:
+        return None
+    _, raw = documents[descriptor.digest]
+    if descriptor.media_type in INDEX_TYPES:
+        value = parse_object(raw, str(descriptor.digest))
+        entries = [_entry(entry, documents, refused, made) for entry in value["manifests"]]
+        kept = [entry for entry in entries if entry is not None]
+        if not kept:
+            return None
+        if kept != value["manifests"]:
+            raw = dump({**value, "manifests": kept})
+            descriptor = Descriptor(descriptor.media_type, Digest.of(raw), len(raw))
+    made[descriptor.digest] = (descriptor, raw)
+    return descriptor
+
+
+def _entry(
+    entry: dict[str, Any], documents: Documents, refused: Collection[Digest], made: Documents
+) -> dict[str, Any] | None:
+    """An element of `manifests`; with another digest where it is an index that had gaps itself."""
+    digest = Digest.parse(entry["digest"])
+    if digest not in documents:
+        return None
+    found = _rebuilt(documents[digest][0], documents, refused, made)
+    if found is None:
+        return None
+    return entry if found.digest == digest else {**entry, "digest": str(found.digest), "size": found.size}
+
+
+def described(graph: ImageGraph) -> str:
+    """What a name means that was given to a reduced image: `its linux/amd64 image there`."""
+    platforms = [str(item.platform) for item in graph.manifests if item.config]
+    if graph.root.media_type not in INDEX_TYPES:
+        return f"its {platforms[0]} image there"
+    return f"an index made by airgap of {', '.join(platforms) or 'what is carried'} there"

@@ -1,0 +1,53 @@
+"""After a bundle that was sealed without some of its images: what completes it builds on it."""
+
+import contextlib
+from datetime import datetime
+
+from airgap.bundle.files import Folder
+from airgap.bundle.statement import Statement
+from airgap.errors import AirgapError
+from airgap.manifest import Lock, LockedImage
+from airgap.oci.digest import Digest
+from airgap.online.stating import is_locked
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+
+
+def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statement | None:
+    """The last bundle of `lock` that was sealed here without some of its images (`--allow-partial`), as
+    long as it can be loaded. None when the last bundle of the stream has them all and did not need that
+    base, or is of another lock.
+    """
+    mark = site.sent(stream)
+    if mark is None:
+        return None
+    last = _kept(site, stream, mark.serial, mark.statement_sha256)
+    if last is not None and not absent_from(last, lock) and last.requires and last.previous is not None:
+        last = _kept(site, stream, last.previous.serial, last.previous.statement_sha256)
+    if last is None or last.epoch != mark.epoch or now >= last.expires:
+        return None
+    return last if _is_of(last, lock) and absent_from(last, lock) else None
+
+
+def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:
+    """The images of the lock that the bundle does not have."""
+    names = {record.name for record in statement.images}
+    return [image for image in lock.images if image.name not in names]
+
+
+def _is_of(statement: Statement, lock: Lock) -> bool:
+    """Whether the images that both have are the same; what refers to them comes along, and is in no lock."""
+    records = {record.name: record for record in statement.images}
+    return statement.manifest_sha256 == lock.manifest_sha256 and all(
+        is_locked(records[image.name], image) for image in lock.images if image.name in records
+    )
+
+
+def _kept(site: Site, stream: str, serial: int, sha256: str) -> Statement | None:
+    """A statement that was made here, from the memory of the site; it is known by its SHA-256."""
+    kept = site.kept_envelope(stream, serial)
+    with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
+        payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload
+        if Digest.of(payload).hex == sha256:
+            return Statement.parse(payload)
+    return None

@@ -1,0 +1,371 @@
+"""Which platforms of an image are carried.
+
+One rule for registries, layouts, archives and engines: an image index is read through all of its levels,
+every image in it has a platform (its entry's, else its config's), and what the manifest asks for is chosen
+among those that are at the source. What an image lacks is an error; what is left out is counted.
+"""
+
+import contextlib
+import os
+import platform as machine
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from airgap.bundle.graph import Read, read_checked
+from airgap.endpoints.ports import PlatformSource, SparseSource
+from airgap.errors import AirgapError, FormatError, NotFoundError
+from airgap.manifest import LockedImage
+from airgap.oci.digest import Digest
+from airgap.oci.documents import (
+    DOCUMENT_TYPES,
+    INDEX_TYPES,
+    Descriptor,
+    ImageIndex,
+    ImageManifest,
+    parse_document,
+    runnable_config,
+)
+from airgap.oci.platform import UNKNOWN, Platform
+
+ATTESTED = "vnd.docker.reference.digest"
+"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
+
+DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+"""The environment variable by which `docker pull` takes another platform than the machine's."""
+
+_DEPTH = 2
+_MAX_LEAVES = 10_000
+_MACHINES = {
+    "armv8l": "arm/v7",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
+    "armv5tel": "arm/v5",
+    "x86": "386",
+    "loongarch64": "loong64",
+}
+_ON_32_BITS = {"amd64": "386", "arm64": "arm/v7"}
+
+Has = Callable[[Descriptor], bool]
+
+
+def default_platform(
+    environment: Mapping[str, str] = os.environ, name: str = "", bits: int = 8 * struct.calcsize("P")
+) -> Platform:
+    """The platform that `docker pull` takes here: `DOCKER_DEFAULT_PLATFORM`, else Linux on this machine's
+    architecture (`name`, as the kernel calls it; `bits` are this program's, for 32-bit systems on 64-bit
+    kernels). On macOS and Windows, too, images are for Linux. Raises `FormatError` for a bad variable.
+    """
+    if chosen := environment.get(DEFAULT_PLATFORM):
+        return Platform.parse(chosen if "/" in chosen else f"linux/{chosen}", DEFAULT_PLATFORM)
+    name = (name or machine.machine()).lower()
+    found = Platform.parse(f"linux/{_MACHINES.get(name, name)}", "this machine")
+    if bits == 32 and found.architecture in _ON_32_BITS:
+        return Platform.parse(f"linux/{_ON_32_BITS[found.architecture]}")
+    return found
+
+
+def has_of(source: object, locked: LockedImage) -> Has | None:
+    """How to ask a source whether it has something; None for one that has all that it names (a registry)."""
+    if not isinstance(source, SparseSource):
+        return None
+    return partial(source.has, locked.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is carried of one image."""
+
+    wanted: tuple[Platform, ...] = ()
+    """As in the lock; empty means all."""
+    by_default: bool = False
+    """Whether `wanted` is only the default, as the manifest says nothing."""
+    keep: frozenset[Digest] | None = None
+    """The entries of its indexes that are carried; None: every one."""
+    left_out: tuple[Platform, ...] = ()
+    """Platforms that the source has, and that are not carried."""
+    notes: tuple[str, ...] = ()
+    """What a person would want to know, as sentences without the image's name."""
+
+    def entries(self, index: ImageIndex) -> list[Descriptor]:
+        """Those of an index that are carried, in its order."""
+        return [entry for entry in index.manifests if self.keep is None or entry.digest in self.keep]
+
+
+EVERYTHING = Chosen()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """An image manifest in an index, or an entry there that is not read any further."""
+
+    descriptor: Descriptor
+    parents: tuple[Digest, ...]
+    """The indexes on the way to it, less the top one."""
+    platform: Platform | None
+    """None for what is not an image (an artifact, an attestation)."""
+    is_there: bool
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        return frozenset({self.descriptor.digest, *self.parents})
+
+
+def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
+    """Choose among the platforms of the image at `root`.
+
+    `read` gives documents and configs, which are checked here; `has` says whether a source that may lack
+    some has a blob. Raises `NotFoundError` for a platform that is not there, with those that are.
+    """
+    chosen = Chosen(locked.platforms, locked.by_default)
+    if root.media_type not in INDEX_TYPES:
+        return _judge_single(locked, chosen, root, read)
+    if not locked.platforms and has is None:
+        return chosen
+    where = str(locked.reference)
+    leaves = list(_Survey(where, _acceptable(chosen), read, has).leaves(root, (), None))
+    images = [leaf for leaf in leaves if leaf.platform is not None]
+    there = [leaf for leaf in images if leaf.is_there]
+    if not leaves or (images and not there):
+        raise _nothing_there(where, images)
+    picked = _pick(chosen, images, where) if images else []
+    about = {str(leaf.descriptor.digest) for leaf in picked}
+    whole = not chosen.wanted or not images
+    picked += [leaf for leaf in leaves if leaf.is_there and (whole or _goes_along(leaf, about))]
+    platforms = _platforms(picked)
+    return replace(
+        chosen,
+        keep=frozenset(digest for leaf in picked for digest in leaf.digests),
+        left_out=tuple(p for p in _platforms(there) if p not in platforms),
+        notes=tuple(_notes(chosen, platforms, images)),
+    )
+
+
+def choose_held(locked: LockedImage, source: object) -> Chosen:
+    """Choose among what an engine says that it has, before it hands anything out; `choose` follows, with what
+    it did hand out. Raises `NotFoundError` as that does.
+    """
+    chosen = Chosen(locked.platforms, locked.by_default)
+    held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
+    if held is None:
+        return chosen
+    where = str(locked.reference)
+    images = [_Leaf(entry, (), entry.platform or UNKNOWN, is_there=there) for entry, there in held]
+    if not any(leaf.is_there for leaf in images):
+        raise _nothing_there(where, images)
+    platforms = _platforms(_pick(chosen, images, where))
+    there = _platforms(leaf for leaf in images if leaf.is_there)
+    return replace(
+        chosen,
+        left_out=tuple(platform for platform in there if platform not in platforms),
+        notes=tuple(_notes(chosen, platforms, images)),
+    )
+
+
+def _goes_along(leaf: _Leaf, about: set[str]) -> bool:
+    """Whether something that is not an image is carried with some of the images: attestations with the one
+    that they are about, artifacts that are not for a platform with any.
+    """
+    if leaf.platform is not None:
+        return False
+    subject = leaf.descriptor.annotations.get(ATTESTED)
+    return leaf.descriptor.platform != UNKNOWN if subject is None else subject in about
+
+
+def _acceptable(chosen: Chosen) -> frozenset[Platform]:
+    return frozenset(platform for wanted in chosen.wanted for platform in _best_first(chosen, wanted))
+
+
+def _best_first(chosen: Chosen, wanted: Platform) -> tuple[Platform, ...]:
+    return wanted.pulled_as() if chosen.by_default else wanted.met_by()
+
+
+def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
+    there = [leaf for leaf in images if leaf.is_there]
+    if not chosen.wanted:
+        return there
+    if len(images) == 1 and there[0].platform == UNKNOWN:
+        return there
+    found: set[Platform] = set()
+    missing: list[Platform] = []
+    has = {leaf.platform.normal() for leaf in there if leaf.platform}
+    for wanted in chosen.wanted:
+        best = next((platform for platform in _best_first(chosen, wanted) if platform in has), None)
+        if best is None:
+            missing.append(wanted)
+        else:
+            found.add(best)
+    if missing:
+        raise _missing(chosen, missing, images, where)
+    return [leaf for leaf in there if leaf.platform and leaf.platform.normal() in found]
+
+
+def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where: str) -> NotFoundError:
+    there = _platforms(leaf for leaf in images if leaf.is_there)
+    absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in there]
+    why = " (the default, as the manifest names no platforms)" if chosen.by_default else ""
+    got = _listed(there) + (f"; {_listed(absent)}: in its index, but not at the source" if absent else "")
+    met = [wanted for wanted in chosen.wanted if wanted not in missing] or there[:4]
+    return NotFoundError(
+        "no image for the platform",
+        subject=where,
+        want=_listed(missing) + why,
+        got=got,
+        hint=f"`platforms: [{_listed(met)}]` on this image carries {'it' if len(met) == 1 else 'these'}"
+        + ("; for another one, pull it at the source first" if absent else ""),
+    )
+
+
+def _nothing_there(where: str, images: list[_Leaf]) -> NotFoundError:
+    if not images:
+        return NotFoundError("an index without any image", subject=where, got="an empty list of manifests")
+    return NotFoundError(
+        "no platform of the image is at the source as a whole",
+        subject=where,
+        got=f"an index of {_listed(_platforms(images))}, without their content",
+        hint="pull the platform at the source first, or save the image again",
+    )
+
+
+def _notes(chosen: Chosen, picked: list[Platform], images: list[_Leaf]) -> Iterable[str]:
+    for wanted in chosen.wanted:
+        if wanted not in [platform.normal() for platform in picked]:
+            best = next((p for p in _best_first(chosen, wanted) if p in picked), None)
+            if best is not None:
+                yield f"there is no image for {wanted}; {best}, which usually runs there, is carried"
+    if not chosen.wanted:
+        absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in picked]
+        if absent:
+            yield f"{_listed(absent)}: in its index, but not at the source, and so not carried"
+    if UNKNOWN in picked:
+        yield "the image does not say which platform it is for"
+
+
+def _judge_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: Read) -> Chosen:
+    """An image for one platform is carried by default, whatever it is for, as `docker pull` takes it."""
+    where = str(locked.reference)
+    if not chosen.wanted:
+        return chosen
+    found = _platform_of(root, read, where)
+    if found is None:
+        return chosen
+    if found == UNKNOWN:
+        return replace(chosen, notes=("the image does not say which platform it is for",))
+    met = [wanted for wanted in chosen.wanted if found.normal() in _best_first(chosen, wanted)]
+    if chosen.by_default and not met:
+        default = _listed(chosen.wanted)
+        note = f"the only image is for {found}, and the default is {default}: carried all the same"
+        return replace(chosen, notes=(note,))
+    missing = [wanted for wanted in chosen.wanted if wanted not in met]
+    if missing:
+        raise NotFoundError(
+            "the image is for another platform",
+            subject=where,
+            want=_listed(missing),
+            got=found,
+            hint=f"`platforms: [{found}]` on this image carries it",
+        )
+    if found.normal() not in chosen.wanted:
+        note = f"there is no image for {_listed(met)}; {found}, which usually runs there, is carried"
+        return replace(chosen, notes=(note,))
+    return chosen
+
+
+@dataclass(slots=True)
+class _Survey:
+    """Reads an index and those inside it, and no more manifests than it has to."""
+
+    where: str
+    acceptable: frozenset[Platform]
+    """What could be chosen at all; empty means everything."""
+    read: Read
+    has: Has | None
+    left: int = _MAX_LEAVES
+
+    def leaves(
+        self, index: Descriptor, parents: tuple[Digest, ...], platform: Platform | None
+    ) -> Iterable[_Leaf]:
+        """`platform` is that of the entry for `index`, and holds for what is in it and says nothing."""
+        document = parse_document(self._read(index), index.media_type, self.where)
+        if not isinstance(document, ImageIndex):
+            raise FormatError("not an image index", subject=f"{self.where}: {index.digest}")
+        for entry in document.manifests:
+            self.left -= 1
+            if self.left < 0:
+                raise FormatError(
+                    "too many image manifests", subject=self.where, want=f"at most {_MAX_LEAVES:,}"
+                )
+            yield from self._entry(entry, parents, platform)
+
+    def _entry(
+        self, entry: Descriptor, parents: tuple[Digest, ...], outer: Platform | None
+    ) -> Iterable[_Leaf]:
+        platform = entry.platform or outer
+        if entry.media_type not in DOCUMENT_TYPES:
+            raise FormatError(
+                "not an image manifest", subject=f"{self.where}: {entry.digest}", got=entry.media_type
+            )
+        if not self._has(entry):
+            is_image = platform != UNKNOWN and ATTESTED not in entry.annotations
+            yield _Leaf(entry, parents, (platform or UNKNOWN) if is_image else None, is_there=False)
+            return
+        refused = platform is not None and self.acceptable and platform.normal() not in self.acceptable
+        if entry.media_type not in INDEX_TYPES:
+            yield self._leaf(entry, parents, platform, is_refused=bool(refused))
+        elif refused:
+            yield _Leaf(entry, parents, platform, is_there=True)
+        elif len(parents) + 1 == _DEPTH:
+            raise FormatError("image indexes nested too deeply", subject=self.where, want=f"at most {_DEPTH}")
+        else:
+            yield from self.leaves(entry, (*parents, entry.digest), platform)
+
+    def _leaf(
+        self, entry: Descriptor, parents: tuple[Digest, ...], platform: Platform | None, *, is_refused: bool
+    ) -> _Leaf:
+        if platform == UNKNOWN or ATTESTED in entry.annotations:
+            return _Leaf(entry, parents, None, is_there=self._is_whole(entry))
+        if is_refused:
+            return _Leaf(entry, parents, platform, is_there=self._seems_whole(entry))
+        is_there = self._is_whole(entry)
+        if platform is None:
+            platform = _platform_of(entry, self.read, self.where) if is_there else UNKNOWN
+        return _Leaf(entry, parents, platform, is_there=is_there)
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        return read_checked(descriptor, self.read, f"{self.where}: {descriptor.digest}")
+
+    def _has(self, blob: Descriptor) -> bool:
+        return self.has is None or self.has(blob)
+
+    def _seems_whole(self, entry: Descriptor) -> bool:
+        """As `_is_whole`, of an image that nobody asked for: what is wrong with it is not said."""
+        with contextlib.suppress(AirgapError):
+            return self._is_whole(entry)
+        return False
+
+    def _is_whole(self, entry: Descriptor) -> bool:
+        if self.has is None:
+            return True
+        manifest = parse_document(self._read(entry), entry.media_type, self.where)
+        return isinstance(manifest, ImageManifest) and all(map(self._has, manifest.blobs))
+
+
+def _platform_of(descriptor: Descriptor, read: Read, where: str) -> Platform | None:
+    """The platform of an image manifest by its config; None for an artifact."""
+    subject = f"{where}: {descriptor.digest}"
+    manifest = parse_document(read_checked(descriptor, read, subject), descriptor.media_type, subject)
+    if not isinstance(manifest, ImageManifest) or not manifest.is_image:
+        return None
+    subject = f"{where}: config {manifest.config.digest}"
+    config = runnable_config(read_checked(manifest.config, read, subject), subject)
+    return None if config is None else config.platform
+
+
+def _platforms(leaves: Iterable[_Leaf]) -> list[Platform]:
+    """Each once, in the order of the index."""
+    return list(dict.fromkeys(leaf.platform for leaf in leaves if leaf.platform is not None))
+
+
+def _listed(platforms: Iterable[Platform]) -> str:
+    return ", ".join(map(str, platforms))

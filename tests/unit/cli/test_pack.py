@@ -1,0 +1,36 @@
+"""What `airgap pack` says of images that an engine unpacked."""
+
+from datetime import UTC, datetime
+
+from airgap.bundle.statement import ImageRecord, PlatformRecord, Statement
+from airgap.cli.pack import _engines_word
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
+
+PINNED, MANIFEST, CONFIG = (Digest.of(word) for word in (b"pinned", b"manifest", b"config"))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(reference: str, source: str) -> ImageRecord:
+    platform = PlatformRecord("linux/amd64", MANIFEST, CONFIG)
+    name = ImageReference.parse("example.com/a:1")
+    return ImageRecord(ImageReference.parse(reference), name, "image", MANIFEST, (platform,), source)
+
+
+def statement(*images: ImageRecord) -> Statement:
+    return Statement({}, "s", 1, 1, None, NOW, NOW, NOW, (), images, (), 0, "0" * 64, 1, None, {}, "1")
+
+
+def test_what_only_the_engine_says() -> None:
+    [line] = _engines_word(statement(record(f"example.com/a@{PINNED}", "docker, repacked")))
+    assert f"not the pinned {PINNED}" in line
+
+
+def test_what_is_proved_by_its_bytes() -> None:
+    images = (
+        record(f"example.com/a@{MANIFEST}", "docker, repacked"),
+        record(f"example.com/a@{CONFIG}", "docker, repacked"),
+        record(f"example.com/a@{PINNED}", "docker"),
+        record("example.com/a:1", "docker, repacked"),
+    )
+    assert _engines_word(statement(*images)) == []
