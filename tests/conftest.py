@@ -1,11 +1,15 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests.support.kits import FetchedOnce
+
+# A shell starts what runs in the background with Ctrl-C ignored, and whatever that starts would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

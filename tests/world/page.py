@@ -38,7 +38,10 @@ def page() -> str:
 
 def _chapters() -> Iterator[str]:
     for kind in Kind:
-        rows = sorted({row for row in ROWS if row.kind is kind}, key=lambda row: (row.who, row.does, row.reported, row.answer))
+        rows = sorted(
+            {row for row in ROWS if row.kind is kind},
+            key=lambda row: (row.who, row.does, row.reported, row.answer),
+        )
         if not rows:
             continue
         yield f"## {kind.value}\n"
