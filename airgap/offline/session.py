@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from airgap.offline.verify import (
     verify_content,
 )
 from airgap.progress import Progress
+from airgap.recognise import Kind, recognise
 from airgap.site import Mark, Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
@@ -87,9 +88,12 @@ def opened(
 
 def refuse_others(place: Place, need: Need = BUNDLE) -> None:
     """Raise `UsageError` for a path where nothing is, or something else than is needed: the person who typed
-    it made a mistake, and no bundle was looked at.
+    it made a mistake, and no bundle was looked at. Beside a volume, the reader names those that are missing.
     """
-    for path in paths_of(place):
+    paths = paths_of(place)
+    if any(recognise(path).kind is Kind.VOLUME for path in paths):
+        need = replace(need, kinds=need.kinds | {Kind.ABSENT})
+    for path in paths:
         refuse_other(path, need)
 
 

@@ -181,7 +181,7 @@ def by_readme(world: Path) -> str:
 AILING = {
     "a Python in parts": (
         "mount --bind /bin/false /usr/lib/python3.11/shutil.py; {install} --prefix /opt/new",
-        "lacks some of its standard library: want ctypes, fcntl, json, shutil, venv, zlib",
+        "lacks some of its standard library: want ctypes, fcntl, json, shutil, ssl, venv, zlib",
     ),
     "no Python": (
         "mount --bind /bin/false /usr/bin/python3.11; {install} --prefix /opt/new",

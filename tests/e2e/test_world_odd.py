@@ -190,7 +190,10 @@ def stored(request: pytest.FixtureRequest, kind: str, way: str) -> Iterator[tupl
         yield target, look
 
 
-_INSPECT = 'for place; do skopeo inspect --raw --tls-verify=false "$place" > /tmp/raw.$$; sha256sum < /tmp/raw.$$; done'
+_INSPECT = """raw=$(mktemp)
+for place; do skopeo inspect --raw --tls-verify=false "$place" > "$raw"; sha256sum < "$raw"; done
+rm "$raw"
+"""
 
 
 Opened = contextlib.AbstractContextManager[tuple[Target, Look]]

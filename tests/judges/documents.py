@@ -18,7 +18,7 @@ from typing import Any
 
 from airgap.errors import FormatError
 from airgap.oci.documents import Descriptor, ImageConfig, ImageIndex, parse_document
-from airgap.oci.platform import Platform
+from airgap.oci.platform import UNKNOWN, Platform
 from tests.support.images import make_index, simple_image
 from tests.support.parts import require_tool
 
@@ -132,14 +132,14 @@ def _descriptor(found: Descriptor) -> list[Any]:
         platform,
         found.annotations,
         found.artifact_type or "",
-        [],
+        list(found.urls),
     ]
 
 
 def _normal(value: dict[str, Any], kind: str) -> Any:
     """The judge's reading, with platforms in our spelling."""
     if kind == "config":
-        platform = Platform.of(value["os"], value["architecture"], value.get("variant", ""))
+        platform = _named(value) or UNKNOWN
         return [_platform(platform), value["rootfs"]["diff_ids"] or []]
     if value["manifests"] is not None:
         return [
@@ -158,13 +158,15 @@ def _normal(value: dict[str, Any], kind: str) -> Any:
     ]
 
 
+def _named(value: dict[str, Any]) -> Platform | None:
+    """None where it is not said; then both names are empty to us."""
+    os, architecture = value["os"], value["architecture"]
+    return Platform.of(os, architecture, value.get("variant", "")) if os and architecture else None
+
+
 def _normal_descriptor(value: dict[str, Any]) -> list[Any]:
     platform = value.get("platform")
-    found = (
-        None
-        if platform is None
-        else Platform.of(platform["os"], platform["architecture"], platform.get("variant", ""))
-    )
+    found = None if platform is None else _named(platform)
     return [
         value["mediaType"],
         value["digest"],

@@ -108,7 +108,7 @@ class Layout:
 
     def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
         try:
-            self._folder.open(descriptor.digest.path).close()
+            self._open(descriptor.digest).close()
         except NotFoundError:
             return False
         return True
