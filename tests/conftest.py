@@ -1,6 +1,7 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -82,13 +83,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
         if item.path.is_relative_to(E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
+    return (yield)
 
 
 def _group(item: pytest.Item) -> str:
@@ -101,14 +104,12 @@ def _group(item: pytest.Item) -> str:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
     engine = next((engine for engine in ENGINES if engine in asked), None)
-    return engine or next((f"{place} {name}" for name in _shared(item)), item.nodeid.replace("@", " "))
+    return engine or (place if _shares(item) else item.nodeid.replace("@", " "))
 
 
-def _shared(item: pytest.Item) -> list[str]:
-    """The fixtures of our own that live longer than the test, and take long to make."""
-    found = item._fixtureinfo.name2fixturedefs.items()
-    return [
-        name
-        for name, [*_, last] in found
-        if last.scope != "function" and last.func.__module__.startswith("tests.e2e") and name not in CHEAP
-    ]
+def _shares(item: pytest.Item) -> bool:
+    """Whether it uses a fixture of ours that lives longer than the test, and takes long to make."""
+    return any(
+        last.scope != "function" and last.func.__module__.startswith("tests.e2e") and name not in CHEAP
+        for name, [*_, last] in item._fixtureinfo.name2fixturedefs.items()
+    )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -233,7 +234,17 @@ def cell(result: LoadedImage, image: Image, seen: str | None) -> str:
     return f"its manifest, {seen[7:19]}"
 
 
-@pytest.mark.parametrize("column", TARGETS)
+def columns(*without: str) -> list[Any]:
+    """The targets as parameters; those of one engine run in one process, so that it starts once."""
+    groups = {"k3s": "containerd2"}
+    return [
+        pytest.param(column, marks=pytest.mark.xdist_group(groups.get(kind, kind)))
+        for column, (_, kind) in TARGETS.items()
+        if column not in without
+    ]
+
+
+@pytest.mark.parametrize("column", columns())
 def test_all_in_one_bundle_into_an_empty_target(
     bundles: Bundles, request: pytest.FixtureRequest, tmp_path: Path, column: str
 ) -> None:
@@ -250,7 +261,7 @@ def test_all_in_one_bundle_into_an_empty_target(
         observed("targets", line, {"digest": str(image.descriptor.digest)[7:19], column: cells[name]})
 
 
-@pytest.mark.parametrize("column", [column for column in TARGETS if column not in ("archive:", "k3s:")])
+@pytest.mark.parametrize("column", columns("archive:", "k3s:"))
 def test_a_base_and_a_delta_on_it(
     bundles: Bundles, request: pytest.FixtureRequest, tmp_path: Path, column: str
 ) -> None:
