@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
+MAX_ID = 200
+"""Characters of a parameter that names its test."""
 CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
@@ -75,8 +77,12 @@ def measured(request: pytest.FixtureRequest) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """The same names in every process, as the workers need: a gzip file holds the time, and a set has no order."""
-    if isinstance(val, bytes) and b"\x1f\x8b" in val:
+    """The same names in every process, as the workers need: a gzip file holds the time, a signature is of a new
+    key, and a set has no order.
+    """
+    if isinstance(val, (str, bytes)) and (
+        len(val) > MAX_ID or (isinstance(val, bytes) and b"\x1f\x8b" in val)
+    ):
         return argname
     if isinstance(val, (set, frozenset)):
         return " ".join(sorted(map(str, val)))
