@@ -1,5 +1,6 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
+FAILED = pytest.StashKey[bool]()
 MAX_ID = 200
 """Characters of a parameter that names its test."""
 CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
@@ -74,6 +76,25 @@ def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
     if not any(request.path.is_relative_to(folder) for folder in MEASURED):
         request.getfixturevalue("unmeasured")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Remove the folder of a test that passed, as the folders of all fill the memory; after all fixtures, as a test
+    may have replaced what removes it.
+    """
+    yield
+    folder = (getattr(item, "funcargs", None) or {}).get("tmp_path")
+    if folder is not None and not item.stash.get(FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
