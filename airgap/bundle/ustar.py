@@ -64,7 +64,7 @@ def read_entries(
     Data that was not read is passed over: with `skip`, where given (it moves `stream` on by so many
     bytes and raises `FormatError` beyond the end), else by reading. The entry of the top directory
     itself (`./`) is left out. `end` is told whether the archive had its end mark, which an archive that was
-    cut off between two entries lacks. Raises `FormatError` for everything that is no plain, whole archive;
+    cut off between two entries lacks. Raises `FormatError` for everything that is not a plain, whole archive;
     the check for anything but zeros behind the end comes after the last entry.
     """
     source = _Source(stream, skip)

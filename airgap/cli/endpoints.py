@@ -85,7 +85,7 @@ class Endpoints:
         return self._engine(kind)
 
     def target(self, text: str, *, pin: bool | None = None) -> Target:
-        """From `--to`; raises `UsageError` for what is no target. `pin`: see `Containerd`."""
+        """From `--to`; raises `UsageError` for what is not a target. `pin`: see `Containerd`."""
         if (meant := meant_target(text)) is not None:
             raise UsageError("not a target", subject=text, want=TARGETS, hint=f"did you mean {meant}?")
         kind, _, rest = text.partition(":")

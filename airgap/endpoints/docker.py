@@ -58,7 +58,7 @@ class DockerEngine:
     `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:`
     and a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment
     variables ask for it. `podman` in the place of `docker` is podman's usual socket. `timeout` is in
-    seconds without a byte. Nothing is ever pulled. `ssh` opens the way to an `ssh://` address, `proxy`
+    seconds without a byte. It never pulls an image. `ssh` opens the way to an `ssh://` address, `proxy`
     chooses the proxy for a `tcp://` one.
     """
 

@@ -292,7 +292,7 @@ def test_skopeo(bench: Bench, sid) -> None:
     "crane 0.20",
     "`crane pull NAME@DIGEST` writes the tag `i-was-a-digest`",
     "measured",
-    "that is no name: `as:` names the image",
+    "that is not a name: `as:` names the image",
 )
 @row(
     Kind.ARCHIVES,

@@ -78,7 +78,7 @@ CASES = {
     "free text": (
         archives(
             "OCI image layouts", "any text may stand as ref.name, even `../`", "opencontainers/image-spec#581",
-            "what is no name hides its own entry only",
+            "what is not a name hides its own entry only",
         ),
         Case(
             tarred(files_of([(APP, {REF_NAME: "../x:1"}), (WEB, {REF_NAME: OTHER})])),
@@ -88,7 +88,7 @@ CASES = {
     "import-DATE": (
         archives(
             "containerd 1.6 and 2.x", "imports an archive without a name as `import-DATE@DIGEST`, and exports it so",
-            "measured", "that is no name: told, and `digest:` with `as:` takes it",
+            "measured", "that is not a name: it says so, and `digest:` with `as:` takes it",
         ),
         Case(
             tarred(files_of([(APP, {CONTAINERD_NAME: f"import-2026-01-01@{DIGEST}"}), (WEB, {REF_NAME: OTHER})])),

@@ -183,17 +183,17 @@ def test_where_a_login_is_found(tmp_path: Path, case: Found) -> None:
 
 BROKEN = {
     "not JSON": (
-        logins_row("docker CLI 20.10 to 28", "goes on without a login when config.json is not JSON", "measured",
+        logins_row("docker CLI 20.10 to 28", "continues without a login when config.json is not JSON", "measured",
                    "says so, with the file and the line"),
         ('{"auths": {\n', "not JSON (line 2)"),
     ),
     "a list": (
-        logins_row("docker CLI 20.10 to 28", "goes on without a login when `auths` is not an object", "measured",
+        logins_row("docker CLI 20.10 to 28", "continues without a login when `auths` is not an object", "measured",
                    "says so, with the file"),
         ('{"auths": []}', "an object as auths"),
     ),
     "not base64": (
-        logins_row("docker CLI 28", "goes on without any login when an `auth` is not base64", "measured",
+        logins_row("docker CLI 28", "continues without any login when an `auth` is not base64", "measured",
                    "says so for that registry, without the secret"),
         ('{"auths": {"r.example": {"auth": "alice:s3cret"}}}', "in base64"),
     ),
@@ -301,7 +301,7 @@ def test_two_logins_at_one_registry(tmp_path: Path) -> None:
 
 
 @row(
-    Kind.LOGINS, "sudo docker login", "leaves a config.json that its user cannot read; docker then warns and goes on",
+    Kind.LOGINS, "sudo docker login", "leaves a config.json that its user cannot read; docker then warns and continues",
     "moby/moby#40175", "asks without a login, and names the file when that is refused",
 )  # fmt: skip
 def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

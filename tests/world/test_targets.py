@@ -355,7 +355,7 @@ def test_platforms_that_are_there_already_are_no_failure(tmp_path: Path, fake: F
     'Nexus 3, "Disable redeploy"',
     "Refuses a blob that another push has stored meanwhile with 400 `cannot be updated`",
     "sonatype/nexus-public#967",
-    "looks whether the blob is there, and goes on",
+    "checks whether the blob is there, and continues",
 )
 def test_a_blob_that_somebody_else_was_faster_with(tmp_path: Path, fake: FakeRegistry) -> None:
     body = json.dumps({"errors": [{"code": "BLOB_UPLOAD_INVALID", "detail": "cannot be updated"}]}).encode()

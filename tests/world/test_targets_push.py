@@ -275,7 +275,7 @@ MOUNTS: dict[str, tuple[Row, Answer]] = {
             "OCI distribution-spec",
             "Begins an upload (202) where it mounts nothing",
             "opencontainers/distribution-spec#206",
-            "goes on with that upload",
+            "continues with that upload",
         ),
         Answer(0),
     ),
