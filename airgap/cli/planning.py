@@ -7,7 +7,7 @@ from pathlib import Path
 from airgap.advice import MANIFEST, refuse_other
 from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
-from airgap.errors import AirgapError, FormatError, UsageError
+from airgap.errors import FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.online.base import held_by, read_bases
 from airgap.online.lock import resolve
@@ -68,7 +68,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _partial_base(lock: Lock) -> Statement | None:
     """See `partial_base`; None where nothing was sealed yet: a plan needs no site."""
-    with contextlib.suppress(AirgapError):
+    with contextlib.suppress(UsageError):
         return partial_base(Site(default_home()), lock.name, lock, now())
     return None
 
