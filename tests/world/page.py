@@ -15,6 +15,8 @@ _HEAD = """\
 
 How registries, archives, engines and hosts behave, and what airgap does then. Every row is replayed by a test
 in `tests/world/` or, with the real product, in `tests/e2e/`. This page is written by `python -m tests.world`.
+
+`measured` stands for what a real part was seen to do here, `inferred` for what follows from an interface.
 """
 _MATRICES = {
     "makers": (

@@ -42,7 +42,8 @@ class Row:
     """What it does, as a sentence without a full stop."""
     reported: str
     """Where: `goharbor/harbor#18235` (issue or pull request), a specification's section, or a manual's title;
-    `measured` for what a real part of the end-to-end tests was seen to do."""
+    `measured` for what a real part of the end-to-end tests was seen to do; `inferred` for what follows from an
+    interface, where neither a report nor a real part was seen."""
     answer: str
     """What airgap does then, as a sentence without a full stop."""
 

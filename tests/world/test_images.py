@@ -243,7 +243,7 @@ def test_attestations(tmp_path):
 
 @row(
     Kind.IMAGES, "containerd and BuildKit", "write a platform beside a lone image in index.json, and another into its config",
-    "OCI image-spec, image-index.md", "goes by the config, as every engine does; the bundle verifies",
+    "inferred", "goes by the config, as every engine does; the bundle verifies",
 )  # fmt: skip
 @pytest.mark.parametrize("line", ["`os` empty", "another platform in the config"])
 def test_a_platform_beside_a_lone_image(tmp_path, line):
@@ -276,7 +276,7 @@ def test_a_config_without_rootfs(tmp_path):
 
 @row(
     Kind.IMAGES, "Registries and layouts", "have an index of which one platform came before and another comes now",
-    "measured", "loads what is missing in the place of `already there`",
+    "inferred", "loads what is missing in the place of `already there`",
 )  # fmt: skip
 def test_an_index_that_came_with_fewer_platforms(tmp_path):
     amd64, arm64 = make_image([BASE]), make_image([FIRST], "linux/arm64")
@@ -308,7 +308,7 @@ def test_one_platform_of_two_in_an_engine(tmp_path):
 
 @row(
     Kind.IMAGES, "Docker, classic store", "loses layers that are removed while images are loaded",
-    "measured", "sends again with the layers that have gone",
+    "inferred", "sends again with the layers that have gone",
 )  # fmt: skip
 def test_layers_that_are_removed_meanwhile(tmp_path):
     class Pruned(MemoryEngine):
@@ -334,21 +334,21 @@ OTHER = Digest.of(b"another image")
         "config over 4 MiB": (
             images(
                 "Docker, classic store", "has an unrelated image with labels of several MiB, and shows them all",
-                "measured", "leaves that image out of what is there; loads go on",
+                "inferred", "leaves that image out of what is there; other loads continue",
             ),
             lambda daemon: daemon.images.update({str(OTHER): {"Id": str(OTHER), "Config": {"Labels": {"x": "y" * (5 << 20)}}}}),
         ),
         "cannot be shown": (
             images(
                 "Docker, classic store", "answers 500 for an image whose removal was broken off: `layer does not exist`",
-                "moby/moby#21215", "leaves that image out of what is there; loads go on",
+                "moby/moby#21215 (of the list)", "leaves that image out of what is there; other loads continue",
             ),
             lambda daemon: daemon.failures.update({f"/images/{OTHER}": (500, "layer does not exist")}),
         ),
         "removed meanwhile": (
             images(
                 "Docker, classic store", "answers 404 for an image that it has just listed",
-                "measured", "leaves that image out of what is there; loads go on",
+                "inferred", "leaves that image out of what is there; other loads continue",
             ),
             lambda daemon: daemon.failures.update({f"/images/{OTHER}": (404, "No such image")}),
         ),
@@ -363,7 +363,7 @@ def test_one_image_blocks_no_load(tmp_path, case: Callable[[Daemon], None]):
 
 
 @row(
-    Kind.IMAGES, "Docker engines on build hosts", "have thousands of images",
+    Kind.IMAGES, "Docker engines on build hosts", "have more than a thousand images",
     "docker/for-linux#414", "looks at several at a time, and only when something is to be sent",
 )  # fmt: skip
 def test_an_engine_with_many_images(tmp_path):
