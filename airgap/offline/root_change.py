@@ -14,6 +14,7 @@ from airgap.trust.change import Change, describe_change, next_version
 from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
 from airgap.trust.proposal import Proposal
+from airgap.trust.root import SignedRoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,12 @@ def change_root(
 
 def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposal], None]) -> Changed:
     """Add a signature to the proposal at `path`, after `agree` has shown it to a person; install it when
-    it is complete. Raises whatever `agree` raises.
+    it is complete. One that was installed already stays so: the same command can run again. Raises whatever
+    `agree` raises.
     """
     with site.ledger().attempt("trust-change", change="sign", path=str(path)) as attempt:
         raw = _read(path)
-        found = Proposal.parse(raw, site.root(), str(path))
+        found = Proposal.parse(raw, _root_before(raw, site), str(path))
         attempt.add(root_version=found.new.version, changes=describe_change(found.old.root, found.new))
         names = _names(site, found.eligible - found.signers, signers, ())
         if found.wants and not names:
@@ -105,6 +107,17 @@ def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposa
             )
         write_file(path, found.envelope.to_bytes())
         return _keep(found, site, path, attempt)
+
+
+def _root_before(raw: bytes, site: Site) -> SignedRoot:
+    """The root that a proposal follows: the newest installed one, or the one before it if the proposal is the
+    newest itself.
+    """
+    newest = site.root()
+    before = site.roots().get(newest.root.version - 1)
+    if raw != newest.raw or before is None:
+        return newest
+    return SignedRoot.parse(before, f"{newest.root.version - 1}.root.json")
 
 
 def _read(path: Path) -> bytes:

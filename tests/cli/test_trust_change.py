@@ -223,6 +223,14 @@ def test_a_complete_one_that_was_not_installed_is_installed(gap: Gap, bob: Side)
     assert version(bob) == 4
 
 
+def test_one_that_was_installed_already_stays_installed(gap: Gap, bob: Side) -> None:
+    path = proposed(gap, bob)
+    bob("trust", "sign", path, "--yes")
+    before = files_of(bob.home / "trust"), path.read_bytes()
+    bob("trust", "sign", path, "--yes")
+    assert (files_of(bob.home / "trust"), path.read_bytes()) == before
+
+
 def test_nobody_signs_unasked(gap: Gap, bob: Side) -> None:
     path = proposed(gap, bob)
     before = files_of(bob.home / "trust"), path.read_bytes()

@@ -181,10 +181,10 @@ class Campaign:
         yield from self._faults(outcome.code, outcome, self.lines)
         lines = self._lines()
         code = self.world.run(self.side, self.story.words)
-        if code:
+        if code not in (0, self.story.again):
             yield f"the same command again fails: {code}: {self.world.error()}"
             return
-        yield from (f"after the same command again: {text}" for text in self._faults(0, Outcome(), lines))
+        yield from (f"after the same command again: {text}" for text in self._faults(code, Outcome(), lines))
         yield from differences(self.final, judge.final_state(self.world))
 
     def _told(self, outcome: Outcome, said: str) -> Iterator[str]:
@@ -206,7 +206,10 @@ class Campaign:
 
     def _faults(self, code: int, outcome: Outcome, before: Mapping[Path, int]) -> Iterator[str]:
         world, story = self.world, self.story
-        yield from judge.bundle_faults(world, self.before)
+        if story.signs:
+            yield from judge.signing_faults(world)
+        else:
+            yield from judge.bundle_faults(world, self.before)
         yield from judge.tar_faults(world)
         ledger_hit = any("ledger.jsonl" in call for call in outcome.hits) or code == 17
         for home, lines in before.items():

@@ -29,6 +29,8 @@ from tests.faults.world import World
 from tests.support.registry import FakeRegistry
 
 ENVELOPE = "bundle.dsse.json"
+_SIGNATURE = re.compile(r"(sig/[0-9a-f]{16}\.sig|[^ ]+\.part): want None")
+"""Written before the envelope that names it: readers refuse the bundle until the envelope is there."""
 _VOLUME = re.compile(r"(.+)\.v[0-9]+")
 
 Content = Callable[[str], bytes | None]
@@ -67,6 +69,27 @@ def bundle_faults(world: World, before: Mapping[str, str], place: Path | None = 
             yield from (f"{folder.name}: {text}" for text in _wrong_alone(folder, world))
         if _whole(folders):
             yield from (f"{folders[0].name}: {text}" for text in _wrong_together(sorted(folders), world))
+
+
+def signing_faults(world: World) -> Iterator[str]:
+    """No signature of a bundle is lost, and each that its envelope names is right, with its raw copy; the
+    content is as it was sealed.
+    """
+    try:
+        envelope = Envelope.parse((world.bundle / ENVELOPE).read_bytes(), ENVELOPE)
+    except (AirgapError, OSError) as error:
+        yield f"the envelope cannot be read: {error}"
+        return
+    keys = {key.keyid: key for key in Site(world.online).public_keys().values()}
+    if Site(world.online).public_keys()["alice"].keyid not in {each.keyid for each in envelope.signatures}:
+        yield "the first signature is lost"
+    for each in envelope.signatures:
+        name = f"sig/{each.keyid[:16]}.sig"
+        if not keys[each.keyid].verify(envelope.message, each.sig):
+            yield f"{each.keyid} did not sign what the envelope says"
+        if (world.bundle / name).read_bytes() != each.sig:
+            yield f"{name} is not the signature in the envelope"
+    yield from (text for text in _wrong_alone(world.bundle, world) if not _SIGNATURE.match(text))
 
 
 def tar_faults(world: World) -> Iterator[str]:
@@ -365,6 +388,10 @@ def _comparable(path: Path, raw: bytes | None = None) -> bytes:
         envelope = json.loads(raw)
         signers = [each["keyid"] for each in envelope["signatures"]]
         return json.dumps([_statement(base64.b64decode(envelope["payload"])), signers]).encode()
+    if path.name.endswith((".root.json", ".proposal.json")):
+        envelope = json.loads(raw)
+        payload = {**json.loads(base64.b64decode(envelope["payload"])), "expires": ""}
+        return json.dumps([payload, [each["keyid"] for each in envelope["signatures"]]]).encode()
     if path.suffix == ".sig":
         return b"signature"
     if path.name == "statement.json":

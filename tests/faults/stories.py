@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.site import Site
+from airgap.trust.keys import PublicKey
 from tests.faults.ptrace import Fault
 from tests.faults.world import ONE, World, fault_images, old_images
 from tests.support.images import write_layout
@@ -35,6 +37,10 @@ class Story:
     """It needs a host that is sent to."""
     registry: bool = False
     """It needs a registry."""
+    signs: bool = False
+    """It adds a signature to a sealed bundle."""
+    again: int = 0
+    """Exit code of the same command after it has succeeded: 2 where there is nothing left to change."""
 
     def side(self, world: World) -> Path:
         return world.online if self.online else world.offline
@@ -66,6 +72,21 @@ _SSH = (
     "0",
     "--quiet",
 )
+_TRUST_ADD = (
+    "trust",
+    "add",
+    "bob",
+    "--key",
+    "{run}/hq/keys/bob.pub",
+    "--keyid",
+    "{keyid}",
+    "--role",
+    "root",
+    "--role",
+    "release",
+    "--quiet",
+)
+_TRUST_SIGN = ("trust", "sign", "{run}/4.root.proposal.json", "--signer", "bob", "--yes", "--quiet")
 _SEND = ("send", "{run}/stick/edge-0001", "{far}", *_SSH)
 
 
@@ -147,6 +168,49 @@ def _before_send(world: World) -> None:
     (world.folder / "far").mkdir()
 
 
+def _second_key(world: World) -> None:
+    """A second person with a key at the sending side, which no root has yet."""
+    world.begin()
+    world.must(world.online, "key", "generate", "bob")
+    world.extra["keyid"] = Site(world.online).public_keys()["bob"].keyid
+
+
+def _two_people(world: World) -> None:
+    _second_key(world)
+    world.must(world.online, *_TRUST_ADD)
+
+
+def _waiting_for_signature(world: World) -> None:
+    """A bundle that one of two people has signed."""
+    _two_people(world)
+    world.must(world.online, "trust", "threshold", "release", "2")
+    world.must(world.online, *_PACK, "--key", "alice")
+
+
+def _proposed(world: World) -> None:
+    """A root that one of two people has signed."""
+    _two_people(world)
+    world.must(world.online, "trust", "threshold", "root", "2")
+    proposal = ("--signer", "alice", "--proposal", "{run}/4.root.proposal.json")
+    world.must(world.online, "trust", "rotate", "--days", "600", *proposal)
+
+
+def _next_root(world: World) -> None:
+    """A newer root at the sending side."""
+    _two_people(world)
+
+
+def _came_back(world: World) -> None:
+    """A receipt of a site that the root knows."""
+    _sealed(world)
+    raw = (world.offline / "site.pub").read_bytes()
+    world.extra["keyid"] = PublicKey.from_pem(raw, "site.pub").keyid
+    key = ("--key", "{run}/plant/site.pub", "--keyid", "{keyid}")
+    world.must(world.online, "trust", "add-site", "plant-7", *key)
+    world.must(world.offline, *_LOAD, "oci:{run}/target")
+    world.extra["receipt"] = str(next((world.offline / "receipts").glob("*.receipt.json")))
+
+
 def _digests(images: Mapping[str, object]) -> dict[str, str]:
     return {name: str(image.descriptor.digest) for name, image in images.items()}  # type: ignore[attr-defined]
 
@@ -200,6 +264,29 @@ STORIES = {
             old=_OLD,
             new=_NEW,
             registry=True,
+        ),
+        Story(
+            "sign",
+            "add the second person's signature",
+            ("sign", "{run}/stick/edge-0001", "--key", "bob", "--quiet"),
+            _waiting_for_signature,
+            online=True,
+            signs=True,
+        ),
+        Story("trust-add", "let a second person sign", _TRUST_ADD, _second_key, online=True, again=2),
+        Story("trust-sign", "complete a proposed trust root", _TRUST_SIGN, _proposed, online=True),
+        Story(
+            "trust-install",
+            "install the next trust root at the receiving side",
+            ("trust", "install", "{run}/hq/trust/2.root.json", "--quiet"),
+            _next_root,
+        ),
+        Story(
+            "receipt-import",
+            "take in a receipt that came back",
+            ("receipt", "import", "{receipt}", "--quiet"),
+            _came_back,
+            online=True,
         ),
         Story("send", "send to a host over SSH", _SEND, _before_send, online=True, far=True),
     )
