@@ -58,7 +58,8 @@ def _claimed(folder: Path, below: Collection[str]) -> Iterator[None]:
             hint="plug it in again, mount it at the same place, and run the same command again",
         ) from error
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # nothing was written through it
+            os.close(fd)
         with contextlib.suppress(OSError):
             folder.rmdir()
 
