@@ -37,7 +37,7 @@
     │   └ LinkError                 no connection, or it broke off
     └ InterruptError          130   Ctrl-C, when there is something to tell of what was done before
 
-A code belongs to the class; the tree is the table in README.
+A code belongs to the class; docs/exit-codes.md has the table.
 """
 
 import errno

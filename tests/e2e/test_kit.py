@@ -170,8 +170,8 @@ def made_sum(world: Path) -> str:
 
 
 def by_readme(world: Path) -> str:
-    """The commands of README."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+    """The commands of docs/installing.md."""
+    text = (Path(__file__).parents[2] / "docs" / "installing.md").read_text()
     [commands] = re.findall(
         r"^```text\n(cp -R /media/stick/airgap-kit.*?)^```$", text, re.MULTILINE | re.DOTALL
     )

@@ -1,8 +1,9 @@
-"""README followed in a fresh clone: every command in it runs, and answers what is printed there.
+"""README, and the pages that show commands, followed in a fresh clone: every command runs, and answers what is
+printed there.
 
 What differs from run to run (digests, times, sizes, the user, the folder) is compared by its form. The
 port of the sample registry is a free one here, and lines of progress, which a terminal draws as a bar,
-are left out. A line `...` in README stands for lines that it does not show.
+are left out. A line `...` stands for lines that the page does not show.
 """
 
 import os
@@ -19,10 +20,15 @@ import pytest
 import airgap.errors
 from airgap.account import user_name
 from airgap.errors import AirgapError
+from tests.support.engines import Engine
 from tests.support.waits import GENEROUS
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
+WALK = "".join((REPOSITORY / "docs" / name).read_text() for name in ("walkthrough.md", "checking-by-hand.md"))
+EXIT_CODES = (REPOSITORY / "docs" / "exit-codes.md").read_text()
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+MAX_README_LINES = 120
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRESS = re.compile(r"(fetching|verifying|checking what is there|loading into [^ ]+)(:|$)")
 FORMS = [
@@ -46,15 +52,15 @@ for _ in range(6000):
 
 @dataclass(frozen=True)
 class Step:
-    """A command of README, and the lines that it is said to answer; None where README does not say."""
+    """A command of a page, and the lines that it answers; None where the page does not say."""
 
     command: str
     answer: list[str] | None
 
 
-def steps() -> list[Step]:
+def steps(page: str) -> list[Step]:
     found = []
-    for kind, text in BLOCK.findall(README):
+    for kind, text in BLOCK.findall(page):
         if kind == "sh":
             found += [Step(line, None) for line in text.splitlines() if line]
             continue
@@ -73,8 +79,16 @@ class Followed:
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    folder = tmp_path_factory.mktemp("readme")
+def followed_readme(session_docker20: Engine, tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    return follow(README, tmp_path_factory.mktemp("readme"), session_docker20.host)
+
+
+@pytest.fixture(scope="module")
+def followed_walk(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    return follow(WALK, tmp_path_factory.mktemp("walk"), "unix:///nonexistent/docker.sock")
+
+
+def follow(page: str, folder: Path, docker: str) -> Followed:
     clone = folder / "airgap"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True, stdin=subprocess.DEVNULL)
     port = free_port()
@@ -84,13 +98,13 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     python = folder / "bin" / "python3"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    script = "".join(in_script(step, port) for step in steps())
+    script = "".join(in_script(step, port) for step in steps(page))
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRGAP_", "VIRTUAL_ENV"))
     }
     environment |= {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        "DOCKER_HOST": docker,
     }
     done = subprocess.run(
         ["sh", "-c", script],
@@ -104,7 +118,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         timeout=3 * GENEROUS,
     )
     pieces = re.split(rf"\n?{MARK} (\d+)\n", done.stdout)
-    assert len(pieces) == 2 * len(steps()) + 1, done.stdout
+    assert len(pieces) == 2 * len(steps(page)) + 1, done.stdout
     said = [
         (text.replace(f":{port}", ":5000").splitlines(), int(code))
         for text, code in zip(pieces[:-1:2], pieces[1::2], strict=True)
@@ -136,9 +150,17 @@ def form(line: str, clone: Path) -> str:
     return line.rstrip()
 
 
-@pytest.mark.parametrize("number", range(len(steps())))
-def test_step(followed: Followed, number: int):
-    step = steps()[number]
+@pytest.mark.parametrize("number", range(len(steps(README))))
+def test_step_of_readme(followed_readme: Followed, number: int) -> None:
+    check_step(followed_readme, steps(README)[number], number)
+
+
+@pytest.mark.parametrize("number", range(len(steps(WALK))))
+def test_step_of_the_walk(followed_walk: Followed, number: int) -> None:
+    check_step(followed_walk, steps(WALK)[number], number)
+
+
+def check_step(followed: Followed, step: Step, number: int) -> None:
     lines, code = followed.said[number]
     assert code == 0, "\n".join([step.command, *lines])
     if step.answer is None:
@@ -153,15 +175,25 @@ def test_step(followed: Followed, number: int):
     assert got[len(got) - len(tail) :] == tail, step.command
 
 
-def test_it_tells_a_story():
-    commands = " ".join(step.command for step in steps())
-    words = "init lock plan pack inspect verify load serve"
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (README, "init lock pack trust verify load serve"),
+        (WALK, "init lock plan pack inspect verify load serve audit"),
+    ],
+)
+def test_a_page_shows_the_whole_way(page: str, words: str) -> None:
+    commands = " ".join(step.command for step in steps(page))
     assert [word for word in words.split() if f"airgap {word}" not in commands] == []
-    assert "sh examples/quickstart.sh" in commands
 
 
-def test_exit_codes_are_those_of_the_errors():
-    rows = dict(re.findall(r"^\| (\d+) \| [^|]* \|(.*)\|$", README, re.MULTILINE))
+def test_readme_is_short_and_begins_with_the_quickstart() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
+    assert "sh examples/quickstart.sh" in [step.command for step in steps(README)]
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| [^|]* \|(.*)\|$", EXIT_CODES, re.MULTILINE))
     told = {int(code): set(re.findall(r"`(\w+)`", names)) for code, names in rows.items()}
     classes = {
         value
@@ -175,7 +207,11 @@ def test_exit_codes_are_those_of_the_errors():
     assert told == true | {0: set(), 130: set()}
 
 
-def test_files_that_it_links_to_exist():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (REPOSITORY / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_links_to_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_linked_from_readme() -> None:
+    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in README] == []
