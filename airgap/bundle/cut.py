@@ -101,7 +101,7 @@ class _Volume:
         return size <= self.left and (self.room.file is None or size <= self.room.file)
 
 
-class _Shelf:
+class _Volumes:
     """The volumes while they fill up; one for each of `rooms`, and more as long as `more` allows."""
 
     def __init__(self, rooms: Sequence[Room], more: Room | None) -> None:
@@ -141,12 +141,12 @@ def plan_cut(sizes: Mapping[Digest, int], rooms: Sequence[Room], more: Room | No
     There is one volume for each of `rooms`, and as many after them as are needed when `more` says
     what each of those can take. Raises `NoSpaceError` when it does not fit.
     """
-    shelf = _Shelf(rooms, more)
+    volumes = _Volumes(rooms, more)
     places = {}
     for digest in sorted(sizes, key=lambda digest: (-sizes[digest], digest)):
-        places[digest] = shelf.whole(sizes[digest])
+        places[digest] = volumes.whole(sizes[digest])
     for digest, parts in places.items():
-        places[digest] = parts or shelf.in_parts(sizes[digest])
+        places[digest] = parts or volumes.in_parts(sizes[digest])
         if not places[digest]:
             raise _too_small(sizes, rooms, more)
     used = [part.volume for parts in places.values() for part in parts]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from airgap.bundle.cut import Cut, Room, VolumeSize, plan_cut
 from airgap.bundle.files import make_folder, media_errors
+from airgap.bundle.folders import BundleFolders, find_folders, new_folders
 from airgap.bundle.graph import ImageGraph
 from airgap.bundle.limits import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.segments import size_of
-from airgap.bundle.shelf import Shelf, find_shelf, new_shelf
 from airgap.errors import NoSpaceError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -57,12 +57,12 @@ def layers_of(
     return {digest: size for digest, size in layers.items() if digest not in first}
 
 
-def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> Shelf:
+def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> BundleFolders:
     """One folder for the whole bundle, whatever volumes of it are there. Raises as `place` does, and
     `NoSpaceError` where a layer is larger than a file can be.
     """
-    shelf = new_shelf((place,), load.title, None)
-    _preflight(load, shelf, allow_system)
+    folders = new_folders((place,), load.title, None)
+    _preflight(load, folders, allow_system)
     prepare(place, allow_system=allow_system)
     if (limit := _file_limit(load, place, None)) is not None:
         raise NoSpaceError(
@@ -72,32 +72,32 @@ def place_whole(load: Load, place: Path, *, allow_system: bool = False) -> Shelf
             got=f"at most {limit:,}",
             hint="choose another folder; `airgap repack` writes such layers in parts",
         )
-    return shelf
+    return folders
 
 
 def place(
     load: Load, places: Sequence[Path], size: VolumeSize | None = None, *, allow_system: bool = False
-) -> Shelf:
+) -> BundleFolders:
     """Where the bundle goes in `places`: as an earlier run has begun it, or anew.
 
     Volumes are made when there are several places, when `size` says so, and when a place cannot take
     a layer in one file: the file system is asked. Raises `MediaError` for a medium that is not fit,
     and `NoSpaceError` when it does not fit there, before anything is written but an empty folder.
     """
-    found = find_shelf(places, load.title)
+    found = find_folders(places, load.title)
     if len(places) == 1:
-        _preflight(load, found or new_shelf(places, load.title, None), allow_system)
+        _preflight(load, found or new_folders(places, load.title, None), allow_system)
     for folder in places:
         prepare(folder, allow_system=allow_system)
     limits = [_file_limit(load, folder, size) for folder in places]
     if found is not None and found.cut is not None and _still_right(found.cut, load, size, limits):
-        shelf = found
+        folders = found
     else:
         wants_volumes = len(places) > 1 or size is not None or limits != [None]
         cut = _cut(load, places, size, limits) if wants_volumes else None
-        shelf = new_shelf(places, load.title, cut if cut and cut.is_needed else None)
-    _preflight(load, shelf, allow_system)
-    return shelf
+        folders = new_folders(places, load.title, cut if cut and cut.is_needed else None)
+    _preflight(load, folders, allow_system)
+    return folders
 
 
 def count_volumes(
@@ -112,7 +112,7 @@ def count_volumes(
         cut = _cut(load, some, size, [size.file if size else None for _ in some])
     if places:
         whole = cut is None or not cut.is_needed
-        _preflight(load, new_shelf(places, load.title, None if whole else cut), allow_system)
+        _preflight(load, new_folders(places, load.title, None if whole else cut), allow_system)
     return cut.of if cut else 1
 
 
@@ -155,14 +155,14 @@ def _cut(load: Load, places: Sequence[Path], wanted: VolumeSize | None, limits: 
     return plan_cut(load.layers, rooms)
 
 
-def _preflight(load: Load, shelf: Shelf, allow_system: bool) -> None:
+def _preflight(load: Load, folders: BundleFolders, allow_system: bool) -> None:
     """Refuse before the first byte what cannot fit on a medium, less what is there of it already."""
-    needs: dict[Path, int] = dict.fromkeys(shelf.folders, 0)
-    store = shelf.store()
+    needs: dict[Path, int] = dict.fromkeys(folders.paths, 0)
+    store = folders.store()
     for digest, size in load.blobs.items():
         for segment in store.segments(digest, size):
             have = max(size_of(segment.path) or 0, size_of(segment.part) or 0)
-            folder = next(each for each in shelf.folders if segment.path.is_relative_to(each))
+            folder = next(each for each in folders.paths if segment.path.is_relative_to(each))
             needs[folder] += segment.size - min(segment.size, have)
     together: dict[Path, int] = {}
     for folder, need in needs.items():

@@ -13,14 +13,15 @@ from pathlib import Path
 from airgap.bundle.cut import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.filling import fill
+from airgap.bundle.folders import BundleFolders
 from airgap.bundle.placing import Load, layers_of, place, place_whole
-from airgap.bundle.proof import OnMedia, announce, prove_sealed
+from airgap.bundle.proof import OnMedia
 from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.segments import size_of
-from airgap.bundle.shelf import Shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
+from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import (
     FormatError,
@@ -37,7 +38,6 @@ from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
 from airgap.offline.session import raise_wrong
 from airgap.offline.verify import CheckedBundle
-from airgap.progress import Progress
 from airgap.trust.cosign import is_material
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
@@ -48,7 +48,7 @@ _SMALL = 64 << 20
 class Copied:
     """What a copy is now."""
 
-    shelf: Shelf
+    folders: BundleFolders
     written: int
     """Blobs that were written; the others were there, and right."""
     proof: OnMedia | None = None
@@ -59,25 +59,26 @@ class Copied:
     """Those that are here, and of which not all could be taken: a layer's earlier part was missing."""
 
 
-def copy_bundle(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Copied:
-    """Write the bundle to `shelf`. Blobs that are on volumes that are not here are left out, and the
+def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Copied:
+    """Write the bundle to `folders`. Blobs that are on volumes that are not here are left out, and the
     envelope with them: `Copied.wants` names the volumes.
     """
-    with begin_copy(bundle, shelf, desk) as work:
+    with begin_copy(bundle, folders, desk) as work:
         return work.go_on(bundle)
 
 
 @contextlib.contextmanager
-def begin_copy(bundle: CheckedBundle, shelf: Shelf, desk: Desk) -> Iterator["Copy"]:
-    """A copy at `shelf`, for this process alone as long as the context lasts. Raises as `refuse_another`, and
+def begin_copy(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Iterator["Copy"]:
+    """A copy in `folders`, which are locked for this process. Raises as `refuse_another`, and
     `UnlistedContentError` for what would be one file too many in the end.
     """
-    with shelf.claimed():
-        for folder in shelf.folders:
-            refuse_another(folder, bundle)
-            _refuse_strays(folder, bundle)
-        announce(shelf.folders, desk.progress.note)
-        yield Copy(shelf, desk, shelf.store())
+
+    def check(path: Path) -> None:
+        refuse_another(path, bundle)
+        _refuse_strays(path, bundle)
+
+    with BundleWriter.open(folders, desk.progress.note, check=check) as writer:
+        yield Copy(writer, desk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +87,20 @@ class Copy:
     is not read again for the next.
     """
 
-    shelf: Shelf
+    writer: BundleWriter
     desk: Desk
-    store: BlobStore
 
     def go_on(self, bundle: CheckedBundle) -> Copied:
         """Take what `bundle` has here, and finish the copy when that was the last of it."""
+        folders, store = self.writer.folders, self.writer.store
         errors = fill(
-            self.store,
+            store,
             bundle.blobs.values(),
-            lambda blob, advance: _copy_blob(bundle, self.store, blob, advance),
+            lambda blob, advance: _copy_blob(bundle, store, blob, advance),
             title="copying",
             jobs=self.desk.jobs,
             phase=self.desk.progress.phase,
-            before_change=self.shelf.unseal,
+            before_change=self.writer.mark_unfinished,
         )
         pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
         wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
@@ -108,10 +109,11 @@ class Copy:
             if not isinstance(error, IncompleteError):
                 raise error
         if pending and isinstance(bundle.folder, VolumeSet):
-            wants, again = _wanted(bundle.folder, self.shelf, pending)
-            return Copied(self.shelf, self.store.written, wants=wants, again=again)
-        proof = _finish(bundle, self.shelf, self.store, self.desk.progress, self.desk.read_back)
-        return Copied(self.shelf, self.store.written, proof)
+            wants, again = _wanted(bundle.folder, folders, pending)
+            return Copied(folders, store.written, wants=wants, again=again)
+        _seal(bundle, self.writer)
+        proof = self.writer.prove(self.desk.progress.phase, self.desk.read_back)
+        return Copied(folders, store.written, proof)
 
 
 def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:
@@ -127,10 +129,10 @@ def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advanc
 
 
 def _wanted(
-    volumes: VolumeSet, shelf: Shelf, pending: Sequence[Descriptor]
+    volumes: VolumeSet, folders: BundleFolders, pending: Sequence[Descriptor]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The volumes that the blobs go on with: those that are not here, and those that are."""
-    store = shelf.store()
+    store = folders.store()
     found: set[int] = set()
     for blob in pending:
         (segment,) = store.segments(blob.digest, blob.size)
@@ -143,42 +145,36 @@ def _wanted(
     return tuple(sorted(found - here)) or volumes.missing, tuple(sorted(found & here))
 
 
-def _finish(
-    bundle: CheckedBundle, shelf: Shelf, store: BlobStore, progress: Progress, read_back: bool | None
-) -> OnMedia:
-    """All files but the blobs, and the envelope last; then what the media were seen to hold."""
-    subjects, statement = bundle.statement.subjects, bundle.envelope.payload
-    store.prune(set(bundle.blobs))
+def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
+    """All files but the blobs, under the same statement and signatures."""
+    writer.store.prune(set(bundle.blobs))
+    subjects = bundle.statement.subjects
     small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
     contents = Contents(small, subjects, bundle.statement.total_bytes)
-    shelf.write_small(contents, store)
-    shelf.write_statement(statement, store)
-    signatures = {each.keyid: each.sig for each in bundle.envelope.signatures}
-    sealed = shelf.commit(bundle.envelope.to_bytes(), signatures)
-    written = shelf.written(store, contents, statement, sealed)
-    return prove_sealed(written, progress.phase, read_back, shelf.unseal)
+    envelope = bundle.envelope
+    writer.seal(contents, envelope.payload, envelope.to_bytes(), envelope.raw_signatures)
 
 
-def joined_shelf(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> Shelf:
+def joined_folders(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> BundleFolders:
     """One folder for the whole bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    shelf = place_whole(_load(bundle), into, allow_system=desk.allow_system)
-    _refuse_itself(shelf, source, "choose another folder with --into")
-    return shelf
+    folders = place_whole(_load(bundle), into, allow_system=desk.allow_system)
+    _refuse_itself(folders, source, "choose another folder with --into")
+    return folders
 
 
-def cut_shelf(
+def cut_folders(
     bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, desk: Desk
-) -> Shelf:
+) -> BundleFolders:
     """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    shelf = place(_load(bundle), places, size, allow_system=desk.allow_system)
-    _refuse_itself(shelf, source, "choose another folder with --to")
-    return shelf
+    folders = place(_load(bundle), places, size, allow_system=desk.allow_system)
+    _refuse_itself(folders, source, "choose another folder with --to")
+    return folders
 
 
-def _refuse_itself(shelf: Shelf, source: Place, hint: str) -> None:
+def _refuse_itself(folders: BundleFolders, source: Place, hint: str) -> None:
     """What is read may not be written over: where it is damaged, it would be made unfinished too."""
     taken = {path.resolve() for path in paths_of(source)}
-    for folder in shelf.folders:
+    for folder in folders.paths:
         if folder.resolve() in taken:
             raise UsageError("the copy would be written over the bundle itself", subject=folder, hint=hint)
 
@@ -189,7 +185,7 @@ def _load(bundle: CheckedBundle) -> Load:
     return Load(bundle.statement.title, cut, blobs, len(bundle.images))
 
 
-def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> Shelf:
+def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> BundleFolders:
     """The folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes tell.
 
     Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
@@ -204,12 +200,12 @@ def damaged_shelf(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -
                 got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
                 hint="name a copy of this one with --from; nothing was written",
             )
-    shelf = _damaged(paths, bundle)
-    _refuse_itself(shelf, source, "name another copy with --from")
-    return shelf
+    folders = _damaged(paths, bundle)
+    _refuse_itself(folders, source, "name another copy with --from")
+    return folders
 
 
-def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
+def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
     """A volume whose `volume.json` is lost is known by its name, as long as another one has the cut."""
     layers, title = _load(bundle).layers, bundle.statement.title
     cuts: dict[int, tuple[Path, Cut]] = {}
@@ -224,7 +220,7 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
         if paths[0].name != title and _statement_in(paths[0]) is None:
             hint = "`airgap repack` makes a new one from the other copy"
             raise UsageError("nothing there tells that it is a copy", subject=paths[0], want=title, hint=hint)
-        return Shelf((paths[0],))
+        return BundleFolders((paths[0],))
     cut = next((cut for _, cut in cuts.values()), None)
     if cut is not None:
         names = {f"{title}.v{number}": number for number in range(1, cut.of + 1) if number not in cuts}
@@ -237,7 +233,7 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> Shelf:
             got=", ".join(map(str, paths)),
             hint="name all of them, or make new ones from the other copy with `airgap repack`",
         )
-    return Shelf(tuple(cuts[number][0] for number in sorted(cuts)), cut)
+    return BundleFolders(tuple(cuts[number][0] for number in sorted(cuts)), cut)
 
 
 def _is_volume(path: Path) -> bool:

@@ -15,9 +15,9 @@ from airgap.offline.copying import (
     Copy,
     begin_copy,
     copy_bundle,
-    cut_shelf,
-    damaged_shelf,
-    joined_shelf,
+    cut_folders,
+    damaged_folders,
+    joined_folders,
 )
 from airgap.offline.desk import Desk
 from airgap.offline.session import bundle_details, receiver, recorded, verify_here
@@ -49,8 +49,8 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
             with open_bundle(place, alone=True) as here:
                 bundle = verify_here(here, desk.site, desk.now)
                 attempt.add(**bundle_details(bundle))
-                shelf = joined_shelf(bundle, place, into, desk)
-                work = work or held.enter_context(begin_copy(bundle, shelf, desk))
+                folders = joined_folders(bundle, place, into, desk)
+                work = work or held.enter_context(begin_copy(bundle, folders, desk))
                 copied = work.go_on(bundle)
             if not isinstance(here, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, attempt)
@@ -75,8 +75,8 @@ def _tell_taken(here: VolumeSet, copied: Copied, desk: Desk) -> str:
 def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk) -> Received:
     """Write the bundle in `to`, whole or cut into volumes, with the same statement and signatures."""
     with _checked(place, desk, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
-        shelf = cut_shelf(bundle, place, to, size, desk)
-        copied = copy_bundle(bundle, shelf, desk)
+        folders = cut_folders(bundle, place, to, size, desk)
+        copied = copy_bundle(bundle, folders, desk)
         return _received(bundle, copied, attempt)
 
 
@@ -84,8 +84,8 @@ def repair(place: Place, source: Place, desk: Desk) -> Received:
     """Mend the copy of a bundle at `place` from another one: only files that are wrong are written."""
     damaged = ", ".join(map(str, paths_of(place)))
     with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
-        shelf = damaged_shelf(paths_of(place), bundle, source)
-        copied = copy_bundle(bundle, shelf, desk)
+        folders = damaged_folders(paths_of(place), bundle, source)
+        copied = copy_bundle(bundle, folders, desk)
         return _received(bundle, copied, attempt)
 
 
@@ -102,8 +102,8 @@ def _checked(
 
 def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Received:
     proof = copied.proof or OnMedia((), SKIPPED)
-    attempt.add(written=copied.written, volumes=len(copied.shelf.folders), **proof.record())
-    return Received(bundle, copied.shelf.folders, copied.written, proof)
+    attempt.add(written=copied.written, volumes=len(copied.folders.paths), **proof.record())
+    return Received(bundle, copied.folders.paths, copied.written, proof)
 
 
 def gather(place: Place, desk: Desk) -> tuple[Path, ...]:

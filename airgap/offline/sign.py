@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airgap.bundle.claim import claimed
-from airgap.bundle.files import Folder, media_errors, write_file
+from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.seal import ENVELOPE_FILE, signature_file
 from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.bundle.writer import add_signature
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
 from airgap.offline.desk import Desk
@@ -58,7 +59,7 @@ def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
             fresh = keyid not in bundle.verdict.keyids
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
             if fresh:
-                _write(paths, envelope, keyid)
+                add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])
         verdict = check_signatures_so_far(envelope, root, "release", desk.now)
         attempt.add(owners=list(verdict.owners), fresh=fresh)
         return Signed(bundle, verdict.owners, lacks(verdict, root), fresh)
@@ -101,16 +102,6 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) 
         )
 
 
-def _write(paths: Sequence[Path], envelope: Envelope, keyid: str) -> None:
-    """The raw signature first: the new envelope, which takes the old one's place at once, demands it."""
-    name = signature_file(keyid)
-    raw = {each.keyid: each.sig for each in envelope.signatures}[keyid]
-    for path in paths:
-        write_file(path / name, raw)
-    for path in paths:
-        write_file(path / ENVELOPE_FILE, envelope.to_bytes())
-
-
 def _finish(paths: Sequence[Path], signer: Signer) -> None:
     """Do the rest of what this signer was killed over; what others have left is for the check to refuse."""
     key = signer.public_key
@@ -126,7 +117,7 @@ def _finish(paths: Sequence[Path], signer: Signer) -> None:
         return
     before = (best.message, tuple(each for each in best.signatures if each not in own))
     behind = [path for path, each in found.items() if (each.message, each.signatures) == before]
-    _write(behind, best, key.keyid)
+    add_signature(behind, best.to_bytes(), key.keyid, best.raw_signatures[key.keyid])
 
 
 def _envelope(path: Path) -> Envelope:

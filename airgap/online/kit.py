@@ -11,24 +11,15 @@ from importlib import resources
 from pathlib import Path
 
 from airgap import __version__
-from airgap.bundle.claim import claimed
-from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.files import media_errors
+from airgap.bundle.folders import BundleFolders
 from airgap.bundle.medium import Medium, refuse_unfit
 from airgap.bundle.placing import prepare
-from airgap.bundle.proof import OnMedia, announce, prove_sealed
-from airgap.bundle.readback import Written
-from airgap.bundle.seal import (
-    STATEMENT_FILE,
-    SUMS_FILE,
-    VERIFY_FILE,
-    commit,
-    remove_stale,
-    signature_file,
-    unseal,
-    unseal_unless,
-)
+from airgap.bundle.proof import OnMedia
+from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents
 from airgap.bundle.segments import size_of
 from airgap.bundle.views import sha256sums
+from airgap.bundle.writer import BundleWriter, Form
 from airgap.errors import IntegrityError
 from airgap.kit.install import FOLDERS
 from airgap.kit.statement import ENVELOPE_FILE, KitStatement, Target
@@ -41,6 +32,7 @@ from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import Signer
 
+KIT = Form(ENVELOPE_FILE, FOLDERS, small_folders=("wheels", "requirements"))
 _STREAM = "airgap-kit"
 _INSTALLER = ("install.py", "install.sh", VERIFY_FILE)
 
@@ -146,27 +138,16 @@ def state(files: Mapping[str, bytes], targets: tuple[Target, ...], site: str) ->
 def _write(
     path: Path, files: Mapping[str, bytes], statement: KitStatement, order: KitOrder, progress: Progress
 ) -> MadeKit:
-    """Lay the kit out at `path` and see what the medium holds, as `airgap pack` does with a bundle."""
+    """Write the kit to `path` and read it back, as `airgap pack` does with a bundle."""
     raw = statement.to_bytes()
     envelope = _envelope(path, raw, order.signer)
-    signatures = {each.keyid: each.sig for each in envelope.signatures}
-    content = {**files, STATEMENT_FILE: raw}
-    _preflight(path, content, order)
-    with claimed([path], FOLDERS):
-        announce([path], progress.note)
-        unseal_unless(path, content, ENVELOPE_FILE)
-        for name, each in content.items():
-            write_file(path / name, each)
-        for folder in ("wheels", "requirements"):
-            remove_stale(path / folder, {Path(name).name for name in files if name.startswith(f"{folder}/")})
-        commit(path, envelope.to_bytes(), signatures, ENVELOPE_FILE, FOLDERS)
-        content |= {signature_file(keyid): sig for keyid, sig in signatures.items()}
-        content |= {ENVELOPE_FILE: envelope.to_bytes()}
-        written = {path: [Written.of(path / name, each) for name, each in content.items()]}
-        proof = prove_sealed(
-            written, progress.phase, order.read_back, lambda: unseal(path, ENVELOPE_FILE), FOLDERS
-        )
-    return MadeKit(path, statement, Digest.of(raw).hex, tuple(signatures), proof)
+    _preflight(path, {**files, STATEMENT_FILE: raw}, order)
+    contents = Contents(dict(files), statement.subjects, statement.total_bytes)
+    with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT) as writer:
+        writer.seal(contents, raw, envelope.to_bytes(), envelope.raw_signatures)
+        proof = writer.prove(progress.phase, order.read_back)
+    signers = tuple(each.keyid for each in envelope.signatures)
+    return MadeKit(path, statement, Digest.of(raw).hex, signers, proof)
 
 
 def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder
-from airgap.bundle.proof import announce, prove_sealed
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, describe
-from airgap.bundle.shelf import Shelf, find_shelf
+from airgap.bundle.folders import find_folders
+from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
 from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.store import BlobStore
 from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
+from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
 from airgap.manifest import TransferManifest
@@ -33,7 +32,7 @@ from airgap.online.collect import (
     take_optional,
     with_upstream,
 )
-from airgap.online.placing import shelf_of
+from airgap.online.placing import folders_of
 from airgap.online.plan import TransferPlan, unknown_value
 from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
@@ -60,20 +59,18 @@ def _pack(
     with recorded(terms, serial, order.to / title) as attempt:
         if earlier is None:
             refuse_strange(terms, title)
-        shelf = shelf_of(plan, order, title)
-        with shelf.claimed():
-            announce(shelf.folders, progress.note)
-            return _write(plan, terms, earlier, shelf, attempt)
+        folders = folders_of(plan, order, title)
+        with BundleWriter.open(folders, progress.note) as writer:
+            return _write(plan, terms, earlier, writer, attempt)
 
 
 def _write(
-    plan: TransferPlan, terms: Terms, earlier: "_Earlier | None", shelf: Shelf, attempt: Attempt
+    plan: TransferPlan, terms: Terms, earlier: "_Earlier | None", writer: BundleWriter, attempt: Attempt
 ) -> PackedBundle:
-    order = terms.order
+    order, store = terms.order, writer.store
     upstream = check_upstream(plan)
-    store = shelf.store()
     held = earlier.held if earlier else {}
-    collector = Collector(store, order.jobs, terms.progress, held, shelf.unseal)
+    collector = Collector(store, order.jobs, terms.progress, held, writer.mark_unfinished)
     images, failures = collector.collect(plan)
     if collector.engines:
         attempt.add(engines=sorted(collector.engines))
@@ -84,17 +81,15 @@ def _write(
         refuse_partial(failures, plan)
     prune(store, collected, plan)
     contents = describe(store.sums, *tables_of(collected), terms.site.roots())
-    shelf.write_small(contents, store)
     statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
-    complete = all(exists(folder / ENVELOPE_FILE) for folder in shelf.folders)
+    paths = writer.folders.paths
+    complete = all(exists(path / ENVELOPE_FILE) for path in paths)
     whole = earlier is not None and store.written == 0 and complete
-    sha256, sealed = _seal(shelf, store, statement, terms)
+    sha256 = _seal(writer, contents, statement, terms)
     note_sealed(attempt, statement, sha256, terms, unknown)
-    written = shelf.written(store, contents, statement.to_bytes(), sealed)
-    proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
+    proof = writer.prove(terms.progress.phase, order.read_back)
     attempt.add(**proof.record())
-    choices = choices_of(collected)
-    return PackedBundle(shelf.folders, statement, sha256, not whole, proof, failures, unknown, choices)
+    return PackedBundle(paths, statement, sha256, not whole, proof, failures, unknown, choices_of(collected))
 
 
 @contextlib.contextmanager
@@ -156,39 +151,40 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     mark = terms.sent
     if mark is None:
         return None
-    shelf = find_shelf((terms.order.to, *terms.order.further), terms.title(mark.serial))
-    for raw, index in _stated(shelf, terms) if shelf else ():
+    folders = find_folders((terms.order.to, *terms.order.further), terms.title(mark.serial))
+    for raw, index in _stated(folders.paths, terms) if folders else ():
         if (statement := terms.parse_earlier(raw)) is not None:
             same_index = Digest.of(index).hex == statement.subjects[INDEX_FILE]
             return _Earlier(statement, read_index(index) if same_index else {})
     return None
 
 
-def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
+def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]]:
     """What may be the statement of the last bundle, and the index.json beside it: on its media, and, for
     media that have lost it, in the memory of the site.
     """
     index = b""
-    for path in shelf.folders:
+    for path in paths:
         with Folder(path) as folder:
             index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
             if folder.has(STATEMENT_FILE):
                 yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
-    if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in shelf.folders):
+    if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in paths):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
 
 
-def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> tuple[str, dict[str, bytes]]:
-    """Statement, memory of it, envelope: in this order, so that a crash between any two of them
-    is gone on from with the same statement. Its SHA-256, and what `Shelf.commit` wrote.
+def _seal(writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms) -> str:
+    """Sign and seal; the statement's SHA-256. The site remembers the statement before the envelope is
+    written: a run that resumes after a crash in between uses the same statement.
     """
     raw = statement.to_bytes()
     sha256 = Digest.of(raw).hex
-    kept = filter(terms.have_signed, kept_envelopes(shelf.folders, ENVELOPE_FILE, raw))
+    kept = filter(terms.have_signed, kept_envelopes(writer.folders.paths, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
-    shelf.write_statement(raw, store)
-    terms.remember(statement, sha256, envelope.to_bytes())
-    signatures = {signature.keyid: signature.sig for signature in envelope.signatures}
-    return sha256, shelf.commit(envelope.to_bytes(), signatures)
+    sealed = envelope.to_bytes()
+    writer.seal(
+        contents, raw, sealed, envelope.raw_signatures, lambda: terms.remember(statement, sha256, sealed)
+    )
+    return sha256

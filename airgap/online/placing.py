@@ -1,14 +1,14 @@
 """Where the files of a plan's bundle go."""
 
+from airgap.bundle.folders import BundleFolders
 from airgap.bundle.placing import Load, layers_of, place
-from airgap.bundle.shelf import Shelf
 from airgap.errors import UsageError
 from airgap.online.plan import TransferPlan
 from airgap.online.stating import Order
 from airgap.trust.cosign import is_material
 
 
-def shelf_of(plan: TransferPlan, order: Order, title: str) -> Shelf:
+def folders_of(plan: TransferPlan, order: Order, title: str) -> BundleFolders:
     """The folder, or the volumes, of the bundle called `title`.
 
     Raises `NoSpaceError` when it does not fit, and `UsageError` for volumes of images whose sizes are

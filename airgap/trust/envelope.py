@@ -106,6 +106,11 @@ class Envelope:
             )
         return raw + b"\n"
 
+    @property
+    def raw_signatures(self) -> dict[str, bytes]:
+        """The raw signatures by key id."""
+        return {signature.keyid: signature.sig for signature in self.signatures}
+
     @classmethod
     def sign(cls, payload_type: str, payload: bytes, signers: Sequence[Signer]) -> Self:
         """An envelope with one signature of each signer, in their order.

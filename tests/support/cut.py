@@ -12,7 +12,7 @@ import pytest
 
 from airgap.bundle.cut import Cut, Part
 from airgap.bundle.files import Folder
-from airgap.bundle.shelf import Shelf
+from airgap.bundle.folders import BundleFolders
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
 from airgap.offline.copying import copy_bundle
@@ -110,7 +110,7 @@ def cut_in_thirds(gap: Gap, folder: Path) -> list[Path]:
         layers = {d: layer.size for image in bundle.images for d, layer in image.graph.layers.items()}
         paths = tuple(folder / f"{bundle.statement.title}.v{number}" for number in (1, 2, 3))
         cut = Cut(3, {digest: _thirds(size) for digest, size in layers.items()})
-        copy_bundle(bundle, Shelf(paths, cut), Desk(gap.site, gap.now, Silent()))
+        copy_bundle(bundle, BundleFolders(paths, cut), Desk(gap.site, gap.now, Silent()))
     return list(paths)
 
 

@@ -7,6 +7,7 @@ import pytest
 from airgap.bundle.cut import VolumeSize
 from airgap.bundle.graph import walk
 from airgap.bundle.placing import Load, count_volumes, layers_of, place, place_whole
+from airgap.bundle.writer import BundleWriter
 from airgap.errors import MediaError, NoSpaceError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -39,34 +40,34 @@ def media(tmp_path):
     return [tmp_path / "a", tmp_path / "b"]
 
 
-def begun(shelf, *raws):
+def begun(folders, *raws):
     """An earlier run that got so far."""
-    shelf.unseal()
-    store = shelf.store()
+    store = folders.store()
+    BundleWriter(folders=folders, store=store).mark_unfinished()
     for raw in raws:
         store.fetch(Descriptor("", Digest.of(raw), len(raw)), lambda _, raw=raw: Bytes(raw))
 
 
 def test_one_place_is_one_folder(media):
-    shelf = place(LOAD, media[:1])
-    assert (shelf.folders, shelf.cut) == ((media[0] / TITLE,), None)
+    folders = place(LOAD, media[:1])
+    assert (folders.paths, folders.cut) == ((media[0] / TITLE,), None)
     assert list(media[0].iterdir()) == []
 
 
 def test_several_places_are_volumes_if_they_are_needed(media):
-    shelf = place(LOAD, media, VolumeSize(ROOM))
-    assert shelf.folders == (media[0] / f"{TITLE}.v1", media[1] / f"{TITLE}.v2")
-    assert {digest: parts[0].volume for digest, parts in shelf.cut.parts.items()} == {
+    folders = place(LOAD, media, VolumeSize(ROOM))
+    assert folders.paths == (media[0] / f"{TITLE}.v1", media[1] / f"{TITLE}.v2")
+    assert {digest: parts[0].volume for digest, parts in folders.cut.parts.items()} == {
         BIG: 1, MIDDLE: 1, SMALL: 2,
     }  # fmt: skip
-    assert place(LOAD, media).folders == (media[0] / TITLE,)  # all of it fits on the first
+    assert place(LOAD, media).paths == (media[0] / TITLE,)  # all of it fits on the first
 
 
 def test_as_many_volumes_as_a_size_makes(media):
-    shelf = place(LOAD, media[:1], VolumeSize(2 * MB + LOAD.overhead))
-    assert len(shelf.folders) == count_volumes(LOAD, media[:1], VolumeSize(2 * MB + LOAD.overhead)) == 4
+    folders = place(LOAD, media[:1], VolumeSize(2 * MB + LOAD.overhead))
+    assert len(folders.paths) == count_volumes(LOAD, media[:1], VolumeSize(2 * MB + LOAD.overhead)) == 4
     for number in range(1, 5):
-        on_it = sum(p.size for parts in shelf.cut.parts.values() for p in parts if p.volume == number)
+        on_it = sum(p.size for parts in folders.cut.parts.values() for p in parts if p.volume == number)
         assert on_it + LOAD.overhead <= 2 * MB + LOAD.overhead
 
 
@@ -78,20 +79,20 @@ def test_a_volume_that_cannot_hold_its_own_tables(media):
 
 def test_a_place_is_asked_how_large_a_file_may_be(media):
     with files_up_to(2 * MB):
-        shelf = place(LOAD, media[:1])
+        folders = place(LOAD, media[:1])
         with pytest.raises(NoSpaceError, match="larger than a file can be there") as caught:
             place_whole(LOAD, media[1])
-    assert [part.size for part in shelf.cut.parts[BIG]] == [2 * MB, MB]
-    assert shelf.folders == (media[0] / TITLE,)  # one volume, in parts all the same
+    assert [part.size for part in folders.cut.parts[BIG]] == [2 * MB, MB]
+    assert folders.paths == (media[0] / TITLE,)  # one volume, in parts all the same
     assert "at most 2,000,000" in str(caught.value)
-    assert place_whole(LOAD, media[1]).folders == (media[1] / TITLE,)
+    assert place_whole(LOAD, media[1]).paths == (media[1] / TITLE,)
 
 
 def test_a_begun_cut_is_gone_on_with(media):
     first = place(LOAD, media, VolumeSize(ROOM))
     begun(first, LAYERS[2])
     again = place(LOAD, media, VolumeSize(ROOM))
-    assert (again.folders, again.cut) == (first.folders, first.cut)
+    assert (again.paths, again.cut) == (first.paths, first.cut)
     assert again.store().check(SMALL, SIZES[SMALL])
 
 
@@ -128,7 +129,7 @@ def test_a_place_that_is_full_but_for_what_is_there(media):
     with blob.open("wb") as file:
         file.truncate(1 << 43)
     there = {BIG: 1 << 43}
-    assert place(Load(TITLE, there, there, 1), media[:1]).folders == (media[0] / TITLE,)
+    assert place(Load(TITLE, there, there, 1), media[:1]).paths == (media[0] / TITLE,)
 
 
 def test_a_folder_where_media_are_mounted_and_none_is():

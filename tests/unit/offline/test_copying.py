@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from airgap.bundle.cut import Cut, Part, VolumeSize, VolumeTable
 from airgap.bundle.files import Folder
 from airgap.bundle.filling import fill
+from airgap.bundle.folders import BundleFolders
 from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.segments import Segment
-from airgap.bundle.shelf import Shelf
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volumes import VolumeSet, open_bundle
 from airgap.errors import (
@@ -31,7 +31,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_LAYER_TAR, Descriptor
 from airgap.offline import copying
-from airgap.offline.copying import copy_bundle, cut_shelf, damaged_shelf, joined_shelf
+from airgap.offline.copying import copy_bundle, cut_folders, damaged_folders, joined_folders
 from airgap.offline.desk import Desk
 from airgap.offline.verify import check, verify, verify_content
 from airgap.progress import Silent
@@ -58,15 +58,15 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def copy(gap: Gap, place, shelf_of, desk: Desk):
-    """Copy the bundle at `place` to the shelf that is made for it."""
+def copy(gap: Gap, place, folders_of, desk: Desk):
+    """Copy the bundle at `place` to the folders that is made for it."""
     with open_bundle(place, alone=True) as here:
         bundle = check(here, gap.receiver())
-        return copy_bundle(bundle, shelf_of(bundle), desk)
+        return copy_bundle(bundle, folders_of(bundle), desk)
 
 
 def join(gap: Gap, place, desk: Desk):
-    return copy(gap, place, lambda bundle: joined_shelf(bundle, place, gap.folder / "x", desk), desk)
+    return copy(gap, place, lambda bundle: joined_folders(bundle, place, gap.folder / "x", desk), desk)
 
 
 # -- copy_bundle
@@ -154,7 +154,7 @@ def test_a_copy_is_unfinished_while_it_changes(gap, volumes, desk, monkeypatch):
         real(*arguments)
 
     monkeypatch.setattr(copying, "_copy_blob", copy_blob)
-    copy(gap, gap.bundle, lambda bundle: damaged_shelf(volumes, bundle, gap.bundle), desk)
+    copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), desk)
     assert seen == [[False, False, False]]
     assert all((volume / ENVELOPE_FILE).exists() for volume in volumes)
 
@@ -166,36 +166,36 @@ def test_a_cut_goes_nowhere_near_the_bundle(gap, volumes, desk):
     with VolumeSet(volumes) as here:
         bundle = check(here, gap.receiver())
         with pytest.raises(UsageError, match="written over the bundle itself"):
-            cut_shelf(bundle, volumes, [gap.folder / "cut"], None, desk)
+            cut_folders(bundle, volumes, [gap.folder / "cut"], None, desk)
     with Folder(gap.bundle) as folder:
         bundle = check(folder, gap.receiver())
         link = gap.folder / "link"
         link.symlink_to(gap.bundle.parent)
         for into in (gap.bundle.parent, link, gap.bundle.parent / ".." / gap.bundle.parent.name):
             with pytest.raises(UsageError, match="written over the bundle itself"):
-                joined_shelf(bundle, gap.bundle, into, desk)
+                joined_folders(bundle, gap.bundle, into, desk)
         with pytest.raises(UsageError, match="written over the bundle itself"):
-            damaged_shelf([gap.bundle], bundle, gap.bundle)
+            damaged_folders([gap.bundle], bundle, gap.bundle)
 
 
 def test_a_cut_into_what_is_too_small(gap, desk):
     with Folder(gap.bundle) as folder, pytest.raises(NoSpaceError, match="the bundle does not fit"):
-        cut_shelf(check(folder, gap.receiver()), gap.bundle, [gap.folder / "x"], VolumeSize(1 << 20), desk)
+        cut_folders(check(folder, gap.receiver()), gap.bundle, [gap.folder / "x"], VolumeSize(1 << 20), desk)
 
 
 def test_small_bundles_are_not_cut(gap, desk):
     with Folder(gap.bundle) as folder:
         places = [gap.folder / "x", gap.folder / "y"]
-        shelf = cut_shelf(check(folder, gap.receiver()), gap.bundle, places, VolumeSize(1 << 30), desk)
-    assert shelf == Shelf((gap.folder / "x" / TITLE,), None)
+        folders = cut_folders(check(folder, gap.receiver()), gap.bundle, places, VolumeSize(1 << 30), desk)
+    assert folders == BundleFolders((gap.folder / "x" / TITLE,), None)
 
 
 # -- which copy is mended
 
 
-def shelf_of(gap: Gap, paths: list[Path]) -> Shelf:
+def folders_of(gap: Gap, paths: list[Path]) -> BundleFolders:
     with Folder(gap.bundle) as folder:
-        return damaged_shelf(paths, check(folder, gap.receiver()), gap.bundle)
+        return damaged_folders(paths, check(folder, gap.receiver()), gap.bundle)
 
 
 def rewrite(volume: Path, change) -> None:
@@ -206,7 +206,7 @@ def rewrite(volume: Path, change) -> None:
 
 def test_the_volumes_of_a_damaged_copy_in_any_order(gap, volumes):
     for paths in (volumes, volumes[::-1], [volumes[1], volumes[2], volumes[0]]):
-        assert shelf_of(gap, paths).folders == tuple(volumes)
+        assert folders_of(gap, paths).paths == tuple(volumes)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -223,10 +223,10 @@ def test_a_volume_without_its_table_is_known_by_its_name(gap, volumes, number, h
         (volume / "volume.json").write_bytes(b'{"version":1')
     if harm == "other cut":
         rewrite(volume, lambda table: replace(table, cut=Cut(3, {LAYER: (Part(1, 7),)})))
-    shelf = shelf_of(gap, volumes)
-    assert shelf.folders == tuple(volumes)
-    assert shelf.cut is not None
-    assert len(shelf.cut.parts[LAYER]) == 3
+    folders = folders_of(gap, volumes)
+    assert folders.paths == tuple(volumes)
+    assert folders.cut is not None
+    assert len(folders.cut.parts[LAYER]) == 3
 
 
 REFUSED = {
@@ -251,7 +251,7 @@ def test_what_is_not_all_of_one_copy(gap, volumes, paths):
     given = paths(gap, volumes)
     before = stamps(*volumes)
     with pytest.raises(UsageError, match="all volumes are mended together: edge-0001, want ") as caught:
-        shelf_of(gap, given)
+        folders_of(gap, given)
     assert "airgap repack" in (caught.value.hint or "")
     assert stamps(*volumes) == before
 
@@ -261,14 +261,14 @@ def test_a_copy_in_a_folder_of_another_name(gap, tmp_path):
     other = tmp_path / "renamed"
     shutil.copytree(gap.bundle, other)
     (other / "statement.json").write_bytes(b"{}")
-    assert shelf_of(gap, [other]) == Shelf((other,))
+    assert folders_of(gap, [other]) == BundleFolders((other,))
     shutil.copy(gap.bundle / "statement.json", other)
     (other / "bundle.dsse.json").write_bytes(b"{}")
-    assert shelf_of(gap, [other]) == Shelf((other,))
+    assert folders_of(gap, [other]) == BundleFolders((other,))
     (other / "statement.json").unlink()
     with pytest.raises(UsageError, match=r"nothing there tells that it is a copy: .*renamed, want edge-0001"):
-        shelf_of(gap, [other])
-    assert shelf_of(gap, [other.rename(tmp_path / TITLE)]) == Shelf((tmp_path / TITLE,))
+        folders_of(gap, [other])
+    assert folders_of(gap, [other.rename(tmp_path / TITLE)]) == BundleFolders((tmp_path / TITLE,))
 
 
 ANOTHER = {
@@ -288,16 +288,16 @@ def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, desk, st
     state(other.bundle)
     before = content(other.bundle)
     place = other.bundle.parent
-    shelf = {
-        "joined": lambda bundle: joined_shelf(bundle, gap.bundle, place, desk),
-        "mended": lambda bundle: damaged_shelf([other.bundle], bundle, gap.bundle),
+    folders = {
+        "joined": lambda bundle: joined_folders(bundle, gap.bundle, place, desk),
+        "mended": lambda bundle: damaged_folders([other.bundle], bundle, gap.bundle),
     }[way]
     error = {
         "joined": r"another bundle is in the way: .*, want edge-0001, statement sha256:",
         "mended": r"--from is not a copy of this bundle: .*, got edge-0001, statement sha256:",
     }[way]
     with pytest.raises(UsageError, match=error):
-        copy(gap, gap.bundle, shelf, desk)
+        copy(gap, gap.bundle, folders, desk)
     assert content(other.bundle) == before
 
 
@@ -305,13 +305,13 @@ def test_a_tar_is_no_copy_to_mend(gap, tmp_path):
     path = tmp_path / "edge-0001.tar"
     path.write_bytes(b"")
     with pytest.raises(UsageError, match="a tar is not mended"):
-        shelf_of(gap, [path])
+        folders_of(gap, [path])
 
 
 def test_a_lost_volume_is_made_again(gap, volumes, desk):
     before = content(volumes[1])
     volumes[1].rename(gap.folder / "away")
-    copied = copy(gap, gap.bundle, lambda bundle: damaged_shelf(volumes, bundle, gap.bundle), desk)
+    copied = copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), desk)
     assert content(volumes[1]) == before
     assert copied.wants == ()
     with VolumeSet(volumes) as here:

@@ -231,14 +231,14 @@ def test_killed_at_any_write_and_run_again(gap, monkeypatch, cut):
                 raise Killed
             write(path, data)
 
-        monkeypatch.setattr(module, "write_file", dying)
+        monkeypatch.setattr("airgap.bundle.writer.write_file", dying)
         try:
             put(gap, *places, key=key)
         except Killed:
             pass
         else:
             break
-        monkeypatch.setattr(module, "write_file", write)
+        monkeypatch.setattr("airgap.bundle.writer.write_file", write)
         with contextlib.suppress(AirgapError):
             assert set(loads(gap, *places).verdict.owners) <= set(owners)
         assert put(gap, *places, key=key).owners == owners

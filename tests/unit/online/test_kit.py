@@ -130,7 +130,7 @@ def test_interrupted_it_is_no_kit(bench, monkeypatch):
     made = bench.make()
     write_stand_in(bench.wheels, "rich", version="100.0")
     with monkeypatch.context() as patch:
-        patch.setattr("airgap.online.kit.remove_stale", lambda *_: 1 / 0)
+        patch.setattr("airgap.bundle.writer._remove_others", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench.make()
     assert not (made.path / "kit.dsse.json").exists()

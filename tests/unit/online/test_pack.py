@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.statement import Statement, UpstreamSignature
+from airgap.bundle.writer import BundleWriter
 from airgap.errors import (
     EndpointError,
     IntegrityError,
@@ -230,7 +231,7 @@ def test_an_interrupted_seal_keeps_its_place(bench, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("airgap.bundle.shelf.commit", killed)
+        patch.setattr(BundleWriter, "_write_signatures", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.pack(MANIFEST, direct_plan())
     raw = (bench.stick / "stack-0001" / "statement.json").read_bytes()

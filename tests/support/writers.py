@@ -1,0 +1,72 @@
+"""A small bundle in two volumes, and a writer for it."""
+
+from pathlib import Path
+
+from airgap.bundle.cut import Cut, Part
+from airgap.bundle.folders import BundleFolders
+from airgap.bundle.seal import Contents, describe
+from airgap.bundle.store import BlobStore
+from airgap.bundle.writer import BundleWriter
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_MANIFEST, Descriptor
+from airgap.oci.reference import ImageReference
+from tests.support.streams import Bytes
+
+TITLE = "edge-0001"
+LAYER, OTHER, DOCUMENT = b"0123456789" * 100, b"other layer", b'{"a document":1}'
+WIDE = Digest.of(LAYER, "sha512")
+STATEMENT = b"the statement"
+KEYID = "0123456789abcdef" * 4
+SIGNED = {KEYID: b"signature"}
+CUT = Cut(2, {Digest.of(OTHER): (Part(2, len(OTHER)),), WIDE: (Part(1, 400), Part(1, 100), Part(2, 500))})
+
+
+def fill(store: BlobStore) -> BlobStore:
+    """All blobs."""
+    for raw, algorithm in ((LAYER, "sha512"), (OTHER, "sha256"), (DOCUMENT, "sha256")):
+        store.fetch(Descriptor("", Digest.of(raw, algorithm), len(raw)), lambda _, raw=raw: Bytes(raw))
+    return store
+
+
+def contents_of(store: BlobStore) -> Contents:
+    image = (ImageReference.parse("r.test/x:1"), Descriptor(OCI_MANIFEST, Digest.of(DOCUMENT), len(DOCUMENT)))
+    return describe(store.sums, [image], [], {1: b"root"})
+
+
+def writer_of(folders: BundleFolders) -> BundleWriter:
+    return BundleWriter(folders=folders, store=folders.store())
+
+
+def write(folders: BundleFolders) -> BundleWriter:
+    """A whole bundle, as the sending side writes it."""
+    writer = writer_of(folders)
+    writer.mark_unfinished()
+    fill(writer.store)
+    writer.seal(contents_of(writer.store), STATEMENT, b"envelope", SIGNED)
+    return writer
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+SMALL = {
+    "SHA256SUMS",
+    "VERIFY.txt",
+    "bundle.dsse.json",
+    "index.json",
+    "manifest.json",
+    "oci-layout",
+    "sig/0123456789abcdef.sig",
+    "statement.json",
+    "trust/1.root.json",
+    Digest.of(DOCUMENT).path,
+}
+
+
+def unsummed(cut: Cut) -> Cut:
+    """The same as it is before the blobs are there."""
+    parts = {
+        digest: tuple(Part(part.volume, part.size) for part in found) for digest, found in cut.parts.items()
+    }
+    return Cut(cut.of, parts)
