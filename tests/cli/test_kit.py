@@ -34,7 +34,7 @@ def test_what_it_says(gap, wheels):
     assert lines[1] == f"for linux-aarch64-py{PYTHON}"
     assert (
         lines[3]
-        == "There: compare that sum as airgap-kit-0.1.0/VERIFY.txt tells, then sh airgap-kit-0.1.0/install.sh"
+        == "There: airgap-kit-0.1.0/VERIFY.txt has the commands that check a copy by that sum, and install it"
     )
     assert done.err == f"fetching wheels for linux-aarch64-py{PYTHON}\n"
     assert gap.online.ended() == ("kit", "ok", 0)
