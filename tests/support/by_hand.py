@@ -35,8 +35,10 @@ def block(text: str) -> str:
 
 
 def readme_block(first_word: str) -> str:
-    """The block in README after the line that sets `first_word` (KIT, KEY), without that line."""
-    text = (REPOSITORY / "README.md").read_text()
+    """The block in README, or a page that it links to, after the line that sets `first_word` (KIT, KEY)."""
+    text = "".join(
+        path.read_text() for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"))
+    )
     [found] = re.findall(rf"^```text\n{first_word}=.*?\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL)
     return str(found)
 
