@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.offline.test_tuf_bundles import CASES as BUNDLES
-from tests.unit.trust.test_tuf_roots import CASES as ROOTS
+from tests.unit.offline.test_verify_tuf import CASES as BUNDLES
+from tests.unit.trust.test_root_tuf import CASES as ROOTS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tuf-conformance.md").read_text()
 MODULES = {"roots": ROOTS, "bundles": BUNDLES}
