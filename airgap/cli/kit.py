@@ -7,6 +7,7 @@ Example: airgap kit --to /media/stick --platform linux-x86_64 --python 3.11
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -134,5 +135,5 @@ def verify(
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
     if found.copy is not None:
-        lines.append(f"copied: {found.copy}; sh {found.copy}/install.sh installs it")
+        lines.append(f"copied; this installs it: sh {quote(str(found.copy / 'install.sh'))}")
     console.show_result(value, lines, as_json=json)

@@ -62,6 +62,16 @@ def test_verified_on_the_other_side(gap, kit):
     assert (value["owners"], value["threshold"]) == (["alice"], 1)
 
 
+def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    done = gap.offline("kit", "verify", kit, "--into", folder)
+    copy = folder / "airgap-kit-0.1.0"
+    assert done.out.splitlines()[1] == f"copied; this installs it: sh '{copy}/install.sh'"
+    assert (copy / "install.sh").read_bytes() == (kit / "install.sh").read_bytes()
+    assert f"already there: {copy}" in gap.offline("kit", "verify", kit, "--into", folder, code=2).err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
