@@ -46,4 +46,4 @@ def test_every_attacker_holds_something():
     sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
     *attackers, last = sections
     assert last.startswith("Not promised\n")
-    assert all("\n*Holds:* " in section for section in attackers)
+    assert all("\n*Who, and what they hold:* " in section for section in attackers)

@@ -26,6 +26,7 @@ from tests.support.by_hand import (
 from tests.support.hostile import Trick, endless, hostile, link, more, turns
 from tests.support.kits import make_small_kit
 from tests.support.mounted import require_fuse
+from tests.support.parts import require_tool
 
 KIT = "airgap-kit-0.1.0"
 KINDS = {"p256": "ecdsa-p256", "p384": "ecdsa-p384", "ed25519": "ed25519"}
@@ -172,6 +173,20 @@ def stranger_der(key: Path) -> bytes:
     return subprocess.run(
         ["openssl", "pkey", "-pubin", "-in", key, "-outform", "DER"], check=True, capture_output=True
     ).stdout
+
+
+def test_bash_agrees(kit: Kit, gap: Gap, tmp_path: Path):
+    """Where `sh` is dash, as on Debian, what people paste into is bash."""
+    hand = Hand(tmp_path, shell=require_tool("bash"))
+    stick = tmp_path / "stick"
+    subprocess.run(["cp", "-r", kit.stick, stick], check=True)
+    (stick / KIT / "install.sh").write_bytes(evil(hand))
+    done = install(hand, stick / KIT, block(KIT_TEXT), SUM=kit.sum)
+    assert (done.returncode, installed(hand)) == (1, False), done
+    assert install(hand, kit.stick / KIT, block(KIT_TEXT), SUM=kit.sum).returncode == 0
+    assert installed(hand)
+    assert load(hand, gap.bundle, gap.folder / "alice.pub", block(BUNDLE_TEXT)).returncode == 0
+    assert "manifest.json" in loaded(hand)
 
 
 # -- a bundle

@@ -73,6 +73,7 @@ class Hand:
     """A person at a shell. `folder` gets the copies (none may stay), and what `docker load` was given."""
 
     folder: Path
+    shell: str = "sh"
 
     @property
     def loaded(self) -> Path:
@@ -92,7 +93,7 @@ class Hand:
         }  # fmt: skip
         script = script.replace("mktemp -dp /var/tmp", "mktemp -d")
         done = subprocess.run(
-            ["sh", "-c", script], env=environ, cwd=self.folder, stdin=subprocess.DEVNULL, check=False,
+            [self.shell, "-c", script], env=environ, cwd=self.folder, stdin=subprocess.DEVNULL, check=False,
             capture_output=True, text=True, timeout=GENEROUS,
         )  # fmt: skip
         assert list((self.folder / "copies").iterdir()) == [], "a copy stayed"
