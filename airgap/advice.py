@@ -89,7 +89,7 @@ _HINTS = {
     Kind.VOLUMES: "name the volumes together: {inside}",
     Kind.MEDIUM: "name the bundle itself: {inside}",
     Kind.PART: "name the folder that it is in: {folder}",
-    Kind.KIT: "`airgap kit verify {path}` checks it, `sh {path}/install.sh` installs it",
+    Kind.KIT: "`airgap kit verify {path} --into DIR` checks it, and copies what is to be installed",
     Kind.SITE: "AIRGAP_HOME={path} makes it the site's",
     Kind.LAYOUT: "`airgap serve {path}` serves it; to carry its images, list `- oci: {path}` in a manifest, "
     f"then {_PACK}",

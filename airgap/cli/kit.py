@@ -7,6 +7,7 @@ Example: airgap kit --to /media/stick --platform linux-x86_64 --python 3.11
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,7 +87,7 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         f"for {', '.join(map(str, statement.targets))}",
         f"statement sha256 {made.statement_sha256}",
         *console.proof_lines(made.proof),
-        f"There: compare that sum as {made.path.name}/VERIFY.txt tells, then sh {made.path.name}/install.sh",
+        f"There: {made.path.name}/VERIFY.txt has the commands that check a copy by that sum, and install it",
     ]
     console.show_result(value, lines, as_json=as_json)
 
@@ -97,19 +98,27 @@ def verify(
     allow_downgrade: Annotated[
         bool, typer.Option("--allow-downgrade", help="Take also a kit of an older airgap than this one.")
     ] = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write what was checked to a new folder there, and install from it."
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Check a kit against the trust root installed here: signatures, and every file.
 
-    Example: airgap kit verify /media/stick/airgap-kit-0.1.0
+    A medium can give other bytes when it is read again: with --into, what was checked is what is installed.
+
+    Example: airgap kit verify /media/stick/airgap-kit-0.1.0 --into /root
     """
     from airgap.cli import console
     from airgap.offline.kit import verify_kit
     from airgap.site import Site, default_home, now
 
-    found = verify_kit(kit, Site(default_home()), now(), allow_downgrade=allow_downgrade)
+    found = verify_kit(kit, Site(default_home()), now(), allow_downgrade=allow_downgrade, into=into)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),
@@ -121,7 +130,10 @@ def verify(
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
+        "copy": None if found.copy is None else str(found.copy),
     }
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
+    if found.copy is not None:
+        lines.append(f"copied; this installs it: sh {quote(str(found.copy / 'install.sh'))}")
     console.show_result(value, lines, as_json=json)

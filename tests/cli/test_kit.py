@@ -34,7 +34,7 @@ def test_what_it_says(gap, wheels):
     assert lines[1] == f"for linux-aarch64-py{PYTHON}"
     assert (
         lines[3]
-        == "There: compare that sum as airgap-kit-0.1.0/VERIFY.txt tells, then sh airgap-kit-0.1.0/install.sh"
+        == "There: airgap-kit-0.1.0/VERIFY.txt has the commands that check a copy by that sum, and install it"
     )
     assert done.err == f"fetching wheels for linux-aarch64-py{PYTHON}\n"
     assert gap.online.ended() == ("kit", "ok", 0)
@@ -60,6 +60,16 @@ def test_verified_on_the_other_side(gap, kit):
     assert gap.offline.ended() == ("kit-verify", "ok", 0)
     value = gap.offline("kit", "verify", kit, "--json").json
     assert (value["owners"], value["threshold"]) == (["alice"], 1)
+
+
+def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    done = gap.offline("kit", "verify", kit, "--into", folder)
+    copy = folder / "airgap-kit-0.1.0"
+    assert done.out.splitlines()[1] == f"copied; this installs it: sh '{copy}/install.sh'"
+    assert (copy / "install.sh").read_bytes() == (kit / "install.sh").read_bytes()
+    assert f"already there: {copy}" in gap.offline("kit", "verify", kit, "--into", folder, code=2).err
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,14 @@
 """What VERIFY.txt says of volumes, done by a shell and stock tools over a bundle that is cut."""
 
 import os
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.bundles import Gap, make_gap
+from tests.support.by_hand import Hand, block, chapter, commands, replaced
 from tests.support.volumes import Volumes, cut_over, in_turn, layers_in, noisy_images
-
-GOOD = "share is good\n"
-WHOLE = ["Verified OK", "listed", "complete", "nothing else"]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +27,13 @@ def volumes(cut, tmp_path) -> Volumes:
     return cut.copy(tmp_path)
 
 
+@pytest.fixture
+def hand(made, tmp_path) -> Hand:
+    (tmp_path / "hand").mkdir()
+    (tmp_path / "alice.pub").write_text(made.key.public_key.pem)
+    return Hand(tmp_path / "hand")
+
+
 @pytest.fixture(scope="module")
 def parted(made) -> str:
     """The blob that is in five parts, the last three of them on volume 3."""
@@ -38,87 +41,42 @@ def parted(made) -> str:
     return max(layers, key=lambda name: (layers[name], name))
 
 
-def commands(bundle: Path, chapter: int) -> list[str]:
-    """The commands of a numbered chapter of the text in this very bundle."""
-    text = (bundle / "VERIFY.txt").read_bytes().decode("ascii")
-    found = re.search(rf"(?ms)^{chapter}\. (.*?)(?=^\d\. |\Z)", text)
-    assert found, chapter
-    return [line.strip() for line in found[1].splitlines() if line.startswith("     ")]
+def gather(hand: Hand, volumes: list[Path], *, limit: int = 100_000_000) -> Path:
+    """One folder of the volumes, as the text of the first says."""
+    once, room, volume, *rest = commands(chapter((volumes[0] / "VERIFY.txt").read_text("ascii"), 3))
+    copy, join = rest[:5], rest[5:]
+    lines = [replaced(once, "$(mktemp -dp /var/tmp)", str(hand.folder / "whole")), room]
+    lines[1] = replaced(room, "100000000000", str(limit))
+    for each in volumes:
+        lines += [replaced(volume, "/media/stick/stack-0001.v1", str(each)), *copy]
+    (hand.folder / "whole").mkdir()
+    hand("\n".join([*lines, *join]))
+    return hand.folder / "whole"
 
 
-def shell(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
-    script = "\n".join(lines)
-    env = os.environ | {"LC_ALL": "C"}
-    return subprocess.run(
-        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, check=False, env=env
-    )
+def loads(hand: Hand, bundle: Path, volume: Path) -> subprocess.CompletedProcess[str]:
+    text = block((volume / "VERIFY.txt").read_text("ascii"))
+    return hand(text, BUNDLE=bundle, KEY=hand.folder.parent / "alice.pub")
 
 
-def share_is_good(volume: Path) -> bool:
-    share, *_ = commands(volume, 8)
-    done = shell(volume, share)
-    assert (done.returncode == 0) == (done.stdout == GOOD), done
-    return done.stdout == GOOD
+def is_loaded(hand: Hand, volumes: list[Path]) -> bool:
+    done = loads(hand, gather(hand, volumes), volumes[0])
+    assert (done.returncode == 0) == hand.loaded.exists(), done
+    return hand.loaded.exists()
 
 
-def signature_and_list(volume: Path, made: Gap) -> list[str]:
-    """What chapters 1 to 3 answer, but for the line with the key's id."""
-    key = made.folder / "signer.pub"
-    key.write_bytes(made.key.public_key.pem.encode())
-    lines = commands(volume, 1) + commands(volume, 2)[:2] + commands(volume, 3)
-    done = shell(volume, *(line.replace("/path/to/signer.pub", str(key)) for line in lines))
-    keyid, *answers = done.stdout.splitlines()
-    assert keyid == f"{made.key.public_key.keyid}  -"
-    return answers
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_gathered_volumes_are_the_bundle_that_was_cut(made, cut, hand, order):
+    whole = gather(hand, [cut[number] for number in order])
+    found = {p.relative_to(whole).as_posix(): p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+    assert found == made.files()
+    done = loads(hand, whole, cut[1])
+    assert (done.returncode, hand.loaded.exists()) == (0, True), done
 
 
-def gathered(volumes: Volumes, parted: str, folder: Path) -> Path:
-    """All parts of a blob in one folder."""
-    folder.mkdir()
-    for number in range(len(volumes.on(parted))):
-        path = volumes.part(parted, number)
-        if path.exists():
-            shutil.copy(path, folder)
-    return folder
-
-
-def sum_of_parts(volumes: Volumes, parted: str, folder: Path) -> str:
-    name = parted.rpartition("/")[2]
-    done = shell(gathered(volumes, parted, folder), commands(volumes[1], 8)[1].replace("HEX", name))
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()[0]
-
-
-def joined(volumes: Volumes, folder: Path, *numbers: int) -> Path:
-    """One folder of the volumes, as the text says."""
-    folder.mkdir()
-    _, _, copy, *join = commands(volumes[1], 8)
-    done = shell(folder, *(copy.replace("/path/to/volume", str(volumes[n])) for n in numbers), *join)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def answers_of(bundle: Path, made: Gap, tmp_path: Path) -> list[str]:
-    lines = [line.replace("/tmp/", f"{tmp_path}/") for n in (4, 5) for line in commands(bundle, n)]
-    return signature_and_list(bundle, made) + shell(bundle, *lines).stdout.splitlines()
-
-
-def test_every_share_of_a_cut_bundle_is_good(made, cut):
-    for number in (1, 2, 3):
-        assert signature_and_list(cut[number], made) == WHOLE[:2]
-        assert share_is_good(cut[number])
-
-
-def test_a_share_with_a_harmed_file_is_not_good(volumes, parted):
-    (lone,) = (name for name in layers_in(volumes[2]) if name in (volumes[2] / "SHA256SUMS").read_text())
-    path = volumes[2] / lone
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    assert [share_is_good(volumes[n]) for n in (1, 2, 3)] == [True, False, True]
-
-
-def test_gathered_parts_have_the_sum_that_is_listed(cut, parted, tmp_path):
-    found = sum_of_parts(cut, parted, tmp_path / "parts")
-    assert f"{found}  {parted}\n" in (cut[1] / "SHA256SUMS").read_text()
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_without_one_volume_nothing_is_loaded(cut, hand, missing):
+    assert not is_loaded(hand, [cut[number] for number in {1, 2, 3} - {missing}])
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -127,36 +85,46 @@ def test_gathered_parts_have_the_sum_that_is_listed(cut, parted, tmp_path):
     [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?")],
     ids=["gone", "harmed"],
 )
-def test_parts_that_are_not_all_right_have_another_sum(volumes, parted, tmp_path, number, harm):
-    path = volumes.part(parted, number)
-    before = path.read_bytes()
-    harm(path)
-    assert not path.exists() or path.read_bytes() != before
-    found = sum_of_parts(volumes, parted, tmp_path / "parts")
-    assert found not in (volumes[1] / "SHA256SUMS").read_text()
+def test_with_a_part_that_is_not_right_nothing_is_loaded(volumes, parted, hand, number, harm):
+    harm(volumes.part(parted, number))
+    assert not is_loaded(hand, [volumes[number] for number in (1, 2, 3)])
 
 
-@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
-def test_joined_volumes_are_the_bundle_that_was_cut(made, cut, tmp_path, order):
-    whole = joined(cut, tmp_path / "whole", *order)
-    found = {p.relative_to(whole).as_posix(): p.read_bytes() for p in whole.rglob("*") if p.is_file()}
-    assert found == made.files()
-    assert answers_of(whole, made, tmp_path) == WHOLE
+@pytest.mark.parametrize(
+    "trick",
+    [
+        lambda path, mine: path.symlink_to(mine),
+        lambda path, mine: os.mkfifo(path),
+        lambda path, mine: path.mkdir(),
+    ],
+    ids=["link", "pipe", "folder"],
+)
+def test_what_is_not_a_file_is_not_gathered(volumes, parted, hand, trick):
+    """The link leads to the part itself, somewhere on this machine."""
+    path = volumes.part(parted, 1)
+    mine = path.rename(hand.folder / "mine")
+    trick(path, mine)
+    assert not is_loaded(hand, [volumes[number] for number in (1, 2, 3)])
 
 
-@pytest.mark.parametrize("missing", [1, 2, 3])
-def test_joined_volumes_without_one_are_not_complete(made, cut, tmp_path, missing):
-    whole = joined(cut, tmp_path / "whole", *({1, 2, 3} - {missing}))
-    assert "complete" not in answers_of(whole, made, tmp_path)
-
-
-def test_joining_writes_through_no_link(made, volumes, parted, tmp_path):
+def test_gathering_writes_through_no_link(made, volumes, parted, hand):
     """A volume may hold links to this machine's files in the place of what another volume brings."""
-    mine = tmp_path / "mine"
+    mine = hand.folder / "mine"
     mine.write_bytes(b"keep")
     for name in ("index.json", parted):
         (volumes[1] / name).unlink(missing_ok=True)
         (volumes[1] / name).symlink_to(mine)
-    whole = joined(volumes, tmp_path / "whole", 1, 2, 3)
+    assert is_loaded(hand, [volumes[number] for number in (1, 2, 3)])
     assert mine.read_bytes() == b"keep"
-    assert answers_of(whole, made, tmp_path) == WHOLE
+
+
+def test_files_too_many_take_no_more_than_the_room_for_them(volumes, hand):
+    """They stay in the folder where volumes are gathered, and what they take is not left for the bundle."""
+    for number in range(3):
+        name = f"blobs/sha256/000{number}"
+        volumes.put(name, b"", 1)
+        os.truncate(volumes[1] / name, 1 << 20)
+    whole = gather(hand, [volumes[1]], limit=1_500_000)
+    found = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    assert found + (volumes[1] / "volume.json").stat().st_size == 1_500_000
+    assert loads(hand, whole, volumes[1]).returncode != 0

@@ -120,7 +120,7 @@ PATHS = {
     "kit": paths(
         "a medium with a kit and bundles", "the kit's folder is given to `verify`",
         "measured", "a kit is named, with its own command",
-        Thing("kit", "verify {}", "not a bundle: {}, got a kit", "`airgap kit verify {}`"),
+        Thing("kit", "verify {}", "not a bundle: {}, got a kit", "`airgap kit verify {} --into DIR`"),
     ),
     "medium": paths(
         "a mounted medium", "its root is given in the place of the bundle on it",

@@ -1,6 +1,7 @@
 """Checking kits at a site that trusts their maker."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from airgap.errors import (
     ExpiredError,
     FormatError,
     IncompleteError,
+    MediaError,
     MissingContentError,
     NoTrustRootError,
     RollbackError,
@@ -31,7 +33,9 @@ from airgap.offline.trust import install_root
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
+from tests.support.hostile import endless, hostile, turns
 from tests.support.kits import NOW, SECRET, make_site, make_small_kit
+from tests.support.mounted import require_fuse
 
 
 @pytest.fixture(scope="session")
@@ -237,3 +241,72 @@ def test_sites_do_not_share_trust(tmp_path, kit):
     other, _ = make_site(tmp_path / "else")
     with pytest.raises(UnknownKeyError):
         verify_kit(kit, other, NOW)
+
+
+class TestCopy:
+    """`into`: what was checked is what can be run, whatever the medium gives later."""
+
+    def test_exactly_the_kit(self, site, kit, tmp_path):
+        (tmp_path / "root").mkdir()
+        copy = verify_kit(kit, site, NOW, into=tmp_path / "root").copy
+        assert copy == tmp_path / "root" / "airgap-kit-0.1.0"
+        assert content_of(copy) == content_of(kit)
+        assert copy.stat().st_mode & 0o777 == 0o700
+
+    def test_none_is_made_unasked(self, site, kit):
+        assert verify_kit(kit, site, NOW).copy is None
+
+    @pytest.mark.parametrize("harm", HARMS)
+    def test_none_of_a_kit_that_is_refused(self, site, kit, tmp_path, harm):
+        do, error, words = HARMS[harm]
+        do(kit)
+        (tmp_path / "root").mkdir()
+        with pytest.raises(error, match=words):
+            verify_kit(kit, site, NOW, into=tmp_path / "root")
+        assert list((tmp_path / "root").iterdir()) == []
+
+    @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("elsewhere")])
+    def test_what_is_there_stays(self, site, kit, tmp_path, make):
+        there = tmp_path / "root" / "airgap-kit-0.1.0"
+        there.parent.mkdir()
+        make(there)
+        with pytest.raises(UsageError, match="already there"):
+            verify_kit(kit, site, NOW, into=tmp_path / "root")
+        assert os.path.lexists(there)
+        assert not (tmp_path / "root" / "elsewhere").exists()
+
+    def test_no_folder_for_it(self, site, kit, tmp_path):
+        with pytest.raises(MediaError, match="cannot write"):
+            verify_kit(kit, site, NOW, into=tmp_path / "none")
+
+    @pytest.mark.parametrize("after", [0, 1])
+    def test_a_medium_that_turns(self, site, kit, tmp_path, after):
+        """Read once, good or not, that is what is copied or refused."""
+        require_fuse()
+        (tmp_path / "root").mkdir()
+        raw, turned = rich(kit).read_bytes(), rich(kit).relative_to(kit).as_posix()
+        evil = raw[:-1] + bytes([raw[-1] ^ 1])
+        with hostile(tmp_path / "medium", kit, {turned: turns(evil, after)}) as medium:
+            if after == 0:
+                with pytest.raises(DigestMismatchError, match="wrong digest"):
+                    verify_kit(medium, site, NOW, into=tmp_path / "root")
+                return
+            copy = verify_kit(medium, site, NOW, into=tmp_path / "root").copy
+            assert (medium / turned).read_bytes() == evil
+            assert content_of(copy) == content_of(kit)
+
+    def test_a_file_without_end(self, site, kit, tmp_path):
+        require_fuse()
+        (tmp_path / "root").mkdir()
+        name = rich(kit).relative_to(kit).as_posix()
+        with (
+            hostile(tmp_path / "medium", kit, {name: endless()}) as medium,
+            pytest.raises(SizeMismatchError, match="wrong size"),
+        ):
+            verify_kit(medium, site, NOW, into=tmp_path / "root")
+        assert list((tmp_path / "root").iterdir()) == []
+
+
+def content_of(folder: Path | None) -> dict[str, bytes]:
+    assert folder is not None
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
