@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from airgap.errors import FormatError, UsageError
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_NAME, ImageReference
 from airgap.offline.contents import VerifiedImage
 
 _WANT = "FROM=TO, each HOST[:PORT][/PATH] without a tag, as in docker.io/library=harbor.example/mirror"
@@ -64,7 +64,8 @@ def renamed(
 ) -> tuple[VerifiedImage, ...]:
     """The images under their names here: of several renamings that fit, the longest counts.
 
-    Raises `UsageError` when two would have one name. `note` hears of a renaming that fits none.
+    Raises `UsageError` when two would have one name, in whatever spelling, and for a passing name. `note`
+    hears of a renaming that fits none.
     """
     for renaming in renamings:
         if not any(renaming.applies_to(image.record.name) for image in images):
@@ -72,7 +73,9 @@ def renamed(
     found = tuple(_rename(image, renamings) for image in images)
     owners: dict[ImageReference, VerifiedImage] = {}
     for image in found:
-        other = owners.setdefault(image.name, image)
+        if image.name.is_passing:
+            raise UsageError(PASSING_NAME, subject=image.name, got=f"--map of {image.record.name}")
+        other = owners.setdefault(image.name.normal, image)
         if other is not image:
             raise UsageError(
                 "two images would have one name",

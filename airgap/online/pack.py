@@ -17,7 +17,7 @@ from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, describe
 from airgap.bundle.shelf import Shelf, find_shelf
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.store import BlobStore
-from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
+from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
 from airgap.manifest import TransferManifest
@@ -124,7 +124,8 @@ def note_sealed(
 def tables_of(
     images: Sequence[CollectedImage],
 ) -> tuple[list[tuple[ImageReference, Descriptor]], list[DockerView]]:
-    """What `index.json` and `manifest.json` say of the images."""
+    """What `index.json` and `manifest.json` say of the images, when each name is an image's own."""
+    check_names(((image.record.name, image.record.digest) for image in images), INDEX_FILE)
     names = [(image.record.name, image.graph.root) for image in images]
     views = [view for image in images if (view := image.graph.docker_view(image.record.name))]
     return names, views
@@ -160,7 +161,11 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     for raw, index in _stated(shelf, terms) if shelf else ():
         if (statement := terms.parse_earlier(raw)) is not None:
             same_index = Digest.of(index).hex == statement.subjects[INDEX_FILE]
-            return _Earlier(statement, read_index(index) if same_index else {})
+            held = read_index(index) if same_index else {}
+            return _Earlier(
+                statement,
+                {image.locked_name: held[image.name] for image in statement.images if image.name in held},
+            )
     return None
 
 
