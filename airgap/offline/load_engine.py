@@ -332,6 +332,12 @@ class EngineLoader:
             self.loading.progress.note(f"{image.name}: {reason}")
         return wanted
 
+    def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
+        image = result.image
+        if not self._is_named(image):
+            return wanted if self.target.find_id(wanted) else None
+        return self.target.find(image.name) if self._has_names(image) else None
+
     def _confirm(self, image: VerifiedImage) -> None:
         wanted = self._wanted(image)
         there = self._is_there(image)
