@@ -336,7 +336,11 @@ class EngineLoader:
         image = result.image
         if not self._is_named(image):
             return wanted if self.target.find_id(wanted) else None
-        return self.target.find(image.name) if self._has_names(image) else None
+        named = self._has_names(image)
+        if named and isinstance(self.target, StagingTarget):
+            return wanted
+        found = self.target.find(image.name)
+        return found if named or found != wanted else None
 
     def _confirm(self, image: VerifiedImage) -> None:
         wanted = self._wanted(image)

@@ -2,12 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airgap.bundle.files import Folder
 from airgap.errors import UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
 from airgap.offline.loading import Loading
 from airgap.offline.renaming import Renaming, parse_renamings, renamed
+from airgap.offline.verify import verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, small_images
 from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile, MemoryStaging
@@ -124,6 +126,44 @@ def test_two_images_at_one_name_are_refused_before_anything_changes(bundle, make
         load(target, loading)
     assert "and registry.test/" in caught.value.got
     assert (moved, getattr(target, "log", []), getattr(target, "names", {})) == ([], [], {})
+
+
+TWINS = {
+    "a digest beside the tag": (f"a.example/one:1@{IMAGES[ONE].descriptor.digest}", "b.example/one:1"),
+    "both with digests": (
+        f"a.example/one:1@{IMAGES[ONE].descriptor.digest}",
+        f"b.example/one:1@{IMAGES[TWO].descriptor.digest}",
+    ),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("make", [MemoryContent, MemoryEngine, MemoryStaging, MemoryFile])
+@pytest.mark.parametrize("after", ["c.example", "C.example"])
+def test_no_mapping_makes_twins(gap, make, twins, after):
+    """The signed names differ, and what is left of them at a target does not."""
+    gap.rename(dict(zip((ONE, TWO), twins, strict=True)))
+    texts = parse_renamings([f"a.example={after}", "b.example=c.example"])
+    target, moved = make(), []
+    with Folder(gap.bundle) as folder:
+        loading = Loading(
+            verify(folder, gap.receiver()),
+            Silent(),
+            renamings=texts,
+            before_names_move=lambda: moved.append(1),
+        )
+        with pytest.raises(UsageError, match=r"two images would have one name: [cC]\.example/one:1"):
+            load(target, loading)
+    assert (moved, getattr(target, "log", []), getattr(target, "names", {})) == ([], [], {})
+
+
+@pytest.mark.parametrize("make", [MemoryContent, MemoryEngine, MemoryStaging, MemoryFile])
+@pytest.mark.parametrize("after", ["airgap.invalid/loading", "AIRGAP.INVALID:8080/x"])
+def test_no_mapping_makes_a_passing_name(bundle, make, after):
+    target = make()
+    with pytest.raises(UsageError, match=r"airgap\.invalid is for the names that images have while airgap"):
+        load(target, Loading(bundle, Silent(), renamings=parse_renamings([f"registry.test/one={after}"])))
+    assert (getattr(target, "log", []), getattr(target, "names", {})) == ([], {})
 
 
 def test_two_may_change_places(bundle):

@@ -9,6 +9,7 @@ import pytest
 
 from airgap.bundle.statement import Statement, UpstreamSignature
 from airgap.errors import (
+    AmbiguousError,
     EndpointError,
     IntegrityError,
     MediaError,
@@ -140,6 +141,33 @@ def test_exports_are_packed_once(bench, repacked):
         plan = plan_of(manifest, docker=engine, registry=MemorySource(dict(IMAGES)))
         assert bench.pack(manifest, plan).fresh is expected
     assert engine.exports == 1
+
+
+def test_an_image_that_is_repacked_is_not_named_by_the_digest_that_it_had(bench):
+    """A classic store knows an image by the digest of a registry, and hands out another manifest."""
+    pinned = f"example.com/a@{Digest.of(b'at a registry')}"
+    manifest = manifest_of(f"{{ref: '{pinned}', source: docker}}")
+    engine = MemoryEngine({pinned: A}, repacked=True)
+    for fresh in (True, False):
+        packed = bench.pack(manifest, plan_of(manifest, docker=engine))
+        [image] = packed.statement.images
+        assert (str(image.reference), str(image.locked_name)) == (pinned, pinned)
+        assert str(image.name) == f"example.com/a@{A.descriptor.digest}"
+        assert packed.fresh is fresh
+    assert engine.exports == 1
+
+
+def test_an_export_under_the_digest_of_another_image_is_refused(bench):
+    manifest = manifest_of("{ref: example.com/a:1, source: docker}")
+    plan = plan_of(manifest, docker=MemoryEngine({"example.com/a:1": A}))
+    [image] = plan.lock.images
+    wrong = replace(image, name=replace(image.name, tag=None, digest=B.descriptor.digest))
+    plan = replace(
+        plan, lock=replace(plan.lock, images=(wrong,)), exports=(replace(plan.exports[0], images=(wrong,)),)
+    )
+    with pytest.raises(AmbiguousError, match="the name has the digest of another image"):
+        bench.pack(manifest, plan)
+    assert not (bench.stick / "stack-0001/bundle.dsse.json").exists()
 
 
 def test_a_changed_export_is_another_bundle(bench):
