@@ -226,6 +226,30 @@ HEX = Digest.of(b"x").hex
 OWN = f"{ONE}@{IMAGES[ONE].descriptor.digest}"
 
 
+SIGNED = {
+    "of another image": (f"{ONE}@{OTHER}", "the name has the digest of another image"),
+    "of a manifest of the same image": (
+        f"registry.test/one@{IMAGES[ONE].config}",
+        "the name has the digest of another image",
+    ),
+    "of another length": (f"{ONE}@sha512:{HEX}{HEX}", "the name has the digest of another image"),
+    "another's name": (
+        f"{TWO}@{IMAGES[ONE].descriptor.digest}",
+        f"two images with one name: statement.json: predicate, got {TWO}@{IMAGES[ONE].descriptor.digest} and {TWO}",
+    ),
+    "another's name in capitals": (
+        TWO.replace("registry.test", "Registry.Test"),
+        "two images with one name",
+    ),
+    "another's name with the usual port": (
+        TWO.replace("test/", "test:443/"),
+        "two images with one name",
+    ),
+    "a passing name": (f"airgap.invalid/loading/4194305:{HEX}", "airgap.invalid is for the names"),
+    "in capitals": (f"AIRGAP.invalid:80/loading/4194305:{HEX}", "airgap.invalid is for the names"),
+}
+
+
 class TestTagAndDigest:
     """A name with both is the name with the tag, when the digest is the image's own (FORMAT.md §2.1)."""
 
@@ -241,31 +265,7 @@ class TestTagAndDigest:
             assert str(results[0].image.name) == ONE
             assert verdicts(go(bundle, target)) == [THERE] * 3
 
-    @pytest.mark.parametrize(
-        ("name", "words"),
-        {
-            "of another image": (f"{ONE}@{OTHER}", "the name has the digest of another image"),
-            "of a manifest of the same image": (
-                f"registry.test/one@{IMAGES[ONE].config}",
-                "the name has the digest of another image",
-            ),
-            "of another length": (f"{ONE}@sha512:{HEX}{HEX}", "the name has the digest of another image"),
-            "another's name": (
-                f"{TWO}@{IMAGES[ONE].descriptor.digest}",
-                f"two images with one name: statement.json: predicate, got {TWO}@{IMAGES[ONE].descriptor.digest} and {TWO}",
-            ),
-            "another's name in capitals": (
-                TWO.replace("registry.test", "Registry.Test"),
-                "two images with one name",
-            ),
-            "another's name with the usual port": (
-                TWO.replace("test/", "test:443/"),
-                "two images with one name",
-            ),
-            "a passing name": (f"airgap.invalid/loading/4194305:{HEX}", "airgap.invalid is for the names"),
-            "in capitals": (f"AIRGAP.invalid:80/loading/4194305:{HEX}", "airgap.invalid is for the names"),
-        }.values(),
-    )
+    @pytest.mark.parametrize(("name", "words"), SIGNED.values(), ids=SIGNED)
     def test_what_a_signer_may_not_say(self, gap, name, words):
         gap.rename({ONE: name})
         with Folder(gap.bundle) as folder, pytest.raises(AmbiguousError) as caught:
