@@ -28,6 +28,7 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import fallback_tag
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
@@ -127,7 +128,8 @@ def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading:
 
 def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
     """Raise `UsageError` for two names that would be one there: a registry knows repositories and tags only,
-    and a folder knows files. At a registry one image may have both, as either is then answered with it.
+    and a folder knows files. At a registry one image may have both, as either is then answered with it; and
+    lists of referrers have tags of their own.
     """
     is_registry = isinstance(target, MountingTarget)
     places: dict[Hashable, VerifiedImage] = {}
@@ -135,12 +137,22 @@ def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
         other = places.setdefault(_place(target, image.name), image)
         if other is image or (is_registry and other.record.digest == image.record.digest):
             continue
-        raise UsageError(
-            f"two images would have one name at the {'registry' if is_registry else 'target'}",
-            subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
-            got=f"{other.name} and {image.name}",
-            hint="give one of them another repository with --map; nothing was changed",
-        )
+        raise _one_place(target, image, other.name)
+    for image in images if is_registry else ():
+        for subject in filter(None, (item.manifest.subject for item in image.graph.manifests)):
+            tag = replace(image.name, tag=fallback_tag(subject.digest), digest=None)
+            if (other := places.get(_place(target, tag))) is not None:
+                raise _one_place(target, other, f"the list of what refers to {subject.digest}")
+
+
+def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageError:
+    kind = "registry" if isinstance(target, MountingTarget) else "target"
+    return UsageError(
+        f"two images would have one name at the {kind}",
+        subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
+        got=f"{other} and {image.name}",
+        hint="give one of them another repository with --map; nothing was changed",
+    )
 
 
 def _place(target: Target, name: ImageReference) -> Hashable:

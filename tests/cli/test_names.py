@@ -14,11 +14,14 @@ from airgap.endpoints.archive_file import ArchiveFile
 from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.oci.digest import Digest
+from airgap.oci.referrers import fallback_tag
 from airgap.site import now
 from airgap.trust.envelope import Envelope
 from tests.cli.refusals import at_home, check_refused
+from tests.support.attachments import referrer
 from tests.support.bundles import ONE, TWO, Gap, make_gap, small_images
 from tests.support.daemon import Daemon
+from tests.support.images import make_index, simple_image
 from tests.support.registry import FakeRegistry
 from tests.support.registry_parts import Answer, Request
 
@@ -74,6 +77,27 @@ def test_no_map_makes_them_meet(gap: Gap, capsys: pytest.CaptureFixture[str], ki
     assert main(["load", str(gap.bundle), "--to", f"{kind}:{target}", *maps]) == 2
     assert "two images would have one name" in capsys.readouterr().err
     assert not target.exists()
+
+
+def test_a_name_that_a_registry_has_for_the_list_of_referrers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be given to the list when what refers to the image comes (OCI distribution-spec 1.1,
+    "Referrers Tag Schema").
+    """
+    app, other = simple_image("app"), simple_image("other")
+    name = f"registry.test/app:{fallback_tag(app.descriptor.digest)}"
+    images = {"registry.test/app:1": app, name: make_index([other]), "registry.test/app:sbom": referrer(app)}
+    at_home(make_gap(tmp_path, images=images, now=now()), tmp_path, monkeypatch)
+    words = ["load", str(next((tmp_path / "stick").iterdir())), "--to"]
+    with FakeRegistry() as registry:
+        assert main([*words, f"registry:{registry.host}"]) == 2
+        assert registry.manifests == {}
+        error = capsys.readouterr().err
+        assert "two images would have one name at the registry" in error
+        assert f"got the list of what refers to {app.descriptor.digest} and {name}" in error
+        elsewhere = f"registry.test/app={registry.host}/app"
+        assert main([*words, f"oci:{tmp_path}/out", "--map", elsewhere]) == 0
 
 
 # -- names that are gone, or mean something else, when the load ends
