@@ -141,8 +141,8 @@ def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
     for image in images if is_registry else ():
         for subject in filter(None, (item.manifest.subject for item in image.graph.manifests)):
             tag = replace(image.name, tag=fallback_tag(subject.digest), digest=None)
-            if (other := places.get(_place(target, tag))) is not None:
-                raise _one_place(target, other, f"the list of what refers to {subject.digest}")
+            if (found := places.get(_place(target, tag))) is not None:
+                raise _one_place(target, found, f"the list of what refers to {subject.digest}")
 
 
 def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageError:

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def meddling(harm: Callable[[], object]) -> Iterator[None]:
     """Somebody does something as soon as all images have their names."""
     load_all = loads._load_all
 
-    def then(*args: object) -> None:
+    def then(*args: Any) -> None:
         load_all(*args)
         harm()
 
