@@ -23,6 +23,9 @@ FITTING = [
     ("ghcr.io=h.io:5000", "ghcr.io/acme/api:1", "h.io:5000/acme/api:1"),
     ("ghcr.io=localhost/x", "ghcr.io/acme/api:1", "localhost/x/acme/api:1"),
     ("docker.io/library=h.io/m", "nginx:1.27", "h.io/m/nginx:1.27"),
+    ("GHCR.io:0443/acme=h.io", "ghcr.io/acme/api:1", "h.io/api:1"),
+    ("ghcr.io/acme=h.io", f"GHCR.io:443/acme/api:1@{DIGEST}", f"h.io/api:1@{DIGEST}"),
+    ("r.io:05000=h.io", "R.io:5000/a/b:1", "h.io/a/b:1"),
     ("docker.io=h.io/m", "nginx:1.27", "h.io/m/library/nginx:1.27"),
     ("ghcr.io/acme=docker.io/acme", "ghcr.io/acme/api:1", "docker.io/acme/api:1"),
     ("ghcr.io=h.io", f"ghcr.io/a/b@{DIGEST}", f"h.io/a/b@{DIGEST}"),
@@ -88,6 +91,8 @@ def test_one_prefix_cannot_become_two():
     assert len(parse_renamings(["ghcr.io=h.io", "ghcr.io/a=h.io"])) == 2
     with pytest.raises(UsageError, match=r"--map twice for one prefix: ghcr\.io"):
         parse_renamings(["ghcr.io=h.io", "ghcr.io=k.io"])
+    with pytest.raises(UsageError, match=r"--map twice for one prefix: GHCR\.io:443/a"):
+        parse_renamings(["ghcr.io/a=h.io", "GHCR.io:443/a=k.io"])
 
 
 def names(bundle, *texts: str, notes: list[str] | None = None) -> list[str]:
