@@ -158,7 +158,7 @@ def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageErro
 def _place(target: Target, name: ImageReference) -> Hashable:
     """What the target keeps of a name."""
     if isinstance(target, MountingTarget):
-        return replace(name.normal, registry="")
+        return replace(name, registry="")
     return target.place(name) if isinstance(target, PlacingTarget) else name.normal
 
 

@@ -82,10 +82,21 @@ def test_one_name_in_two_spellings_is_one_repository(tmp_path: Path):
     [note] = catalogue.notes
     assert note.startswith("GHCR.io:443/acme/api:1 of ")
     assert "is not served" in note
-    for namespace in ("ghcr.io", "GHCR.io", "ghcr.io:443", None):
-        assert catalogue.repository("acme/api", namespace) is catalogue.repositories["ghcr.io/acme/api"]
-    for namespace in ("ghcr.io:\u00b2", "ghcr.io:" + "9" * 5000, ":"):
-        assert catalogue.repository("acme/api", namespace) is catalogue.repositories["acme/api"]
+
+
+@pytest.mark.parametrize("namespace", ["ghcr.io", "GHCR.io", "ghcr.io:443", "Ghcr.io:0443"])
+def test_the_registry_that_a_mirror_is_asked_for_in_another_spelling(tmp_path: Path, namespace: str):
+    catalogue = catalogue_of(tmp_path, {"ghcr.io/acme/api:1": ONE, "quay.io/acme/api:1": TWO})
+    found = catalogue.repository("acme/api", namespace)
+    assert found is catalogue.repositories["ghcr.io/acme/api"]
+
+
+@pytest.mark.parametrize(
+    "namespace", [None, "", ":", "ghcr.io:\u00b2", "ghcr.io:" + "9" * 5000, "ghcr.io:80"]
+)
+def test_another_registry_is_another_name_of_this_server(tmp_path: Path, namespace: str | None):
+    catalogue = catalogue_of(tmp_path, {"ghcr.io/acme/api:1": ONE})
+    assert catalogue.repository("acme/api", namespace) is catalogue.repositories["acme/api"]
 
 
 def test_a_digest_beside_a_tag_is_no_name_of_its_own(tmp_path: Path):

@@ -1,6 +1,7 @@
 """Names at targets: each is one image's alone, and is asked for again before a load says that it is there."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from airgap.oci.reference import ImageReference
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
+from airgap.offline.stream import ImageTar
 from airgap.offline.verify import VerifiedBundle, verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
@@ -184,6 +186,25 @@ class TestFiles:
         results = go(bundle, folder, before_names_move=spoil)
         assert verdicts(results) == [FAILED, THERE, THERE]
         assert results[0].after is None
+
+    def test_the_second_name_of_a_pinned_image_counts_too(self, tmp_path, folder):
+        """An archive has both names of an image that was asked for by its digest; a pod may ask for either."""
+        image = simple_image("pinned")
+        gap = make_gap(tmp_path / "gap", images={ONE: image})
+        pinned = ImageReference.parse(ONE).with_digest(image.descriptor.digest)
+        gap.restate(images=tuple(replace(each, reference=pinned) for each in gap.statement.images))
+
+        def lose() -> None:
+            with Folder(gap.bundle) as bundle:
+                tar = ImageTar(verify(bundle, gap.receiver()))
+                tar.add_whole(tar.bundle.images[0], None)
+                folder.put_archive(tar.bundle.images[0].name, tar.chunks(lambda _: None))
+
+        with Folder(gap.bundle) as files:
+            bundle = verify(files, gap.receiver())
+            assert verdicts(go(bundle, folder)) == [PLACED]
+            assert verdicts(go(bundle, folder)) == [THERE]
+            assert verdicts(go(bundle, folder, before_names_move=lose)) == [FAILED]
 
     def test_archives_that_were_written_stay_placed(self, bundle, folder):
         assert verdicts(go(bundle, folder)) == [PLACED] * 3
