@@ -21,6 +21,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.pack_tar import pack_tar
+from airgap.online.partial import absent_from
 from airgap.online.stating import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
@@ -149,7 +150,9 @@ def test_an_image_that_is_repacked_is_not_named_by_the_digest_that_it_had(bench)
     manifest = manifest_of(f"{{ref: '{pinned}', source: docker}}")
     engine = MemoryEngine({pinned: A}, repacked=True)
     for fresh in (True, False):
-        packed = bench.pack(manifest, plan_of(manifest, docker=engine))
+        plan = plan_of(manifest, docker=engine)
+        packed = bench.pack(manifest, plan)
+        assert absent_from(packed.statement, plan.lock) == []
         [image] = packed.statement.images
         assert (str(image.reference), str(image.locked_name)) == (pinned, pinned)
         assert str(image.name) == f"example.com/a@{A.descriptor.digest}"
