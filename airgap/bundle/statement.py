@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
+from airgap.bundle.views import check_names
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -24,6 +25,8 @@ FILE_GRAMMAR = re.compile(
     re.ASCII,
 )
 KINDS = ("image", "artifact")
+REPACKED = ", repacked"
+"""The end of `source` where the manifest was made here, and so the image's digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class ImageRecord:
     platforms: tuple[PlatformRecord, ...]
     source: str
     upstream_signature: UpstreamSignature | None = None
+
+    @property
+    def locked_name(self) -> ImageReference:
+        """Its name in the lock. Repacking changes the digest, and with it a name that has no tag."""
+        repacked = self.name.tag is None and self.source.endswith(REPACKED)
+        return self.reference if repacked else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +200,7 @@ class Statement:
             transfer=fields.string_map("transfer"),
             tool_version=version,
         )
-        names = [str(image.name) for image in found.images]
-        if len(set(names)) != len(names):
-            raise FormatError("two images with one name", subject=fields.where)
+        check_names(((image.name, image.digest) for image in found.images), fields.where)
         if found.serial < 1:
             raise FormatError("serial below 1", subject=fields.where, got=found.serial)
         return found

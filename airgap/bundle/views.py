@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airgap.errors import AmbiguousError
+from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_NAME, ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -45,9 +46,26 @@ def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
     return b'{"schemaVersion":2,"mediaType":' + dump(OCI_INDEX) + b',"manifests":[\n' + lines + b"\n]}\n"
 
 
+def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: str) -> None:
+    """Raise `AmbiguousError` for a name that could not mean its image alone at every target (FORMAT.md §2.1):
+    one with another digest than the image, one whose normal form another has, and a passing name.
+    """
+    seen: dict[ImageReference, ImageReference] = {}
+    for name, digest in images:
+        if name.digest not in (None, digest):
+            raise AmbiguousError(
+                "the name has the digest of another image", subject=f"{where}: {name}", want=digest
+            )
+        if name.is_passing:
+            raise AmbiguousError(PASSING_NAME, subject=f"{where}: {name}")
+        if (normal := name.normal) in seen:
+            raise AmbiguousError("two images with one name", subject=where, got=f"{seen[normal]} and {name}")
+        seen[normal] = name
+
+
 def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
     """The images of an `index.json` of ours, by name. Raises `FormatError`, also for other bytes than
-    `index_json` would write.
+    `index_json` would write. Whether a digest in a name is the image's own is not checked.
     """
     fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX), INDEX_FILE)
     found: dict[ImageReference, Descriptor] = {}
@@ -55,6 +73,7 @@ def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
         where = f"{INDEX_FILE}: manifests[{i}]"
         descriptor = Descriptor.parse(entry, where)
         found[ImageReference.parse(descriptor.annotations.get(REF_NAME, ""), where)] = descriptor
+    check_names(((name, name.digest) for name in found), INDEX_FILE)
     if index_json(found.items()) != raw:
         raise AmbiguousError("not in canonical form", subject=INDEX_FILE)
     return found

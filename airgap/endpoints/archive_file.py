@@ -4,6 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from airgap.bundle.files import write_stream
+from airgap.bundle.tar_folder import TarFolder
+from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
+from airgap.oci.digest import Digest
+from airgap.oci.reference import ImageReference
 
 
 class ArchiveFile:
@@ -18,3 +22,9 @@ class ArchiveFile:
 
     def write(self, tar: Iterable[bytes]) -> None:
         write_stream(self._path, tar)
+
+    def names(self) -> dict[ImageReference, Digest]:
+        """See `ListedFile`."""
+        with TarFolder(self._path) as files:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+        return {name: entry.digest for name, entry in index.items()}

@@ -146,7 +146,7 @@ class DockerEngine:
             )
 
     def find(self, reference: ImageReference) -> Digest | None:
-        found = self._inspect(_target_name(reference))
+        found = self._inspect(str(reference.kept))
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
@@ -211,7 +211,7 @@ class DockerEngine:
 
     def untag(self, reference: ImageReference) -> None:
         """With its last name the engine drops the image itself, unless a container uses it."""
-        path = f"/images/{quote(_target_name(reference), safe='/:')}"
+        path = f"/images/{quote(str(reference.kept), safe='/:')}"
         try:
             self._client.call("DELETE", path, "cannot remove the name", reference, {"noprune": "1"})
         except NotFoundError:
@@ -308,10 +308,6 @@ def _requests(
     for image_id in dict.fromkeys(image_id for _, image_id in images if image_id not in there):
         reference = next(reference for reference, other in images if other == image_id)
         yield [str(image_id)], {image_id: reference.with_digest(image_id)}
-
-
-def _target_name(reference: ImageReference) -> str:
-    return str(reference if reference.tag is None else reference.with_digest(None))
 
 
 def _knock(path: str) -> None:

@@ -90,12 +90,12 @@ class ImagesFolder:
         return f"{self._folder}: {self._kind.hint}"
 
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
-        return TarFolder(self._path(reference))
+        return TarFolder(self.place(reference))
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
-        write_stream(self._path(reference), tar)
+        write_stream(self.place(reference), tar)
 
-    def _path(self, reference: ImageReference) -> Path:
+    def place(self, reference: ImageReference) -> Path:
         """The same for the same name, good on FAT, and another for each name, however long or alike."""
         name = str(reference)
         slug = re.sub(r"[^a-z0-9.-]+", "_", name.lower())[:_MAX_SLUG].rstrip("._-")

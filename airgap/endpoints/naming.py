@@ -96,12 +96,11 @@ def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Namin
     names, problem = usable(texts, digest)
     if not texts and (named := annotations.get(CONTAINERD_NAME)):
         problem = f"not a whole name: {named[:_SHOWN]!r}"
-    found = {name.with_digest(None): name for name in names}
-    if len(found) > 1:
+    if len({name.normal for name in names}) > 1:
         raise AmbiguousError(
             "one image with two names", subject=f"{where} {digest}", got=" and ".join(map(repr, texts))
         )
-    if found:
+    if names:
         return Naming(names[:1])
     tag = annotations.get(REF_NAME, "").partition("@")[0]
     return Naming((), tag if _TAG.fullmatch(tag) else None, problem)
@@ -122,7 +121,7 @@ def usable(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference
             continue
         if name.digest is not None and name.digest not in digests:
             problem = problem or f"unusable name {text[:_SHOWN]!r}: it has the digest of another image"
-        elif text.startswith(_IDS) or name.tag == _PLACEHOLDER:
+        elif text.startswith(_IDS) or name.tag == _PLACEHOLDER or name.is_passing:
             problem = problem or f"no name of its own: {text[:_SHOWN]!r}"
         else:
             names[name] = None
@@ -146,8 +145,8 @@ def by_name(images: Iterable[N], reference: ImageReference) -> list[N]:
     """The images with the whole name of `reference`, whose digest does not count."""
     if reference.tag is None:
         return []
-    wanted = reference.with_digest(None)
-    return [image for image in images if any(name.with_digest(None) == wanted for name in image.names)]
+    wanted = reference.normal
+    return [image for image in images if any(name.normal == wanted for name in image.names)]
 
 
 def by_tag(images: Iterable[N], reference: ImageReference) -> list[N]:

@@ -9,6 +9,7 @@ arguments.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from airgap.bundle.files import Files
@@ -308,6 +309,22 @@ class FileTarget(Protocol):
 
     def write(self, tar: Iterable[bytes]) -> None:
         """Write the archive, whole or not at all: when `tar` raises, nothing is there."""
+
+
+@runtime_checkable
+class ListedFile(Protocol):
+    """A `FileTarget` that can tell what is in the file."""
+
+    def names(self) -> dict[ImageReference, Digest]:
+        """What each name in the file means, read from the file; raises one of ours when it cannot be read."""
+
+
+@runtime_checkable
+class PlacingTarget(Protocol):
+    """A target that keeps less than the whole of a name: a folder, in which an image is a file."""
+
+    def place(self, reference: ImageReference) -> Path:
+        """Where it keeps the image of that name."""
 
 
 @runtime_checkable

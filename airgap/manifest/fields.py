@@ -17,7 +17,7 @@ from airgap.manifest.strict_yaml import describe
 from airgap.oci.digest import Digest
 from airgap.oci.documents import MAX_SIZE
 from airgap.oci.platform import Platform
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_NAME, ImageReference
 
 _NAME = "[a-z0-9][a-z0-9-]{0,62}"
 LABEL_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
@@ -119,6 +119,8 @@ def _offline_name(text: str) -> ImageReference:
             want=f"'{reference.with_digest(None)}'",
             got=describe(text),
         )
+    if reference.is_passing:
+        raise FormatError(PASSING_NAME, got=describe(text))
     return reference
 
 

@@ -24,7 +24,7 @@ from airgap.oci.reference import ImageReference
 
 def offline_name(reference: ImageReference) -> ImageReference:
     """What an image that is not renamed is called offline: its name without the digest, if it has a tag."""
-    return reference.with_digest(None) if reference.tag else reference
+    return reference.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _without_twins(entries: list[ImageEntry], document: Document) -> tuple[Image
     for place, entry in enumerate(entries):
         if kept.setdefault(replace(entry, line=0), entry) is not entry or entry.name is None:
             continue
-        first = names.setdefault(entry.name, entry)
+        first = names.setdefault(entry.name.normal, entry)
         if first is not entry:
             raise FormatError(
                 "two images would have the same name offline",

@@ -8,6 +8,9 @@ from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 
 DOCKER_HUB = "docker.io"
+PASSING_HOST = "airgap.invalid"
+"""The host of passing names; `invalid` is the domain of no host anywhere (RFC 2606)."""
+PASSING_NAME = f"{PASSING_HOST} is for the names that images have while airgap loads them"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
@@ -18,6 +21,15 @@ _HOST = re.compile(
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _MAX_NAME = 255
+
+
+def normal_host(registry: str) -> str:
+    """A registry's host in lower case, and its port without leading zeros; none where it is that of HTTPS."""
+    host, colon, port = registry.lower().rpartition(":")
+    if not colon or not port.isdigit():
+        return registry.lower()
+    port = port.lstrip("0")
+    return host if port == "443" else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,6 +86,24 @@ class ImageReference:
             return (self,)
         tagged = replace(self, digest=None)
         return (tagged, replace(self, tag=None)) if self.digest == digest else (tagged,)
+
+    @property
+    def kept(self) -> Self:
+        """The name as engines, registries and layouts keep it: a digest only where there is no tag."""
+        return replace(self, digest=None) if self.tag and self.digest else self
+
+    @property
+    def normal(self) -> Self:
+        """What names are compared by: those that mean one image on one host have one normal form, however
+        case and port of the host are written, and whether there is a digest beside the tag (FORMAT.md §2.1).
+        """
+        registry = normal_host(self.registry)
+        return self.kept if registry == self.registry else replace(self.kept, registry=registry)
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it is on the host of the names that airgap gives to images while it loads them."""
+        return self.normal.registry.partition(":")[0] == PASSING_HOST
 
     @property
     def name(self) -> str:

@@ -46,8 +46,8 @@ class VerifiedImage:
 
     @property
     def name(self) -> ImageReference:
-        """The name that it shall have here."""
-        return self.renamed or self.record.name
+        """The name that it shall have here, in the form in which targets keep it."""
+        return (self.renamed or self.record.name).kept
 
     @property
     def full_name(self) -> ImageReference:

@@ -1,29 +1,43 @@
 """Bringing a verified bundle's images to a target: old names stay as they were until all is proved."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
+from airgap.audit.receipt import PRESENT
 from airgap.bundle.graph import PREFERRED
 from airgap.endpoints.ports import (
     ContentTarget,
     FileTarget,
     FolderTarget,
+    ListedFile,
     MountingTarget,
+    PlacingTarget,
     StreamTarget,
     SweptTarget,
     Target,
 )
-from airgap.errors import EndpointError, IncompleteError, MediaError, PolicyError, UsageError
+from airgap.errors import (
+    AirgapError,
+    EndpointError,
+    IncompleteError,
+    MediaError,
+    PolicyError,
+    UsageError,
+)
+from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.oci.referrers import fallback_tag
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
 from airgap.offline.load_refusal import refused
-from airgap.offline.loading import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading
+from airgap.offline.loading import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirmed
 from airgap.offline.renaming import renamed
 from airgap.offline.stream import ImageTar
+from airgap.workers import run_each
 
 
 def load(target: Target, loading: Loading) -> list[LoadedImage]:
@@ -49,6 +63,7 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     loading.before_names_move()
     with _swept(target):
         _load_all(loader, todo, target.name, loading)
+    _ask_again(loader.now, results, loading.jobs)
     return results
 
 
@@ -85,6 +100,26 @@ def _swept(target: Target) -> Iterator[None]:
             target.sweep()
 
 
+def _ask_again(
+    now: Callable[[LoadedImage, Digest], Digest | None], results: Sequence[LoadedImage], jobs: int
+) -> None:
+    """Ask the target for every name once more, last of all: another process, the next image of the bundle or
+    the target itself may have moved or removed it since. What it no longer says has failed.
+    """
+
+    def ask(item: tuple[LoadedImage, Digest]) -> None:
+        result, wanted = item
+        result.after = None
+        try:
+            result.after = now(result, wanted)
+            confirmed(result.after, wanted, result.image)
+        except AirgapError as error:
+            result.verdict, result.error = FAILED, error
+
+    present = [(each, each.after) for each in results if each.verdict in PRESENT and each.after]
+    run_each(ask, present, jobs)
+
+
 def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading: Loading) -> None:
     if todo:
         with loading.progress.phase(f"loading into {target}", loader.total(todo)) as advance:
@@ -92,19 +127,39 @@ def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading:
 
 
 def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
-    """A registry knows repositories and tags only: what came from two registries may be one there."""
-    if not isinstance(target, MountingTarget):
-        return
-    places: dict[ImageReference, VerifiedImage] = {}
+    """Raise `UsageError` for two names that would be one there: a registry knows repositories and tags only,
+    and a folder knows files. At a registry one image may have both, as either is then answered with it; and
+    lists of referrers have tags of their own.
+    """
+    is_registry = isinstance(target, MountingTarget)
+    places: dict[Hashable, VerifiedImage] = {}
     for image in images:
-        other = places.setdefault(replace(image.name, registry=""), image)
-        if other.record.digest != image.record.digest:
-            raise UsageError(
-                "two images would have one name at the registry",
-                subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
-                got=f"{other.name} and {image.name}",
-                hint="give one of them another repository with --map; nothing was changed",
-            )
+        other = places.setdefault(_place(target, image.name), image)
+        if other is image or (is_registry and other.record.digest == image.record.digest):
+            continue
+        raise _one_place(target, image, other.name)
+    for image in images if is_registry else ():
+        for subject in filter(None, (item.manifest.subject for item in image.graph.manifests)):
+            tag = replace(image.name, tag=fallback_tag(subject.digest), digest=None)
+            if (found := places.get(_place(target, tag))) is not None:
+                raise _one_place(target, found, f"the list of what refers to {subject.digest}")
+
+
+def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageError:
+    kind = "registry" if isinstance(target, MountingTarget) else "target"
+    return UsageError(
+        f"two images would have one name at the {kind}",
+        subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
+        got=f"{other} and {image.name}",
+        hint="give one of them another repository with --map; nothing was changed",
+    )
+
+
+def _place(target: Target, name: ImageReference) -> Hashable:
+    """What the target keeps of a name."""
+    if isinstance(target, MountingTarget):
+        return replace(name, registry="")
+    return target.place(name) if isinstance(target, PlacingTarget) else name.normal
 
 
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
@@ -148,4 +203,8 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     loading.before_names_move()
     with loading.progress.phase(f"writing {target.name}", tar.total) as advance:
         target.write(tar.chunks(advance))
-    return [LoadedImage(image, PLACED, after=image.record.digest) for image in images]
+    results = [LoadedImage(image, PLACED, after=image.record.digest) for image in images]
+    if isinstance(target, ListedFile):
+        names = cache(target.names)
+        _ask_again(lambda result, _: names().get(result.image.name), results, loading.jobs)
+    return results

@@ -25,7 +25,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_documents import DocumentLoader, reason_of
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed
+from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.offline.reduced import reduced
 from airgap.workers import run_all
 
@@ -154,23 +154,26 @@ class ContentLoader:
         try:
             if result.error is not None:
                 raise result.error
-            result.after = self._name(result)
+            result.after = DocumentLoader(self.target, self.loading.progress).load(result)
         except AirgapError as error:
             result.verdict, result.error = FAILED, error
             with contextlib.suppress(EndpointError):
                 result.after = self.target.find(result.image.name)
 
-    def _name(self, result: LoadedImage) -> Digest:
-        image = result.image
-        digest = DocumentLoader(self.target, self.loading.progress).load(result)
+    def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
+        image, loaded = result.image, result.verdict == LOADED
         try:
-            found = confirmed(self.target.find(image.name), digest, image)
+            found = self.target.find(image.name)
         except LoginError:
             raise
-        except AccessDeniedError as error:  # the push has told the digest that it stored
+        except AccessDeniedError as error:
+            if not loaded:
+                raise
+            # the push has told the digest that it stored
             result.reason = result.reason or f"taken by the registry, which does not let us look: {error.got}"
-            found = digest
-        self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
+            found = wanted
+        if loaded and found == wanted:
+            self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return found
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:

@@ -332,6 +332,16 @@ class EngineLoader:
             self.loading.progress.note(f"{image.name}: {reason}")
         return wanted
 
+    def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
+        image = result.image
+        if not self._is_named(image):
+            return wanted if self.target.find_id(wanted) else None
+        named = self._has_names(image)
+        if named and isinstance(self.target, StagingTarget):
+            return wanted
+        found = self.target.find(image.name)
+        return found if named or found != wanted else None
+
     def _confirm(self, image: VerifiedImage) -> None:
         wanted = self._wanted(image)
         there = self._is_there(image)

@@ -49,17 +49,18 @@ class FolderLoader:
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
-            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
-            found = [index.get(name) for name in image.full_name.names_of(graph.root.digest)]
-            if found[0] is None:
-                return None, False
-            before = found[0].digest
-            if any(each is None or each.digest != before for each in found):
+            before, *others = _meanings(files, image, graph.root.digest)
+            if before is None or any(each != before for each in others):
                 return before, False
             for blob in graph.contents.values():
                 _check(files, blob)
             return before, True
         return before, False
+
+    def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
+        with self.target.open_archive(result.image.name) as files:
+            found = _meanings(files, result.image, wanted)
+        return next((each for each in found if each != wanted), wanted)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
         """Each archive stands alone: there is no base."""
@@ -105,6 +106,13 @@ class FolderLoader:
             f"{self.target.name} takes no index without all of its platforms; "
             f"the name means {described(graph)}, {graph.root.digest}"
         )
+
+
+def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
+    """What an archive says that each name of an image means there whose digest is `root`."""
+    index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+    found = [index.get(name) for name in image.full_name.names_of(root)]
+    return [None if each is None else each.digest for each in found]
 
 
 def _check(files: Files, blob: Descriptor) -> None:

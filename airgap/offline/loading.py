@@ -77,6 +77,9 @@ class Loader(Protocol):
         later loads work. An image whose load fails has its old name.
         """
 
+    def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
+        """What the target says, asked again, that all names of an image mean, which should be `wanted`."""
+
 
 def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
     """What the target says it has now, when that is what was sent."""

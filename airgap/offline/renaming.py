@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from airgap.errors import FormatError, UsageError
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_NAME, ImageReference, normal_host
 from airgap.offline.contents import VerifiedImage
 
 _WANT = "FROM=TO, each HOST[:PORT][/PATH] without a tag, as in docker.io/library=harbor.example/mirror"
@@ -29,12 +29,19 @@ class Renaming:
                 raise UsageError("not a --map", subject=text, want=_WANT, got=repr(prefix))
         return cls(before, after)
 
+    @property
+    def prefix(self) -> str:
+        """`before`, with its host in the normal form."""
+        host, slash, path = self.before.partition("/")
+        return f"{normal_host(host)}{slash}{path}"
+
     def applies_to(self, name: ImageReference) -> bool:
-        return f"{name.name}/".startswith(f"{self.before}/")
+        return f"{name.normal.name}/".startswith(f"{self.prefix}/")
 
     def apply(self, name: ImageReference) -> ImageReference:
         """The new name; tag and digest stay. Raises `UsageError` when it would be none."""
-        text = f"{self.after}{str(name)[len(self.before) :]}"
+        _, slash, path = self.before.partition("/")
+        text = f"{self.after}{str(name)[len(name.registry) + len(slash + path) :]}"
         refusal = UsageError("--map makes no image name", subject=f"{self}: {name}", got=text)
         try:
             found = ImageReference.parse(text)
@@ -53,9 +60,9 @@ def parse_renamings(texts: Iterable[str]) -> tuple[Renaming, ...]:
     found: dict[str, Renaming] = {}
     for text in texts:
         renaming = Renaming.parse(text)
-        if renaming.before in found:
+        if renaming.prefix in found:
             raise UsageError("--map twice for one prefix", subject=renaming.before)
-        found[renaming.before] = renaming
+        found[renaming.prefix] = renaming
     return tuple(found.values())
 
 
@@ -64,7 +71,8 @@ def renamed(
 ) -> tuple[VerifiedImage, ...]:
     """The images under their names here: of several renamings that fit, the longest counts.
 
-    Raises `UsageError` when two would have one name. `note` hears of a renaming that fits none.
+    Raises `UsageError` when two would have one name, in whatever spelling, and for a passing name. `note`
+    hears of a renaming that fits none.
     """
     for renaming in renamings:
         if not any(renaming.applies_to(image.record.name) for image in images):
@@ -72,7 +80,9 @@ def renamed(
     found = tuple(_rename(image, renamings) for image in images)
     owners: dict[ImageReference, VerifiedImage] = {}
     for image in found:
-        other = owners.setdefault(image.name, image)
+        if image.name.is_passing:
+            raise UsageError(PASSING_NAME, subject=image.name, got=f"--map of {image.record.name}")
+        other = owners.setdefault(image.name.normal, image)
         if other is not image:
             raise UsageError(
                 "two images would have one name",
@@ -88,7 +98,7 @@ def _rename(image: VerifiedImage, renamings: Sequence[Renaming]) -> VerifiedImag
     fitting = [renaming for renaming in renamings if renaming.applies_to(name)]
     if not fitting:
         return image
-    return replace(image, renamed=max(fitting, key=lambda each: len(each.before)).apply(name))
+    return replace(image, renamed=max(fitting, key=lambda each: len(each.prefix)).apply(name))
 
 
 def _is_prefix(text: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.statement import ImageRecord, UpstreamSignature
+from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore
 from airgap.endpoints.ports import ExportedImage, engine_of
 from airgap.errors import (
@@ -69,7 +69,7 @@ class Collector:
             except PER_IMAGE as error:
                 failures |= {str(image.name): error for image in export.images}
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
-        return sorted(found, key=lambda image: order[image.record.name]), plan.failures | failures
+        return sorted(found, key=lambda image: order[image.record.locked_name]), plan.failures | failures
 
     def _export(self, export: PlannedExport) -> list[CollectedImage]:
         with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
@@ -207,9 +207,10 @@ def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Ad
 
 
 def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -> ImageRecord:
-    source = locked.source.partition(":")[0] + (", repacked" if repacked else "")
+    source = locked.source.partition(":")[0] + (REPACKED if repacked else "")
     digest = graph.root.digest
-    return ImageRecord(locked.reference, locked.name, graph.kind, digest, graph.records, source)
+    name = locked.name.with_digest(digest) if repacked and locked.name.tag is None else locked.name
+    return ImageRecord(locked.reference, name, graph.kind, digest, graph.records, source)
 
 
 def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> tuple[ImageGraph, Chosen]:

@@ -52,11 +52,11 @@ def resolve(
     sort_out(failed, failures)
     names: dict[ImageReference, LockedImage] = {}
     for image in (image for each in found for image in each.images):
-        other = names.setdefault(image.name, image)
+        other = names.setdefault(image.name.normal, image)
         if _digests(other) != _digests(image):
             raise FormatError("two images for one name", subject=image.name, got="different digests")
         if other.is_optional and not image.is_optional:
-            names[image.name] = image
+            names[image.name.normal] = image
     return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
 
 

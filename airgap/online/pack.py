@@ -15,7 +15,7 @@ from airgap.bundle.files import Folder
 from airgap.bundle.folders import find_folders
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
 from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, read_index
+from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
@@ -119,7 +119,8 @@ def note_sealed(
 def tables_of(
     images: Sequence[CollectedImage],
 ) -> tuple[list[tuple[ImageReference, Descriptor]], list[DockerView]]:
-    """What `index.json` and `manifest.json` say of the images."""
+    """What `index.json` and `manifest.json` say of the images, when each name is an image's own."""
+    check_names(((image.record.name, image.record.digest) for image in images), INDEX_FILE)
     names = [(image.record.name, image.graph.root) for image in images]
     views = [view for image in images if (view := image.graph.docker_view(image.record.name))]
     return names, views
@@ -155,7 +156,11 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
     for raw, index in _stated(folders.paths, terms) if folders else ():
         if (statement := terms.parse_earlier(raw)) is not None:
             same_index = Digest.of(index).hex == statement.subjects[INDEX_FILE]
-            return _Earlier(statement, read_index(index) if same_index else {})
+            held = read_index(index) if same_index else {}
+            return _Earlier(
+                statement,
+                {image.locked_name: held[image.name] for image in statement.images if image.name in held},
+            )
     return None
 
 

@@ -31,13 +31,13 @@ def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statemen
 
 def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:
     """The images of the lock that the bundle does not have."""
-    names = {record.name for record in statement.images}
+    names = {record.locked_name for record in statement.images}
     return [image for image in lock.images if image.name not in names]
 
 
 def _is_of(statement: Statement, lock: Lock) -> bool:
     """Whether the images that both have are the same; what refers to them comes along, and is in no lock."""
-    records = {record.name: record for record in statement.images}
+    records = {record.locked_name: record for record in statement.images}
     return statement.manifest_sha256 == lock.manifest_sha256 and all(
         is_locked(records[image.name], image) for image in lock.images if image.name in records
     )

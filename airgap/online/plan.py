@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
+from airgap.bundle.views import check_names
 from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock, LockedImage
@@ -123,6 +124,8 @@ def make_plan(
     are not what they are listed as, are left out of the plan, and of its lock, unless they are required.
     """
     documents = documents or Documents()
+    check_names(((image.name, _known_digest(image)) for image in lock.images), "lock")
+    lock = replace(lock, images=tuple(replace(image, name=image.name.kept) for image in lock.images))
     direct = [image for image in lock.images if image.descriptor is not None]
     planned: list[PlannedImage | None] = [None] * len(direct)
 
@@ -139,6 +142,11 @@ def make_plan(
     images = tuple(filter(None, planned))
     held = held - {digest for image in images for digest in image.graph.foreign}
     return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
+
+
+def _known_digest(image: LockedImage) -> Digest | None:
+    """The digest that the bundle will have; that of an export is known when it is there."""
+    return image.name.digest if image.descriptor is None else image.descriptor.digest
 
 
 def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, ...]:

@@ -123,7 +123,7 @@ class Terms:
 
     def _is_same(self, statement: Statement) -> bool:
         plan = self.plan
-        records = {record.name: record for record in statement.images}
+        records = {record.locked_name: record for record in statement.images}
         if not plan.exports and {item.digest for item in statement.requires} != plan.behind():
             return False
         same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (

@@ -11,16 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from airgap.bundle.files import Folder
 from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
 from airgap.bundle.statement import ImageRecord, Statement
-from airgap.bundle.views import INDEX_FILE, MANIFEST_FILE, index_json, sha256sums
+from airgap.bundle.views import INDEX_FILE, MANIFEST_FILE, index_json, manifest_json, sha256sums
 from airgap.endpoints.layout import Layout
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.trust import install_root
-from airgap.offline.verify import Receiver
+from airgap.offline.verify import Receiver, verify
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
@@ -163,6 +164,21 @@ class Gap:
             "total_bytes": sum(map(len, found.values())),
         }
         self.restate(**(listed | changes))
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Sign other names for images that the bundle has, and say the same in every table."""
+        with Folder(self.bundle) as folder:
+            images = verify(folder, self.receiver()).images
+        new = {
+            image.record.digest: ImageReference.parse(names.get(str(image.name), str(image.name)))
+            for image in images
+        }
+        views = [image.graph.docker_view(new[image.record.digest]) for image in images]
+        tables = {
+            INDEX_FILE: index_json((new[image.record.digest], image.graph.root) for image in images),
+            MANIFEST_FILE: manifest_json(filter(None, views)),
+        }
+        self.forge(tables, images=tuple(replace(i.record, name=new[i.record.digest]) for i in images))
 
     def put_image(
         self,

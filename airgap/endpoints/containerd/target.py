@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 from airgap.bundle.ustar import END, header, padding
@@ -22,14 +21,14 @@ from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_HOST, ImageReference
 from airgap.oci.strict_json import Fields, parse_object
 
 DEFAULT_NAMESPACE = "k8s.io"
 """The namespace whose images Kubernetes sees."""
 
-STAGE = "airgap.invalid/loading"
-"""Passing names are `airgap.invalid/loading/PID:HEX`. `invalid` is no host anywhere (RFC 2606)."""
+STAGE = f"{PASSING_HOST}/loading"
+"""Passing names are `airgap.invalid/loading/PID:HEX`. No bundle has a name on that host (FORMAT.md §2.1)."""
 
 PIN = "io.cri-containerd.pinned"
 """The label, with the value `pinned`, of images that the kubelet's garbage collection leaves (containerd
@@ -105,7 +104,7 @@ class Containerd:
 
     def find(self, reference: ImageReference) -> Digest | None:
         """Of a reference with tag and digest, what the tag means."""
-        return self._meaning(replace(reference, digest=None) if reference.tag else reference)
+        return self._meaning(reference.kept)
 
     def _meaning(self, name: ImageReference, *filters: str) -> Digest | None:
         rows = self._rows("ls", ",".join((f'name=="{name}"', *filters)))

@@ -63,5 +63,5 @@ def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: De
 
 def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:
     value = descriptor.to_json()
-    name = reference.with_digest(None if reference.tag else descriptor.digest)
+    name = reference.with_digest(descriptor.digest).kept
     return value | {"annotations": without_names(descriptor) | with_name(name)}

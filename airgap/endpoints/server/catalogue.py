@@ -19,7 +19,7 @@ from airgap.oci.documents import (
     check_size_and_digest,
     parse_document,
 )
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import ImageReference, normal_host
 from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DEPTH = 4
@@ -122,8 +122,8 @@ class Catalogue:
         mirror; then no other registry's image is meant. A registry of which there is nothing here is
         taken for another name of this server.
         """
-        known = namespace in self.registries
-        return self.repositories.get(f"{namespace}/{name}" if known else name)
+        registry = normal_host(namespace or "")
+        return self.repositories.get(f"{registry}/{name}" if registry in self.registries else name)
 
 
 def read(content: Content) -> bytes:
@@ -147,9 +147,10 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
     for source in sources:
         for reference in source.names():
             descriptor = source.resolve(reference)
-            repository = full[reference.name]
-            registries.add(reference.registry)
-            short[reference.repository].add(reference.name)
+            normal = reference.normal
+            repository = full[normal.name]
+            registries.add(normal.registry)
+            short[normal.repository].add(normal.name)
             taken = repository.tags.get(reference.tag or "")
             if taken is not None and taken != descriptor.digest:
                 notes.append(f"{reference} of {source.name} is not served: an earlier one has {taken}")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,20 @@ def test_only_in_canonical_form(raw):
 def test_refused(raw, words):
     with pytest.raises(FormatError) as caught:
         read_index(raw)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("twin", "words"),
+    [
+        (A.with_digest(ONE.digest), "two images with one name: index.json, got r.test/a:1 and r.test/a:1@"),
+        (replace(A, registry="R.test:443"), "two images with one name: index.json, got R.test:443/a:1 and"),
+        (replace(A, registry="airgap.invalid"), "airgap.invalid is for the names that images have while"),
+    ],
+)
+def test_names_that_meet_at_a_target_are_refused(twin, words):
+    with pytest.raises(AmbiguousError) as caught:
+        read_index(index_json([(A, ONE), (twin, ONE)]))
     assert words in str(caught.value)
 
 

@@ -150,6 +150,16 @@ def test_bad_index(folder: Path, raw: bytes, kind: type[AirgapError]):
         Layout(folder).resolve(API)
 
 
+def test_one_name_in_two_spellings_is_one(folder: Path):
+    twin = named(f"GHCR.io:443/{API.repository}:{API.tag}", OTHER)
+    (folder / "index.json").write_bytes(index_of(named(str(API)), twin))
+    layout = Layout(folder)
+    with pytest.raises(AmbiguousError, match="two images of one name"):
+        layout.find(API)
+    layout.tag(API, IMAGE.descriptor, IMAGE.raw)
+    assert (layout.names(), layout.find(API)) == ([API], IMAGE.descriptor.digest)
+
+
 @pytest.mark.parametrize("case", [case for case in BAD_INDEXES if case != "one name twice"])
 def test_tag_leaves_a_bad_index_alone(folder: Path, case: str):
     raw, kind = BAD_INDEXES[case]

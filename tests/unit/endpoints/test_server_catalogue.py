@@ -74,6 +74,38 @@ def test_the_first_source_wins(tmp_path: Path):
     assert str(ONE.descriptor.digest) in note
 
 
+def test_one_name_in_two_spellings_is_one_repository(tmp_path: Path):
+    """Clients in Go ask for a host as it is written in the name of an image."""
+    catalogue = catalogue_of(tmp_path, {"ghcr.io/acme/api:1": ONE}, {"GHCR.io:443/acme/api:1": TWO})
+    first = {"1": ONE.descriptor.digest}
+    assert tags(catalogue) == {"ghcr.io/acme/api": first, "acme/api": first}
+    [note] = catalogue.notes
+    assert note.startswith("GHCR.io:443/acme/api:1 of ")
+    assert "is not served" in note
+
+
+@pytest.mark.parametrize("namespace", ["ghcr.io", "GHCR.io", "ghcr.io:443", "Ghcr.io:0443"])
+def test_the_registry_that_a_mirror_is_asked_for_in_another_spelling(tmp_path: Path, namespace: str):
+    catalogue = catalogue_of(tmp_path, {"ghcr.io/acme/api:1": ONE, "quay.io/acme/api:1": TWO})
+    found = catalogue.repository("acme/api", namespace)
+    assert found is catalogue.repositories["ghcr.io/acme/api"]
+
+
+@pytest.mark.parametrize(
+    "namespace", [None, "", ":", "ghcr.io:\u00b2", "ghcr.io:" + "9" * 5000, "ghcr.io:80"]
+)
+def test_another_registry_is_another_name_of_this_server(tmp_path: Path, namespace: str | None):
+    catalogue = catalogue_of(tmp_path, {"ghcr.io/acme/api:1": ONE})
+    assert catalogue.repository("acme/api", namespace) is catalogue.repositories["acme/api"]
+
+
+def test_a_digest_beside_a_tag_is_no_name_of_its_own(tmp_path: Path):
+    names = ("ghcr.io/acme/api:1", f"ghcr.io/acme/api:1@{ONE.descriptor.digest}")
+    catalogue = catalogue_of(tmp_path, *({name: ONE} for name in names))
+    assert tags(catalogue)["ghcr.io/acme/api"] == {"1": ONE.descriptor.digest}
+    assert catalogue.notes == ()
+
+
 def test_nothing_of_another_image_is_in_a_repository(tmp_path: Path):
     catalogue = catalogue_of(tmp_path, {"a/x:1": ONE, "a/y:1": TWO})
     x = catalogue.repositories["a/x"]

@@ -269,6 +269,10 @@ BAD = {
     "key is a list": (entry("ref: a\n    cosign-key: []"), "wrong type: m.yaml:5:17, want text, got a list", ""),
     "name twice": (entry("nginx:1.27\n  - ref: nginx:1.27\n    source: docker"), "two images would have the same name offline: m.yaml:5:5, got 'docker.io/library/nginx:1.27', as on line 4", "with 'as'"),
     "rename to another's name": (entry("a:1\n  - b:1\n  - {ref: c, as: a:1}"), "two images would have the same name offline: m.yaml:6:5, got 'docker.io/library/a:1', as on line 4", "with 'as'"),
+    "one name, in capitals": (entry("ghcr.io/a:1\n  - {ref: b:1, as: GHCR.io/a:1}"), "two images would have the same name offline: m.yaml:5:5, got 'GHCR.io/a:1', as on line 4", "with 'as'"),
+    "one name, with the port": (entry("ghcr.io/a:1\n  - {ref: b:1, as: 'ghcr.io:0443/a:1'}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
+    "one name of Docker Hub": (entry("nginx\n  - {ref: b:1, as: index.docker.io/library/nginx}"), "two images would have the same name offline: m.yaml:5:5, got 'docker.io/library/nginx:latest', as on line 4", "with 'as'"),
+    "rename to a passing name": (entry("ref: a\n    as: airgap.invalid/loading/1:x"), "airgap.invalid is for the names that images have while airgap loads them: m.yaml:5:9", ""),
     "one name, two digests": (entry(f"a:1@{D0}\n  - a:1@{D1}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
     "one name, other platforms": (entry("a:1\n  - {ref: a:1, platforms: [linux/arm64]}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
 }  # fmt: skip

@@ -91,6 +91,60 @@ def test_parsing_is_settled_after_once(text):
     assert ".." not in str(found).split("/")
 
 
+SAME = {
+    "Docker's short forms": ("nginx", "docker.io/library/nginx:latest", "index.docker.io/nginx"),
+    "a digest beside the tag": ("a.b/c:1", f"a.b/c:1@{DIGEST}", f"a.b/c:1@sha512:{'0' * 128}"),
+    "case of the host": ("ghcr.io/a/b:1", "GHCR.io/a/b:1", "Ghcr.Io/a/b:1"),
+    "the port of HTTPS": ("a.b/c:1", "a.b:443/c:1", "A.B:00443/c:1"),
+    "zeros before a port": ("a.b:5000/c:1", "a.b:05000/c:1"),
+    "of an address": ("[fd00::1]:5000/c:1", "[FD00::1]:05000/c:1"),
+    "without a tag": (f"a.b/c@{DIGEST}", f"A.b:443/c@{DIGEST}"),
+}
+OTHERS = ("a.b/c:1", "a.b/c:2", "a.b/C:1".lower() + "0", "a.b:5000/c:1", "a.b:80/c:1", "b.b/c:1", "a.b/c/c:1",
+          "a.b/c:V", "a.b/c:v", f"a.b/c@{DIGEST}", f"a.b/c@sha512:{'0' * 128}", "[::1]/c:1", "[::2]/c:1")  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", SAME.values(), ids=SAME)
+def test_one_normal_form_for_what_means_the_same(texts):
+    first = ImageReference.parse(texts[0])
+    assert {ImageReference.parse(text).normal for text in texts} == {first}
+    assert first.normal is first
+
+
+def test_names_that_differ_have_different_normal_forms():
+    assert len({ImageReference.parse(text).normal for text in OTHERS}) == len(OTHERS)
+
+
+@settings(max_examples=200)
+@given(st.text("aA.:/0443@-[]" + "\n", max_size=20))
+def test_a_normal_form_is_a_name_with_the_same_normal_form(text):
+    try:
+        found = ImageReference.parse(text)
+    except FormatError:
+        return
+    assert found.normal.normal == found.normal
+    assert found.normal.digest is None or found.normal.tag is None
+
+
+def test_what_targets_keep_of_a_name():
+    for text, kept in (("a.b/c:1", "a.b/c:1"), (f"a.b/c:1@{DIGEST}", "a.b/c:1"), (f"A.b/c@{DIGEST}",) * 2):
+        assert str(ImageReference.parse(text).kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "passing"),
+    [
+        ("airgap.invalid/loading/1:a", True),
+        ("AIRGAP.Invalid:80/x", True),
+        ("airgap.invalid.example/x", False),
+        ("docker.io/airgap.invalid/x", False),
+        ("x.airgap.invalid/x", False),
+    ],
+)
+def test_passing_names(text, passing):
+    assert ImageReference.parse(text).is_passing is passing
+
+
 def test_with_digest():
     found = ImageReference.parse("a.b/c:1")
     pinned = found.with_digest(Digest.parse(DIGEST))

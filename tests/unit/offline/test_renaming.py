@@ -2,12 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airgap.bundle.files import Folder
 from airgap.errors import UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
 from airgap.offline.loading import Loading
 from airgap.offline.renaming import Renaming, parse_renamings, renamed
+from airgap.offline.verify import verify
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, small_images
 from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile, MemoryStaging
@@ -21,6 +23,9 @@ FITTING = [
     ("ghcr.io=h.io:5000", "ghcr.io/acme/api:1", "h.io:5000/acme/api:1"),
     ("ghcr.io=localhost/x", "ghcr.io/acme/api:1", "localhost/x/acme/api:1"),
     ("docker.io/library=h.io/m", "nginx:1.27", "h.io/m/nginx:1.27"),
+    ("GHCR.io:0443/acme=h.io", "ghcr.io/acme/api:1", "h.io/api:1"),
+    ("ghcr.io/acme=h.io", f"GHCR.io:443/acme/api:1@{DIGEST}", f"h.io/api:1@{DIGEST}"),
+    ("r.io:05000=h.io", "R.io:5000/a/b:1", "h.io/a/b:1"),
     ("docker.io=h.io/m", "nginx:1.27", "h.io/m/library/nginx:1.27"),
     ("ghcr.io/acme=docker.io/acme", "ghcr.io/acme/api:1", "docker.io/acme/api:1"),
     ("ghcr.io=h.io", f"ghcr.io/a/b@{DIGEST}", f"h.io/a/b@{DIGEST}"),
@@ -86,6 +91,8 @@ def test_one_prefix_cannot_become_two():
     assert len(parse_renamings(["ghcr.io=h.io", "ghcr.io/a=h.io"])) == 2
     with pytest.raises(UsageError, match=r"--map twice for one prefix: ghcr\.io"):
         parse_renamings(["ghcr.io=h.io", "ghcr.io=k.io"])
+    with pytest.raises(UsageError, match=r"--map twice for one prefix: GHCR\.io:443/a"):
+        parse_renamings(["ghcr.io/a=h.io", "GHCR.io:443/a=k.io"])
 
 
 def names(bundle, *texts: str, notes: list[str] | None = None) -> list[str]:
@@ -124,6 +131,44 @@ def test_two_images_at_one_name_are_refused_before_anything_changes(bundle, make
         load(target, loading)
     assert "and registry.test/" in caught.value.got
     assert (moved, getattr(target, "log", []), getattr(target, "names", {})) == ([], [], {})
+
+
+TWINS = {
+    "a digest beside the tag": (f"a.example/one:1@{IMAGES[ONE].descriptor.digest}", "b.example/one:1"),
+    "both with digests": (
+        f"a.example/one:1@{IMAGES[ONE].descriptor.digest}",
+        f"b.example/one:1@{IMAGES[TWO].descriptor.digest}",
+    ),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("make", [MemoryContent, MemoryEngine, MemoryStaging, MemoryFile])
+@pytest.mark.parametrize("after", ["c.example", "C.example"])
+def test_no_mapping_makes_twins(gap, make, twins, after):
+    """The signed names differ, and what is left of them at a target does not."""
+    gap.rename(dict(zip((ONE, TWO), twins, strict=True)))
+    texts = parse_renamings([f"a.example={after}", "b.example=c.example"])
+    target, moved = make(), []
+    with Folder(gap.bundle) as folder:
+        loading = Loading(
+            verify(folder, gap.receiver()),
+            Silent(),
+            renamings=texts,
+            before_names_move=lambda: moved.append(1),
+        )
+        with pytest.raises(UsageError, match=r"two images would have one name: [cC]\.example/one:1"):
+            load(target, loading)
+    assert (moved, getattr(target, "log", []), getattr(target, "names", {})) == ([], [], {})
+
+
+@pytest.mark.parametrize("make", [MemoryContent, MemoryEngine, MemoryStaging, MemoryFile])
+@pytest.mark.parametrize("after", ["airgap.invalid/loading", "AIRGAP.INVALID:8080/x"])
+def test_no_mapping_makes_a_passing_name(bundle, make, after):
+    target = make()
+    with pytest.raises(UsageError, match=r"airgap\.invalid is for the names that images have while airgap"):
+        load(target, Loading(bundle, Silent(), renamings=parse_renamings([f"registry.test/one={after}"])))
+    assert (getattr(target, "log", []), getattr(target, "names", {})) == ([], {})
 
 
 def test_two_may_change_places(bundle):

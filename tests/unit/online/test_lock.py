@@ -50,6 +50,17 @@ def test_an_engine_whose_image_id_is_pinned():
     assert image.image_id == A.config
 
 
+@pytest.mark.parametrize("twin", ["EXAMPLE.com/a:1", "example.com:443/a:1"])
+def test_one_name_in_two_spellings_in_an_archive(twin):
+    def locked(other):
+        source = MemorySource({"example.com/a:1": A, twin: other})
+        return resolve(manifest_of("{archive: vendor/app.tar}"), Opener({"archive": source}))
+
+    assert [str(image.name) for image in locked(A).images] == ["example.com/a:1"]
+    with pytest.raises(FormatError, match="two images for one name"):
+        locked(B)
+
+
 def test_an_archive_without_a_ref_means_all_that_is_in_it():
     opener = Opener({"archive": MemorySource(IMAGES)})
     manifest = manifest_of("{archive: vendor/app.tar}")

@@ -10,6 +10,7 @@ import pytest
 from airgap.bundle.statement import Statement, UpstreamSignature
 from airgap.bundle.writer import BundleWriter
 from airgap.errors import (
+    AmbiguousError,
     EndpointError,
     IntegrityError,
     MediaError,
@@ -21,6 +22,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.pack_tar import pack_tar
+from airgap.online.partial import absent_from
 from airgap.online.stating import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
@@ -141,6 +143,35 @@ def test_exports_are_packed_once(bench, repacked):
         plan = plan_of(manifest, docker=engine, registry=MemorySource(dict(IMAGES)))
         assert bench.pack(manifest, plan).fresh is expected
     assert engine.exports == 1
+
+
+def test_an_image_that_is_repacked_is_not_named_by_the_digest_that_it_had(bench):
+    """A classic store knows an image by the digest of a registry, and hands out another manifest."""
+    pinned = f"example.com/a@{Digest.of(b'at a registry')}"
+    manifest = manifest_of(f"{{ref: '{pinned}', source: docker}}")
+    engine = MemoryEngine({pinned: A}, repacked=True)
+    for fresh in (True, False):
+        plan = plan_of(manifest, docker=engine)
+        packed = bench.pack(manifest, plan)
+        assert absent_from(packed.statement, plan.lock) == []
+        [image] = packed.statement.images
+        assert (str(image.reference), str(image.locked_name)) == (pinned, pinned)
+        assert str(image.name) == f"example.com/a@{A.descriptor.digest}"
+        assert packed.fresh is fresh
+    assert engine.exports == 1
+
+
+def test_an_export_under_the_digest_of_another_image_is_refused(bench):
+    manifest = manifest_of("{ref: example.com/a:1, source: docker}")
+    plan = plan_of(manifest, docker=MemoryEngine({"example.com/a:1": A}))
+    [image] = plan.lock.images
+    wrong = replace(image, name=replace(image.name, tag=None, digest=B.descriptor.digest))
+    plan = replace(
+        plan, lock=replace(plan.lock, images=(wrong,)), exports=(replace(plan.exports[0], images=(wrong,)),)
+    )
+    with pytest.raises(AmbiguousError, match="the name has the digest of another image"):
+        bench.pack(manifest, plan)
+    assert not (bench.stick / "stack-0001/bundle.dsse.json").exists()
 
 
 def test_a_changed_export_is_another_bundle(bench):

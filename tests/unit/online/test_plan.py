@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
-from airgap.errors import DigestMismatchError, FormatError, SizeMismatchError
+from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import EMPTY_LAYER, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
+from airgap.oci.reference import ImageReference
 from airgap.online.plan import make_plan
 from tests.support.images import Image, Layer, make_image, make_index, noise, simple_image
 from tests.support.memory_sources import MemoryEngine, MemorySource, Opener
@@ -132,3 +134,52 @@ def test_what_one_image_needs_does_not_stay_behind_for_another():
     plan = make_plan(lock, Opener({"registry": source}), frozenset(images["example.com/a:1"].contents))
     assert plan.behind() == {Digest.of(BASE.blob)}
     assert Digest.of(FIRST.blob) in plan.blobs
+
+
+# -- the names in a lock that was written by hand
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    {
+        "a digest beside the tag": (
+            ("example.com/a:1", f"example.com/a:1@{B.descriptor.digest}"),
+            "two images with one name: lock, got example.com/a:1 and",
+        ),
+        "another spelling": (("example.com/a:1", "EXAMPLE.com:443/a:1"), "two images with one name"),
+        "the digest of another image": (
+            (f"example.com/a:1@{B.descriptor.digest}", "example.com/b:1"),
+            "the name has the digest of another image",
+        ),
+        "without a tag": (
+            ("example.com/a:1", f"example.com/b@{A.descriptor.digest}"),
+            "the name has the digest of another image",
+        ),
+        "a passing name": (
+            ("airgap.invalid/loading/1:x", "example.com/b:1"),
+            "airgap.invalid is for the names",
+        ),
+    }.values(),
+)
+def test_names_that_could_mean_another_image_are_refused_before_anything_is_asked_for(names, words):
+    source = MemorySource(dict(IMAGES))
+    lock = lock_of(manifest_of("example.com/a:1", "example.com/b:1"), registry=source)
+    images = tuple(
+        replace(image, name=ImageReference.parse(name))
+        for image, name in zip(lock.images, names, strict=True)
+    )
+    opener = Opener({"registry": source})
+    with pytest.raises(AmbiguousError) as caught:
+        make_plan(replace(lock, images=images), opener)
+    assert words in str(caught.value)
+    assert opener.asked == []
+
+
+def test_a_digest_of_its_own_beside_the_tag_is_left_out():
+    source = MemorySource(dict(IMAGES))
+    lock = lock_of(manifest_of("example.com/a:1"), registry=source)
+    [image] = lock.images
+    pinned = replace(image, name=image.name.with_digest(A.descriptor.digest))
+    plan = make_plan(replace(lock, images=(pinned,)), Opener({"registry": source}))
+    assert [str(each.name) for each in plan.lock.images] == ["example.com/a:1"]
+    assert [str(each.locked.name) for each in plan.images] == ["example.com/a:1"]
