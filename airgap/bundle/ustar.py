@@ -181,11 +181,13 @@ class _Source:
             size -= got
 
     def expect_zeros(self) -> None:
-        """Read to the end of the stream, which tar fills with zeros."""
-        end = self.position + _MAX_TRAILER
+        """Read to the end of the stream, which tar fills with zeros. Go refuses half a block of them."""
+        start, end = self.position, self.position + _MAX_TRAILER
         while found := self.take(CHUNK):
             if found.count(0) != len(found) or self.position > end:
                 raise FormatError("something follows the end of the archive")
+        if 0 < self.position - start < BLOCK:
+            raise self.truncated()
 
     def truncated(self) -> FormatError:
         return FormatError("truncated archive", got=f"{self.position:,} bytes")

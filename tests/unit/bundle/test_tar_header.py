@@ -88,6 +88,7 @@ REFUSED = NUMBERS | {
     "text behind a global header": (followed(GLOBAL, b"x") + FILE, "follows a tar header's own text"),
     "global header behind a name": (raw_entry(b"L", b"b\0") + GLOBAL + FILE, "global pax header between"),
     "global header behind a pax header": (pax((b"path", b"b")) + GLOBAL + FILE, "global pax header between"),
+    "half of the second zero block": (FILE + bytes(512 + 7), "truncated"),
     "two global headers": (GLOBAL * 2 + FILE, "two tar headers of one kind"),
     "global header at the end": (FILE + GLOBAL + END, "does not come"),
     "pax link beside a GNU name": (raw_entry(b"L", b"b\0") + pax((b"linkpath", b"c")) + LINK, "beside a GNU header"),
@@ -186,7 +187,7 @@ def test_what_gnu_tar_writes_incrementally_is_refused(tmp_path: Path) -> None:
         "--format=gnu",
         f"--listed-incremental={tmp_path / 'state'}",
         "-C",
-        tmp_path / "in",
+        str(tmp_path / "in"),
         "-c",
         "a",
     ]
