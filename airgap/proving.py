@@ -21,7 +21,7 @@ def prove_receipt(
     """
     if envelope.payload_type != STATEMENT_TYPE:
         raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
-    if own is not None and any(own[1].verify(envelope.message, each.sig) for each in envelope.signatures):
+    if own is not None and envelope.is_signed_by(own[1]):
         signers, owners = frozenset({own[0]}), own[0]
     else:
         verdict = _check(envelope, root, now, where)

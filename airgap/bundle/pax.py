@@ -13,12 +13,20 @@ OCTAL_SIZE_LIMIT = 1 << 33
 """Sizes from here on do not fit the eleven octal digits of a header."""
 
 MAX_SIZE = 1 << 40
+MAX_TIME = 1 << 40
+"""Seconds from 1970, before or after."""
+MAX_ID = (1 << 32) - 2
+"""Owner or group."""
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _SIZE = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 _NAMES = frozenset({"path", "linkpath"})
+_TIMES = frozenset({"mtime", "atime", "ctime"})
+_TIME = re.compile(rb"-?([0-9]{1,13})(\.[0-9]{1,30})?")
+_OWNERS = frozenset({"uid", "gid"})
+_OWNER = re.compile(rb"[0-9]{1,10}")
 _HARMLESS = frozenset(
-    {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}
+    {"uname", "gname", "comment"}
     | {"LIBARCHIVE.creationtime", "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink", "SCHILY.fflags"}
 )
 _HARMLESS_PREFIXES = ("SCHILY.xattr.", "LIBARCHIVE.xattr.", "SCHILY.acl.")
@@ -50,8 +58,8 @@ def parse(raw: bytes) -> Records:
             found.names[key] = decode(value)
         elif key == "size":
             found.size = _parse_size(value)
-        elif key not in _HARMLESS and not key.startswith(_HARMLESS_PREFIXES):
-            raise FormatError("unsupported pax record in the archive", got=repr(key[:100]))
+        else:
+            _check_harmless(key, value)
         seen.add(key)
         at = end
     return found
@@ -72,6 +80,23 @@ def decode(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError("name in the archive is not UTF-8", subject=repr(raw[:100])) from error
+
+
+def _check_harmless(key: str, value: bytes) -> None:
+    """Raise unless a record changes nothing here, and no reader refuses or misreads it."""
+    if key in _TIMES:
+        time = _TIME.fullmatch(value)
+        good = time is not None and int(time[1]) <= MAX_TIME
+    elif key in _OWNERS:
+        good = _OWNER.fullmatch(value) is not None and int(value) <= MAX_ID
+    elif key in _HARMLESS:
+        good = b"\0" not in value
+    elif key.startswith(_HARMLESS_PREFIXES):
+        good = key.isprintable()
+    else:
+        raise FormatError("unsupported pax record in the archive", got=repr(key[:100]))
+    if not good or b"hdrcharset=" in value:  # Python looks for this in values too
+        raise FormatError("bad pax record in the archive", subject=repr(key[:100]), got=repr(value[:100]))
 
 
 def _parse_size(value: bytes) -> int:

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
-from airgap.bundle.ustar import BLOCK, Entry, read_entries
+from airgap.bundle.tar_header import BLOCK
+from airgap.bundle.ustar import Entry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
 
 MAX_MEMBERS = 200_100

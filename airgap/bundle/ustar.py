@@ -7,17 +7,17 @@ twice) is refused.
 """
 
 import io
-import re
+import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from airgap.bundle import pax
 from airgap.bundle.pax import MAX_SIZE, OCTAL_SIZE_LIMIT, decode
+from airgap.bundle.tar_header import BLOCK, Header, parse_header
 from airgap.errors import FormatError
 from airgap.oci.digest import CHUNK, ByteStream
 
-BLOCK = 512
 END = bytes(2 * BLOCK)
 """The two zero blocks after the last entry."""
 
@@ -29,7 +29,6 @@ _MAX_PAX = 64 << 10
 _MAX_NAMES_TOTAL = 64 << 20
 _MAX_TRAILER = 16 << 20
 _ZERO_BLOCK = bytes(BLOCK)
-_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
 _KINDS: dict[bytes, Kind] = {
@@ -72,20 +71,18 @@ def read_entries(
     extra = _Extra()
     while (block := source.block()) is not None and block != _ZERO_BLOCK:
         names.count()
-        size, flag = _check_header(block)
-        if flag in b"LKxg":
-            extra.read(flag, size, source)
+        found = parse_header(block)
+        if found.flag in b"LKxg":
+            extra.read(found, source)
             continue
-        name, target = extra.apply(block)
-        size = extra.size_of(size)
+        entry = _entry(extra.apply(found), source.position)
         extra = _Extra()
-        entry = _entry(name, target, size, flag, source.position)
         data = _Data(source, entry)
         if entry.name:
-            names.add(entry.name)
+            names.add(entry)
             yield entry, data
         data.finish()
-    if extra.seen:
+    if extra.seen:  # after a global header too: Python takes the archive for damaged
         raise FormatError("a tar header announces an entry that does not come")
     if block is not None:
         source.expect_zeros()
@@ -184,11 +181,13 @@ class _Source:
             size -= got
 
     def expect_zeros(self) -> None:
-        """Read to the end of the stream, which tar fills with zeros."""
-        end = self.position + _MAX_TRAILER
+        """Read to the end of the stream, which tar fills with zeros. Go refuses half a block of them."""
+        start, end = self.position, self.position + _MAX_TRAILER
         while found := self.take(CHUNK):
             if found.count(0) != len(found) or self.position > end:
                 raise FormatError("something follows the end of the archive")
+        if 0 < self.position - start < BLOCK:
+            raise self.truncated()
 
     def truncated(self) -> FormatError:
         return FormatError("truncated archive", got=f"{self.position:,} bytes")
@@ -229,61 +228,78 @@ class _Names:
         self._left = max_entries
         self._bytes_left = _MAX_NAMES_TOTAL
         self._seen: set[str] = set()
+        self._others: set[str] = set()
+        """Files and links: unpacking an archive writes what stands below a link to where the link leads."""
+        self._folders: set[str] = set()
+        """The folders in which entries stand."""
 
     def count(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise FormatError("too many entries in the archive")
 
-    def add(self, name: str) -> None:
+    def add(self, entry: Entry) -> None:
+        if entry.name in self._seen:
+            raise FormatError("entry twice in the archive", subject=repr(entry.name))
+        if entry.kind != "directory" and entry.name in self._folders:
+            raise _below(entry.name)
+        self._keep(entry.name, self._seen)
+        if entry.kind != "directory":
+            self._others.add(entry.name)
+        folder = posixpath.dirname(entry.name)
+        while folder and folder not in self._folders:
+            if folder in self._others:
+                raise _below(folder)
+            self._keep(folder, self._folders)
+            folder = posixpath.dirname(folder)
+
+    def _keep(self, name: str, where: set[str]) -> None:
         self._bytes_left -= len(name)
-        if name in self._seen or self._bytes_left < 0:
-            what = "entry twice in the archive" if name in self._seen else "too many names in the archive"
-            raise FormatError(what, subject=repr(name))
-        self._seen.add(name)
+        if self._bytes_left < 0:
+            raise FormatError("too many names in the archive", subject=repr(name))
+        where.add(name)
 
 
 class _Extra:
     """What extension headers say about the entry that follows them."""
 
     def __init__(self) -> None:
-        self.seen: set[bytes] = set()
+        self.seen = b""
         self._names: dict[str, str] = {}
         self._size: int | None = None
 
-    def read(self, flag: bytes, size: int, source: _Source) -> None:
+    def read(self, header: Header, source: _Source) -> None:
+        self._check_order(header.flag)
+        self.seen += header.flag
+        limit = _MAX_PAX if header.flag in b"xg" else MAX_NAME + 1
+        if header.size > limit:
+            raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{header.size:,}")
+        raw = source.exactly(header.size)
+        if any(source.exactly(len(padding(header.size)))):  # Python and GNU tar read on into it
+            raise FormatError("something follows a tar header's own text")
+        if header.flag == b"g":
+            pax.check_global(raw)
+        elif header.flag == b"x":
+            records = pax.parse(raw)
+            self._names, self._size = records.names, records.size
+        else:
+            self._names["path" if header.flag == b"L" else "linkpath"] = _gnu_name(raw)
+
+    def _check_order(self, flag: bytes) -> None:
+        """Of two headers another one counts for each reader, and Go forgets what came before a global one."""
         if flag in self.seen:
             raise FormatError("two tar headers of one kind for one entry", got=repr(flag.decode()))
-        limit = _MAX_PAX if flag in b"xg" else MAX_NAME + 1
-        if size > limit:
-            raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{size:,}")
-        raw = source.exactly(size)
-        source.pass_over(len(padding(size)))
-        if flag == b"g":
-            pax.check_global(raw)
-            return
-        self.seen.add(flag)
-        if flag == b"x":
-            found = pax.parse(raw)
-        else:
-            found = pax.Records({"path" if flag == b"L" else "linkpath": _gnu_name(raw)})
-        self._size = found.size if flag == b"x" else self._size
-        if self._size is not None and self.seen & {b"L", b"K"}:  # GNU's headers have a size of their own
-            raise FormatError("a pax size beside a GNU header for one entry")
-        for key, value in found.names.items():
-            if key in self._names:
-                raise FormatError("two names for one entry", got=repr(value))
-            self._names[key] = value
+        if flag == b"g" and self.seen:
+            raise FormatError("a global pax header between a tar header and its entry")
+        if (flag == b"x" and self.seen.strip(b"g")) or (flag in b"LK" and b"x" in self.seen):
+            raise FormatError("a pax header beside a GNU header for one entry")
 
-    def apply(self, block: bytes) -> tuple[str, str]:
-        """Name and link target of the entry whose header is `block`."""
-        name = _until_nul(block[:100])
-        if block[257:265] == b"ustar\x0000" and (prefix := _until_nul(block[345:500])):
-            name = f"{prefix}/{name}"
-        target = _until_nul(block[157:257])
-        return self._names.get("path", name), self._names.get("linkpath", target)
+    def apply(self, header: Header) -> Header:
+        """The header of the entry, with what was said before it."""
+        name, target = self._names.get("path", header.name), self._names.get("linkpath", header.target)
+        return replace(header, name=name, target=target, size=self._size_of(header.size))
 
-    def size_of(self, size: int) -> int:
+    def _size_of(self, size: int) -> int:
         """The size of the entry whose header says `size`. Only where the header could not hold the
         number may there be another one: 0, or as much as it holds.
         """
@@ -294,48 +310,27 @@ class _Extra:
         return self._size
 
 
-def _check_header(block: bytes) -> tuple[int, bytes]:
-    """Size and type flag, once the block is known to be a tar header."""
-    posix, gnu = block[257:265] == b"ustar\x0000", block[257:265] == b"ustar  \0"
-    if not (posix or gnu):
-        raise FormatError("not a tar header")
-    if posix and block[500:] != bytes(12):
-        raise FormatError("tar header of an unknown dialect")
-    if _octal(block[148:156], "checksum") != sum(block) - sum(block[148:156]) + 8 * 0x20:
-        raise FormatError("wrong checksum of a tar header", subject=repr(block[:100].rstrip(b"\0")))
-    return _size(block[124:136]), block[156:157]
+def _below(name: str) -> FormatError:
+    what = "entries below a file or link in the archive"
+    return FormatError(what, subject=repr(name), want="a directory")
 
 
-def _size(field: bytes) -> int:
-    if field[0] != 0x80:
-        return _octal(field, "size")
-    size = int.from_bytes(field[1:], "big")
-    if not OCTAL_SIZE_LIMIT <= size <= MAX_SIZE:
-        raise FormatError("bad size in a tar header", want=f"at most {MAX_SIZE:,}", got=f"{size:,}")
-    return size
-
-
-def _octal(field: bytes, what: str) -> int:
-    match = _OCTAL.fullmatch(field)
-    if match is None:
-        raise FormatError(f"bad {what} in a tar header", want="octal digits", got=repr(field))
-    return int(match[1], 8)
-
-
-def _entry(name: str, target: str, size: int, flag: bytes, offset: int) -> Entry:
-    kind = _KINDS.get(flag)
-    subject = repr(name)
+def _entry(header: Header, offset: int) -> Entry:
+    kind = _KINDS.get(header.flag)
+    subject = repr(header.name)
     if kind is None:
         raise FormatError(
             "unsupported kind of archive entry", subject=subject, want="files, directories, links",
-            got=f"type {flag!r}",
+            got=f"type {header.flag!r}",
         )  # fmt: skip
-    if kind != "file" and size:
-        raise FormatError("data behind a directory or link", subject=subject, got=f"{size:,} bytes")
+    if kind != "file" and header.size:
+        raise FormatError("data behind a directory or link", subject=subject, got=f"{header.size:,} bytes")
     linked = kind in ("symlink", "hardlink")
-    if linked:
-        _check_text(target, "link target")
-    return Entry(_clean(name, kind), size, kind, target if linked else "", offset)
+    if linked or header.target:  # Go refuses a target that it will not use, too
+        _check_text(header.target, "link target")
+    if kind == "hardlink":  # it names an entry, and GNU tar takes another name for an unsafe one
+        _clean(header.target, kind)
+    return Entry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
 
 
 def _clean(name: str, kind: Kind) -> str:
@@ -354,10 +349,6 @@ def _clean(name: str, kind: Kind) -> str:
 def _check_text(text: str, what: str) -> None:
     if not text or len(text.encode()) > MAX_NAME or "\\" in text or not text.isprintable():
         raise FormatError(f"unsafe {what} in the archive", subject=repr(text[:100]))
-
-
-def _until_nul(field: bytes) -> str:
-    return decode(field.partition(b"\0")[0])
 
 
 def _gnu_name(raw: bytes) -> str:

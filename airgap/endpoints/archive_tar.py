@@ -13,7 +13,8 @@ from pathlib import Path
 
 from airgap.bundle.compression import Unpacked
 from airgap.bundle.files import FileSlice
-from airgap.bundle.ustar import BLOCK, read_entries
+from airgap.bundle.tar_header import BLOCK
+from airgap.bundle.ustar import read_entries
 from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, MAX_DOCUMENT, Listing
 from airgap.endpoints.save_stream import MAX_ENTRIES, classify, read_up_to
 from airgap.errors import FormatError

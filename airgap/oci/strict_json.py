@@ -17,6 +17,10 @@ from airgap.times import parse_time
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
+_VALUES, _LEAST_VALUE = 100_000, 16
+"""Values that are taken in any case, and bytes that there must be for each further one: real ones have more.
+Megabytes of `[],[],[]` would become hundreds of them, and seconds.
+"""
 
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 """Maps whose keys are the user's own, where `Version` beside `version` is legitimate."""
@@ -34,6 +38,9 @@ def parse_object(
         raise FormatError(
             "too large", subject=where, want=f"at most {max_bytes:,} bytes", got=f"{len(raw):,}"
         )
+    limit = _VALUES + len(raw) // _LEAST_VALUE
+    if (values := sum(map(raw.count, (b",", b"[", b"{")))) > limit:
+        raise FormatError("too many values", subject=where, want=f"at most {limit:,}", got=f"{values:,}")
     try:
         value = _decode(raw, where, floats=floats)
     except UnicodeDecodeError as error:

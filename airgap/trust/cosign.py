@@ -140,7 +140,7 @@ def verify_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     _same("media type of the bundle", BUNDLE_TYPE, fields.text("mediaType"), digest)
     content = [name for name in ("dsseEnvelope", "messageSignature") if fields.has(name)]
     _same("content of the bundle", "dsseEnvelope", " and ".join(content) or "nothing", digest)
-    envelope = Envelope.parse(dump(fields.take("dsseEnvelope")), f"{where}: dsseEnvelope")
+    envelope = Envelope.parse(dump(fields.take("dsseEnvelope")), f"{where}: dsseEnvelope", foreign=True)
     if len(envelope.signatures) != 1:
         raise FormatError("not one signature", subject=where, got=len(envelope.signatures))
     _same("payload type", STATEMENT_TYPE, envelope.payload_type, digest)

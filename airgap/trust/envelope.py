@@ -7,12 +7,12 @@ URL-safe alphabet too; ours never do).
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
 from airgap.oci.strict_json import Fields, dump, parse_object
-from airgap.trust.keys import Signer
+from airgap.trust.keys import PublicKey, Signer
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 ROOT_TYPE = "application/vnd.airgap.root.v1+json"
@@ -40,7 +40,9 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`keyid` is written by whoever holds the file and proves nothing: a hint, empty if there is none."""
+    """`keyid` is written by whoever holds the file and proves nothing; the signature counts under this key or
+    not at all. Empty if there is none, in envelopes of other tools.
+    """
 
     keyid: str
     sig: bytes
@@ -53,8 +55,6 @@ class Envelope:
     payload_type: str
     payload: bytes
     signatures: tuple[Signature, ...]
-    _raw: bytes | None = field(default=None, init=False, repr=False, compare=False)
-    """The file that it was parsed from."""
 
     def __post_init__(self) -> None:
         _check(self.signatures, self.payload_type)
@@ -64,12 +64,16 @@ class Envelope:
         """The bytes that each signature is over."""
         return pae(self.payload_type, self.payload)
 
-    @classmethod
-    def parse(cls, raw: bytes, where: str) -> Self:
-        """From the bytes of an envelope file.
+    def is_signed_by(self, key: PublicKey) -> bool:
+        """Whether the signature that names `key` holds under it."""
+        return any(each.keyid == key.keyid and key.verify(self.message, each.sig) for each in self.signatures)
 
-        Raises `FormatError` for what is malformed, too large or not in the one canonical spelling
-        of each field, `UnsignedError` for an empty list of signatures.
+    @classmethod
+    def parse(cls, raw: bytes, where: str, *, foreign: bool = False) -> Self:
+        """From the bytes of an envelope file; `foreign`, from those of another tool, laid out as any JSON.
+
+        Raises `FormatError` for what is malformed, too large or not in the one canonical spelling,
+        `UnsignedError` for an empty list of signatures.
         """
         if raw.count(b",") > _MAX_COMMAS:
             raise FormatError("too many values for an envelope", subject=where)
@@ -81,15 +85,14 @@ class Envelope:
         fields.end()
         _check(signatures, where)
         found = cls(payload_type, payload, signatures)
-        object.__setattr__(found, "_raw", raw)
+        if not foreign and found.to_bytes() != raw:
+            raise FormatError("not in canonical form", subject=where)
         return found
 
     def to_bytes(self) -> bytes:
-        """The envelope file: the bytes that were parsed, whoever wrote them. Raises `FormatError` when it
-        would be larger than `parse` takes.
+        """The canonical bytes of the envelope file. Raises `FormatError` when it would be larger than `parse`
+        takes.
         """
-        if self._raw is not None:
-            return self._raw
         raw = dump(
             {
                 "payload": base64.b64encode(self.payload).decode("ascii"),

@@ -7,13 +7,10 @@ from datetime import datetime
 from airgap.errors import ExpiredError, SignatureMismatchError, ThresholdError, TrustError, UnknownKeyError
 from airgap.times import format_time
 from airgap.trust.document import TrustRoot
-from airgap.trust.envelope import Envelope
+from airgap.trust.envelope import Envelope, Signature
 
 _ADDS = {"root": "`airgap trust sign FILE` adds a signature", "release": "`airgap sign` adds one"}
 """How a role gets the signatures that it lacks."""
-
-MAX_ATTEMPTS = 4096
-"""Signature checks spent on signatures whose key id names no key of the role, or the wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +33,12 @@ class Verdict:
 class _Count:
     """The signatures of an envelope, sorted."""
 
-    held: dict[str, str]
-    """Key of the role whose signature holds -> the key id that the envelope states."""
+    held: dict[str, Signature]
+    """Those that hold under the key of the role that they name, by its id."""
     late: tuple[str, ...]
     """Those of `held` that are outside their time."""
     failed: tuple[str, ...]
-    """Stated key ids of the signatures that hold under no key of the role."""
+    """Stated key ids of the others."""
 
 
 def check_signatures(
@@ -49,12 +46,11 @@ def check_signatures(
 ) -> Verdict:
     """The verdict on `envelope`, when enough keys of `role` signed it by what `root` says at `now`.
 
-    A key counts when the role has it, `now` is within its time and one signature holds under it;
-    it counts once, however often and under whatever key ids it signed. Where the role wants distinct
-    owners, owners are counted in place of keys. For the roles `root` and `release` each entry of
-    `require_algorithms` must be met by at least one counted key: an algorithm (`ecdsa-p256`) by a key of
-    exactly that, a family (`ecdsa`) by a key of any in it; one key may meet several. Receipts are
-    exempt: one site answers with one key.
+    A key counts when the role has it, `now` is within its time and the signature that names it holds under
+    it. Where the role wants distinct owners, owners are counted in place of keys. For the roles `root` and
+    `release` each entry of `require_algorithms` must be met by at least one counted key: an algorithm
+    (`ecdsa-p256`) by a key of exactly that, a family (`ecdsa`) by a key of any in it; one key may meet
+    several. Receipts are exempt: one site answers with one key.
 
     Raises `ExpiredError` for a root past its time, `UnknownKeyError` when nothing is signed by a key of
     the role, `SignatureMismatchError` when the threshold is missed and a signature that names a key of
@@ -147,35 +143,24 @@ def _judge(envelope: Envelope, root: TrustRoot, role: str, where: str, now: date
     counted = tuple(sorted(count.held.keys() - set(count.late)))
     if (lack := _lack(root, role, counted)) is not None:
         raise _refusal(root, role, where, count, lack)
-    ignored = (*count.failed, *(count.held[keyid] for keyid in count.late))
+    ignored = (*count.failed, *count.late)
     return Verdict(
         role, root.version, root.roles[role].threshold, counted, root.owners(counted), ignored
     )  # fmt: skip
 
 
 def _count(envelope: Envelope, root: TrustRoot, role: str, now: datetime | None) -> _Count:
-    """Try each signature with the key that it names, then the rest with all keys that are left."""
-    message, keyids = envelope.message, root.roles[role].keyids
-    held: dict[str, str] = {}
-    rest = []
-    for signature in envelope.signatures:
-        keyid = signature.keyid
-        if keyid in keyids and root.keys[keyid].public_key.verify(message, signature.sig):
-            held[keyid] = keyid
-        else:
-            rest.append(signature)
-    failed = []
-    attempts = MAX_ATTEMPTS
-    for signature in rest:
-        left = sorted(keyids - held.keys())[:attempts]
-        attempts -= len(left)
-        found = (keyid for keyid in left if root.keys[keyid].public_key.verify(message, signature.sig))
-        if (by := next(found, None)) is None:
-            failed.append(signature.keyid)
-        else:
-            held[by] = signature.keyid
+    """A signature counts under the key that it names, and under no other: nobody can rename it."""
+    keyids = root.roles[role].keyids
+    held = {
+        signature.keyid: signature
+        for signature in envelope.signatures
+        if signature.keyid in keyids
+        and root.keys[signature.keyid].public_key.verify(envelope.message, signature.sig)
+    }
+    failed = tuple(each.keyid for each in envelope.signatures if each.keyid not in held)
     late = () if now is None else tuple(sorted(k for k in held if not root.keys[k].counts_at(now)))
-    return _Count(held, late, tuple(failed))
+    return _Count(held, late, failed)
 
 
 def _lack(root: TrustRoot, role: str, keyids: Iterable[str]) -> tuple[str, str] | None:

@@ -58,16 +58,16 @@ class Document:
         return f"{self.kind} ".encode() + base64.b64encode(self.raw) + b"\n"
 
 
-def build(folder: Path) -> Path:
-    """Compile the judge into `folder`."""
-    program = folder / "reader"
+def build(folder: Path, source: Path = SOURCE) -> Path:
+    """Compile a judge into `folder`."""
+    program = folder / source.stem
     cache = {
         "GOCACHE": str(folder / "cache"),
         "GO111MODULE": "off",
         "HOME": str(folder),
         "PATH": "/usr/bin:/bin",
     }
-    subprocess.run([require_tool("go"), "build", "-o", program, SOURCE], env=cache, check=True, timeout=600)
+    subprocess.run([require_tool("go"), "build", "-o", program, source], env=cache, check=True, timeout=600)
     return program
 
 

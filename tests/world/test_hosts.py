@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from airgap.audit.receipt import Receipt
-from airgap.bundle.ustar import BLOCK
+from airgap.bundle.tar_header import BLOCK
 from airgap.errors import MissingContentError
 from airgap.online import own_wheel
 from airgap.site import now

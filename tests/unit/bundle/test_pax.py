@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.ustar import BLOCK, END, header, padding, read_entries
+from airgap.bundle.tar_header import BLOCK
+from airgap.bundle.ustar import END, header, padding, read_entries
 from airgap.errors import FormatError
 from tests.unit.bundle.test_ustar import FILE, patched, pax, raw_entry, read
 

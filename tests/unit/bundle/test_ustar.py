@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.bundle import ustar
-from airgap.bundle.ustar import BLOCK, END, Entry, header, padding, read_entries
+from airgap.bundle.tar_header import BLOCK
+from airgap.bundle.ustar import END, Entry, header, padding, read_entries
 from airgap.errors import FormatError
 
 LONG = "deep/" * 30 + "leaf"
@@ -244,7 +245,7 @@ REFUSED = {
     "pax at end": (pax((b"path", b"b")) + END, "does not come"),
     "pax at eof": (pax((b"path", b"b")), "does not come"),
     "gnu name twice": (raw_entry(b"L", b"b\0") * 2 + FILE, "two tar headers of one kind"),
-    "gnu and pax name": (raw_entry(b"L", b"b\0") + pax((b"path", b"c")) + FILE, "two names"),
+    "gnu and pax name": (raw_entry(b"L", b"b\0") + pax((b"path", b"c")) + FILE, "beside a GNU header"),
     "gnu name large": (raw_entry(b"L", b"x" * 4098) + FILE, "too large"),
     "gnu name nul": (raw_entry(b"L", b"a\0b\0") + FILE, "unsafe name"),
     "gnu name truncated": (raw_entry(b"L", b"x" * 600)[:1000], "truncated"),
@@ -263,9 +264,9 @@ class TestRefused:
         with pytest.raises(FormatError, match="too many entries"):
             read(raw, max_entries=3)
 
-    def test_endless_global_headers_count(self):
+    def test_global_headers_count(self):
         with pytest.raises(FormatError, match="too many entries"):
-            read(pax((b"comment", b"x"), flag=b"g") * 20, max_entries=10)
+            read((pax((b"comment", b"x"), flag=b"g") + FILE) * 20, max_entries=1)
 
     def test_names_are_bounded_together(self, monkeypatch):
         monkeypatch.setattr(ustar, "_MAX_NAMES_TOTAL", 10)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from airgap.bundle.ustar import BLOCK, header, read_entries
+from airgap.bundle.tar_header import BLOCK
+from airgap.bundle.ustar import header, read_entries
 from airgap.endpoints import archive_tar
 from airgap.endpoints.archive import Archive
 from airgap.endpoints.save_stream import export_archive

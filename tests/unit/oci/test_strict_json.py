@@ -42,6 +42,8 @@ BAD = {
     "deep": (b'{"a":' * MAX_DEPTH + b"{}" + b"}" * MAX_DEPTH, "nested too deeply: f, want at most 32"),
     "very deep": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
     "very deep lists": (b'{"a":' + b"[" * 100_000, "nested too deeply"),
+    "too many lists": (b'{"a":[' + b"[]," * 1_000_000 + b"[]]}", "too many values: f, want at most 287,"),
+    "too many numbers": (b'{"a":[' + b"0," * 1_000_000 + b"0]}", "too many values: f"),
     "too long": (b"{}" + b" " * MAX_BYTES, "too large: f, want at most 4,194,304 bytes"),
 }
 

@@ -9,7 +9,7 @@ from airgap.site import Site
 from airgap.trust.document import Role, RootKey
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot
-from tests.support.bundles import Gap, sign_root
+from tests.support.bundles import DAY, Gap, sign_root
 
 STRANGER = SigningKey.generate()
 
@@ -110,11 +110,8 @@ class TestNext:
 
     @pytest.mark.parametrize("version", [1, 3, 9])
     def test_not_the_next(self, gap, version):
-        other = (
-            root(gap, version)
-            if version > 1
-            else SignedRoot.parse(sign_root(gap.root.root, gap.key) + b" ", "x")
-        )
+        later = replace(gap.root.root, expires=gap.root.root.expires + DAY)
+        other = root(gap, version) if version > 1 else SignedRoot.parse(sign_root(later, gap.key), "x")
         with pytest.raises(TrustError) as caught:
             install_root(gap.home, "plant-7", other, other.fingerprint)
         assert "does not follow the installed trust root" in str(caught.value)

@@ -1,7 +1,7 @@
 import base64
 import json
+import re
 import subprocess
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -113,7 +113,7 @@ def test_reads_envelopes_of_other_tools():
         "payloadType": "t",
         "payload": b64(b"p"),
     }
-    found = Envelope.parse(json.dumps(body, indent=2).encode(), "e")
+    found = Envelope.parse(json.dumps(body, indent=2).encode(), "e", foreign=True)
     assert found == Envelope("t", b"p", (Signature("", b"s"), Signature("", b"t")))
 
 
@@ -287,23 +287,13 @@ def test_any_bytes_are_refused_in_our_words(raw):
         Envelope.parse(raw, "e")
 
 
-def test_a_flipped_bit_is_refused_or_changes_nothing():
-    """Every byte, one bit each: what still passes has the same payload and the same signers."""
-    root, envelope = make_root("alice", "bob", threshold=2), signed("alice", "bob")
-    raw = envelope.to_bytes()
-    passed = 0
+def test_a_flipped_bit_is_refused():
+    """Every byte, one bit each; the key ids too."""
+    root, raw = make_root("alice", "bob", threshold=2), signed("alice", "bob").to_bytes()
     for index in range(len(raw)):
-        bad = bytearray(raw)
-        bad[index] ^= 1 << index % 8
-        try:
-            found = Envelope.parse(bytes(bad), "e")
-            verdict = check_signatures(found, root, "release", NOW)
-        except AirgapError:
-            continue
-        passed += 1
-        assert (found.payload_type, found.payload) == (envelope.payload_type, envelope.payload)
-        assert verdict.keyids == tuple(sorted((keyid("alice"), keyid("bob"))))
-    assert passed < 140  # the two key ids (hints) and the last line break
+        bad = raw[:index] + bytes([raw[index] ^ 1 << index % 8]) + raw[index + 1 :]
+        with pytest.raises(AirgapError):
+            check_signatures(Envelope.parse(bad, "e"), root, "release", NOW)
 
 
 @pytest.mark.parametrize("length", range(0, 700, 7))
@@ -313,11 +303,22 @@ def test_a_cut_envelope_is_refused(length):
         Envelope.parse(raw[: min(length, len(raw) - 1)], "e")
 
 
-def test_the_bytes_are_kept_as_they_came():
-    """Nobody prescribes how the JSON is laid out: whoever copies the file copies its bytes."""
-    own = signed("alice").to_bytes()
-    raw = json.dumps(json.loads(own), indent=2).encode()
-    found = Envelope.parse(raw, "x")
-    assert found.to_bytes() == raw
-    assert found == signed("alice")
-    assert replace(found, signatures=found.signatures).to_bytes() == own
+OTHERWISE = {
+    "indented": lambda raw: json.dumps(json.loads(raw), indent=2).encode(),
+    "without its line break": lambda raw: raw[:-1],
+    "with a space behind": lambda raw: raw + b" ",
+    "with an escape": lambda raw: raw.replace(b"payloadType", b"payload\\u0054ype"),
+    "in another order": lambda raw: (
+        json.dumps(dict(reversed(json.loads(raw).items())), separators=(",", ":")).encode() + b"\n"
+    ),
+    "without a key id": lambda raw: re.sub(rb'"keyid":"[^"]*",', b"", raw),
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE.values(), ids=OTHERWISE)
+def test_other_bytes_for_the_same_are_refused(change):
+    """One envelope is one file: sums of envelopes name receipts and trust roots."""
+    changed = change(signed("alice").to_bytes())
+    with pytest.raises(FormatError, match="canonical form"):
+        Envelope.parse(changed, "x")
+    assert Envelope.parse(changed, "x", foreign=True).payload == PAYLOAD

@@ -11,7 +11,6 @@ from airgap.errors import (
     TrustError,
     UnknownKeyError,
 )
-from airgap.trust import policy
 from airgap.trust.document import Revocation, RootKey, TrustRoot
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import check_revocations, check_root_signatures, check_signatures
@@ -81,25 +80,28 @@ CASES = {
         envelope(sig("alice"), twin("alice", keyid("bob"))), TWO, error=SignatureMismatchError, message="bob"
     ),
     "one key twice, without ids": Case(
-        envelope(replace(sig("alice"), keyid=""), twin("alice", "")), TWO, error=ThresholdError
+        envelope(replace(sig("alice"), keyid=""), twin("alice", "")), TWO, error=UnknownKeyError
     ),
     "the twin of a signature counts once": Case(
         envelope(sig("alice"), twin("alice", "x"), sig("bob")), TWO, ids("alice", "bob"), ignored=("x",)
     ),
-    "no key id": Case(envelope(sig("alice", "")), ONE, ids("alice")),
-    "a wrong key id": Case(envelope(sig("alice", keyid("bob"))), ONE, ids("alice")),
-    "a stranger's key id": Case(envelope(sig("alice", keyid("mallory"))), ONE, ids("alice")),
+    "no key id": Case(envelope(sig("alice", "")), ONE, error=UnknownKeyError),
+    "a wrong key id": Case(envelope(sig("alice", keyid("bob"))), ONE, error=SignatureMismatchError, message="bob"),
+    "a stranger's key id": Case(envelope(sig("alice", keyid("mallory"))), ONE, error=UnknownKeyError),
+    "one digit of a key id": Case(
+        envelope(sig("alice", keyid("alice")[:-1] + "x"), sig("bob")), TWO, error=ThresholdError
+    ),
     "key ids swapped": Case(
-        envelope(sig("alice", keyid("bob")), sig("bob", keyid("alice"))), TWO, ids("alice", "bob")
+        envelope(sig("alice", keyid("bob")), sig("bob", keyid("alice"))), TWO, error=SignatureMismatchError
     ),
     "a stranger in the name of alice": Case(
         envelope(sig("mallory", keyid("alice"))), ONE, error=SignatureMismatchError, message=r"\(alice "
     ),
     "a stranger in the name of alice, and she": Case(
-        envelope(sig("mallory", keyid("alice")), sig("alice", "")), ONE, ids("alice"), ignored=ids("alice")
+        envelope(sig("mallory", keyid("alice")), sig("alice", "")), ONE, error=SignatureMismatchError
     ),
     "alice as bob, a stranger as alice": Case(
-        envelope(sig("alice", keyid("bob")), sig("mallory", keyid("alice"))), TWO, error=ThresholdError
+        envelope(sig("alice", keyid("bob")), sig("mallory", keyid("alice"))), TWO, error=SignatureMismatchError
     ),
     "another payload": Case(
         envelope(sig("alice", payload=b"other")), ONE, error=SignatureMismatchError, message="does not fit"
@@ -181,16 +183,6 @@ def test_receipts_have_their_own_role():
 def test_root_signatures_ask_for_no_time():
     root = with_key(replace(ONE, expires=NOW - DAY), "root", not_after=NOW - DAY)
     assert check_root_signatures(signed("root"), root, "r").keyids == ids("root")
-
-
-def test_the_work_is_bounded(monkeypatch):
-    """Without a bound, 64 foreign signatures would cost 64 checks for each key of the role."""
-    monkeypatch.setattr(policy, "MAX_ATTEMPTS", 3)
-    foreign = [Signature(f"x{i}", b"%d" % i) for i in range(5)]
-    verdict = check_signatures(envelope(*foreign, sig("alice"), sig("bob")), TWO, "release", NOW)
-    assert verdict.keyids == ids("alice", "bob")
-    with pytest.raises(ThresholdError):
-        check_signatures(envelope(*foreign, sig("alice"), sig("bob", "")), TWO, "release", NOW)
 
 
 # -- required algorithms ---------------------------------------------------------------------------
