@@ -35,7 +35,7 @@ from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootErro
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, SigningKey
-from airgap.trust.root import SignedRoot, walk
+from airgap.trust.root import SignedRoot, TrustRoot, walk
 
 Passphrase = Callable[[], bytes]
 """Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
@@ -208,6 +208,13 @@ class Site:
         if found.root.version != max(roots):
             raise TrustError("the installed roots do not follow one another", subject=self.home / "trust")
         return found
+
+    def root_versions(self) -> dict[int, TrustRoot]:
+        """All versions of the installed trust root, each following from the one before."""
+        if not (raws := self.roots()):
+            return {}
+        self.root()  # walks from the oldest to the newest
+        return {version: SignedRoot.parse(raw, f"{version}.root.json").root for version, raw in raws.items()}
 
     def install_root(self, signed: SignedRoot) -> None:
         """Keep a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` when

@@ -34,6 +34,7 @@ FLOORS = {
     "endpoints": 3,
     "site": 3,
     "kit": 3,
+    "agreement": 3,
     "proving": 3,
     "advice": 3,
     "online": 4,

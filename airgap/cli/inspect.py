@@ -78,6 +78,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
         "statement_sha256": found.sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
+        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
         "bytes": statement.total_bytes,
@@ -116,7 +117,7 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
         f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
-        *(f"  key {keyid}" for keyid in verdict.keyids),
+        *(f"  key {keyid} of {found.root.keys[keyid].owner}" for keyid in verdict.keyids),
         f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
         *console.table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),

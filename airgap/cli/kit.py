@@ -120,8 +120,10 @@ def verify(
         "statement_sha256": found.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
+        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
     }
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
+    lines += [f"  signed by {title}" for title in verdict.signers]
     console.show_result(value, lines, as_json=json)

@@ -59,7 +59,11 @@ def run(
     for place in grouped(bundles):
         bundle = _verify(place, here)
         values.append(_value(place, bundle))
-        lines += [_line(bundle), *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle))]
+        lines += [
+            _line(bundle),
+            *(f"  signed by {title}" for title in bundle.verdict.signers),
+            *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
+        ]
     console.show_result({"bundles": values}, lines, as_json=json)
 
 
@@ -107,6 +111,7 @@ def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
         "statement_sha256": bundle.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
+        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
         "files": len(bundle.sizes),
         "bytes": bundle.statement.total_bytes,
