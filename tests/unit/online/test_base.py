@@ -58,7 +58,8 @@ def receipt_of(bench, site: str = "plant-7", **changes) -> Receipt:
         images=tuple(
             ReceiptImage(str(each.name), str(each.digest), "loaded", str(each.digest)) for each in images
         ),
-        keyids=(bench.key.public_key.keyid,), threshold=1, root_version=1,
+        keyids=(bench.key.public_key.keyid,), threshold=1,
+        root_version=bench.site.root().root.version,
         checkpoint={"origin": site, "size": 1, "root": "e" * 64}, holds=tuple(sorted(map(str, A.contents))),
         operator="jo", tool_version="0.1.0",
     )  # fmt: skip
