@@ -226,7 +226,7 @@ def report(
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
-    found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries))
+    found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries).values())
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
     made = Report(site.name, time, state, witnesses, found, tuple(shown))
@@ -321,7 +321,7 @@ def verify(
     site = Site(default_home())
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept, files or ())
-    gone = list(kept.gone(entries(site.ledger_path)))
+    gone = kept.gone(entries(site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,
@@ -330,10 +330,9 @@ def verify(
         "open": [record.seq for record in state.open],
         "torn": list(state.torn),
         "backwards": list(state.backwards),
-        "unreadable": [str(path) for path in kept.unreadable],
-        "gone": gone,
+        "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
     }
-    console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone], as_json=json)
+    console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
     if kept.unreadable or gone:
         raise typer.Exit(LedgerError.exit_code)
 

@@ -78,7 +78,6 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
         "statement_sha256": found.sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
-        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
         "bytes": statement.total_bytes,

@@ -120,7 +120,6 @@ def verify(
         "statement_sha256": found.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
-        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
     }
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"

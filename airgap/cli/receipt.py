@@ -106,8 +106,7 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     ]
     roots = site.root_versions()
     lines = [line for receipt in found for line in _lines(receipt, _signers(receipt, roots))]
-    values = [_value(receipt) | {"signers": _signers(receipt, roots)} for receipt in found]
-    console.show_result({"receipts": values}, lines, as_json=json)
+    console.show_result({"receipts": [_value(receipt) for receipt in found]}, lines, as_json=json)
 
 
 def _signers(receipt: "Receipt", roots: "Mapping[int, TrustRoot]") -> list[str]:

@@ -111,7 +111,6 @@ def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
         "statement_sha256": bundle.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
-        "signers": list(verdict.signers),
         "threshold": verdict.threshold,
         "files": len(bundle.sizes),
         "bytes": bundle.statement.total_bytes,

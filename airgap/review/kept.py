@@ -5,7 +5,7 @@ signed it, by any version of the root that is installed here.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -114,14 +114,15 @@ class Kept:
                 return each if each.statement_sha256 == statement_sha256 else None
         return None
 
-    def gone(self, entries: Iterable[Entry]) -> Iterator[str]:
-        """Receipts that were kept by what the ledger says, and are not here now, a line each.
+    def gone(self, entries: Iterable[Entry]) -> dict[Path, str]:
+        """Receipts that were kept by what the ledger says, and are not here now, with a line on each.
 
         Lines of older versions name the file only. A file that is there and does not count is told by
         `unreadable`.
         """
         sums = {each.sha256 for each in self.receipts}
         names = {each.path.name for each in self.receipts}
+        found: dict[Path, str] = {}
         told = {path.name for path in self.unreadable}
         for entry in entries:
             path, sha256 = entry.details.get("receipt"), entry.details.get("receipt_sha256")
@@ -129,7 +130,9 @@ class Kept:
                 continue
             name = Path(path).name
             if name not in told and (sha256 not in sums if sha256 else name not in names):
-                yield f"a receipt of {entry.title} is gone: {path} (line {entry.seq} of the ledger)"
+                line = f"a receipt of {entry.title} is gone: {path} (line {entry.seq} of the ledger)"
+                found[Path(path)] = line
+        return found
 
 
 def read_file(path: Path) -> bytes:
