@@ -32,6 +32,7 @@ from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
+from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, SigningKey
@@ -58,6 +59,10 @@ class Mark:
 def default_home() -> Path:
     """`AIRGAP_HOME`, else the platform's folder for user data. Raises `UsageError` where there is none."""
     if home := os.environ.get("AIRGAP_HOME"):
+        if has_secret(home):
+            raise UsageError(
+                "a password or token in AIRGAP_HOME", want="the path of a folder", hint=LOGIN_HINT
+            )
         return Path(home)
     if sys.platform != "darwin" and (data := os.environ.get("XDG_DATA_HOME")):
         return Path(data) / "airgap"

@@ -123,6 +123,6 @@ def verify(
         "threshold": verdict.threshold,
     }
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
-    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
-    lines += [f"  signed by {title}" for title in verdict.signers]
+    signers = f"{total}, keys: {', '.join(verdict.signers)}"
+    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {signers}"]
     console.show_result(value, lines, as_json=json)
