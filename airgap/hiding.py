@@ -21,11 +21,15 @@ LOGIN_HINT = (
 )
 
 _SECRET_NAME = re.compile(r"passw|passphrase|token|authorization|secret|credential", re.IGNORECASE)
+_SLASHES = "(?://|[A-Za-z]:/)"
+"""Of a URL, and of one that was taken for a path."""
 _COLON, _AT = "(?::|%3[Aa])", "(?:@|%40)"
 _DIGEST = r"(?!sha(?:256|512):|\*\*\*@)"
-_URL_LOGIN = re.compile(rf"(//[^\s/?#:@]*){_COLON}[^\s/?#]*{_AT}{_DIGEST}")
-_URL_LOGIN_WITH_SLASH = re.compile(rf"(//[^\s/?#:@]*){_COLON}(?!\*\*\*@|\d{{0,5}}[/?#\s])[^\s@]+@{_DIGEST}")
-_HTTP_USER = re.compile(rf"(https?://)[^\s/?#:@]+{_AT}", re.IGNORECASE)
+_URL_LOGIN = re.compile(rf"({_SLASHES}[^\s/?#:@]*){_COLON}[^\s/?#]*{_AT}{_DIGEST}")
+_URL_LOGIN_WITH_SLASH = re.compile(
+    rf"({_SLASHES}[^\s/?#:@]*){_COLON}(?!\*\*\*@|\d{{0,5}}[/?#\s])[^\s@]+@{_DIGEST}"
+)
+_HTTP_USER = re.compile(rf"(https?://?)[^\s/?#:@]+{_AT}", re.IGNORECASE)
 _PLAIN_LOGIN = re.compile(
     r"(?<![^\s\"'`=,;(\[<{])"
     r"((?:(?:registry|docker|podman|containerd|ssh|tcp|https?):)*"
@@ -34,7 +38,7 @@ _PLAIN_LOGIN = re.compile(
     rf"(?={_DIGEST}[A-Za-z0-9\[])(?![^\s/@]*@)"
 )
 _QUERY = re.compile(
-    r"([?&;](?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|api[_-]?key|accesskey|auth)[\w.-]*"
+    r"([?&;#](?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|api[_-]?key|accesskey|auth(?!or))[\w.-]*"
     r"|sig|key|pass|pw)=)(?!\*\*\*)[^\s&#;\"'<>)]+",
     re.IGNORECASE,
 )
