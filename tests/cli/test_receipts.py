@@ -1,6 +1,9 @@
 """Receipts of honest loads of every kind are taken in without a word; what was put there by hand is not."""
 
+import csv
+import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -256,3 +259,34 @@ def test_a_lie_is_told_everywhere(gap: Gap) -> None:
     assert gap.online("audit", "report", "--json").json["sent"][0]["state"] == "partial"
     refused = gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick, "--since", path, code=13)
     assert "the receipt does not agree with the bundle that was sealed here" in refused.err
+
+
+HOSTILE = "\x1b]0;x\x07\x1b[2J\r\n=1+1;=cmd|' /C calc'!A0\u202e"
+
+
+def test_a_receipt_that_speaks_to_the_terminal(gap: Gap) -> None:
+    """Its texts are the site's own; where they are shown they are text, on a page and in a table too."""
+    introduce(gap)
+    receipt = loaded(gap, packed(gap))
+    told = Receipt.parse(Envelope.parse(receipt.read_bytes(), "x").payload)
+    image = replace(told.images[0], error=HOSTILE, reason=f"<script>{HOSTILE}", target_digest=None)
+    lie = replace(
+        told, target=f"<b>{HOSTILE}", operator=HOSTILE, tool_version=HOSTILE, bundle_stream=HOSTILE,
+        images=(image, *told.images[1:]), checkpoint={**told.checkpoint, "origin": HOSTILE},
+    )  # fmt: skip
+    path = gap.folder / "lie.json"
+    path.write_bytes(Envelope.sign(STATEMENT_TYPE, lie.to_bytes(), [Site(gap.offline.home).key]).to_bytes())
+    page = gap.folder / "page.html"
+    seq = len(gap.online.records()) + 1
+    for words, code in (
+        (("receipt", "import", path, "--debug"), 13), (("receipt", "show", path), 0),
+        (("audit", "report", "--html", page), 0), (("audit", "log"), 0), (("audit", "find", "calc"), 0),
+        (("audit", "export"), 0), (("audit", "show", seq), 0),
+    ):  # fmt: skip
+        done = gap.online(*words, code=code)
+        shown = (done.out + done.err).replace("\r\n", "\n").replace("\n", "")
+        assert shown.isprintable(), words
+    assert "<script" not in page.read_text()
+    assert "<b>" not in page.read_text()
+    for row in csv.reader(io.StringIO(gap.online("audit", "export").out)):
+        assert not any(re.match("[=+@-]|.*[;,|] *[=+@-]", cell) for cell in row)
