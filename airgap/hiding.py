@@ -38,12 +38,16 @@ _PLAIN_LOGIN = re.compile(
     rf"(?={_DIGEST}[A-Za-z0-9\[])(?![^\s/@]*@)"
 )
 _QUERY = re.compile(
-    r"([?&;#](?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|api[_-]?key|accesskey|auth(?!or))[\w.-]*"
+    r"([?&#](?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|api[_-]?key|accesskey|auth(?!or))[\w.-]*"
     r"|sig|key|pass|pw)=)(?!\*\*\*)[^\s&#;\"'<>)]+",
     re.IGNORECASE,
 )
-_HEADER = re.compile(r"\b(Bearer|Basic) +(?!\*\*\*)[A-Za-z0-9._~+/-]{8,}=*", re.IGNORECASE)
-_HINTS = ("@", "%40", "=", "earer", "asic", "EARER", "ASIC")
+_HEADER = re.compile(
+    r"(\bauthorization[\"']?[:=] *[\"']?(?:bearer|basic|token) +)(?!\*\*\*)[^\s\"']+"
+    r"|(\b(?:bearer|basic) +)(?:[\w.~+/-]{8,}=+|(?=[\w.~+/-]*[0-9])[\w.~+/-]{16,})",
+    re.IGNORECASE | re.ASCII,
+)
+_HINTS = ("@", "%40", "=", "earer ", "asic ", "EARER ", "ASIC ", "uthorization", "UTHORIZATION")
 """Without one of them there is nothing to find."""
 
 
@@ -57,7 +61,7 @@ def hide(text: str) -> str:
     text = _HTTP_USER.sub(rf"\1{MASK}@", text)
     text = _PLAIN_LOGIN.sub(rf"\1:{MASK}@", text)
     text = _QUERY.sub(rf"\1{MASK}", text)
-    return _HEADER.sub(rf"\1 {MASK}", text)
+    return _HEADER.sub(lambda match: f"{match[1] or match[2]}{MASK}", text)
 
 
 def is_secret_name(key: str) -> bool:
