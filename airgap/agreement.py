@@ -91,6 +91,8 @@ def unconfirmed(receipt: Receipt, evidence: Evidence, now: datetime | None = Non
     if now is not None and receipt.time > now:
         yield f"its time is still to come ({format_time(receipt.time)})"
     root = evidence.roots.get(receipt.root_version)
+    if root is None and evidence.roots and receipt.root_version < min(evidence.roots):
+        yield f"trust root {receipt.root_version}, with which it was verified, is not here"
     if root is not None and evidence.envelope is not None:
         added = set(receipt.keyids) - counted_keys(evidence.envelope, root, "release", receipt.time)
         for keyid in sorted(added & root.roles["release"].keyids):

@@ -255,6 +255,7 @@ def test_a_lie_is_told_everywhere(gap: Gap) -> None:
         assert left_out in text
         assert signer in text
     assert "(not as sealed)" in report
+    assert "loaded, not as sealed" in gap.online("audit", "find", told.images[1].digest).out
     assert kept(gap).read_bytes() == raw
     assert gap.online("audit", "report", "--json").json["sent"][0]["state"] == "partial"
     refused = gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick, "--since", path, code=13)
