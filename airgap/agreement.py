@@ -5,13 +5,13 @@ signed statement, the signatures on it, and all versions of the trust root.
 
     disagreements   what cannot be true; such a receipt is evidence, confirms nothing and is no base
     unconfirmed     what may be true and cannot be compared from here: names given by `--map`, signatures that
-                    were added elsewhere, images in another form, clocks that differ by less than a day
+                    were added elsewhere, images in another form, clocks that differ by less than an hour
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage, Verdict
@@ -19,13 +19,18 @@ from airgap.bundle.statement import ImageRecord, Statement
 from airgap.errors import UnknownKeyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
-from airgap.times import CLOCK_SKEW, format_time
+from airgap.times import format_time
 from airgap.trust.document import TrustRoot, skeleton
 from airgap.trust.envelope import Envelope
 from airgap.trust.policy import counted_keys
 
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""How far the clocks of two sites may be apart without an alarm. A bundle also loads where the clock is further
+behind: when it is set, loading again gives a receipt that agrees.
+"""
 _MOST = 3
 """Digests that one line names."""
+_SET_CLOCK = "it is not true, or the clock there is to be set and the bundle loaded again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,8 @@ def is_base(receipt: Receipt) -> bool:
 
 def contradictions(receipt: Receipt, now: datetime | None = None) -> Iterator[str]:
     """What in `receipt` contradicts the rest of it, or the clock."""
-    if now is not None and receipt.time - now >= CLOCK_SKEW:
-        yield f"its time {format_time(receipt.time)} is a day or more after the present"
+    if now is not None and receipt.time - now > CLOCK_TOLERANCE:
+        yield f"its time {format_time(receipt.time)} is after the present: {_SET_CLOCK}"
     for image in receipt.images:
         yield from _odd_image(image)
     yield from _twice(image.reference for image in receipt.images)
@@ -156,10 +161,10 @@ def _against_statement(receipt: Receipt, statement: Statement) -> Iterator[str]:
         yield f"{title} was for {', '.join(statement.destinations)}, not for {receipt.site}"
     if receipt.time > statement.expires:
         yield f"{title} was loaded after it had expired ({format_time(statement.expires)})"
-    if receipt.time < statement.not_before or statement.created - receipt.time >= CLOCK_SKEW:
+    if receipt.time < statement.not_before or statement.created - receipt.time > CLOCK_TOLERANCE:
         yield (
-            f"its time {format_time(receipt.time)} is a day or more before {title} was sealed "
-            f"({format_time(statement.created)})"
+            f"its time {format_time(receipt.time)} is before {title} was sealed "
+            f"({format_time(statement.created)}): {_SET_CLOCK}"
         )
     pairs, strange, absent = _match(receipt, statement)
     for told in strange:

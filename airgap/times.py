@@ -1,12 +1,9 @@
 """Points in time as our signed documents write them: RFC 3339, UTC, whole seconds, one spelling."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airgap.errors import FormatError
-
-CLOCK_SKEW = timedelta(days=1)
-"""How far the clocks of two sites may be apart: a receiver whose clock is behind takes a new bundle."""
 
 _GRAMMAR = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 

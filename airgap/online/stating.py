@@ -22,11 +22,14 @@ from airgap.online.platforms import Chosen
 from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
-from airgap.times import CLOCK_SKEW, format_time
+from airgap.times import format_time
 from airgap.trust.change import expiry_warning
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
+
+CLOCK_SKEW = timedelta(days=1)
+"""How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
 
 DEFAULT_LIFETIME = timedelta(days=90)
 

@@ -131,6 +131,25 @@ def test_an_honest_receipt_raises_no_alarm(gap: Gap, load: Callable[[Gap], Path]
     assert gap.offline("audit", "report", "--json").json["alarms"] == []
 
 
+def test_a_signature_that_was_added_after_sealing(gap: Gap) -> None:
+    """Where another person signs, this side has a copy of the envelope without that signature."""
+    introduce(gap)
+    gap.online("key", "generate", "bob")
+    shown = gap.online("key", "show", "bob", "--json").json
+    public = gap.folder / "bob.pub"
+    public.write_text(shown["pem"])
+    gap.online("trust", "add", "bob", "--key", public, "--keyid", shown["keyid"])
+    gap.online("trust", "threshold", "release", "2", "--distinct-owners")
+    bundle = packed(gap, "--key", "alice")
+    gap.online("sign", bundle, "--key", "bob")
+    [value] = gap.online("receipt", "import", loaded(gap, bundle), "--json").json["receipts"]
+    assert value["alarms"] == []
+    title = f"bob {shown['keyid'][:16]}"
+    assert value["unconfirmed"] == [
+        f"{title} is not among the signatures at sealing; it may have signed later"
+    ]
+
+
 def test_names_given_by_map_are_told(gap: Gap) -> None:
     introduce(gap)
     said = gap.online("receipt", "import", mapped(gap)).out.splitlines()

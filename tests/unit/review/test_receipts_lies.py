@@ -81,8 +81,12 @@ LIES = {
     "a newer root": (lambda r: replace(r, root_version=99), "trust root 99; the newest here is 2"),
     "an older root": (lambda r: replace(r, root_version=0), "needs 1 or a later one"),
     "another epoch": (lambda r: replace(r, epoch=2), "edge-0001 is of epoch 1, not 2"),
-    "a time before the bundle": (lambda r: replace(r, time=r.time - DAY), "before edge-0001 was sealed"),
-    "a time to come": (lambda r: replace(r, time=r.time + 3 * DAY), "a day or more after the present"),
+    "a time before the bundle": (
+        lambda r: replace(r, time=r.time - timedelta(hours=2)), "before edge-0001 was sealed"
+    ),
+    "a time to come": (
+        lambda r: replace(r, time=r.time + timedelta(hours=26)), "is after the present"
+    ),
     "a time after its end": (lambda r: replace(r, time=r.time + 365 * DAY), "after it had expired"),
     "another statement": (lambda r: replace(r, statement_sha256="9" * 64), "was sealed here"),
     "another serial": (lambda r: replace(r, serial=2), "no bundle edge-0002"),
@@ -154,10 +158,10 @@ UNCONFIRMED = {
         f"registry.test/one:1 is {OTHER} there: takes no index without all of its platforms",
     ),
     "a clock that is behind": (
-        lambda r: replace(r, time=r.time - timedelta(hours=5)), "its time is before the bundle was sealed"
+        lambda r: replace(r, time=r.time - timedelta(minutes=50)), "its time is before the bundle was sealed"
     ),
     "a clock that is ahead": (
-        lambda r: replace(r, time=r.time + timedelta(hours=30)), "its time is still to come"
+        lambda r: replace(r, time=r.time + DAY + timedelta(minutes=50)), "its time is still to come"
     ),
     "archives that are said to be a base": (
         lambda r: replace(r, images=tuple(replace(i, verdict="placed") for i in r.images)), "it is no base"
