@@ -25,8 +25,8 @@ from airgap.trust.envelope import Envelope
 from airgap.trust.policy import counted_keys
 
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""How far the clocks of two sites may be apart without an alarm. A bundle also loads where the clock is further
-behind: when it is set, loading again gives a receipt that agrees.
+"""How far the clocks of two sites may be apart without an alarm. A bundle also loads where the clock is
+further behind: when it is set, loading again gives a receipt that agrees.
 """
 _MOST = 3
 """Digests that one line names."""

@@ -1,6 +1,7 @@
 """Secrets in every place that takes text: refused without a word of them, or hidden wherever something is kept."""
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -187,6 +188,19 @@ def test_in_the_environment(
     bundle = packed.stick / "stack-0001"
     done = packed.offline("load", bundle, "--to", target, "--json", "--debug", code=code)
     assert leaks(packed, done, packed.offline("audit", "log"), packed.offline("audit", "export")) == []
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ssh", "http"])
+def test_in_a_context_of_docker(packed: Gap, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    folder = packed.folder / "docker"
+    meta = folder / "contexts" / "meta" / hashlib.sha256(b"far").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"Name": "far", "Endpoints": {"docker": {"Host": f"{scheme}://{LOGIN}"}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    done = packed.offline("load", packed.stick / "stack-0001", "--to", "docker", "--json", "--debug", code=18)
+    assert leaks(packed, done, packed.offline("audit", "log"), but=(meta,)) == []
+    assert "context far" in done.err
 
 
 def test_in_the_names_of_people(packed: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
