@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.errors import UsageError
+from airgap.hiding import hide
 
 LOGIN_UID = Path("/proc/self/loginuid")
 """Set once when somebody logs in and kept through su and sudo (pam_loginuid(8)); root can set it."""
@@ -52,7 +53,7 @@ def claimed_user(environ: Mapping[str, str] = os.environ, login: Path | None = N
     uids = (uid for uid in (found, *(_uid(environ.get(key, "")) for key in _UIDS)) if uid < _NOT_SET)
     names = (text for key in _NAMES if (text := environ.get(key, "")))
     name = next((user_name(uid) for uid in uids), next(names, None))
-    return None if name is None or name == user_name() else name[:_MAX_NAME]
+    return None if name is None or name == user_name() else hide(name[:_MAX_NAME])
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -46,17 +46,18 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from airgap.durable import LOCKS_HINT, NO_LOCKS
+from airgap.hiding import hide
 
 
 def printable(text: object) -> str:
-    """`text` with every control, bidirectional and unassigned character escaped.
+    """`text` with every control, bidirectional and unassigned character escaped, and logins hidden (`hide`).
 
     Names that come off a medium or a network end up on terminals and in ledgers; an escape
     sequence or a right-to-left override there could show an operator something else than is true.
     """
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in str(text)
+        for c in hide(str(text))
     )
 
 

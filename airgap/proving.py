@@ -1,5 +1,6 @@
 """Whose receipt it is: proved by the key that the trust root gives to its site."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from airgap.audit.receipt import Receipt
@@ -37,6 +38,37 @@ def prove_receipt(
             want=f"a key that {root.name} gives to this site",
             got=owners,
         )
+    return receipt
+
+
+def prove_again(
+    envelope: Envelope, roots: Mapping[int, TrustRoot], where: str, own: tuple[str, PublicKey] | None
+) -> Receipt:
+    """A receipt that was proved when it came: still signed by a key that any of `roots` gives to its site, or
+    by this site, whose name and key are `own`. Keys and roots may have ended since.
+
+    Raises `FormatError`, and `UnknownKeyError` for what is not signed so: it was not put there by airgap.
+    """
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
+    receipt = Receipt.parse(envelope.payload, where)
+    keys = {
+        keyid: root.keys[keyid].public_key
+        for root in roots.values()
+        if receipt.site in root.sites
+        for keyid in root.sites[receipt.site].receipt_keyids
+    }
+    if own is not None and own[0] == receipt.site:
+        keys[own[1].keyid] = own[1]
+    if not any(
+        key.verify(envelope.message, each.sig) for key in keys.values() for each in envelope.signatures
+    ):
+        raise UnknownKeyError(
+            "not counted: the receipt is not signed by its site", subject=where,
+            want=f"a key that a trust root here gives to {receipt.site[:64]}",
+            got=", ".join(repr(each.keyid[:16]) for each in envelope.signatures[:4]),
+            hint="`airgap receipt import` takes receipts in; other files do not belong into this folder",
+        )  # fmt: skip
     return receipt
 
 

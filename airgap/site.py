@@ -32,10 +32,11 @@ from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
+from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, SigningKey
-from airgap.trust.root import SignedRoot, walk
+from airgap.trust.root import SignedRoot, TrustRoot, walk
 
 Passphrase = Callable[[], bytes]
 """Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
@@ -58,6 +59,10 @@ class Mark:
 def default_home() -> Path:
     """`AIRGAP_HOME`, else the platform's folder for user data. Raises `UsageError` where there is none."""
     if home := os.environ.get("AIRGAP_HOME"):
+        if has_secret(home):
+            raise UsageError(
+                "a password or token in AIRGAP_HOME", want="the path of a folder", hint=LOGIN_HINT
+            )
         return Path(home)
     if sys.platform != "darwin" and (data := os.environ.get("XDG_DATA_HOME")):
         return Path(data) / "airgap"
@@ -208,6 +213,13 @@ class Site:
         if found.root.version != max(roots):
             raise TrustError("the installed roots do not follow one another", subject=self.home / "trust")
         return found
+
+    def root_versions(self) -> dict[int, TrustRoot]:
+        """All versions of the installed trust root, each following from the one before."""
+        if not (raws := self.roots()):
+            return {}
+        self.root()  # walks from the oldest to the newest
+        return {version: SignedRoot.parse(raw, f"{version}.root.json").root for version, raw in raws.items()}
 
     def install_root(self, signed: SignedRoot) -> None:
         """Keep a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` when

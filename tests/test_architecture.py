@@ -19,7 +19,7 @@ from airgap.cli.main import app
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "times", "workers")
+GROUND = ("account", "durable", "errors", "hiding", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 FLOORS = {
@@ -34,6 +34,7 @@ FLOORS = {
     "endpoints": 3,
     "site": 3,
     "kit": 3,
+    "agreement": 3,
     "proving": 3,
     "advice": 3,
     "online": 4,
@@ -111,7 +112,7 @@ NEVER_CALLED = {
 MAX_FILE = 400
 MAX_FUNCTION = 45
 
-HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.durable|\.progress|\.oci(\.digest)?)?")
+HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.hiding|\.durable|\.progress|\.oci(\.digest)?)?")
 HELP_FOREIGN = {"typer", "annotated_doc", "shellingham"}
 HELP_WITHOUT = {
     "asyncio",

@@ -1,19 +1,15 @@
 """Keeps secrets, and what JSON cannot say, out of the ledger."""
 
-import re
 from collections.abc import Mapping
 
-_SECRET_KEY = re.compile(r"passw|passphrase|token|authorization|secret|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^\s/?#:@]*):[^\s/?#]*@")
-_HTTP_USER = re.compile(r"(https?://)[^\s/?#:@]+@", re.IGNORECASE)
-_MASK = "***"
+from airgap.hiding import hide, is_secret_name
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 """What a record may hold; there are no floats in our documents."""
 
 
 def redact(value: object) -> Json:
-    """`value` as JSON, with the passwords of URLs masked and unpaired surrogates escaped.
+    """`value` as JSON, with logins and tokens masked (`hide`) and unpaired surrogates escaped.
 
     `https://user:pw@host` becomes `https://user:***@host`; a user alone is masked for http(s), where
     it is often a token, and kept elsewhere (`ssh://admin@host`). Raises `ValueError`, a programming
@@ -37,11 +33,10 @@ def redact_fields(fields: Mapping[str, object]) -> dict[str, Json]:
 
 
 def _redact_text(text: str) -> str:
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return _HTTP_USER.sub(rf"\1{_MASK}@", _URL_PASSWORD.sub(rf"\1:{_MASK}@", text))
+    return hide(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _check_key(key: object) -> str:
-    if not isinstance(key, str) or _SECRET_KEY.search(key):
+    if not isinstance(key, str) or is_secret_name(key):
         raise ValueError(f"a ledger record cannot hold a secret, or a key that is no string: {key!r}")
     return _redact_text(key)

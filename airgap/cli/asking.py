@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airgap.cli import console
-from airgap.errors import printable
+from airgap.errors import UsageError, printable
+from airgap.hiding import LOGIN_HINT, has_secret
 
 if TYPE_CHECKING:
     from airgap.offline.desk import Desk, Wanted
@@ -42,6 +43,8 @@ def next_volume(wanted: "Wanted") -> Path | None:
     if not line:
         sys.stderr.write("\n")
         return None
+    if has_secret(line):
+        raise UsageError("a password or token in the answer", want="the path of a folder", hint=LOGIN_HINT)
     answer = Path(os.path.expanduser(line.strip())) if line.strip() else guess  # noqa: PTH111 - without an error
     return answer / name if (answer / name).is_dir() else answer
 

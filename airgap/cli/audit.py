@@ -225,9 +225,11 @@ def report(
     site, time = Site(default_home()), now()
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
-    found = review(kept, site.name, time, timedelta(days=overdue))
+    all_entries = entries(site.ledger_path)
+    found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries).values())
     first = since.replace(tzinfo=UTC) if since else None
-    made = Report(site.name, time, state, witnesses, found, tuple(entries(site.ledger_path, since=first)))
+    shown = entries(site.ledger_path, since=first) if first else all_entries
+    made = Report(site.name, time, state, witnesses, found, tuple(shown))
     if page is not None:
         write_file(page.absolute(), render(made).encode())
     console.show_result(_report_value(made), _report_lines(made, page), as_json=json)
@@ -251,6 +253,7 @@ def _report_value(made: "Report") -> dict[str, Any]:
                 "state": each.state,
                 "missing": list(each.missing),
                 "receipts": [str(answer.path) for answer in each.receipts],
+                "disputed": [str(answer.path) for answer in each.receipts if answer in each.disputed],
             }
             for each in made.review.transfers
         ],
@@ -308,6 +311,7 @@ def verify(
 
     Example: airgap audit verify
     """
+    from airgap.audit.report import entries
     from airgap.cli import console
     from airgap.errors import LedgerError
     from airgap.review.kept import Kept
@@ -317,6 +321,7 @@ def verify(
     site = Site(default_home())
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept, files or ())
+    gone = kept.gone(entries(site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,
@@ -325,10 +330,10 @@ def verify(
         "open": [record.seq for record in state.open],
         "torn": list(state.torn),
         "backwards": list(state.backwards),
-        "unreadable": [str(path) for path in kept.unreadable],
+        "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
     }
-    console.show_result(value, _verify_lines(state, witnesses, kept), as_json=json)
-    if kept.unreadable:
+    console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
+    if kept.unreadable or gone:
         raise typer.Exit(LedgerError.exit_code)
 
 

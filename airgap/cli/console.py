@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airgap.errors import AirgapError, PartialError, printable
+from airgap.hiding import hide
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
 
@@ -29,9 +30,18 @@ def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -
     """The result of a command: one JSON object, or lines to read."""
     with result_output() as out:
         if as_json:
-            out.write(json.dumps(value, indent=2) + "\n")
+            out.write(json.dumps(_hidden(value), indent=2) + "\n")
         else:
             out.writelines(printable(line) + "\n" for line in lines)
+
+
+def _hidden(value: Any) -> Any:
+    """`value` without logins: what comes off a medium may have some."""
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, dict):
+        return {hide(key): _hidden(inner) for key, inner in value.items()}
+    return [_hidden(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def open_outputs() -> None:

@@ -11,6 +11,7 @@ from airgap.cli import console
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
 from airgap.errors import UsageError, printable
+from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Endpoints:
 
     def target(self, text: str, *, pin: bool | None = None) -> Target:
         """From `--to`; raises `UsageError` for what is not a target. `pin`: see `Containerd`."""
+        if has_secret(text) or (text.startswith("registry:") and "@" in text):
+            want = "registry:HOST[:PORT][/PREFIX], and other targets without a login"
+            raise UsageError("a login in the target", subject="--to", want=want, hint=LOGIN_HINT)
         if (meant := meant_target(text)) is not None:
             raise UsageError("not a target", subject=text, want=TARGETS, hint=f"did you mean {meant}?")
         kind, _, rest = text.partition(":")

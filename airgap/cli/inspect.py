@@ -116,7 +116,7 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
         f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
-        *(f"  key {keyid}" for keyid in verdict.keyids),
+        *(f"  key {keyid} of {found.root.keys[keyid].owner}" for keyid in verdict.keyids),
         f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
         *console.table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),

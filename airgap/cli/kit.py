@@ -133,7 +133,8 @@ def verify(
         "copy": None if found.copy is None else str(found.copy),
     }
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
-    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {total}"]
+    signers = f"{total}, keys: {', '.join(verdict.signers)}"
+    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {signers}"]
     if found.copy is not None:
         lines.append(f"copied; this installs it: sh {quote(str(found.copy / 'install.sh'))}")
     console.show_result(value, lines, as_json=json)

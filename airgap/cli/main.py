@@ -30,6 +30,7 @@ from airgap.cli import (
 )
 from airgap.cli.options import help_text
 from airgap.errors import AirgapError, MediaError, UsageError, in_words, printable
+from airgap.hiding import LOGIN_HINT, has_secret
 
 INTERRUPTED = 130
 
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_empty(words)
         _refuse_other_bytes(words)
+        _refuse_secrets(words)
         code = int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
     except AirgapError as error:
         return _report(error, words)
@@ -153,6 +155,22 @@ def _refuse_other_bytes(words: Sequence[str]) -> None:
                     "names are read as this locale encodes them: set LC_ALL=C.UTF-8, or another one of UTF-8"
                 )
             raise UsageError("not UTF-8", subject=word, hint=hint) from error
+
+
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """A login on the command line is in the shell's history and the list of processes, and would go on to
+    ledgers and receipts, which leave this side. Which argument it is is told, and not what is in it.
+    """
+    for number, word in enumerate(words):
+        if has_secret(word):
+            option = word.partition("=")[0] if word.startswith("--") else ""
+            before = words[number - 1] if number and words[number - 1].startswith("-") else ""
+            raise UsageError(
+                "a password or token on the command line",
+                subject=option or before or f"argument {number + 1}",
+                want="names and addresses without a login",
+                hint=LOGIN_HINT,
+            )
 
 
 def _report(error: AirgapError, words: Sequence[str]) -> int:

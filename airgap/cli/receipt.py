@@ -8,8 +8,11 @@ import typer
 from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airgap.audit.receipt import Receipt
     from airgap.review.receipts import Imported
+    from airgap.trust.root import TrustRoot
 
 NAME = "receipt"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -64,6 +67,7 @@ def _imported(path: Path, each: "Imported") -> dict[str, Any]:
         "kept": str(each.kept.path),
         "fresh": each.fresh,
         "alarms": list(each.alarms),
+        "unconfirmed": list(each.unconfirmed),
         **_value(each.kept.receipt),
     }
 
@@ -74,6 +78,7 @@ def _said(each: "Imported") -> list[str]:
     return [
         f"{verb}: {each.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
         *(f"alarm: {alarm}" for alarm in each.alarms),
+        *(f"not confirmed: {line}" for line in each.unconfirmed),
     ]
 
 
@@ -99,8 +104,15 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     found = [
         prove_receipt(each, root, time, str(path), own) for path, each in zip(files, envelopes, strict=True)
     ]
-    lines = [line for receipt in found for line in _lines(receipt)]
+    roots = site.root_versions()
+    lines = [line for receipt in found for line in _lines(receipt, _signers(receipt, roots))]
     console.show_result({"receipts": [_value(receipt) for receipt in found]}, lines, as_json=json)
+
+
+def _signers(receipt: "Receipt", roots: "Mapping[int, TrustRoot]") -> list[str]:
+    """Owner and id of the keys that are said to have signed the bundle."""
+    root = roots.get(receipt.root_version) or roots[max(roots)]
+    return [root.key_title(keyid) for keyid in receipt.keyids]
 
 
 def _value(receipt: "Receipt") -> dict[str, Any]:
@@ -135,7 +147,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
     }
 
 
-def _lines(receipt: "Receipt") -> list[str]:
+def _lines(receipt: "Receipt", signers: list[str]) -> list[str]:
     from airgap.cli import console
     from airgap.times import format_time
 
@@ -144,7 +156,7 @@ def _lines(receipt: "Receipt") -> list[str]:
         f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
         *([f"engine: {receipt.target_engine}"] if receipt.target_engine else []),
         f"loaded {format_time(receipt.time)} by {receipt.by} with airgap {receipt.tool_version}",
-        f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}",
+        f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}, by {', '.join(signers)}",
         *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
         *(f"{image.reference}: {image.reason}" for image in receipt.images if image.reason),
     ]

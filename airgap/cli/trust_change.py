@@ -296,6 +296,8 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
     for line in describe_change(proposal.old.root, proposal.new):
         typer.echo(printable(line), err=True)
+    signers = ", ".join(map(proposal.key_title, sorted(proposal.signers)))
+    typer.echo(printable(f"signed so far by {signers}"), err=True)
     if yes:
         return
     if not (sys.stdin and sys.stdin.isatty()):
@@ -315,6 +317,7 @@ def _show(done: "Changed", file: Path, as_json: bool) -> None:
         "fingerprint": done.fingerprint,
         "changes": list(done.lines),
         "signed_by": sorted(proposal.signers),
+        "signers": [proposal.key_title(keyid) for keyid in sorted(proposal.signers)],
         "wants": list(proposal.wants),
         "who": list(proposal.who) if proposal.wants else [],
     }

@@ -59,7 +59,10 @@ def run(
     for place in grouped(bundles):
         bundle = _verify(place, here)
         values.append(_value(place, bundle))
-        lines += [_line(bundle), *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle))]
+        lines += [
+            _line(bundle),
+            *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
+        ]
     console.show_result({"bundles": values}, lines, as_json=json)
 
 
@@ -128,7 +131,8 @@ def _line(bundle: "VerifiedBundle") -> str:
     needs = requires_text(bundle.statement)
     return (
         f"good: {bundle.statement.title}, signed by {', '.join(bundle.verdict.owners)}, "
-        f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}"
+        f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}, "
+        f"keys: {', '.join(bundle.verdict.signers)}"
         + (", accepted here before" if bundle.repeat else "")
         + (f", {bundle.missed} bundles before it never came here" if bundle.missed else "")
         + (f"; {needs}" if needs else "")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from airgap.endpoints.docker_config import config_folder, field, read_json
 from airgap.errors import AccessDeniedError, EndpointError
+from airgap.hiding import has_secret, hide
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
@@ -118,6 +119,8 @@ def _tcp(rest: str, subject: str) -> str:
         host, port = parts.hostname or "localhost", parts.port or _PORT
     except ValueError:
         raise _refused(f"tcp://{rest}", subject) from None
+    if "@" in parts.netloc or has_secret(rest):
+        raise _with_login(subject, "engines on TCP know clients by certificates: DOCKER_CERT_PATH")
     if parts.query or parts.fragment:
         raise _refused(f"tcp://{parts.hostname or ''}:…", subject)
     host = f"[{host}]" if ":" in host else host
@@ -129,17 +132,21 @@ def _ssh(text: str, subject: str) -> str:
         parts = urlsplit(text)
     except ValueError:
         raise _refused(text, subject) from None
-    if parts.password is not None:
-        raise EndpointError(
-            _NOT_HOST, subject=subject, got="an address with a password", hint="SSH logs in with keys"
-        )
+    if parts.password is not None or has_secret(text):
+        raise _with_login(subject, "SSH logs in with keys")
     if not parts.hostname:
         raise _refused(text, subject)
     return text.rstrip("/")
 
 
+def _with_login(subject: str, hint: str) -> EndpointError:
+    return EndpointError(
+        _NOT_HOST, subject=subject or None, want=_WANT, got="an address with a password", hint=hint
+    )
+
+
 def _refused(text: str, subject: str, hint: str | None = None) -> EndpointError:
-    shown = repr(re.sub(r"//[^/@]*@", "//…@", text)[:_MAX_SHOWN])
+    shown = repr(hide(re.sub(r"//[^/]*@", "//…@", text))[:_MAX_SHOWN])
     return EndpointError(_NOT_HOST, subject=subject or None, want=_WANT, got=shown, hint=hint)
 
 

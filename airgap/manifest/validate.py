@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from airgap.errors import FormatError
+from airgap.hiding import LOGIN_HINT, has_secret, is_secret_name
 from airgap.manifest.strict_yaml import Document, Place, describe
 
 _MAX_GOT = 160
@@ -72,12 +73,29 @@ Forms = Mapping[str, type[Strict]]
 
 
 def validate(model: type[M], document: Document, forms: Forms) -> M:
-    """`document` as `model`. Raises `FormatError` for the first mistake in the file."""
+    """`document` as `model`. Raises `FormatError` for the first login, else for the first mistake in it."""
+    _refuse_secrets(document)
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
         mistakes = [_Mistake(details, document, model, forms) for details in error.errors(include_url=False)]
-        raise min(mistakes, key=lambda mistake: mistake.order).error() from error
+        raise min(mistakes, key=lambda mistake: mistake.order).error() from None  # theirs repeats the value
+
+
+def _refuse_secrets(document: Document) -> None:
+    """What a manifest says goes into signed statements and the ledger, and a mistake in it is shown."""
+    for place in document.values:
+        key, value = place[-1] if place else "", document.find(place)
+        named = place[:1] == ("transfer",) and len(place) > 1 and is_secret_name(str(key))
+        of_key = isinstance(key, str) and (named or has_secret(key))
+        text = value if isinstance(value, str) and key != "source" else ""  # which refuses them itself
+        if of_key or has_secret(text):
+            raise FormatError(
+                "a password or token in the file",
+                subject=document.at(place, key=of_key),
+                want="names and addresses without a login",
+                hint=LOGIN_HINT,
+            )
 
 
 class _Mistake:
@@ -141,6 +159,8 @@ class _Mistake:
 
     def _hint_for(self, key: str) -> str | None:
         known = [name for model in self._siblings for name in model.key_names()]
+        if is_secret_name(key):
+            return LOGIN_HINT
         if key in known:
             return f"'{key}' belongs to another kind of entry"
         if (meant := _MEANT.get(key)) in known and len(self._place) > 1:

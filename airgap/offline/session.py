@@ -19,6 +19,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
+from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LoadedImage, Loading
@@ -176,7 +177,8 @@ def load_bundle(
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
         kept = site.keep_receipt(f"{bundle.statement.title}-{attempt.seq}.receipt.json", raw)
         report = LoadReport(bundle, results, kept)
-        attempt.add(effect=[_effect(result) for result in results], receipt=str(kept))
+        digest = Digest.of(raw).hex
+        attempt.add(effect=[_effect(result) for result in results], receipt=str(kept), receipt_sha256=digest)
         if report.failure is not None:
             attempt.result = "partial" if len(report.failed) < len(results) else "failed"
             attempt.exit_code = report.failure.exit_code

@@ -55,6 +55,8 @@ def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
                 attempt.add(**bundle_details(bundle))
                 root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
                 _refuse(bundle, signer, root, desk)
+                signers = ", ".join(bundle.verdict.signers)
+                desk.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
                 raise_wrong(verify_content(bundle, desk.progress, desk.jobs), folder.path, desk.progress)
             fresh = keyid not in bundle.verdict.keyids
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
@@ -88,7 +90,7 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) 
     ):
         raise UnknownKeyError(
             "this key may not sign bundles now",
-            subject=key.keyid,
+            subject=f"{entry.owner} {key.keyid}" if entry else key.keyid,
             want=f"a key to which {root.name} gives the role release",
             hint="`airgap trust show` tells who may",
         )

@@ -5,15 +5,16 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.advice import BASE, refuse_other
+from airgap.agreement import Evidence, disagreements, is_base, look_alikes
 from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
 from airgap.bundle.files import Folder, is_absent, read_small
 from airgap.bundle.seal import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
-from airgap.bundle.statement import Statement
+from airgap.bundle.statement import STREAM_GRAMMAR, Statement
 from airgap.bundle.volumes import open_bundle
 from airgap.durable import exists
-from airgap.errors import FormatError, UnknownKeyError, UsageError
+from airgap.errors import FormatError, TrustError, UnknownKeyError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
@@ -30,8 +31,9 @@ def read_bases(
 
     A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
     the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for one that is not
-    signed by a key of the trust root; a receipt of a site whose key the root does not know is taken
-    with a note, for a base that is not there is refused at load. Raises `UsageError` where there is no base.
+    signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
+    here. A receipt that agrees, of a site whose key the root does not know, is taken with a note: a base that
+    is not there is refused at load. Raises `UsageError` where there is no base.
     """
     held: set[Digest] = set()
     for text in since:
@@ -76,12 +78,36 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
         receipt = prove_receipt(envelope, root, now, where)
     except UnknownKeyError:
         receipt = Receipt.parse(envelope.payload, where)
-        if receipt.site in root.sites:  # whose key is known, and this is not its signature
+        # whose key is known, and this is not its signature; or whose name looks like that of such a site
+        if receipt.site in root.sites or any(look_alikes(receipt.site, root.sites)):
             raise
         progress.note(f"{where}: the trust root has no key of site {receipt.site}; taken at its word")
-    if not receipt.holds:
+    _refuse_disagreement(site, receipt, where, now)
+    if not receipt.holds or not is_base(receipt):
         progress.note(f"{where}: no delta can build on what {receipt.target} has; nothing is left out for it")
+        return set()
     return {Digest.parse(text, where) for text in receipt.holds}
+
+
+def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime) -> None:
+    """What a receipt says that it holds counts only where the rest of it is true."""
+    refusal = TrustError(
+        "the receipt does not agree with the bundle that was sealed here", subject=where,
+        hint="`airgap receipt import` keeps it as evidence; --since also takes a bundle, or its serial",
+    )  # fmt: skip
+    title = f"{receipt.bundle_stream[:80]}-{receipt.serial:04d}"
+    kept = site.kept_envelope(receipt.bundle_stream, receipt.serial)
+    if not STREAM_GRAMMAR.fullmatch(receipt.bundle_stream) or is_absent(kept):
+        refusal.got = f"{title}, which was not sealed here"
+        raise refusal
+    with Folder(kept.parent) as folder:
+        evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept), site.root_versions())
+    if evidence.statement_sha256 != receipt.statement_sha256:
+        refusal.got = f"another {title} than that"
+        raise refusal
+    if found := list(disagreements(receipt, evidence, now)):
+        refusal.got = "; ".join(found[:5])
+        raise refusal
 
 
 def held_by(statement: Statement) -> frozenset[Digest]:

@@ -12,9 +12,10 @@ COLUMNS = (
     "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
     "digest", "verdict", "before", "after", "where", "media", "error",
 )  # fmt: skip
-_FORMULA = re.compile(r"(^|[;,|])( *)([=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""What begins a formula: at the start of a cell, or behind what some locales take for the end of one; in full
-width too."""
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u207a-\u207c\u208a-\u208c\u2212\ufb29"
+_FORMULA = re.compile(rf'(^|[;,|])([ "]*)([{_SIGNS}])')
+"""What begins a formula: at the start of a cell, or behind what some locales take for the end of one, quoted
+or not; also each sign that is compatible with = + - @ in Unicode (NFKC)."""
 
 
 def write_csv(entries: Iterable[Entry], out: TextIO) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from airgap.audit.report import Entry, entries
 from airgap.review.kept import Kept, KeptReceipt, Sealed
+from airgap.review.receipts import against_bundle
 
 BLOB = "a blob"
+DISPUTED = ", not as sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Found]:
     """
     found = [each for entry in entries(ledger) for each in _in_entry(entry, site, what)]
     found += [each for sealed in kept.sealed for each in _in_bundle(sealed, site, what)]
-    found += [each for receipt in kept.receipts for each in _in_receipt(receipt, site, what)]
+    for receipt in kept.receipts:
+        found += _in_receipt(receipt, site, what, DISPUTED if _is_disputed(receipt, kept, site) else "")
     return sorted(found, key=lambda each: (each.time is not None and each.time.timestamp(), each.bundle))
 
 
@@ -85,7 +88,13 @@ def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _in_receipt(kept: KeptReceipt, site: str, what: str) -> Iterator[Found]:
+def _is_disputed(each: KeptReceipt, kept: Kept, site: str) -> bool:
+    receipt = each.receipt
+    sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
+    return receipt.site != site and any(against_bundle(receipt, sealed, kept.roots, None))
+
+
+def _in_receipt(kept: KeptReceipt, site: str, what: str, note: str) -> Iterator[Found]:
     """What other sites have loaded; loads here are in the ledger, but for the blobs."""
     receipt = kept.receipt
     known = {image.digest for image in receipt.images}
@@ -93,12 +102,12 @@ def _in_receipt(kept: KeptReceipt, site: str, what: str) -> Iterator[Found]:
     for image in receipt.images:
         if not own and fits(what, image.reference, image.digest, image.before, image.target_digest):
             yield Found(
-                receipt.time, receipt.site, "load", image.verdict, receipt.operator, kept.title,
+                receipt.time, receipt.site, "load", image.verdict + note, receipt.operator, kept.title,
                 image.reference, image.digest, receipt.target,
             )  # fmt: skip
     for digest in receipt.holds:
         if digest not in known and fits(what, digest):
             yield Found(
-                receipt.time, receipt.site, "load", "held", receipt.operator, kept.title, BLOB, digest,
+                receipt.time, receipt.site, "load", "held" + note, receipt.operator, kept.title, BLOB, digest,
                 receipt.target,
             )  # fmt: skip

@@ -1,11 +1,12 @@
 """The way of each bundle: sealed, on its way, answered by receipts; and what was loaded here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airgap.audit.receipt import PRESENT
 from airgap.review.kept import Kept, KeptReceipt, Sealed
-from airgap.review.receipts import find_alarms
+from airgap.review.receipts import against_bundle, find_alarms
 
 WAITING, OVERDUE, PARTIAL, RECEIVED = "waiting", "overdue", "partial", "received"
 ANY_SITE = "any site"
@@ -18,6 +19,8 @@ class Transfer:
     sealed: Sealed
     receipts: tuple[KeptReceipt, ...]
     """The oldest first."""
+    disputed: frozenset[KeptReceipt]
+    """Those of them that do not agree with the bundle, and so confirm nothing."""
     missing: tuple[str, ...]
     """Destinations that have not said that all of it is there."""
     state: str
@@ -33,26 +36,36 @@ class Review:
     alarms: tuple[str, ...]
 
 
-def review(kept: Kept, site: str, now: datetime, patience: timedelta) -> Review:
-    """Join what is kept at `site`; a bundle is overdue when it has no full answer after `patience`."""
+def review(kept: Kept, site: str, now: datetime, patience: timedelta, gone: Iterable[str] = ()) -> Review:
+    """Join what is kept at `site`; a bundle is overdue when it has no full answer after `patience`. `gone`
+    are lines about receipts that should be there.
+    """
     transfers = []
-    alarms = [f"cannot be read: {error}" for error in kept.unreadable.values()]
+    alarms = [*(f"cannot be read: {error}" for error in kept.unreadable.values()), *gone]
     for sealed in kept.sealed:
         answers = tuple(each for each in kept.receipts if _is_of(each, sealed))
-        transfers.append(_transfer(sealed, answers, now, patience))
+        disputed = frozenset(
+            each for each in answers if any(against_bundle(each.receipt, sealed, kept.roots, now))
+        )
+        transfers.append(_transfer(sealed, answers, disputed, now, patience))
     for number, each in enumerate(kept.receipts):
         if each.receipt.site != site:  # its own loads are of bundles that others sealed
             found = kept.find(each.receipt.bundle_stream, each.receipt.serial, each.receipt.statement_sha256)
             earlier = [other.receipt for other in kept.receipts[:number]]
-            alarms += [f"{each.receipt.site}: {text}" for text in find_alarms(each.receipt, found, earlier)]
+            told = find_alarms(each.receipt, found, earlier, kept.roots, now)
+            alarms += [f"{each.receipt.site}: {text}" for text in told]
     loads = tuple(each for each in kept.receipts if each.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
 
 
 def _transfer(
-    sealed: Sealed, answers: tuple[KeptReceipt, ...], now: datetime, patience: timedelta
+    sealed: Sealed,
+    answers: tuple[KeptReceipt, ...],
+    disputed: frozenset[KeptReceipt],
+    now: datetime,
+    patience: timedelta,
 ) -> Transfer:
-    there = {each.receipt.site for each in answers if _has_all(each, sealed)}
+    there = {each.receipt.site for each in answers if each not in disputed and _has_all(each, sealed)}
     if sealed.statement.destinations:
         missing = tuple(name for name in sealed.statement.destinations if name not in there)
     else:
@@ -63,7 +76,7 @@ def _transfer(
         state = OVERDUE
     else:
         state = PARTIAL if answers else WAITING
-    return Transfer(sealed, answers, missing, state)
+    return Transfer(sealed, answers, disputed, missing, state)
 
 
 def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:

@@ -58,6 +58,7 @@ def _sent(transfer: Transfer) -> tuple[object, ...]:
     stated = "; ".join(f"{key}: {value}" for key, value in sorted(statement.transfer.items()))
     answers = "; ".join(
         f"{each.receipt.site} {each.receipt.result} {format_time(each.receipt.time)}"
+        + (" (not as sealed)" if each in transfer.disputed else "")
         for each in transfer.receipts
     )
     state = f"{transfer.state}: {', '.join(transfer.missing)}" if transfer.missing else transfer.state

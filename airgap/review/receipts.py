@@ -1,11 +1,12 @@
 """Receipts that come back: taking them in, and what is odd about them (DESIGN §8)."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airgap.agreement import contradictions, disagreements, look_alikes, unconfirmed
 from airgap.audit.receipt import Receipt
 from airgap.durable import exists
 from airgap.errors import TrustError
@@ -14,6 +15,10 @@ from airgap.review.kept import Kept, KeptReceipt, Sealed
 from airgap.site import Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
+from airgap.trust.root import TrustRoot
+
+MAX_ALARMS = 100
+"""Of one receipt: a site may sign a very long one, and the ledger takes lines of 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,8 @@ class Imported:
     fresh: bool
     """False when it was here already."""
     alarms: tuple[str, ...]
+    unconfirmed: tuple[str, ...] = ()
+    """What cannot be compared with anything here, and is no reason for an alarm."""
 
 
 def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Imported:
@@ -43,11 +50,22 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
         name = f"{receipt.site}/{title}-{digest[:16]}.receipt.json"
         fresh = not exists(site.home / "receipts" / name)
         own = KeptReceipt(receipt, site.keep_receipt(name, raw))
-        alarms = tuple(find_alarms(receipt, sealed, [each.receipt for each in kept.receipts]))
+        others = [each.receipt for each in kept.receipts]
+        alarms = _at_most(find_alarms(receipt, sealed, others, kept.roots, now))
+        notes = _at_most(unconfirmed(receipt, sealed.evidence(kept.roots), now)) if sealed else ()
         attempt.add(alarms=list(alarms), receipt=str(own.path))
+        if notes:
+            attempt.add(unconfirmed=list(notes))
         if alarms:
             attempt.result, attempt.exit_code = "alarm", TrustError.exit_code
-        return Imported(own, fresh, alarms)
+        return Imported(own, fresh, alarms, notes)
+
+
+def _at_most(lines: Iterable[str]) -> tuple[str, ...]:
+    found = list(lines)
+    if len(found) > MAX_ALARMS:
+        found[MAX_ALARMS:] = [f"and {len(found) - MAX_ALARMS} more"]
+    return tuple(found)
 
 
 def _details(receipt: Receipt) -> dict[str, object]:
@@ -65,15 +83,17 @@ def _details(receipt: Receipt) -> dict[str, object]:
     }
 
 
-def find_alarms(receipt: Receipt, sealed: Sealed | None, others: Sequence[Receipt]) -> Iterator[str]:
-    """What a person has to look into; `others` are receipts of whatever site."""
-    if sealed is None:
-        yield (
-            f"no bundle {receipt.bundle_stream}-{receipt.serial:04d} with statement "
-            f"{receipt.statement_sha256} was sealed here"
-        )
-    else:
-        yield from _against_bundle(receipt, sealed)
+def find_alarms(
+    receipt: Receipt,
+    sealed: Sealed | None,
+    others: Sequence[Receipt],
+    roots: Mapping[int, TrustRoot] = {},
+    now: datetime | None = None,
+) -> Iterator[str]:
+    """What a person has to look into; `others` are receipts of whatever site, `roots` all versions of the
+    root that are installed here.
+    """
+    yield from against_bundle(receipt, sealed, roots, now)
     if receipt.checkpoint["origin"] != receipt.site:
         yield f"{receipt.site} speaks of the ledger of {receipt.checkpoint['origin']}, not of its own"
     for other in others:
@@ -81,16 +101,17 @@ def find_alarms(receipt: Receipt, sealed: Sealed | None, others: Sequence[Receip
             yield from _against_ledger(receipt, other)
 
 
-def _against_bundle(receipt: Receipt, sealed: Sealed) -> Iterator[str]:
-    statement = sealed.statement
-    carried = {str(image.digest) for image in statement.images}
-    for image in receipt.images:
-        if image.digest not in carried:
-            yield f"{image.reference} {image.digest} is not in {statement.title}"
-    if statement.destinations and receipt.site not in statement.destinations:
-        yield f"{statement.title} was for {', '.join(statement.destinations)}, not for {receipt.site}"
-    if receipt.time > statement.expires:
-        yield f"{statement.title} was loaded after it had expired ({format_time(statement.expires)})"
+def against_bundle(
+    receipt: Receipt, sealed: Sealed | None, roots: Mapping[int, TrustRoot], now: datetime | None
+) -> Iterator[str]:
+    """Why a receipt confirms nothing: what in it is not true of the bundle that was sealed here."""
+    if sealed is not None:
+        yield from disagreements(receipt, sealed.evidence(roots), now)
+        return
+    title = f"{receipt.bundle_stream[:80]}-{receipt.serial:04d}"
+    yield f"no bundle {title} with statement {receipt.statement_sha256} was sealed here"
+    yield from contradictions(receipt, now)
+    yield from look_alikes(receipt.site, roots[max(roots)].sites if roots else ())
 
 
 def _against_ledger(receipt: Receipt, other: Receipt) -> Iterator[str]:

@@ -141,6 +141,10 @@ class TrustRoot:
         people = {skeleton(self.keys[keyid].owner): self.keys[keyid].owner for keyid in sorted(keyids)}
         return tuple(sorted(people.values()))
 
+    def key_title(self, keyid: str) -> str:
+        """What people are shown where they decide on a key: its owner, and the beginning of its id."""
+        return f"{self.keys[keyid].owner} {keyid[:16]}" if keyid in self.keys else f"unknown key {keyid[:16]}"
+
     def missing_algorithms(self, keyids: Iterable[str]) -> tuple[str, ...]:
         """What `require_algorithms` demands and none of these keys is of."""
         algorithms = {self.keys[keyid].public_key.algorithm for keyid in keyids}

@@ -1,7 +1,7 @@
 """Whether enough of the right people signed (DESIGN §4, "Threshold"). Rules only: no I/O, no clock."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from airgap.errors import ExpiredError, SignatureMismatchError, ThresholdError, TrustError, UnknownKeyError
@@ -27,6 +27,8 @@ class Verdict:
     keyids: tuple[str, ...]
     owners: tuple[str, ...]
     ignored: tuple[str, ...]
+    signers: tuple[str, ...] = field(default=(), compare=False)
+    """Owner and beginning of the id of each of `keyids`, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ def check_signatures_so_far(
             raise refusal
         raise UnknownKeyError("a signature that does not count", subject=where, want=want, got=got)
     keyids = tuple(sorted(count.held))
-    return Verdict(role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), ())
+    return Verdict(
+        role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), (), _titles(root, keyids)
+    )
 
 
 def lacks(verdict: Verdict, root: TrustRoot) -> str | None:
@@ -101,6 +105,14 @@ def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> Ve
     root may still name its successor). Raises a `TrustError`.
     """
     return _judge(envelope, root, "root", where, None)
+
+
+def counted_keys(envelope: Envelope, root: TrustRoot, role: str, now: datetime) -> frozenset[str]:
+    """The keys of `role` whose signatures hold and count at `now`, enough or not. Revocations and the expiry
+    of the root are not looked at.
+    """
+    count = _count(envelope, root, role, now)
+    return frozenset(count.held.keys() - set(count.late))
 
 
 def root_signers(envelope: Envelope, root: TrustRoot) -> tuple[tuple[str, ...], str | None]:
@@ -135,7 +147,9 @@ def check_revocations(
         raise TrustError(
             f"signed by a revoked key ({_named(root, void)})", subject=where, want=lack[0], got=lack[1]
         )
-    return replace(verdict, keyids=left, owners=root.owners(left), ignored=(*verdict.ignored, *void))
+    ignored = (*verdict.ignored, *void)
+    signers = _titles(root, left)
+    return replace(verdict, keyids=left, owners=root.owners(left), ignored=ignored, signers=signers)
 
 
 def _judge(envelope: Envelope, root: TrustRoot, role: str, where: str, now: datetime | None) -> Verdict:
@@ -145,7 +159,8 @@ def _judge(envelope: Envelope, root: TrustRoot, role: str, where: str, now: date
         raise _refusal(root, role, where, count, lack)
     ignored = (*count.failed, *count.late)
     return Verdict(
-        role, root.version, root.roles[role].threshold, counted, root.owners(counted), ignored
+        role, root.version, root.roles[role].threshold, counted, root.owners(counted), ignored,
+        _titles(root, counted),
     )  # fmt: skip
 
 
@@ -197,5 +212,9 @@ def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[
     return ThresholdError("too few signatures", subject=where, want=want, got=got, hint=_ADDS.get(role))
 
 
+def _titles(root: TrustRoot, keyids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(root.key_title, keyids))
+
+
 def _named(root: TrustRoot, keyids: Iterable[str]) -> str:
-    return ", ".join(f"{root.keys[keyid].owner} {keyid[:16]}" for keyid in keyids)
+    return ", ".join(_titles(root, keyids))

@@ -72,6 +72,10 @@ class Proposal:
             {*root_signers(self.envelope, self.old.root)[0], *root_signers(self.envelope, self.new)[0]}
         )
 
+    def key_title(self, keyid: str) -> str:
+        """As `TrustRoot.key_title`, of a key of either version."""
+        return (self.new if keyid in self.new.keys else self.old.root).key_title(keyid)
+
     @property
     def wants(self) -> tuple[str, ...]:
         """What is wanted still, by each of the two versions; empty when it is complete."""

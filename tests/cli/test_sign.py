@@ -49,6 +49,21 @@ def test_a_bundle_loads_when_both_have_signed(two: Gap) -> None:
     assert again.out.startswith("signed already: stack-0001, now by alice, bob")
 
 
+def test_owners_are_shown_with_their_keys_where_somebody_decides(two: Gap) -> None:
+    alice, bob = (f"{name} {keyid(two.online, name)[:16]}" for name in ("alice", "bob"))
+    two.online("pack", two.layout(api=simple_image("api")), "--to", two.stick, "--key", "alice")
+    bundle = two.stick / "stack-0001"
+    assert f"signed so far by {alice}; this is {bob}" in two.online("sign", bundle, "--key", "bob").err
+    assert {alice, bob} <= set(two.offline("verify", bundle).out.strip().partition("keys: ")[2].split(", "))
+    shown = two.offline("inspect", bundle).out
+    for name in ("alice", "bob"):
+        assert f"  key {keyid(two.online, name)} of {name}\n" in shown
+    receipt = two.offline("load", bundle, "--to", f"oci:{two.folder}/out", "--json").json["receipt"]
+    line = two.offline("receipt", "show", receipt).out.splitlines()[2]
+    assert alice in line
+    assert bob in line
+
+
 def test_pack_again_keeps_the_other_signature(two: Gap) -> None:
     path = two.layout(api=simple_image("api"))
     two.online("pack", path, "--to", two.stick, "--key", "alice")

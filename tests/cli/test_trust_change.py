@@ -185,6 +185,9 @@ def test_two_persons_change_the_root(gap: Gap, bob: Side) -> None:
     done = bob("trust", "sign", path, "--yes")
     assert done.err.splitlines()[0] == "trust root 3 -> 4"
     assert done.err.splitlines()[1].startswith("changed: expires: ")
+    alice = bob("trust", "show", "--json").json["keys"]
+    [first] = [key["keyid"] for key in alice if key["owner"] == "alice"]
+    assert f"signed so far by alice {first[:16]}" in done.err.splitlines()
     assert f"  airgap trust install {path}" in done.out
     assert version(bob) == 4
     assert bob.ended() == ("trust-change", "ok", 0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from airgap.errors import UnavailableError, UsageError
+from airgap.hiding import LOGIN_HINT, has_secret
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -38,6 +39,10 @@ def find_socket(
     there are several: a machine with Docker and k3s has two, and the wrong one would take the images too.
     """
     if address := environ.get(ADDRESS):
+        if has_secret(address):
+            raise UsageError(
+                "a password or token", subject=ADDRESS, want="the path of a socket", hint=LOGIN_HINT
+            )
         return address.removeprefix("unix://")
     found = [name for name in SOCKETS if is_socket(name)]
     if len(found) == 1:

@@ -11,6 +11,7 @@ from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.challenge import Challenge
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
+from airgap.endpoints.registry.proxies import without
 from airgap.endpoints.registry.transport import Response, Transport
 from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError
 from airgap.oci.strict_json import parse_object
@@ -103,9 +104,12 @@ class Authorizer:
         secrets = [header.partition(" ")[2] for header, _ in list(self._tokens.values())]
         for login in filter(None, list(self._logins.values())):
             secrets += [login.password, login.identity_token, login.registry_token, _pair(login)]
-        for secret in filter(None, secrets):
-            text = text.replace(secret, "***")
-        return text
+        return self._options.proxies.redact(without(text, secrets))
+
+    def cleared(self, error: EndpointError) -> EndpointError:
+        """`error` without our secrets, also where the server has escaped them in its JSON."""
+        error.got = None if error.got is None else self.redact(str(error.got))
+        return error
 
     def explained(self, error: EndpointError) -> EndpointError:
         """`error`, with where the login came from, or what is wrong with the helper that may have had it."""
@@ -167,7 +171,7 @@ class Authorizer:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
                 error = failure(response.status, response.headers, body.encode(), subject, self._host)
-                raise self.explained(_refused(error))
+                raise self.explained(_refused(self.cleared(error)))
             return _parse_token(response.read(_MAX_ANSWER), subject)
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:

@@ -4,14 +4,17 @@
 ALL_PROXY is not one of them: docker, skopeo and crane do not read it either.
 """
 
+import base64
 import ipaddress
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, quote_plus, unquote, urlsplit
 
 from airgap.errors import UsageError
+from airgap.hiding import MASK
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -76,6 +79,13 @@ class Proxies:
         ignored = "ALL_PROXY" if read("ALL_PROXY") else ""
         return cls(read("HTTP_PROXY"), read("HTTPS_PROXY"), tuple(filter(None, names)), ignored)
 
+    def redact(self, text: str) -> str:
+        """`text` without the logins of the proxies, should a server repeat them."""
+        for address in filter(None, (self.http, self.https)):
+            login = unquote(address.rpartition("://")[2].rpartition("@")[0])
+            text = without(text, (login, login.partition(":")[2], base64.b64encode(login.encode()).decode()))
+        return text
+
     def choose(self, url: str) -> Proxy | None:
         """The proxy for `url`; never one for loopback. Names are not looked up.
 
@@ -89,6 +99,15 @@ class Proxies:
         if any(_covers(name, parts) for name in self.without):
             return None
         return Proxy.parse(found, "HTTPS_PROXY" if secure else "HTTP_PROXY")
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` with each of `secrets` masked, also as it is written in a URL or in JSON."""
+    for secret in filter(None, secrets):
+        encoded = quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
+        for form in (secret, *encoded):
+            text = text.replace(form, MASK)
+    return text
 
 
 def is_loopback(name: str) -> bool:

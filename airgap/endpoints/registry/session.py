@@ -184,8 +184,9 @@ class Session:
             error = failure(
                 response.status, response.headers, body.encode(), subject, self.host, writes=writes
             )
-            return self._authorizer.explained(error)
+            return self._authorizer.explained(self._authorizer.cleared(error))
         subject = f"{subject} (redirected to {origin(url)[1]})"
         if response.status in (401, 403):
             return LinkRefusedError("access denied", subject=subject, got=f"HTTP {response.status}")
-        return failure(response.status, response.headers, body.encode(), subject, self.host)
+        error = failure(response.status, response.headers, body.encode(), subject, self.host)
+        return self._authorizer.cleared(error)

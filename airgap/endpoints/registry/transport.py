@@ -128,6 +128,7 @@ class Transport:
             return Response(self._urlopen(method, url, headers, body, silence), subject)
         except (HTTPError, OSError) as error:
             ours = _explain(error, subject, self._options.plain_hint)
+            ours.got = None if ours.got is None else self._options.proxies.redact(str(ours.got))
             if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
                 ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
             raise ours from error

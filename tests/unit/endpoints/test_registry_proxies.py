@@ -36,6 +36,14 @@ def test_parse(text: str, url: str, login: str) -> None:
     assert "cret" not in repr(found)
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy"])
+def test_what_a_server_repeats_of_a_login_is_hidden(name: str) -> None:
+    proxies = Proxies.of({name: "http://me:s%2Fcr%22et@proxy:3128"})
+    for form in ('s/cr"et', "s%2Fcr%22et", 's/cr\\"et', "me:s%2Fcr%22et", "bWU6cy9jciJldA=="):
+        assert proxies.redact(f"you sent {form}.") == "you sent ***." or form.startswith("me:")
+        assert "cr" not in proxies.redact(form)
+
+
 @pytest.mark.parametrize(
     "text", ["socks5://proxy:1080", "http://", "http://proxy:x", "http://proxy:99999", "http://[::1", "://x"]
 )

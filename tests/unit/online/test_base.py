@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from airgap.audit.receipt import Receipt
+from airgap.audit.receipt import Receipt, ReceiptImage
+from airgap.bundle.statement import Statement
 from airgap.errors import (
     AirgapError,
     ExpiredError,
     FormatError,
     MediaError,
     SignatureMismatchError,
+    TrustError,
     UnknownKeyError,
     UsageError,
 )
@@ -27,7 +29,6 @@ from tests.unit.online.support import NOW, Bench, Opener, lock_of, make_plan, ma
 
 A, B = simple_image("a"), simple_image("b")
 IMAGES = {"example.com/a:1": A, "example.com/b:1": B}
-HELD = tuple(str(Digest.of(raw)) for raw in (b"1", b"2"))
 
 
 @pytest.fixture
@@ -44,11 +45,22 @@ def bases(bench, *since: object) -> frozenset[Digest]:
     return read_bases(bench.site, "stack", map(str, since), NOW, bench.progress)
 
 
-def receipt_of(site: str = "plant-7", **changes) -> Receipt:
+def receipt_of(bench, site: str = "plant-7", **changes) -> Receipt:
+    """What a site says that has loaded the first bundle of the stream, which is packed when it is not there."""
+    kept = bench.site.kept_envelope("stack", 1)
+    if not kept.exists():
+        pack(bench, "example.com/a:1")
+    payload = Envelope.parse(kept.read_bytes(), "x").payload
+    images = Statement.parse(payload).images
     found = Receipt(
-        site=site, bundle_stream="stack", serial=1, epoch=1, statement_sha256="5" * 64, time=NOW,
-        result="ok", target="docker", target_version="28", images=(), keyids=(), threshold=1,
-        root_version=1, checkpoint={"origin": site, "size": 1, "root": "e" * 64}, holds=HELD,
+        site=site, bundle_stream="stack", serial=1, epoch=1, statement_sha256=Digest.of(payload).hex,
+        time=NOW, result="ok", target="docker", target_version="28",
+        images=tuple(
+            ReceiptImage(str(each.name), str(each.digest), "loaded", str(each.digest)) for each in images
+        ),
+        keyids=(bench.key.public_key.keyid,), threshold=1,
+        root_version=bench.site.root().root.version,
+        checkpoint={"origin": site, "size": 1, "root": "e" * 64}, holds=tuple(sorted(map(str, A.contents))),
         operator="jo", tool_version="0.1.0",
     )  # fmt: skip
     return replace(found, **changes)
@@ -101,10 +113,8 @@ def test_a_tar(bench):
 def test_several_add_up(bench, stranger):
     first = pack(bench, "example.com/a:1").path
     pack(bench, "example.com/b:1")
-    receipt = write(bench, receipt_of().to_bytes(), stranger)
-    both = set(A.contents) | set(B.contents)
-    assert bases(bench, first, 2) == both
-    assert bases(bench, first, 2, receipt) == both | set(map(Digest.parse, HELD))
+    receipt = write(bench, receipt_of(bench).to_bytes(), stranger)
+    assert bases(bench, first, 2) == bases(bench, receipt, 2) == set(A.contents) | set(B.contents)
 
 
 def test_a_delta_holds_what_it_requires_too(bench):
@@ -123,19 +133,56 @@ def test_a_delta_holds_what_it_requires_too(bench):
 def test_a_file_called_like_a_serial(bench, stranger, monkeypatch):
     pack(bench, "example.com/a:1")
     monkeypatch.chdir(bench.folder)
-    write(bench, receipt_of().to_bytes(), stranger, "1")
-    assert bases(bench, "1") == set(map(Digest.parse, HELD))
+    held = str(A.descriptor.digest)
+    write(bench, receipt_of(bench, holds=(held,)).to_bytes(), stranger, "1")
+    assert bases(bench, "1") == {A.descriptor.digest}
 
 
 def test_a_receipt_of_a_known_site(bench, stranger):
     trust(bench, stranger)
-    assert bases(bench, write(bench, receipt_of().to_bytes(), stranger)) == set(map(Digest.parse, HELD))
+    assert bases(bench, write(bench, receipt_of(bench).to_bytes(), stranger)) == set(A.contents)
     assert bench.progress.notes == []
 
 
+DISAGREES = {
+    "a serial that was not sealed here": {"serial": 2},
+    "a stream that was not sealed here": {"bundle_stream": "other"},
+    "a stream with a path in it": {"bundle_stream": "../sent/stack"},
+    "another statement": {"statement_sha256": "5" * 64},
+    "blobs that were not sent": {"holds": (str(Digest.of(b"1")),)},
+    "an image left out": {"images": ()},
+    "keys that did not sign": {"keyids": ("0" * 64,)},
+    "another version of the root": {"root_version": 9},
+    "a time long before the bundle": {"time": NOW - timedelta(days=30)},
+}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("changes", DISAGREES.values(), ids=DISAGREES)
+def test_a_receipt_that_does_not_agree_is_no_base(bench, stranger, changes, known):
+    if known:
+        trust(bench, stranger)
+    path = write(bench, receipt_of(bench, **changes).to_bytes(), stranger)
+    with pytest.raises(TrustError, match="does not agree with the bundle that was sealed here"):
+        bases(bench, path)
+
+
+def test_a_site_whose_name_looks_like_another(bench, stranger):
+    """What an unknown site says is taken with a note, and not when it could be taken for a known one."""
+    trust(bench, SigningKey.generate("ecdsa-p256"))
+    with pytest.raises(UnknownKeyError):
+        bases(bench, write(bench, receipt_of(bench, site="Plant-7").to_bytes(), stranger))
+
+
+def test_archives_that_something_else_imports_are_no_base(bench, stranger):
+    placed = tuple(replace(image, verdict="placed") for image in receipt_of(bench).images)
+    assert bases(bench, write(bench, receipt_of(bench, images=placed).to_bytes(), stranger)) == frozenset()
+    assert "no delta can build on what docker has" in bench.progress.notes[-1]
+
+
 def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
-    path = write(bench, receipt_of(site="plant-9").to_bytes(), stranger)
-    assert bases(bench, path) == set(map(Digest.parse, HELD))
+    path = write(bench, receipt_of(bench, site="plant-9").to_bytes(), stranger)
+    assert bases(bench, path) == set(A.contents)
     assert bench.progress.notes == [f"{path}: the trust root has no key of site plant-9; taken at its word"]
 
 
@@ -144,15 +191,15 @@ def test_a_known_site_for_which_another_signs(bench, stranger):
     trust(bench, stranger)
     for key in (SigningKey.generate(), bench.site.key):
         with pytest.raises(UnknownKeyError):
-            bases(bench, write(bench, receipt_of().to_bytes(), key))
+            bases(bench, write(bench, receipt_of(bench).to_bytes(), key))
     assert bench.progress.notes == []
 
 
 def test_a_changed_receipt_of_a_known_site(bench, stranger):
     trust(bench, stranger)
-    path = write(bench, receipt_of().to_bytes(), stranger)
+    path = write(bench, receipt_of(bench).to_bytes(), stranger)
     envelope = Envelope.parse(path.read_bytes(), "x")
-    changed = replace(envelope, payload=receipt_of(holds=()).to_bytes())
+    changed = replace(envelope, payload=receipt_of(bench, holds=()).to_bytes())
     path.write_bytes(changed.to_bytes())
     with pytest.raises(SignatureMismatchError):
         bases(bench, path)
@@ -212,6 +259,6 @@ def test_signed_but_no_base(bench, payload):
 
 
 def test_a_malformed_receipt(bench, stranger):
-    payload = receipt_of().to_bytes() + b"\n"
+    payload = receipt_of(bench).to_bytes() + b"\n"
     with pytest.raises(FormatError, match="canonical"):
         bases(bench, write(bench, payload, stranger))

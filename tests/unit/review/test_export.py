@@ -1,5 +1,6 @@
 import csv
 import io
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -51,6 +52,14 @@ def test_details_of_other_types_than_ours():
     assert row["bundle"] == row["media"] == row["verdict"] == ""
 
 
+def test_no_sign_that_is_read_as_one_begins_a_cell():
+    signs = [chr(code) for code in range(0x110000) if unicodedata.normalize("NFKC", chr(code)) in "=+-@"]
+    assert len(signs) > 15
+    for sign in filter(str.isprintable, (*signs, "\u2212")):
+        [row] = table(entry(error=f"{sign}1"))
+        assert row["error"] == f"'{sign}1", hex(ord(sign))
+
+
 def test_no_cell_is_a_formula():
     for text in ("=cmd(' /C calc'!A0)", "+1", "-1", "@SUM(A1)", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20A"):
         [row] = table(entry(error=text))
@@ -66,6 +75,9 @@ def test_no_cell_is_a_formula():
         ("a|@x", "a|'@x"),
         ("a,\uff1dx", "a,'\uff1dx"),
         ("a-b", "a-b"),
+        ('"=1"', '\'"=1"'),
+        ('a;"=1"', 'a;\'"=1"'),
+        ('a; " @x', "a;' \" @x"),
     ],
 )
 def test_no_part_of_a_cell_is_a_formula_where_another_separator_is_used(text, harmless):
