@@ -64,6 +64,7 @@ SHARED = (
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
     "docker": r"airgap\.endpoints\.docker(_.+)?",
+    "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
     "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
     "pydantic": r"airgap\.manifest\..+",
@@ -79,7 +80,6 @@ DOORS = {
 
 NETWORK = {
     "socket": r"airgap\.endpoints\.(docker|server\.http|ssh\..+)",
-    "socketserver": r"airgap\.endpoints\.server\.http",
     "ssl": r"airgap\.endpoints\.registry\.transport",
     "http": r"airgap\.endpoints\.(registry|server)\..+",
 }
@@ -92,10 +92,12 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
+    "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
     "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
-"""Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line,
+"""Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,
+which has no other door than its command line,
 containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
 written, and no archive read.
 """
