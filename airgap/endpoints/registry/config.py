@@ -45,6 +45,9 @@ class RegistryOptions:
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
+    min_rate: float = 5_000
+    """Bytes a second, below which an answer is given up: in all it may be waited for two read timeouts and
+    the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
     retries: int = 4
     """Further tries after a failure that may pass, without progress in between. Twice as many after 429
     (too many requests) without a Retry-After header."""

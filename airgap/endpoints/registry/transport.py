@@ -20,10 +20,11 @@ from urllib3.util import make_headers
 
 from airgap import __version__
 from airgap.endpoints.registry.address import Origin, origin
-from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
+from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped, endless
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
+from airgap.endpoints.registry.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
 from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
@@ -158,11 +159,14 @@ class Transport:
         tls = self._certified_tls if certified else self._tls
         size = self._options.connections
         if proxy is None:
-            return urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=tls, retries=False)
-        return urllib3.ProxyManager(
-            proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
-            proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
-        )  # fmt: skip
+            manager = urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=tls, retries=False)
+        else:
+            manager = urllib3.ProxyManager(
+                proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
+                proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
+            )  # fmt: skip
+        manager.pool_classes_by_scheme = bounded_pools(self._options.min_rate)
+        return manager
 
     def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
         options = self._options
@@ -211,11 +215,14 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     cause = _innermost(error)
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
         return _tls_failure(cause, subject, plain_hint)
+    if isinstance(cause, EndlessAnswerError):
+        return endless(cause, subject)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
-        failed = TemporaryError("no answer in time", subject=subject)
+        got = str(cause) if isinstance(cause, SlowAnswerError) else None
+        failed = TemporaryError("no answer in time", subject=subject, got=got)
         failed.timed_out = True
     else:
         failed = TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
