@@ -18,7 +18,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 _MAX_LINES = 128 << 10
 """Bytes of status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
 
-Check = Callable[[socket.socket], object]
+Check = Callable[[str, str], object]
+"""Gets the address of the other side, and the URL of the host that it was asked for as."""
 Clock = Callable[[], float]
 
 
@@ -98,8 +99,8 @@ class _Opener:
 def bounded_pools(
     min_rate: float, check: Check | None = None, clock: Clock = time.monotonic
 ) -> dict[str, type[HTTPConnectionPool]]:
-    """The classes of a pool manager whose connections have these limits. `check` gets each new socket before
-    anything is sent on it.
+    """The classes of a pool manager whose connections have these limits. `check` is called for each new one
+    before anything is sent on it.
     """
 
     class Response(HTTPResponse):
@@ -110,13 +111,13 @@ def bounded_pools(
         response_class = Response
 
         def _new_conn(self) -> socket.socket:
-            return _checked(super()._new_conn(), check)
+            return _checked(super()._new_conn(), f"http://{self.host}:{self.port}", check)
 
     class Secure(HTTPSConnection):
         response_class = Response
 
         def _new_conn(self) -> socket.socket:
-            return _checked(super()._new_conn(), check)
+            return _checked(super()._new_conn(), f"https://{self.host}:{self.port}", check)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -127,10 +128,10 @@ def bounded_pools(
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _checked(sock: socket.socket, check: Check | None) -> socket.socket:
+def _checked(sock: socket.socket, url: str, check: Check | None) -> socket.socket:
     if check is not None:
         try:
-            check(sock)
+            check(sock.getpeername()[0], url)
         except BaseException:
             sock.close()
             raise
