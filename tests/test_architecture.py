@@ -79,7 +79,7 @@ DOORS = {
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|server\.http|ssh\..+)",
+    "socket": r"airgap\.endpoints\.(docker|registry\.wire|server\.http|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.transport",
     "http": r"airgap\.endpoints\.(registry|server)\..+",
 }

@@ -12,8 +12,10 @@ from airgap.trust.envelope import Envelope
 _ADDS = {"root": "`airgap trust sign FILE` adds a signature", "release": "`airgap sign` adds one"}
 """How a role gets the signatures that it lacks."""
 
-MAX_ATTEMPTS = 4096
-"""Signature checks spent on signatures whose key id names no key of the role, or the wrong one."""
+MAX_ATTEMPTS = 64
+"""Signature checks spent on signatures whose key id names no key of the role, or the wrong one. A check of the
+largest payload takes some 20 ms, and the file may come from anybody.
+"""
 
 
 @dataclass(frozen=True, slots=True)
