@@ -57,7 +57,7 @@ NEIGHBOURS = (
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
 SHARED = (
-    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
+    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream", "wire",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
@@ -72,16 +72,16 @@ DOORS = {
     "requests": r"airgap\.endpoints\.docker(_.+)?",
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
-    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial)",
+    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial|wire)",
     "yaml": r"airgap\.manifest\.strict_yaml",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|registry\.wire|server\.http|ssh\..+)",
+    "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.transport",
-    "http": r"airgap\.endpoints\.(registry|server)\..+",
+    "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
 """Which modules may import what opens connections."""
 

@@ -13,7 +13,7 @@ _ADDS = {"root": "`airgap trust sign FILE` adds a signature", "release": "`airga
 """How a role gets the signatures that it lacks."""
 
 MAX_ATTEMPTS = 64
-"""Signature checks spent on signatures whose key id names no key of the role, or the wrong one. A check of the
+"""Signature checks spent on signatures whose key id names no key of the role, or the wrong one. One over the
 largest payload takes some 20 ms, and the file may come from anybody.
 """
 

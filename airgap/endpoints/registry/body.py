@@ -8,7 +8,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from airgap.endpoints.registry.failure import TemporaryError
-from airgap.endpoints.registry.wire import EndlessAnswerError
+from airgap.endpoints.wire import EndlessAnswerError
 from airgap.errors import EndpointError, SizeMismatchError, in_words
 from airgap.oci.digest import CHUNK, ByteStream
 

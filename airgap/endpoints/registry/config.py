@@ -8,6 +8,7 @@ from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
+from airgap.endpoints.wire import MIN_RATE
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
 """The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several with commas between."""
@@ -50,7 +51,7 @@ class RegistryOptions:
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
-    min_rate: float = 5_000
+    min_rate: float = MIN_RATE
     """Bytes a second, below which an answer is given up: in all it may be waited for two read timeouts and
     the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
     retries: int = 4

@@ -26,7 +26,7 @@ from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, place_of
-from airgap.endpoints.registry.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
+from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
 from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"

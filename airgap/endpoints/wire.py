@@ -1,4 +1,4 @@
-"""What a server may send, and how slowly, before its answer counts as one without end.
+"""What a registry or an engine may send over HTTP, and how slowly, before its answer has no end.
 
 http.client bounds a line and the headers of one answer. It takes any number of interim answers (`100
 Continue`) and of trailers, and a byte each minute for as long as it is sent. So lines are counted here,
@@ -15,6 +15,8 @@ from typing import Any
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+MIN_RATE = 5_000.0
+"""Bytes a second."""
 _MAX_LINES = 128 << 10
 """Bytes of status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
 
@@ -92,29 +94,36 @@ class _Opener:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         silence = 2 * (self._sock.gettimeout() or 60.0)  # the read timeout, which urllib3 has just set
-        raw = self._sock.makefile("rb", buffering=0)
+        raw = self._sock.makefile("rb").detach()
         return _Lines(_Metered(raw, silence, self._min_rate, self._clock))
 
 
-def bounded_pools(
-    min_rate: float, check: Check | None = None, clock: Clock = time.monotonic
-) -> dict[str, type[HTTPConnectionPool]]:
-    """The classes of a pool manager whose connections have these limits. `check` is called for each new one
-    before anything is sent on it.
-    """
+def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) -> type[HTTPResponse]:
+    """The `response_class` of a connection with these limits."""
 
     class Response(HTTPResponse):
         def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
             super().__init__(_Opener(sock, min_rate, clock), *arguments, **options)  # type: ignore[arg-type]
 
+    return Response
+
+
+def bounded_pools(
+    min_rate: float = MIN_RATE, check: Check | None = None, clock: Clock = time.monotonic
+) -> dict[str, type[HTTPConnectionPool]]:
+    """The classes of a pool manager whose connections have these limits. `check` is called for each new one
+    before anything is sent on it.
+    """
+    response = bounded_response(min_rate, clock)
+
     class Plain(HTTPConnection):
-        response_class = Response
+        response_class = response
 
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), f"http://{self.host}:{self.port}", check)
 
     class Secure(HTTPSConnection):
-        response_class = Response
+        response_class = response
 
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), f"https://{self.host}:{self.port}", check)
