@@ -67,14 +67,20 @@ class HttpServer:
     def _start(self, slots: Slots, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._connected(slots, reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log(f"error: {in_words(error)}; connection cut")
 
     async def _connected(
         self, slots: Slots, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.current_task()
         peer = writer.get_extra_info("peername") or ("",)
-        connection = Connection(peer[0], task.cancel if task else writer.transport.abort)
+        cut = task.cancel if task else writer.transport.abort
+        connection = Connection(peer[0], cut, writer.transport.get_write_buffer_size)
         try:
             slots.arrive(connection)
             async with asyncio.timeout(self._limits.idle_timeout):

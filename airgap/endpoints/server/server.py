@@ -34,7 +34,7 @@ class ImageServer:
         log: Log = _silent,
         idle_timeout: float = 60.0,
         max_connections: int = 256,
-        stall_timeout: float = 5.0,
+        stall_timeout: float = 3.0,
         min_rate: float = 10_000,
     ) -> None:
         catalogue = build(sources)

@@ -46,14 +46,22 @@ class Connection:
     host: str
     cut: Callable[[], object]
     """Called when the connection loses its slot, or gets none."""
+    pending: Callable[[], int] = int
+    """Bytes of the answer that wait for the reader: as long as they change, it reads."""
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
     """Whether there is a request that is being answered."""
     progressed: float = 0.0
     client: str = field(init=False)
+    _seen: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.client = client_of(self.host)
+
+    def look(self, now: float) -> None:
+        """Note whether the reader has taken something since the last look."""
+        if (pending := self.pending()) != self._seen:
+            self._seen, self.progressed = pending, now
 
 
 class Slots:
@@ -101,7 +109,10 @@ class Slots:
 
     def _give_way(self, held: Counter[str], client: str | None = None) -> bool:
         """Take the slot of one that may lose it, of `client` where one is given; False without such."""
-        since = self._clock() - self._limits.stall_timeout
+        now = self._clock()
+        for each in self._served:
+            each.look(now)
+        since = now - self._limits.stall_timeout
         found = [
             each
             for each in self._served

@@ -69,6 +69,23 @@ def test_readers_that_read_are_left_alone():
     assert last.admitted.is_set()
 
 
+def test_a_slow_reader_that_reads_is_left_alone():
+    room = Room(2)
+    slow = room.come(busy=True)
+    slow.pending = iter(range(1000, 0, -1)).__next__
+    last = room.come()
+    for _ in range(20):
+        room.now += 4
+        room.slots.admit()
+    assert not room.cut
+    slow.pending = lambda: 7
+    room.slots.admit()
+    room.now += 6
+    room.slots.admit()
+    assert room.cut == [slow]
+    assert last.admitted.is_set()
+
+
 def test_the_client_that_holds_most_gives_way():
     room = Room(8)
     small = [room.come("192.0.2.2") for _ in range(3)]
