@@ -1,11 +1,17 @@
 """Heads of requests that proxies and servers read differently."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airgap.endpoints.server.head import MAX_HEAD, MAX_HEADERS, RefusedError, parse_head
 
 GET = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"
 PUT = b"PUT /v2/ HTTP/1.1\r\nHost: x\r\n"
+PIECES = [
+    GET, PUT, b"\r\n", b"\n", b"\r", b" ", b"A: b", b"A:", b":", b"Content-Length: 0\r\n", b"Content-Length: 5",
+    b"Transfer-Encoding: chunked\r\n", b"Host: y\r\n", b"Range: bytes=0-\r\n", b"\0", b"\xff",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -109,3 +115,14 @@ def test_no_body(framing: bytes):
 )
 def test_one_range_at_most(headers: bytes, wanted: str | None):
     assert parse_head(GET + headers + b"\r\n").range == wanted
+
+
+@given(st.binary(max_size=300) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+def test_any_bytes_are_a_request_or_refused(raw: bytes):
+    try:
+        request = parse_head(raw)
+    except RefusedError:
+        return
+    assert raw.endswith(b"\r\n\r\n")
+    assert raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")
+    assert request.target.startswith("/") or request.target == "*"
