@@ -58,13 +58,14 @@ NEIGHBOURS = (
 )
 """The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
 SHARED = (
-    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream",
+    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream", "wire",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
     "docker": r"airgap\.endpoints\.docker(_.+)?",
+    "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
     "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
     "pydantic": r"airgap\.manifest\..+",
@@ -72,17 +73,16 @@ DOORS = {
     "requests": r"airgap\.endpoints\.docker(_.+)?",
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
-    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial)",
+    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial|wire)",
     "yaml": r"airgap\.manifest\.strict_yaml",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|server\.http|ssh\..+)",
-    "socketserver": r"airgap\.endpoints\.server\.http",
+    "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.transport",
-    "http": r"airgap\.endpoints\.(registry|server)\..+",
+    "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
 """Which modules may import what opens connections."""
 
@@ -93,10 +93,12 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
+    "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
     "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
-"""Who may all the same. A kit is fetched and installed by pip, which has no other door than its command line,
+"""Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,
+which has no other door than its command line,
 containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
 written, and no archive read.
 """

@@ -143,6 +143,7 @@ class Endpoints:
     def _registry(self, host: str, prefix: str) -> "Registry":
         from airgap.endpoints.docker_logins import DockerLogins
         from airgap.endpoints.registry import Registry, RegistryOptions
+        from airgap.endpoints.registry.config import trusted_hosts
 
         for named in self.plain_http:
             if (meant := meant_host(named)) is not None:
@@ -154,6 +155,7 @@ class Endpoints:
             ca_file=self.ca_file,
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
+            trusted_hosts=trusted_hosts(host, os.environ),
             connections=max(self.connections, 16),  # as many as images are looked at at a time
             prefix=prefix,
             notice=lambda text: console.say(f"{printable(text)}\n"),

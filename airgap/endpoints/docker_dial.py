@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import requests
-from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import disable_warnings
@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
 from airgap.endpoints.docker_context import EngineAddress, EngineTls
+from airgap.endpoints.wire import bounded_pools, bounded_response
 from airgap.errors import EndpointError, in_words
 
 Dial = Callable[[], object]
@@ -68,7 +69,7 @@ def dialled(dial: Dial) -> Session:
 def local(path: str, timeout: int) -> Session:
     """Over a unix socket; a path that is not absolute starts at the current folder."""
     socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
-    return Session(_LOCAL, cast("HTTPAdapter", UnixHTTPAdapter(f"http+unix://{socket}", timeout)))
+    return Session(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
 
 
 def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
@@ -78,7 +79,7 @@ def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
     """
     rest = address.url.removeprefix("tcp://")
     if address.tls is None:
-        session = Session(f"http://{rest}", HTTPAdapter())
+        session = Session(f"http://{rest}", _BoundedAdapter())
     else:
         session = Session(f"https://{rest}", _TlsAdapter(address.tls))
     if (chosen := proxy(session.base_url)) is not None:
@@ -86,7 +87,34 @@ def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
     return session
 
 
-class _TlsAdapter(HTTPAdapter):
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.response_class = bounded_response()
+        return connection
+
+
+class _UnixAdapter(UnixHTTPAdapter):
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:  # noqa: ARG002
+        with self.pools.lock:
+            if (pool := self.pools.get(url)) is None:
+                pool = _UnixPool(url, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[url] = pool
+        return pool
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = bounded_pools()
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = bounded_pools()
+        return manager
+
+
+class _TlsAdapter(_BoundedAdapter):
     """TLS with what the engine's own certificates say, and nothing that requests or its caller adds."""
 
     def __init__(self, tls: EngineTls) -> None:
@@ -131,6 +159,8 @@ class _TlsAdapter(HTTPAdapter):
 
 class _Connection(HTTPConnection):
     """Its `dial` is given by the pool, with which it was made."""
+
+    response_class = bounded_response()
 
     def __init__(self, *args: Any, dial: Dial, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -34,6 +34,9 @@ _WHEEL = re.compile(
 )
 _UNREACHABLE = re.compile(r"Retrying \(|Connection(Error| refused)|Max retries|timed out|resolve|ProxyError")
 
+PIP_SECONDS = 7200.0
+"""For the wheels of one Python, some 40 MB: pip itself has no bound on the whole."""
+
 _PIP = """
 import json, runpy, sys
 from pip._vendor.packaging import markers
@@ -93,7 +96,9 @@ def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target
     return tuple(found[key] for key in sorted(found))
 
 
-def fetch(target: Target, wanted: Sequence[str], source: Path | None, folder: Path) -> list[Wheel]:
+def fetch(
+    target: Target, wanted: Sequence[str], source: Path | None, folder: Path, seconds: float = PIP_SECONDS
+) -> list[Wheel]:
     """Download the wheels that `wanted` (names, or paths of wheels) needs on the target into `folder`.
 
     `source` is a folder of wheels to take them from, in place of the index. Raises `UsageError` where
@@ -112,7 +117,17 @@ def fetch(target: Target, wanted: Sequence[str], source: Path | None, folder: Pa
     words += ["--no-index", "--find-links", str(source)] if source is not None else []
     words += ["--", *wanted]
     command = [sys.executable, "-P", "-c", _PIP, json.dumps(environment(target)), *words]
-    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    try:
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(
+            "pip does not end",
+            subject=target,
+            want=f"{seconds:,.0f} s at most",
+            hint="see that pip reaches its index (pip config list), or give a folder of wheels with --wheels",
+        ) from error
     if done.returncode != 0:
         raise _refusal(done.stderr.decode("utf-8", "replace"), target, source)
     return [Wheel.at(path) for path in sorted(folder.iterdir())]

@@ -7,6 +7,7 @@ is run by its path with a list of words, never by a shell, and what it says is r
 
 import contextlib
 import os
+import select
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,11 +53,25 @@ class CtrProgram:
             answers = _Answers(process)
             stdin = _pipe(process.stdin)
             with contextlib.suppress(BrokenPipeError):  # it has given up, and says why
+                os.set_blocking(stdin.fileno(), False)
                 for chunk in chunks:
-                    stdin.write(chunk)
+                    self._give(stdin.fileno(), chunk, words)
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
             self._finish(process, answers, words)
+
+    def _give(self, pipe: int, chunk: bytes, words: Sequence[str]) -> None:
+        """Write all of it, as long as the program takes something within `timeout`."""
+        left = memoryview(chunk)
+        while left:
+            if not select.select([], [pipe], [], self.timeout)[1]:
+                raise self._no_answer(words)
+            left = left[os.write(pipe, left) :]
+
+    def _no_answer(self, words: Sequence[str]) -> UnavailableError:
+        return UnavailableError(
+            "no answer", subject=self._what(words), want=f"within {self.timeout:g} seconds"
+        )
 
     @contextlib.contextmanager
     def _started(self, words: Sequence[str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
@@ -90,9 +105,7 @@ class CtrProgram:
         try:
             code = process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
-            raise UnavailableError(
-                "no answer", subject=self._what(words), want=f"within {self.timeout:g} seconds"
-            ) from error
+            raise self._no_answer(words) from error
         out, complaint = answers.all()
         if code:
             raise EndpointError(

@@ -3,8 +3,9 @@
 import re
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
 from airgap.endpoints.registry.proxies import is_loopback
+from airgap.endpoints.registry.reach import is_trusted, may_reach
 from airgap.errors import EndpointError
 from airgap.oci.reference import DOCKER_HUB
 
@@ -36,8 +37,9 @@ def origin(url: str) -> Origin:
 def follow(base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
     """The URL that an answer from `base` points to (Location, or a token service's realm).
 
-    Raises `EndpointError` for what is no HTTP URL, carries a login, or gives up TLS: plain HTTP is
-    followed only from plain HTTP, and then only to loopback or with `plain_http`.
+    Raises `EndpointError` for what is no HTTP URL, carries a login, is further inside than `base` (see
+    `may_reach`), or gives up TLS: plain HTTP is followed only from plain HTTP, and then only to loopback or
+    with `plain_http`.
     """
     if location is None or not _URL_CHARACTERS.fullmatch(location):
         raise EndpointError("points to no usable address", subject=subject, got=_clip(location))
@@ -45,6 +47,7 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
         url = urljoin(base, location)
         parts = urlsplit(url)
         usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        reachable = usable and (is_trusted(url, options.trusted_hosts) or may_reach(base, url))
     except ValueError as error:
         raise EndpointError("points to no usable address", subject=subject) from error
     if not usable or "@" in parts.netloc:
@@ -57,7 +60,21 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
             got=f"http://{parts.hostname}",
             hint="if a proxy does the TLS for this registry, have it send X-Forwarded-Proto: https",
         )
+    if not reachable:
+        raise inside(url, subject)
     return url
+
+
+def inside(url: str, subject: str) -> EndpointError:
+    """The error for a registry that points to where only we can reach."""
+    host = urlsplit(url).netloc
+    return EndpointError(
+        "points to an address inside, which is refused",
+        subject=subject,
+        want="an address as public as the registry's own",
+        got=host,
+        hint=f"if that is its storage, set {TRUSTED_HOSTS}=REGISTRY={host}",
+    )
 
 
 def follow_upload(own: str, base: str, location: str | None, options: RegistryOptions, subject: str) -> str:

@@ -4,14 +4,15 @@ import base64
 import re
 import threading
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from airgap.endpoints.logins import Credentials, CredentialStore, HelperError, NamespacedStore
 from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.challenge import Challenge
-from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
 from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
 from airgap.endpoints.registry.proxies import without
+from airgap.endpoints.registry.reach import is_trusted, may_log_in
 from airgap.endpoints.registry.transport import Response, Transport
 from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError
 from airgap.oci.strict_json import parse_object
@@ -27,7 +28,7 @@ _WORN = 0.8
 class Authorizer:
     """The Authorization headers for one registry, by scope; for several threads.
 
-    Credentials go to the registry, or to the token service that it names, and nowhere else.
+    Credentials go to the registry, or to the token service that it names if that has the same owner.
     """
 
     def __init__(self, host: str, base: str, options: RegistryOptions, transport: Transport) -> None:
@@ -167,12 +168,26 @@ class Authorizer:
             return header, _DEFAULT_LIFE
         subject = f"{subject} (token service)"
         realm = follow(self._base, asked.get("realm"), self._options, subject)
+        if login is not None and not (
+            may_log_in(self._base, realm) or is_trusted(realm, self._options.trusted_hosts)
+        ):
+            raise self._stranger(realm, subject)
         with self._ask(realm, asked.get("service"), scope, subject) as response:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
                 error = failure(response.status, response.headers, body.encode(), subject, self._host)
                 raise self.explained(_refused(self.cleared(error)))
             return _parse_token(response.read(_MAX_ANSWER), subject)
+
+    def _stranger(self, realm: str, subject: str) -> LoginError:
+        host = urlsplit(realm).netloc
+        return LoginError(
+            "the registry wants its login given to another host, which is refused",
+            subject=subject,
+            want=f"a token service at {self._host} or in its domain",
+            got=host,
+            hint=f"if both have one owner: {TRUSTED_HOSTS}={self._host}={host}",
+        )
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
         login = self._credentials(scope)

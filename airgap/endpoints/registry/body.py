@@ -8,7 +8,8 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from airgap.endpoints.registry.failure import TemporaryError
-from airgap.errors import SizeMismatchError, in_words
+from airgap.endpoints.wire import EndlessAnswerError
+from airgap.errors import EndpointError, SizeMismatchError, in_words
 from airgap.oci.digest import CHUNK, ByteStream
 
 _ENOUGH = 1 << 18
@@ -41,6 +42,9 @@ class Download(io.RawIOBase):
             return 0
         try:
             got = self._fill(view[: self._left])
+        except EndlessAnswerError as error:
+            self.close()
+            raise endless(error, self._subject) from error
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise self._cut(in_words(error)) from error
@@ -90,6 +94,12 @@ class Download(io.RawIOBase):
                 self._response.close()
             self._release()
         super().close()
+
+
+def endless(error: EndlessAnswerError, subject: str) -> EndpointError:
+    """It is not tried again."""
+    hint = "something other than a registry answers there; check the address, and the proxy if there is one"
+    return EndpointError("the answer does not end", subject=subject, got=str(error), hint=hint)
 
 
 class UploadStopped(Exception):  # noqa: N818 - carries an error through urllib3, is none itself

@@ -2,13 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
+from airgap.endpoints.wire import MIN_RATE
 
+TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
+"""The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several with commas between."""
 DOCKER_CERTS = Path("/etc/docker/certs.d")
 CONTAINERS_CERTS = (Path("~/.config/containers/certs.d"), Path("/etc/containers/certs.d"))
 """podman's and skopeo's, in their order (containers-certs.d(5)); Docker's goes before them."""
@@ -40,11 +43,17 @@ class RegistryOptions:
     """Asked in this order before the registry itself, for pulls: `[https://]HOST[:PORT][/PREFIX]`,
     or with `http://`. They are believed in what a tag means, as Docker believes them."""
     proxies: Proxies = field(default_factory=lambda: Proxies.of(os.environ))
+    trusted_hosts: tuple[str, ...] = ()
+    """`HOST[:PORT]` of storage and token services that belong to the registry, wherever they are: it may
+    point to them, and they may be given its login."""
     connections: int = 8
     """Connections that are kept open, for each host: as many as there are threads."""
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
+    min_rate: float = MIN_RATE
+    """Bytes a second, below which an answer is given up: in all it may be waited for two read timeouts and
+    the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
     retries: int = 4
     """Further tries after a failure that may pass, without progress in between. Twice as many after 429
     (too many requests) without a Retry-After header."""
@@ -65,6 +74,12 @@ class RegistryOptions:
     """For the age of tokens."""
     prefix: str = ""
     """Put before each repository: `mirror/team` makes `acme/api` to `mirror/team/acme/api`."""
+
+
+def trusted_hosts(registry: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of `registry` in the variable `TRUSTED_HOSTS`."""
+    pairs = [text.strip().partition("=") for text in environment.get(TRUSTED_HOSTS, "").split(",")]
+    return tuple(host for name, _, host in pairs if name == registry and host)
 
 
 def with_docker_certificates(host: str, options: RegistryOptions) -> RegistryOptions:

@@ -113,14 +113,16 @@ def _reason(entry: object) -> str:
 
 
 def parse_retry_after(text: str | None, now: dt.datetime) -> float:
-    """Seconds to wait, 0 to `MAX_WAIT`: a number or an HTTP date (RFC 9110 §10.2.3). 0 for anything else."""
+    """Seconds to wait, 1 to `MAX_WAIT`: a number or an HTTP date (RFC 9110 §10.2.3). 0 for anything else. A
+    part of a second counts as one, since waits are bounded by their sum and not by their number.
+    """
     if text is None:
         return 0.0
     try:
         seconds = float(int(text)) if text.isdigit() else (_date(text) - now).total_seconds()
     except (ValueError, OverflowError):
         return 0.0
-    return min(max(seconds, 0.0), MAX_WAIT)
+    return min(max(seconds, 1.0), MAX_WAIT) if seconds > 0 else 0.0
 
 
 def _date(text: str) -> dt.datetime:

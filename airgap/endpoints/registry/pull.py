@@ -88,7 +88,7 @@ class Puller:
         # A server that cannot give a range answers 200, or 416 if it has less than we think.
         accept = (200, 206, 416) if offset else (200,)
         first = self._session.call(self._blob(reference, descriptor, offset), accept, start)
-        patience = self._session.patience()
+        patience = self._session.patience(size=size - offset)
         return ResumingDownload(
             first, lambda position: self._reopen(reference, descriptor, position), offset, size, patience
         )

@@ -78,7 +78,8 @@ class Pusher:
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
         """See `ResumingTarget`."""
-        upload, patience = self._begin(reference, descriptor), self._session.patience()
+        upload = self._begin(reference, descriptor)
+        patience = self._session.patience(size=descriptor.size)
         best = 0
         while upload is not None:
             try:

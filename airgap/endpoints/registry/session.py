@@ -18,12 +18,15 @@ from airgap.endpoints.registry.failure import (
 )
 from airgap.endpoints.registry.rate_limit import RateLimit
 from airgap.endpoints.registry.transport import Response, Transport
-from airgap.errors import EndpointError
+from airgap.errors import EndpointError, UnavailableError
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
+_MAX_RESUMES = 100
+_RESUME_BYTES = 1 << 20
+"""One further resume is granted for so many bytes: a link that breaks each minute at 30 kB/s lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,22 @@ class Request:
 
 
 class Patience:
-    """How long one piece of work is continued after failures: `retries` times without progress.
+    """How long one piece of work is continued after failures: `retries` times without progress, and a number
+    of times in all that grows with the `size` in bytes.
 
     A registry that limits requests and says for how long has not failed: `limit` bounds such waits.
     """
 
-    def __init__(self, options: RegistryOptions, limit: RateLimit, *, optional: bool = False) -> None:
+    def __init__(
+        self, options: RegistryOptions, limit: RateLimit, *, optional: bool = False, size: int = 0
+    ) -> None:
         self._options = options
         self._limit = limit
         self._optional = optional
         self._failures = 0
+        self._pauses = 0
+        self._most = _MAX_RESUMES + size // _RESUME_BYTES
+        self._size = size
 
     def pause(self, error: TemporaryError) -> None:
         """Sleep before the next try, or raise `error` when there were enough."""
@@ -66,11 +75,23 @@ class Patience:
             return
         if self._failures >= self._tries(error):
             raise error
+        self._pauses += 1
+        if self._pauses > self._most:
+            raise self._hopeless(error) from error
         if error.wait > 0:
             self._limit.obey(error)
         else:
             self._options.sleep(backoff(self._failures, 0.0, random.random()))  # noqa: S311 - no secret
         self._failures += 1
+
+    def _hopeless(self, error: TemporaryError) -> UnavailableError:
+        return UnavailableError(
+            "broke too often",
+            subject=error.subject,
+            want=f"at most {self._most:,} resumes for {self._size:,} bytes",
+            got=f"{error.what}: {error.got}",
+            hint="a proxy between here and the registry may cut connections after a time or size",
+        )
 
     def _tries(self, error: TemporaryError) -> int:
         if error.busy:
@@ -120,9 +141,9 @@ class Session:
             response.close()
             raise
 
-    def patience(self, *, optional: bool = False) -> Patience:
-        """For one piece of work."""
-        return Patience(self.options, self._limit, optional=optional)
+    def patience(self, *, optional: bool = False, size: int = 0) -> Patience:
+        """For one piece of work, of `size` bytes."""
+        return Patience(self.options, self._limit, optional=optional, size=size)
 
     def locate(self, location: str | None, base: str, subject: str) -> str:
         """The URL that an answer from `base` points to; see `follow`."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -19,11 +20,13 @@ from urllib3.exceptions import (
 from urllib3.util import make_headers
 
 from airgap import __version__
-from airgap.endpoints.registry.address import Origin, origin
-from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
+from airgap.endpoints.registry.address import Origin, inside, origin
+from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped, endless
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
+from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, place_of
+from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
 from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
@@ -105,10 +108,14 @@ class Transport:
         """`base` is the URL of the registry itself, which alone is shown the client certificate."""
         self._options = options
         self._lock = threading.Lock()
-        self._pools: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
-        self._certified: Origin | None = origin(base) if options.client_cert is not None else None
+        self._pools: dict[tuple[Proxy | None, bool, bool], urllib3.PoolManager] = {}
+        self._own: Origin = origin(base)
+        self._place: Place | None = None
+        """Where the registry itself turned out to be."""
         self._tls = _context(options, certified=False)
-        self._certified_tls = _context(options, certified=True) if self._certified else self._tls
+        self._certified_tls = (
+            _context(options, certified=True) if options.client_cert is not None else self._tls
+        )
 
     def send(
         self,
@@ -149,21 +156,33 @@ class Transport:
         )  # fmt: skip
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        key = (self._options.proxies.choose(url), origin(url) == self._certified)
+        own = origin(url) == self._own
+        key = (self._options.proxies.choose(url), own, own or is_trusted(url, self._options.trusted_hosts))
         with self._lock:
             if key not in self._pools:
                 self._pools[key] = self._new_pool(*key)
             return self._pools[key]
 
-    def _new_pool(self, proxy: Proxy | None, certified: bool) -> urllib3.PoolManager:
-        tls = self._certified_tls if certified else self._tls
+    def _new_pool(self, proxy: Proxy | None, own: bool, trusted: bool) -> urllib3.PoolManager:
+        tls = self._certified_tls if own else self._tls
         size = self._options.connections
         if proxy is None:
-            return urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=tls, retries=False)
-        return urllib3.ProxyManager(
-            proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
-            proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
-        )  # fmt: skip
+            manager = urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=tls, retries=False)
+        else:
+            manager = urllib3.ProxyManager(
+                proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
+                proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
+            )  # fmt: skip
+        check = None if proxy else self._remember if own else None if trusted else self._judge
+        manager.pool_classes_by_scheme = bounded_pools(self._options.min_rate, check)
+        return manager
+
+    def _remember(self, address: str, _url: str) -> None:
+        self._place = place_of(address)
+
+    def _judge(self, address: str, url: str) -> None:
+        if not may_connect(self._place, address):
+            raise inside(url, f"{urlsplit(url).hostname} ({address})")
 
     def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
         options = self._options
@@ -212,11 +231,14 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     cause = _innermost(error)
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
         return _tls_failure(cause, subject, plain_hint)
+    if isinstance(cause, EndlessAnswerError):
+        return endless(cause, subject)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
-        failed = TemporaryError("no answer in time", subject=subject)
+        got = str(cause) if isinstance(cause, SlowAnswerError) else None
+        failed = TemporaryError("no answer in time", subject=subject, got=got)
         failed.timed_out = True
     else:
         failed = TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))

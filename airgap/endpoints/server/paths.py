@@ -37,7 +37,7 @@ def parse_path(target: str) -> Route | None:
         parts = unquote(path, errors="strict").split("/")
     except UnicodeDecodeError:
         return None
-    if parts[:2] != ["", "v2"]:
+    if parts[:2] != ["", "v2"] or "%2f" in path.lower():  # proxies take an escaped slash for either
         return None
     match parts[2:]:
         case [] | [""]:

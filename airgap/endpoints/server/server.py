@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from airgap.endpoints.server.catalogue import NamedSource, build
-from airgap.endpoints.server.http import HttpServer, Log
+from airgap.endpoints.server.exchange import Log
+from airgap.endpoints.server.http import HttpServer
+from airgap.endpoints.server.slots import Limits
 from airgap.errors import EndpointError, in_words
-
-_PATIENCE = 5.0
-_POLL = 0.05
 
 
 def _silent(_line: str) -> None:
@@ -22,7 +21,7 @@ class ImageServer:
     Sources are read once at the start for their names and image manifests; blobs are read and checked
     when they are asked for. Whether a bundle may be trusted must be settled before. As a context
     manager it serves from a thread of its own; otherwise `serve_forever` does until it is interrupted.
-    `log` gets one line for each request and error, from several threads. `idle_timeout` is in seconds.
+    `log` gets one line for each request and error. What the numbers bound is said at `Limits`.
 
     Raises what the sources raise, and `EndpointError` when the address cannot be had.
     """
@@ -34,7 +33,9 @@ class ImageServer:
         *,
         log: Log = _silent,
         idle_timeout: float = 60.0,
-        max_connections: int = 128,
+        max_connections: int = 256,
+        stall_timeout: float = 3.0,
+        min_rate: float = 10_000,
     ) -> None:
         catalogue = build(sources)
         self.repositories = tuple(sorted(catalogue.repositories))
@@ -44,9 +45,8 @@ class ImageServer:
         self.notes = catalogue.notes
         """What is not served, and why: one line each."""
         try:
-            self._http = HttpServer(
-                bind, catalogue, log, idle_timeout=idle_timeout, max_connections=max_connections
-            )
+            limits = Limits(max_connections, idle_timeout, stall_timeout, min_rate)
+            self._http = HttpServer(bind, catalogue, log, limits)
         except (OSError, OverflowError) as error:
             raise EndpointError(
                 "cannot listen", subject=f"{bind[0]}:{bind[1]}", got=in_words(error)
@@ -56,29 +56,26 @@ class ImageServer:
     @property
     def address(self) -> str:
         """`HOST:PORT`, as it stands in image names."""
-        host, port = self._http.server_address[:2]
-        text = str(host)
-        return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+        host, port = self._http.host, self._http.port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def serve_forever(self) -> None:
         """Serve in this thread until an exception, such as `KeyboardInterrupt`, then close."""
         try:
-            self._http.serve_forever(_POLL)
+            self._http.run()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Stop listening, cut all connections, and wait for their threads. May be called twice."""
-        self._http.prepare_close()
+        """Stop listening, cut all connections, and wait for them to end. May be called twice."""
+        self._http.stop()
         if self._thread is not None:
-            self._http.shutdown()
             self._thread.join()
             self._thread = None
-        self._http.server_close()
-        self._http.close_connections(_PATIENCE)
+        self._http.close()
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(_POLL,), daemon=True)
+        self._thread = threading.Thread(target=self._http.run, daemon=True)
         self._thread.start()
         return self
 

@@ -14,6 +14,8 @@ from airgap.endpoints.remote import Ran
 from airgap.errors import TransportError
 
 ANSWER_SECONDS = 120.0
+_SILENCES = 24
+"""Of the time that a program may be silent, so often it may take in all: a day for long work."""
 """For the start of a command or a subsystem."""
 _MAX_ERRORS = 16 << 10
 _PACKET = 32_768
@@ -51,10 +53,11 @@ def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
 
 
 def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> Ran:
-    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes, and when it says
-    nothing for `silence` seconds.
+    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes, when it says
+    nothing for `silence` seconds, and when it has not ended after `_SILENCES` times as long.
     """
     channel.settimeout(silence)
+    last = time.monotonic() + _SILENCES * silence
     out, errors = bytearray(), bytearray()
     beside = threading.Thread(target=_take_errors, args=(channel, errors), daemon=True)
     beside.start()
@@ -63,6 +66,9 @@ def finish(channel: paramiko.Channel, limit: int, subject: object, silence: floa
             out += piece
             if len(out) > limit:
                 raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
+            if time.monotonic() > last:
+                most = f"{_SILENCES * silence:,.0f} s at most"
+                raise TransportError("the program does not end", subject=subject, want=most)
     except TimeoutError:
         raise _silent(subject, silence) from None
     beside.join(silence)
@@ -112,6 +118,9 @@ class PipeSocket:
 
     def settimeout(self, seconds: float | None) -> None:
         self._channel.settimeout(seconds)
+
+    def gettimeout(self) -> float | None:
+        return self._channel.gettimeout()
 
     def sendall(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")

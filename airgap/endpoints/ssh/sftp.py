@@ -7,6 +7,7 @@ bounded window of requests without an answer, no copies of the data, and the ser
 
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -38,6 +39,7 @@ _PACKET = 32_768
 _WINDOW = 8 << 20
 """Bytes that may be under way without an answer."""
 _MAX_REPLY = (256 << 10) + 1024
+_REPLY_SECONDS = 1200.0
 _MAX_NAME = 255
 _MAX_WORDS = 300
 _MAX_NAMES = 200_000
@@ -111,8 +113,10 @@ class Sftp:
     They raise `StatusError` for refusals, and `OSError`, `EOFError` or `SSHException` when the link fails.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, seconds: float = _REPLY_SECONDS) -> None:
+        """An answer of which a part has come may take `seconds` in all."""
         self._channel = channel
+        self._seconds = seconds
         self._lock = threading.RLock()
         self._number = 0
         self._awaited: set[int] = set()
@@ -337,10 +341,13 @@ class Sftp:
         return found
 
     def _up_to(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end of the stream."""
+        """`size` bytes, or fewer at the end of the stream; the channel's timeout bounds the single pieces."""
         found = bytearray()
+        end = time.monotonic() + self._seconds
         while len(found) < size and (piece := self._channel.recv(size - len(found))):
             found += piece
+            if len(found) < size and time.monotonic() > end:
+                raise TimeoutError(f"half an answer in {self._seconds:,.0f} s")
         return bytes(found)
 
     def _send(self, view: memoryview) -> None:

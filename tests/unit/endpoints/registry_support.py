@@ -48,11 +48,12 @@ def filled(fake: FakeRegistry, image: Image = IMAGE) -> FakeRegistry:
 
 
 def client(fake: FakeRegistry, **options: object) -> Registry:
-    """A client of `fake` that never really sleeps."""
+    """A client of `fake` and its storage that never really sleeps."""
     clock = Clock()
+    trusted = {} if fake.storage is None else {"trusted_hosts": (fake.storage.host,)}
     return Registry(
         fake.host,
-        options=RegistryOptions(**{"sleep": clock.sleep, "clock": clock, **options}),  # type: ignore[arg-type]
+        options=RegistryOptions(**{"sleep": clock.sleep, "clock": clock, **trusted, **options}),  # type: ignore[arg-type]
     )
 
 

@@ -105,6 +105,11 @@ def test_one_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch):
     assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
+def test_a_program_that_does_not_read_is_given_up():
+    with pytest.raises(UnavailableError, match="no answer"):
+        program("exec sleep 3000", timeout=0.2).feed([bytes(1 << 20)], "images", "import", "-")
+
+
 def test_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ctr, "MAX_OUTPUT", 1000)
     with pytest.raises(EndpointError, match="answer too long"):

@@ -47,6 +47,8 @@ LIES: dict[str, Lie] = {
     "a line of the trailer": endless(OK, CHUNKED, b"2\r\n[]\r\n0\r\n", piece=b"x" * MIB),
     "a line of the head": endless(OK, piece=b"x" * MIB),
     "lines of the head": endless(OK, piece=b"X: y\r\n" * (MIB // 6)),
+    "lines of the trailer": endless(OK, CHUNKED, b"2\r\n[]\r\n0\r\n", piece=b"X: y\r\n" * (MIB // 6)),
+    "interim answers": endless(piece=b"HTTP/1.1 100 Continue\r\n\r\n" * (MIB // 25)),
     "a redirect": endless(b"HTTP/1.1 307 Here\r\nLocation: http://127.0.0.1:1/\r\n\r\n"),
     "an error": endless(b"HTTP/1.1 500 No\r\n\r\n"),
     "no HTTP": endless(piece=b"x" * MIB),

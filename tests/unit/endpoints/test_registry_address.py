@@ -7,6 +7,7 @@ from airgap.endpoints.registry.config import RegistryOptions
 from airgap.errors import EndpointError
 
 DEFAULT = RegistryOptions()
+TRUSTING = RegistryOptions(trusted_hosts=("localhost:2",))
 PLAIN = RegistryOptions(plain_http=True)
 
 
@@ -55,7 +56,8 @@ def test_origin() -> None:
     [
         ("https://a/v2/x", "/v2/y?z=1", DEFAULT, "https://a/v2/y?z=1"),
         ("https://a/v2/x", "https://b/y", DEFAULT, "https://b/y"),
-        ("http://127.0.0.1:1/v2/x", "http://localhost:2/y", DEFAULT, "http://localhost:2/y"),
+        ("http://127.0.0.1:1/v2/x", "http://localhost:1/y", DEFAULT, "http://localhost:1/y"),
+        ("http://127.0.0.1:1/v2/x", "http://localhost:2/y", TRUSTING, "http://localhost:2/y"),
         ("http://127.0.0.1:1/v2/x", "https://b/y", DEFAULT, "https://b/y"),
         ("http://a/v2/x", "http://b/y", PLAIN, "http://b/y"),
     ],

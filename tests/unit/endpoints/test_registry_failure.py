@@ -91,6 +91,12 @@ def test_retry_after(text: str | None, seconds: float) -> None:
     assert parse_retry_after(text, NOW) == seconds
 
 
+def test_a_moment_to_wait_is_a_second() -> None:
+    """Waits are bounded by their sum; moments could be asked for without end."""
+    now = NOW.replace(second=29, microsecond=999_999)
+    assert parse_retry_after("Thu, 01 Jan 2026 12:00:30 GMT", now) == 1
+
+
 @given(st.text(max_size=40))
 def test_retry_after_is_bounded(text: str) -> None:
     assert 0 <= parse_retry_after(text, NOW) <= MAX_WAIT

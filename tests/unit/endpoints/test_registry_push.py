@@ -92,7 +92,7 @@ def test_a_login_does_not_go_to_another_upload_host(fake: FakeRegistry) -> None:
             skip=1,
             headers={"location": f"{other.url}/v2/acme/api/blobs/uploads/1?state=a%2Fb"},
         )
-        put(fake, credentials=Logins(Credentials("u", "p")))
+        put(fake, credentials=Logins(Credentials("u", "p")), trusted_hosts=(other.host,))
         assert other.blobs[KEY] == BIG
         assert "authorization" not in other.requests[0].headers
     assert "authorization" in fake.requests[-1].headers

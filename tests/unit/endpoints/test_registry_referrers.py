@@ -190,7 +190,8 @@ def test_too_many(either: FakeRegistry) -> None:
 
 LINKS = [
     ('<?last=1>; rel="next"', EndpointError, "too many pages"),
-    ('<http://127.0.0.1:9/x>; rel="next"', EndpointError, "at another host"),
+    ('<http://127.0.0.1:9/x>; rel="next"', EndpointError, "an address inside"),
+    ('<https://registry.example/x>; rel="next"', EndpointError, "at another host"),
     ('<ftp://127.0.0.1/x>; rel="next"', EndpointError, "usable address"),
 ]
 

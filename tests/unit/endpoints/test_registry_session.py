@@ -65,7 +65,8 @@ def test_another_port_or_scheme_is_another_host(fake: FakeRegistry) -> None:
         fake.fault(
             method="HEAD", skip=1, status=302, headers={"location": f"{other.url}/v2/acme/api/manifests/1.0"}
         )
-        client(fake, credentials=Logins(Credentials("u", "p"))).resolve(named(fake))
+        registry = client(fake, credentials=Logins(Credentials("u", "p")), trusted_hosts=(other.host,))
+        registry.resolve(named(fake))
         assert "authorization" not in other.requests[0].headers
 
 

@@ -38,7 +38,7 @@ def test_paths_of_the_api(target: str, route: Route):
         "", "*", "/", "/v1/", "/v22/", "v2/", "/v2/a", "/v2//", "/v2/a/", "/v2/_catalog/",
         "/v2/manifests/1.0", "/v2//manifests/1.0", "/v2/a//manifests/1.0", "/v2/a/manifests/", "/v2/a/blobs",
         "/v2/tags/list", "/v2/a/tags", "/v2/a/tags/list/", "/v2/a/tags/other", "/v2/a/blobs/uploads/",
-        "/v2/a/manifests/b/c", "/v2/a/manifests/b%2Fc", "/v2/a/manifests/%ff", "http://host/v2/",
+        "/v2/a/manifests/b/c", "/v2/a/manifests/b%2Fc", "/v2/a%2fb/manifests/c", "/v2/a/manifests/%ff", "http://host/v2/",
         "/../v2/", "/v2/..%2f..%2fetc/passwd", "/index.json", "/blobs/sha256/" + "a" * 64,
     ],
 )  # fmt: skip

@@ -93,6 +93,18 @@ def test_silence_has_an_end(closed):
         finish(Silent(closed=closed), 10, "p", 0.05)
 
 
+class Dripping(Channel):
+    """A program that is never silent, and never ends."""
+
+    def recv(self, size: int) -> bytes:
+        return b"x"
+
+
+def test_output_in_drops_has_an_end():
+    with pytest.raises(TransportError, match="the program does not end: p, want 0 s at most"):
+        finish(Dripping(), 1 << 40, "p", 0.005)
+
+
 def test_a_pipe_carries_both_ways():
     channel = Channel(b"answer\nrest")
     pipe = PipeSocket(channel)

@@ -67,6 +67,11 @@ def test_greetings(hello, kind):
         Sftp(Channel(hello))
 
 
+def test_an_answer_in_drops_has_an_end():
+    with pytest.raises(TimeoutError, match="half an answer in 0 s"):
+        Sftp(Channel(VERSION, step=1), seconds=0)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -155,6 +155,11 @@ class TestFetch:
         assert "pip config list" in caught.value.hint
         assert "hidden" not in str(caught.value)
 
+    def test_pip_that_does_not_end(self, shelf, out):
+        with pytest.raises(UnavailableError, match="pip does not end") as caught:
+            fetch(OLD, ["rich"], shelf, out, 0.01)
+        assert "--wheels" in caught.value.hint
+
     def test_no_pip(self, out, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(UsageError, match="no pip beside airgap"):

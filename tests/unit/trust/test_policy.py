@@ -13,6 +13,7 @@ from airgap.errors import (
 )
 from airgap.trust.document import Revocation, RootKey, TrustRoot
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
+from airgap.trust.keys import PublicKey
 from airgap.trust.policy import check_revocations, check_root_signatures, check_signatures
 from tests.unit.trust.support import DAY, NOW, PAYLOAD, key, keyid, make_root, signed, with_key
 
@@ -183,6 +184,22 @@ def test_receipts_have_their_own_role():
 def test_root_signatures_ask_for_no_time():
     root = with_key(replace(ONE, expires=NOW - DAY), "root", not_after=NOW - DAY)
     assert check_root_signatures(signed("root"), root, "r").keyids == ids("root")
+
+
+@pytest.mark.parametrize("hint", ["x{}", "known", ""])
+def test_false_signatures_cost_few_checks(monkeypatch, hint):
+    """64 of them and 64 keys were 4,096 checks, of which each hashes a payload of up to 12 MiB."""
+    checks = []
+    monkeypatch.setattr(PublicKey, "verify", lambda *arguments: bool(checks.append(arguments)))
+    people = [replace(key("alice").public_key, keyid=f"{n:064x}") for n in range(64)]
+    keys = {one.keyid: RootKey(one, "alice") for one in people}
+    role = replace(ONE.roles["release"], keyids=frozenset(keys))
+    root = replace(ONE, keys={**ONE.keys, **keys}, roles={**ONE.roles, "release": role})
+    named = [people[n].keyid if hint == "known" else hint.format(n) for n in range(64)]
+    false = [Signature(name, b"%d" % n) for n, name in enumerate(named)]
+    with pytest.raises(TrustError):
+        check_signatures(envelope(*false), root, "release", NOW)
+    assert len(checks) <= 64
 
 
 # -- required algorithms ---------------------------------------------------------------------------

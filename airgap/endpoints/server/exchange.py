@@ -1,0 +1,197 @@
+"""One connection: requests, one after the other, and their answers, each within its time."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TypeVar, TypeVarTuple
+
+import h11
+
+from airgap.endpoints.server.api import Blob, Reply, answer, problem
+from airgap.endpoints.server.catalogue import Catalogue
+from airgap.endpoints.server.head import MAX_HEAD, RefusedError, Request, parse_head
+from airgap.endpoints.server.slots import Connection, Limits
+from airgap.errors import AirgapError, SizeMismatchError, printable
+
+Log = Callable[[str], None]
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+_PIECE = 256 << 10
+"""Bytes of a blob that are read and sent at a time."""
+_SHOWN = 300
+_LINGER_BYTES = 1 << 20
+_LINGER_SECONDS = 0.5
+_READS = frozenset({"GET", "HEAD"})
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Exchange:
+    """Answers the requests of one connection from `catalogue`; `log` gets a line for each."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        connection: Connection,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        log: Log,
+    ) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._connection = connection
+        self._reader, self._writer = streams
+        self._log = log
+        self._writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until all is with the system
+
+    async def run(self) -> None:
+        """Until either side closes. Raises `TimeoutError`, `OSError`, and for content that goes wrong
+        in the middle of an answer `AirgapError`; then the connection must be cut.
+        """
+        while await self._next():
+            self._connection.busy = False
+        await self._linger()
+
+    async def _next(self) -> bool:
+        """Answer one request; whether another may follow."""
+        try:
+            async with asyncio.timeout(self._limits.idle_timeout):
+                raw = await _read_head(self._reader)
+            if not raw:
+                return False
+            self._connection.busy = True
+            request = parse_head(raw)
+        except RefusedError as refused:
+            await self._refuse(refused)
+            return False
+        reply = await self._reply(request)
+        self._log(f"{self._connection.host} {printable(request.line[:_SHOWN])} {reply.status}")
+        async with asyncio.timeout(self._limits.seconds(reply.length)):
+            await self._send(request, reply)
+        return request.wire.our_state is h11.DONE and request.wire.their_state is h11.DONE
+
+    async def _refuse(self, refused: RefusedError) -> None:
+        self._log(f"{self._connection.host} {printable(refused.line[:_SHOWN])} {refused.status}")
+        wire = h11.Connection(h11.SERVER)
+        reply = problem(refused.status, "UNSUPPORTED", HTTPStatus(refused.status).phrase)
+        await self._write(wire, _head(reply, close=True), h11.Data(data=reply.raw), h11.EndOfMessage())
+
+    async def _reply(self, request: Request) -> Reply:
+        if request.method in _WRITES:
+            return problem(HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "read only", Allow="GET, HEAD")
+        if request.method not in _READS:
+            return problem(HTTPStatus.NOT_IMPLEMENTED, "UNSUPPORTED", "no such method")
+        if request.has_body:
+            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a body is not expected")
+        wanted = request.range if request.method == "GET" else None
+        try:
+            return await _in_thread(answer, self._catalogue, request.target, wanted)
+        except AirgapError as error:
+            return self._unreadable(error)
+
+    def _unreadable(self, error: AirgapError) -> Reply:
+        self._log(f"error: {error}")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "the content cannot be read")
+
+    async def _send(self, request: Request, reply: Reply) -> None:
+        if reply.blob is not None:
+            with contextlib.closing(reply.blob.stream):
+                if request.method == "GET":
+                    await self._send_blob(request, reply, reply.blob)
+                    return
+        body = [h11.Data(data=reply.raw)] if reply.raw and request.method != "HEAD" else []
+        close = request.has_body or request.method not in _READS | _WRITES
+        await self._write(request.wire, _head(reply, close=close), *body, h11.EndOfMessage())
+
+    async def _send_blob(self, request: Request, reply: Reply, blob: Blob) -> None:
+        """The head goes out after the first read, so that it can still become an error. After that, an
+        error cuts the connection: a wrong blob is never completed.
+        """
+        buffer = memoryview(bytearray(min(_PIECE, max(blob.length, 1))))
+        try:
+            got = await _in_thread(_fill, blob, buffer, blob.length)
+        except AirgapError as error:
+            await self._send(request, self._unreadable(error))
+            return
+        await self._write(request.wire, _head(reply, close=False))
+        left = blob.length
+        while left:
+            await self._write(request.wire, h11.Data(data=bytes(buffer[:got])))
+            left -= got
+            got = await _in_thread(_fill, blob, buffer, left)
+        await self._write(request.wire, h11.EndOfMessage())
+
+    async def _write(self, wire: h11.Connection, *events: h11.Event) -> None:
+        raw = b"".join(filter(None, map(wire.send, events)))
+        self._writer.write(raw)
+        async with asyncio.timeout(self._limits.seconds(len(raw))):
+            await self._writer.drain()
+        self._connection.progressed = asyncio.get_running_loop().time()
+
+    async def _linger(self) -> None:
+        """Closing with unread bytes would reset the connection, and the client might lose the answer."""
+        self._connection.busy = False
+        self._writer.write_eof()
+        left = _LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while left > 0 and (got := await self._reader.read(left)):
+                    left -= len(got)
+
+
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
+    """The lines up to the empty one; nothing where the client closes instead. Raises `RefusedError` as soon
+    as a line does not end as it must, or they are too long.
+    """
+    raw = bytearray()
+    while not raw.endswith(b"\r\n\r\n"):
+        try:
+            line = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as error:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if raw else HTTPStatus.REQUEST_URI_TOO_LONG
+            raise RefusedError(status, bytes(raw)) from error
+        except asyncio.IncompleteReadError as error:
+            raw += error.partial
+            if raw.strip():
+                raise RefusedError(HTTPStatus.BAD_REQUEST, bytes(raw)) from error
+            return b""
+        raw += line
+        if not line.endswith(b"\r\n"):
+            raise RefusedError(HTTPStatus.BAD_REQUEST, bytes(raw))
+        if len(raw) > MAX_HEAD:
+            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, bytes(raw))
+    return bytes(raw.removeprefix(b"\r\n"))  # RFC 9112, 2.2: an empty line before a request is passed over
+
+
+def _head(reply: Reply, *, close: bool) -> h11.Response:
+    headers = {
+        "Server": "airgap",
+        "Date": formatdate(usegmt=True),
+        "Docker-Distribution-Api-Version": "registry/2.0",
+        **reply.headers,
+        "Content-Length": str(reply.length),
+        **({"Connection": "close"} if close else {}),
+    }
+    reason = HTTPStatus(reply.status).phrase
+    return h11.Response(status_code=reply.status, headers=list(headers.items()), reason=reason)
+
+
+async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """What `work` returns. It is waited for even when this task is cancelled: it uses an open stream."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _fill(blob: Blob, buffer: memoryview, left: int) -> int:
+    if not left:
+        return 0
+    got = blob.stream.readinto(buffer[: min(left, len(buffer))])
+    if not got:
+        raise SizeMismatchError("content ends early", want=f"{left:,} bytes more")
+    return got

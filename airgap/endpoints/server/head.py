@@ -1,0 +1,80 @@
+"""The head of one request, read so that no proxy can have read another. No sockets.
+
+h11 parses. It takes some forms that servers and proxies read differently (a bare LF, a folded header, two
+framings of a body), which are refused before. No request here needs a body, so all who announce one get an
+answer that closes the connection: what follows is never taken for a request.
+"""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+
+MAX_HEAD = 16 << 10
+"""Bytes of request line and headers together."""
+MAX_HEADERS = 100
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VERSION = re.compile(rb"[^\r]* HTTP/([0-9])\.[0-9]\r\n")
+_HEAD = re.compile(
+    rb"%s (?:/[\x21-\x7e]*|\*) HTTP/1\.[01]\r\n(?:%s:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n" % (_TOKEN, _TOKEN)
+)
+_FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
+
+
+class RefusedError(Exception):
+    """A head that is answered with an error, after which the connection is closed."""
+
+    def __init__(self, status: int, raw: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.line = _first_line(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`wire` is the h11 connection that has read the request, and takes the answer to it."""
+
+    wire: h11.Connection
+    line: str
+    method: str
+    target: str
+    range: str | None
+    """The value of Range; None where there are none or several."""
+    has_body: bool
+
+
+def parse_head(raw: bytes) -> Request:
+    """The request whose head is `raw`, the empty line included. Raises `RefusedError`."""
+    if len(raw) > MAX_HEAD or raw.count(b"\n") > MAX_HEADERS + 2:
+        raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, raw)
+    if (version := _VERSION.match(raw)) and version[1] != b"1":
+        raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, raw)
+    if not _HEAD.fullmatch(raw) or len(_FRAMING.findall(raw)) > 1:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, raw)
+    wire = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    try:
+        wire.receive_data(raw)
+        event = wire.next_event()
+    except h11.RemoteProtocolError as error:
+        raise RefusedError(error.error_status_hint, raw) from error
+    if not isinstance(event, h11.Request):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, raw)
+    return Request(
+        wire,
+        _first_line(raw),
+        event.method.decode("ascii"),
+        event.target.decode("ascii"),
+        _single(event, b"range"),
+        wire.next_event() is h11.NEED_DATA,
+    )
+
+
+def _single(event: h11.Request, name: bytes) -> str | None:
+    values = [value for key, value in event.headers if key == name]
+    return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def _first_line(raw: bytes) -> str:
+    return raw.partition(b"\r\n")[0].decode("latin-1")

@@ -1,0 +1,147 @@
+"""What a registry or an engine may send over HTTP, and how slowly, before its answer has no end.
+
+http.client bounds a line and the headers of one answer. It takes any number of interim answers (`100
+Continue`) and of trailers, and a byte each minute for as long as it is sent. So lines are counted here,
+below http.client, and so is the time spent on waiting for bytes.
+"""
+
+import io
+import socket
+import time
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+MIN_RATE = 5_000.0
+"""Bytes a second."""
+_MAX_LINES = 128 << 10
+"""Bytes of status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
+
+Check = Callable[[str, str], object]
+"""Gets the address of the other side, and the URL of the host that it was asked for as."""
+Clock = Callable[[], float]
+
+
+class EndlessAnswerError(HTTPException):
+    """More lines around the content than any answer has."""
+
+
+class SlowAnswerError(TimeoutError):
+    """Fewer bytes than `min_rate` brings, after a silence of two read timeouts in all."""
+
+
+class _Metered(io.RawIOBase):
+    """The bytes of a connection: how many came, and how long they were waited for."""
+
+    def __init__(self, raw: io.RawIOBase, silence: float, min_rate: float, clock: Clock) -> None:
+        super().__init__()
+        self._raw = raw
+        self._silence = silence
+        self._min_rate = min_rate
+        self._clock = clock
+        self.received = 0
+        self._waited = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        start = self._clock()
+        got = self._raw.readinto(buffer)
+        self._waited += self._clock() - start
+        self.received += got or 0
+        if self._waited > self._silence + self.received / self._min_rate:
+            raise SlowAnswerError(
+                f"{self.received:,} bytes in {self._waited:,.0f} s;"
+                f" {self._silence:,.0f} s and {self._min_rate:,.0f} bytes a second are the limit"
+            )
+        return got
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Lines(io.BufferedReader):
+    """As http.client reads: lines by `readline`, and content by the other methods."""
+
+    def __init__(self, raw: _Metered) -> None:
+        super().__init__(raw)
+        self._metered = raw
+        self._lines = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(-1 if size is None else size)
+        self._lines += len(line)
+        if self._lines > _MAX_LINES + self._metered.received // 2:
+            raise EndlessAnswerError(
+                f"{self._lines:,} bytes of headers, interim answers and trailers;"
+                f" the limit is {_MAX_LINES:,} and as many as there is content"
+            )
+        return line
+
+
+class _Opener:
+    """What HTTPResponse wants of a socket."""
+
+    def __init__(self, sock: Any, min_rate: float, clock: Clock) -> None:
+        self._sock = sock
+        self._min_rate = min_rate
+        self._clock = clock
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        silence = 2 * (self._sock.gettimeout() or 60.0)  # the read timeout, which urllib3 has just set
+        raw = self._sock.makefile("rb").detach()
+        return _Lines(_Metered(raw, silence, self._min_rate, self._clock))
+
+
+def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) -> type[HTTPResponse]:
+    """The `response_class` of a connection with these limits."""
+
+    class Response(HTTPResponse):
+        def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
+            super().__init__(_Opener(sock, min_rate, clock), *arguments, **options)  # type: ignore[arg-type]
+
+    return Response
+
+
+def bounded_pools(
+    min_rate: float = MIN_RATE, check: Check | None = None, clock: Clock = time.monotonic
+) -> dict[str, type[HTTPConnectionPool]]:
+    """The classes of a pool manager whose connections have these limits. `check` is called for each new one
+    before anything is sent on it.
+    """
+    response = bounded_response(min_rate, clock)
+
+    class Plain(HTTPConnection):
+        response_class = response
+
+        def _new_conn(self) -> socket.socket:
+            return _checked(super()._new_conn(), f"http://{self.host}:{self.port}", check)
+
+    class Secure(HTTPSConnection):
+        response_class = response
+
+        def _new_conn(self) -> socket.socket:
+            return _checked(super()._new_conn(), f"https://{self.host}:{self.port}", check)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _checked(sock: socket.socket, url: str, check: Check | None) -> socket.socket:
+    if check is not None:
+        try:
+            check(sock.getpeername()[0], url)
+        except BaseException:
+            sock.close()
+            raise
+    return sock
