@@ -180,10 +180,10 @@ ENVELOPES: dict[str, Case] = {
         lambda gap: gap.seal(gap.envelope.payload, STRANGER), 13, "signed by no key that trust root 1 gives the role release",
     ),
     "another's key id": (
-        envelope(lambda value: value["signatures"][0].update(keyid="ab" * 32)), 12, UNLISTED,
+        envelope(lambda value: value["signatures"][0].update(keyid="ab" * 32)), 13, "signed by no key",
     ),
-    "no key id": (envelope(lambda value: value["signatures"][0].pop("keyid")), 10, "not a key id"),
-    "path for key id": (envelope(lambda value: value["signatures"][0].update(keyid="../../x")), 10, "not a key id"),
+    "no key id": (envelope(lambda value: value["signatures"][0].pop("keyid")), 10, "not in canonical form"),
+    "path for key id": (envelope(lambda value: value["signatures"][0].update(keyid="../../x")), 13, "signed by no key"),
     "signature of another statement": (
         lambda gap: envelope(lambda value: value["signatures"][0].update(sig=b64(gap.key.sign(b"else"))))(gap),
         13, "does not fit the signed bytes (alice",

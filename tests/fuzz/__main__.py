@@ -5,7 +5,7 @@
     python -m tests.fuzz all 600 WORK       600 seconds of each
 
 It stops at a foreign exception, after 2 seconds of work on one input, and at 256 MB more than at the start; libFuzzer
-prints the input's file and figures. `tests/unit/test_fuzz_corpus.py` replays the kept corpus.
+prints the input's file and figures. `tests/test_fuzz_corpus.py` replays the kept corpus.
 """
 
 import resource

@@ -17,6 +17,7 @@ from airgap.bundle.views import DockerView, manifest_json
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump
 from airgap.site import Mark
 from airgap.trust.document import Revocation, Role, RootKey
 from airgap.trust.keys import SigningKey
@@ -141,7 +142,7 @@ def envelope(change: Callable[[dict[str, Any]], object]) -> Harm:
     def harm(gap: Gap) -> None:
         value = json.loads((gap.bundle / ENVELOPE_FILE).read_bytes())
         change(value)
-        (gap.bundle / ENVELOPE_FILE).write_bytes(json.dumps(value).encode())
+        (gap.bundle / ENVELOPE_FILE).write_bytes(dump(value) + b"\n")
 
     return harm
 
