@@ -88,7 +88,7 @@ def _write(
     statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
     complete = all(exists(folder / ENVELOPE_FILE) for folder in shelf.folders)
     whole = earlier is not None and store.written == 0 and complete
-    sha256, sealed = _seal(shelf, store, statement, terms)
+    sha256, sealed = _seal(shelf, store, statement, terms, attempt)
     note_sealed(attempt, statement, sha256, terms, unknown)
     written = shelf.written(store, contents, statement.to_bytes(), sealed)
     proof = prove_sealed(written, terms.progress.phase, order.read_back, shelf.unseal)
@@ -175,12 +175,14 @@ def _stated(shelf: Shelf, terms: Terms) -> Iterator[tuple[bytes, bytes]]:
             if folder.has(STATEMENT_FILE):
                 yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
     if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in shelf.folders):
-        kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
+        kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial, terms.sent.epoch)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
 
 
-def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) -> tuple[str, dict[str, bytes]]:
+def _seal(
+    shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms, attempt: Attempt
+) -> tuple[str, dict[str, bytes]]:
     """Statement, memory of it, envelope: in this order, so that a crash between any two of them
     is gone on from with the same statement. Its SHA-256, and what `Shelf.commit` wrote.
     """
@@ -189,6 +191,6 @@ def _seal(shelf: Shelf, store: BlobStore, statement: Statement, terms: Terms) ->
     kept = filter(terms.have_signed, kept_envelopes(shelf.folders, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
     shelf.write_statement(raw, store)
-    terms.remember(statement, sha256, envelope.to_bytes())
+    terms.remember(statement, sha256, envelope.to_bytes(), attempt)
     signatures = {signature.keyid: signature.sig for signature in envelope.signatures}
     return sha256, shelf.commit(envelope.to_bytes(), signatures)
