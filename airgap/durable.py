@@ -18,13 +18,14 @@ LOCKS_HINT = (
 )
 
 
-def exists(path: Path) -> bool:
-    """Whether there is anything at `path`; links are followed. Raises `OSError` when the system cannot tell.
+def exists(path: Path, *, follow: bool = True) -> bool:
+    """Whether there is anything at `path`; links are followed, unless a link itself is something too. Raises
+    `OSError` when the system cannot tell.
 
     `Path.exists` answers no then, from Python 3.14 on: a disk that fails would have no ledger and no marks.
     """
     try:
-        path.stat()
+        path.stat(follow_symlinks=follow)
     except OSError as error:
         if error.errno not in _NOTHING:
             raise

@@ -5,6 +5,7 @@ site.key  site.pub      the site's own key: signs receipts, unattended, like an 
 keys/<owner>.pem .pub   people's signing keys, encrypted
 trust/<n>.root.json     the installed trust root and its successors
 ledger.jsonl            the audit ledger
+ledger.summary.json     what the ledger says of the files here, up to some line, signed; only saves work
 sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
@@ -18,25 +19,28 @@ import fcntl
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from airgap.account import required_home
+from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.claim import alone_in
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
-from airgap.errors import FormatError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
+from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
-from airgap.trust.keys import PublicKey, SigningKey
+from airgap.owned import read_owned
+from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, TrustRoot, walk
+
+__all__ = ["Mark", "Passphrase", "Site", "default_home", "now"]
 
 Passphrase = Callable[[], bytes]
 """Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
@@ -44,16 +48,11 @@ Passphrase = Callable[[], bytes]
 SITE_GRAMMAR = STREAM_GRAMMAR
 ELSEWHERE = "AIRGAP_HOME names another folder for them: one that is kept, that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_MAX_SMALL = 64 << 10
+"""Bytes of the site's name, and of a mark."""
+_MAX_ROOT, _MAX_ROOTS = 4 << 20, 64 << 20
+"""Bytes of a trust root, and of all of them."""
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in a stream: epoch, serial, and the SHA-256 of the statement there."""
-
-    epoch: int
-    serial: int
-    statement_sha256: str
 
 
 def default_home() -> Path:
@@ -83,14 +82,14 @@ class Site:
     def __init__(self, home: Path) -> None:
         self.home = home
         path = home / "site.json"
-        if not exists(path):
+        if not exists(path, follow=False):
             raise UsageError(
                 "no site here yet",
                 subject=home,
                 hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
                 "`airgap trust install ROOT-FILE`",
             )
-        fields = Fields(parse_object(_read(path), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
         self.name = fields.text("site")
 
     @classmethod
@@ -126,6 +125,10 @@ class Site:
                 got=self.name,
                 hint="what it has signed and received bears its name; another site needs another AIRGAP_HOME",
             )
+        self.put_name_back(name)
+
+    def put_name_back(self, name: str) -> None:
+        """Write the name that the ledger has."""
         write_file(self.home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         self.name = name
 
@@ -139,9 +142,9 @@ class Site:
         """The file of the audit ledger."""
         return self.home / "ledger.jsonl"
 
-    def ledger(self) -> Ledger:
-        """The audit ledger, by this machine's clock and time zone."""
-        return Ledger(self.ledger_path, site=self.name, clock=lambda: datetime.now().astimezone())
+    def ledger(self, name: str = "") -> Ledger:
+        """The audit ledger, by this machine's clock and time zone, under the site's `name` or another."""
+        return Ledger(self.ledger_path, site=name or self.name, clock=lambda: datetime.now().astimezone())
 
     # -- people's keys
 
@@ -169,7 +172,7 @@ class Site:
     def public_keys(self) -> dict[str, PublicKey]:
         """The public halves of the keys here, by owner."""
         found = sorted((self.home / "keys").glob("*.pub"))
-        return {path.stem: PublicKey.from_pem(_read(path), str(path)) for path in found}
+        return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in found}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
         """The private key of `owner`, or the only one there is, or the only one that may sign bundles."""
@@ -191,9 +194,11 @@ class Site:
     def roots(self) -> dict[int, bytes]:
         """The files of all installed roots, by version; empty when there is none."""
         found = {}
+        left = _MAX_ROOTS
         for path in (self.home / "trust").glob("*.root.json"):
             if match := _ROOT_FILE.fullmatch(path.name):
-                found[int(match[1])] = _read(path)
+                found[int(match[1])] = raw = read_owned(path, min(left, _MAX_ROOT))
+                left -= len(raw)
         return dict(sorted(found.items()))
 
     def root(self) -> SignedRoot:
@@ -225,10 +230,20 @@ class Site:
         """Keep a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` when
         there is another one of that version meanwhile.
         """
-        with alone_in(self.home / "trust"):
+        with alone_in(self._folder("trust")):
             if self.roots().get(signed.root.version, signed.raw) != signed.raw:
                 raise TrustError("another trust root of this version is here", subject=signed.root.name)
             write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
+
+    def put_root_back(self, signed: SignedRoot) -> bool:
+        """Write a root again that the caller knows by the ledger; False when it is there."""
+        path = self.home / "trust" / f"{signed.root.version}.root.json"
+        with alone_in(self._folder("trust")):
+            with contextlib.suppress(AirgapError):
+                if read_owned(path, _MAX_ROOT) == signed.raw:
+                    return False
+            write_file(path, signed.raw)
+            return True
 
     # -- places in streams
 
@@ -247,8 +262,8 @@ class Site:
         Raises `UsageError` when one is at it. A process that dies lets go.
         """
         path = self.home / "sent" / f"{stream}.lock"
+        self._folder("sent")
         with media_errors("cannot lock", path):
-            make_folder(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with media_errors("cannot lock", path):
@@ -265,13 +280,21 @@ class Site:
             with contextlib.suppress(OSError):  # nothing was written
                 os.close(fd)
 
-    def keep_envelope(self, stream: str, serial: int, raw: bytes) -> None:
+    def keep_envelope(self, stream: str, serial: int, epoch: int, raw: bytes) -> None:
         """Keep a copy of a sealed bundle's envelope: the base of a delta when the bundle is gone."""
-        write_file(self.home / "sent" / stream / f"{serial:04d}.dsse.json", raw)
+        self._folder("sent", stream)
+        write_file(self.kept_envelope(stream, serial, epoch), raw)
 
-    def kept_envelope(self, stream: str, serial: int) -> Path:
-        """Where the copy is, if there is one."""
-        return self.home / "sent" / stream / f"{serial:04d}.dsse.json"
+    def kept_envelope(self, stream: str, serial: int, epoch: int | None = None) -> Path:
+        """Where the copy is, if there is one: of the bundle in the newest epoch unless `epoch` says which.
+        Serials start again with the epoch; the name of a copy of the first one does not say it.
+        """
+        folder = self.home / "sent" / stream
+        if epoch is None:
+            found = folder.glob(f"{serial:04d}.epoch*.dsse.json")
+            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in found)
+            epoch = max((int(name[1]) for name in names if name), default=1)
+        return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
 
     def kept_envelopes(self) -> list[Path]:
         """The copies of the envelopes of all bundles sealed here."""
@@ -281,9 +304,14 @@ class Site:
         """The high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
 
+    def marked(self, kind: str) -> list[str]:
+        """The streams that have a mark of the `kind` `sent` or `received`."""
+        names = (path.name.removesuffix(".json") for path in (self.home / kind).glob("*.json"))
+        return sorted(name for name in names if STREAM_GRAMMAR.fullmatch(name))
+
     def receiving(self) -> AbstractContextManager[None]:
         """Round a look at a high-water mark and the raising of it: other loads wait meanwhile."""
-        return alone_in(self.home / "received")
+        return alone_in(self._folder("received"))
 
     def set_received(self, stream: str, mark: Mark) -> None:
         """Raise the high-water mark, within `receiving`; durable before any tag moves."""
@@ -291,7 +319,7 @@ class Site:
 
     def keep_receipt(self, name: str, raw: bytes) -> Path:
         """Write a receipt; what a process that was killed has left unfinished there is removed."""
-        path = self.home / "receipts" / name
+        path = self._folder("receipts") / name
         with alone_in(path.parent), media_errors("cannot write", path):
             for part in path.parent.glob("*.part"):  # whoever writes here is alone: their writers are dead
                 part.unlink()
@@ -304,21 +332,25 @@ class Site:
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
     def _mark(self, path: Path) -> Mark | None:
-        if not exists(path):
+        if not exists(path, follow=False):
             return None
-        fields = Fields(parse_object(_read(path), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex
         mark = Mark(fields.integer("epoch"), fields.integer("serial"), sha256)
         fields.end()
         return mark
 
     def _set_mark(self, path: Path, mark: Mark) -> None:
-        value: Mapping[str, object] = {
-            "epoch": mark.epoch,
-            "serial": mark.serial,
-            "statement_sha256": mark.statement_sha256,
-        }
-        write_file(path, dump(value) + b"\n")
+        write_file(self._folder(path.parent.name) / path.name, dump(mark.value) + b"\n")
+
+    def _folder(self, *names: str) -> Path:
+        """A folder of the home; where it is missing it is made, closed to others whatever the umask."""
+        path = self.home
+        for name in names:
+            path /= name
+            with media_errors("cannot create", path):
+                make_folder(path, 0o700)
+        return path
 
 
 def _save_key(
@@ -339,11 +371,3 @@ def _save_key(
 
 def _no_passphrase() -> bytes:
     raise KeyFileError("the site's own key must not be encrypted")
-
-
-def _read(path: Path) -> bytes:
-    with media_errors("cannot read", path):
-        raw = path.read_bytes()
-    if len(raw) > 4 << 20:
-        raise FormatError("too large", subject=path)
-    return raw

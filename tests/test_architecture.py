@@ -19,7 +19,7 @@ from airgap.cli.main import app
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "hiding", "times", "workers")
+GROUND = ("account", "durable", "errors", "hiding", "owned", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 FLOORS = {
@@ -40,6 +40,7 @@ FLOORS = {
     "online": 4,
     "offline": 4,
     "review": 4,
+    "site_check": 4,
     "cli": 5,
     "__main__": 6,
 }

@@ -85,15 +85,16 @@ def checkpoint(state: LedgerState) -> Checkpoint:
     return {"origin": state.site, "size": state.size, "root": state.root}
 
 
-def read_ledger(path: Path) -> Iterator[Line]:
-    """The lines that the ledger had at one moment, unreadable ones too; the chain is not checked.
+def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
+    """The lines that the ledger had at one moment, unreadable ones too, after the line `number`, which ends
+    before byte `offset`; the chain is not checked.
 
     Holds one line in memory at a time. Raises `LedgerError` when the file cannot be read or a line
     is longer than 4 MiB.
     """
     try:
         with open_snapshot(path) as (descriptor, size), os.fdopen(descriptor, "rb", closefd=False) as stream:
-            number = offset = 0
+            stream.seek(offset)
             while offset < size:
                 raw = stream.readline(min(MAX_LINE + 1, size - offset))
                 number += 1

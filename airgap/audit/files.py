@@ -12,6 +12,7 @@ from pathlib import Path
 from airgap.audit.record import MAX_LINE, NO_PREVIOUS, parse_record
 from airgap.durable import sync_folder
 from airgap.errors import FormatError, LedgerError
+from airgap.owned import refuse_shared
 
 _FIRST_WINDOW = 64 << 10
 _LAST_WINDOW = 2 * MAX_LINE + 2
@@ -42,7 +43,7 @@ class Tail:
 def open_locked(path: Path) -> Iterator[int]:
     """A descriptor for reading and appending, held alone; the file is made when it is not there.
 
-    Raises `OSError`, and `LedgerError` for what is no regular file. The parent directory must exist.
+    Raises `OSError`, and `LedgerError` as `refuse_shared` does. The parent directory must exist.
     """
     descriptor = os.open(
         path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
@@ -141,3 +142,4 @@ def _read(descriptor: int, start: int, end: int) -> bytes:
 def _check_regular(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise LedgerError("the ledger is not a regular file", subject=path)
+    refuse_shared(os.fstat(descriptor), path, LedgerError)

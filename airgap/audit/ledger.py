@@ -109,13 +109,24 @@ class Ledger:
         if not _EVENT.fullmatch(event) or event == TORN or phase not in PHASES:
             raise ValueError(f"no such event and phase: {event!r}, {phase!r}")
         fields = self._about | _checked(details, _OWN)
+        with self._opened() as descriptor:
+            tail = read_tail(descriptor, self.path)
+            if tail.torn is not None:
+                self._write(descriptor, tail, TORN, NOTE, dict(asdict(tail.torn)))
+                tail = read_tail(descriptor, self.path)
+            return self._write(descriptor, tail, event, phase, fields)
+
+    def check_writable(self) -> None:
+        """Raise `LedgerError` as `append` would, when there is a ledger; nothing is written."""
+        if os.path.lexists(self.path):
+            with self._opened() as descriptor:
+                read_tail(descriptor, self.path)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
         try:
             with open_locked(self.path) as descriptor:
-                tail = read_tail(descriptor, self.path)
-                if tail.torn is not None:
-                    self._write(descriptor, tail, TORN, NOTE, dict(asdict(tail.torn)))
-                    tail = read_tail(descriptor, self.path)
-                return self._write(descriptor, tail, event, phase, fields)
+                yield descriptor
         except OSError as error:
             remedy = "see that the file and its directory exist, are yours, writable and not full"
             raise LedgerError(

@@ -47,7 +47,7 @@ CLAIM = "claimed_user"
 
 EVENTS = (
     "pack", "sign", "kit", "send", "media-write", "media-verify", "receive", "verify", "load", "receipt",
-    "kit-verify", "trust-change", TORN,
+    "kit-verify", "serve", "trust-change", "alarm", "override", TORN,
 )  # fmt: skip
 """What commands record, for who looks for some of it. `media-write` is what repack and repair do."""
 

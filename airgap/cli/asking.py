@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airgap.cli import console
+from airgap.cli.opening import open_site
 from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
@@ -14,14 +15,21 @@ if TYPE_CHECKING:
     from airgap.offline.receive import Received
 
 
-def desk(jobs: int, *, quiet: bool, allow_system: bool = False, read_back: bool | None = None) -> "Desk":
+def desk(
+    jobs: int,
+    *,
+    quiet: bool,
+    allow_system: bool = False,
+    read_back: bool | None = None,
+    accept_jump: bool = False,
+) -> "Desk":
     """This site, now; a person is asked for volumes when there is one at a terminal."""
     from airgap.offline.desk import Desk, nobody
-    from airgap.site import Site, default_home, now
 
     ask = next_volume if sys.stdin and sys.stdin.isatty() else nobody
     progress = console.make_progress(quiet=quiet)
-    return Desk(Site(default_home()), now(), progress, jobs, ask, allow_system, read_back)
+    here = open_site()
+    return Desk(here.site, here.now, progress, jobs, ask, allow_system, accept_jump, read_back)
 
 
 def next_volume(wanted: "Wanted") -> Path | None:

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli import settle
 from airgap.cli.options import Debug, Json, Quiet
 
 if TYPE_CHECKING:
@@ -59,6 +61,16 @@ def log(
     lines = console.table(header, [_row(entry) for entry in found]) if found else ["nothing here fits"]
     console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
     check_ledger(path)
+    _compare()
+
+
+def _compare() -> None:
+    """Say on stderr what the site's files say otherwise than the ledger: exit code 17 then."""
+    from airgap.cli.opening import open_site
+    from airgap.errors import LedgerError
+
+    if open_site(reporting=True).alarms:
+        raise typer.Exit(LedgerError.exit_code)
 
 
 def _value(entry: "Entry") -> dict[str, Any]:
@@ -123,6 +135,7 @@ def show(
     value = _value(found[0])
     head = {key: value[key] for key in ("seq", "time", "user", "event")}
     console.show_result(value, list(_outline(head | value["details"])), as_json=json)
+    _compare()
 
 
 def _outline(value: object, indent: str = "") -> Iterator[str]:
@@ -169,6 +182,7 @@ def find_(
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in found]}
     lines = console.table(header, rows) if found else [f"nothing here knows of {what}"]
     console.show_result(value, lines, as_json=json)
+    _compare()
 
 
 @app.command("export")
@@ -188,6 +202,7 @@ def export(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> No
         console.show_result(value, (), as_json=True)
     else:
         write_csv(found, sys.stdout)
+    _compare()
 
 
 @app.command("report")
@@ -216,17 +231,19 @@ def report(
     from airgap.audit.report import entries
     from airgap.bundle.files import write_file
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.review.kept import Kept
     from airgap.review.loop import review
     from airgap.review.page import Report, render
     from airgap.review.witness import check_witnessed
-    from airgap.site import Site, default_home, now
 
-    site, time = Site(default_home()), now()
+    here = open_site(reporting=True)
+    site, time = here.site, here.now
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
     found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries).values())
+    found = replace(found, alarms=(*here.alarms, *found.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
     made = Report(site.name, time, state, witnesses, found, tuple(shown))
@@ -313,12 +330,13 @@ def verify(
     """
     from airgap.audit.report import entries
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.errors import LedgerError
     from airgap.review.kept import Kept
     from airgap.review.witness import check_witnessed
-    from airgap.site import Site, default_home
 
-    site = Site(default_home())
+    here = open_site(reporting=True)
+    site = here.site
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept, files or ())
     gone = kept.gone(entries(site.ledger_path))
@@ -331,9 +349,10 @@ def verify(
         "torn": list(state.torn),
         "backwards": list(state.backwards),
         "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
+        "alarms": list(here.alarms),
     }
     console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
-    if kept.unreadable or gone:
+    if kept.unreadable or gone or here.alarms:
         raise typer.Exit(LedgerError.exit_code)
 
 
@@ -347,3 +366,6 @@ def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[st
     lines += [f"older than the line before, the clock was set back: line {n}" for n in state.backwards]
     lines += [f"cannot be read, and could tell of a cut: {error}" for error in kept.unreadable.values()]
     return lines
+
+
+app.command("settle")(settle.settle)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from airgap.cli.opening import compare_site
 from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
 
 NAME = "init"
@@ -34,10 +35,10 @@ def run(
     from airgap.account import required_name
     from airgap.cli import console, passphrase
     from airgap.online.setup import set_up
-    from airgap.site import default_home, now
+    from airgap.site import now
 
     made = set_up(
-        default_home(),
+        compare_site(),
         owner or required_name("--owner NAME says whose signing key it is"),
         site or site_name(),
         algorithm=algorithm,

@@ -21,14 +21,15 @@ PANEL = "Offline"
 def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.errors import ThresholdError
     from airgap.offline.session import receiver, refuse_others
     from airgap.offline.verify import authenticate
-    from airgap.site import Site, default_home, now
 
     refuse_others(bundle)
     refuse_several(bundle)
-    who = receiver(Site(default_home()), now())
+    opened = open_site(recording=False)
+    who = receiver(opened.site, opened.now)
     here: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
         try:

@@ -24,11 +24,11 @@ def generate(
     Example: airgap key generate bob
     """
     from airgap.cli import console, passphrase
+    from airgap.cli.opening import open_site
     from airgap.errors import KeyFileError
-    from airgap.site import Site, default_home
     from airgap.trust.keys import SigningKey
 
-    site = Site(default_home())
+    site = open_site().site
     if site.key_path(owner).exists():
         raise KeyFileError("there is a key of that name", subject=site.key_path(owner))
     with site.ledger().attempt("trust-change", change="key generate", owner=owner) as attempt:
@@ -51,9 +51,9 @@ def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
     Example: airgap key list
     """
     from airgap.cli import console
-    from airgap.site import Site, default_home
+    from airgap.cli.opening import open_site
 
-    site = Site(default_home())
+    site = open_site(recording=False).site
     rows = [(owner, key.algorithm, key.keyid) for owner, key in site.public_keys().items()]
     own = site.key.public_key
     value = {
@@ -76,10 +76,10 @@ def show(
     Example: airgap key show alice > alice.pub
     """
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.errors import KeyFileError
-    from airgap.site import Site, default_home
 
-    keys = Site(default_home()).public_keys()
+    keys = open_site(recording=False).site.public_keys()
     if owner not in keys:
         raise KeyFileError("no such key", subject=owner, got=", ".join(keys) or "none")
     key = keys[owner]

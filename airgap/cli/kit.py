@@ -54,18 +54,18 @@ def make(
     if context.invoked_subcommand is not None:
         return
     from airgap.cli import console, passphrase
+    from airgap.cli.opening import open_site
     from airgap.errors import UsageError
     from airgap.online.kit import KitOrder, make_kit
     from airgap.online.wheels import targets_of
-    from airgap.site import Site, default_home, now
 
     if to is None:
         raise UsageError("where to?", want="--to DIR", hint="airgap kit --help tells more")
     targets = targets_of(platform or (), python or ())
-    site = Site(default_home())
-    signer = site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, now(), wheels, allow_system_disk, read_back)
-    _show(make_kit(site, order, console.make_progress(quiet=quiet)), json)
+    here = open_site()
+    signer = here.site.signing_key(key, passphrase.existing(passphrase_file))
+    order = KitOrder(to, targets, signer, here.now, wheels, allow_system_disk, read_back)
+    _show(make_kit(here.site, order, console.make_progress(quiet=quiet)), json)
 
 
 def _show(made: "MadeKit", as_json: bool) -> None:
@@ -115,10 +115,11 @@ def verify(
     Example: airgap kit verify /media/stick/airgap-kit-0.1.0 --into /root
     """
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.offline.kit import verify_kit
-    from airgap.site import Site, default_home, now
 
-    found = verify_kit(kit, Site(default_home()), now(), allow_downgrade=allow_downgrade, into=into)
+    here = open_site()
+    found = verify_kit(kit, here.site, here.now, allow_downgrade=allow_downgrade, into=into)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli.options import (
+    AcceptJump,
     Bundles,
     CaFile,
     Debug,
@@ -61,9 +62,9 @@ def run(
         ),
     ] = None,
     allow_urls: Annotated[
-        bool,
-        typer.Option("--allow-urls", help="Load foreign layers where tools ask the addresses in them."),
+        bool, typer.Option("--allow-urls", help="Load foreign layers where tools ask their addresses.")
     ] = False,
+    accept_jump: AcceptJump = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
     identity: Identity = None,
@@ -87,7 +88,7 @@ def run(
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
-    here = desk(jobs, quiet=quiet)
+    here = desk(jobs, quiet=quiet, accept_jump=accept_jump)
     places = grouped(bundles)
     reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
     _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
@@ -110,7 +111,7 @@ def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
     return load_bundle(
         place, here.site, order.target, here.now,
         on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
-        allow_urls=order.allow_urls,
+        allow_urls=order.allow_urls, accept_jump=here.accept_jump,
     )  # fmt: skip
 
 

@@ -111,6 +111,12 @@ ReadBackChoice = Annotated[
         help="Read all of it back from the medium; by default, unless it is the system's disk.",
     ),
 ]
+AcceptJump = Annotated[
+    bool,
+    typer.Option(
+        "--accept-jump", help="Take a serial that is far above the last one: the sender confirmed it."
+    ),
+]
 Identity = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli.opening import open_site
 from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
@@ -75,17 +76,19 @@ def run(
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.stating import Order
-    from airgap.site import now
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
+    here = open_site()
     order = Order(
-        to[0], (), now(), lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
+        to[0], (), here.now, lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)
-    packed, total = _pack(manifest, order, endpoints, signer, since or (), quiet=quiet, tar=tar, full=full)
+    packed, total = _pack(
+        manifest, order, endpoints, signer, since or (), site=here.site, quiet=quiet, tar=tar, full=full
+    )
     _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
 
 
@@ -96,6 +99,7 @@ def _pack(
     signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],
     *,
+    site: "Site",
     quiet: bool,
     tar: bool,
     full: bool,
@@ -105,9 +109,7 @@ def _pack(
     from airgap.cli.planning import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
-    from airgap.site import Site, default_home
 
-    site = Site(default_home())
     signer = signer_at(site)
     progress = console.make_progress(quiet=quiet)
     loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)

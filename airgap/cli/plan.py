@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli.opening import compare_site
 from airgap.cli.options import (
     AllowSystemDisk,
     CaFile,
@@ -53,6 +54,7 @@ def run(
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
+    compare_site(recording=False)
     progress = console.make_progress(quiet=quiet)
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)

@@ -34,12 +34,13 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     """
     from airgap.advice import RECEIPT, refuse_other
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.errors import AirgapError, PartialError, TrustError
     from airgap.review.kept import read_file
     from airgap.review.receipts import Imported, import_receipt
-    from airgap.site import Site, default_home, now
 
-    site, time = Site(default_home()), now()
+    here = open_site()
+    site, time = here.site, here.now
     done: list[tuple[Path, Imported]] = []
     refused: dict[str, AirgapError] = {}
     for path in files:
@@ -90,12 +91,13 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     """
     from airgap.advice import RECEIPT, refuse_other
     from airgap.cli import console
+    from airgap.cli.opening import open_site
     from airgap.proving import prove_receipt
     from airgap.review.kept import read_file
-    from airgap.site import Site, default_home, now
     from airgap.trust.envelope import Envelope
 
-    site, time = Site(default_home()), now()
+    here = open_site(recording=False)
+    site, time = here.site, here.now
     own = (site.name, site.key.public_key)
     root = site.root().root
     for path in files:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
+from airgap.cli.options import AcceptJump, AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
 
 NAME = "receive"
 PANEL = "Offline"
@@ -22,6 +22,7 @@ def run(
     into: Annotated[Path, typer.Option(metavar="DIR", help="The folder in which the bundle's own is made.")],
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
+    accept_jump: AcceptJump = False,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -34,7 +35,9 @@ def run(
     from airgap.offline.session import refuse_others
 
     refuse_others(bundles)
-    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    here = desk(
+        jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back, accept_jump=accept_jump
+    )
     found = [receive(place, into, here) for place in grouped(bundles, alone=True)]
     value = {"bundles": [received_value(each) for each in found]}
     console.show_result(value, [line for each in found for line in received_lines(each)], as_json=json)

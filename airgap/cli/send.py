@@ -81,15 +81,16 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.cli import console, passphrase
+    from airgap.cli.opening import open_site
     from airgap.endpoints.ssh import Ssh, SshOptions
     from airgap.offline.send import send_bundle
-    from airgap.site import Site, default_home, now
 
     wanted = _wanted(hosts or [], inventory, to, load)
     place: Place = (bundle, *volume) if volume else bundle
     asked = passphrase.existing(passphrase_file, "the SSH key")
     ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), asked))
-    site, moment = Site(default_home()), now()
+    here = open_site()
+    site, moment = here.site, here.now
     destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
     with _volumes_by_option(), console.host_board(names, quiet=quiet) as board:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli.options import AcceptJump, Debug, Json, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.endpoints.server import ImageServer, NamedSource
-    from airgap.offline.source import BundleSource
-    from airgap.progress import Progress
 
 NAME = "serve"
 PANEL = "Offline"
@@ -40,6 +38,7 @@ def run(
             metavar="CLIENT", help="Show what docker, containerd, k3s or all of them put into their settings."
         ),
     ] = None,
+    accept_jump: AcceptJump = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -51,34 +50,30 @@ def run(
     clients = _clients(snippets)
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
-        served = _opened(sources, stack, progress)
+        served = _opened(sources, stack, accept_jump=accept_jump, quiet=quiet)
         log = Silent().note if quiet else progress.note  # requests are no warnings
         _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
 
 
-def _opened(sources: list[Path], stack: contextlib.ExitStack, progress: "Progress") -> "list[NamedSource]":
+def _opened(
+    sources: list[Path], stack: contextlib.ExitStack, *, accept_jump: bool, quiet: bool
+) -> "list[NamedSource]":
     """The bundles, verified, and the OCI folders; they are closed with `stack`."""
     from airgap.advice import SERVED
     from airgap.bundle.seal import ENVELOPE_FILE
     from airgap.bundle.volumes import grouped
+    from airgap.cli.asking import desk
     from airgap.endpoints.layout import Layout
-    from airgap.offline.session import bundle_source, refuse_others, verify_bundle
-    from airgap.site import Site, default_home, now
+    from airgap.offline.serving import served
+    from airgap.offline.session import refuse_others
 
     refuse_others(sources, SERVED)
-    served: list[NamedSource] = []
-    bundles: list[BundleSource] = []
-    for place in grouped(sources):
-        path = place[0]
-        if path.is_file() or (path / ENVELOPE_FILE).exists():
-            verify_bundle(place, Site(default_home()), now(), 2, progress)
-            bundles.append(stack.enter_context(bundle_source(place, Site(default_home()), now())))
-            served.append(bundles[-1])
-        else:
-            served.append(Layout(path))
-    for bundle in bundles:
-        bundle.build_on(bundles)
-    return served
+    places = grouped(sources)
+    sealed = [place for place in places if place[0].is_file() or (place[0] / ENVELOPE_FILE).exists()]
+    if not sealed:
+        return [Layout(place[0]) for place in places]
+    bundles = iter(stack.enter_context(served(sealed, desk(2, quiet=quiet, accept_jump=accept_jump))))
+    return [next(bundles) if place in sealed else Layout(place[0]) for place in places]
 
 
 def _clients(text: str | None) -> tuple[str, ...]:

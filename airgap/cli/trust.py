@@ -23,11 +23,12 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
     Example: airgap trust show
     """
     from airgap.cli import console
-    from airgap.site import Site, default_home, now
+    from airgap.cli.opening import open_site
     from airgap.trust.change import expiry_warning
 
-    signed = Site(default_home()).root()
-    warning = expiry_warning(signed.root, now())
+    here = open_site(recording=False)
+    signed = here.site.root()
+    warning = expiry_warning(signed.root, here.now)
     lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
     console.show_result(_value(signed) | {"warning": warning}, lines, as_json=json)
 
@@ -107,11 +108,13 @@ def install(
     from airgap.advice import ROOT, refuse_other
     from airgap.cli import console
     from airgap.cli.init import site_name
+    from airgap.cli.opening import compare_site
     from airgap.offline.trust import install_root, read_root
     from airgap.site import default_home
 
     refuse_other(file, ROOT)
     signed = read_root(file)
+    compare_site(roots=False)
     first = not (default_home() / "trust").exists()
     if fingerprint is None and first and sys.stdin and sys.stdin.isatty():
         # the file's own is not shown before: it would only be copied

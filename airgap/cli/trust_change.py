@@ -206,12 +206,33 @@ def sign(
 
     Example: airgap trust sign 2.root.proposal.json
     """
+    from airgap.cli.opening import open_site
     from airgap.offline.root_change import sign_root
-    from airgap.site import Site, default_home
 
-    site = Site(default_home())
-    done = sign_root(site, file, _signers(signer, passphrase_file), lambda found: _agree(found, yes=yes))
+    done = sign_root(
+        open_site().site, file, _signers(signer, passphrase_file), lambda found: _agree(found, yes=yes)
+    )
     _show(done, file, json)
+
+
+def epoch(
+    signer: SignerNames = None,
+    proposal: ProposalFile = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Begin a new epoch: the serials of all streams start again, and no bundle of before loads any more.
+
+    For when a stolen key has signed a serial so high that yours are refused, or a false bundle was loaded.
+    Revoke the key first. Every site needs the new trust root: it travels in the next bundle.
+
+    Example: airgap trust epoch
+    """
+    from airgap.trust.change import raise_epoch
+
+    _change("epoch", raise_epoch(), signer, proposal, passphrase_file, json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -221,6 +242,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "revoke": revoke,
     "rotate": rotate,
     "threshold": threshold,
+    "epoch": epoch,
     "sign": sign,
 }
 
@@ -280,12 +302,12 @@ def _change(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
+    from airgap.cli.opening import open_site
     from airgap.offline.root_change import change_root
-    from airgap.site import Site, default_home, now
 
-    site = Site(default_home())
+    here = open_site()
     signers = _signers(names, passphrase_file)
-    done = change_root(site, what, change, signers, now=now(), proposal=proposal)
+    done = change_root(here.site, what, change, signers, now=here.now, proposal=proposal)
     _show(done, done.path, as_json)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundles, Debug, Jobs, Json, Quiet
+from airgap.cli.options import AcceptJump, Bundles, Debug, Jobs, Json, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def run(
             help="After plugging in again: do the media hold what was written? Volumes are read alone.",
         ),
     ] = False,
+    accept_jump: AcceptJump = False,
     jobs: Jobs = 2,
     json: Json = False,
     quiet: Quiet = False,
@@ -51,7 +52,7 @@ def run(
             hint="write it to a file and verify that; `airgap load -` verifies what it reads before it loads",
         )
     refuse_others(bundles)
-    here = desk(jobs, quiet=quiet)
+    here = desk(jobs, quiet=quiet, accept_jump=accept_jump)
     if media:
         _check_media(bundles, here, json)
         return
@@ -92,10 +93,11 @@ def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
 def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":
     from airgap.bundle.volumes import is_whole
     from airgap.offline.in_turn import verify_in_turn
-    from airgap.offline.session import verify_bundle
+    from airgap.offline.session import keeper, verify_bundle
 
     if is_whole(place):
-        return verify_bundle(place, here.site, here.now, here.jobs, here.progress)
+        who = keeper(here.site, here.now, accept_jump=here.accept_jump)
+        return verify_bundle(place, here.site, here.now, here.jobs, here.progress, who=who)
     return verify_in_turn(place, here)
 
 

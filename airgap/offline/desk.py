@@ -41,6 +41,8 @@ class Desk:
     ask: Ask = nobody
     allow_system: bool = False
     """Write where nothing is mounted, and into the system's own folders, all the same."""
+    accept_jump: bool = False
+    """Take a bundle whose serial rises as far as it will."""
     read_back: bool | None = None
     """Read everything back from the medium at the end; None: unless it is the system's own disk."""
 

@@ -12,7 +12,7 @@ from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, 
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.desk import Desk
-from airgap.offline.session import bundle_details, raise_wrong, recorded, verify_here
+from airgap.offline.session import bundle_details, keeper, raise_wrong, recorded, verify_here
 from airgap.offline.verify import VerifiedBundle
 from airgap.workers import run_all
 
@@ -108,7 +108,8 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
     with recorded(place, desk.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
-                bundle = verify_here(here, desk.site, desk.now)
+                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
+                bundle = verify_here(here, desk.site, desk.now, who)
                 attempt.add(**bundle_details(bundle))
                 if not isinstance(here, VolumeSet):
                     raise IncompleteError("not a volume", subject=here.path)

@@ -15,7 +15,7 @@ from airgap.bundle.tar_folder import TarFolder
 from airgap.bundle.volumes import Place, VolumeSet, open_bundle
 from airgap.oci.digest import Digest
 from airgap.offline.desk import Desk
-from airgap.offline.session import bundle_details, receiver, recorded
+from airgap.offline.session import bundle_details, keeper, recorded
 from airgap.offline.verify import CheckedBundle, check
 
 
@@ -36,7 +36,7 @@ def check_media(place: Place, desk: Desk) -> MediumReport:
     Parts of a blob are compared with what `volume.json` says: proof is when all volumes are verified.
     """
     with recorded(place, desk.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
-        bundle = check(folder, receiver(desk.site, desk.now))
+        bundle = check(folder, keeper(desk.site, desk.now))
         attempt.add(**bundle_details(bundle))
         proof = prove(_groups(folder, bundle), desk.progress.phase, wanted=True)
         volumes: tuple[int, ...] = ()

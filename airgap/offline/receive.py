@@ -20,7 +20,7 @@ from airgap.offline.copying import (
     joined_folders,
 )
 from airgap.offline.desk import Desk
-from airgap.offline.session import bundle_details, receiver, recorded, verify_here
+from airgap.offline.session import bundle_details, keeper, recorded, verify_here
 from airgap.offline.verify import CheckedBundle, check
 
 _NEXT = "run the same command again with the first of the volumes that are wanted"
@@ -47,7 +47,8 @@ def receive(place: Place, into: Path, desk: Desk) -> Received:
     with recorded(place, desk.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
             with open_bundle(place, alone=True) as here:
-                bundle = verify_here(here, desk.site, desk.now)
+                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
+                bundle = verify_here(here, desk.site, desk.now, who)
                 attempt.add(**bundle_details(bundle))
                 folders = joined_folders(bundle, place, into, desk)
                 work = work or held.enter_context(begin_copy(bundle, folders, desk))
@@ -95,7 +96,7 @@ def _checked(
 ) -> Iterator[tuple[CheckedBundle, Attempt]]:
     """A bundle that passed all steps but the judgement for this site, in a recorded attempt."""
     with recorded(place, desk.site, event, **details) as attempt, open_bundle(place) as folder:
-        bundle = check(folder, receiver(desk.site, desk.now))
+        bundle = check(folder, keeper(desk.site, desk.now))
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 

@@ -22,7 +22,7 @@ from airgap.offline.load_there import (
 )
 from airgap.offline.loading import LOADED, PLACED
 from airgap.offline.sending import Outgoing, Sender, Sent, outgoing
-from airgap.offline.session import bundle_details, receiver, recorded, refuse_others
+from airgap.offline.session import bundle_details, keeper, recorded, refuse_others
 from airgap.offline.verify import CheckedBundle, check
 from airgap.progress import Progress
 from airgap.site import Site
@@ -121,7 +121,7 @@ def send_bundle(
     refuse_others(place)
     with open_bundle(place) as folder:
         try:
-            bundle = check(folder, receiver(site, now))
+            bundle = check(folder, keeper(site, now))
             files = outgoing(bundle)
         except AirgapError:
             with recorded(place, site, "send", hosts=[host.name for host in hosts]):

@@ -14,13 +14,13 @@ from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
-from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
+from airgap.offline.keeping import keep_mark, keep_root
 from airgap.offline.load import load
 from airgap.offline.loading import FAILED, LoadedImage, Loading
 from airgap.offline.renaming import Renaming
@@ -30,13 +30,12 @@ from airgap.offline.verify import (
     CheckedBundle,
     Receiver,
     VerifiedBundle,
-    check_rollback,
     verify,
     verify_content,
 )
 from airgap.progress import Progress
 from airgap.recognise import Kind, recognise
-from airgap.site import Mark, Site
+from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 
@@ -72,17 +71,24 @@ class LoadReport:
 
 
 def receiver(site: Site, now: datetime) -> Receiver:
-    """What `site` knows that a verification needs."""
+    """What `site` knows that a verification needs; nothing is kept of it."""
     return Receiver(site.name, site.root(), site.received, now)
+
+
+def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
+    """As `receiver`, for an attempt that is recorded: roots that the bundle brought are kept."""
+    return replace(receiver(site, now), accept_jump=accept_jump, keep=partial(keep_root, site))
 
 
 @contextlib.contextmanager
 def opened(
-    place: Place, site: Site, event: str, now: datetime, **details: object
+    place: Place, site: Site, event: str, now: datetime, *, who: Receiver | None = None, **details: object
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
     """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
+    if who is not None and who.accept_jump:
+        details["accept_jump"] = True
     with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
-        bundle = verify_here(folder, site, now)
+        bundle = verify_here(folder, site, now, who)
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
@@ -107,19 +113,16 @@ def recorded(place: Place, site: Site, event: str, **details: object) -> Abstrac
     return site.ledger().attempt(event, path=path, **details)
 
 
-def verify_here(folder: Files, site: Site, now: datetime) -> VerifiedBundle:
-    """Steps 1 to 9; roots that the bundle brought are kept."""
-    bundle = verify(folder, receiver(site, now))
-    for root in bundle.newer_roots:
-        site.install_root(root)
-        about = {"root_version": root.root.version, "fingerprint": root.fingerprint}
-        site.ledger().append("trust-change", NOTE, change="brought by a bundle", **about)
-    return bundle
+def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None = None) -> VerifiedBundle:
+    """Steps 1 to 9; roots that the bundle brought are kept, also when it is then refused."""
+    return verify(folder, who or keeper(site, now))
 
 
-def verify_bundle(place: Place, site: Site, now: datetime, jobs: int, progress: Progress) -> VerifiedBundle:
+def verify_bundle(
+    place: Place, site: Site, now: datetime, jobs: int, progress: Progress, *, who: Receiver | None = None
+) -> VerifiedBundle:
     """All ten steps. Raises the first of what is wrong, after telling of every wrong blob."""
-    with opened(place, site, "verify", now) as (bundle, attempt):
+    with opened(place, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
         raise_wrong(wrong, bundle.folder.path, progress)
@@ -138,10 +141,12 @@ def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress
 
 
 @contextlib.contextmanager
-def bundle_source(place: Place, site: Site, now: datetime) -> Iterator[BundleSource]:
+def bundle_source(
+    place: Place, site: Site, now: datetime, who: Receiver | None = None
+) -> Iterator[BundleSource]:
     """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
     with open_bundle(place) as folder:
-        yield BundleSource(verify(folder, receiver(site, now)))
+        yield BundleSource(verify(folder, who or receiver(site, now)))
 
 
 def load_bundle(
@@ -155,26 +160,25 @@ def load_bundle(
     progress: Progress,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
+    accept_jump: bool = False,
 ) -> LoadReport:
     """Verify, load, remember, and write the receipt. Failed images are in the report."""
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
-    with opened(place, site, "load", now, target=target.name, **details) as (bundle, attempt):
-        if bundle.missed:
-            progress.note(
-                f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here"
-            )
-
+    who = keeper(site, now, accept_jump=accept_jump)
+    with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
+        key = site.key  # nothing is loaded that no receipt could tell of
+        _tell_place(bundle, progress)
         if engine := engine_of(target):
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        remember = partial(_remember, bundle, site)
+        remember = partial(keep_mark, bundle, site, attempt)
         loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
-        raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [site.key]).to_bytes()
+        raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         kept = site.keep_receipt(f"{bundle.statement.title}-{attempt.seq}.receipt.json", raw)
         report = LoadReport(bundle, results, kept)
         digest = Digest.of(raw).hex
@@ -185,16 +189,11 @@ def load_bundle(
     return report
 
 
-def _remember(bundle: VerifiedBundle, site: Site) -> None:
-    """Raise the mark of the bundle's stream."""
-    statement = bundle.statement
-    mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
-    with site.receiving():
-        # once more: another load may have raised the mark since this one was verified
-        before = site.received(statement.stream)
-        check_rollback(statement, bundle.statement_sha256, before)
-        if before != mark:
-            site.set_received(statement.stream, mark)
+def _tell_place(bundle: VerifiedBundle, progress: Progress) -> None:
+    if bundle.missed:
+        progress.note(f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here")
+    if fork := bundle.left_fork:
+        progress.note(f"alarm: {fork}")
 
 
 def _save(holdings: Holdings, progress: Progress) -> None:
@@ -225,6 +224,7 @@ def bundle_details(bundle: CheckedBundle) -> dict[str, object]:
         "files": len(bundle.sizes),
         "bytes": statement.total_bytes,
         "images": [{"reference": str(i.name), "digest": str(i.record.digest)} for i in bundle.images],
+        **_alarms(bundle),
     }
 
 
@@ -232,6 +232,11 @@ def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
     if not isinstance(bundle, VerifiedBundle):
         return {}
     return {"repeat": bundle.repeat, "missed": bundle.missed}
+
+
+def _alarms(bundle: CheckedBundle) -> dict[str, object]:
+    fork = bundle.left_fork if isinstance(bundle, VerifiedBundle) else None
+    return {"alarms": [fork]} if fork else {}
 
 
 def _effect(result: LoadedImage) -> dict[str, object]:

@@ -12,7 +12,7 @@ from airgap.bundle.writer import add_signature
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
 from airgap.offline.desk import Desk
-from airgap.offline.session import bundle_details, raise_wrong, receiver, recorded
+from airgap.offline.session import bundle_details, keeper, raise_wrong, recorded
 from airgap.offline.verify import CheckedBundle, check, check_root_named, verify_content
 from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
@@ -49,7 +49,7 @@ def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
             pass
         with claimed(paths):
             _finish(paths, signer)
-            who = replace(receiver(desk.site, desk.now), partly=True)
+            who = replace(keeper(desk.site, desk.now), partly=True)
             with open_bundle(place) as folder:
                 bundle = check(folder, who)
                 attempt.add(**bundle_details(bundle))

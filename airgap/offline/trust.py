@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.audit.facts import read_facts
 from airgap.bundle.files import Folder
 from airgap.durable import exists
 from airgap.errors import TrustError, UsageError
@@ -42,17 +43,37 @@ def install_root(
         _compare(signed, fingerprint)
         Site.create(home, name or default)
     site = Site(home)
-    with site.ledger().attempt("trust-change", change="install", root_version=signed.root.version) as attempt:
-        attempt.add(fingerprint=signed.fingerprint)
-        if not (installed := site.roots()) or fingerprint is not None:
+    about = {"root_version": signed.root.version, "expects": signed.fingerprint}
+    with site.ledger().attempt("trust-change", change="install", **about) as attempt:
+        attempt.add(root_version=signed.root.version, fingerprint=signed.fingerprint)
+        told = read_facts(site.ledger_path).roots.get(signed.root.version)
+        if fingerprint is not None or (told is None and not site.roots()):
             _compare(signed, fingerprint)
         if name not in (None, site.name):
             attempt.add(renamed={"from": site.name, "to": name})
             site = Site.create(home, name)
-        fresh = installed.get(signed.root.version) != signed.raw
-        if fresh:
-            site.install_root(_successor(site, signed) if installed else signed)
+        fresh = _put_back(site, signed, told) if told is not None else _install(site, signed)
     return Installed(site.name, owners, fresh)
+
+
+def _put_back(site: Site, signed: SignedRoot, told: str) -> bool:
+    """A root of a version that was installed here before: the very same, by the ledger's record of it."""
+    if signed.fingerprint != told:
+        if site.roots():
+            _successor(site, signed)
+        raise TrustError(
+            "another trust root of this version was installed here", subject=signed.root.name,
+            want=told, got=signed.fingerprint,
+        )  # fmt: skip
+    return site.put_root_back(signed)
+
+
+def _install(site: Site, signed: SignedRoot) -> bool:
+    installed = site.roots()
+    fresh = installed.get(signed.root.version) != signed.raw
+    if fresh:
+        site.install_root(_successor(site, signed) if installed else signed)
+    return fresh
 
 
 def _releases(signed: SignedRoot, keyid: str) -> bool:

@@ -29,6 +29,7 @@ from airgap.kit.statement import KitStatement
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.contents import Contents, VerifiedImage
+from airgap.offline.place import check_place, left_fork
 from airgap.progress import Progress
 from airgap.site import Mark
 from airgap.times import format_time
@@ -42,6 +43,10 @@ MEND = (
 )
 
 
+def _keep_none(_: SignedRoot) -> None:
+    """For those who only look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """Who verifies: what this site trusts, is called, and has accepted before."""
@@ -53,6 +58,10 @@ class Receiver:
     now: datetime
     partly: bool = False
     """Whether others may still be to sign: for who inspects a bundle, or signs it too."""
+    accept_jump: bool = False
+    """Whether a serial may rise as far as it will."""
+    keep: Callable[[SignedRoot], None] = _keep_none
+    """What is done with each trust root that follows from the installed one, as soon as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,11 @@ class VerifiedBundle(CheckedBundle):
             return 0
         return max(0, statement.serial - mark.serial - 1)
 
+    @property
+    def left_fork(self) -> str | None:
+        """See `place.left_fork`."""
+        return left_fork(self.statement, self.mark)
+
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
@@ -135,7 +149,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     # 1, 2: the envelope, once and capped, decoded strictly.
     envelope = read_envelope(folder)
     # 3: the chain of trust roots, from the one installed here.
-    newer = _walk_roots(folder, receiver.root)
+    newer = _walk_roots(folder, receiver)
     root = (newer[-1] if newer else receiver.root).root
     # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
     rule = check_signatures_so_far if receiver.partly else check_signatures
@@ -234,14 +248,16 @@ def _meant(path: Path) -> str | None:
     return f"a bundle's own folder is wanted: {', '.join(map(str, below))}" if below else None
 
 
-def _walk_roots(folder: Files, installed: SignedRoot) -> list[SignedRoot]:
+def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     """The roots in the bundle that follow the installed one without a gap, each read only when the
-    one before has signed it: a folder full of other files costs nothing.
+    one before has signed it: a folder full of other files costs nothing. Each is kept before the next is
+    read, whatever becomes of the bundle (TUF 5.3.8).
     """
     found: list[SignedRoot] = []
-    last = installed
+    last = receiver.root
     while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
         last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
+        receiver.keep(last)
         found.append(last)
     return found
 
@@ -286,31 +302,7 @@ def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
             got=format_time(receiver.now),
             hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
         )
-    check_rollback(statement, found.sha256, mark)
-
-
-def check_rollback(statement: Statement, sha256: str, mark: Mark | None) -> None:
-    """Raise `RollbackError` for a bundle that is not the marked one and does not come after it."""
-    if mark is None or sha256 == mark.statement_sha256:
-        return
-    place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
-    if place < accepted:
-        raise RollbackError(
-            "older than what was accepted here",
-            subject=statement.title,
-            want=f"serial {mark.serial} again, or a later one, in epoch {mark.epoch}",
-            got=f"serial {statement.serial} in epoch {statement.epoch}",
-            hint="to go back, pack the old manifest and lock anew on the sending side: they get a new "
-            "serial; `airgap verify --media` still checks the bytes of this bundle",
-        )
-    if place == accepted:
-        raise RollbackError(
-            "another bundle with this serial was accepted here before (equivocation)",
-            subject=statement.title,
-            want=f"statement sha256:{mark.statement_sha256}",
-            got=f"sha256:{sha256}",
-            hint="two different bundles claim one place in the stream: ask the sending side why",
-        )
+    check_place(statement, found.sha256, mark, accept_jump=receiver.accept_jump)
 
 
 def check_files(

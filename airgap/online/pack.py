@@ -85,7 +85,7 @@ def _write(
     paths = writer.folders.paths
     complete = all(exists(path / ENVELOPE_FILE) for path in paths)
     whole = earlier is not None and store.written == 0 and complete
-    sha256 = _seal(writer, contents, statement, terms)
+    sha256 = _seal(writer, contents, statement, terms, attempt)
     note_sealed(attempt, statement, sha256, terms, unknown)
     proof = writer.prove(terms.progress.phase, order.read_back)
     attempt.add(**proof.record())
@@ -175,12 +175,14 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
             if folder.has(STATEMENT_FILE):
                 yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
     if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in paths):
-        kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial)
+        kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial, terms.sent.epoch)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
             yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
 
 
-def _seal(writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms) -> str:
+def _seal(
+    writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms, attempt: Attempt
+) -> str:
     """Sign and seal; the statement's SHA-256. The site remembers the statement before the envelope is
     written: a run that resumes after a crash in between uses the same statement.
     """
@@ -189,7 +191,9 @@ def _seal(writer: BundleWriter, contents: Contents, statement: Statement, terms:
     kept = filter(terms.have_signed, kept_envelopes(writer.folders.paths, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
     sealed = envelope.to_bytes()
-    writer.seal(
-        contents, raw, sealed, envelope.raw_signatures, lambda: terms.remember(statement, sha256, sealed)
-    )
+
+    def remember() -> None:
+        terms.remember(statement, sha256, sealed, attempt)
+
+    writer.seal(contents, raw, sealed, envelope.raw_signatures, remember)
     return sha256

@@ -74,7 +74,7 @@ def _pack_tar(
         with contextlib.closing(store):
             store.open()
             sha256 = Digest.of(raw).hex
-            terms.remember(statement, sha256, envelope.to_bytes())
+            terms.remember(statement, sha256, envelope.to_bytes(), attempt)
             refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms, plan.unknown)

@@ -4,12 +4,12 @@ import contextlib
 from datetime import datetime
 
 from airgap.bundle.files import Folder
-from airgap.bundle.statement import Statement
+from airgap.bundle.statement import Previous, Statement
 from airgap.errors import AirgapError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.online.stating import is_locked
-from airgap.site import Site
+from airgap.site import Mark, Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 
@@ -21,9 +21,9 @@ def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statemen
     mark = site.sent(stream)
     if mark is None:
         return None
-    last = _kept(site, stream, mark.serial, mark.statement_sha256)
+    last = _kept(site, stream, mark, mark.epoch)
     if last is not None and not absent_from(last, lock) and last.requires and last.previous is not None:
-        last = _kept(site, stream, last.previous.serial, last.previous.statement_sha256)
+        last = _kept(site, stream, last.previous, last.epoch)
     if last is None or last.epoch != mark.epoch or now >= last.expires:
         return None
     return last if _is_of(last, lock) and absent_from(last, lock) else None
@@ -43,11 +43,11 @@ def _is_of(statement: Statement, lock: Lock) -> bool:
     )
 
 
-def _kept(site: Site, stream: str, serial: int, sha256: str) -> Statement | None:
+def _kept(site: Site, stream: str, place: Mark | Previous, epoch: int) -> Statement | None:
     """A statement that was made here, from the memory of the site; it is known by its SHA-256."""
-    kept = site.kept_envelope(stream, serial)
+    kept = site.kept_envelope(stream, place.serial, epoch)
     with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
         payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload
-        if Digest.of(payload).hex == sha256:
+        if Digest.of(payload).hex == place.statement_sha256:
             return Statement.parse(payload)
     return None

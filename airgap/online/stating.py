@@ -8,6 +8,7 @@ from pathlib import Path
 
 from airgap import __version__
 from airgap.audit.chain import check_ledger
+from airgap.audit.ledger import Attempt
 from airgap.bundle.cut import VolumeSize
 from airgap.bundle.files import Folder
 from airgap.bundle.proof import OnMedia
@@ -162,10 +163,14 @@ class Terms:
             tool_version=__version__,
         )
 
-    def remember(self, statement: Statement, sha256: str, envelope: bytes) -> None:
-        """Let the site know the statement: before it is sealed, so that no place gets two."""
-        self.site.set_sent(statement.stream, Mark(statement.epoch, statement.serial, sha256))
-        self.site.keep_envelope(statement.stream, statement.serial, envelope)
+    def remember(self, statement: Statement, sha256: str, envelope: bytes, attempt: Attempt) -> None:
+        """Let the site know the statement: before it is sealed, so that no place gets two. The `attempt`
+        records it, whatever its end.
+        """
+        mark = Mark(statement.epoch, statement.serial, sha256)
+        self.site.set_sent(statement.stream, mark)
+        attempt.add(sealed={"stream": statement.stream, **mark.value})
+        self.site.keep_envelope(statement.stream, statement.serial, statement.epoch, envelope)
 
     def have_signed(self, envelope: Envelope) -> bool:
         """Whether all signers have signed it already: it may hold other people's signatures too."""

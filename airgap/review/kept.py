@@ -110,8 +110,9 @@ class Kept:
     def find(self, stream: str, serial: int, statement_sha256: str) -> Sealed | None:
         """The bundle that a receipt speaks of, if it was sealed here just so."""
         for each in self.sealed:
-            if (each.statement.stream, each.statement.serial) == (stream, serial):
-                return each if each.statement_sha256 == statement_sha256 else None
+            found = (each.statement.stream, each.statement.serial, each.statement_sha256)
+            if found == (stream, serial, statement_sha256):
+                return each
         return None
 
     def gone(self, entries: Iterable[Entry]) -> dict[Path, str]:

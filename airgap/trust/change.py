@@ -142,6 +142,19 @@ def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
     return change
 
 
+def raise_epoch() -> Change:
+    """The next epoch: the serials of all streams start again, and bundles of this epoch no longer count. Keys
+    that are void from some serial on lose their roles: they signed bundles of this epoch only.
+    """
+
+    def change(root: TrustRoot) -> TrustRoot:
+        void = frozenset(keyid for keyid, each in root.revoked.items() if each.after_serial > 0)
+        roles = {name: _less(root, name, void & root.roles[name].keyids) for name in root.roles}
+        return replace(root, epoch=root.epoch + 1, roles=roles)
+
+    return change
+
+
 def rotate(expires: datetime) -> Change:
     """Nothing but a new end."""
     return lambda root: replace(root, expires=expires.replace(microsecond=0))

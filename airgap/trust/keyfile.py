@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airgap.durable import sync_folder
 from airgap.errors import KeyFileError, MediaError, disk_failed
+from airgap.owned import refuse_owner
 
 MAX_KEY_FILE = 64 << 10
 """Bytes; an encrypted ML-DSA key is under 10 KiB."""
@@ -17,8 +18,8 @@ def read_private(path: Path) -> bytes:
     """The bytes of the key file at `path`.
 
     Raises `KeyFileError` for what is no regular file (a link included, so that the file that was
-    checked is the file that is read), for one that group or others can read or write, and for one
-    above `MAX_KEY_FILE`; `MediaError` when the disk fails.
+    checked is the file that is read), for one that another user owns, that group or others can read or write,
+    and for one above `MAX_KEY_FILE`; `MediaError` when the disk fails.
     """
     try:
         # O_NONBLOCK: a pipe under the name of a key must be refused, not waited for
@@ -42,6 +43,7 @@ def read_private(path: Path) -> bytes:
 def _check(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError("not a key file", subject=path, want="a regular file")
+    refuse_owner(status, path, KeyFileError)
     if status.st_mode & _OTHERS:
         raise KeyFileError(
             "key file open to others", subject=path, want="mode 0600",

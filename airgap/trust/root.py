@@ -23,6 +23,9 @@ __all__ = [
 MAX_STEPS = 1024
 """Versions that one walk goes at most; the next walk goes on from there."""
 
+MAX_EPOCH_RISE = 1_000
+"""How far one version may raise the epoch: no slip uses up the numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignedRoot:
@@ -56,9 +59,10 @@ class SignedRoot:
         """The next version, in the bytes of a root file that this one and itself have signed.
 
         Nothing in `raw` but the envelope is parsed before this root's signatures hold. Raises as `parse`
-        does, and `TrustError` for a version that is not the next one, for an epoch that falls, and
-        for one that rises while the root still gives a role to a key that is revoked from some serial
-        on: serials start anew with the epoch, and that key would be good again.
+        does, and `TrustError` for a version that is not the next one, for an epoch that falls, or rises by
+        more than `MAX_EPOCH_RISE`, for a revocation that is dropped or made weaker, and for a new epoch in
+        which the root still gives a role to a key that is revoked from some serial on: serials start again
+        with the epoch, and that key would be good again.
         """
         envelope = _open(raw, where)
         check_root_signatures(envelope, self.root, f"{where} by the keys of {self.root.name}")
@@ -75,6 +79,10 @@ def check_follows(old: TrustRoot, new: TrustRoot, where: str) -> None:
         )
     if new.epoch < old.epoch:
         raise TrustError("the epoch falls", subject=where, want=f"at least {old.epoch}", got=new.epoch)
+    if new.epoch > old.epoch + MAX_EPOCH_RISE:
+        want = f"at most {old.epoch + MAX_EPOCH_RISE}"
+        raise TrustError("the epoch rises too far", subject=where, want=want, got=new.epoch)
+    _refuse_weaker_revocations(old, new, where)
     if new.epoch > old.epoch:
         _refuse_revived_keys(new, where)
 
@@ -117,6 +125,20 @@ def _open(raw: bytes, where: str) -> Envelope:
     if envelope.payload_type != ROOT_TYPE:
         raise FormatError("not a trust root", subject=where, want=ROOT_TYPE, got=envelope.payload_type)
     return envelope
+
+
+def _refuse_weaker_revocations(old: TrustRoot, new: TrustRoot, where: str) -> None:
+    """A revocation stays in every later version, also when its key is in none: a version that drops it would
+    let the next one take the key up again, and what a thief has signed would count.
+    """
+    for keyid, before in sorted(old.revoked.items()):
+        now = new.revoked.get(keyid)
+        if now is None or now.after_serial > before.after_serial:
+            raise TrustError(
+                "a key that is revoked does not become good again", subject=f"{where}: revoked {keyid}",
+                want=f"void above serial {before.after_serial} or below",
+                got="no revocation" if now is None else f"void above serial {now.after_serial}",
+            )  # fmt: skip
 
 
 def _refuse_revived_keys(root: TrustRoot, where: str) -> None:

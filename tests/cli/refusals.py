@@ -20,13 +20,17 @@ def at_home(sealed: Gap, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Gap:
 
 
 def snapshot(gap: Gap) -> dict[str, bytes]:
-    """Everything that must not change: all but the ledger."""
+    """Everything that must not change: all but the ledger, and the trust roots that the bundle brings."""
     paths = (path for path in gap.folder.rglob("*") if path.name != "ledger.jsonl" and not path.is_symlink())
-    return {str(path): path.read_bytes() for path in paths if path.is_file()}
+    brought = {gap.home / "trust" / path.name for path in (gap.bundle / "trust").glob("*")}
+    kept = brought - {gap.home / "trust" / "1.root.json"}
+    return {str(path): path.read_bytes() for path in paths if path.is_file() and path not in kept}
 
 
 def records(gap: Gap) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in gap.site.ledger_path.read_bytes().splitlines()]
+    """All but those of trust roots that a bundle brought: they are kept, though it is refused."""
+    found = [json.loads(line) for line in gap.site.ledger_path.read_bytes().splitlines()]
+    return [record for record in found if record.get("change") != "brought by a bundle"]
 
 
 def check_refused(gap: Gap, capsys: pytest.CaptureFixture[str], code: int, error: str) -> None:

@@ -196,11 +196,10 @@ def file_for_bundle(gap: Gap) -> None:
 
 
 ROOTLESS: dict[str, Case] = {
-    "no trust root": (lose_roots, 13, "no trust root is installed here"),
+    "no trust root": (lose_roots, 13, "the trust root is not the one that was installed"),
     "root by a stranger": (replace_root, 13, "2.root.json"),
     "root left out": (gap_in_roots, 13, "the installed roots do not follow one another"),
-    "damaged root": (damage_root, 10, "1.root.json"),
-    "file for bundle": (file_for_bundle, 19, "not the whole tar of a bundle"),
+    "damaged root": (damage_root, 13, "1.root.json"),
 }
 
 
@@ -208,8 +207,21 @@ ROOTLESS: dict[str, Case] = {
 def test_receiver_that_cannot_judge(
     gap: Gap, capsys: pytest.CaptureFixture[str], harm: Harm, code: int, error: str
 ) -> None:
+    """The ledger knows better than the files: refused before the bundle is looked at, and recorded."""
     harm(gap)
-    check_refused(gap, capsys, code, error)
+    target = gap.folder / "target"
+    before, count = snapshot(gap), len(records(gap))
+    for words in (["verify", str(gap.bundle)], ["load", str(gap.bundle), "--to", f"oci:{target}"]):
+        assert main([*words, "--quiet"]) == code
+        check_words(capsys.readouterr().err, error)
+    assert not target.exists()
+    assert snapshot(gap) == before
+    assert [(each["event"], each["result"]) for each in records(gap)[count:]] == [("alarm", "alarm")] * 2
+
+
+def test_a_file_in_place_of_a_bundle(gap: Gap, capsys: pytest.CaptureFixture[str]) -> None:
+    file_for_bundle(gap)
+    check_refused(gap, capsys, 19, "not the whole tar of a bundle")
 
 
 # -- every bit, and what verifying touches -----------------------------------------------------------

@@ -360,7 +360,7 @@ KEYS = {
     "audit export": {"entries"},
     "audit report": {"site", "time", "ledger", "alarms", "sent", "loaded", "odd"},
     "audit report .loaded": {"bundle", "time", "operator", "claimed_operator", "target", "result", "receipt"},
-    "audit verify": {"size", "head", "root", "witnesses", "open", "torn", "backwards", "unreadable"},
+    "audit verify": {"alarms", "size", "head", "root", "witnesses", "open", "torn", "backwards", "unreadable"},
     "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},
     "receipt show": {"receipts"},
     "receipt show .receipts": {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from airgap.site import Site
+from airgap.site_check import record_root
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, new_root
@@ -236,9 +237,9 @@ def test_an_expired_root_releases_nothing(gap: Gap) -> None:
     key = SigningKey.load(site.key_path("alice"), PASSPHRASE.encode)
     past = datetime.now(UTC) - timedelta(days=1)
     root = new_root("alice", key.public_key, "hq", site.key.public_key, expires=past)
-    (gap.online.home / "trust" / "1.root.json").write_bytes(
-        Envelope.sign(ROOT_TYPE, root.to_bytes(), [key]).to_bytes()
-    )
+    raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [key]).to_bytes()
+    (gap.online.home / "trust" / "1.root.json").write_bytes(raw)
+    record_root(site, 1, raw, "expired")
     path = gap.layout(a=simple_image("a"))
     assert "the trust root has expired" in gap.online("pack", path, "--to", gap.stick, code=14).err
     assert not gap.stick.exists()

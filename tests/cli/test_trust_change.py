@@ -222,6 +222,8 @@ def test_a_complete_one_that_was_not_installed_is_installed(gap: Gap, bob: Side)
     path = proposed(gap, bob)
     bob("trust", "sign", path, "--yes")
     (bob.home / "trust" / "4.root.json").unlink()  # killed between the file and the root
+    ledger = bob.home / "ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
     bob("trust", "sign", path, "--yes")
     assert version(bob) == 4
 

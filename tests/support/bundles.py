@@ -20,6 +20,7 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.offline.keeping import keep_root
 from airgap.offline.trust import install_root
 from airgap.offline.verify import Receiver, verify
 from airgap.online.lock import resolve
@@ -28,7 +29,7 @@ from airgap.online.plan import make_plan
 from airgap.online.setup import set_up
 from airgap.online.stating import Order
 from airgap.progress import Silent
-from airgap.site import Site
+from airgap.site import Mark, Site
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot, TrustRoot
@@ -207,14 +208,22 @@ class Gap:
         raw = sign_root(root, *(signers or (self.key,)))
         self.forge({f"trust/{version or root.version}.root.json": raw}, root_version=root.version)
 
-    def install(self, root: TrustRoot) -> "Gap":
+    def install(self, root: TrustRoot, *signers: SigningKey) -> "Gap":
         """Let the receiving site trust `root` from the start."""
-        raw = sign_root(root, self.key)
+        raw = sign_root(root, *(signers or (self.key,)))
         for path in (self.home / "trust").iterdir():
             path.unlink()
         signed = SignedRoot.parse(raw, "root")
-        self.site.install_root(signed)
+        self.site.ledger_path.unlink()
+        keep_root(self.site, signed)
         return replace(self, root=signed)
+
+
+def accept(site: Site, stream: str, mark: Mark) -> None:
+    """Let a site have accepted a bundle, as a load leaves it: the mark, and the record of it."""
+    with site.ledger().attempt("load") as attempt:
+        site.set_received(stream, mark)
+        attempt.add(accepted={"stream": stream, **mark.value})
 
 
 def sign_root(root: TrustRoot, *signers: SigningKey) -> bytes:

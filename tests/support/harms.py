@@ -27,7 +27,7 @@ from tests.support.bundles import (
     STREAM,
     TWO,
     Gap,
-    sign_root,
+    accept,
     small_images,
 )
 from tests.support.images import Image, simple_image
@@ -182,7 +182,7 @@ def lying_sums(gap: Gap) -> None:
 
 
 def mark(serial: int, sha256: str = "a" * 64, epoch: int = 1) -> Harm:
-    return lambda gap: gap.site.set_received(STREAM, Mark(epoch, serial, sha256))
+    return lambda gap: accept(gap.site, STREAM, Mark(epoch, serial, sha256))
 
 
 # -- image manifests that lie
@@ -297,8 +297,7 @@ def revoked(gap: Gap) -> Gap:
     keys = {**old.keys, ROOTS.public_key.keyid: RootKey(ROOTS.public_key, "officer")}
     roles = {**old.roles, "root": Role(frozenset({ROOTS.public_key.keyid}), 1, distinct_owners=False)}
     first = replace(old, keys=keys, roles=roles)
-    for path in (gap.home / "trust").iterdir():
-        path.write_bytes(sign_root(first, ROOTS))
+    gap = gap.install(first, ROOTS)
     second = replace(first, version=2, revoked={gap.key.public_key.keyid: Revocation(0, frozenset())})
     gap.put_root(second, ROOTS)
     return gap

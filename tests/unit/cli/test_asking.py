@@ -78,7 +78,7 @@ def test_the_end_of_the_input_ends_the_line(near, monkeypatch, capsys):
 
 
 def test_who_is_asked(monkeypatch):
-    monkeypatch.setattr("airgap.site.Site", lambda home: home)
+    monkeypatch.setattr("airgap.cli.asking.open_site", lambda: SimpleNamespace(site="plant-7", now=None))
     monkeypatch.setattr("sys.stdin", Terminal())
     assert desk(1, quiet=True).ask is next_volume
     monkeypatch.setattr("sys.stdin", None)  # as under a supervisor that closes it

@@ -14,12 +14,14 @@ from airgap.errors import (
     DestinationError,
     DigestMismatchError,
     EndpointError,
+    ExpiredError,
     IntegrityError,
     MediaError,
     NoTrustRootError,
     PartialError,
     PolicyError,
     RollbackError,
+    TrustError,
     UsageError,
 )
 from airgap.oci.digest import Digest
@@ -28,7 +30,20 @@ from airgap.offline.session import load_bundle, verify_bundle
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
-from tests.support.bundles import DAY, MULTI, ONE, SENDER, STREAM, TWO, Gap, pack_layout, small_images
+from airgap.trust.keys import SigningKey
+from tests.support.bundles import (
+    DAY,
+    MULTI,
+    NOW,
+    ONE,
+    SENDER,
+    STREAM,
+    TWO,
+    Gap,
+    pack_layout,
+    sign_root,
+    small_images,
+)
 from tests.support.images import simple_image, write_layout
 from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile
 
@@ -101,12 +116,31 @@ class TestVerify:
         assert sorted(gap.site.roots()) == [1, 2]
         assert gap.site.root().root.version == 2
 
-    def test_roots_of_a_refused_bundle_are_not(self, gap):
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [
+            ({"destinations": ("plant-8",)}, DestinationError),
+            ({"expires": NOW}, ExpiredError),
+            ({"epoch": 2}, RollbackError),
+        ],
+        ids=["another site's", "expired", "of another epoch"],
+    )
+    def test_roots_of_a_refused_bundle_are_kept(self, gap, changes, error):
+        """TUF 5.3.8: a thief's last bundle must not be the one that keeps the new root away."""
         gap.put_root(replace(gap.root.root, version=2))
-        gap.restate(destinations=("plant-8",))
-        with pytest.raises(DestinationError):
+        gap.restate(**changes)
+        with pytest.raises(error):
             check(gap)
-        assert sorted(gap.site.roots()) == [1]
+        assert sorted(gap.site.roots()) == [1, 2]
+
+    def test_a_good_root_is_kept_though_the_next_is_forged(self, gap):
+        two = replace(gap.root.root, version=2)
+        gap.put_root(two)
+        raw = sign_root(replace(two, version=3), SigningKey.generate())
+        gap.forge({"trust/3.root.json": raw})
+        with pytest.raises(TrustError):
+            check(gap)
+        assert sorted(gap.site.roots()) == [1, 2]
 
     def test_no_root(self, gap):
         (gap.home / "trust" / "1.root.json").unlink()

@@ -17,7 +17,7 @@ from airgap.errors import (
 from airgap.trust import root as root_module
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import check_signatures
-from airgap.trust.root import Revocation, RootKey, SignedRoot, TrustRoot, new_root, walk
+from airgap.trust.root import Revocation, RootKey, SignedRoot, TrustRoot, check_follows, new_root, walk
 from tests.unit.trust.support import DAY, NOW, key, keyid, make_root, role, root_file, signed, signed_root
 
 FIRST = make_root("alice")
@@ -174,6 +174,73 @@ def test_an_expired_root_is_walked_over_but_not_used():
     found = walk(INSTALLED, {2: root_file(expired, "root", "root2")})
     with pytest.raises(ExpiredError):
         check_signatures(signed("alice"), found[-1].root, "release", NOW)
+
+
+VOID = replace(
+    FIRST,
+    revoked={keyid("alice"): Revocation(5, frozenset()), keyid("bob"): Revocation(0, frozenset({"a" * 64}))},
+)
+"""A version 1 with two revocations."""
+
+
+def _revoking(**changes):
+    """The version after `VOID`, with other revocations: None drops one."""
+    revoked = {**VOID.revoked, **{keyid(owner): each for owner, each in changes.items()}}
+    return {each: value for each, value in revoked.items() if value is not None}
+
+
+WEAKER = {
+    "dropped": {"revoked": _revoking(alice=None)},
+    "all dropped": {"revoked": {}},
+    "dropped in a new epoch": {"revoked": _revoking(bob=None), "epoch": 2},
+    "from a later serial on": {"revoked": _revoking(alice=Revocation(6, frozenset()))},
+}
+
+
+@pytest.mark.parametrize("changes", WEAKER.values(), ids=WEAKER)
+def test_a_revocation_is_never_dropped_nor_made_weaker(changes):
+    with pytest.raises(TrustError, match="does not become good again") as caught:
+        check_follows(VOID, next_root(VOID, **changes), "2.root.json")
+    assert "revoked " in str(caught.value)
+
+
+def test_a_key_that_is_gone_stays_revoked():
+    """Else the next version could take it up again."""
+    keys = {each: key for each, key in VOID.keys.items() if each != keyid("bob")}
+    roles = {
+        name: replace(each, keyids=each.keyids - {keyid("bob")}, threshold=1)
+        for name, each in VOID.roles.items()
+    }
+    gone = next_root(VOID, keys=keys, roles=roles)
+    check_follows(VOID, gone, "2.root.json")
+    with pytest.raises(TrustError, match="does not become good again"):
+        check_follows(VOID, replace(gone, revoked=_revoking(bob=None)), "2.root.json")
+
+
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        _revoking(),
+        _revoking(alice=Revocation(4, frozenset())),
+        _revoking(bob=Revocation(0, frozenset())),
+        _revoking(bob=Revocation(0, frozenset({"a" * 64, "b" * 64}))),
+    ],
+    ids=["the same", "from an earlier serial on", "nothing accepted", "one more accepted"],
+)
+def test_a_revocation_may_be_kept_or_sharpened(revoked):
+    check_follows(VOID, next_root(VOID, revoked=revoked), "2.root.json")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "good"), [(1, True), (2, True), (1001, True), (1002, False), (2**53 - 1, False)]
+)
+def test_an_epoch_does_not_rise_too_far(epoch, good):
+    new = next_root(FIRST, epoch=epoch)
+    if good:
+        check_follows(FIRST, new, "2.root.json")
+        return
+    with pytest.raises(TrustError, match="the epoch rises too far"):
+        check_follows(FIRST, new, "2.root.json")
 
 
 BAD_STEPS = {

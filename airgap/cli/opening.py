@@ -1,0 +1,33 @@
+"""This site, as the commands open it: after its files were compared with its ledger."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airgap.cli import console
+from airgap.errors import printable
+
+if TYPE_CHECKING:
+    from airgap.site_check import CheckedSite
+
+
+def compare_site(*, recording: bool = True, roots: bool = True) -> Path:
+    """As `open_site`, for commands that go without a site where there is none; the home."""
+    from airgap.durable import exists
+    from airgap.site import default_home
+
+    home = default_home()
+    if exists(home / "site.json", follow=False):
+        open_site(recording=recording, roots=roots)
+    return home
+
+
+def open_site(*, recording: bool = True, reporting: bool = False, roots: bool = True) -> "CheckedSite":
+    """The site, and the time that counts; alarms are said on stderr. See `check_site`."""
+    from airgap import site
+    from airgap.site_check import check_site
+
+    home, recording = site.default_home(), recording and not reporting
+    found = check_site(home, site.now(), recording=recording, reporting=reporting, roots=roots)
+    for text in found.alarms:
+        console.say(printable(f"alarm: {text}") + "\n")
+    return found

@@ -1,0 +1,164 @@
+"""What a ledger says of the files of its site, read at once or in two parts."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airgap.audit.facts import LedgerFacts, Mark, read_facts
+from airgap.audit.ledger import Ledger
+from airgap.errors import AirgapError, LedgerError
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def place(serial, epoch=1, stream="edge", sha256="a" * 64):
+    return {"stream": stream, "epoch": epoch, "serial": serial, "statement_sha256": sha256}
+
+
+class Clock:
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "ledger.jsonl", site="plant-7", clock=Clock())
+
+
+def end(ledger, event, error=None, **details):
+    try:
+        with ledger.attempt(event) as attempt:
+            attempt.add(**details)
+            if error:
+                raise error
+    except AirgapError:
+        pass
+
+
+def filled(ledger):
+    end(ledger, "trust-change", root_version=1, fingerprint="f1")
+    end(ledger, "load", accepted=place(3))
+    end(ledger, "load", accepted=place(2))
+    end(ledger, "load", AirgapError("the engine is gone"), accepted=place(4))
+    end(ledger, "verify", bundle=place(9))
+    end(ledger, "serve", accepted=place(1, stream="other", sha256="b" * 64))
+    end(ledger, "pack", sealed=place(7, epoch=2))
+    end(ledger, "pack", sealed=place(9))
+    ledger.append("trust-change", "note", root_version=2, fingerprint="f2")
+    end(ledger, "trust-change", LedgerError("no"), root_version=3, fingerprint="f3")
+    ledger.append("load", "begin")
+
+
+def test_the_highest_places_the_roots_and_the_time(ledger):
+    filled(ledger)
+    facts = read_facts(ledger.path)
+    assert facts.received == {"edge": Mark(1, 4, "a" * 64), "other": Mark(1, 1, "b" * 64)}
+    assert facts.sent == {"edge": Mark(2, 7, "a" * 64)}
+    assert facts.roots == {1: "f1", 2: "f2"}
+    assert facts.site == "plant-7"
+    assert facts.latest_time == START + timedelta(seconds=facts.number)
+    assert list(facts.begun.values()) == ["load"]
+
+
+@pytest.mark.parametrize("lines", range(1, 22, 3))
+def test_in_two_parts_it_is_the_same(ledger, lines):
+    filled(ledger)
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+    first = read_facts(ledger.path)
+    ledger.path.write_bytes(whole)
+    assert read_facts(ledger.path, LedgerFacts.parse(first.to_bytes())) == read_facts(ledger.path)
+
+
+def test_there_is_no_ledger(tmp_path):
+    assert read_facts(tmp_path / "none") == LedgerFacts()
+    with pytest.raises(LedgerError, match="the ledger was cut"):
+        read_facts(tmp_path / "none", LedgerFacts(3, 10, 20))
+
+
+@pytest.mark.parametrize("size", [0, 1, 400, -400, -1])
+def test_a_ledger_without_the_lines_that_were_summarised(ledger, size):
+    filled(ledger)
+    facts = read_facts(ledger.path)
+    ledger.path.write_bytes(ledger.path.read_bytes()[:size])
+    with pytest.raises(LedgerError, match="the ledger was cut, or another one is in its place"):
+        read_facts(ledger.path, facts)
+
+
+def test_another_ledger_of_that_length(ledger, tmp_path):
+    filled(ledger)
+    facts = read_facts(ledger.path)
+    ledger.path.write_bytes(ledger.path.read_bytes().replace(b"plant-7", b"plant-8"))
+    with pytest.raises(LedgerError, match="another one is in its place"):
+        read_facts(ledger.path, facts)
+
+
+@pytest.mark.parametrize("line", [0, 3, 10])
+@pytest.mark.parametrize("how", ["changed", "gone", "twice"])
+def test_a_broken_chain(ledger, line, how):
+    filled(ledger)
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    if how == "changed":
+        lines[line] = lines[line].replace(b"plant-7", b"plant-8")
+    else:
+        lines[line : line + 1] = [] if how == "gone" else [lines[line]] * 2
+    ledger.path.write_bytes(b"".join(lines))
+    with pytest.raises(LedgerError, match="broken chain"):
+        read_facts(ledger.path)
+
+
+def test_a_torn_line_is_passed_over(ledger):
+    end(ledger, "load", accepted=place(3))
+    with ledger.path.open("ab") as file:
+        file.write(b'{"seq":3,"prev"')
+    assert read_facts(ledger.path).received["edge"].serial == 3
+    end(ledger, "load", accepted=place(4))
+    assert read_facts(ledger.path).received["edge"].serial == 4
+
+
+def test_a_person_who_overrides_the_clock(ledger):
+    ledger.append("verify", "note")
+    Ledger(ledger.path, site="plant-7", clock=lambda: START + timedelta(days=9999)).append("verify", "note")
+    assert read_facts(ledger.path).latest_time == START + timedelta(days=9999)
+    ledger.append("override", "note", change="files")
+    assert read_facts(ledger.path).latest_time == START + timedelta(days=9999)
+    ledger.append("override", "note", change="clock")
+    assert read_facts(ledger.path).latest_time < START + timedelta(days=1)
+
+
+def test_no_more_open_attempts_are_kept_than_explain_anything(ledger):
+    for _ in range(70):
+        ledger.append("load", "begin")
+    assert list(read_facts(ledger.path).begun) == list(range(7, 71))
+
+
+ODD = [{"accepted": 7}, {"accepted": {}}, {"accepted": place("3")}, {"accepted": {**place(3), "stream": 7}}]
+
+
+@pytest.mark.parametrize("details", ODD, ids=map(str, range(len(ODD))))
+def test_what_is_no_place_is_none(ledger, details):
+    end(ledger, "load", **details)
+    assert read_facts(ledger.path).received == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("number", -1),
+        ("head", "x"),
+        ("roots", []),
+        ("received", {"edge": {"epoch": 1}}),
+        ("more", 1),
+        ("begun", 3),
+    ],
+)
+def test_a_summary_that_is_none(ledger, key, value):
+    filled(ledger)
+    fields = json.loads(read_facts(ledger.path).to_bytes())
+    with pytest.raises(AirgapError):
+        LedgerFacts.parse(json.dumps({**fields, key: value}).encode())
