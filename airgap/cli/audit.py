@@ -336,10 +336,9 @@ def verify(
     from airgap.review.witness import check_witnessed
 
     here = open_site(reporting=True)
-    site = here.site
-    kept = Kept.of(site)
-    state, witnesses = check_witnessed(site, kept, files or ())
-    gone = kept.gone(entries(site.ledger_path))
+    kept = Kept.of(here.site)
+    state, witnesses = check_witnessed(here.site, kept, files or ())
+    gone = kept.gone(entries(here.site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,

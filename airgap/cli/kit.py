@@ -100,9 +100,7 @@ def verify(
     ] = False,
     into: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Write what was checked to a new folder there, and install from it."
-        ),
+        typer.Option(metavar="DIR", help="Write what was checked to a new folder there."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -133,9 +131,9 @@ def verify(
         "threshold": verdict.threshold,
         "copy": None if found.copy is None else str(found.copy),
     }
-    total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
-    signers = f"{total}, keys: {', '.join(verdict.signers)}"
-    lines = [f"good: {statement.title}, signed by {', '.join(verdict.owners)}, {signers}"]
+    content = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
+    keys, owners = ", ".join(verdict.signers), ", ".join(verdict.owners)
+    lines = [f"good: {statement.title}, signed by {owners}, {content}, keys: {keys}"]
     if found.copy is not None:
         lines.append(f"copied; this installs it: sh {quote(str(found.copy / 'install.sh'))}")
     console.show_result(value, lines, as_json=json)
