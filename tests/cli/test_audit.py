@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airgap.audit.ledger import Ledger
+from airgap.oci.strict_json import dump
 from airgap.site import Site
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot
@@ -91,7 +92,7 @@ def test_a_changed_receipt(answered: tuple[Gap, Path]) -> None:
     gap, receipt = answered
     value = json.loads(receipt.read_bytes())
     value["payload"] = value["payload"].replace("A", "B", 1)
-    receipt.write_text(json.dumps(value))
+    receipt.write_bytes(dump(value) + b"\n")
     for side, verb in ((gap.online, "import"), (gap.offline, "show")):
         assert side("receipt", verb, receipt, code=13).out == ""
 

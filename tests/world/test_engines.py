@@ -167,10 +167,6 @@ FORMS = {
         engine_row("dockerd", "listens on IPv6 addresses in brackets", "measured", "takes them, with or without a port"),
         ("tcp://[::1]", "tcp://[::1]:2375"),
     ),
-    "login": (
-        engine_row("docker CLI", "ignores a login in a tcp address", "measured", "ignores it, and never prints it"),
-        ("tcp://me:s3cret@10.0.0.9:2375", "tcp://10.0.0.9:2375"),
-    ),
     "socket over ssh": (
         engine_row("docker CLI 24", "takes the path of a socket in `ssh://HOST/SOCKET`", "docker/cli#4073", "does so too"),
         ("ssh://me@plant:22/run/user/7/docker.sock", "ssh://me@plant:22/run/user/7/docker.sock"),
@@ -203,6 +199,10 @@ WRONG = {
     "fd": (
         engine_row("docker CLI", "crashes on `fd://`, which is for dockerd", "measured", "says so"),
         ("fd://", "is for dockerd"),
+    ),
+    "login": (
+        engine_row("docker CLI", "ignores a login in a tcp address", "measured", "refuses it without repeating it"),
+        ("tcp://me:s3cret@10.0.0.9:2375", "know clients by certificates"),
     ),
     "password over ssh": (
         engine_row("docker CLI", "refuses a password in an ssh address", "measured", "refuses it without repeating it"),

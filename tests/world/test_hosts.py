@@ -152,7 +152,6 @@ def test_no_locks(host: Host, monkeypatch: pytest.MonkeyPatch, code: int) -> Non
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_folders_that_cannot_be_synced(host: Host, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "fsync", refusing(code, lambda fd: stat.S_ISDIR(os.fstat(fd).st_mode)))
-    (host.gap.home / "ledger.jsonl").unlink(missing_ok=True)
     host.load()
     assert host.receipt().result == "ok"
 
