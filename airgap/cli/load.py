@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
     from airgap.offline.desk import Desk
+    from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loading import LoadedImage
     from airgap.offline.renaming import Renaming
-    from airgap.offline.session import LoadReport
 
 STDIN = Path("-")
 NAME = "load"
@@ -106,7 +106,7 @@ class Order:
 
 
 def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
-    from airgap.offline.session import load_bundle
+    from airgap.offline.load_bundle import load_bundle
 
     return load_bundle(
         place, here.site, order.target, here.now,

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from airgap.endpoints.docker_dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
-    from airgap.offline.load_there import LoadFromHere, PipingHost
+    from airgap.offline.load_there import LoadedThere, LoadFromHere, PipingHost
     from airgap.offline.send import Destination, HostResult, SendReport
-    from airgap.offline.session import LoadReport
     from airgap.progress import Progress
     from airgap.site import Site
 
@@ -108,15 +107,16 @@ def run(
 def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
     """Loads into the engine of a host, over the link to it: what ends that ends all."""
 
-    def load(host: "PipingHost", progress: "Progress") -> "LoadReport":
+    def load(host: "PipingHost", progress: "Progress") -> "LoadedThere":
         from airgap.endpoints.docker import DockerEngine
-        from airgap.offline.session import load_bundle
+        from airgap.offline.load_bundle import load_bundle
 
         def way(_: str, program: str) -> "Dial":
             return lambda: host.pipe([program, "system", "dial-stdio"])
 
         target = DockerEngine(f"docker:ssh://{address}", ssh=way)
-        return load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
+        report = load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
+        return report.as_remote()
 
     return load
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from airgap import errors
-from airgap.audit.receipt import VERDICTS
+from airgap.audit.receipt import VERDICTS, Verdict
 from airgap.endpoints.remote import Host, Ran
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
 from airgap.oci.strict_json import Fields, parse_object
-from airgap.offline.loading import FAILED
-from airgap.offline.session import LoadReport
 from airgap.progress import Progress
 
 THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
@@ -43,7 +41,7 @@ class PipingHost(Host, Protocol):
         """A program whose input and output are used as a socket."""
 
 
-LoadFromHere = Callable[[PipingHost, Progress], LoadReport]
+LoadFromHere = Callable[[PipingHost, Progress], LoadedThere]
 """Loads the bundle from this machine into the host's engine, over the link that is there."""
 
 
@@ -89,13 +87,6 @@ def _understood(ran: Ran, where: str) -> Iterator[None]:
         raise TransportError("no answer that can be understood", subject=where, got=got) from error
 
 
-def load_from_here(from_here: LoadFromHere, host: PipingHost, progress: Progress) -> LoadedThere:
-    """Stream what the host's engine lacks into it: no file is left there."""
-    report = from_here(host, progress)
-    images = tuple((str(result.image.name), result.verdict) for result in report.results)
-    return LoadedThere(FROM_HERE, images, str(report.receipt), report.failure)
-
-
 def load_there(host: Host, folder: str, target: str, sha256: str, references: Collection[str]) -> LoadedThere:
     """Have the host's own airgap load the bundle with this statement, which is in `folder` there and has
     images of these names.
@@ -131,7 +122,7 @@ def _loaded(
     told = [reference for reference, _ in images]
     if sorted(told) != sorted(references):
         raise FormatError("not each image of the bundle once", subject=fields.where, got=len(told))
-    if failure is None and FAILED in (verdict for _, verdict in images):
+    if failure is None and Verdict.FAILED in (verdict for _, verdict in images):
         raise FormatError("an image that failed without an error", subject=fields.where)
     return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
 

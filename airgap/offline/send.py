@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from airgap.audit.receipt import Verdict
 from airgap.bundle.volumes import Place, open_bundle
 from airgap.endpoints.remote import Host
 from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
@@ -15,12 +16,10 @@ from airgap.offline.load_there import (
     LoadFromHere,
     PipingHost,
     has_airgap,
-    load_from_here,
     load_there,
     no_way,
     see_that_it_can_load,
 )
-from airgap.offline.loading import LOADED, PLACED
 from airgap.offline.sending import Outgoing, Sender, Sent, outgoing
 from airgap.offline.session import bundle_details, keeper, recorded, refuse_others
 from airgap.offline.verify import CheckedBundle, check
@@ -71,8 +70,8 @@ class HostResult:
         if self.error is not None:
             return "failed"
         if self.loaded is not None:
-            placed = any(verdict == PLACED for _, verdict in self.loaded.images)
-            return str(PLACED if placed else LOADED)
+            placed = any(verdict == Verdict.PLACED for _, verdict in self.loaded.images)
+            return str(Verdict.PLACED if placed else Verdict.LOADED)
         return "sent" if self.sent and self.sent.files else "already there"
 
 
@@ -202,7 +201,7 @@ class _Sending:
             if wanted.load is not None and not has_airgap(host):
                 if wanted.from_here is None:
                     raise no_way(host)
-                result.loaded = load_from_here(wanted.from_here, host, progress)
+                result.loaded = wanted.from_here(host, progress)
             else:
                 if wanted.load is not None:
                     see_that_it_can_load(host)

@@ -11,8 +11,8 @@ from airgap.errors import AirgapError
 from airgap.offline.desk import Desk
 from airgap.offline.keeping import keep_mark
 from airgap.offline.place import check_place
-from airgap.offline.session import bundle_details, bundle_source, keeper, recorded, verify_bundle
-from airgap.offline.source import BundleSource
+from airgap.offline.session import bundle_details, keeper, recorded, verify_bundle
+from airgap.offline.source import BundleSource, bundle_source
 from airgap.offline.verify import Receiver, authenticate
 from airgap.site import Mark
 

@@ -1,14 +1,19 @@
 """A verified bundle as a source of images: what `serve` hands out."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Self
 
+from airgap.bundle.volumes import Place, open_bundle
 from airgap.errors import IncompleteError, NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.contents import VerifiedImage
-from airgap.offline.verify import VerifiedBundle
+from airgap.offline.session import receiver
+from airgap.offline.verify import Receiver, VerifiedBundle, verify
+from airgap.site import Site
 
 
 class BundleSource:
@@ -75,3 +80,12 @@ def _means(reference: ImageReference, image: VerifiedImage) -> bool:
     if wanted is not None:
         return image.record.digest == wanted
     return image.name == reference
+
+
+@contextlib.contextmanager
+def bundle_source(
+    place: Place, site: Site, now: datetime, who: Receiver | None = None
+) -> Iterator[BundleSource]:
+    """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
+    with open_bundle(place) as folder:
+        yield BundleSource(verify(folder, who or receiver(site, now)))

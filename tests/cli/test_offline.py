@@ -14,8 +14,8 @@ from airgap.cli import console
 from airgap.endpoints.server import ImageServer
 from airgap.errors import UnavailableError
 from airgap.offline import session
+from airgap.offline.load_bundle import LoadReport
 from airgap.offline.loading import FAILED, LOADED, LoadedImage
-from airgap.offline.session import LoadReport
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airgap.errors import AirgapError
-from airgap.offline.session import load_bundle
+from airgap.offline.load_bundle import load_bundle
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, make_gap, small_images
 from tests.support.hostile import Trick, endless, hostile, link, turns

@@ -15,8 +15,8 @@ from airgap.errors import UnavailableError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
+from airgap.offline.load_bundle import load_bundle
 from airgap.offline.loading import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
-from airgap.offline.session import load_bundle
 from airgap.offline.verify import verify
 from airgap.online.base import read_bases
 from airgap.progress import Silent

@@ -19,9 +19,9 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.offline import send as module
+from airgap.offline.load_bundle import load_bundle
 from airgap.offline.send import Destination, HostResult, SendReport, send_bundle
 from airgap.offline.sending import Sent
-from airgap.offline.session import load_bundle
 from airgap.progress import Progress, Silent
 from tests.support.bundles import Gap, make_gap
 from tests.support.far import MemoryHost

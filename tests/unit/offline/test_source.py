@@ -12,8 +12,7 @@ from airgap.errors import DigestMismatchError, IncompleteError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.offline.session import bundle_source
-from airgap.offline.source import BundleSource
+from airgap.offline.source import BundleSource, bundle_source
 from airgap.offline.verify import verify
 from tests.support.bundles import MULTI, ONE, TWO, small_images
 

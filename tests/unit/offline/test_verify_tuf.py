@@ -29,7 +29,7 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Digest
-from airgap.offline.session import LoadReport, load_bundle
+from airgap.offline.load_bundle import LoadReport, load_bundle
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.document import Role, RootKey, TrustRoot

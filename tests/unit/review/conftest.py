@@ -6,7 +6,7 @@ import pytest
 
 from airgap.audit.receipt import Receipt
 from airgap.endpoints.layout import Layout
-from airgap.offline.session import load_bundle
+from airgap.offline.load_bundle import load_bundle
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope

@@ -26,7 +26,8 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
-from airgap.offline.session import load_bundle, verify_bundle
+from airgap.offline.load_bundle import load_bundle
+from airgap.offline.session import verify_bundle
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
