@@ -28,8 +28,8 @@ from typing import Self
 from airgap.account import required_home
 from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
-from airgap.bundle.claim import alone_in
 from airgap.bundle.files import make_folder, media_errors, write_file
+from airgap.bundle.locks import alone_in
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError

@@ -14,13 +14,13 @@ from io import BytesIO
 from pathlib import Path
 
 from airgap.audit.chain import check_ledger, checkpoint
-from airgap.bundle.cut import VOLUME_FILE
 from airgap.bundle.files import FoundFile
+from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.bundle.volumes import open_bundle
+from airgap.carry.verify import verify, verify_content
 from airgap.errors import AirgapError, LedgerError, MissingContentError, SizeMismatchError
-from airgap.offline.verify import verify, verify_content
 from airgap.progress import Silent
-from airgap.proving import prove_receipt
+from airgap.prove_receipt import prove_receipt
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.root import SignedRoot
 from tests.test_vectors import place_of, receiver

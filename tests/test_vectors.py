@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airgap.bundle.volumes import VolumeSet, open_bundle
+from airgap.carry.verify import Receiver, verify, verify_content
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -24,7 +25,6 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Digest
-from airgap.offline.verify import Receiver, verify, verify_content
 from airgap.progress import Silent
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
+from airgap.bundle.blob_files import Segment
 from airgap.bundle.files import Folder
-from airgap.bundle.readback import Written
-from airgap.bundle.segments import Segment
+from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
+from airgap.bundle.volume_table import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
 from airgap.errors import AirgapError
 from airgap.oci.digest import Digest
 

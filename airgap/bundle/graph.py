@@ -7,8 +7,8 @@ bundle, taking what was carried.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from airgap.bundle.names import DockerView
 from airgap.bundle.statement import PlatformRecord
-from airgap.bundle.views import DockerView
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
-from airgap.bundle.segments import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
 from airgap.durable import exists, sync_folder
 from airgap.errors import (
     EndpointError,

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from airgap.bundle.cut import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
+from airgap.bundle.blob_files import Joined
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream, read_small
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
-from airgap.bundle.segments import Joined
 from airgap.bundle.statement import MAX_STATEMENT
-from airgap.bundle.tar_folder import TarFolder
+from airgap.bundle.tar_reader import TarFolder
+from airgap.bundle.volume_table import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
     AirgapError,
     AmbiguousError,

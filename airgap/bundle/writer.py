@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from airgap.bundle.claim import claimed
-from airgap.bundle.cut import VOLUME_FILE
+from airgap.bundle.check_written import OnMedia, announce, prove_sealed
+from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, Contents, signature_file
 from airgap.bundle.files import holds, media_errors, write_file
 from airgap.bundle.folders import PLANNED_CUT_FILE, BundleFolders
-from airgap.bundle.proof import OnMedia, announce, prove_sealed
-from airgap.bundle.readback import Written
-from airgap.bundle.seal import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, Contents, signature_file
+from airgap.bundle.locks import claimed
+from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
+from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.durable import exists, sync_folder
 from airgap.oci.digest import Advance
 from airgap.oci.strict_json import MAX_BYTES

@@ -15,8 +15,8 @@ from airgap.cli.options import Debug, Json, Quiet
 if TYPE_CHECKING:
     from airgap.audit.chain import LedgerState
     from airgap.audit.report import Entry
-    from airgap.review.kept import Kept
-    from airgap.review.page import Report
+    from airgap.review.html_report import Report
+    from airgap.review.records import Kept
 
 NAME = "audit"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -167,7 +167,7 @@ def find_(
     from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.review.find import find
-    from airgap.review.kept import Kept
+    from airgap.review.records import Kept
     from airgap.site import Site, default_home
 
     if len(what) < _LEAST:
@@ -232,9 +232,9 @@ def report(
     from airgap.bundle.files import write_file
     from airgap.cli import console
     from airgap.cli.opening import open_site
-    from airgap.review.kept import Kept
-    from airgap.review.loop import review
-    from airgap.review.page import Report, render
+    from airgap.review.html_report import Report, render
+    from airgap.review.records import Kept
+    from airgap.review.transfers import review
     from airgap.review.witness import check_witnessed
 
     here = open_site(reporting=True)
@@ -292,7 +292,7 @@ def _report_value(made: "Report") -> dict[str, Any]:
 
 def _report_lines(made: "Report", page: Path | None) -> list[str]:
     from airgap.cli import console
-    from airgap.review import page as pages
+    from airgap.review import html_report as pages
 
     lines = [pages.whole_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
     sections = (
@@ -332,7 +332,7 @@ def verify(
     from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import LedgerError
-    from airgap.review.kept import Kept
+    from airgap.review.records import Kept
     from airgap.review.witness import check_witnessed
 
     here = open_site(reporting=True)

@@ -18,7 +18,7 @@ from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from airgap.bundle.proof import OnMedia
+    from airgap.bundle.check_written import OnMedia
 
 _PLAIN_INTERVAL = 5.0
 """Seconds between two lines of progress where there is no terminal."""

@@ -33,8 +33,8 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.account import required_name
+    from airgap.admin.init_site import set_up
     from airgap.cli import console, passphrase
-    from airgap.online.setup import set_up
     from airgap.site import now
 
     made = set_up(

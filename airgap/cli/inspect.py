@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airgap.cli.options import Bundles, Debug, Json, Quiet
 
 if TYPE_CHECKING:
-    from airgap.offline.verify import Authenticated, Receiver
+    from airgap.carry.verify import Authenticated, Receiver
 
 NAME = "inspect"
 PANEL = "Offline"
@@ -20,11 +20,11 @@ PANEL = "Offline"
 
 def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
+    from airgap.carry.verify import authenticate
+    from airgap.carry.verify_recorded import receiver, refuse_others
     from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import ThresholdError
-    from airgap.offline.session import receiver, refuse_others
-    from airgap.offline.verify import authenticate
 
     refuse_others(bundle)
     refuse_several(bundle)
@@ -46,8 +46,8 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
 
 def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
     """Why `airgap load` would refuse it here and now, as far as the statement tells."""
+    from airgap.carry.verify import judge
     from airgap.errors import AirgapError
-    from airgap.offline.verify import judge
     from airgap.trust.policy import check_revocations, lacks
 
     if (wanted := lacks(found.verdict, found.root)) is not None:

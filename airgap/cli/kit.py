@@ -112,9 +112,9 @@ def verify(
 
     Example: airgap kit verify /media/stick/airgap-kit-0.1.0 --into /root
     """
+    from airgap.carry.verify_kit import verify_kit
     from airgap.cli import console
     from airgap.cli.opening import open_site
-    from airgap.offline.kit import verify_kit
 
     here = open_site()
     found = verify_kit(kit, here.site, here.now, allow_downgrade=allow_downgrade, into=into)

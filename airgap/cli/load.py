@@ -35,12 +35,12 @@ from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.carry.operator import Desk
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
-    from airgap.offline.desk import Desk
     from airgap.offline.load_bundle import LoadReport
-    from airgap.offline.loading import LoadedImage
-    from airgap.offline.renaming import Renaming
+    from airgap.offline.loader import LoadedImage
+    from airgap.offline.rename import Renaming
 
 STDIN = Path("-")
 NAME = "load"
@@ -77,10 +77,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import grouped
-    from airgap.cli.asking import desk
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli.endpoints import Endpoints, ssh_of
-    from airgap.offline.renaming import parse_renamings
-    from airgap.offline.session import refuse_others
+    from airgap.cli.operator_prompt import desk
+    from airgap.offline.rename import parse_renamings
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
@@ -167,9 +167,9 @@ def _load_each(
 def _load_whole(place: "Place", here: "Desk", load: "Callable[[Place], LoadReport]") -> "LoadReport":
     """Load the bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
     from airgap.bundle.volumes import is_whole, paths_of
-    from airgap.offline.desk import nobody
-    from airgap.offline.receive import discard, gather
-    from airgap.offline.staging import staged
+    from airgap.carry.from_stdin import staged
+    from airgap.carry.operator import nobody
+    from airgap.carry.receive import discard, gather
 
     if paths_of(place) == (STDIN,):
         if not sys.stdin:

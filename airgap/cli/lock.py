@@ -31,7 +31,7 @@ def run(
     from airgap.bundle.files import write_file
     from airgap.cli import console, platforms
     from airgap.cli.endpoints import Endpoints
-    from airgap.cli.planning import unknown_lines
+    from airgap.cli.manifest_plan import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
     from airgap.online.plan import unknown_value

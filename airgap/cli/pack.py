@@ -37,7 +37,7 @@ from airgap.errors import PartialError, UsageError
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
-    from airgap.online.stating import Order, PackedBundle
+    from airgap.online.terms import Order, PackedBundle
     from airgap.site import Site
     from airgap.trust.keys import Signer
 
@@ -75,7 +75,7 @@ def run(
 ) -> None:
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
-    from airgap.online.stating import Order
+    from airgap.online.terms import Order
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
@@ -106,7 +106,7 @@ def _pack(
 ) -> "tuple[PackedBundle, int]":
     """The bundle, and how many images there would be had none failed."""
     from airgap.cli import console
-    from airgap.cli.planning import plan_of
+    from airgap.cli.manifest_plan import plan_of
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
 
@@ -165,7 +165,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
 
 def _lines(packed: "PackedBundle") -> list[str]:
     from airgap.cli import console, platforms
-    from airgap.cli.planning import unknown_lines
+    from airgap.cli.manifest_plan import unknown_lines
     from airgap.cli.requires import requires_text
 
     statement, needs = packed.statement, requires_text(packed.statement)

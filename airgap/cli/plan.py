@@ -25,7 +25,7 @@ from airgap.cli.options import (
 from airgap.errors import MediaError, NoSpaceError
 
 if TYPE_CHECKING:
-    from airgap.bundle.cut import VolumeSize
+    from airgap.bundle.volume_table import VolumeSize
     from airgap.online.plan import TransferPlan
 
 NAME = "plan"
@@ -50,7 +50,7 @@ def run(
 ) -> None:
     from airgap.cli import console, platforms
     from airgap.cli.endpoints import Endpoints
-    from airgap.cli.planning import plan_of, unknown_lines
+    from airgap.cli.manifest_plan import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
@@ -78,8 +78,8 @@ def _volumes(
     plan: "TransferPlan", places: list[Path], size: "VolumeSize | None", allow_system: bool
 ) -> tuple[int | None, MediaError | None]:
     """How many volumes there would be, or why `pack` would refuse these places: that is a result, too."""
-    from airgap.bundle.placing import count_volumes
-    from airgap.online.placing import load_of
+    from airgap.bundle.choose_folders import count_volumes
+    from airgap.online.choose_folders import load_of
 
     try:
         load = load_of(plan, plan.lock.name)

@@ -36,8 +36,8 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import AirgapError, PartialError, TrustError
-    from airgap.review.kept import read_file
     from airgap.review.receipts import Imported, import_receipt
+    from airgap.review.records import read_file
 
     here = open_site()
     site, time = here.site, here.now
@@ -92,8 +92,8 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     from airgap.advice import RECEIPT, refuse_other
     from airgap.cli import console
     from airgap.cli.opening import open_site
-    from airgap.proving import prove_receipt
-    from airgap.review.kept import read_file
+    from airgap.prove_receipt import prove_receipt
+    from airgap.review.records import read_file
     from airgap.trust.envelope import Envelope
 
     here = open_site(recording=False)

@@ -29,10 +29,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import grouped
+    from airgap.carry.receive import receive
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.asking import desk, received_lines, received_value
-    from airgap.offline.receive import receive
-    from airgap.offline.session import refuse_others
+    from airgap.cli.operator_prompt import desk, received_lines, received_value
 
     refuse_others(bundles)
     here = desk(

@@ -38,11 +38,11 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
+    from airgap.carry.receive import repack
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.cli.operator_prompt import desk, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
-    from airgap.offline.receive import repack
-    from airgap.offline.session import refuse_others
 
     refuse_others(bundle)
     refuse_several(bundle)

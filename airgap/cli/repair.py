@@ -32,11 +32,11 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
+    from airgap.carry.receive import repair
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.asking import desk, received_lines, received_value
+    from airgap.cli.operator_prompt import desk, received_lines, received_value
     from airgap.durable import exists
-    from airgap.offline.receive import repair
-    from airgap.offline.session import refuse_others
 
     refuse_others([*filter(exists, bundle), *source])  # a volume that was lost is made again
     refuse_several(source)

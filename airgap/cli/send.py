@@ -24,11 +24,11 @@ from airgap.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
+    from airgap.carry.remote_load import LoadedThere, LoadFromHere, PipingHost
+    from airgap.carry.send import Destination, HostResult, SendReport
     from airgap.endpoints.docker_dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
-    from airgap.offline.load_there import LoadedThere, LoadFromHere, PipingHost
-    from airgap.offline.send import Destination, HostResult, SendReport
     from airgap.progress import Progress
     from airgap.site import Site
 
@@ -79,10 +79,10 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
+    from airgap.carry.send import send_bundle
     from airgap.cli import console, passphrase
     from airgap.cli.opening import open_site
     from airgap.endpoints.ssh import Ssh, SshOptions
-    from airgap.offline.send import send_bundle
 
     wanted = _wanted(hosts or [], inventory, to, load)
     place: Place = (bundle, *volume) if volume else bundle
@@ -170,8 +170,8 @@ def _volumes_by_option() -> Iterator[None]:
 
 
 def _destination(host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere") -> "Destination":
+    from airgap.carry.send import DEFAULT_FOLDER, Destination
     from airgap.endpoints.ssh import Address
-    from airgap.offline.send import DEFAULT_FOLDER, Destination
 
     return Destination(
         name=host.address,

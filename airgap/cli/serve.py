@@ -60,12 +60,12 @@ def _opened(
 ) -> "list[NamedSource]":
     """The bundles, verified, and the OCI folders; they are closed with `stack`."""
     from airgap.advice import SERVED
-    from airgap.bundle.seal import ENVELOPE_FILE
+    from airgap.bundle.contents import ENVELOPE_FILE
     from airgap.bundle.volumes import grouped
-    from airgap.cli.asking import desk
+    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.operator_prompt import desk
     from airgap.endpoints.layout import Layout
-    from airgap.offline.serving import served
-    from airgap.offline.session import refuse_others
+    from airgap.offline.serve_bundles import served
 
     refuse_others(sources, SERVED)
     places = grouped(sources)

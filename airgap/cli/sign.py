@@ -22,10 +22,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
+    from airgap.carry.sign import sign
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console, passphrase
-    from airgap.cli.asking import desk
-    from airgap.offline.session import refuse_others
-    from airgap.offline.sign import sign
+    from airgap.cli.operator_prompt import desk
 
     refuse_others(bundle)
     refuse_several(bundle)

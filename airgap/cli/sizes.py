@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from airgap.bundle.cut import VolumeSize
+from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import UsageError
 
 FAT32_FILE = 4_294_967_295

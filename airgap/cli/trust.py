@@ -105,11 +105,11 @@ def install(
 
     Example: airgap trust install 1.root.json --site plant-7
     """
+    from airgap.admin.install_root import install_root, read_root
     from airgap.advice import ROOT, refuse_other
     from airgap.cli import console
     from airgap.cli.init import site_name
     from airgap.cli.opening import compare_site
-    from airgap.offline.trust import install_root, read_root
     from airgap.site import default_home
 
     refuse_other(file, ROOT)

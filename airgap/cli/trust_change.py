@@ -10,7 +10,7 @@ import typer
 from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
 
 if TYPE_CHECKING:
-    from airgap.offline.root_change import Changed, Signers
+    from airgap.admin.change_root import Changed, Signers
     from airgap.trust.change import Change
     from airgap.trust.keys import PublicKey
     from airgap.trust.proposal import Proposal
@@ -206,8 +206,8 @@ def sign(
 
     Example: airgap trust sign 2.root.proposal.json
     """
+    from airgap.admin.change_root import sign_root
     from airgap.cli.opening import open_site
-    from airgap.offline.root_change import sign_root
 
     done = sign_root(
         open_site().site, file, _signers(signer, passphrase_file), lambda found: _agree(found, yes=yes)
@@ -257,8 +257,8 @@ def _role(name: str) -> str:
 
 def _confirmed(path: Path, owner: str, told: str | None) -> "PublicKey":
     """The public key in a file, whose id a person has got by another way."""
+    from airgap.admin.change_root import compare_keyid
     from airgap.bundle.files import Folder
-    from airgap.offline.root_change import compare_keyid
     from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
 
     with Folder(path.absolute().parent) as folder:
@@ -275,8 +275,8 @@ def _statement(text: str) -> str:
     import re
 
     from airgap.bundle.volumes import open_bundle
-    from airgap.offline.session import receiver
-    from airgap.offline.verify import authenticate
+    from airgap.carry.verify import authenticate
+    from airgap.carry.verify_recorded import receiver
     from airgap.site import Site, default_home, now
 
     if re.fullmatch(r"[0-9a-f]{64}", text):
@@ -286,8 +286,8 @@ def _statement(text: str) -> str:
 
 
 def _signers(names: list[str] | None, passphrase_file: Path | None) -> "Signers":
+    from airgap.admin.change_root import Signers
     from airgap.cli import passphrase
-    from airgap.offline.root_change import Signers
 
     return Signers(
         tuple(names or ()), lambda name: passphrase.existing(passphrase_file, f"the key of {name}")
@@ -302,8 +302,8 @@ def _change(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
+    from airgap.admin.change_root import change_root
     from airgap.cli.opening import open_site
-    from airgap.offline.root_change import change_root
 
     here = open_site()
     signers = _signers(names, passphrase_file)

@@ -17,8 +17,8 @@ from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
-    from airgap.offline.desk import Desk
-    from airgap.offline.verify import VerifiedBundle
+    from airgap.carry.operator import Desk
+    from airgap.carry.verify import VerifiedBundle
 
 _HOLLOW = "the bundle has its index, and none of the images in it: there is nothing to load"
 NAME = "verify"
@@ -41,9 +41,9 @@ def run(
     debug: Debug = False,
 ) -> None:
     from airgap.bundle.volumes import grouped
+    from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.asking import desk
-    from airgap.offline.session import refuse_others
+    from airgap.cli.operator_prompt import desk
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
         raise UsageError(
@@ -69,8 +69,8 @@ def run(
 
 def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
     from airgap.bundle.volumes import grouped, paths_of
+    from airgap.carry.verify_medium import check_media
     from airgap.cli import console
-    from airgap.offline.media import check_media
 
     values, lines = [], []
     for place in grouped(bundles, alone=True):
@@ -92,8 +92,8 @@ def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
 
 def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":
     from airgap.bundle.volumes import is_whole
-    from airgap.offline.in_turn import verify_in_turn
-    from airgap.offline.session import keeper, verify_bundle
+    from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
+    from airgap.carry.verify_recorded import keeper, verify_bundle
 
     if is_whole(place):
         who = keeper(here.site, here.now, accept_jump=here.accept_jump)

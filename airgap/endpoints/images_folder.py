@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import Files, write_stream
-from airgap.bundle.tar_folder import TarFolder
+from airgap.bundle.tar_reader import TarFolder
 from airgap.errors import UsageError
 from airgap.oci.reference import ImageReference
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.claim import alone_in
 from airgap.bundle.files import Folder, write_file
+from airgap.bundle.locks import alone_in
 from airgap.errors import AirgapError, MediaError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference

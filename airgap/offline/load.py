@@ -7,6 +7,7 @@ from functools import cache
 
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.graph import PREFERRED
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import (
     ContentTarget,
     FileTarget,
@@ -29,14 +30,13 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import fallback_tag
-from airgap.offline.contents import VerifiedImage
+from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
 from airgap.offline.load_refusal import refused
-from airgap.offline.loading import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirmed
-from airgap.offline.renaming import renamed
-from airgap.offline.stream import ImageTar
+from airgap.offline.loader import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirmed
+from airgap.offline.rename import renamed
 from airgap.workers import run_each
 
 

@@ -11,17 +11,17 @@ from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.bundle.volumes import Place
+from airgap.carry.keep_accepted import keep_mark
+from airgap.carry.remote_load import FROM_HERE, LoadedThere
+from airgap.carry.verify import MEND, VerifiedBundle
+from airgap.carry.verify_recorded import keeper, opened
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
-from airgap.offline.keeping import keep_mark
 from airgap.offline.load import load
-from airgap.offline.load_there import FROM_HERE, LoadedThere
-from airgap.offline.loading import FAILED, LoadedImage, Loading
-from airgap.offline.renaming import Renaming
-from airgap.offline.session import keeper, opened
-from airgap.offline.verify import MEND, VerifiedBundle
+from airgap.offline.loader import FAILED, LoadedImage, Loading
+from airgap.offline.rename import Renaming
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope

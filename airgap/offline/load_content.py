@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import ContentTarget, MountingTarget, ResumingTarget
 from airgap.errors import (
     AccessDeniedError,
@@ -23,9 +24,8 @@ from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
-from airgap.offline.contents import VerifiedImage
 from airgap.offline.load_documents import DocumentLoader, reason_of
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.offline.reduced import reduced
 from airgap.workers import run_all
 

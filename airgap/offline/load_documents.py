@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from airgap.bundle.graph import ImageGraph
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
 from airgap.errors import AccessDeniedError, EndpointError, ImmutableTagError, RefusedError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.offline.contents import VerifiedImage
-from airgap.offline.loading import LoadedImage
+from airgap.offline.loader import LoadedImage
 from airgap.offline.reduced import described, reduced
 from airgap.progress import Progress
 

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import CarriedManifest, ImageGraph
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import EngineInfo, IndexTarget, StagingTarget, StreamTarget
 from airgap.errors import AirgapError, EndpointError, UnavailableError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
 from airgap.oci.platform import UNKNOWN
-from airgap.offline.contents import VerifiedImage
+from airgap.offline.decompress import SizeClaimError
+from airgap.offline.image_tar import ImageTar, runnable
 from airgap.offline.load_queue import LoadQueue
-from airgap.offline.loading import (
+from airgap.offline.loader import (
     FAILED,
     LOADED,
     THERE,
@@ -21,8 +23,6 @@ from airgap.offline.loading import (
     confirmed,
     not_for_engines,
 )
-from airgap.offline.stream import ImageTar, runnable
-from airgap.offline.unpack import SizeClaimError
 from airgap.workers import run_all
 
 MAX_STREAMS = 2

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
-from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
+from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FolderTarget
 from airgap.errors import AirgapError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
-from airgap.offline.contents import VerifiedImage
-from airgap.offline.loading import (
+from airgap.offline.image_tar import ImageTar
+from airgap.offline.loader import (
     FAILED,
     LOADED,
     PLACED,
@@ -22,7 +23,6 @@ from airgap.offline.loading import (
     not_for_engines,
 )
 from airgap.offline.reduced import described, reduced
-from airgap.offline.stream import ImageTar
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from airgap.oci.digest import Digest
-from airgap.offline.loading import LoadedImage
+from airgap.offline.loader import LoadedImage
 
 
 class LoadQueue:

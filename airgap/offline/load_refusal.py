@@ -2,11 +2,11 @@
 
 import contextlib
 
+from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target
 from airgap.errors import AirgapError, EndpointError, MissingContentError, PolicyError
-from airgap.offline.contents import VerifiedImage
-from airgap.offline.loading import Loading
-from airgap.offline.stream import runnable
+from airgap.offline.image_tar import runnable
+from airgap.offline.loader import Loading
 
 
 def refused(image: VerifiedImage, target: Target, loading: Loading) -> AirgapError | None:

@@ -11,21 +11,21 @@ from importlib import resources
 from pathlib import Path
 
 from airgap import __version__
+from airgap.bundle.blob_files import size_of
+from airgap.bundle.check_written import OnMedia
+from airgap.bundle.choose_folders import prepare
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents
 from airgap.bundle.files import media_errors
 from airgap.bundle.folders import BundleFolders
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.placing import prepare
-from airgap.bundle.proof import OnMedia
-from airgap.bundle.seal import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents
-from airgap.bundle.segments import size_of
-from airgap.bundle.views import sha256sums
+from airgap.bundle.names import sha256sums
 from airgap.bundle.writer import BundleWriter, Form
 from airgap.errors import IntegrityError
 from airgap.kit.install import FOLDERS
 from airgap.kit.statement import ENVELOPE_FILE, KitStatement, Target
 from airgap.oci.digest import Digest
 from airgap.online.own_wheel import build_own_wheel
-from airgap.online.stating import kept_envelopes, releasing_root
+from airgap.online.terms import kept_envelopes, releasing_root
 from airgap.online.wheels import Wheel, fetch
 from airgap.progress import Progress
 from airgap.site import Site

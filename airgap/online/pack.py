@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
 from airgap.bundle.files import Folder
 from airgap.bundle.folders import find_folders
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
+from airgap.bundle.names import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
 from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.views import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
@@ -23,6 +23,7 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.online.choose_folders import folders_of
 from airgap.online.collect import (
     CollectedImage,
     Collector,
@@ -32,9 +33,8 @@ from airgap.online.collect import (
     take_optional,
     with_upstream,
 )
-from airgap.online.placing import folders_of
 from airgap.online.plan import TransferPlan, unknown_value
-from airgap.online.stating import Order, PackedBundle, Terms, confirmed, kept_envelopes
+from airgap.online.terms import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from airgap.bundle.check_written import announce, prove_sealed
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.files import Folder, make_folder, media_errors, read_small
-from airgap.bundle.limits import largest_file
+from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.proof import announce, prove_sealed
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
 from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.tar_store import TarStore
+from airgap.bundle.tar_writer import TarStore
 from airgap.bundle.ustar import read_entries
 from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
@@ -28,7 +28,7 @@ from airgap.online.collect import (
 )
 from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
 from airgap.online.plan import TransferPlan
-from airgap.online.stating import Order, PackedBundle, Terms, confirmed
+from airgap.online.terms import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site

@@ -8,7 +8,7 @@ from airgap.bundle.statement import Previous, Statement
 from airgap.errors import AirgapError
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
-from airgap.online.stating import is_locked
+from airgap.online.terms import is_locked
 from airgap.site import Mark, Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 

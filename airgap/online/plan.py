@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
-from airgap.bundle.views import check_names
+from airgap.bundle.names import check_names
 from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock, LockedImage

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from airgap.audit.report import Entry, entries
-from airgap.review.kept import Kept, KeptReceipt, Sealed
 from airgap.review.receipts import against_bundle
+from airgap.review.records import Kept, KeptReceipt, Sealed
 
 BLOB = "a blob"
 DISPUTED = ", not as sealed"

@@ -10,8 +10,8 @@ from airgap.agreement import contradictions, disagreements, look_alikes, unconfi
 from airgap.audit.receipt import Receipt
 from airgap.durable import exists
 from airgap.errors import TrustError
-from airgap.proving import prove_receipt
-from airgap.review.kept import Kept, KeptReceipt, Sealed
+from airgap.prove_receipt import prove_receipt
+from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.site import Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope

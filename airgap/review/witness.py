@@ -11,11 +11,11 @@ from pathlib import Path
 from airgap.audit.chain import LedgerState, check_ledger
 from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
-from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.statement import Statement
 from airgap.errors import LedgerError
 from airgap.oci.strict_json import Fields, parse_object
-from airgap.review.kept import Kept, read_file
+from airgap.review.records import Kept, read_file
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.files import Folder
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE
+from airgap.carry.verify import verify, verify_content
 from airgap.cli.main import main
 from airgap.errors import AirgapError
-from airgap.offline.verify import verify, verify_content
 from airgap.progress import Silent
 from airgap.site import now
 from tests.cli.refusals import at_home, check_refused, check_words, records, snapshot

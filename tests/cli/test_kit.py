@@ -122,7 +122,7 @@ def test_changed_on_the_stick(gap, kit):
 
 
 def test_an_older_one(gap, kit, monkeypatch):
-    monkeypatch.setattr("airgap.offline.kit.__version__", "0.2.0")
+    monkeypatch.setattr("airgap.carry.verify_kit.__version__", "0.2.0")
     done = gap.offline("kit", "verify", kit, code=14)
     assert (
         "error: older than the airgap that checks it: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"

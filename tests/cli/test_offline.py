@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.carry import verify_recorded as session
 from airgap.cli import console
 from airgap.endpoints.server import ImageServer
 from airgap.errors import UnavailableError
-from airgap.offline import session
 from airgap.offline.load_bundle import LoadReport
-from airgap.offline.loading import FAILED, LOADED, LoadedImage
+from airgap.offline.loader import FAILED, LOADED, LoadedImage
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from tests.cli.conftest import Gap, Side, files_of

@@ -373,7 +373,7 @@ def test_a_full_medium_is_one_failure_for_all_images(gap: Gap, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("airgap.bundle.segments.write_all", full)
+        patch.setattr("airgap.bundle.blob_files.write_all", full)
         done = gap.online("pack", path, "--to", gap.stick, code=11)
     assert "No space left on device" in done.err
     assert "hint: free some space" in done.err

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airgap.cli import asking
-from airgap.offline.desk import Wanted
+from airgap.carry.operator import Wanted
+from airgap.cli import operator_prompt as asking
 from tests.cli.conftest import Done, Gap, Side
 from tests.support.images import simple_image
 from tests.support.registry import FakeRegistry

@@ -20,9 +20,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from airgap.bundle.cut import VolumeTable
+from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import write_all
-from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.bundle.volume_table import VolumeTable
 from airgap.cli.main import main
 from airgap.endpoints.server import ImageServer
 from tests.cli.conftest import Done, Gap, Side, files_of
@@ -243,7 +243,7 @@ def test_pack_goes_on_with_the_cut_that_it_began(gap: Gap, monkeypatch: pytest.M
         write_all(fd, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("airgap.bundle.segments.write_all", write)
+        patch.setattr("airgap.bundle.blob_files.write_all", write)
         gap.online(*words, code=130)
     begun = stamps(*folders)
     assert {name for name in begun if name.endswith("volume.json.part")} == {
@@ -1202,7 +1202,7 @@ def test_a_medium_that_is_full_can_be_mended(
         write_all(fd, data)
         most[:] = [max(size_of(folder), before) for folder, before in zip(folders, most, strict=True)]
 
-    monkeypatch.setattr("airgap.bundle.segments.write_all", write)
+    monkeypatch.setattr("airgap.bundle.blob_files.write_all", write)
     flip(part(gap.folder, harmed), 9)
     flip(folders[0] / BASE.path, 9)
     mend(gap)

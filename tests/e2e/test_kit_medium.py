@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle import proof
+from airgap.bundle import check_written as proof
 from tests.e2e.airgap import Side
 from tests.support.kits import write_stand_ins
 from tests.support.media import Disk, ext4_disk, require_media

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import limits, readback
-from airgap.bundle.limits import FAT_LIMIT, largest_file
+from airgap.bundle.max_file_size import FAT_LIMIT, largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.readback import ReadBack, Written, read_back
+from airgap.bundle.read_back import ReadBack, Written, read_back
 from airgap.errors import DigestMismatchError, MediaError, NoSpaceError, SizeMismatchError
 from tests.support.media import MIB, Disk, exfat_stick, ext4_disk, fat_stick, require_media, tmpfs
 from tests.support.parts import run

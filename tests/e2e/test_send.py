@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.carry.verify import check
 from airgap.endpoints.ssh import Address, Ssh, SshOptions
 from airgap.errors import TransportError
-from airgap.offline.verify import check
 from airgap.site import now
 from tests.e2e.airgap import Answer, Side
 from tests.support.bundles import Gap, make_gap

@@ -15,6 +15,7 @@ import pytest
 
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.files import Folder
+from airgap.carry.verify import verify
 from airgap.endpoints.archive_file import ArchiveFile
 from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.docker import DockerEngine
@@ -26,12 +27,11 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
-from airgap.offline.verify import verify
+from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.stating import Order
+from airgap.online.terms import Order
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.e2e.airgap import environment

@@ -19,9 +19,9 @@ from typing import Any
 from airgap.audit.chain import check_ledger, read_ledger
 from airgap.audit.receipt import Receipt
 from airgap.bundle.volumes import open_bundle
+from airgap.carry.verify import Receiver, verify, verify_content
 from airgap.errors import AirgapError
 from airgap.oci.digest import Digest
-from airgap.offline.verify import Receiver, verify, verify_content
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import Envelope

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import airgap
+from airgap.admin.init_site import set_up
+from airgap.admin.install_root import install_root
 from airgap.cli.main import main
-from airgap.offline.trust import install_root
-from airgap.online.setup import set_up
 from airgap.site import Site
 from tests.faults.ptrace import Fault, Outcome, trace
 from tests.support.images import Image, Layer, make_image, make_index, noise, write_layout

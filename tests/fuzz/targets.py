@@ -11,11 +11,11 @@ from pathlib import Path
 
 from airgap.audit.receipt import Receipt
 from airgap.audit.record import parse_record
-from airgap.bundle.cut import VolumeTable
+from airgap.bundle.names import read_index
 from airgap.bundle.statement import Statement
 from airgap.bundle.tar_header import parse_header
 from airgap.bundle.ustar import BLOCK, read_entries
-from airgap.bundle.views import read_index
+from airgap.bundle.volume_table import VolumeTable
 from airgap.endpoints.remote import Ran
 from airgap.endpoints.save_stream import export_archive
 from airgap.endpoints.ssh.sftp import ProtocolError, Sftp, StatusError

@@ -11,23 +11,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from airgap.admin.init_site import set_up
+from airgap.admin.install_root import install_root
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
 from airgap.bundle.files import Folder
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
+from airgap.bundle.names import INDEX_FILE, MANIFEST_FILE, index_json, manifest_json, sha256sums
 from airgap.bundle.statement import ImageRecord, Statement
-from airgap.bundle.views import INDEX_FILE, MANIFEST_FILE, index_json, manifest_json, sha256sums
+from airgap.carry.keep_accepted import keep_root
+from airgap.carry.verify import Receiver, verify
 from airgap.endpoints.layout import Layout
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.offline.keeping import keep_root
-from airgap.offline.trust import install_root
-from airgap.offline.verify import Receiver, verify
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.setup import set_up
-from airgap.online.stating import Order
+from airgap.online.terms import Order
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.cut import Cut, Part
 from airgap.bundle.files import Folder
 from airgap.bundle.folders import BundleFolders
+from airgap.bundle.volume_table import Cut, Part
+from airgap.carry.copy import copy_bundle
+from airgap.carry.operator import Desk
+from airgap.carry.verify import check
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
-from airgap.offline.copying import copy_bundle
-from airgap.offline.desk import Desk
-from airgap.offline.verify import check
 from airgap.progress import Silent
 from tests.support.bundles import Gap
 from tests.support.images import Image, Layer, make_image, noise, write_layout

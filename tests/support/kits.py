@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from importlib.metadata import requires
 from pathlib import Path
 
+from airgap.admin.init_site import set_up
 from airgap.kit.statement import Target
 from airgap.oci.digest import Digest
 from airgap.online.kit import KitOrder, MadeKit, make_kit
 from airgap.online.own_wheel import write_wheel
-from airgap.online.setup import set_up
 from airgap.online.wheels import Wheel, fetch, targets_of
 from airgap.progress import Silent
 from airgap.site import Site

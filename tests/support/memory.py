@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.tar_folder import TarFolder
+from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from airgap.bundle.cut import Cut, Part
+from airgap.bundle.contents import Contents, describe
 from airgap.bundle.folders import BundleFolders
-from airgap.bundle.seal import Contents, describe
 from airgap.bundle.store import BlobStore
+from airgap.bundle.volume_table import Cut, Part
 from airgap.bundle.writer import BundleWriter
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from airgap import recognise as module
 from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
-from airgap.bundle.cut import VOLUME_FILE
-from airgap.bundle.seal import ENVELOPE_FILE
+from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
+from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.kit.statement import ENVELOPE_FILE as KIT_FILE
 from airgap.kit.statement import PREDICATE_TYPE as KIT
 from airgap.recognise import Found, Kind, recognise

@@ -13,11 +13,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airgap.bundle.cut import VOLUME_FILE, Cut, Part, VolumeTable
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
 from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.seal import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
-from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
-from airgap.bundle.views import (
+from airgap.bundle.names import (
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
@@ -26,6 +24,8 @@ from airgap.bundle.views import (
     manifest_json,
     sha256sums,
 )
+from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
+from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from airgap.bundle.files import Folder
+from airgap.carry.verify import verify
 from airgap.oci.digest import Digest
 from airgap.offline.load import load
-from airgap.offline.loading import LoadedImage, Loading
-from airgap.offline.verify import verify
+from airgap.offline.loader import LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import Gap, make_gap
 from tests.support.images import simple_image

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.carry.verify import verify
 from airgap.endpoints.docker import DockerEngine
 from airgap.endpoints.ports import Target
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
 from airgap.offline.load import load
-from airgap.offline.loading import Loading
-from airgap.offline.verify import verify
+from airgap.offline.loader import Loading
 from airgap.progress import Silent
 from tests.support.bundles import make_gap
 from tests.support.daemon import Daemon

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.files import Folder
-from airgap.bundle.tar_folder import TarFolder
-from airgap.bundle.views import INDEX_FILE, MAX_INDEX, read_index
+from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
+from airgap.bundle.tar_reader import TarFolder
+from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.containerd.places import find_program, find_socket
 from airgap.endpoints.images_folder import KINDS, ImagesFolder
@@ -16,9 +17,8 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
 from airgap.offline.load_bundle import load_bundle
-from airgap.offline.loading import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
-from airgap.offline.verify import verify
-from airgap.online.base import read_bases
+from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
+from airgap.online.delta_base import read_bases
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.cli.conftest import Gap as Cli

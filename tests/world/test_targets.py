@@ -14,7 +14,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
 from airgap.offline.load_bundle import load_bundle
-from airgap.offline.loading import FAILED, LOADED, THERE
+from airgap.offline.loader import FAILED, LOADED, THERE
 from airgap.progress import Silent
 from airgap.trust.envelope import Envelope
 from tests.support import habits

@@ -10,7 +10,7 @@ import pytest
 from airgap.errors import AirgapError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_MANIFEST, Descriptor
-from airgap.offline.loading import FAILED, LOADED, SKIPPED
+from airgap.offline.loader import FAILED, LOADED, SKIPPED
 from tests.support import certificates, habits
 from tests.support.bundles import make_gap
 from tests.support.images import Image, simple_image

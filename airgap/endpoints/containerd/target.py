@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from airgap.bundle.names import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.ustar import END, header, padding
-from airgap.bundle.views import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram
 from airgap.endpoints.containerd.places import find_program, find_socket
 from airgap.endpoints.ports import EngineInfo

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from airgap.endpoints.attachments import Attachment, Attachments
-from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
+from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.referrers import Lists, UnusableListError
 from airgap.errors import AirgapError, EndpointError, FormatError, IntegrityError, UnavailableError

@@ -10,7 +10,7 @@ from airgap.endpoints.logins import Credentials, CredentialStore, HelperError, N
 from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.challenge import Challenge
 from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
-from airgap.endpoints.registry.failure import MAX_ERROR_BODY, failure
+from airgap.endpoints.registry.errors import MAX_ERROR_BODY, failure
 from airgap.endpoints.registry.proxies import without
 from airgap.endpoints.registry.reach import is_trusted, may_log_in
 from airgap.endpoints.registry.transport import Response, Transport

@@ -7,7 +7,7 @@ from http.client import HTTPException
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.wire import EndlessAnswerError
 from airgap.errors import EndpointError, SizeMismatchError, in_words
 from airgap.oci.digest import CHUNK, ByteStream

@@ -6,11 +6,11 @@ from airgap.endpoints.attachments import Attachments
 from airgap.endpoints.registry.attachments import Finder
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.mirrors import Mirrored, open_mirror
-from airgap.endpoints.registry.names import PUSH, Names
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.push import Pusher
 from airgap.endpoints.registry.referrers import Lists, ReferrerPusher
 from airgap.endpoints.registry.session import Session
+from airgap.endpoints.registry.urls import PUSH, Names
 from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.session import Patience
 from airgap.errors import EndpointError, UnavailableError
 from airgap.oci.digest import ByteStream

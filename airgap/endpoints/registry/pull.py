@@ -6,11 +6,11 @@ from dataclasses import replace
 from airgap.endpoints.registry.answers import NO_HEAD, from_body, from_head, is_rest, no_rest, read
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.download import ResumingDownload
-from airgap.endpoints.registry.failure import LinkRefusedError, TemporaryError
-from airgap.endpoints.registry.names import PULL, Names
+from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError
 from airgap.endpoints.registry.referrers import Lists
 from airgap.endpoints.registry.session import Request, Session
 from airgap.endpoints.registry.transport import Response
+from airgap.endpoints.registry.urls import PULL, Names
 from airgap.errors import EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import DOCUMENT_TYPES, Descriptor

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable
 
 from airgap.endpoints.registry.answers import NO_HEAD, check_stored
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.hints import is_locked
-from airgap.endpoints.registry.names import PUSH, Names
 from airgap.endpoints.registry.session import Session
 from airgap.endpoints.registry.transport import Response
 from airgap.endpoints.registry.upload import BlobUpload
+from airgap.endpoints.registry.urls import PUSH, Names
 from airgap.errors import (
     EndpointError,
     ImmutableTagError,

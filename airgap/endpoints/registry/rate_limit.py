@@ -3,7 +3,7 @@
 import threading
 
 from airgap.endpoints.registry.config import RegistryOptions
-from airgap.endpoints.registry.failure import TemporaryError
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.errors import UnavailableError
 
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from airgap.endpoints.registry.answers import NO_HEAD, media_type, read
-from airgap.endpoints.registry.names import PULL, Names
 from airgap.endpoints.registry.push import Pusher
 from airgap.endpoints.registry.session import Request, Session
 from airgap.endpoints.registry.transport import Response
+from airgap.endpoints.registry.urls import PULL, Names
 from airgap.errors import EndpointError, FormatError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, SCHEMA_VERSION, Descriptor, ImageIndex, parse_document

@@ -9,7 +9,7 @@ from airgap.endpoints.registry.address import base_url, follow, follow_upload, o
 from airgap.endpoints.registry.auth import Authorizer
 from airgap.endpoints.registry.body import Body, Upload
 from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
-from airgap.endpoints.registry.failure import (
+from airgap.endpoints.registry.errors import (
     MAX_ERROR_BODY,
     LinkRefusedError,
     TemporaryError,

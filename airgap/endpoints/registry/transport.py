@@ -23,7 +23,7 @@ from airgap import __version__
 from airgap.endpoints.registry.address import Origin, inside, origin
 from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped, endless
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
-from airgap.endpoints.registry.failure import TemporaryError, TlsFailedError
+from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, place_of
 from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools

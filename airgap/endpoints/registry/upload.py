@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 
 from airgap.endpoints.registry.answers import check_stored
 from airgap.endpoints.registry.body import Body, Upload
-from airgap.endpoints.registry.failure import TemporaryError
-from airgap.endpoints.registry.names import PULL, PUSH, Names
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.session import Request, Session
 from airgap.endpoints.registry.transport import Response
+from airgap.endpoints.registry.urls import PULL, PUSH, Names
 from airgap.errors import EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import ByteStream
 from airgap.oci.documents import Descriptor

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from airgap.bundle.cut import Cut, Part
 from airgap.bundle.folders import BundleFolders, find_folders, new_folders
+from airgap.bundle.volume_table import Cut, Part
 from tests.support.writers import CUT, LAYER, TITLE, WIDE, unsummed, write, writer_of
 
 

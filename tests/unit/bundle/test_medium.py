@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from airgap.audit.redact import redact_fields
-from airgap.bundle.cut import VOLUME_FILE
+from airgap.bundle.contents import ENVELOPE_FILE, SET_ASIDE
 from airgap.bundle.devices import Roots
 from airgap.bundle.medium import MARGIN, PLACES, SYSTEM_FOLDERS, Medium, refuse_unfit
-from airgap.bundle.seal import ENVELOPE_FILE, SET_ASIDE
+from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.errors import MediaError, NoSpaceError
 from tests.support.systems import laptop, plug_in_stick
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle.segments import Segment
+from airgap.bundle.blob_files import Segment
 from airgap.bundle.store import BlobStore
 from airgap.errors import (
     DigestMismatchError,

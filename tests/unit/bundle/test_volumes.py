@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import volumes as module
+from airgap.bundle.contents import FOLDERS
 from airgap.bundle.files import Folder
-from airgap.bundle.seal import FOLDERS
-from airgap.bundle.tar_folder import TarFolder
+from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volumes import (
     VolumeSet,
     grouped,
@@ -19,6 +19,7 @@ from airgap.bundle.volumes import (
     paths_of,
     read_table,
 )
+from airgap.carry.verify import verify, verify_content
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -31,7 +32,6 @@ from airgap.errors import (
     SizeMismatchError,
     UnlistedContentError,
 )
-from airgap.offline.verify import verify, verify_content
 from airgap.progress import Silent
 from tests.support.bundles import Gap, make_gap
 from tests.support.volumes import Volumes, cut_over, in_turn, layers_in, noisy_images

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.cut import Cut, Part, VolumeTable
 from airgap.bundle.files import Folder
 from airgap.bundle.folders import find_folders, new_folders
 from airgap.bundle.medium import Medium
-from airgap.bundle.readback import read_back
+from airgap.bundle.read_back import read_back
+from airgap.bundle.volume_table import Cut, Part, VolumeTable
 from airgap.bundle.volumes import VolumeSet
 from airgap.bundle.writer import add_signature, set_envelope_aside
 from airgap.errors import FormatError, MediaError, NoSpaceError, SizeMismatchError

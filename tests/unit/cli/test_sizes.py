@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.bundle.cut import VolumeSize
+from airgap.bundle.volume_table import VolumeSize
 from airgap.cli.sizes import FAT32_FILE, parse_volume_size
 from airgap.errors import UsageError
 

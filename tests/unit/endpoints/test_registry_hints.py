@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.registry.failure import failure
+from airgap.endpoints.registry.errors import failure
 from airgap.endpoints.registry.hints import is_locked, push_hint
 
 

@@ -1,26 +1,3 @@
-"""One sealed bundle for the tests of this folder, and a copy of it for each."""
+from tests.unit.gap_fixtures import bundle, gap, sealed
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from airgap.bundle.files import Folder
-from airgap.offline.verify import VerifiedBundle, verify
-from tests.support.bundles import Gap, make_gap
-
-
-@pytest.fixture(scope="session")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Gap:
-    return make_gap(tmp_path_factory.mktemp("sealed"))
-
-
-@pytest.fixture
-def gap(sealed: Gap, tmp_path: Path) -> Gap:
-    return sealed.copy(tmp_path / "gap")
-
-
-@pytest.fixture
-def bundle(gap: Gap) -> Iterator[VerifiedBundle]:
-    with Folder(gap.bundle) as folder:
-        yield verify(folder, gap.receiver())
+__all__ = ["bundle", "gap", "sealed"]

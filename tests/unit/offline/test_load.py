@@ -10,6 +10,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
+from airgap.carry.verify import VerifiedBundle, verify
 from airgap.errors import (
     AirgapError,
     DigestMismatchError,
@@ -23,8 +24,7 @@ from airgap.oci.documents import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descri
 from airgap.oci.platform import Platform
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, PLACED, SKIPPED, THERE, LoadedImage, Loading
-from airgap.offline.verify import VerifiedBundle, verify
+from airgap.offline.loader import FAILED, LOADED, PLACED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
 from tests.support.images import Image, Layer, make_image, make_index, simple_image

@@ -10,6 +10,7 @@ import pytest
 
 from airgap.audit.receipt import Receipt
 from airgap.bundle.files import is_absent
+from airgap.carry.verify_recorded import verify_bundle
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -27,7 +28,6 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load_bundle import load_bundle
-from airgap.offline.session import verify_bundle
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope

@@ -9,6 +9,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
+from airgap.carry.verify import verify
 from airgap.errors import IncompleteError, SparseIndexError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES
@@ -16,8 +17,7 @@ from airgap.oci.reference import ImageReference
 from airgap.offline import load_content as module
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, THERE, Loading
-from airgap.offline.verify import verify
+from airgap.offline.loader import FAILED, LOADED, THERE, Loading
 from airgap.progress import Silent
 from airgap.workers import run_all
 from tests.support.bundles import MULTI, ONE, Gap, make_gap, small_images

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.carry.verify import VerifiedBundle, verify
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, THERE, LoadedImage, Loading
-from airgap.offline.verify import VerifiedBundle, verify
+from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import Layer, make_image, make_index, simple_image

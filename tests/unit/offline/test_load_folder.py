@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.bundle.names import INDEX_FILE, read_index
 from airgap.bundle.statement import Requirement
-from airgap.bundle.tar_folder import TarFolder
-from airgap.bundle.views import INDEX_FILE, read_index
+from airgap.bundle.tar_reader import TarFolder
+from airgap.carry.verify import VerifiedBundle, verify
 from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, PLACED, SKIPPED, THERE, LoadedImage, Loading
-from airgap.offline.verify import VerifiedBundle, verify
+from airgap.offline.loader import FAILED, PLACED, SKIPPED, THERE, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import make_index, simple_image

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.files import Folder
+from airgap.carry.verify import VerifiedBundle, verify
 from airgap.endpoints.archive_file import ArchiveFile
 from airgap.errors import (
     AccessDeniedError,
@@ -19,10 +20,9 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.holdings import Holdings
+from airgap.offline.image_tar import ImageTar
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
-from airgap.offline.stream import ImageTar
-from airgap.offline.verify import VerifiedBundle, verify
+from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import simple_image

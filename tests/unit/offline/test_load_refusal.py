@@ -7,14 +7,14 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
+from airgap.carry.verify import verify
 from airgap.endpoints.server.catalogue import build
 from airgap.errors import AirgapError, MissingContentError, PolicyError
 from airgap.oci.documents import OCI_INDEX
 from airgap.oci.platform import Platform
+from airgap.offline.bundle_source import BundleSource
 from airgap.offline.load import load
-from airgap.offline.loading import FAILED, LOADED, LoadedImage, Loading
-from airgap.offline.source import BundleSource
-from airgap.offline.verify import verify
+from airgap.offline.loader import FAILED, LOADED, LoadedImage, Loading
 from airgap.online.plan import make_plan
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, make_gap

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from airgap.admin.init_site import set_up
 from airgap.endpoints.ports import Source
 from airgap.manifest import Lock, TransferManifest
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import TransferPlan, make_plan
-from airgap.online.setup import set_up
-from airgap.online.stating import Order, PackedBundle
+from airgap.online.terms import Order, PackedBundle
 from airgap.site import Site
 from tests.support.memory_sources import Opener
 

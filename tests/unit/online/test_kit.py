@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from airgap.bundle import proof
+from airgap.bundle import check_written as proof
 from airgap.bundle.medium import Medium
-from airgap.bundle.views import sha256sums
+from airgap.bundle.names import sha256sums
 from airgap.errors import (
     ExpiredError,
     FormatError,

@@ -23,7 +23,7 @@ from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.pack_tar import pack_tar
 from airgap.online.partial import absent_from
-from airgap.online.stating import DEFAULT_LIFETIME
+from airgap.online.terms import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, RootKey, SignedRoot
@@ -128,7 +128,7 @@ def test_what_could_not_be_read_back_is_not_sealed(bench, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("airgap.bundle.proof.prove", fail)
+    monkeypatch.setattr("airgap.bundle.check_written.prove", fail)
     with pytest.raises(type(error)):
         bench.pack(MANIFEST, direct_plan())
     assert (bench.stick / "stack-0001/statement.json").exists()
@@ -224,7 +224,7 @@ def test_what_makes_another_bundle(bench, monkeypatch, why):
     elif why == "expired":
         bench.now += DEFAULT_LIFETIME
     elif why == "tool":
-        monkeypatch.setattr("airgap.online.stating.__version__", "99.0")
+        monkeypatch.setattr("airgap.online.terms.__version__", "99.0")
     elif why == "image":
         plan = plan_of(MANIFEST, registry=MemorySource({**IMAGES, "example.com/a:1": B}))
     elif why == "statement lost":

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from airgap.review.find import BLOB, find, fits
-from airgap.review.kept import Kept
 from airgap.review.receipts import import_receipt
+from airgap.review.records import Kept
 from tests.support.bundles import DAY, ONE, RECEIVER, SENDER, small_images
 
 IMAGE = small_images()[ONE]

@@ -12,9 +12,9 @@ from airgap.errors import (
     SignatureMismatchError,
     UnknownKeyError,
 )
-from airgap.proving import prove_receipt
-from airgap.review.kept import Kept
+from airgap.prove_receipt import prove_receipt
 from airgap.review.receipts import find_alarms, import_receipt
+from airgap.review.records import Kept
 from airgap.review.witness import check_witnessed
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import SigningKey

@@ -8,12 +8,12 @@ import pytest
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Verdict
 from airgap.errors import TrustError, UnknownKeyError
-from airgap.online.base import read_bases
+from airgap.online.delta_base import read_bases
 from airgap.progress import Silent
-from airgap.review.kept import Kept
-from airgap.review.loop import review
-from airgap.review.page import Report, render
+from airgap.review.html_report import Report, render
 from airgap.review.receipts import MAX_ALARMS, import_receipt
+from airgap.review.records import Kept
+from airgap.review.transfers import review
 from airgap.review.witness import check_witnessed
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import RootKey, SignedRoot

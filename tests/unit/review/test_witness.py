@@ -5,7 +5,7 @@ import pytest
 
 from airgap.audit.record import NOTE
 from airgap.errors import AirgapError, LedgerError
-from airgap.review.kept import Kept
+from airgap.review.records import Kept
 from airgap.review.witness import check_witnessed
 
 

@@ -1,0 +1,1 @@
+"""Which trust root a site has: the first one, the next one, and how it is installed."""

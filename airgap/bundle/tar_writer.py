@@ -1,0 +1,142 @@
+"""A bundle's tar while it is written: every file has its place from the start (FORMAT.md §2.4)."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors
+from airgap.bundle.locks import lock
+from airgap.bundle.read_back import Written
+from airgap.bundle.store import Opener
+from airgap.bundle.ustar import END, header, padding
+from airgap.durable import exists, sync_folder
+from airgap.errors import IntegrityError
+from airgap.oci.digest import Advance, CheckedReader, Digest, copy
+from airgap.oci.documents import Descriptor
+
+
+class TarStore:
+    """The blobs of a tar at `path`, which is made under `path` + `.part`.
+
+    As digests and sizes are known before the content, so is every offset: blobs may come in any
+    order and from several threads, and what is there of an earlier attempt is checked in place.
+    """
+
+    def __init__(self, path: Path, small: Mapping[str, bytes], blobs: Mapping[Digest, int]) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        self.sums: dict[Digest, tuple[str, int]] = {}
+        self.written = 0
+        self._offsets: dict[str, int] = {}
+        self._head = bytearray()
+        self._frames: list[tuple[int, bytes]] = []
+        end = 0
+        for name, raw in small.items():
+            self._head += header(name, len(raw)) + raw + padding(len(raw))
+        end = len(self._head)
+        for digest in sorted(blobs):
+            size = blobs[digest]
+            self._offsets[digest.path] = end + len(header(digest.path, size))
+            after = self._offsets[digest.path] + size
+            self._frames.append((end, header(digest.path, size)))
+            self._frames.append((after, padding(size)))
+            end = after + len(padding(size))
+        self._frames.append((end, END))
+        self.total = end + len(END)
+        self.resumed = False
+        self._fd = -1
+
+    def open(self) -> None:
+        """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one.
+
+        Its head is durable then: it tells which place in the stream this tar takes, and once the site has
+        taken down the place, a cut of power must not leave the place to a tar that tells nothing.
+        """
+        with media_errors("cannot write", self.part):
+            make_folder(self.part.parent)
+            if exists(self.path):
+                self.path.replace(self.part)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._fd = os.open(self.part, flags, 0o644)
+            lock(self._fd, self.part)
+            self.resumed = os.fstat(self._fd).st_size == self.total
+            if not self.resumed:
+                os.ftruncate(self._fd, 0)
+                os.ftruncate(self._fd, self.total)
+            for offset, raw in [(0, bytes(self._head)), *self._frames]:
+                _write_at(self._fd, offset, memoryview(raw))
+            self._sync()
+            sync_folder(self.part.parent)
+
+    def present(self, digest: Digest) -> bool:
+        """Whether an earlier attempt may have left the blob."""
+        return self.resumed and digest.path in self._offsets
+
+    def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
+        """Whether the blob is there and right, found out by reading all of it."""
+        source = FileSlice(self._fd, self.part, self._offsets[digest.path], size, advance)
+        try:
+            copy(CheckedReader(source, digest, size), lambda _: None)
+        except IntegrityError:
+            return False
+        self.sums[digest] = (digest.hex, size)
+        return True
+
+    def fetch(
+        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
+    ) -> None:
+        """Write the blob at its place."""
+        position = self._offsets[blob.digest.path]
+        fd = os.dup(self._fd)  # one of its own: Ctrl-C closes the other while this thread may still write
+
+        def take(data: memoryview) -> None:
+            nonlocal position
+            with media_errors("cannot write", self.part):
+                _write_at(fd, position, data)
+            position += len(data)
+
+        with closing_file(fd, self.part):
+            reader = CheckedReader(open_at(0), blob.digest, blob.size, subject)
+            with contextlib.closing(reader):
+                copy(reader, take, advance)
+        self.sums[blob.digest] = (blob.digest.hex, blob.size)
+        self.written += 1
+
+    def commit(self) -> None:
+        """Give the tar its name, once every blob is there, and durably."""
+        with media_errors("cannot write", self.part):
+            self._sync()
+            self.part.replace(self.path)
+            sync_folder(self.path.parent)
+
+    def _sync(self) -> None:
+        """Make the content durable. Raises `OSError`."""
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            # The cache cannot be believed any more, so nothing is gone on with; but the head tells which
+            # place in the stream was taken, and is written anew by the next run.
+            os.ftruncate(self._fd, len(self._head))
+            raise
+
+    def written_files(self) -> list[Written]:
+        """What the tar holds: its head, then the blobs, with what is round them."""
+        head = bytes(self._head)
+        found = [Written(self.path, Digest.of(head).hex, len(head), 0)]
+        for digest, (sha256, size) in self.sums.items():
+            found.append(Written(self.path, sha256, size, self._offsets[digest.path]))
+        frames = [Written(self.path, Digest.of(raw).hex, len(raw), at) for at, raw in self._frames if raw]
+        return found + frames
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with media_errors("cannot write", self.part):
+                os.close(fd)
+
+
+def _write_at(fd: int, offset: int, data: memoryview) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        offset, data = offset + done, data[done:]

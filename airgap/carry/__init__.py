@@ -1,0 +1,1 @@
+"""What needs only a bundle, on either side of the gap: verify, sign, copy, send."""

@@ -1,0 +1,143 @@
+"""A further signature on a sealed bundle. A signature means a check: every byte is read first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from airgap.bundle.contents import ENVELOPE_FILE, signature_file
+from airgap.bundle.files import Folder, media_errors
+from airgap.bundle.locks import claimed
+from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.bundle.writer import add_signature
+from airgap.carry.operator import Desk
+from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
+from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded
+from airgap.durable import sync_folder
+from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
+from airgap.times import format_time
+from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.keys import Signer
+from airgap.trust.policy import check_revocations, check_signatures_so_far, lacks
+from airgap.trust.root import TrustRoot
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A bundle with the signature."""
+
+    bundle: CheckedBundle
+    owners: tuple[str, ...]
+    """Whose signatures it has now."""
+    wanted: str | None
+    """Which more it needs before it loads; None when they are enough."""
+    fresh: bool
+    """False when it had this signature already."""
+
+
+def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
+    """Check all of the bundle, whichever site it is for, and add one signature, on every volume.
+
+    Run again after an interruption, it finishes. Raises `UsageError` for a tar, `UnknownKeyError` for a key
+    that may not sign bundles now, `ExpiredError` for a bundle that nobody may load any more, and whatever
+    is wrong with the bundle, signatures that do not count among it.
+    """
+    paths = paths_of(place)
+    keyid = signer.public_key.keyid
+    with recorded(place, desk.site, "sign", key=keyid) as attempt:
+        _refuse_tar(paths)
+        with open_bundle(place):  # what is no bundle is not to become a folder
+            pass
+        with claimed(paths):
+            _finish(paths, signer)
+            who = replace(keeper(desk.site, desk.now), partly=True)
+            with open_bundle(place) as folder:
+                bundle = check(folder, who)
+                attempt.add(**bundle_details(bundle))
+                root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
+                _refuse(bundle, signer, root, desk)
+                signers = ", ".join(bundle.verdict.signers)
+                desk.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
+                raise_wrong(verify_content(bundle, desk.progress, desk.jobs), folder.path, desk.progress)
+            fresh = keyid not in bundle.verdict.keyids
+            envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
+            if fresh:
+                add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])
+        verdict = check_signatures_so_far(envelope, root, "release", desk.now)
+        attempt.add(owners=list(verdict.owners), fresh=fresh)
+        return Signed(bundle, verdict.owners, lacks(verdict, root), fresh)
+
+
+def _refuse_tar(paths: Sequence[Path]) -> None:
+    if any(path.is_file() for path in paths):
+        raise UsageError(
+            "a tar cannot be signed where it is",
+            subject=paths[0],
+            want="a folder, or the folders of all volumes",
+            hint="`airgap repack TAR --to DIR` makes a folder of it, under the same signatures",
+        )
+
+
+def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) -> None:
+    statement, key = bundle.statement, signer.public_key
+    check_root_named(statement, root)
+    check_revocations(bundle.verdict, root, statement.serial, bundle.statement_sha256)
+    entry = root.keys.get(key.keyid)
+    if (
+        entry is None
+        or key.keyid not in root.roles["release"].keyids
+        or key.keyid in root.revoked
+        or not entry.counts_at(desk.now)
+    ):
+        raise UnknownKeyError(
+            "this key may not sign bundles now",
+            subject=f"{entry.owner} {key.keyid}" if entry else key.keyid,
+            want=f"a key to which {root.name} gives the role release",
+            hint="`airgap trust show` tells who may",
+        )
+    if statement.expires <= desk.now:
+        raise ExpiredError(
+            "the bundle has expired",
+            subject=statement.title,
+            want=f"before {format_time(statement.expires)}",
+            got=format_time(desk.now),
+            hint="pack it anew",
+        )
+
+
+def _finish(paths: Sequence[Path], signer: Signer) -> None:
+    """Do the rest of what this signer was killed over; what others have left is for the check to refuse."""
+    key = signer.public_key
+    found = {path: _envelope(path) for path in paths}
+    for path in paths:  # half files of a sealed bundle: a reader refuses them, and nothing is in them
+        for name in (signature_file(key.keyid), ENVELOPE_FILE):
+            _remove(path / f"{name}.part")
+    best = max(found.values(), key=lambda envelope: len(envelope.signatures))
+    own = [s for s in best.signatures if s.keyid == key.keyid and key.verify(best.message, s.sig)]
+    if not own:
+        for path in paths:
+            _remove(path / signature_file(key.keyid))
+        return
+    before = (best.message, tuple(each for each in best.signatures if each not in own))
+    behind = [path for path, each in found.items() if (each.message, each.signatures) == before]
+    add_signature(behind, best.to_bytes(), key.keyid, best.raw_signatures[key.keyid])
+
+
+def _envelope(path: Path) -> Envelope:
+    with Folder(path) as folder:
+        try:
+            return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE), folder.where(ENVELOPE_FILE))
+        except MissingContentError as error:
+            raise IncompleteError(
+                "unfinished bundle, or none",
+                subject=path,
+                want=ENVELOPE_FILE,
+                got="no such file",
+                hint="only a sealed bundle can be signed: finish it with the command that began it",
+            ) from error
+
+
+def _remove(path: Path) -> None:
+    with media_errors("cannot remove", path):
+        if path.is_file():
+            path.unlink()
+            sync_folder(path.parent)

@@ -1,0 +1,347 @@
+"""Proving a bundle, in the order of FORMAT.md §7; the step numbers are the same there.
+
+Everything is checked before it is used, and the first failure ends it. No socket is opened.
+`verify` takes steps 1 to 9; step 10, the content of the layers, happens wherever they are consumed,
+through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
+from airgap.bundle.files import MAX_FILES, Files, unlisted
+from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.carry.stream_place import check_place, left_fork
+from airgap.carry.verify_small_files import Contents, VerifiedImage
+from airgap.errors import (
+    DestinationError,
+    DigestMismatchError,
+    ExpiredError,
+    IncompleteError,
+    IntegrityError,
+    MissingContentError,
+    RollbackError,
+    TrustError,
+    UnlistedContentError,
+)
+from airgap.kit.statement import KitStatement
+from airgap.oci.digest import CheckedReader, Digest, copy
+from airgap.oci.documents import Descriptor
+from airgap.progress import Progress
+from airgap.site import Mark
+from airgap.times import format_time
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
+from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
+from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
+from airgap.workers import run_all
+
+MEND = (
+    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
+)
+
+
+def _keep_none(_: SignedRoot) -> None:
+    """For those who only look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who verifies: what this site trusts, is called, and has accepted before."""
+
+    site: str
+    root: SignedRoot
+    mark: Callable[[str], Mark | None]
+    """The high-water mark of a stream."""
+    now: datetime
+    partly: bool = False
+    """Whether others may still be to sign: for who inspects a bundle, or signs it too."""
+    accept_jump: bool = False
+    """Whether a serial may rise as far as it will."""
+    keep: Callable[[SignedRoot], None] = _keep_none
+    """What is done with each trust root that follows from the installed one, as soon as that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBundle:
+    """A bundle that is authentic and whole but for its layers: steps 1 to 6, 8 and 9. Whether it is for
+    this site, now, nobody has asked: it may be sent, copied and mended, and not loaded.
+    """
+
+    folder: Files
+    statement: Statement
+    statement_sha256: str
+    verdict: Verdict
+    newer_roots: tuple[SignedRoot, ...]
+    """Roots that the bundle brought and that follow the installed one."""
+    images: tuple[VerifiedImage, ...]
+    sizes: Mapping[str, int] = field(hash=False)
+    """Bytes of each file that the statement lists, by name."""
+    envelope: Envelope
+
+    def open_blob(self, descriptor: Descriptor) -> CheckedReader:
+        """Step 10 for one blob: its content, checked before the last byte is handed out."""
+        name = descriptor.digest.path
+        subject = self.folder.where(name)
+        if name not in self.statement.subjects:
+            raise IncompleteError("the bundle leaves this blob out", subject=descriptor.digest)
+        reader = CheckedReader(self.folder.open(name), descriptor.digest, descriptor.size, subject)
+        listed = Digest("sha256", self.statement.subjects[name])
+        if listed == descriptor.digest:
+            return reader
+        return CheckedReader(reader, listed, descriptor.size, subject)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A small file that the statement lists, checked; raises `SizeMismatchError` over `limit` bytes."""
+        return Contents(self.folder, self.statement, self.sizes).read(name, limit)
+
+    @property
+    def blobs(self) -> dict[Digest, Descriptor]:
+        """What is carried under `blobs/`, each once."""
+        found = {d: blob for image in self.images for d, blob in image.graph.contents.items()}
+        return {digest: blob for digest, blob in found.items() if digest.path in self.sizes}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBundle(CheckedBundle):
+    """A bundle that passed steps 1 to 9. Only `verify` makes one."""
+
+    mark: Mark | None
+    """The site's high-water mark before this bundle."""
+
+    @property
+    def repeat(self) -> bool:
+        """Whether this very bundle was accepted here before."""
+        return self.mark is not None and self.mark.statement_sha256 == self.statement_sha256
+
+    @property
+    def missed(self) -> int:
+        """How many bundles of the stream never came here, between the last one accepted and this."""
+        statement, mark = self.statement, self.mark
+        if mark is None or mark.epoch != statement.epoch:
+            return 0
+        return max(0, statement.serial - mark.serial - 1)
+
+    @property
+    def left_fork(self) -> str | None:
+        """See `place.left_fork`."""
+        return left_fork(self.statement, self.mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A statement that passed steps 1 to 6: signed by those it must be signed by. Nothing is said yet
+    of the files, nor whether the bundle is for this site, now.
+    """
+
+    statement: Statement
+    sha256: str
+    verdict: Verdict
+    root: TrustRoot
+    newer_roots: tuple[SignedRoot, ...]
+    envelope: Envelope
+
+
+def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
+    """Steps 1 to 6."""
+    # 1, 2: the envelope, once and capped, decoded strictly.
+    envelope = read_envelope(folder)
+    # 3: the chain of trust roots, from the one installed here.
+    newer = _walk_roots(folder, receiver)
+    root = (newer[-1] if newer else receiver.root).root
+    # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
+    rule = check_signatures_so_far if receiver.partly else check_signatures
+    verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise TrustError(
+            "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
+        )
+    # 6: the same bytes in the file that stock tools check; only now are they parsed.
+    sha256 = Digest.of(envelope.payload).hex
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+        subject = folder.where(STATEMENT_FILE)
+        raise DigestMismatchError(
+            "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
+        )
+    statement = Statement.parse(envelope.payload)
+    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope)
+
+
+def check(folder: Files, receiver: Receiver) -> CheckedBundle:
+    """Steps 1 to 6, 8 and 9."""
+    found = authenticate(folder, receiver)
+    return _check(folder, found, found.verdict)
+
+
+def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
+    """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
+    found = authenticate(folder, receiver)
+    # 7: is it for us, now, and not older than what we have?
+    mark = receiver.mark(found.statement.stream)
+    judge(found, receiver, mark)
+    verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
+    checked = _check(folder, found, verdict)
+    return VerifiedBundle(
+        checked.folder,
+        checked.statement,
+        checked.statement_sha256,
+        checked.verdict,
+        checked.newer_roots,
+        checked.images,
+        checked.sizes,
+        checked.envelope,
+        mark,
+    )
+
+
+def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
+    try:
+        # 8: exactly the files that are listed, and the signatures once more for stock tools.
+        sizes = check_files(folder, found.statement, found.envelope.signatures)
+        # 9: the small files, and what they say of the images.
+        images = Contents(folder, found.statement, sizes).images()
+    except UnlistedContentError:  # what is too many is nowhere to be had from another copy
+        raise
+    except IntegrityError as error:
+        error.hint = error.hint or MEND
+        raise
+    return CheckedBundle(
+        folder,
+        found.statement,
+        found.sha256,
+        verdict,
+        found.newer_roots,
+        images,
+        sizes,
+        found.envelope,
+    )
+
+
+def read_envelope(folder: Files) -> Envelope:
+    """Steps 1 and 2. A folder without an envelope is an unfinished bundle."""
+    try:
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+    except MissingContentError as error:
+        raise IncompleteError(
+            "unfinished bundle, or none",
+            subject=folder.path,
+            want=ENVELOPE_FILE,
+            got="no such file",
+            hint=_meant(folder.path) or _FINISH,
+        ) from error
+    return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+_FINISH = (
+    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
+    "`repack` or `send` that began it, or with `airgap repair` from another copy"
+)
+
+
+def _meant(path: Path) -> str | None:
+    """A hint for who names the medium in place of the bundle on it."""
+    if not path.is_dir():
+        return None
+    below = sorted(each.parent for each in path.glob(f"*/{ENVELOPE_FILE}"))
+    return f"a bundle's own folder is wanted: {', '.join(map(str, below))}" if below else None
+
+
+def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
+    """The roots in the bundle that follow the installed one without a gap, each read only when the
+    one before has signed it: a folder full of other files costs nothing. Each is kept before the next is
+    read, whatever becomes of the bundle (TUF 5.3.8).
+    """
+    found: list[SignedRoot] = []
+    last = receiver.root
+    while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
+        last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
+        receiver.keep(last)
+        found.append(last)
+    return found
+
+
+def check_root_named(statement: Statement, root: TrustRoot) -> None:
+    """A bundle of an earlier epoch could revive serials and keys that the new epoch has ended."""
+    if statement.root_version > root.version:
+        raise TrustError(
+            "made under a newer trust root than is known here",
+            subject=statement.title,
+            want=f"at most version {root.version}",
+            got=f"version {statement.root_version}",
+            hint="install the newer root: airgap trust install",
+        )
+    if statement.epoch != root.epoch:
+        raise RollbackError(
+            "made in another epoch", subject=statement.title, want=f"epoch {root.epoch}", got=statement.epoch
+        )
+
+
+def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
+    """Step 7, but for revocations."""
+    statement = found.statement
+    check_root_named(statement, found.root)
+    subject = statement.title
+    if statement.destinations and receiver.site not in statement.destinations:
+        want = ", ".join(statement.destinations)
+        raise DestinationError("bundle for another site", subject=subject, want=want, got=receiver.site)
+    if receiver.now < statement.not_before:
+        raise ExpiredError(
+            "bundle not valid yet",
+            subject=subject,
+            want=f"not before {format_time(statement.not_before)}",
+            got=format_time(receiver.now),
+            hint="check this machine's clock",
+        )
+    if receiver.now >= statement.expires:
+        raise ExpiredError(
+            "bundle expired",
+            subject=subject,
+            want=f"before {format_time(statement.expires)}",
+            got=format_time(receiver.now),
+            hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
+        )
+    check_place(statement, found.sha256, mark, accept_jump=receiver.accept_jump)
+
+
+def check_files(
+    folder: Files,
+    statement: Statement | KitStatement,
+    signatures: tuple[Signature, ...],
+    envelope: str = ENVELOPE_FILE,
+    folders: Collection[str] = FOLDERS,
+) -> dict[str, int]:
+    """Step 8: sizes of the listed files, when they and nothing else are there."""
+    loose = {signature_file(each.keyid, envelope): each.sig for each in signatures}
+    expected = {*statement.subjects, envelope, STATEMENT_FILE, *loose}
+    sizes: dict[str, int] = {}
+    for file in folder.files(folders):
+        sizes[file.name] = file.size
+        if len(sizes) > MAX_FILES:
+            raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
+    for name in sorted(set(sizes) - expected):
+        raise unlisted("file", folder.where(name))
+    for name in sorted(expected - set(sizes)):
+        raise MissingContentError("missing file", subject=folder.where(name))
+    for name, sig in loose.items():
+        if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
+            raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
+    return {name: sizes[name] for name in statement.subjects}
+
+
+def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
+    """Step 10 for every blob of the bundle; all that is wrong, not only the first."""
+    todo = sorted(bundle.blobs.values(), key=lambda blob: -blob.size)
+    with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
+
+        def check(blob: Descriptor) -> None:
+            with contextlib.closing(bundle.open_blob(blob)) as reader:
+                copy(reader, lambda _: None, advance)
+
+        errors = run_all(check, todo, jobs)
+    wrong = [error for error in errors if isinstance(error, IntegrityError)]
+    for error in errors:
+        if error is not None and error not in wrong:
+            raise error
+    return wrong

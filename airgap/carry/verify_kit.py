@@ -1,0 +1,160 @@
+"""Checking a kit by an airgap that is installed already, with the trust root of this site, and copying it."""
+
+import contextlib
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from airgap import __version__
+from airgap.advice import KIT
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, signature_file
+from airgap.bundle.files import Folder, media_errors, write_stream
+from airgap.bundle.names import sha256sums
+from airgap.carry.verify import check_files
+from airgap.carry.verify_recorded import refuse_others
+from airgap.errors import (
+    DigestMismatchError,
+    FormatError,
+    IncompleteError,
+    MediaError,
+    MissingContentError,
+    RollbackError,
+    SizeMismatchError,
+    TrustError,
+    UsageError,
+)
+from airgap.kit.install import FOLDERS, KitError, place_of
+from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
+from airgap.oci.digest import CHUNK, CheckedReader, Digest
+from airgap.site import Site
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.policy import Verdict, check_signatures
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedKit:
+    """A kit whose signatures and files hold."""
+
+    statement: KitStatement
+    statement_sha256: str
+    verdict: Verdict
+    copy: Path | None
+    """The folder with the very bytes that were checked."""
+
+
+def verify_kit(
+    path: Path, site: Site, now: datetime, *, allow_downgrade: bool = False, into: Path | None = None
+) -> VerifiedKit:
+    """Signatures, then the version, then the file set, then every byte; the ledger has a record of it.
+
+    With `into`, the bytes that were checked are written to a new folder there, named after the kit, as they
+    are read: a medium may answer otherwise when it is read again, so only that copy is to be run. Without
+    `into`, nothing is proved about what a later read of the medium gives. A refused kit leaves no copy.
+
+    The kit is signed by whoever may release bundles here. Its signatures carry no time and no place in a
+    stream, so all that is asked is that it is not older than the airgap that asks. The installer in the
+    kit asks too, but that of an old kit may not: here is where it counts.
+    """
+    refuse_others(path, KIT)
+    ledger, words = site.ledger(), {"path": str(path.absolute()), "allow_downgrade": allow_downgrade}
+    words |= {} if into is None else {"into": str(into.absolute())}
+    with ledger.attempt("kit-verify", **words) as attempt, Folder(path) as folder:
+        envelope = _envelope(folder)
+        verdict = check_signatures(envelope, site.root().root, "release", now, folder.where(ENVELOPE_FILE))
+        if envelope.payload_type != STATEMENT_TYPE:
+            want, got = STATEMENT_TYPE, envelope.payload_type
+            raise TrustError("unexpected payload type", subject=ENVELOPE_FILE, want=want, got=got)
+        sha256 = Digest.of(envelope.payload).hex
+        attempt.add(statement_sha256=sha256, keys=list(verdict.keyids))
+        if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+            subject = folder.where(STATEMENT_FILE)
+            raise DigestMismatchError("not the statement that was signed", subject=subject, want=sha256)
+        statement = KitStatement.parse(envelope.payload)
+        if not allow_downgrade:
+            _refuse_older(statement)
+        copy = None if into is None else into / statement.title
+        with _new_folder(copy):
+            _check_files(folder, statement, envelope, copy)
+        return VerifiedKit(statement, sha256, verdict, copy)
+
+
+def _envelope(folder: Folder) -> Envelope:
+    try:
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+    except MissingContentError as error:
+        raise IncompleteError(
+            "unfinished kit, or none", subject=folder.path, want=ENVELOPE_FILE, got="no such file"
+        ) from error
+    return Envelope.parse(raw, ENVELOPE_FILE)
+
+
+def _refuse_older(statement: KitStatement) -> None:
+    try:
+        older = place_of(statement.version) < place_of(__version__)
+    except KitError as error:
+        raise FormatError(str(error), subject=statement.title) from error
+    if older:
+        raise RollbackError(
+            "older than the airgap that checks it",
+            subject=statement.title,
+            want=f"airgap {__version__} or later",
+            got=statement.version,
+            hint="an old one may lack checks; --allow-downgrade takes it all the same, as in install.sh",
+        )
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path | None) -> Iterator[None]:
+    """A folder that only this user can write to, and that is removed when the block raises."""
+    if path is None:
+        yield
+        return
+    try:
+        with media_errors("cannot write", path):
+            path.mkdir(0o700)
+    except MediaError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise UsageError(
+                "already there", subject=path, want="a new folder", hint="remove it, or choose another --into"
+            ) from error
+        raise
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, copy: Path | None) -> None:
+    """Exactly the files that are listed, each with its digest, and the list that the installer reads."""
+    sizes = check_files(folder, statement, envelope.signatures, ENVELOPE_FILE, FOLDERS)
+    if (total := sum(sizes.values())) != statement.total_bytes:
+        want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
+        raise SizeMismatchError("wrong size of all files", subject=folder.path, want=want, got=got)
+    for name, sha256 in statement.subjects.items():
+        chunks = _checked(folder, name, sha256, sizes[name])
+        if copy is None:
+            deque(chunks, maxlen=0)
+        else:
+            write_stream(copy / name, chunks)
+    sums = sha256sums({name: sha256 for name, sha256 in statement.subjects.items() if name != SUMS_FILE})
+    if Digest.of(sums).hex != statement.subjects.get(SUMS_FILE):
+        raise DigestMismatchError("not the sums that were signed", subject=folder.where(SUMS_FILE))
+    if copy is not None:
+        loose = {signature_file(each.keyid, ENVELOPE_FILE): each.sig for each in envelope.signatures}
+        written = {STATEMENT_FILE: envelope.payload, **loose, ENVELOPE_FILE: envelope.to_bytes()}
+        for name, raw in written.items():
+            write_stream(copy / name, [raw])
+
+
+def _checked(folder: Folder, name: str, sha256: str, size: int) -> Iterator[bytes]:
+    """The content of a file, in pieces; raises before the last one unless size and digest hold."""
+    buffer = memoryview(bytearray(CHUNK))
+    with contextlib.closing(
+        CheckedReader(folder.open(name), Digest("sha256", sha256), size, folder.where(name))
+    ) as reader:
+        while got := reader.readinto(buffer):
+            yield bytes(buffer[:got])

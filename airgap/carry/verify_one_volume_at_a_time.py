@@ -1,0 +1,135 @@
+"""Proving a bundle whose volumes come one after the other, through one port: nothing is kept of them but
+the hashes of the blobs that go on with the next volume.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from airgap.bundle.volume_table import Cut, Part
+from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
+from airgap.carry.operator import Desk
+from airgap.carry.verify import VerifiedBundle
+from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded, verify_here
+from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
+from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
+from airgap.oci.documents import Descriptor
+from airgap.workers import run_all
+
+
+@dataclass(slots=True)
+class InTurn:
+    """The `blobs` of one bundle, as its volumes pass by. What has to be proved is what is signed; a cut only
+    says where it is.
+    """
+
+    blobs: Mapping[Digest, Descriptor]
+    volumes: set[int] = field(default_factory=set)
+    """Those that were read."""
+    good: set[Digest] = field(default_factory=set)
+    begun: dict[Digest, tuple[Hasher, int]] = field(default_factory=dict)
+    """Of a blob in parts: the hash of its first parts, and how many those are."""
+    cut: Cut | None = None
+    """What the first of them tells."""
+
+    def read(self, here: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
+        """Read all that is on the volumes that are here; what is wrong there. Raises `AmbiguousError` for
+        a volume of another cut of the bundle: its parts do not go on where those before ended.
+        """
+        self.cut = self.cut or here.table.cut
+        if here.table.cut != self.cut:
+            raise AmbiguousError(
+                "the volumes tell different cuts",
+                subject=here.path,
+                hint="start again with the volumes of one cut; `airgap receive` takes volumes of both",
+            )
+
+        def read(digest: Digest) -> None:
+            self._read(here, digest, advance)
+
+        cut = here.table.cut.parts
+        todo = [digest for digest in self.blobs if digest not in self.good or digest not in cut]
+        errors = run_all(read, todo, jobs)
+        self.volumes |= set(here.folders)
+        wrong = [error for error in errors if isinstance(error, IntegrityError)]
+        for error in errors:
+            if error is not None and error not in wrong:
+                raise error
+        return wrong
+
+    def _read(self, here: VolumeSet, digest: Digest, advance: Advance) -> None:
+        if digest not in here.table.cut.parts:  # it is on every volume
+            name, size = digest.path, self.blobs[digest].size
+            with contextlib.closing(CheckedReader(here.open(name), digest, size, here.where(name))) as reader:
+                copy(reader, lambda _: None)
+            self.good.add(digest)
+            return
+        files = here.table.cut.files(digest)
+        hasher, done = self.begun.get(digest, (digest.hasher(), 0))
+        for number, (name, part) in enumerate(files):
+            if part.volume not in here.folders:
+                continue
+            follows = number == done
+            _hash(here, name, part, hasher if follows else None, advance)
+            if follows:
+                done += 1
+                self.begun[digest] = (hasher, done)
+        if done == len(files):
+            found = Digest(digest.algorithm, hasher.hexdigest())
+            if found != digest:
+                raise DigestMismatchError(
+                    "wrong digest", subject=here.where(digest.path), want=digest, got=found
+                )
+            self.good.add(digest)
+
+    def wants(self, here: VolumeSet) -> list[int]:
+        """The volumes to go on with, the next one first; empty when every blob is proved."""
+        found = set(range(1, here.table.cut.of + 1)) - self.volumes
+        for digest in here.table.cut.parts:
+            if digest in self.blobs and digest not in self.good:
+                _, done = self.begun.get(digest, (None, 0))
+                found |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
+        return sorted(found)
+
+
+def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance: Advance) -> None:
+    stream = open_part(here.folders[part.volume], name, part)
+    with contextlib.closing(stream):
+        copy(stream, hasher.update if hasher else lambda _: None, advance)
+
+
+def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
+    """All ten steps over a bundle of which some volumes are at `place`; the person gives the others.
+
+    Raises `IncompleteError`, after what is here was read, when nobody does.
+    """
+    passing: InTurn | None = None
+    first = ""
+    with recorded(place, desk.site, "verify") as attempt:
+        while True:
+            with open_bundle(place, alone=True) as here:
+                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
+                bundle = verify_here(here, desk.site, desk.now, who)
+                attempt.add(**bundle_details(bundle))
+                if not isinstance(here, VolumeSet):
+                    raise IncompleteError("not a volume", subject=here.path)
+                first = first or bundle.statement_sha256
+                if bundle.statement_sha256 != first:  # it was another when it was looked at before
+                    raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
+                passing = passing or InTurn(bundle.blobs)
+                _read(here, desk, passing)
+            attempt.add(volumes=sorted(passing.volumes))
+            wanted = passing.wants(here)
+            if not wanted:
+                for digest in bundle.blobs.keys() - passing.good:
+                    raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
+                return bundle
+            place = desk.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
+
+
+def _read(here: VolumeSet, desk: Desk, passing: InTurn) -> None:
+    names = ", ".join(map(str, sorted(here.folders)))
+    total = sum(part.size for _, part in here.parts.values() if part.volume in here.folders)
+    with desk.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
+        wrong = passing.read(here, desk.jobs, advance)
+    raise_wrong(wrong, here.path, desk.progress)

@@ -1,0 +1,132 @@
+"""Verification in a recorded attempt: what every command does that is given a bundle."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from airgap.advice import BUNDLE, Need, refuse_other
+from airgap.audit.ledger import Attempt
+from airgap.bundle.files import Files
+from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.carry.keep_accepted import keep_root
+from airgap.carry.verify import (
+    MEND,
+    CheckedBundle,
+    Receiver,
+    VerifiedBundle,
+    verify,
+    verify_content,
+)
+from airgap.errors import IntegrityError
+from airgap.progress import Progress
+from airgap.recognise import Kind, recognise
+from airgap.site import Site
+
+
+def receiver(site: Site, now: datetime) -> Receiver:
+    """What `site` knows that a verification needs; nothing is kept of it."""
+    return Receiver(site.name, site.root(), site.received, now)
+
+
+def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
+    """As `receiver`, for an attempt that is recorded: roots that the bundle brought are kept."""
+    return replace(receiver(site, now), accept_jump=accept_jump, keep=partial(keep_root, site))
+
+
+@contextlib.contextmanager
+def opened(
+    place: Place, site: Site, event: str, now: datetime, *, who: Receiver | None = None, **details: object
+) -> Iterator[tuple[VerifiedBundle, Attempt]]:
+    """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
+    if who is not None and who.accept_jump:
+        details["accept_jump"] = True
+    with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
+        bundle = verify_here(folder, site, now, who)
+        attempt.add(**bundle_details(bundle))
+        yield bundle, attempt
+
+
+def refuse_others(place: Place, need: Need = BUNDLE) -> None:
+    """Raise `UsageError` for a path where nothing is, or something else than is needed: the person who typed
+    it made a mistake, and no bundle was looked at. Beside a volume, the reader names those that are missing.
+    """
+    paths = paths_of(place)
+    if any(recognise(path).kind is Kind.VOLUME for path in paths):
+        need = replace(need, kinds=need.kinds | {Kind.ABSENT})
+    for path in paths:
+        refuse_other(path, need)
+
+
+def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
+    """The ledger's begin and end round something that is done with the bundle at `place`; nothing is
+    recorded, and `UsageError` raised, where there is none.
+    """
+    refuse_others(place)
+    path = ", ".join(str(path.absolute()) for path in paths_of(place))
+    return site.ledger().attempt(event, path=path, **details)
+
+
+def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None = None) -> VerifiedBundle:
+    """Steps 1 to 9; roots that the bundle brought are kept, also when it is then refused."""
+    return verify(folder, who or keeper(site, now))
+
+
+def verify_bundle(
+    place: Place, site: Site, now: datetime, jobs: int, progress: Progress, *, who: Receiver | None = None
+) -> VerifiedBundle:
+    """All ten steps. Raises the first of what is wrong, after telling of every wrong blob."""
+    with opened(place, site, "verify", now, who=who) as (bundle, attempt):
+        wrong = verify_content(bundle, progress, jobs)
+        attempt.add(wrong=[str(error) for error in wrong[:20]])
+        raise_wrong(wrong, bundle.folder.path, progress)
+        return bundle
+
+
+def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress) -> None:
+    """Raise the error when there is one; of several, tell all, and raise that there are."""
+    if len(wrong) > 1:
+        for error in wrong:
+            progress.note(str(error))
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=MEND)
+    if wrong:
+        wrong[0].hint = wrong[0].hint or MEND
+        raise wrong[0]
+
+
+def bundle_details(bundle: CheckedBundle) -> dict[str, object]:
+    """What a record says of a bundle."""
+    statement, verdict = bundle.statement, bundle.verdict
+    return {
+        "bundle": {
+            "stream": statement.stream,
+            "serial": statement.serial,
+            "epoch": statement.epoch,
+            "statement_sha256": bundle.statement_sha256,
+        },
+        "checks": {
+            "keys": list(verdict.keyids),
+            "owners": list(verdict.owners),
+            "threshold": verdict.threshold,
+            "root_version": verdict.root_version,
+            **_place_in_stream(bundle),
+        },
+        "files": len(bundle.sizes),
+        "bytes": statement.total_bytes,
+        "images": [{"reference": str(i.name), "digest": str(i.record.digest)} for i in bundle.images],
+        **_alarms(bundle),
+    }
+
+
+def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
+    if not isinstance(bundle, VerifiedBundle):
+        return {}
+    return {"repeat": bundle.repeat, "missed": bundle.missed}
+
+
+def _alarms(bundle: CheckedBundle) -> dict[str, object]:
+    fork = bundle.left_fork if isinstance(bundle, VerifiedBundle) else None
+    return {"alarms": [fork]} if fork else {}

@@ -1,0 +1,193 @@
+"""What a bundle's small files say of its images, and that they all say the same (FORMAT.md §7, step 9)."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from airgap.bundle.contents import SUMS_FILE
+from airgap.bundle.files import Files
+from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.names import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    MAX_INDEX,
+    OCI_LAYOUT,
+    OCI_LAYOUT_FILE,
+    manifest_json,
+    read_index,
+    sha256sums,
+)
+from airgap.bundle.statement import ImageRecord, Statement
+from airgap.errors import (
+    AmbiguousError,
+    DigestMismatchError,
+    FormatError,
+    MissingContentError,
+    SizeMismatchError,
+    UnlistedContentError,
+)
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor, ImageIndex
+from airgap.oci.reference import ImageReference
+from airgap.trust.cosign import check_image, materials_of
+from airgap.trust.envelope import MAX_ENVELOPE
+from airgap.trust.keys import PublicKey
+
+MAX_SUMS = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedImage:
+    """One image of a verified bundle."""
+
+    record: ImageRecord
+    graph: ImageGraph
+    renamed: ImageReference | None = None
+    """The name that this load gives it in the place of the signed one."""
+
+    @property
+    def name(self) -> ImageReference:
+        """The name that it shall have here, in the form in which targets keep it."""
+        return (self.renamed or self.record.name).kept
+
+    @property
+    def full_name(self) -> ImageReference:
+        """`name`, with the digest where the image was asked for by one: a pod may ask so, too."""
+        asked = self.record.reference.digest is not None and self.name.tag is not None
+        return self.name.with_digest(self.record.digest) if asked else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
+
+    folder: Files
+    statement: Statement
+    sizes: Mapping[str, int] = field(hash=False)
+
+    def images(self) -> tuple[VerifiedImage, ...]:
+        """Every small file checked, and the images as all of them tell it."""
+        self._check_sums()
+        self._check_others()
+        entries = read_index(self.read(INDEX_FILE, MAX_INDEX))
+        records = {record.name: record for record in self.statement.images}
+        if set(records) != set(entries):
+            raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
+        recorded = {platform.digest for record in records.values() for platform in record.platforms}
+        images = tuple(
+            self._image(record, entries[record.name], recorded) for record in self.statement.images
+        )
+        self._check_blobs(images)
+        self._check_docker_view(images)
+        self._check_upstream(images)
+        self._check_total()
+        return images
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A listed file, when its SHA-256 is the signed one."""
+        if name not in self.statement.subjects:
+            raise MissingContentError("not listed in the statement", subject=name)
+        raw = self.folder.read(name, limit)
+        want, got = Digest("sha256", self.statement.subjects[name]), Digest.of(raw)
+        if want != got:
+            raise DigestMismatchError("wrong digest", subject=self.folder.where(name), want=want, got=got)
+        return raw
+
+    def _check_sums(self) -> None:
+        listed = {name: sha256 for name, sha256 in self.statement.subjects.items() if name != SUMS_FILE}
+        if self.read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
+            raise AmbiguousError("SHA256SUMS and the statement differ", subject=SUMS_FILE)
+
+    def _check_others(self) -> None:
+        if self.read(OCI_LAYOUT_FILE, 1024) != OCI_LAYOUT:
+            raise FormatError("unknown layout version", subject=OCI_LAYOUT_FILE, want=OCI_LAYOUT.decode())
+        for name in self.statement.subjects:
+            if name.startswith("trust/") or name == "VERIFY.txt":
+                self.read(name, MAX_ENVELOPE)
+
+    def _image(
+        self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
+    ) -> VerifiedImage:
+        """`recorded` are the manifests of all images: two may carry different platforms of one index."""
+        if record.digest != descriptor.digest:
+            raise AmbiguousError(
+                "index.json and the statement differ",
+                subject=record.name,
+                want=record.digest,
+                got=descriptor.digest,
+            )
+        own = {platform.digest for platform in record.platforms}
+
+        def carried(index: ImageIndex) -> list[Descriptor]:
+            """The entries that the bundle holds, but for those that it holds for other images only."""
+            listed = (entry for entry in index.manifests if entry.digest.path in self.statement.subjects)
+            return [entry for entry in listed if entry.digest in own or entry.digest not in recorded]
+
+        graph = walk(descriptor, self._document, carried, str(record.name))
+        if (record.kind, record.platforms) != (graph.kind, graph.records):
+            raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
+        return VerifiedImage(record, graph)
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        return self.read(descriptor.digest.path, descriptor.size)
+
+    def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
+        """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
+        required = {item.digest: item.size for item in self.statement.requires}
+        manifests = [item.manifest for image in images for item in image.graph.manifests]
+        layers = {layer.digest for manifest in manifests for layer in manifest.layers}
+        foreign = {digest for image in images for digest in image.graph.foreign}
+        for digest in required:
+            if digest not in layers or digest.path in self.sizes:
+                raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
+            if digest in foreign:
+                raise AmbiguousError("a foreign layer is not in the bundle", subject="requires", got=digest)
+        reached = set()
+        for image in images:
+            for digest, descriptor in image.graph.contents.items():
+                reached.add(digest.path)
+                if digest.path not in self.sizes:
+                    if required.get(digest) != descriptor.size:
+                        what = "blob that is neither listed nor required"
+                        raise MissingContentError(what, subject=image.name, want=digest)
+                elif self.sizes[digest.path] != descriptor.size:
+                    raise SizeMismatchError(
+                        "wrong size",
+                        subject=self.folder.where(digest.path),
+                        want=f"{descriptor.size:,} bytes",
+                        got=f"{self.sizes[digest.path]:,}",
+                    )
+        for name in self.statement.subjects:
+            if name.startswith("blobs/") and name not in reached:
+                raise UnlistedContentError("blob that belongs to no image", subject=name)
+            if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
+                raise AmbiguousError("blob listed under another digest than its name", subject=name)
+
+    def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
+        """The upstream signatures hold here as they did where the bundle was made."""
+        roots = {image.record.digest: image for image in images}
+        for image in images:
+            claim = image.record.upstream_signature
+            if claim is None:
+                continue
+            key = PublicKey.from_pem(claim.key, f"{image.name}: upstream_signature")
+            holder = roots.get(claim.manifest)
+            if holder is None or key.keyid != claim.keyid:
+                raise AmbiguousError("the upstream signature is not here", subject=image.name)
+            manifests = [item.manifest for item in holder.graph.manifests]
+            materials = [found for manifest in manifests for found in materials_of(manifest, self._document)]
+            check_image(image.record.digest, key, materials)
+
+    def _check_total(self) -> None:
+        total = sum(self.sizes.values())
+        if total != self.statement.total_bytes:
+            want = f"{self.statement.total_bytes:,} bytes"
+            raise SizeMismatchError(
+                "wrong size in all", subject=self.folder.path, want=want, got=f"{total:,}"
+            )
+
+    def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
+        views = [view for image in images if (view := image.graph.docker_view(image.name))]
+        if self.read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
+            raise AmbiguousError(
+                "manifest.json and index.json describe different images", subject=MANIFEST_FILE
+            )

@@ -1,0 +1,100 @@
+"""From a manifest file to a plan: what `plan` and `pack` have in common."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from airgap.advice import MANIFEST, refuse_other
+from airgap.bundle.statement import Statement
+from airgap.cli.endpoints import Endpoints
+from airgap.errors import FormatError, UsageError
+from airgap.manifest import Lock, TransferManifest, lock_path
+from airgap.online.delta_base import held_by, read_bases
+from airgap.online.lock import resolve
+from airgap.online.partial import absent_from, partial_base
+from airgap.online.plan import TransferPlan, make_plan
+from airgap.online.sources import Documents, Failures
+from airgap.progress import Progress
+from airgap.site import Site, default_home, now
+
+_SHOWN = 5
+"""So many images in one line."""
+
+
+def plan_of(
+    path: Path,
+    endpoints: Endpoints,
+    progress: Progress,
+    since: Sequence[str] = (),
+    *,
+    full: bool = False,
+) -> tuple[TransferManifest, TransferPlan]:
+    """The plan for a manifest's lock file, or, where there is none, for what its tags mean now.
+
+    An image that cannot be planned is in the plan's failures. What the bases in `since` hold (bundles,
+    receipts, or serials of this stream) stays behind. Without any, a bundle that was sealed without some of
+    its images is the base of the one that completes it, unless all is wanted: `full`.
+    """
+    if full and since:
+        raise UsageError("--full leaves nothing out", want="--full or --since, not both")
+    refuse_other(path, MANIFEST)
+    manifest = TransferManifest.load(path)
+    documents = Documents()
+    failures: Failures = {}
+    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
+    lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
+    if not since and not full and (base := _partial_base(lock)) is not None:
+        absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
+        progress.note(
+            f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what it "
+            "carries; --full carries everything"
+        )
+        held = held_by(base)
+    return manifest, make_plan(lock, endpoints.source, held, failures, documents)
+
+
+def unknown_lines(unknown: Mapping[str, str]) -> list[str]:
+    """A line for each reason why attachments are unknown, with the images that it concerns."""
+    reasons: dict[str, list[str]] = {}
+    for reference, reason in unknown.items():
+        reasons.setdefault(reason, []).append(reference)
+    return [f"attachments unknown: {_listed(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _partial_base(lock: Lock) -> Statement | None:
+    """See `partial_base`; None where nothing was sealed yet: a plan needs no site."""
+    with contextlib.suppress(UsageError):
+        return partial_base(Site(default_home()), lock.name, lock, now())
+    return None
+
+
+def _lock_of(
+    manifest: TransferManifest,
+    path: Path,
+    endpoints: Endpoints,
+    progress: Progress,
+    failures: Failures,
+    documents: Documents,
+) -> Lock:
+    locked = lock_path(path)
+    if not locked.exists():
+        progress.note(f"no {locked.name}: taking the tags as they are now")
+        lock = resolve(manifest, endpoints.source, failures, documents)
+        for item in lock.left_out:
+            progress.note(str(item))
+        return lock
+    lock = Lock.load(locked)
+    if lock.manifest_sha256 != manifest.sha256:
+        raise FormatError(
+            "the lock is not of this manifest",
+            subject=locked,
+            want=f"manifest sha256 {manifest.sha256[:16]}…",
+            got=f"{lock.manifest_sha256[:16]}…",
+            hint=f"the manifest has changed since: run `airgap lock {path}`",
+        )
+    return lock

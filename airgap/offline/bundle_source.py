@@ -1,0 +1,91 @@
+"""A verified bundle as a source of images: what `serve` hands out."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Self
+
+from airgap.bundle.volumes import Place, open_bundle
+from airgap.carry.verify import Receiver, VerifiedBundle, verify
+from airgap.carry.verify_recorded import receiver
+from airgap.carry.verify_small_files import VerifiedImage
+from airgap.errors import IncompleteError, NotFoundError
+from airgap.oci.digest import ByteStream, Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.reference import ImageReference
+from airgap.site import Site
+
+
+class BundleSource:
+    """A `ContentSource` that lists its names, over a bundle that passed verification.
+
+    The blobs that a delta leaves out come from other sources, once `build_on` has found them there.
+    """
+
+    def __init__(self, bundle: VerifiedBundle) -> None:
+        self.bundle = bundle
+        self._images = {image.name: image for image in bundle.images}
+        self._bases: dict[Digest, VerifiedBundle] = {}
+
+    @property
+    def name(self) -> str:
+        return f"bundle:{self.bundle.folder.path}"
+
+    def build_on(self, others: Sequence[Self]) -> None:
+        """Find the blobs that the bundle leaves out among `others`. Raises `IncompleteError` for one that
+        none of them has: a client would only learn it in the middle of a pull.
+        """
+        left_out = [item.digest for item in self.bundle.statement.requires]
+        for other in others:
+            found = [digest for digest in left_out if digest.path in other.bundle.sizes]
+            self._bases |= dict.fromkeys(found, other.bundle)
+        if missing := [digest for digest in left_out if digest not in self._bases]:
+            raise IncompleteError(
+                "the bundle leaves out blobs that nothing served here has",
+                subject=self.bundle.statement.title,
+                want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
+                hint="name the bundles that it builds on beside it, or ask the sending side for a full one "
+                "(airgap pack --full)",
+            )
+
+    def names(self) -> list[ImageReference]:
+        return list(self._images)
+
+    def resolve(self, reference: ImageReference) -> Descriptor:
+        for image in self.bundle.images:
+            if _means(reference, image):
+                return image.graph.root
+        raise NotFoundError("no such image", subject=f"{self.name}: {reference}")
+
+    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        for image in self.bundle.images:
+            if descriptor.digest in image.graph.documents:
+                return image.graph.documents[descriptor.digest][1]
+        raise NotFoundError("no such document", subject=f"{self.name}: {reference}", want=descriptor.digest)
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
+        """Checked content for offset 0; from the middle on, the receiver's own check must do."""
+        bundle = self._bases.get(descriptor.digest, self.bundle)
+        if descriptor.digest.path not in bundle.sizes:
+            raise NotFoundError("no such blob", subject=f"{self.name}: {reference}", want=descriptor.digest)
+        if offset == 0:
+            return bundle.open_blob(descriptor)
+        stream = bundle.folder.open(descriptor.digest.path)
+        stream.seek(offset)
+        return stream
+
+
+def _means(reference: ImageReference, image: VerifiedImage) -> bool:
+    wanted: Digest | None = reference.digest
+    if wanted is not None:
+        return image.record.digest == wanted
+    return image.name == reference
+
+
+@contextlib.contextmanager
+def bundle_source(
+    place: Place, site: Site, now: datetime, who: Receiver | None = None
+) -> Iterator[BundleSource]:
+    """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
+    with open_bundle(place) as folder:
+        yield BundleSource(verify(folder, who or receiver(site, now)))

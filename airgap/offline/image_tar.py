@@ -1,0 +1,148 @@
+"""Images of a verified bundle as the tar stream that engines load (DESIGN §5).
+
+Nothing is forwarded: every name and table in it is made here from verified documents, every blob is
+checked on its way, and the tables come last, so that an engine registers nothing before all is proved.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from airgap.bundle.graph import CarriedManifest
+from airgap.bundle.names import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    OCI_LAYOUT,
+    OCI_LAYOUT_FILE,
+    DockerView,
+    index_json,
+    manifest_json,
+)
+from airgap.bundle.ustar import END, header, padding
+from airgap.carry.verify import VerifiedBundle
+from airgap.carry.verify_small_files import VerifiedImage
+from airgap.errors import EndpointError
+from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.platform import Platform
+from airgap.offline.decompress import UnpackedLayer, claim_gzip, form_of, measure_zstd
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One file of the stream."""
+
+    size: int
+    open: Callable[[], ByteStream]
+
+
+@dataclass(slots=True)
+class ImageTar:
+    """Collects images, then gives the stream. Content that images share is sent once."""
+
+    bundle: VerifiedBundle
+    unpack: frozenset[str] = frozenset()
+    """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
+    keep_packed: frozenset[Digest] = frozenset()
+    """Layers that are sent as they are all the same."""
+    leave_out: frozenset[Digest] = frozenset()
+    """Layers that the engine is proved to have."""
+    members: dict[str, _Member] = field(default_factory=dict)
+    images: list[VerifiedImage] = field(default_factory=list)
+    views: list[DockerView] = field(default_factory=list)
+
+    def add_whole(self, image: VerifiedImage, view: CarriedManifest | None) -> None:
+        """All that is carried of the image; `view` is what `manifest.json` shows of it."""
+        for blob in image.graph.blobs.values():
+            self._add_blob(blob)
+        for descriptor, raw in image.graph.documents.values():  # an index may have been made here
+            self.members.setdefault(descriptor.digest.path, _small(raw))
+        self.images.append(image)
+        if view is not None:
+            self.views.append(DockerView.of(image.name, view.manifest))
+
+    def add_runnable(self, image: VerifiedImage, item: CarriedManifest) -> None:
+        """Config and layers of one manifest, as graph-driver engines know images."""
+        self._add_blob(item.manifest.config)
+        diff_ids = item.config.diff_ids if item.config else ()
+        layers = []
+        for layer, diff_id in zip(item.manifest.layers, diff_ids, strict=True):
+            layers.append(self._add_layer(layer, diff_id))
+        self.views.append(DockerView(image.name, item.manifest.config.digest.path, tuple(layers)))
+
+    def _add_layer(self, layer: Descriptor, diff_id: Digest) -> str:
+        """The name under which the layer is sent."""
+        unpacked = None
+        if layer.digest not in self.leave_out | self.keep_packed and form_of(layer) in self.unpack:
+            unpacked = self._unpacked(layer, diff_id)
+        if unpacked is None:
+            self._add_blob(layer)
+            return layer.digest.path
+        self.members.setdefault(diff_id.path, _Member(unpacked.size, unpacked.open))
+        return diff_id.path
+
+    def _unpacked(self, layer: Descriptor, diff_id: Digest) -> UnpackedLayer | None:
+        def open_packed() -> ByteStream:
+            return self.bundle.open_blob(layer)
+
+        if form_of(layer) == "zstd":
+            return measure_zstd(diff_id, open_packed)
+        return claim_gzip(diff_id, layer, open_packed, self.bundle.folder.open(layer.digest.path))
+
+    def _add_blob(self, blob: Descriptor) -> None:
+        if blob.digest not in self.leave_out:
+            member = _Member(blob.size, lambda: self.bundle.open_blob(blob))
+            self.members.setdefault(blob.digest.path, member)
+
+    @property
+    def total(self) -> int:
+        """Bytes of all content."""
+        return sum(member.size for member in self.members.values())
+
+    def chunks(self, advance: Advance) -> Iterator[bytes]:
+        """The tar. Raises, in the middle, for content that is not what was signed."""
+        for name, member in self.members.items():
+            yield from _file(name, member, advance)
+        yield from _file(OCI_LAYOUT_FILE, _small(OCI_LAYOUT), None) if self.images else ()
+        if self.images:
+            index = index_json((image.name, image.graph.root) for image in self.images)
+            yield from _file(INDEX_FILE, _small(index), None)
+        yield from _file(MANIFEST_FILE, _small(manifest_json(self.views)), None)
+        yield END
+
+
+def _small(raw: bytes) -> _Member:
+    return _Member(len(raw), lambda: io.BytesIO(raw))
+
+
+def _file(name: str, member: _Member, advance: Advance | None) -> Iterator[bytes]:
+    yield header(name, member.size)
+    buffer = memoryview(bytearray(min(CHUNK, member.size) or 1))
+    with contextlib.closing(member.open()) as stream:
+        while got := stream.readinto(buffer):
+            yield bytes(buffer[:got])
+            if advance is not None:
+                advance(got)
+    yield padding(member.size)
+
+
+def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
+    """The manifest of `image` that an engine for `platform` shall have.
+
+    An image that was carried for one platform only goes as it is: the engine may emulate.
+    Raises `EndpointError` when there is none.
+    """
+    found = [item for item in image.graph.manifests if item.config]
+    chosen = image.graph.for_platform(platform)
+    if chosen is None and len(found) == 1:
+        chosen = found[0]
+    if chosen is None:
+        raise EndpointError(
+            "nothing in it for this engine" if found else "an artifact, not an image",
+            subject=image.name,
+            want=platform,
+            got=", ".join(str(item.platform) for item in image.graph.manifests),
+            hint=None if found else "load artifacts into a registry or an OCI directory",
+        )
+    return chosen

@@ -1,0 +1,259 @@
+"""What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airgap import __version__
+from airgap.audit.chain import check_ledger
+from airgap.audit.ledger import Attempt
+from airgap.bundle.check_written import OnMedia
+from airgap.bundle.contents import Contents, signature_file
+from airgap.bundle.files import Folder
+from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
+from airgap.bundle.volume_table import VolumeSize
+from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
+from airgap.manifest import LockedImage, TransferManifest
+from airgap.oci.digest import Digest
+from airgap.online.collect import CollectedImage
+from airgap.online.plan import TransferPlan
+from airgap.online.platforms import Chosen
+from airgap.online.sources import Failures
+from airgap.progress import Progress
+from airgap.site import Mark, Site
+from airgap.times import format_time
+from airgap.trust.change import expiry_warning
+from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
+from airgap.trust.keys import Signer
+from airgap.trust.root import TrustRoot
+
+CLOCK_SKEW = timedelta(days=1)
+"""How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
+
+DEFAULT_LIFETIME = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a bundle is to be made."""
+
+    to: Path
+    """The folder in which the bundle's own folder, or its tar, is made."""
+    signers: tuple[Signer, ...]
+    now: datetime
+    lifetime: timedelta = DEFAULT_LIFETIME
+    jobs: int = 4
+    allow_partial: bool = False
+    """Seal what there is when some images failed."""
+    further: tuple[Path, ...] = ()
+    """More media, one a volume, when `to` cannot take all."""
+    volume_size: VolumeSize | None = None
+    allow_system: bool = False
+    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    read_back: bool | None = None
+    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBundle:
+    """A sealed bundle on disk."""
+
+    paths: tuple[Path, ...]
+    """Its folder, or its tar, or the folders of its volumes in order."""
+    statement: Statement
+    statement_sha256: str
+    fresh: bool
+    """False when it was there already, whole, and nothing had to be done."""
+    proof: OnMedia
+    failures: Failures = field(default_factory=dict, hash=False)
+    """The images that are not in it, by choice of who ordered it."""
+    unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """As in the plan, and the attachments that could not be fetched."""
+    choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
+    """What was carried of each image, by its offline name."""
+
+    @property
+    def path(self) -> Path:
+        """The first of them."""
+        return self.paths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """All that decides a statement, but for the files."""
+
+    manifest: TransferManifest
+    plan: TransferPlan
+    site: Site
+    order: Order
+    root: TrustRoot
+    progress: Progress
+
+    @classmethod
+    def of(
+        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    ) -> "Terms":
+        """With the site's trust root, when it lets the signers release bundles now."""
+        root = releasing_root(site, order.signers, order.now, progress)
+        return cls(manifest, plan, site, order, root, progress)
+
+    @property
+    def sent(self) -> Mark | None:
+        """The last bundle of the stream that was stated here."""
+        return self.site.sent(self.manifest.name)
+
+    @property
+    def next_serial(self) -> int:
+        """The place of a new bundle."""
+        sent = self.sent
+        return sent.serial + 1 if sent and sent.epoch == self.root.epoch else 1
+
+    def title(self, serial: int) -> str:
+        """The name of the bundle's folder."""
+        return f"{self.manifest.name}-{serial:04d}"
+
+    def parse_earlier(self, raw: bytes) -> Statement | None:
+        """A statement that this site made last, when stating these terms now would say the same."""
+        mark = self.sent
+        if mark is None or Digest.of(raw).hex != mark.statement_sha256:
+            return None
+        statement = Statement.parse(raw)
+        return statement if self._is_same(statement) and self.order.now < statement.expires else None
+
+    def _is_same(self, statement: Statement) -> bool:
+        plan = self.plan
+        records = {record.locked_name: record for record in statement.images}
+        if not plan.exports and {item.digest for item in statement.requires} != plan.behind():
+            return False
+        same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
+            self.manifest.sha256,
+            self.root.version,
+            __version__,
+        )
+        return (
+            same_terms
+            and set(records) == {image.name for image in plan.lock.images}
+            and all(is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)
+        )
+
+    def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
+        """The statement of a new bundle."""
+        previous, order = self.sent, self.order
+        ledger = check_ledger(self.site.ledger_path)
+        return Statement(
+            subjects=contents.subjects,
+            stream=self.manifest.name,
+            serial=self.next_serial,
+            epoch=self.root.epoch,
+            previous=Previous(previous.serial, previous.statement_sha256) if previous else None,
+            created=order.now,
+            not_before=order.now - CLOCK_SKEW,
+            expires=order.now + order.lifetime,
+            destinations=self.manifest.destinations,
+            images=tuple(image.record for image in images),
+            requires=_requirements(images, self.plan),
+            total_bytes=contents.total_bytes,
+            manifest_sha256=self.manifest.sha256,
+            root_version=self.root.version,
+            sender=Sender(self.site.name, Checkpoint(self.site.name, ledger.size, ledger.root)),
+            transfer=dict(self.manifest.transfer),
+            tool_version=__version__,
+        )
+
+    def remember(self, statement: Statement, sha256: str, envelope: bytes, attempt: Attempt) -> None:
+        """Let the site know the statement: before it is sealed, so that no place gets two. The `attempt`
+        records it, whatever its end.
+        """
+        mark = Mark(statement.epoch, statement.serial, sha256)
+        self.site.set_sent(statement.stream, mark)
+        attempt.add(sealed={"stream": statement.stream, **mark.value})
+        self.site.keep_envelope(statement.stream, statement.serial, statement.epoch, envelope)
+
+    def have_signed(self, envelope: Envelope) -> bool:
+        """Whether all signers have signed it already: it may hold other people's signatures too."""
+        message = pae(envelope.payload_type, envelope.payload)
+        return all(
+            any(signer.public_key.verify(message, signature.sig) for signature in envelope.signatures)
+            for signer in self.order.signers
+        )
+
+
+def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progress: Progress) -> TrustRoot:
+    """The site's trust root, when it lets the signers release something now.
+
+    Raises `ExpiredError` and `UnknownKeyError`; that others must sign too is noted.
+    """
+    root = site.root().root
+    if now >= root.expires:
+        want, got = f"before {format_time(root.expires)}", format_time(now)
+        raise ExpiredError("the trust root has expired", subject=root.name, want=want, got=got)
+    role = root.roles["release"]
+    for signer in signers:
+        if signer.public_key.keyid not in role.keyids:
+            raise UnknownKeyError(
+                "this key may not sign bundles",
+                subject=signer.public_key.keyid,
+                want="a key of the role release in the trust root",
+            )
+    if warning := expiry_warning(root, now):
+        progress.note(f"warning: {warning}")
+    if len(signers) < role.threshold:
+        have = f"{len(signers)} of {role.threshold} signatures"
+        progress.note(f"{have}: others must `airgap sign` it before it loads")
+    return root
+
+
+def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterator[Envelope]:
+    """Envelopes of an earlier run round the very same statement, sealed or set aside: they may hold other
+    people's signatures. What else lies there under these names is passed over.
+    """
+    for folder in folders:
+        for file in (name, f"{name}.part"):
+            with contextlib.suppress(AirgapError):
+                envelope = _read_envelope(folder, file)
+                if (envelope.payload_type, envelope.payload) == (STATEMENT_TYPE, payload):
+                    yield envelope
+
+
+def _read_envelope(folder: Path, name: str) -> Envelope:
+    """Raises `FormatError` also for one whose signatures could not be laid out as files."""
+    with Folder(folder) as found:
+        envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
+    for each in envelope.signatures:
+        signature_file(each.keyid, name)
+    return envelope
+
+
+def confirmed(statement: Statement, contents: Contents) -> Statement:
+    """An earlier statement, when the files are still the ones it names."""
+    if contents.subjects != statement.subjects:
+        raise IntegrityError(
+            "a source no longer gives the bytes that were signed",
+            subject=statement.title,
+            hint="move the bundle away and run the same command again: it gets a new serial",
+        )
+    return statement
+
+
+def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+    """Whether a bundle's image is what the lock names."""
+    if locked.descriptor is not None:
+        return record.digest == locked.descriptor.digest
+    configs = {platform.config_digest for platform in record.platforms}
+    return locked.image_id in {record.digest} | configs
+
+
+def _requirements(images: Sequence[CollectedImage], plan: TransferPlan) -> tuple[Requirement, ...]:
+    """The layers that stay behind, and who needs them."""
+    needed: dict[Digest, tuple[int, list[str]]] = {}
+    behind = plan.behind(image.graph for image in images)
+    for image in images:
+        for digest, layer in image.graph.blobs.items():
+            if digest in behind:
+                needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
+    return tuple(
+        Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())
+    )

@@ -1,0 +1,26 @@
+"""One sealed bundle for the tests of these rooms, and a copy of it for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.files import Folder
+from airgap.carry.verify import VerifiedBundle, verify
+from tests.support.bundles import Gap, make_gap
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Gap:
+    return make_gap(tmp_path_factory.mktemp("sealed"))
+
+
+@pytest.fixture
+def gap(sealed: Gap, tmp_path: Path) -> Gap:
+    return sealed.copy(tmp_path / "gap")
+
+
+@pytest.fixture
+def bundle(gap: Gap) -> Iterator[VerifiedBundle]:
+    with Folder(gap.bundle) as folder:
+        yield verify(folder, gap.receiver())
