@@ -1,7 +1,7 @@
 """The cases of TUF's conformance suite that are about the root role, over our walk of trust roots.
 
 The identifiers are those of theupdateframework/tuf-conformance; docs/tuf-conformance.md says of each case
-where its test is, or why there is none. Bundles are the matter of tests/unit/offline/test_verify_tuf.py.
+where its test is, or why there is none. Bundles are the matter of tests/unit/carry/test_verify_tuf.py.
 """
 
 import base64
