@@ -26,7 +26,7 @@ from airgap.manifest.lock import Lock
 from airgap.manifest.transfer import TransferManifest
 from airgap.oci.documents import ImageConfig, parse_document
 from airgap.oci.strict_json import parse_object
-from airgap.offline import load_there, sending
+from airgap.carry import remote_load, send_to_host
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
 from tests.support.saves import MemorySink
@@ -109,14 +109,14 @@ def ssh(raw: bytes) -> None:
     """What programs on another machine print."""
     host = _Answering(raw)
     with contextlib.suppress(AirgapError):
-        load_there.has_airgap(host)  # type: ignore[arg-type]
+        remote_load.has_airgap(host)  # type: ignore[arg-type]
     for code in (0, 1):
         host.code = code
         with contextlib.suppress(AirgapError):
-            load_there.see_that_it_can_load(host)  # type: ignore[arg-type]
+            remote_load.see_that_it_can_load(host)  # type: ignore[arg-type]
         with contextlib.suppress(AirgapError):
-            load_there.load_there(host, "x", "docker", "0" * 64, ["a"])  # type: ignore[arg-type]
-    sending._parse_sums(raw, 2)
+            remote_load.load_there(host, "x", "docker", "0" * 64, ["a"])  # type: ignore[arg-type]
+    send_to_host._parse_sums(raw, 2)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
