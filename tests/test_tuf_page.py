@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.offline.test_verify_tuf import CASES as BUNDLES
+from tests.unit.carry.test_verify_tuf import CASES as BUNDLES
 from tests.unit.trust.test_root_tuf import CASES as ROOTS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tuf-conformance.md").read_text()
