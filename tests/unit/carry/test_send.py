@@ -152,7 +152,7 @@ class TestLoading:
             assert not host.closed
             return load_bundle(
                 gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-            )
+            ).as_remote()
 
         return load
 
@@ -360,7 +360,7 @@ def test_links_end_host_by_host(gap):
         assert [first.closed, second.closed] == ([False, False] if host is first else [True, False])
         return load_bundle(
             gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-        )
+        ).as_remote()
 
     hosts = [to(host, load="docker", from_here=from_here) for host in (first, second)]
     assert send(gap, *hosts, jobs=1).failure is None
