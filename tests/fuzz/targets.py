@@ -16,6 +16,7 @@ from airgap.bundle.statement import Statement
 from airgap.bundle.tar_header import parse_header
 from airgap.bundle.ustar import BLOCK, read_entries
 from airgap.bundle.volume_table import VolumeTable
+from airgap.carry import remote_load, send_to_host
 from airgap.endpoints.remote import Ran
 from airgap.endpoints.save_stream import export_archive
 from airgap.endpoints.ssh.sftp import ProtocolError, Sftp, StatusError
@@ -26,7 +27,6 @@ from airgap.manifest.lock import Lock
 from airgap.manifest.transfer import TransferManifest
 from airgap.oci.documents import ImageConfig, parse_document
 from airgap.oci.strict_json import parse_object
-from airgap.carry import remote_load, send_to_host
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
 from tests.support.saves import MemorySink
