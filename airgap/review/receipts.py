@@ -37,13 +37,15 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
     """Take in what another site says of a bundle that was sealed here, and keep it.
 
     A receipt that is proved is kept also when something is wrong with what it says: it is evidence. What
-    is wrong is in `alarms`, and in the ledger. Raises as `prove_receipt` does.
+    is wrong is in `alarms`, and in the ledger. Raises as `prove_receipt` does, and `MediaError` when a file
+    of this site that it would be compared with cannot be read now.
     """
     digest = hashlib.sha256(raw).hexdigest()
     with site.ledger().attempt("receipt", path=str(path), receipt_sha256=digest) as attempt:
         receipt = prove_receipt(Envelope.parse(raw, str(path)), site.root().root, now, str(path))
         attempt.add(**_details(receipt))
         kept = Kept.of(site)
+        kept.raise_disk_errors()
         sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
         # until a bundle of ours bears it out, what it calls itself is no name for a file
         title = sealed.statement.title if sealed else "unknown"
