@@ -43,6 +43,7 @@ FLOORS = {
     "offline": 5,
     "online": 5,
     "review": 5,
+    "api": 6,
     "cli": 6,
     "__main__": 7,
 }
