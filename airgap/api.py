@@ -8,8 +8,8 @@
         print(image.name, image.digest)
     receipt = api.read_receipt(Path("edge-0007-5.receipt.json"))
 
-The functions use the site in `AIRGAP_HOME`, as the commands do, and raise the errors of `airgap.errors`, which
-have the exit codes of the commands.
+The functions use the site in `AIRGAP_HOME`, as the commands do. They raise the errors of `airgap.errors`,
+which have the exit codes of the commands.
 """
 
 from collections.abc import Sequence

@@ -6,8 +6,8 @@ from tests.flips import accepted, subjects
 
 
 def test_no_flip_and_no_truncation_is_accepted(tmp_path: Path) -> None:
-    """Every 7th bit and length, so that each bit of a byte has its turn; `python -m tests.flips` takes all."""
-    found = {subject.name: accepted(subject, step=7) for subject in subjects(tmp_path)}
+    """Every 13th bit and length, so that each bit of a byte has its turn; `python -m tests.flips` takes all."""
+    found = {subject.name: accepted(subject, step=13) for subject in subjects(tmp_path)}
     assert [name for _, wrong in found.values() for name in wrong] == []
     assert {"bundle.dsse.json", "SHA256SUMS", "trust/2.root.json", "receipt", "ledger"} < found.keys()
-    assert sum(count for count, _ in found.values()) > 30_000
+    assert sum(count for count, _ in found.values()) > 15_000
