@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import paramiko
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.known_hosts import KnownHosts, Way
+from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError, in_words
@@ -126,5 +126,5 @@ def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...
     if not transport.initial_kex_done:  # then paramiko has given up without a word
         raise silence
     key = transport.get_remote_server_key()
-    way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
-    known.check(hop.known_as, key.get_name(), key.asbytes(), way)
+    route = SshRoute(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
+    known.check(hop.known_as, key.get_name(), key.asbytes(), route)

@@ -23,7 +23,7 @@ _PATTERN = set("*?!")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class SshRoute:
     """How one gets to a host, for the hints; files of known hosts may call it by another name."""
 
     host: str
@@ -77,7 +77,7 @@ class KnownHosts:
         kinds = [key.kind for key in self.keys if not key.marker and key.is_for(name)]
         return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
 
-    def check(self, name: str, kind: str, blob: bytes, way: Way) -> None:
+    def check(self, name: str, kind: str, blob: bytes, route: SshRoute) -> None:
         """Raise `TransportError` unless the key in `blob` is known to be the host's."""
         about = [key for key in self.keys if key.is_for(name)]
         same = [key for key in about if hmac.compare_digest(key.blob, blob)]
@@ -96,16 +96,16 @@ class KnownHosts:
                 break
         if others := [key for key in about if not key.marker]:
             raise _changed(name, offered, others[0])
-        raise self._unknown(name, kind, offered, way)
+        raise self._unknown(name, kind, offered, route)
 
-    def _unknown(self, name: str, kind: str, offered: str, way: Way) -> TransportError:
+    def _unknown(self, name: str, kind: str, offered: str, route: SshRoute) -> TransportError:
         path = str(self.paths[0]) if self.paths else "~/.ssh/known_hosts"
         return TransportError(
             "unknown host key",
             subject=name,
             got=offered,
             hint="compare the fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` "
-            f"prints on the host; if it is the same: {_to_store(name, kind, path, way)}",
+            f"prints on the host; if it is the same: {_to_store(name, kind, path, route)}",
         )
 
 
@@ -125,16 +125,16 @@ def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
     )
 
 
-def _to_store(name: str, kind: str, path: str, way: Way) -> str:
+def _to_store(name: str, kind: str, path: str, route: SshRoute) -> str:
     """The command that adds the key under `name`, from where it can be reached."""
-    alias = name != known_name(way.host, way.port)
-    port = [] if way.port == 22 else ["-p", str(way.port)]
-    if way.jumps:  # ssh-keyscan goes straight to the host; ssh shows the fingerprint, asks, and stores
+    alias = name != known_name(route.host, route.port)
+    port = [] if route.port == 22 else ["-p", str(route.port)]
+    if route.jumps:  # ssh-keyscan goes straight to the host; ssh shows the fingerprint, asks, and stores
         options = ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=ask"]
         options += ["-o", f"HostKeyAlias={name}"] if alias else []
-        command = ["ssh", "-J", ",".join(way.jumps), *options, *port, f"{way.user}@{way.host}", "exit"]
+        command = ["ssh", "-J", ",".join(route.jumps), *options, *port, f"{route.user}@{route.host}", "exit"]
         return f"`{shlex.join(command)}` shows it once more and asks"
-    scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), way.host])
+    scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), route.host])
     first = shlex.quote(f'{{$1 = "{name}"; print}}')
     renamed = f" | awk {first}" if alias else ""
     return f"`{scan}{renamed} >> {shlex.quote(path)}`"
