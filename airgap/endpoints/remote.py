@@ -8,7 +8,7 @@ from airgap.oci.digest import Advance, ByteStream
 
 
 @dataclass(frozen=True, slots=True)
-class FarFile:
+class RemoteFile:
     """What stands under a name on another machine; a symbolic link is itself, not what it points to."""
 
     name: str
@@ -52,10 +52,10 @@ class Host(Protocol):
     def real_path(self, path: str) -> str:
         """The absolute form of a path."""
 
-    def find(self, path: str) -> FarFile | None:
+    def find(self, path: str) -> RemoteFile | None:
         """What stands there, or None."""
 
-    def list(self, path: str) -> list[FarFile]:
+    def list(self, path: str) -> list[RemoteFile]:
         """All that is in a folder."""
 
     def make_folder(self, path: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, FarSpace, Ran, RemoteFile
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -38,18 +38,18 @@ class MemoryHost:
     def real_path(self, path: str) -> str:
         return self._path(path)
 
-    def find(self, path: str) -> FarFile | None:
+    def find(self, path: str) -> RemoteFile | None:
         path = self._path(path)
         return self._entry(path) if path in self.tree else None
 
-    def _entry(self, path: str) -> FarFile:
+    def _entry(self, path: str) -> RemoteFile:
         found = self.tree[path]
         name = path.rpartition("/")[2]
         if isinstance(found, bytes):
-            return FarFile(name, "file", len(found))
-        return FarFile(name, "folder" if found is None else "other", 0)
+            return RemoteFile(name, "file", len(found))
+        return RemoteFile(name, "folder" if found is None else "other", 0)
 
-    def list(self, path: str) -> list[FarFile]:
+    def list(self, path: str) -> list[RemoteFile]:
         top = self._path(path)
         return [self._entry(each) for each in sorted(self.tree) if each.rpartition("/")[0] == top]
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, FarSpace, Ran, RemoteFile
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
@@ -33,11 +33,11 @@ class SshHost:
         with self._door("cannot find", path):
             return self._sftp.real_path(path)
 
-    def find(self, path: str) -> FarFile | None:
+    def find(self, path: str) -> RemoteFile | None:
         with self._door("cannot look at", path):
             return self._sftp.find(path)
 
-    def list(self, path: str) -> list[FarFile]:
+    def list(self, path: str) -> list[RemoteFile]:
         with self._door("cannot list", path):
             return self._sftp.list(path)
 

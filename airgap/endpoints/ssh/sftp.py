@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.remote import FarFile, FarSpace
+from airgap.endpoints.remote import FarSpace, RemoteFile
 from airgap.oci.digest import Advance, ByteStream
 
 _INIT, _VERSION = 1, 2
@@ -132,7 +132,7 @@ class Sftp:
             reply.integer()
             return reply.text()
 
-    def find(self, path: str) -> FarFile | None:
+    def find(self, path: str) -> RemoteFile | None:
         """What stands there; a symbolic link is not followed."""
         with self._lock:
             try:
@@ -141,11 +141,11 @@ class Sftp:
                 if error.code == NO_SUCH_FILE:
                     return None
                 raise
-        return FarFile(path.rpartition("/")[2], _kind(mode), size)
+        return RemoteFile(path.rpartition("/")[2], _kind(mode), size)
 
-    def list(self, path: str) -> list[FarFile]:
+    def list(self, path: str) -> list[RemoteFile]:
         """All that is in a folder, at most 200,000 names; links are not followed."""
-        found: list[FarFile] = []
+        found: list[RemoteFile] = []
         with self._lock:
             handle = self._ask(_OPENDIR, _string(path), _HANDLE).raw()
             try:
@@ -158,7 +158,7 @@ class Sftp:
                         name, _, (size, mode) = reply.text(), reply.raw(), reply.attributes()
                         if len(name) > _MAX_NAME:
                             raise ProtocolError("a name that is too long")
-                        found.append(FarFile(name, _kind(mode), size))
+                        found.append(RemoteFile(name, _kind(mode), size))
                 raise ProtocolError("a folder without an end")
             except StatusError as error:
                 if error.code != EOF:
