@@ -18,7 +18,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FarSpace:
+class RemoteSpace:
     """The state of a file system on another machine."""
 
     free: int
@@ -67,7 +67,7 @@ class Host(Protocol):
     def rename(self, old: str, new: str) -> None:
         """Give a file another name; what has it is replaced."""
 
-    def space(self, path: str) -> FarSpace | None:
+    def space(self, path: str) -> RemoteSpace | None:
         """What the file system there has left, where that can be known."""
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:

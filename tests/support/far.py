@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.remote import LONG_SILENCE, FarSpace, Ran, RemoteFile
+from airgap.endpoints.remote import LONG_SILENCE, Ran, RemoteFile, RemoteSpace
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -67,8 +67,8 @@ class MemoryHost:
         self.log.append(f"rename {new.rpartition('/')[2]}")
         self.tree[self._path(new)] = self.tree.pop(self._path(old))
 
-    def space(self, path: str) -> FarSpace | None:
-        return None if self.free is None else FarSpace(self.free, self.read_only)
+    def space(self, path: str) -> RemoteSpace | None:
+        return None if self.free is None else RemoteSpace(self.free, self.read_only)
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         path = self._path(path)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.remote import LONG_SILENCE, FarSpace, Ran, RemoteFile
+from airgap.endpoints.remote import LONG_SILENCE, Ran, RemoteFile, RemoteSpace
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
@@ -53,7 +53,7 @@ class SshHost:
         with self._door("cannot rename", old):
             self._sftp.rename(old, new)
 
-    def space(self, path: str) -> FarSpace | None:
+    def space(self, path: str) -> RemoteSpace | None:
         try:
             with self._door("cannot ask for space", path):
                 return self._sftp.space(path)
@@ -140,7 +140,7 @@ class SshHost:
             )  # fmt: skip
         return TransportError(what, subject=subject, got=error)
 
-    def _space_of(self, path: str) -> FarSpace | None:
+    def _space_of(self, path: str) -> RemoteSpace | None:
         with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):
             return self._sftp.space(path)
         with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):

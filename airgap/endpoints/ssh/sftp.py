@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.remote import FarSpace, RemoteFile
+from airgap.endpoints.remote import RemoteFile, RemoteSpace
 from airgap.oci.digest import Advance, ByteStream
 
 _INIT, _VERSION = 1, 2
@@ -185,14 +185,14 @@ class Sftp:
                 self.remove(new)
             self._ask(_RENAME, _string(old) + _string(new), _STATUS)
 
-    def space(self, path: str) -> FarSpace | None:
+    def space(self, path: str) -> RemoteSpace | None:
         """What the file system has left; None where the server does not tell."""
         if _STATVFS not in self._extensions:
             return None
         with self._lock:
             reply = self._ask(_EXTENDED, _string(_STATVFS) + _string(path), _EXTENDED_REPLY)
         _, unit, _, _, free, *_, flags, _ = reply.take(">11Q")
-        return FarSpace(unit * free, read_only=bool(flags & _READ_ONLY))
+        return RemoteSpace(unit * free, read_only=bool(flags & _READ_ONLY))
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         """Write the rest of `stream` from `offset` on; durable, where the server can, when it returns.
