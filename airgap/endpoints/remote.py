@@ -31,7 +31,7 @@ LONG_SILENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class CommandResult:
     """How a command on another machine ended; `code` is -1 when it was killed."""
 
     code: int
@@ -78,7 +78,7 @@ class Host(Protocol):
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
         """Hand the first `size` bytes of a file to `take`, in order; fewer when it is shorter."""
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
         """Run a program, without input and with at most `limit` bytes of output. None where commands are
         not allowed. A login that is bound to another program runs that one: the output is not trusted.
         """

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.remote import LONG_SILENCE, Ran, RemoteFile, RemoteSpace
+from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -17,7 +17,7 @@ class MemoryHost:
 
     name: str = "plant"
     tree: dict[str, bytes | str | None] = field(default_factory=lambda: {"/home": None})
-    programs: dict[str, Callable[[Sequence[str]], Ran | None]] = field(default_factory=dict)
+    programs: dict[str, Callable[[Sequence[str]], CommandResult | None]] = field(default_factory=dict)
     free: int | None = None
     read_only: bool = False
     breaks_after: int | None = None
@@ -94,24 +94,24 @@ class MemoryHost:
         assert isinstance(found, bytes)
         take(found[:size])
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
         assert silence
         program = self.programs.get(argv[0])
         if program is None:
-            return Ran(127, b"", f"{argv[0]}: not found".encode())
+            return CommandResult(127, b"", f"{argv[0]}: not found".encode())
         ran = program(argv)
         assert ran is None or len(ran.out) <= limit
         return ran
 
-    def _sha256sum(self, argv: Sequence[str]) -> Ran:
+    def _sha256sum(self, argv: Sequence[str]) -> CommandResult:
         assert argv[1] == "--"
         lines = []
         for path in argv[2:]:
             found = self.tree.get(self._path(path))
             if not isinstance(found, bytes):
-                return Ran(1, b"", b"no such file")
+                return CommandResult(1, b"", b"no such file")
             lines.append(f"{hashlib.sha256(found).hexdigest()}  {path}\n")
-        return Ran(0, "".join(lines).encode(), b"")
+        return CommandResult(0, "".join(lines).encode(), b"")
 
     def close(self) -> None:
         self.closed = True

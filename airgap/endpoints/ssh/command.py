@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import paramiko
 
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.errors import TransportError
 
 ANSWER_SECONDS = 120.0
@@ -52,7 +52,7 @@ def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
         channel.exec_command(shlex.join(argv))
 
 
-def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> Ran:
+def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> CommandResult:
     """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes, when it says
     nothing for `silence` seconds, and when it has not ended after `_SILENCES` times as long.
     """
@@ -77,7 +77,7 @@ def finish(channel: paramiko.Channel, limit: int, subject: object, silence: floa
         if time.monotonic() > end:
             raise _silent(subject, silence)
         time.sleep(0.01)
-    return Ran(channel.recv_exit_status(), bytes(out), bytes(errors))
+    return CommandResult(channel.recv_exit_status(), bytes(out), bytes(errors))
 
 
 def _take_errors(channel: paramiko.Channel, found: bytearray) -> None:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.remote import LONG_SILENCE, Ran, RemoteFile, RemoteSpace
+from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
 from airgap.endpoints.ssh.connect import Connection, door
@@ -70,7 +70,7 @@ class SshHost:
         with self._door("cannot read", path):
             self._sftp.read(path, size, take)
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
         with self._one_at_a_time, self._door("cannot run", argv[0]):
             try:
                 opened = self._connection.session()
@@ -78,7 +78,9 @@ class SshHost:
                 return None
             return self._run(opened, argv, limit, silence)
 
-    def _run(self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float) -> Ran | None:
+    def _run(
+        self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float
+    ) -> CommandResult | None:
         with contextlib.closing(opened) as channel:
             try:
                 start(channel, argv)
