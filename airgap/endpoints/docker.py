@@ -250,7 +250,7 @@ class DockerEngine:
             return dialled(self._ssh(address.url, self._program))
         if address.url.startswith("unix://"):
             path = address.url.removeprefix("unix://")
-            _knock(path)
+            _check_socket_is_listening(path)
             return local(path, self._timeout)
         return remote(address, self._proxy)
 
@@ -310,7 +310,7 @@ def _requests(
         yield [str(image_id)], {image_id: reference.with_digest(image_id)}
 
 
-def _knock(path: str) -> None:
+def _check_socket_is_listening(path: str) -> None:
     """Raise `OSError` when nobody listens on a unix socket: the SDK would leave its own one open."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)
