@@ -150,7 +150,9 @@ def test_twenty_images_of_ten_platforms_get_through_a_limit(case: Callable[[], s
         assert repeated(fake.answered) == []
         assert len(fake.answered) == 20 * (2 + 11 + 1 + 10 + 10)
     assert way.notices
-    assert all("asks to wait" in notice and "of at most 3,600 s in all" in notice for notice in way.notices)
+    assert all(
+        "asks us to wait" in notice and "of at most 3,600 s in all" in notice for notice in way.notices
+    )
 
 
 @replays({
@@ -188,7 +190,7 @@ def test_waiting_ends(fake: FakeRegistry, case: str) -> None:
     fake.fault(status=429, headers={"retry-after": case})
     way = Way(fake, notices, clock)
     with pytest.raises(
-        UnavailableError, match=r"asks to wait too long: .*, want at most 3,600 s in all"
+        UnavailableError, match=r"asks for too long a wait: .*, want at most 3,600 s in all"
     ) as caught:
         way.client().resolve(named(fake))
     assert "docker login" in (caught.value.hint or "")

@@ -42,23 +42,27 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
     with `plain_http`.
     """
     if location is None or not _URL_CHARACTERS.fullmatch(location):
-        raise EndpointError("points to no usable address", subject=subject, got=_clip(location))
+        raise EndpointError(
+            "the registry points to an unusable address", subject=subject, got=_clip(location)
+        )
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)
         usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
         reachable = usable and (is_trusted(url, options.trusted_hosts) or may_reach(base, url))
     except ValueError as error:
-        raise EndpointError("points to no usable address", subject=subject) from error
+        raise EndpointError("the registry points to an unusable address", subject=subject) from error
     if not usable or "@" in parts.netloc:
-        raise EndpointError("points to no usable address", subject=subject, got=f"{parts.scheme}:…")
+        raise EndpointError(
+            "the registry points to an unusable address", subject=subject, got=f"{parts.scheme}:…"
+        )
     if parts.scheme == "http" and not _may_be_plain(urlsplit(base), parts, options):
         raise EndpointError(
-            "points to plain HTTP, which is refused",
+            "the registry points to plain HTTP, which is refused",
             subject=subject,
             want="https",
             got=f"http://{parts.hostname}",
-            hint="if a proxy does the TLS for this registry, have it send X-Forwarded-Proto: https",
+            hint="if a proxy terminates TLS for this registry, make it send X-Forwarded-Proto: https",
         )
     if not reachable:
         raise inside(url, subject)
@@ -69,11 +73,11 @@ def inside(url: str, subject: str) -> EndpointError:
     """The error for a registry that points to where only we can reach."""
     host = urlsplit(url).netloc
     return EndpointError(
-        "points to an address inside, which is refused",
+        "the registry points to an internal address, which is refused",
         subject=subject,
         want="an address as public as the registry's own",
         got=host,
-        hint=f"if that is its storage, set {TRUSTED_HOSTS}=REGISTRY={host}",
+        hint=f"if that is the registry's storage, set {TRUSTED_HOSTS}=REGISTRY={host}",
     )
 
 

@@ -52,7 +52,7 @@ def no_rest(response: Response, offset: int, size: int, subject: str) -> Endpoin
     """The error for an answer that is something else."""
     found = response.headers.get("Content-Range", "")[:80] or f"HTTP {response.status}"
     return EndpointError(
-        "cannot resume", subject=subject, want=f"bytes {offset}-{size - 1}/{size}", got=found
+        "cannot resume the download", subject=subject, want=f"bytes {offset}-{size - 1}/{size}", got=found
     )
 
 
@@ -72,9 +72,13 @@ def _named_digest(response: Response, subject: str) -> Digest | None:
     try:
         return Digest.parse(text)
     except FormatError as error:
-        raise EndpointError("names no digest", subject=subject, got=repr(text[:80])) from error
+        raise EndpointError(
+            "the registry sent an invalid digest", subject=subject, got=repr(text[:80])
+        ) from error
 
 
 def _check_digest(found: Digest, asked: Digest | None, subject: str) -> None:
     if asked is not None and found != asked:
-        raise DigestMismatchError("the registry has another digest", subject=subject, want=asked, got=found)
+        raise DigestMismatchError(
+            "the registry reports a different digest", subject=subject, want=asked, got=found
+        )

@@ -87,7 +87,10 @@ class Authorizer:
                 self._basic[self._place(scope)] = header
                 return header
         raise EndpointError(
-            "wants a login of an unknown kind", subject=subject, want="Basic or Bearer", got=", ".join(found)
+            "the registry requires an unsupported kind of login",
+            subject=subject,
+            want="Basic or Bearer",
+            got=", ".join(found),
         )
 
     def _scope(self, scope: str) -> threading.Lock:
@@ -182,11 +185,11 @@ class Authorizer:
     def _stranger(self, realm: str, subject: str) -> LoginError:
         host = urlsplit(realm).netloc
         return LoginError(
-            "the registry wants its login given to another host, which is refused",
+            "the registry asks to send its login to another host, which is refused",
             subject=subject,
             want=f"a token service at {self._host} or in its domain",
             got=host,
-            hint=f"if both have one owner: {TRUSTED_HOSTS}={self._host}={host}",
+            hint=f"if both have the same owner, set {TRUSTED_HOSTS}={self._host}={host}",
         )
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
@@ -222,9 +225,11 @@ def _parse_token(raw: bytes, subject: str) -> tuple[str, float]:
     try:
         answer = parse_object(raw, subject, max_bytes=_MAX_ANSWER)
     except FormatError as error:
-        raise EndpointError("gave no token", subject=subject, want="a JSON object") from error
+        raise EndpointError(
+            "the token service sent no token", subject=subject, want="a JSON object"
+        ) from error
     token = answer.get("token") or answer.get("access_token")
     if not isinstance(token, str) or not _USABLE_TOKEN.fullmatch(token):
-        raise EndpointError("gave no token", subject=subject, want="token or access_token")
+        raise EndpointError("the token service sent no token", subject=subject, want="token or access_token")
     life = answer.get("expires_in")
     return f"Bearer {token}", life if type(life) is int and life > 0 else _DEFAULT_LIFE

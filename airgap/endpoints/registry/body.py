@@ -74,7 +74,7 @@ class Download(io.RawIOBase):
             self._left = 0 if got == 0 else None
         elif got == 0:
             self.close()
-            raise self._cut(f"{self._left:,} bytes too few")
+            raise self._cut(f"{self._left:,} bytes missing")
         else:
             self._left -= got
         if self._left == 0:
@@ -98,7 +98,7 @@ class Download(io.RawIOBase):
 
 def endless(error: EndlessAnswerError, subject: str) -> EndpointError:
     """It is not tried again."""
-    hint = "something other than a registry answers there; check the address, and the proxy if there is one"
+    hint = "the server may not be a registry: check the address, and the proxy if there is one"
     return EndpointError("the answer does not end", subject=subject, got=str(error), hint=hint)
 
 

@@ -57,4 +57,4 @@ def _skip(text: str, position: int) -> int:
 
 
 def _malformed(subject: str) -> EndpointError:
-    return EndpointError("asks for a login in a malformed way (WWW-Authenticate)", subject=subject)
+    return EndpointError("malformed WWW-Authenticate header", subject=subject)

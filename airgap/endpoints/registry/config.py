@@ -65,7 +65,7 @@ class RegistryOptions:
     notice: Callable[[str], object] = lambda _text: None
     """Told in one line when the registry asks to wait."""
     max_skip: int = 64 << 20
-    """When a download breaks and the registry cannot go on in the middle, so many bytes are fetched
+    """When a download breaks and the registry cannot resume a download, so many bytes are fetched
     once more and thrown away; a longer way is a failure."""
     upload_chunk: int = 0
     """The most bytes in one request of an upload, for registries behind proxies with a limit; 0 is none."""

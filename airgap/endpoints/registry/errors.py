@@ -84,7 +84,9 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, subject: str,
         error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
         return error
     if status == 400 and b"MANIFEST_BLOB_UNKNOWN" in body:
-        return SparseIndexError("not everything in it is there", subject=subject, got=got)
+        return SparseIndexError(
+            "the registry lacks content that this document names", subject=subject, got=got
+        )
     return EndpointError("unexpected answer", subject=subject, got=got)
 
 

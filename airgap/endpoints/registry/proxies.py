@@ -34,7 +34,7 @@ class Proxy:
             port = parts.port or _PORTS.get(parts.scheme, 0)
             host = parts.hostname if parts.scheme in _PORTS else None
         except ValueError:
-            raise _not_usable(name, "an address that cannot be read") from None
+            raise _not_usable(name, "an address that cannot be parsed") from None
         if not host:
             raise _not_usable(name, f"{parts.scheme}://…")
         login = unquote(parts.netloc.rpartition("@")[0])
@@ -50,7 +50,7 @@ class Proxy:
 
 
 def _not_usable(name: str, got: str) -> UsageError:
-    hint = f"{name} is an environment variable; NO_PROXY names the hosts that are asked without a proxy"
+    hint = f"{name} is an environment variable; NO_PROXY lists the hosts to reach without a proxy"
     if got.startswith("socks"):
         hint = f"SOCKS proxies are not supported; {hint}"
     return UsageError(

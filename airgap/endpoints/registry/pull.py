@@ -124,14 +124,16 @@ class Puller:
         limit = self._session.options.max_skip
         if position > limit:
             raise UnavailableError(
-                "the connection broke, and the registry cannot go on in the middle",
+                "the connection broke, and the registry cannot resume a download",
                 subject=subject,
-                got=f"{position:,} bytes, which is over the limit of {limit:,} to fetch once more",
+                got=f"{position:,} bytes to fetch again; the limit is {limit:,}",
             )
         buffer = memoryview(bytearray(min(position, CHUNK)))
         while position:
             got = stream.readinto(buffer[:position])
             if not got:
-                raise EndpointError("cannot resume", subject=subject, got=f"{position:,} bytes too few")
+                raise EndpointError(
+                    "cannot resume the download", subject=subject, got=f"{position:,} bytes missing"
+                )
             position -= got
         return stream

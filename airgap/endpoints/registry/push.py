@@ -134,7 +134,7 @@ def _refused(error: EndpointError, descriptor: Descriptor) -> EndpointError | No
     """What a refusal of a document means; None when it is about something else."""
     kind: type[RefusedError]
     if error.status in (403, *_REFUSALS) and is_locked(str(error.got)):
-        kind, what = ImmutableTagError, "the registry does not let this name be given to something else"
+        kind, what = ImmutableTagError, "the registry does not allow this tag to be changed"
     elif isinstance(error, SparseIndexError) or error.status not in _REFUSALS:
         return None
     else:

@@ -42,7 +42,7 @@ class RateLimit:
             limit = self._options.max_wait
             if self._waited + more > limit:
                 raise UnavailableError(
-                    "the registry asks to wait too long",
+                    "the registry asks for too long a wait",
                     subject=error.subject,
                     want=f"at most {limit:,.0f} s in all",
                     got=f"{error.got}, another {error.wait:,.0f} s after {self._waited:,.0f} s",
@@ -51,5 +51,5 @@ class RateLimit:
             self._waited += more
             self._until = now + error.wait
             total = f"{self._waited:,.0f} s of at most {limit:,.0f} s in all"
-            self._options.notice(f"{self._host} asks to wait {error.wait:,.0f} s ({total})")
+            self._options.notice(f"{self._host} asks us to wait {error.wait:,.0f} s ({total})")
             return self._until

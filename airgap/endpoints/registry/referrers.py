@@ -54,7 +54,7 @@ class Lists:
         found: list[Descriptor] = []
         for number, (raw, _) in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
             if raw is None and number:
-                raise UnusableListError("the list of referrers breaks off", subject=subject)
+                raise UnusableListError("the list of referrers is incomplete", subject=subject)
             if raw is None:
                 return None
             found += _entries(raw, subject)
@@ -119,7 +119,7 @@ class Lists:
                 return
             url = self._session.locate(link, request.url, request.subject)
             if not self._session.is_own(url):
-                raise UnusableListError("the next page is at another host", subject=request.subject)
+                raise UnusableListError("the next page is on another host", subject=request.subject)
             request = replace(request, url=url)
         raise UnusableListError("too many pages", subject=request.subject, want=f"at most {most:,}")
 
@@ -169,7 +169,7 @@ def _entries(raw: bytes, subject: str) -> tuple[Descriptor, ...]:
     try:
         document = parse_document(raw, OCI_INDEX, subject)
     except FormatError as error:
-        raise UnusableListError("no list of referrers", subject=subject, got=str(error)) from error
+        raise UnusableListError("not a list of referrers", subject=subject, got=str(error)) from error
     return document.manifests if isinstance(document, ImageIndex) else ()
 
 
@@ -184,9 +184,11 @@ def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
         # A repository whose tags were all deleted has null.
         return fields.texts("tags") if fields.take("tags") is not None else ()
     except FormatError as error:
-        raise UnusableListError("no list of tags", subject=subject, got=str(error)) from error
+        raise UnusableListError("not a list of tags", subject=subject, got=str(error)) from error
 
 
 def _check_number(found: list[T], limit: int, subject: str) -> None:
     if len(found) > limit:
-        raise UnusableListError("too many", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}")
+        raise UnusableListError(
+            "too many entries", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}"
+        )

@@ -86,11 +86,11 @@ class Patience:
 
     def _hopeless(self, error: TemporaryError) -> UnavailableError:
         return UnavailableError(
-            "broke too often",
+            "the connection broke too often",
             subject=error.subject,
             want=f"at most {self._most:,} resumes for {self._size:,} bytes",
             got=f"{error.what}: {error.got}",
-            hint="a proxy between here and the registry may cut connections after a time or size",
+            hint="a proxy on the way to the registry may cut connections after some time or size",
         )
 
     def _tries(self, error: TemporaryError) -> int:
@@ -179,7 +179,7 @@ class Session:
         if request.repeatable:
             return self._authorizer.renew(asked, request.scope, refused, request.subject)
         self._authorizer.forget(request.scope)
-        raise TemporaryError("the login ran out during the upload", subject=request.subject)
+        raise TemporaryError("the login expired during the upload", subject=request.subject)
 
     def _follow(self, request: Request, authorization: str | None) -> tuple[Response, str]:
         """The answer, and the URL that gave it: only GET and HEAD are redirected."""
@@ -196,7 +196,7 @@ class Session:
                 return response, url
             with response:
                 url = self.locate(response.headers.get("Location"), url, request.subject)
-        raise EndpointError("redirected too often", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
+        raise EndpointError("too many redirects", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
 
     def _failure(self, response: Response, url: str, request: Request) -> EndpointError:
         subject, writes = request.subject, request.method not in ("GET", "HEAD")

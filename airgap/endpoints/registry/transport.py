@@ -30,9 +30,9 @@ from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_p
 from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
-_NAME = "its certificate must list this name or address as subjectAltName; a common name does not count"
+_NAME = "the certificate must list this name or address as subjectAltName; its common name is ignored"
 _CERTIFICATE_HINTS = (
-    dict.fromkeys((18, 19, 20, 21), "give the registry's CA with --ca-file")
+    dict.fromkeys((18, 19, 20, 21), "name the registry's CA with --ca-file")
     | dict.fromkeys((9, 10), _CLOCK)
     | dict.fromkeys((62, 64), _NAME)
 )
@@ -137,7 +137,7 @@ class Transport:
             ours = _explain(error, subject, self._options.plain_hint)
             ours.got = None if ours.got is None else self._options.proxies.redact(str(ours.got))
             if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
-                ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
+                ours.hint = f"{self._options.proxies.ignored} is not read: set HTTPS_PROXY instead"
             raise ours from error
         except UploadStopped as stopped:
             cause = stopped.error
@@ -234,7 +234,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     if isinstance(cause, EndlessAnswerError):
         return endless(cause, subject)
     if isinstance(error, ProxyError):
-        return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
+        return TemporaryError("the proxy refused the connection", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
         got = str(cause) if isinstance(cause, SlowAnswerError) else None
@@ -258,7 +258,7 @@ def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> 
         got = cause.verify_message
         hint = _CERTIFICATE_HINTS.get(cause.verify_code)
     elif got in _NOT_TLS:
-        hint = plain_hint or "--plain-http is for registries without TLS"
+        hint = plain_hint or "use --plain-http for a registry without TLS"
     elif got in _WANT_CERTIFICATE:
-        hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
+        hint = f"put a client certificate into {DOCKER_CERTS}/HOST, as client.cert and client.key"
     return TlsFailedError("TLS failed", subject=subject, got=got, hint=hint)

@@ -137,10 +137,10 @@ class BlobUpload:
     def _step(self, request: Request, wanted: int, then: Callable[[Response], None]) -> None:
         def in_order(response: Response) -> None:
             if response.status != wanted:
-                raise TemporaryError("the registry wants another part of the blob", subject=self._subject)
+                raise TemporaryError("the registry expects another part of the blob", subject=self._subject)
             then(response)
 
         try:
             self._session.call(request, (wanted, 416), in_order)
         except NotFoundError as error:
-            raise TemporaryError("the registry has given up the upload", subject=self._subject) from error
+            raise TemporaryError("the registry dropped the upload", subject=self._subject) from error
