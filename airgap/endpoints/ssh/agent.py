@@ -69,7 +69,7 @@ class Agent(AgentSSH):
         kind, answer = self._send_message(_REQUEST_IDENTITIES)
         count = answer.get_int()
         if kind != _IDENTITIES or count > _MAX_KEYS:
-            raise AgentError("not the answer of an ssh-agent")
+            raise AgentError("the answer is not from an ssh-agent")
         found: list[HeldKey] = []
         for _ in range(count):
             blob, comment = answer.get_string(), answer.get_string().decode("utf-8", "replace")
@@ -90,7 +90,7 @@ class Agent(AgentSSH):
             self._connection.send(struct.pack(">I", len(raw)) + raw)
             (size,) = struct.unpack(">I", self._exactly(4))
             if not 0 < size <= _MAX_ANSWER:
-                raise AgentError("not the answer of an ssh-agent")  # noqa: TRY301 - told below, as all others
+                raise AgentError("the answer is not from an ssh-agent")  # noqa: TRY301 - told below, as all others
             answer = self._exactly(size)
         except (AgentError, OSError) as error:
             self.trouble = "no answer" if isinstance(error, TimeoutError) else in_words(error)
@@ -103,7 +103,7 @@ class Agent(AgentSSH):
         while len(found) < size:
             piece = self._connection.recv(size - len(found)) if self._connection else b""
             if not piece:
-                raise AgentError("it hung up")
+                raise AgentError("it closed the connection")
             found += piece
         return found
 

@@ -65,7 +65,9 @@ def finish(channel: paramiko.Channel, limit: int, subject: object, silence: floa
         while piece := channel.recv(65536):
             out += piece
             if len(out) > limit:
-                raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
+                raise TransportError(
+                    "the answer is too long", subject=subject, want=f"at most {limit:,} bytes"
+                )
             if time.monotonic() > last:
                 most = f"{_SILENCES * silence:,.0f} s at most"
                 raise TransportError("the program does not end", subject=subject, want=most)
@@ -88,9 +90,9 @@ def _take_errors(channel: paramiko.Channel, found: bytearray) -> None:
 
 
 def _silent(subject: object, silence: float) -> TransportError:
-    hint = "log in there and see what the program waits for"
+    hint = "log in there to see what the command waits for"
     return TransportError(
-        "no word from the program", subject=subject, got=f"{silence:.0f} s of silence", hint=hint
+        "the remote command sent no output", subject=subject, got=f"{silence:.0f} s of silence", hint=hint
     )
 
 
@@ -164,7 +166,7 @@ class PipeSocket:
 
     def _last_words(self) -> str:
         """Why a command ended before it said anything."""
-        return last_words(self._channel) or "the far command ended"
+        return last_words(self._channel) or "the remote command ended"
 
 
 class _PipeFile(io.RawIOBase):

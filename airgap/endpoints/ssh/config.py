@@ -103,7 +103,7 @@ class SshConfig:
         found = self._found(address)
         proxy = found.values.get("proxy")
         if depth > _MAX_JUMPS:
-            raise FormatError("ProxyJump leads in a circle", subject=f"{proxy.where if proxy else address}")
+            raise FormatError("ProxyJump forms a loop", subject=f"{proxy.where if proxy else address}")
         hops: tuple[Hop, ...] = ()
         for jump in _jumps(found):
             stop = Address.parse(jump.strip())
@@ -175,7 +175,7 @@ def _agent(found: Found, tokens: dict[str, str]) -> str | None:
 
 def _refusal(setting: Setting) -> FormatError:
     name, instead = _REFUSED[setting.key]
-    hint = f"{instead}; --ssh-config FILE takes another file in the place of all"
+    hint = f"{instead}; --ssh-config FILE replaces all other files"
     return FormatError(f"{name} is not supported", subject=setting.where, got=setting.words[0], hint=hint)
 
 

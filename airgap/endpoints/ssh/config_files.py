@@ -32,8 +32,8 @@ _LINE = re.compile(r'(?P<key>\w+|"\w+")(?:[ \t]*=[ \t]*|[ \t]+)(?P<rest>.*)', re
 _BLANK = " \t\r\f\v"
 _ALONE = ("all", "canonical", "final")
 _WITH_VALUE = ("host", "originalhost", "user", "localuser")
-_NAME_IT = "name the login there: USER@HOST, or `User` in ssh_config"
-_ELSEWHERE = "--ssh-config FILE takes another file in the place of all"
+_NAME_IT = "name the remote user: USER@HOST, or `User` in ssh_config"
+_ELSEWHERE = "--ssh-config FILE replaces all other files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def expanded(setting: Setting, tokens: dict[str, str], word: str | None = None) 
         token, variable = match["token"], match["variable"]
         value = os.environ.get(variable) if variable is not None else {**tokens, "%": "%"}.get(token)
         if value is None:
-            raise FormatError("cannot be followed", subject=f"{setting.where}: {setting.key}", got=match[0])
+            raise FormatError("cannot be expanded", subject=f"{setting.where}: {setting.key}", got=match[0])
         return value
 
     return re.sub(r"%(?P<token>.?)|\$\{(?P<variable>[^}]*)\}", stands_for, word or setting.words[0])
@@ -225,7 +225,7 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
             yield Criterion(name, not word.startswith("!"), ())
             continue
         if name not in _WITH_VALUE:
-            raise FormatError("Match: not supported", subject=where, got=word, hint=_ELSEWHERE)
+            raise FormatError("unsupported Match criterion", subject=where, got=word, hint=_ELSEWHERE)
         value = value if equals else next(rest, "")
         if not value:
             raise FormatError(
@@ -236,7 +236,7 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
 
 def _words(text: str, where: str) -> tuple[str, ...]:
     """As OpenSSH splits a line (argv_split): quotes of both kinds, a few escapes, and `#` before a word.
-    Raises `FormatError` for a quote without its end, and when no word or an empty one comes out.
+    Raises `FormatError` for an unclosed quote, and when no word or an empty one comes out.
     """
     words: list[str] = []
     quote, between, at = "", True, 0
@@ -262,7 +262,7 @@ def _words(text: str, where: str) -> tuple[str, ...]:
         else:
             words[-1] += letter
     if quote:
-        raise FormatError("not an ssh_config file", subject=where, got="a quote without its end")
+        raise FormatError("not an ssh_config file", subject=where, got="an unclosed quote")
     if not all(words) or not words:
         raise FormatError("not an ssh_config file", subject=where, want="KEYWORD VALUE", got="an empty value")
     return tuple(words)
@@ -271,7 +271,7 @@ def _words(text: str, where: str) -> tuple[str, ...]:
 def _named(word: str, folder: Path, where: str) -> list[str]:
     """The files that an Include names, in their order."""
     if "%" in word or "${" in word:
-        raise FormatError("cannot be followed", subject=f"{where}: Include", got=word)
+        raise FormatError("cannot be expanded", subject=f"{where}: Include", got=word)
     return sorted(glob.glob(str(folder / home(word, where))))  # noqa: PTH207 - absolute ones
 
 
@@ -297,5 +297,5 @@ def _text(path: Path, depth: int, *, trusted: bool) -> str:
     if not trusted and (found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH):
         got = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}"
         want, hint = "a file that you or root alone can write", f"chmod go-w {path}; {_ELSEWHERE}"
-        raise FormatError("others can write it", subject=path, want=want, got=got, hint=hint)
+        raise FormatError("other users can write the file", subject=path, want=want, got=got, hint=hint)
     return raw.decode("utf-8", "surrogateescape")

@@ -38,7 +38,7 @@ class Connection:
                 with door("cannot connect", hop, ANY, LinkError):
                     self._transports.append(Transport(self._socket(hop), seconds))
                     _greet(self.transport, hop, seconds, hops[:number])
-                with door("no login", hop, ANY):
+                with door("login failed", hop, ANY):
                     log_in(self.transport, hop, identities)
                 self.transport.set_keepalive(_ALIVE_SECONDS)
         except BaseException:
@@ -121,7 +121,7 @@ def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...
             raise silence from error
         if not transport.farewell:
             raise
-        got = f"the server hung up: {transport.farewell}"
+        got = f"the server closed the connection: {transport.farewell}"
         raise LinkError("cannot connect", subject=hop, got=got) from error
     if not transport.initial_kex_done:  # then paramiko has given up without a word
         raise silence

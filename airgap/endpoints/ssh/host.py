@@ -34,7 +34,7 @@ class SshHost:
             return self._sftp.real_path(path)
 
     def find(self, path: str) -> RemoteFile | None:
-        with self._door("cannot look at", path):
+        with self._door("cannot inspect", path):
             return self._sftp.find(path)
 
     def list(self, path: str) -> list[RemoteFile]:
@@ -55,7 +55,7 @@ class SshHost:
 
     def space(self, path: str) -> RemoteSpace | None:
         try:
-            with self._door("cannot ask for space", path):
+            with self._door("cannot read the free space", path):
                 return self._sftp.space(path)
         except TransportError:
             if self._connection.lost():
@@ -119,7 +119,7 @@ class SshHost:
         except TransportError as error:
             broken = isinstance(error.__cause__, (EOFError, OSError))
             if error.hint is None and (broken or self._connection.lost()):
-                hint = "the link broke off: run the same command again, and it goes on from there"
+                hint = "the connection broke: run the same command again to resume"
                 raise LinkError(what, subject=subject, got=error.got, hint=hint) from error
             raise
 
@@ -129,16 +129,16 @@ class SshHost:
             return TransportError(what, subject=subject, got="no such file or folder")
         if error.code == sftp.PERMISSION_DENIED:
             return TransportError(
-                what, subject=subject, got="permission denied", hint="--to DIR names another folder there"
+                what, subject=subject, got="permission denied", hint="name another folder there with --to DIR"
             )
         space = self._space_of(path)
         if space is not None and space.read_only:
             return TransportError(what, subject=subject, got="a read-only file system")
         if space is not None and space.free < _FULL:
             return TransportError(
-                "the far disk is full", subject=subject,
+                "the remote disk is full", subject=subject,
                 got=f"{space.free:,} bytes free",
-                hint="free some space there, then run the same command again: it goes on from there",
+                hint="free some space there, then run the same command again to resume",
             )  # fmt: skip
         return TransportError(what, subject=subject, got=error)
 

@@ -86,7 +86,7 @@ class KnownHosts:
             if key.marker == _REVOKED:
                 raise TransportError(
                     "revoked host key", subject=name, got=f"{offered}, revoked by {key.where}",
-                    hint="somebody may be listening: find out on the host itself what happened",
+                    hint="someone may be intercepting the connection: ask the host's owner what happened",
                 )  # fmt: skip
         if any(not key.marker for key in same):
             return
@@ -119,9 +119,9 @@ def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
         subject=name,
         want=f"{other.kind} {fingerprint(other.blob)} ({other.where})",
         got=offered,
-        hint="somebody may be listening. If the host was set up anew: compare the fingerprint with the "
-        "one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then remove the old one "
-        f"with {remove} and add the new one",
+        hint="someone may be intercepting the connection. If the host was reinstalled: compare the "
+        "fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then "
+        f"remove the old one with {remove} and add the new one",
     )
 
 
@@ -133,7 +133,7 @@ def _to_store(name: str, kind: str, path: str, route: SshRoute) -> str:
         options = ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=ask"]
         options += ["-o", f"HostKeyAlias={name}"] if alias else []
         command = ["ssh", "-J", ",".join(route.jumps), *options, *port, f"{route.user}@{route.host}", "exit"]
-        return f"`{shlex.join(command)}` shows it once more and asks"
+        return f"`{shlex.join(command)}` shows it again and asks"
     scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), route.host])
     first = shlex.quote(f'{{$1 = "{name}"; print}}')
     renamed = f" | awk {first}" if alias else ""

@@ -58,7 +58,7 @@ class Identities:
 
 def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
     if _is_public(path):
-        hint = "`ssh-add` gives it the private half; without the agent, name the file of that"
+        hint = "add the private key to the agent with `ssh-add`; without an agent, name the private key file"
         raise KeyFileError("the ssh-agent does not hold the SSH key", subject=path, hint=hint)
     text = _read_private(path)
     with suppress(paramiko.PasswordRequiredException):
@@ -103,12 +103,12 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
         *(str(error) for error in unusable),
     ]
     raise TransportError(
-        "no login",
+        "login failed",
         subject=hop,
-        want="a key that it accepts",
+        want="a key that the server accepts",
         got="; ".join(found) or "no key here: no agent, no key file",
-        hint="--identity FILE names a key file; `ssh-add` gives one to the agent; its public half belongs "
-        "into ~/.ssh/authorized_keys there",
+        hint="name a key file with --identity FILE, or add a key to the agent with `ssh-add`; its public "
+        "half must be in ~/.ssh/authorized_keys on the host",
     )
 
 
@@ -119,7 +119,9 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
         further = transport.auth_publickey(hop.user, key)
     except paramiko.BadAuthenticationType as error:
         got = str(error)[:_MAX_WORDS]
-        raise TransportError("no login", subject=hop, want="a server that takes keys", got=got) from error
+        raise TransportError(
+            "login failed", subject=hop, want="a server that accepts keys", got=got
+        ) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         if not transport.is_active():
             raise _hung_up(transport, hop, offered, error) from error
@@ -127,14 +129,14 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
             raise
         if time.monotonic() - begun >= transport.auth_timeout:  # paramiko says the same of a refusal
             got = f"{transport.auth_timeout:.0f} s of silence after {offered[-1]}"
-            raise LinkError("no login", subject=hop, want="an answer", got=got) from error
+            raise LinkError("login failed", subject=hop, want="an answer", got=got) from error
         return False
     if further:
         raise TransportError(
-            "no login",
+            "login failed",
             subject=hop,
-            want="a key to be enough",
-            got=f"it also wants {', '.join(further)[:_MAX_WORDS]}",
+            want="login with a key alone",
+            got=f"the server also requires {', '.join(further)[:_MAX_WORDS]}",
         )
     return True
 
@@ -142,15 +144,15 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
 def _hung_up(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
     """Servers do so after a few keys (sshd_config(5), MaxAuthTries), and an agent may hold many."""
     if len(offered) == 1 and not transport.farewell:
-        return LinkError("no login", subject=hop, want="an answer", got=f"{error} after {offered[0]}")
+        return LinkError("login failed", subject=hop, want="an answer", got=f"{error} after {offered[0]}")
     return TransportError(
-        "no login",
+        "login failed",
         subject=hop,
-        want="one of the first keys to be the right one",
-        got=f"the server hung up after {len(offered)}: {transport.farewell or 'without a word'}; "
-        f"offered: {', '.join(offered)}",
-        hint="--identity FILE is offered first, also when the agent holds it: name the one key that the host "
-        "accepts; or give it an IdentityFile with `IdentitiesOnly yes` in ssh_config",
+        want="the right key among the first ones offered",
+        got=f"the server closed the connection after {len(offered)} keys: "
+        f"{transport.farewell or 'no reason given'}; offered: {', '.join(offered)}",
+        hint="name the key that the host accepts with --identity FILE: it is offered first, even from "
+        "the agent; or set IdentityFile and `IdentitiesOnly yes` in ssh_config",
     )
 
 

@@ -16,7 +16,7 @@ from airgap.errors import TransportError
 _WORK_SECONDS = 600.0
 """Without any answer to a file request: a slow stick there may take minutes to sync."""
 _MAX_WORDS = 200
-_INTERNAL = "`Subsystem sftp internal-sftp` in sshd_config there needs no shell"
+_INTERNAL = "`Subsystem sftp internal-sftp` in the host's sshd_config needs no shell"
 
 
 def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
@@ -28,9 +28,9 @@ def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
     try:
         channel = connection.session()
     except paramiko.ChannelException as error:
-        hint = "see MaxSessions in sshd_config there, and what this login may do"
+        hint = "check MaxSessions in the host's sshd_config, and what this login may do"
         raise TransportError(
-            "the server opens no session", subject=name, got=error.text, hint=hint
+            "the server refuses to open a session", subject=name, got=error.text, hint=hint
         ) from error
     channel.settimeout(seconds)
     try:
@@ -39,16 +39,16 @@ def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
     except paramiko.SSHException as error:
         if connection.lost():
             raise
-        hint = "`Subsystem sftp internal-sftp` in sshd_config there turns it on"
-        raise TransportError("the server has no SFTP", subject=name, hint=hint) from error
+        hint = "`Subsystem sftp internal-sftp` in the host's sshd_config turns it on"
+        raise TransportError("the server does not offer SFTP", subject=name, hint=hint) from error
     try:
         sftp = Sftp(channel)
     except GreetingError as error:
         raise _not_sftp(name, channel, error.said) from error
     except TimeoutError as error:
-        hint = f"the login there waits for something, as for an answer: log in and see; {_INTERNAL}"
+        hint = f"the remote login waits for something, such as input: log in with ssh to see; {_INTERNAL}"
         got = f"{seconds:.0f} s of silence"
-        raise TransportError("SFTP does not begin", subject=name, got=got, hint=hint) from error
+        raise TransportError("SFTP does not start", subject=name, got=got, hint=hint) from error
     except (EOFError, OSError) as error:  # the session is closed, maybe before anything was asked
         if connection.lost():
             raise
@@ -62,22 +62,22 @@ def _not_sftp(name: str, channel: paramiko.Channel, said: bytes) -> TransportErr
         for _ in range(4):
             said += _left(channel)
         return TransportError(
-            "the login there prints something where SFTP should begin",
+            "the remote login prints something before SFTP starts",
             subject=name,
             got=repr(_words((said.partition(b"\0")[0] or said).decode("utf-8", "replace"))),
-            hint="if start-up files of its shell print it (.bashrc, .cshrc): they should do so on terminals "
-            "only; else the login is for another use (ForceCommand, nologin): choose another one; "
+            hint="if start-up files of its shell (.bashrc, .cshrc) print it, let them print on terminals "
+            "only; otherwise the login is for another use (ForceCommand, nologin): choose another login; "
             f"{_INTERNAL}",
         )
     words = _words(last_words(channel))
     if not words and channel.exit_status_ready():
         words = f"exit code {channel.recv_exit_status()}"
     return TransportError(
-        "the login there ended before SFTP began",
+        "the remote login ended before SFTP started",
         subject=name,
         got=words or None,
-        hint="log in with ssh and see: its shell may refuse (nologin, rbash, a forced command), its password "
-        f"may have to be changed, or the program for SFTP may be missing; {_INTERNAL}",
+        hint="log in with ssh to see why: the shell may refuse (nologin, rbash, a forced command), the "
+        f"password may have expired, or the SFTP program may be missing; {_INTERNAL}",
     )
 
 

@@ -172,7 +172,7 @@ class TestTheWay:
     def test_too_little_space(self, host, files):
         host.free = sum(file.size for file in files) - 1
         with pytest.raises(
-            TransportError, match=r"the far disk is full: plant: /home/edge-0001, want [\d,]+ bytes"
+            TransportError, match=r"the remote disk is full: plant: /home/edge-0001, want [\d,]+ bytes"
         ):
             send(host, files)
         assert host.log == []

@@ -94,7 +94,7 @@ def test_lengths_that_no_server_needs(says, want):
     ("says", "want"),
     [
         (HELLO, "got 1 s of silence"),
-        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server hung up: bye"),
+        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server closed the connection: bye"),
     ],
 )
 def test_what_is_said_of_a_server_that_does_not_agree(says, want):
