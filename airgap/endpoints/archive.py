@@ -17,11 +17,11 @@ from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundEr
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 
-_CUT = "it was cut off: copy or download it again"
+_CUT = "the archive is cut off: copy or download it again"
 
 
 class Archive:
-    """An `ExportSource` over a tar file, plain or packed by gzip or zstd. Only what is wanted is kept.
+    """An `ExportSource` over a tar file, plain or compressed with gzip or zstd. Only what is wanted is kept.
 
     The file is listed once, and again when it has changed; `export` then reads it a second time. For a
     packed one these are two passes over all of it. `index.json` goes before `manifest.json` and then keeps
@@ -62,7 +62,7 @@ class Archive:
         except NotFoundError as error:
             names = sorted({str(name) for image in images for name in image.names or (image.image_id,)})
             raise NotFoundError(
-                error.what, subject=f"{self._path}: {reference}", hint=f"it has {', '.join(names[:10])}"
+                error.what, subject=f"{self._path}: {reference}", hint=f"it contains {', '.join(names[:10])}"
             ) from error
 
     @contextmanager

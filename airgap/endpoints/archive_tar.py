@@ -26,7 +26,7 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 _UTF16 = b"\xff\xfe"
 _OTHERS = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x04\x22\x4d\x18": "unlz4"}
 
-EMPTY_HINT = "what should have written it has failed: write it again, or copy or download it again"
+EMPTY_HINT = "the command that wrote it failed: write it again, or copy or download it again"
 
 _PEEK = 512
 _KEPT = 1 << 20
@@ -109,7 +109,7 @@ class TarFile(Listing):
                 yield name, data
             if not wanted:
                 return
-        raise FormatError("the archive has changed", subject=self._path)
+        raise FormatError("the archive changed while it was read", subject=self._path)
 
     def _scan(self) -> TarIndex:
         index = TarIndex(form=self._form())
@@ -140,13 +140,14 @@ class TarFile(Listing):
             raise FormatError("empty file", subject=self._path, want="an image archive", hint=EMPTY_HINT)
         if head.startswith(_UTF16):
             raise FormatError(
-                "text in the place of an archive", subject=self._path, want="a tar",
-                hint="a redirect (`>`) of Windows PowerShell does that: write it with `docker save -o FILE`",
+                "a text file, not an archive", subject=self._path, want="a tar",
+                hint="a redirect (`>`) in Windows PowerShell causes this: use `docker save -o FILE`",
             )  # fmt: skip
         for magic, tool in _OTHERS.items():
             if head.startswith(magic):
                 raise FormatError(
-                    "compressed archive", subject=self._path, want="a tar, plain or packed by gzip or zstd",
+                    "compressed archive", subject=self._path,
+                    want="a tar, plain or compressed with gzip or zstd",
                     hint=f"unpack it first: {tool} {self._path}",
                 )  # fmt: skip
         if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):
@@ -156,7 +157,7 @@ class TarFile(Listing):
         if self._size < BLOCK:
             raise FormatError(
                 "not an image archive", subject=self._path,
-                want="a tar, plain or packed by gzip or zstd", got=f"{self._size:,} bytes",
+                want="a tar, plain or compressed with gzip or zstd", got=f"{self._size:,} bytes",
             )  # fmt: skip
         return ""
 
@@ -199,10 +200,10 @@ class _Unpacking(io.RawIOBase):
         self._given += got
         if self._given > max(_FREE, self._taken * _MAX_RATIO):
             raise FormatError(
-                "the archive unpacks to too much", subject=self._path,
+                "the archive is too large when unpacked", subject=self._path,
                 want=f"at most {_MAX_RATIO:,} times its size",
-                got=f"{self._given:,} bytes out of {self._taken:,}",
-                hint=f"if that is right, unpack it first: {_tool(self._form)} {self._path}",
+                got=f"{self._given:,} bytes from {self._taken:,}",
+                hint=f"if the archive is genuine, unpack it first: {_tool(self._form)} {self._path}",
             )  # fmt: skip
         return got
 

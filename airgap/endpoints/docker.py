@@ -137,12 +137,12 @@ class DockerEngine:
             return
         if any(entry.platform == own for entry, _ in held):
             raise EndpointError(
-                "this engine cannot save the image without its own platform",
+                "this engine cannot save an image that lacks the engine's own platform",
                 subject=f"{self.name}: {reference}",
                 want=own,
                 got=", ".join(str(entry.platform) for entry, there in held if there)
                 or "none of its platforms",
-                hint=f"docker pull --platform {own} {reference.familiar} there too, or use the registry",
+                hint=f"docker pull --platform {own} {reference.familiar} there, or use the registry",
             )
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -150,8 +150,8 @@ class DockerEngine:
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
-        """An image that the engine cannot show, or only in too long an answer, counts as not there: at worst
-        its layers are sent again.
+        """An image that the engine cannot show, or only in too long an answer, counts as absent: at worst its
+        layers are sent again.
         """
         found: set[Digest] = set()
 
@@ -205,7 +205,7 @@ class DockerEngine:
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
-            raise EndpointError("an engine cannot be given a name without a tag", subject=reference)
+            raise EndpointError("an engine needs a name with a tag", subject=reference)
         name = {"repo": reference.name, "tag": reference.tag}
         self._client.call("POST", f"/images/{image_id}/tag", "cannot tag", reference, name)
 
@@ -236,7 +236,7 @@ class DockerEngine:
             if isinstance(error, AirgapError) and not isinstance(error, UnavailableError):
                 raise
             raise UnavailableError(
-                "no engine answers",
+                "the engine does not answer",
                 subject=self.name if address.url in self.name else f"{self.name}, {address}",
                 got=wire_words(error.__cause__ or error),
                 hint=reach_hint(address, self._program, error, self._environ),
@@ -246,7 +246,7 @@ class DockerEngine:
     def _connect(self, address: EngineAddress) -> Session:
         if address.url.startswith("ssh://"):
             if self._ssh is None:
-                raise UsageError("SSH is not possible here", subject=self.name)
+                raise UsageError("SSH is not available here", subject=self.name)
             return dialled(self._ssh(address.url, self._program))
         if address.url.startswith("unix://"):
             path = address.url.removeprefix("unix://")
@@ -256,7 +256,7 @@ class DockerEngine:
 
     @cached_property
     def _info(self) -> EngineInfo:
-        info = self._client.document("/info", "cannot ask for its state")
+        info = self._client.document("/info", "cannot read the engine's state")
         found = engine_info(self._client.version, info, self._client.api_version)
         return replace(found, address=str(self._address))
 

@@ -24,7 +24,9 @@ MAX_LIST = 32 << 20
 MAX_WORDS = 2000
 """Characters of what an engine says that go into an error."""
 
-_RUNNING = "is the engine still running? its log says why it stopped; then run the same command again"
+_RUNNING = (
+    "is the engine still running? its log shows why it stopped; start it and run the same command again"
+)
 
 _MAX_ERROR = 64 << 10
 _MAX_QUOTED = 200
@@ -48,14 +50,16 @@ class EngineClient:
     @cached_property
     def version(self) -> Any:
         """What it says of itself, in JSON of any form; asked once."""
-        return self.document(_VERSION, "cannot ask for its version")
+        return self.document(_VERSION, "cannot read the engine's version")
 
     @cached_property
     def api_version(self) -> tuple[int, int]:
         found = self.version.get("ApiVersion") if isinstance(self.version, dict) else None
         numbers = _API_VERSION.fullmatch(found) if isinstance(found, str) else None
         if numbers is None:
-            raise EndpointError("no API version", subject=self._name, got=repr(found)[:_MAX_QUOTED])
+            raise EndpointError(
+                "the engine reports no API version", subject=self._name, got=repr(found)[:_MAX_QUOTED]
+            )
         return int(numbers[1]), int(numbers[2])
 
     def document(

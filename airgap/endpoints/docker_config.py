@@ -45,7 +45,7 @@ def read_json(path: Path, what: str) -> Json | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        hint = f"it belongs to another user, as `sudo docker login` leaves it: sudo chown $USER {path}"
+        hint = f"the file belongs to another user, as after `sudo docker login`: sudo chown $USER {path}"
         raise AccessDeniedError(what, subject=path, got=in_words(error), hint=hint) from error
     except OSError as error:
         raise EndpointError(what, subject=path, got=in_words(error)) from error

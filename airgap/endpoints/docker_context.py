@@ -106,9 +106,9 @@ def parse_address(text: str, subject: str = "") -> str:
 
 
 _OTHER_SCHEMES = {
-    "http": "write tcp:// in the place of http://",
-    "https": "write tcp:// in the place of https://, and set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
-    "npipe": "named pipes are there on Windows only",
+    "http": "write tcp:// instead of http://",
+    "https": "write tcp:// instead of https://, and set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+    "npipe": "named pipes exist on Windows only",
     "fd": "fd:// is for dockerd; clients use the socket: unix:///var/run/docker.sock",
 }
 
@@ -120,7 +120,7 @@ def _tcp(rest: str, subject: str) -> str:
     except ValueError:
         raise _refused(f"tcp://{rest}", subject) from None
     if "@" in parts.netloc or has_secret(rest):
-        raise _with_login(subject, "engines on TCP know clients by certificates: DOCKER_CERT_PATH")
+        raise _with_login(subject, "an engine on TCP identifies clients by certificate: set DOCKER_CERT_PATH")
     if parts.query or parts.fragment:
         raise _refused(f"tcp://{parts.hostname or ''}:…", subject)
     host = f"[{host}]" if ":" in host else host
@@ -133,7 +133,7 @@ def _ssh(text: str, subject: str) -> str:
     except ValueError:
         raise _refused(text, subject) from None
     if parts.password is not None or has_secret(text):
-        raise _with_login(subject, "SSH logs in with keys")
+        raise _with_login(subject, "SSH logs in with a key, not a password")
     if not parts.hostname:
         raise _refused(text, subject)
     return text.rstrip("/")
@@ -166,7 +166,7 @@ def engine_tls(environ: Mapping[str, str] = os.environ) -> EngineTls | None:
         raise EndpointError(
             "the CA of the engine is missing",
             subject=folder / "ca.pem",
-            hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH is the folder with ca.pem, cert.pem and key.pem",
+            hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH must name the folder with the PEM files",
         )
     return found
 
@@ -195,7 +195,7 @@ def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
         raise EndpointError(
             "no such docker context",
             subject=f"{name} (named by {origin})",
-            hint="docker context ls shows what there is; DOCKER_CONTEXT=default is the local engine",
+            hint="docker context ls lists the contexts; DOCKER_CONTEXT=default is the local engine",
         )
     endpoint = _object(_object(meta, "Endpoints", path), "docker", path)
     host = field(endpoint, "Host")

@@ -44,7 +44,7 @@ def ask_helper(
             "the credential helper is not installed",
             subject=host,
             want=f"{program} on PATH",
-            hint="install it, or take it out of credsStore or credHelpers in Docker's config.json",
+            hint="install it, or remove it from credsStore or credHelpers in Docker's config.json",
         )
     raw = _run(found, address, program, host, seconds)
     return None if raw is None else _parse(raw, program, host)

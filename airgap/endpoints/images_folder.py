@@ -27,26 +27,26 @@ class _Kind:
     hint: str
 
 
-_AT_ONCE = "from 1.29.13, 1.30.9, 1.31.5 and 1.32 on at once"
+_AT_ONCE = "and immediately from 1.29.13, 1.30.9, 1.31.5 and 1.32 on"
 KINDS = {
     "k3s": _Kind(
         "/var/lib/rancher/k3s/agent/images",
         ("/var/lib/rancher/k3s", "/usr/local/bin/k3s", "/usr/bin/k3s", "/etc/rancher/k3s"),
         takes_sparse=False,
-        hint=f"k3s imports it when it starts, {_AT_ONCE}; else: systemctl restart k3s (or k3s-agent)",
+        hint=f"k3s imports it when it starts, {_AT_ONCE}; otherwise: systemctl restart k3s (or k3s-agent)",
     ),
     "rke2": _Kind(
         "/var/lib/rancher/rke2/agent/images",
         ("/var/lib/rancher/rke2", "/usr/local/bin/rke2", "/usr/bin/rke2", "/etc/rancher/rke2"),
         takes_sparse=False,
         hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
-        "else: systemctl restart rke2-server (or rke2-agent)",
+        "otherwise: systemctl restart rke2-server (or rke2-agent)",
     ),
     "k0s": _Kind(
         "/var/lib/k0s/images",
         ("/var/lib/k0s", "/usr/local/bin/k0s", "/usr/bin/k0s", "/etc/k0s"),
         takes_sparse=True,
-        hint="k0s imports it when it starts, new versions after some seconds; else: "
+        hint="k0s imports it when it starts, and new versions of k0s within seconds; otherwise: "
         "systemctl restart k0sworker (or k0scontroller)",
     ),
 }
@@ -71,9 +71,9 @@ class ImagesFolder:
         if self._given or any(exists(sign) for sign in self._kind.signs):
             return
         raise UsageError(
-            f"no {self._endpoint} here",
+            f"{self._endpoint} is not installed here",
             want=" or ".join(self._kind.signs),
-            hint=f"for one that is installed later, or has another data folder, name the folder: "
+            hint=f"if it is installed later, or uses another data folder, name the folder: "
             f"--to {self._endpoint}:{self._folder}",
         )
 

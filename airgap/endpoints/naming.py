@@ -98,7 +98,7 @@ def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Namin
         problem = f"not a whole name: {named[:_SHOWN]!r}"
     if len({name.normal for name in names}) > 1:
         raise AmbiguousError(
-            "one image with two names", subject=f"{where} {digest}", got=" and ".join(map(repr, texts))
+            "an image has two names", subject=f"{where} {digest}", got=" and ".join(map(repr, texts))
         )
     if names:
         return Naming(names[:1])
@@ -122,7 +122,7 @@ def usable(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference
         if name.digest is not None and name.digest not in digests:
             problem = problem or f"unusable name {text[:_SHOWN]!r}: it has the digest of another image"
         elif text.startswith(_IDS) or name.tag == _PLACEHOLDER or name.is_passing:
-            problem = problem or f"no name of its own: {text[:_SHOWN]!r}"
+            problem = problem or f"not a name of its own: {text[:_SHOWN]!r}"
         else:
             names[name] = None
     return tuple(names), problem

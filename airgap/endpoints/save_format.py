@@ -151,7 +151,7 @@ def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]
         names = {None: f"{INDEX} or {MANIFEST}", True: MANIFEST, False: INDEX}
         raise FormatError(
             "not an image archive", want=names[docker], got="none",
-            hint="it must come from `docker save`, or hold an OCI image layout at its top",
+            hint="it must come from `docker save`, or contain an OCI image layout at its top",
         )  # fmt: skip
     return list(wanted)
 
@@ -166,7 +166,7 @@ def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImag
         raise NotFoundError("no such image in the archive", subject=reference)
     if len(found) > 1:
         raise AmbiguousError(
-            "one name for several images", subject=reference, got=", ".join(sorted(map(str, found)))
+            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, found)))
         )
     return next(iter(found.values()))
 
@@ -200,7 +200,7 @@ class _Walk:
         nodes = list(self._nodes(descriptor, 1))
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
-            raise MissingContentError("no platform is there as a whole", subject=descriptor.digest)
+            raise MissingContentError("no platform of the image is complete", subject=descriptor.digest)
         root = nodes[0][1]
         return OciImage(
             named.names,
@@ -272,7 +272,7 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
             raise MissingContentError("not in the archive", subject=repr(layer))
     if len(layers) != len(config.diff_ids):
         raise FormatError(
-            "layers do not fit the config",
+            "the layers do not match the config",
             subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
         )  # fmt: skip
     names, problem = usable(tags, Digest.of(config.raw))

@@ -208,7 +208,7 @@ def _layer(name: str, intake: Intake) -> PackedLayer:
     if name in intake.blobs:
         digest = intake.blobs[name]
         return PackedLayer(digest, Descriptor(OCI_LAYER_TAR, digest, intake.sizes[name]))
-    raise MissingContentError("no layer in tar or gzip form", subject=repr(name))
+    raise MissingContentError("not a layer in tar or gzip form", subject=repr(name))
 
 
 def classify(head: bytes) -> Content:

@@ -169,7 +169,7 @@ CASES = {
             "gongbell/ContractFuzzer#5", "said so, with the way round",
         ),
         Case(tarred(ONE, lambda raw: b"\xff\xfe" + raw.decode("latin-1").encode("utf-16-le")),
-             refused="text in the place of an archive: .*x.tar.*\n.*docker save -o"),
+             refused="a text file, not an archive: .*x.tar.*\n.*docker save -o"),
     ),
     "jib": (
         archives(

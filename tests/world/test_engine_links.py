@@ -73,7 +73,7 @@ def test_the_engines_own_ca_decides(
     assert DockerEngine(environ=environ).info().version == "28.5.2"
     monkeypatch.setenv(case, str(pair[0]))
     environ |= certificates(tmp_path / "other", stranger[0])
-    with pytest.raises(UnavailableError, match="no engine answers") as caught:
+    with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         DockerEngine(environ=environ).info()
     assert f"checked with {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
 

@@ -206,7 +206,7 @@ WRONG = {
     ),
     "password over ssh": (
         engine_row("docker CLI", "refuses a password in an ssh address", "measured", "refuses it without repeating it"),
-        ("ssh://me:s3cret@plant", "SSH logs in with keys"),
+        ("ssh://me:s3cret@plant", "SSH logs in with a key, not a password"),
     ),
 }  # fmt: skip
 
@@ -253,7 +253,7 @@ def test_other_sockets_are_named_and_not_used(tmp_path: Path, case: Sockets) -> 
         write(tmp_path / name, "")
     environ = {key: value.replace("{home}", str(tmp_path)) for key, value in case.environ.items()}
     found = DockerEngine(f"docker:unix://{tmp_path}/none.sock", environ={"HOME": str(tmp_path), **environ})
-    with pytest.raises(UnavailableError, match="no engine answers") as caught:
+    with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         found.info()
     assert case.hint.replace("{home}", str(tmp_path)) in (caught.value.hint or "")
 

@@ -112,7 +112,9 @@ class CtrProgram:
                 f"ctr {' '.join(words[:2])} failed",
                 subject=self.subject,
                 got=complaint or code,
-                hint="its socket is root's" if "permission denied" in complaint else None,
+                hint="only root may use its socket: run the same command as root"
+                if "permission denied" in complaint
+                else None,
             )
         if len(out) > MAX_OUTPUT:
             raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")

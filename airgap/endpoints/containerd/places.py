@@ -48,11 +48,13 @@ def find_socket(
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError("more than one containerd here", want=f"{ADDRESS}=SOCKET", got=", ".join(found))
+        raise UsageError(
+            "more than one containerd found here", want=f"{ADDRESS}=SOCKET", got=", ".join(found)
+        )
     raise UnavailableError(
-        "no containerd here",
+        "no containerd found here",
         want=" or ".join(SOCKETS),
-        hint=f"is it running? {ADDRESS}=SOCKET names another place",
+        hint=f"is it running? set {ADDRESS}=SOCKET if its socket is elsewhere",
     )
 
 
@@ -62,7 +64,7 @@ def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str
         if path := which(program):
             return (path, *words)
     raise UnavailableError(
-        "no ctr here, the client that comes with containerd",
+        "cannot find ctr, containerd's client",
         want=" or ".join(" ".join(program) for program in PROGRAMS),
-        hint="install it (the package containerd has it) or put it into the PATH; any ctr will do",
+        hint="install it (package containerd) or add it to PATH; any version of ctr works",
     )

@@ -98,8 +98,8 @@ class Containerd:
         if not self._pin:
             return ""
         return (
-            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection leaves "
-            "them; --no-pin loads them without"
+            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection keeps "
+            "them; --no-pin loads them unpinned"
         )
 
     def find(self, reference: ImageReference) -> Digest | None:

@@ -224,7 +224,7 @@ def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | No
     found = {entry.descriptor.digest: entry.descriptor for entry in entries}
     if len(found) > 1:
         digests = " and ".join(sorted(map(str, found)))
-        raise AmbiguousError("two images of one name", subject=reference, got=digests)
+        raise AmbiguousError("two images have the same name", subject=reference, got=digests)
     return next(iter(found.values()), None)
 
 

@@ -170,7 +170,9 @@ def _created(name: str, folder: int, where: Path) -> Iterator[int]:
     with closing_file(os.open(name, _CREATE, 0o644, dir_fd=folder), where) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         if not os.fstat(fd).st_nlink:  # swept away in between
-            raise EndpointError("another load is at work there", subject=where, hint="run the command again")
+            raise EndpointError(
+                "another load is writing to this folder", subject=where, hint="run the command again"
+            )
         yield fd
         os.fsync(fd)
 
@@ -185,4 +187,4 @@ def _disk_errors(what: str, subject: object) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
-            raise EndpointError("not a regular file, or behind a link", subject=subject) from error
+            raise EndpointError("not a regular file, or reached through a link", subject=subject) from error

@@ -153,10 +153,10 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
             short[normal.repository].add(normal.name)
             taken = repository.tags.get(reference.tag or "")
             if taken is not None and taken != descriptor.digest:
-                notes.append(f"{reference} of {source.name} is not served: an earlier one has {taken}")
+                notes.append(f"{reference} of {source.name} is not served: an earlier source has {taken}")
                 continue
             repository.add(source, reference, descriptor)
-            why = "is not served, as clients would ask the addresses of its foreign layers"
+            why = "is not served: clients would fetch its foreign layers from other addresses"
             notes += [f"{reference}: {digest} {why}" for digest in sorted(repository.withheld)]
             repository.withheld.clear()
     served = dict(full)

@@ -84,7 +84,7 @@ class Exchange:
         if request.method not in _READS:
             return problem(HTTPStatus.NOT_IMPLEMENTED, "UNSUPPORTED", "no such method")
         if request.has_body:
-            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a body is not expected")
+            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed")
         wanted = request.range if request.method == "GET" else None
         try:
             return await _in_thread(answer, self._catalogue, request.target, wanted)

@@ -53,7 +53,7 @@ def _containerd(address: str, registries: Sequence[str]) -> list[Snippet]:
     """
     url = f'"http://{address}"'
     content = f'server = {url}\n\n[host.{url}]\n  capabilities = ["pull", "resolve"]\n'
-    note = "read with the next pull; config.toml must have config_path = /etc/containerd/certs.d"
+    note = "takes effect with the next pull; config.toml must have config_path = /etc/containerd/certs.d"
     return [
         Snippet("containerd", f"/etc/containerd/certs.d/{host}/hosts.toml", content, note)
         for host in registries
@@ -64,5 +64,5 @@ def _k3s(address: str, registries: Sequence[str]) -> list[Snippet]:
     lines = ["mirrors:"]
     for host in registries:
         lines += [f'  "{host}":', "    endpoint:", f'      - "http://{address}"']
-    note = "on each node, then: systemctl restart k3s (or k3s-agent); the same in /etc/rancher/rke2"
+    note = "on each node, then: systemctl restart k3s (or k3s-agent); RKE2 reads /etc/rancher/rke2"
     return [Snippet("k3s", "/etc/rancher/k3s/registries.yaml", "\n".join(lines) + "\n", note)]
