@@ -1,4 +1,4 @@
-"""What to do about a refused push: registries agree on codes of errors, and not on when to use which."""
+"""Hints about a refused push: registries agree on error codes, but not on when to use which."""
 
 import re
 
@@ -6,7 +6,8 @@ _LOCKED = re.compile(
     r"immutable|already exists|overwrit|not allow updating|cannot be updated|redeploy|is locked|protected",
     re.IGNORECASE,
 )
-"""Amazon ECR, Harbor, Quay, Nexus, Artifactory and GitLab each say in other words that a tag stays."""
+"""Amazon ECR, Harbor, Quay, Nexus, Artifactory and GitLab each use other words for a tag that cannot be
+changed."""
 
 _CREATE = (
     "create the repository first, if the registry does not create it by itself, or use another "
@@ -22,12 +23,12 @@ _KIND = "this registry does not accept documents of this type"
 
 
 def is_locked(text: str) -> bool:
-    """Whether a refusal says that what is there may not be replaced."""
+    """Return whether a refusal says that an existing tag may not be replaced."""
     return _LOCKED.search(text) is not None
 
 
 def push_hint(status: int, text: str, host: str) -> str | None:
-    """For a refusal with this status; `text` is what the registry said."""
+    """Return the hint for a refusal with this status; `text` is the registry's explanation."""
     if _PROJECT.search(text):
         return "create the project first, or map the images to another one: --map FROM=TO"
     if status == 404 and ("NAME_UNKNOWN" in text or "REPOSITORY_NOT_FOUND" in text or not text):

@@ -1,4 +1,4 @@
-"""Waiting when a registry asks for it (HTTP 429 and 503 with Retry-After, RFC 9110 §10.2.3)."""
+"""Waits when a registry asks for it (HTTP 429 and 503 with Retry-After, RFC 9110 §10.2.3)."""
 
 import threading
 
@@ -8,7 +8,7 @@ from airgap.errors import UnavailableError
 
 
 class RateLimit:
-    """The waits that one registry asks for; for several threads, which all wait when one is told to."""
+    """The waits that one registry asks for; for several threads, which all wait if one must."""
 
     def __init__(self, host: str, options: RegistryOptions) -> None:
         self._host = host
@@ -18,14 +18,14 @@ class RateLimit:
         self._waited = 0.0
 
     def wait(self) -> None:
-        """Wait as long as another thread was told to."""
+        """Wait as long as another thread was asked to."""
         if (seconds := self._until - self._options.clock()) > 0:
             self._options.sleep(seconds)
 
     def obey(self, error: TemporaryError) -> None:
         """Wait as long as the answer behind `error` asks for.
 
-        Raises `UnavailableError` when all waits together would be longer than the options allow.
+        Raises `UnavailableError` if all waits together would exceed the options' limit.
         """
         until = self._extend(error)
         self._options.sleep(error.wait)

@@ -1,4 +1,4 @@
-"""What a registry lists in pages: the referrers of an image, the tags of a repository."""
+"""The paged lists of a registry: the referrers of an image, the tags of a repository."""
 
 import re
 import threading
@@ -30,7 +30,7 @@ _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;\s*rel="?next"?', re.IGNORECASE)
 
 
 class UnusableListError(EndpointError):
-    """The registry answered, with something that is not such a list or is too long."""
+    """The registry answered, but not with such a list, or with one that is too long."""
 
 
 class Lists:
@@ -41,12 +41,12 @@ class Lists:
         self._names = names
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`: from the referrers API, or where there is none from the fallback tag."""
+        """See `ReferrerSource`: from the referrers API, or from the fallback tag if there is none."""
         found = self.by_api(reference, digest)
         return self.by_tag(reference, digest) if found is None else found
 
     def by_api(self, reference: ImageReference, digest: Digest) -> list[Descriptor] | None:
-        """From the referrers API; None where there is none."""
+        """Return the referrers from the referrers API; None if there is no such API."""
         url = self._names.url(reference, f"referrers/{digest}")
         subject = self._names.subject(reference, f"referrers of {digest}")
         scope = self._names.scope(reference, PULL)
@@ -62,7 +62,7 @@ class Lists:
         return found
 
     def by_tag(self, reference: ImageReference, digest: Digest, *, optional: bool = True) -> list[Descriptor]:
-        """From the fallback tag; empty where there is no such tag."""
+        """Return the referrers from the fallback tag; empty if there is no such tag."""
         raw = self._read_fallback(reference, digest, optional)
         where = self._names.document(reference, fallback_tag(digest))
         found = [] if raw is None else list(_entries(raw, where))
@@ -70,7 +70,7 @@ class Lists:
         return found
 
     def tags(self, reference: ImageReference) -> list[str]:
-        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
         found: list[str] = []
         for page, _ in self.tag_pages(reference):
             found += page
@@ -80,10 +80,11 @@ class Lists:
     def tag_pages(
         self, reference: ImageReference, most: int | None = None, after: str | None = None
     ) -> Iterator[tuple[tuple[str, ...], bool]]:
-        """The tags of the repository of `reference`, page by page as they are asked for, and whether there is
-        a further page. Those after the tag `after`, where it is given and the registry knows how.
+        """Yield the tags of the repository of `reference`, page by page as they are requested, and whether
+        there is a further page. Only those after the tag `after`, if it is given and the registry supports
+        it.
 
-        Raises `UnusableListError` when there are more than `most` pages.
+        Raises `UnusableListError` if there are more than `most` pages.
         """
         query = f"n={_TAGS_A_PAGE}" if after is None else f"n={_TAGS_A_PAGE}&last={quote(after)}"
         url = self._names.url(reference, f"tags/list?{query}")
@@ -108,8 +109,8 @@ class Lists:
         then: Callable[[Response], T],
         most: int | None = None,
     ) -> Iterator[tuple[T, bool]]:
-        """What `then` makes of each page, as their Link headers chain them (RFC 8288), and whether there is a
-        further one.
+        """Yield the result of `then` for each page, following the Link headers (RFC 8288), and whether there
+        is a further one.
         """
         most = _MAX_PAGES if most is None else most
         for _ in range(most):
@@ -125,7 +126,7 @@ class Lists:
 
 
 class ReferrerPusher:
-    """Enters documents into the lists of one registry; for several threads of one process."""
+    """Adds documents to the lists of one registry; for several threads of one process."""
 
     def __init__(self, lists: Lists, names: Names, pusher: Pusher) -> None:
         self._lists = lists
@@ -134,8 +135,8 @@ class ReferrerPusher:
         self._lock = threading.Lock()
 
     def put(self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes) -> None:
-        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do
-        so at the same time can undo one another's entry.
+        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do so at
+        the same time can remove each other's entry.
         """
         name = reference.tag or descriptor.digest
         if self._pusher.put(reference, name, descriptor, raw) == str(subject):
@@ -158,7 +159,7 @@ def _next_page(response: Response) -> str | None:
 
 
 def _read_index(response: Response) -> bytes | None:
-    """None from a registry that knows no referrers; some answer with a page of something else."""
+    """Read an index; None from a registry without referrers, as some answer with another kind of page."""
     if response.status != 200 or media_type(response) != OCI_INDEX:
         response.close()
         return None

@@ -7,7 +7,7 @@ import pytest
 from airgap.endpoints.logins import Credentials
 from airgap.endpoints.registry import Registry, RegistryOptions
 from airgap.endpoints.registry.config import trusted_hosts
-from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, may_log_in, may_reach, place_of
+from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, may_log_in, may_reach, zone_of
 from airgap.endpoints.registry.transport import Transport
 from airgap.errors import EndpointError, LoginError
 from tests.support.registry import FakeRegistry
@@ -32,17 +32,17 @@ def other() -> Iterator[FakeRegistry]:
     ("host", "place"),
     [
         ("registry.example", None), ("1.registry.example", None), ("registry", None),
-        ("192.0.43.8", Place.OUTSIDE), ("2001:500:88:200::8", Place.OUTSIDE),
-        ("10.0.0.1", Place.PRIVATE), ("192.168.1.1", Place.PRIVATE), ("172.31.0.1", Place.PRIVATE),
-        ("100.64.0.1", Place.PRIVATE), ("fd00::1", Place.PRIVATE), ("::ffff:10.0.0.1", Place.PRIVATE),
-        ("127.0.0.1", Place.MACHINE), ("127.9.9.9", Place.MACHINE), ("127.0.0.1.", Place.MACHINE),
-        ("::1", Place.MACHINE), ("::ffff:127.0.0.1", Place.MACHINE), ("0.0.0.0", Place.MACHINE),
-        ("::", Place.MACHINE), ("169.254.169.254", Place.MACHINE), ("fe80::1%eth0", Place.MACHINE),
-        ("localhost", Place.MACHINE), ("LOCALHOST.", Place.MACHINE), ("a.localhost", Place.MACHINE),
+        ("192.0.43.8", Zone.OUTSIDE), ("2001:500:88:200::8", Zone.OUTSIDE),
+        ("10.0.0.1", Zone.PRIVATE), ("192.168.1.1", Zone.PRIVATE), ("172.31.0.1", Zone.PRIVATE),
+        ("100.64.0.1", Zone.PRIVATE), ("fd00::1", Zone.PRIVATE), ("::ffff:10.0.0.1", Zone.PRIVATE),
+        ("127.0.0.1", Zone.MACHINE), ("127.9.9.9", Zone.MACHINE), ("127.0.0.1.", Zone.MACHINE),
+        ("::1", Zone.MACHINE), ("::ffff:127.0.0.1", Zone.MACHINE), ("0.0.0.0", Zone.MACHINE),
+        ("::", Zone.MACHINE), ("169.254.169.254", Zone.MACHINE), ("fe80::1%eth0", Zone.MACHINE),
+        ("localhost", Zone.MACHINE), ("LOCALHOST.", Zone.MACHINE), ("a.localhost", Zone.MACHINE),
     ],
 )  # fmt: skip
-def test_places(host: str, place: Place | None) -> None:
-    assert place_of(host) is place
+def test_places(host: str, place: Zone | None) -> None:
+    assert zone_of(host) is place
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_places(host: str, place: Place | None) -> None:
 )
 def test_numbers_that_only_resolvers_read(host: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be an IP"):
-        place_of(host)
+        zone_of(host)
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_where_a_registry_may_point(base: str, url: str, may: bool) -> None:
 @pytest.mark.parametrize(
     ("own", "address", "may"),
     [
-        (Place.OUTSIDE, "192.0.43.8", True),
-        (Place.OUTSIDE, "10.0.0.1", False),
-        (Place.OUTSIDE, "127.0.0.1", False),
+        (Zone.OUTSIDE, "192.0.43.8", True),
+        (Zone.OUTSIDE, "10.0.0.1", False),
+        (Zone.OUTSIDE, "127.0.0.1", False),
         (None, "10.0.0.1", False),
         (None, "192.0.43.8", True),
-        (Place.PRIVATE, "10.0.0.1", True),
-        (Place.PRIVATE, "127.0.0.1", False),
-        (Place.MACHINE, "10.0.0.1", True),
-        (Place.MACHINE, "127.0.0.1", False),
+        (Zone.PRIVATE, "10.0.0.1", True),
+        (Zone.PRIVATE, "127.0.0.1", False),
+        (Zone.MACHINE, "10.0.0.1", True),
+        (Zone.MACHINE, "127.0.0.1", False),
     ],
 )
-def test_where_a_name_may_lead(own: Place | None, address: str, may: bool) -> None:
+def test_where_a_name_may_lead(own: Zone | None, address: str, may: bool) -> None:
     assert may_connect(own, address) is may
 
 
