@@ -51,7 +51,7 @@ class TarIndex(Listing):
     top: str = ""
     """The folder in the tar, with its slash, in which all files stand; names here are without it."""
     ended: bool = False
-    """Whether the end mark was there."""
+    """True if the end mark was there."""
 
     def enter(self, top: str) -> None:
         """Take the names from folder `top` on, and forget what stands elsewhere."""

@@ -67,7 +67,7 @@ def id_of(image: Fields) -> Digest:
 
 
 def answers_to(image: Fields, digest: Digest) -> bool:
-    """Whether `digest` is the ID of a listed image, or that of its image manifest or index."""
+    """Return whether `digest` is the ID of a listed image, or that of its image manifest or index."""
     with _readable():
         names = [str(name) for name in _items(image, "RepoDigests")]
         return image.take("Id") == str(digest) or any(name.endswith(f"@{digest}") for name in names)

@@ -172,7 +172,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it may be used once more: each new one costs a program's start on the far side."""
+        """Return whether it may be used once more: each new one costs a program's start on the far side."""
         return self.sock is not None and bool(getattr(self.sock, "idle", False))
 
 

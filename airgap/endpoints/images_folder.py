@@ -1,4 +1,4 @@
-"""The folder from which k3s, RKE2 and k0s import images: one archive an image."""
+"""The folder from which k3s, RKE2 and k0s import images: one archive for each image."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ _MAX_SLUG = 100
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One distribution: its usual folder, whether it takes sparse indexes, and what makes it read."""
+    """A distribution: its usual folder, whether it accepts sparse indexes, and how to make it import."""
 
     folder: str
     signs: tuple[str, ...]
-    """Files and folders of which at least one is there where the distribution is installed."""
+    """Files and folders of which at least one exists if the distribution is installed."""
     takes_sparse: bool
     hint: str
 
@@ -65,8 +65,8 @@ class ImagesFolder:
         self._folder = Path(folder or self._kind.folder)
 
     def refuse_absent(self, exists: Callable[[str], bool] = os.path.exists) -> None:
-        """Raise `UsageError` for the usual folder of a distribution that is not installed here: the archives
-        would lie there, and be loaded by nothing.
+        """Raise `UsageError` for the usual folder of a distribution that is not installed here: no program
+        would load the archives.
         """
         if self._given or any(exists(sign) for sign in self._kind.signs):
             return
@@ -96,7 +96,9 @@ class ImagesFolder:
         write_stream(self.place(reference), tar)
 
     def place(self, reference: ImageReference) -> Path:
-        """The same for the same name, good on FAT, and another for each name, however long or alike."""
+        """Return the same path for the same name, valid on FAT, and a different one for each other name,
+        however long or similar.
+        """
         name = str(reference)
         slug = re.sub(r"[^a-z0-9.-]+", "_", name.lower())[:_MAX_SLUG].rstrip("._-")
         return self._folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.tar"

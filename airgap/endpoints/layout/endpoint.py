@@ -140,7 +140,7 @@ class Layout:
         return None if found is None else found.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """Whether the content is there and right: it is read, as a folder proves nothing by a name."""
+        """Return whether the content is there and right: it is read, as a folder proves nothing by a name."""
         try:
             stream = self.open_blob(reference, descriptor)
             with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size)) as reader:

@@ -50,7 +50,7 @@ class Connection:
     """Bytes of the answer that wait for the reader: as long as they change, it reads."""
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
-    """Whether there is a request that is being answered."""
+    """True if there is a request that is being answered."""
     progressed: float = 0.0
     client: str = field(init=False)
     _seen: int = field(init=False, default=0)

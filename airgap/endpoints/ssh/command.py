@@ -145,7 +145,7 @@ class PipeSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether it is open and nothing waits to be read."""
+        """Return whether it is open and nothing waits to be read."""
         channel = self._channel
         return not (self._closed or channel.closed or channel.eof_received or channel.recv_ready())
 

@@ -170,7 +170,7 @@ def expanded(setting: Setting, tokens: dict[str, str], word: str | None = None) 
 
 
 def _listed(name: str, patterns: Sequence[str]) -> bool:
-    """Whether one of them fits, and none of those with a `!`."""
+    """Return whether one of them fits, and none of those with a `!`."""
     if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
         return False
     return any(fits(name, pattern) for pattern in patterns)

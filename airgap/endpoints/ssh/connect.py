@@ -62,8 +62,8 @@ class Connection:
         return self.transport.open_session(timeout=self._seconds)
 
     def lost(self) -> bool:
-        """Whether the link is down. Asked after something failed: paramiko closes the channels first, and
-        lets its thread end a moment later.
+        """Return whether the link is down. Asked after something failed: paramiko closes the channels first,
+        and lets its thread end a moment later.
         """
         self.transport.join(_NOTICE_SECONDS)
         return not self.transport.is_active()

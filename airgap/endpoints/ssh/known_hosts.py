@@ -46,7 +46,7 @@ class KnownKey:
     where: str
 
     def is_for(self, name: str) -> bool:
-        """Whether the line is about the host that known_hosts files call `name`."""
+        """Return whether the line is about the host that known_hosts files call `name`."""
         if self.names.startswith("|"):
             return _hashed(self.names, name)
         patterns = self.names.lower().split(",")
@@ -155,7 +155,7 @@ def _scan_type(kind: str) -> str:
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
+    """Return whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 

@@ -113,7 +113,7 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
 
 
 def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
-    """Whether the server takes `key`, the last of those that were offered."""
+    """Return whether the server takes `key`, the last of those that were offered."""
     begun = time.monotonic()
     try:
         further = transport.auth_publickey(hop.user, key)
@@ -185,7 +185,9 @@ def _itself(key: paramiko.PKey) -> paramiko.PKey:
 
 
 def _is_public(path: Path) -> bool:
-    """Whether a public half was named, which stands for a key in the agent (ssh_config(5), IdentityFile)."""
+    """Return whether a public half was named, which stands for a key in the agent (ssh_config(5),
+    IdentityFile).
+    """
     return path.suffix == ".pub"
 
 
