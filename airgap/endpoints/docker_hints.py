@@ -1,4 +1,4 @@
-"""What an engine's failure means, and what to try then."""
+"""Explanations of an engine's failures, and what to try."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ def reach_hint(
     error: BaseException,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
-    """For an `address` at which `error` came in the place of an answer."""
+    """Return the hint for an `address` at which `error` occurred instead of an answer."""
     url = address.url
     if url.startswith("ssh://"):
         server = "/".join(url.split("/")[:3])  # without the socket's path
@@ -57,7 +57,9 @@ def _tls_hint(address: EngineAddress, words: str) -> str | None:
 
 
 def sockets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Where engines listen that `docker` does not use by itself: rootless ones, Docker Desktop, podman."""
+    """Yield the sockets of engines that `docker` does not use by default: rootless, Docker Desktop,
+    podman.
+    """
     folders = dict.fromkeys(filter(None, (environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}")))
     yield "/var/run/docker.sock"
     for folder in folders:
@@ -90,13 +92,13 @@ _MEANINGS = (
 
 
 def engine_hint(words: str) -> str | None:
-    """The remedy for what an engine complains of, where there is one."""
+    """Return the remedy for an engine's error message, if there is one."""
     low = words.lower()
     return next((hint for sign, hint in _MEANINGS if sign in low), None)
 
 
 def wire_words(error: BaseException) -> str:
-    """What a broken connection means, without the wrappers of the libraries."""
+    """Describe a broken connection, without the wrappers of the libraries."""
     while (inner := _inner(error)) is not None:
         error = inner
     if isinstance(error, OSError) and error.strerror:

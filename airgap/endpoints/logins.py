@@ -40,7 +40,7 @@ class CredentialStore(Protocol):
 class NamespacedStore(Protocol):
     """A store that may have several logins for one registry."""
 
-    def place(self, host: str, repository: str) -> str:
+    def narrowest_name(self, host: str, repository: str) -> str:
         """Return the name to `get` for a repository: the narrowest name that has its own login
         (`quay.io/org`), or `host`. Raises what `get` raises.
         """

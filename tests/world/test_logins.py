@@ -178,7 +178,7 @@ def test_where_a_login_is_found(tmp_path: Path, case: Found) -> None:
     environ = {key: value.replace("{home}", str(tmp_path)) for key, value in case.environ.items()}
     found = logins(tmp_path, **environ)
     host, _, repository = case.place.partition("/")
-    assert found.get(found.place(host, repository) if repository else host) == case.login
+    assert found.get(found.narrowest_name(host, repository) if repository else host) == case.login
 
 
 BROKEN = {

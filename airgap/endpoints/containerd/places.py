@@ -1,4 +1,4 @@
-"""Where a containerd of this machine listens, and which `ctr` there is to speak with it."""
+"""Finds the socket of this machine's containerd, and a `ctr` to talk to it."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ PROGRAMS = (
     ("/snap/microk8s/current/bin/ctr",),
     ("/snap/k8s/current/bin/ctr",),
 )
-"""With their full paths where `sudo` does not look: RHEL's `secure_path` has no /usr/local/bin."""
+"""With full paths where `sudo` does not look: RHEL's `secure_path` does not contain /usr/local/bin."""
 ADDRESS = "CONTAINERD_ADDRESS"
 """The environment variable that `ctr` itself reads."""
 
@@ -35,8 +35,9 @@ def find_socket(
     environ: Mapping[str, str] = os.environ,
     is_socket: Callable[[str], bool] = lambda name: Path(name).is_socket(),
 ) -> str:
-    """The socket of `CONTAINERD_ADDRESS`, else the only one of the usual ones. Raises `UsageError` when
-    there are several: a machine with Docker and k3s has two, and the wrong one would take the images too.
+    """Return the socket of `CONTAINERD_ADDRESS`, otherwise the only one of the usual sockets that exists.
+    Raises `UsageError` if there are several: a machine with Docker and k3s has two, and the wrong one would
+    accept the images too.
     """
     if address := environ.get(ADDRESS):
         if has_secret(address):
@@ -59,7 +60,7 @@ def find_socket(
 
 
 def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str, ...]:
-    """The `ctr` of the machine, with its full path; any speaks with any containerd."""
+    """Return the `ctr` of the machine, with its full path; any `ctr` can talk to any containerd."""
     for program, *words in PROGRAMS:
         if path := which(program):
             return (path, *words)

@@ -133,7 +133,7 @@ class Authorizer:
         repository = _REPOSITORY.match(scope)
         store: object = self._options.credentials
         if repository is not None and isinstance(store, NamespacedStore):
-            return store.place(self._host, repository[1])
+            return store.narrowest_name(self._host, repository[1])
         return self._host
 
     def _credentials(self, scope: str) -> Credentials | None:
