@@ -119,7 +119,7 @@ def row(who: str, does: str, reported: str, answer: str) -> Row:
     return Row(Kind.OPTIONAL, who, does, reported, answer)
 
 
-WAITS = "Waits as long as it is told to, says so, and asks nothing twice that was answered"
+WAITS = "Waits as long as asked, reports the wait, and does not repeat answered requests"
 
 
 @replays({
@@ -177,11 +177,11 @@ def test_a_limit_without_a_time(fake: FakeRegistry, case: None) -> None:
 @replays({
     "hours": (
         row("Docker Hub", "Refuses pulls until a window of six hours has passed", "ScribeMD/docker-cache#829",
-            "Waits an hour in all, and then says how long the registry asks for"), "21600",
+            "Waits an hour in all, then reports how long a wait the registry asks for"), "21600",
     ),
     "again and again": (
         row("Docker Hub", "Goes on refusing after the time that it named", "docker/hub-feedback#2464",
-            "Waits an hour in all, and then says how long the registry asks for"), "600",
+            "Waits an hour in all, then reports how long a wait the registry asks for"), "600",
     ),
 })  # fmt: skip
 def test_waiting_ends(fake: FakeRegistry, case: str) -> None:
