@@ -1,8 +1,8 @@
-"""ssh_config files, read as OpenSSH reads them (ssh_config(5), readconf.c): what they say of one server.
+"""ssh_config files, read as OpenSSH reads them (ssh_config(5), readconf.c): the settings of one server.
 
 The first value of a setting counts, wherever it stands; only IdentityFile adds up. A block ends at the next
 Host or Match, an included file counts only where its block does. No program is ever run: `Match exec` is
-refused. So is each criterion of Match that is not known here, since it decides what counts.
+refused. So are unknown criteria of Match, since they decide which settings count.
 """
 
 import glob
@@ -16,7 +16,7 @@ from typing import Self
 
 from airgap.account import required_name, user_name
 from airgap.endpoints.ssh.address import Address
-from airgap.endpoints.ssh.known_hosts import fits
+from airgap.endpoints.ssh.known_hosts import matches
 from airgap.errors import FormatError
 
 USED = {
@@ -24,7 +24,7 @@ USED = {
     "identityagent", "identityfile", "knownhostscommand", "port", "proxycommand", "proxyjump",
     "revokedhostkeys", "user", "userknownhostsfile",
 }  # fmt: skip
-"""What is looked at; what else a file says is not even parsed."""
+"""The settings that are used; others are not even parsed."""
 
 _MAX_FILE = 1 << 20
 _MAX_DEPTH = 8
@@ -65,15 +65,15 @@ class ConfigFile:
 
     @classmethod
     def read(cls, path: Path, folder: Path, *, trusted: bool) -> Self:
-        """Empty when it is not there. Names of included files start at `folder`. Raises `FormatError`, also
-        for a file that others may have written, unless it is `trusted`.
+        """Read a file; a missing one is empty. Names of included files are relative to `folder`. Raises
+        `FormatError`, also for a file that other users can write, unless it is `trusted`.
         """
         return cls(tuple(_items(path, folder, 0, trusted=trusted)))
 
 
 @dataclass(slots=True)
 class Found:
-    """What was found for a server; `final` in a second reading, which `Match final` asks for."""
+    """The settings found for a server; `final` is true in a second reading, which `Match final` causes."""
 
     address: Address
     values: dict[str, Setting] = field(default_factory=dict)
@@ -83,13 +83,13 @@ class Found:
 
     @classmethod
     def of(cls, address: Address, files: Sequence[ConfigFile]) -> Self:
-        """Raises `FormatError` for a HostName that cannot be followed."""
+        """Read the settings for `address`. Raises `FormatError` for a HostName that cannot be expanded."""
         found = cls(address)
         found._read(files)
         if found.wants_final:
             found.final = True
             host = Setting("", "hostname", (address.host.replace("%", "%%"),))
-            found.values.setdefault("hostname", host)  # OpenSSH takes no other one in the second reading
+            found.values.setdefault("hostname", host)  # OpenSSH keeps it in the second reading
             found._read(files)
         return found
 
@@ -104,7 +104,7 @@ class Found:
         return self.address.user or self.word("user") or required_name(_NAME_IT)
 
     def word(self, key: str) -> str | None:
-        """The one word of a setting."""
+        """Return the single word of a setting."""
         return self.values[key].words[0] if key in self.values else None
 
     def _read(self, files: Sequence[ConfigFile]) -> None:
@@ -112,30 +112,30 @@ class Found:
             self._apply(file, active=True)
 
     def _apply(self, file: ConfigFile, *, active: bool) -> None:
-        here = active
+        applies = active
         for item in file.items:
             if isinstance(item, ConfigFile):
-                self._apply(item, active=here)
+                self._apply(item, active=applies)
             elif isinstance(item, Setting):
-                if here:
+                if applies:
                     self._set(item)
             else:
-                here = self._all_met(item) and active
+                applies = self._are_all_met(item) and active
 
     def _set(self, setting: Setting) -> None:
         if setting.key == "identityfile":
             if setting.words not in [known.words for known in self.identities]:
                 self.identities.append(setting)
         elif setting.key in ("proxyjump", "proxycommand"):
-            self.values.setdefault("proxy", setting)  # whichever comes first keeps the other out
+            self.values.setdefault("proxy", setting)  # whichever comes first excludes the other
         else:
             self.values.setdefault(setting.key, setting)
 
-    def _all_met(self, block: Block) -> bool:
+    def _are_all_met(self, block: Block) -> bool:
         self.wants_final |= any(criterion.name == "final" for criterion in block)
-        return all(self._met(criterion) is criterion.wanted for criterion in block)
+        return all(self._is_met(criterion) is criterion.wanted for criterion in block)
 
-    def _met(self, criterion: Criterion) -> bool:
+    def _is_met(self, criterion: Criterion) -> bool:
         match criterion.name:
             case "all":
                 return True
@@ -150,13 +150,13 @@ class Found:
                 return _listed(self.user, criterion.patterns)
             case "localuser":
                 return _listed(user_name(), criterion.patterns)
-        # The line of a Host block. In the second reading, it is about the name that was found in the first.
+        # The line of a Host block. In the second reading it applies to the name found in the first.
         return _listed(self.host.lower() if self.final else self.address.host, criterion.patterns)
 
 
 def expanded(setting: Setting, tokens: dict[str, str], word: str | None = None) -> str:
-    """The (first) word with what its `%` signs and `${...}` stand for. Raises `FormatError` for those that
-    stand for nothing here.
+    """Return the (first) word with its `%` tokens and `${...}` expanded. Raises `FormatError` for unknown
+    ones.
     """
 
     def stands_for(match: re.Match[str]) -> str:
@@ -170,10 +170,10 @@ def expanded(setting: Setting, tokens: dict[str, str], word: str | None = None) 
 
 
 def _listed(name: str, patterns: Sequence[str]) -> bool:
-    """Return whether one of them fits, and none of those with a `!`."""
-    if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
+    """Return whether one of the patterns matches, and none of those with a `!`."""
+    if any(pattern[:1] == "!" and matches(name, pattern[1:]) for pattern in patterns):
         return False
-    return any(fits(name, pattern) for pattern in patterns)
+    return any(matches(name, pattern) for pattern in patterns)
 
 
 def _items(path: Path, folder: Path, depth: int, *, trusted: bool) -> Iterator[Setting | Block | ConfigFile]:
@@ -235,8 +235,8 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
 
 
 def _words(text: str, where: str) -> tuple[str, ...]:
-    """As OpenSSH splits a line (argv_split): quotes of both kinds, a few escapes, and `#` before a word.
-    Raises `FormatError` for an unclosed quote, and when no word or an empty one comes out.
+    """Split a line as OpenSSH does (argv_split): quotes of both kinds, a few escapes, and `#` before a word.
+    Raises `FormatError` for an unclosed quote, and if the result has no word or an empty one.
     """
     words: list[str] = []
     quote, between, at = "", True, 0
@@ -269,14 +269,14 @@ def _words(text: str, where: str) -> tuple[str, ...]:
 
 
 def _named(word: str, folder: Path, where: str) -> list[str]:
-    """The files that an Include names, in their order."""
+    """Return the files that an Include names, in order."""
     if "%" in word or "${" in word:
         raise FormatError("cannot be expanded", subject=f"{where}: Include", got=word)
     return sorted(glob.glob(str(folder / home(word, where))))  # noqa: PTH207 - absolute ones
 
 
 def home(text: str, where: str) -> Path:
-    """With `~` as the folder of a user. Raises `FormatError`."""
+    """Return a path with `~` expanded. Raises `FormatError`."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -1,7 +1,7 @@
 """Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-Read here and not by paramiko, whose reader knows neither `@revoked` nor patterns, so that a revoked key
-would be taken for a good one. Host certificates are not checked: the key of a `@cert-authority` is no host's.
+Not read by paramiko, whose reader supports neither `@revoked` nor patterns, so that a revoked key would be
+accepted. Host certificates are not checked: the key of a `@cert-authority` is not a host's key.
 """
 
 import base64
@@ -24,7 +24,7 @@ _PATTERN = set("*?!")
 
 @dataclass(frozen=True, slots=True)
 class SshRoute:
-    """How one gets to a host, for the hints; files of known hosts may call it by another name."""
+    """The route to a host, for the hints; known_hosts files may use another name for it."""
 
     host: str
     port: int
@@ -38,11 +38,11 @@ class KnownKey:
     """One line of a known_hosts file."""
 
     names: str
-    """The first field as it stands: patterns, or one hashed name."""
+    """The first field, unchanged: patterns, or one hashed name."""
     kind: str
     blob: bytes
     marker: str
-    """`@revoked`, `@cert-authority`, or empty for a key of the host's own."""
+    """`@revoked`, `@cert-authority`, or empty for a host's own key."""
     where: str
 
     def is_for(self, name: str) -> bool:
@@ -50,21 +50,21 @@ class KnownKey:
         if self.names.startswith("|"):
             return _hashed(self.names, name)
         patterns = self.names.lower().split(",")
-        if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
+        if any(pattern[:1] == "!" and matches(name, pattern[1:]) for pattern in patterns):
             return False
-        return any(fits(name, pattern) for pattern in patterns)
+        return any(matches(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHosts:
-    """The lines of some files."""
+    """The lines of several known_hosts files."""
 
     keys: tuple[KnownKey, ...]
     paths: tuple[Path, ...]
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Self:
-        """Files that are not there hold nothing. Raises `TransportError` for one that cannot be read."""
+        """Read files; missing ones count as empty. Raises `TransportError` for one that cannot be read."""
         found: list[KnownKey] = []
         for path in paths:
             for number, line in enumerate(_read(path).splitlines(), 1):
@@ -73,7 +73,9 @@ class KnownHosts:
         return cls(tuple(found), tuple(paths))
 
     def algorithms(self, name: str) -> tuple[str, ...]:
-        """Host key algorithms for which a key of `name` is known: to be asked for before all others."""
+        """Return the host key algorithms for which a key of `name` is known: to be offered before all
+        others.
+        """
         kinds = [key.kind for key in self.keys if not key.marker and key.is_for(name)]
         return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
 
@@ -112,7 +114,7 @@ class KnownHosts:
 def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
     path, _, number = other.where.rpartition(":")
     remove = f"`{shlex.join(['ssh-keygen', '-R', name, '-f', path])}`"
-    if _PATTERN & set(other.names):  # which ssh-keygen leaves alone
+    if _PATTERN & set(other.names):  # ssh-keygen does not remove patterns
         remove = f"an editor (line {number}, which is for {other.names})"
     return TransportError(
         "changed host key",
@@ -126,10 +128,10 @@ def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
 
 
 def _to_store(name: str, kind: str, path: str, route: SshRoute) -> str:
-    """The command that adds the key under `name`, from where it can be reached."""
+    """Return the command that adds the key under `name`, from where it can be reached."""
     alias = name != known_name(route.host, route.port)
     port = [] if route.port == 22 else ["-p", str(route.port)]
-    if route.jumps:  # ssh-keyscan goes straight to the host; ssh shows the fingerprint, asks, and stores
+    if route.jumps:  # ssh-keyscan connects directly; ssh shows the fingerprint, asks, and stores
         options = ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=ask"]
         options += ["-o", f"HostKeyAlias={name}"] if alias else []
         command = ["ssh", "-J", ",".join(route.jumps), *options, *port, f"{route.user}@{route.host}", "exit"]
@@ -141,12 +143,12 @@ def _to_store(name: str, kind: str, path: str, route: SshRoute) -> str:
 
 
 def known_name(host: str, port: int) -> str:
-    """What known_hosts files call a server."""
+    """Return the name of a server in known_hosts files."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def fingerprint(blob: bytes) -> str:
-    """As OpenSSH prints it: `SHA256:…`."""
+    """Return the fingerprint as OpenSSH prints it: `SHA256:…`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
 
 
@@ -154,13 +156,15 @@ def _scan_type(kind: str) -> str:
     return kind.removeprefix("ssh-") if not kind.startswith("ecdsa") else "ecdsa"
 
 
-def fits(name: str, pattern: str) -> bool:
-    """Return whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
+def matches(name: str, pattern: str) -> bool:
+    """Return whether an OpenSSH pattern matches: only `*` and `?` are special; brackets belong to
+    `[host]:port`.
+    """
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _hashed(field: str, name: str) -> bool:
-    """`|1|salt|hash`, where the hash is the HMAC-SHA1 of the name."""
+    """Check a hashed name, `|1|salt|hash`, where the hash is the HMAC-SHA1 of the name."""
     parts = field.split("|")
     if len(parts) != 4 or parts[1] != "1":
         return False
@@ -170,7 +174,7 @@ def _hashed(field: str, name: str) -> bool:
 
 
 def _parse(line: str, where: str) -> KnownKey | None:
-    """None for comments, and for whatever is no line of such a file."""
+    """Parse a line; None for comments, and for anything that is not a valid line."""
     fields = line.split()
     marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
     if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", _REVOKED, _AUTHORITY):
