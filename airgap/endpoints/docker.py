@@ -208,7 +208,7 @@ class DockerEngine:
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
-            raise EndpointError("an engine needs a name with a tag", subject=reference)
+            raise EndpointError("an engine cannot use a name without a tag", subject=reference)
         name = {"repo": reference.name, "tag": reference.tag}
         self._client.call("POST", f"/images/{image_id}/tag", "cannot tag", reference, name)
 

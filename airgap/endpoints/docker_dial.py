@@ -119,7 +119,7 @@ class _TlsAdapter(_BoundedAdapter):
 
     def __init__(self, tls: EngineTls) -> None:
         self._context = create_urllib3_context()
-        # As docker on every Python: what is in ca.pem is trusted, and need not have the form of RFC 5280.
+        # As docker does, on every Python: CAs in ca.pem are trusted, even if they do not conform to RFC 5280.
         self._context.verify_flags = (self._context.verify_flags & ~_X509_STRICT) | _X509_PARTIAL_CHAIN
         self._verify = tls.verify
         self._context.check_hostname = tls.verify

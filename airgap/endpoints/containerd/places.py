@@ -10,7 +10,7 @@ from airgap.hiding import LOGIN_HINT, has_secret
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
-    "/run/k3s/containerd/containerd.sock",  # RKE2 has it there too
+    "/run/k3s/containerd/containerd.sock",  # also used by RKE2
     "/run/k0s/containerd.sock",
     "/var/snap/microk8s/common/run/containerd.sock",
     "/var/snap/k8s/common/run/containerd/containerd.sock",  # Canonical Kubernetes, strictly confined

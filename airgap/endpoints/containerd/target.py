@@ -162,7 +162,7 @@ class Containerd:
                 raise EndpointError(
                     "unreadable answer", subject=self.name, want="an image", got=repr(line[:200])
                 )
-            with contextlib.suppress(FormatError):  # of an algorithm that is none of ours
+            with contextlib.suppress(FormatError):  # of an unsupported algorithm
                 yield match[1], Digest.parse(match[3]), match[4]
 
     def _describe(self, image_id: Digest) -> Descriptor:

@@ -142,7 +142,7 @@ class Finder:
         """Return all tags of the repository; None if the list may be incomplete or is too long."""
         reference = search.reference
         most = max(1, subjects * _TAGS_EACH // 2)
-        quiet = _Search(reference)  # without the list, the tags are asked for one by one
+        quiet = _Search(reference)  # without the list, the tags are requested one by one
         try:
             found = self._tags.get(
                 reference.name,
@@ -150,7 +150,7 @@ class Finder:
             )
         except _NoAnswerError:
             return None
-        # Caches list only what was pulled through them, and some registries only what the login may see.
+        # Caches list only tags pulled through them, and some registries only those the login may see.
         if found is None or not found.names:
             return None
         if found.complete and reference.tag is not None and reference.tag not in found.names:

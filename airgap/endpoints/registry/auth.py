@@ -57,7 +57,7 @@ class Authorizer:
             try:
                 return self._known(scope) or self._new_token(self._bearer, scope, subject, None)
             except EndpointError:
-                return None  # the registry then says itself what it wants
+                return None  # the registry's own refusal is clearer
 
     def _known(self, scope: str) -> str | None:
         if self._basic and (basic := self._basic.get(self._login_name(scope))) is not None:

@@ -57,7 +57,7 @@ class ResumingDownload(io.RawIOBase):
                 return self._body.readinto(view) or 0
             except TemporaryError as error:
                 if self._position >= self._size:
-                    return 0  # the blob is whole: it is only the end of the message that is missing
+                    return 0  # the blob is complete: only the end of the message is missing
                 self._drop()
                 if self._position - self._failed_at >= _PROGRESS:
                     self._budget.progressed()

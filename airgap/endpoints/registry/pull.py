@@ -85,7 +85,7 @@ class Puller:
                 raise no_rest(response, offset, size, self._blob(reference, descriptor, offset).subject)
             return response.stream(size - offset)
 
-        # A server that cannot give a range answers 200, or 416 if it has less than we think.
+        # A server without ranges answers 200, or 416 if it has fewer bytes than expected.
         accept = (200, 206, 416) if offset else (200,)
         first = self._session.call(self._blob(reference, descriptor, offset), accept, start)
         budget = self._session.retry_budget(size=size - offset)

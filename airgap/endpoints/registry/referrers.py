@@ -99,7 +99,7 @@ class Lists:
             raw = self._session.call(replace(request, optional=optional), (200,), read)
         except NotFoundError:
             return None
-        # GitLab takes the tag for the digest, and answers with the image itself.
+        # GitLab treats the tag as the digest, and answers with the image itself.
         return None if Digest.of(raw, digest.algorithm) == digest else raw
 
     def _pages(
@@ -182,7 +182,7 @@ def _index_of(entries: list[Descriptor]) -> bytes:
 def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
     try:
         fields = Fields(parse_object(raw, subject), subject)
-        # A repository whose tags were all deleted has null.
+        # null stands for a repository whose tags were all deleted.
         return fields.texts("tags") if fields.take("tags") is not None else ()
     except FormatError as error:
         raise UnusableListError("not a list of tags", subject=subject, got=str(error)) from error

@@ -141,7 +141,7 @@ class Transport:
             raise ours from error
         except UploadStopped as stopped:
             cause = stopped.error
-        raise cause  # with the cause that it came with
+        raise cause  # with its own cause
 
     def _urlopen(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
@@ -203,8 +203,8 @@ class Transport:
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The answer of docker and curl on every Python. From 3.13 on, Python demands the form of RFC 5280, which
-    # many private CAs do not have; before, it did not take an intermediate CA for a trust anchor.
+    # As docker and curl decide, on every Python. From 3.13 on, Python requires conformance to RFC 5280, which
+    # many private CAs lack; earlier versions did not accept an intermediate CA as a trust anchor.
     context.verify_flags = context.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False  # as docker
     for ca_file in filter(None, (options.ca_file, *options.more_ca_files)):

@@ -53,7 +53,7 @@ class BlobUpload:
         except UnavailableError:
             raise
         except EndpointError:
-            return False  # we may not read there, or it knows no mounts
+            return False  # no read access there, or mounts are not supported
 
     @property
     def started(self) -> bool:
@@ -74,7 +74,7 @@ class BlobUpload:
         `start` is left.
         """
         self.offset = self._ask_offset()
-        return self.offset > 1  # `0-0` is said for one byte, and for none
+        return self.offset > 1  # `0-0` means one byte, or none
 
     @property
     def _scope(self) -> str:

@@ -82,7 +82,7 @@ class TestPacked:
         assert export(packed) == export(plain)
 
     def test_too_many_of_those(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(archive_tar, "_ROOM", 0)
+        monkeypatch.setattr(archive_tar, "_MAX_KEPT_BYTES", 0)
         monkeypatch.setattr(archive_tar, "_MAX_PASSES", 3)
         packed = written(tmp_path / "packed", gzip.compress(FORMS["containerd"]))
         with pytest.raises(FormatError, match="too many large documents") as caught:
@@ -164,7 +164,7 @@ class TestBad:
         with (tmp_path / "x").open("rb") as file:
             files = archive_tar.TarFile(file.fileno(), tmp_path / "x", index)
             with pytest.raises(FormatError, match="the archive changed while it was read"):
-                list(files.each({"blobs/sha256/" + "0" * 64}, lambda _: None))
+                list(files.iter_files({"blobs/sha256/" + "0" * 64}, lambda _: None))
 
     @pytest.mark.parametrize("raw", [zlib.compress(b"x"), b"PK\3\4", b"\x50\x2a\x4d", b"\x1f\x8b"])
     def test_no_tar(self, tmp_path: Path, raw: bytes):
