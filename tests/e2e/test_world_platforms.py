@@ -69,7 +69,7 @@ def test_an_engine_with_another_platform_than_is_wanted(
     assert not list(gap.folder.glob("stick/*/bundle.dsse.json"))
     for platforms in (f"linux/{there}", "all"):
         if there == "arm64":  # not the engine's own
-            assert "cannot save the image without its own platform" in refusal(
+            assert "cannot save an image that lacks the engine's own platform" in refusal(
                 gap, manifest(name, source, platforms)
             )
             continue

@@ -154,7 +154,7 @@ def test_tls_to_an_engine_without(tmp_path: Path, pair: tuple[Path, Path]) -> No
         environ = {"DOCKER_HOST": daemon.host, **certificates(tmp_path / "own", pair[0])}
         with pytest.raises(UnavailableError) as caught:
             DockerEngine(environ=environ).info()
-    assert "no TLS there" in (caught.value.hint or "")
+    assert "does not use TLS there" in (caught.value.hint or "")
 
 
 @contextmanager
@@ -262,7 +262,7 @@ WORDS = {
     "layer": (
         link_row("dockerd", "ends a load without its base with `layer does not exist`", "measured",
                  "is a failure, and the hint says to load the base first"),
-        (500, "layer does not exist", "is based on"),
+        (500, "layer does not exist", "load its base bundle"),
     ),
     "filter": (
         link_row("docker-socket-proxy", "answers what it does not allow with 403 and HTML",

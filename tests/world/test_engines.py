@@ -202,7 +202,7 @@ WRONG = {
     ),
     "login": (
         engine_row("docker CLI", "ignores a login in a tcp address", "measured", "refuses it without repeating it"),
-        ("tcp://me:s3cret@10.0.0.9:2375", "know clients by certificates"),
+        ("tcp://me:s3cret@10.0.0.9:2375", "identifies clients by certificate"),
     ),
     "password over ssh": (
         engine_row("docker CLI", "refuses a password in an ssh address", "measured", "refuses it without repeating it"),

@@ -296,7 +296,7 @@ def test_canonical_kubernetes() -> None:
 def test_no_ctr_is_told_with_the_remedy() -> None:
     with pytest.raises(UnavailableError, match="cannot find ctr") as caught:
         find_program(lambda _: None)
-    assert "the package containerd" in str(caught.value.hint)
+    assert "package containerd" in str(caught.value.hint)
 
 
 # -- bundles that lack images
