@@ -8,7 +8,7 @@ from typing import Protocol
 
 from airgap import errors
 from airgap.audit.receipt import VERDICTS, Verdict
-from airgap.endpoints.remote import Host, Ran
+from airgap.endpoints.remote import CommandResult, Host
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
@@ -77,7 +77,7 @@ def see_that_it_can_load(host: Host) -> None:
 
 
 @contextlib.contextmanager
-def _understood(ran: Ran, where: str) -> Iterator[None]:
+def _understood(ran: CommandResult, where: str) -> Iterator[None]:
     """Raises `TransportError`, with what the program said, for an answer that is not what it should be."""
     try:
         yield
@@ -127,7 +127,7 @@ def _loaded(
     return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
 
 
-def _failure(fields: Fields, ran: Ran, host: str) -> AirgapError | None:
+def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | None:
     """The error that the far airgap tells of, as its own class."""
     if not fields.has("error") or fields.take("error") is None:
         if ran.code:

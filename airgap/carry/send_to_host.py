@@ -199,7 +199,7 @@ class Sender:
             raise TransportError("a read-only file system", subject=self._where(""))
         if space.free < wanted:
             raise TransportError(
-                "the far disk is full", subject=self._where(""),
+                "the remote disk is full", subject=self._where(""),
                 want=f"{wanted:,} bytes free", got=f"{space.free:,}",
                 hint="free some space there, then run the same command again",
             )  # fmt: skip

@@ -17,16 +17,17 @@ from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundEr
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 
-_CUT = "it was cut off: copy or download it again"
+_CUT = "the archive is cut off: copy or download it again"
 
 
 class Archive:
-    """An `ExportSource` over a tar file, plain or packed by gzip or zstd. Only what is wanted is kept.
+    """An `ExportSource` over a tar file, plain or compressed with gzip or zstd. It stores only the requested
+    images.
 
-    The file is listed once, and again when it has changed; `export` then reads it a second time. For a
-    packed one these are two passes over all of it. `index.json` goes before `manifest.json` and then keeps
-    all documents and layers byte for byte; an archive that has only the latter is repacked. Raises what
-    `save_format` and `ustar` raise, with the file's name, and `EndpointError` when it cannot be read.
+    The file is listed once, and again if it has changed; `export` then reads it a second time. A compressed
+    one is read completely both times. `index.json` takes precedence over `manifest.json` and keeps all
+    documents and layers byte for byte; an archive that has only the latter is repacked. Raises what
+    `save_format` and `ustar` raise, with the file's name, and `EndpointError` if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Archive:
         with self._open() as (files, images):
             chosen = [self._choose(images, reference) for reference in references]
             intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
-            for name, data in files.each(_needed(chosen), advance):
+            for name, data in files.iter_files(_needed(chosen), advance):
                 intake.store(name, files.sizes[name], data)
             return [_finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
@@ -62,7 +63,7 @@ class Archive:
         except NotFoundError as error:
             names = sorted({str(name) for image in images for name in image.names or (image.image_id,)})
             raise NotFoundError(
-                error.what, subject=f"{self._path}: {reference}", hint=f"it has {', '.join(names[:10])}"
+                error.what, subject=f"{self._path}: {reference}", hint=f"it contains {', '.join(names[:10])}"
             ) from error
 
     @contextmanager
@@ -80,7 +81,7 @@ class Archive:
             yield self._listed(fd, state)
 
     def _listed(self, fd: int, state: os.stat_result) -> tuple[TarFile, list[SavedImage]]:
-        """The file and its images; read again only when it is not the one that was read before."""
+        """Return the file and its images; read again only if the file has changed."""
         identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         with self._lock:
             if self._known is not None and self._known[0] == identity:
@@ -91,7 +92,7 @@ class Archive:
             return files, images
 
     def _read(self, files: TarFile) -> list[SavedImage]:
-        if not files.sizes:  # of zstd that breaks off, nothing may be left
+        if not files.sizes:  # truncated zstd may yield no file at all
             what = "truncated or empty archive" if files.index.form == "zstd" else "empty tar"
             raise FormatError(what, subject=self._path, want="images", hint=EMPTY_HINT)
         try:
@@ -105,7 +106,7 @@ class Archive:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Name the file in whatever is wrong with it."""
+        """Add the file's name to errors about its content."""
         try:
             yield
         except (FormatError, IntegrityError) as error:
@@ -128,7 +129,7 @@ def _listed(image: SavedImage) -> ListedImage:
 
 
 def _needed(images: Sequence[SavedImage]) -> set[str]:
-    """The files to put into the sink: layers, and for the OCI form configs too."""
+    """Return the files to put into the sink: layers, and for the OCI form also configs."""
     names: set[str] = set()
     for image in images:
         if isinstance(image, DockerImage):

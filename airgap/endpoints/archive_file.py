@@ -1,4 +1,4 @@
-"""`archive:FILE` as a target: the images of a bundle as one file that every engine and tool loads."""
+"""`archive:FILE` as a target: the images of a bundle as one file that every engine and tool can load."""
 
 from collections.abc import Iterable
 from pathlib import Path

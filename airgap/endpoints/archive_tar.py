@@ -1,7 +1,7 @@
-"""The tar behind `archive:FILE`, plain or packed: listed in one pass, then read by name.
+"""The tar behind `archive:FILE`, plain or compressed: listed in one pass, then read by name.
 
-A plain tar is read in place. A packed one (gzip, zstd) has no places: whatever is wanted of it is taken
-while it is unpacked once more from its beginning, in memory, and never to a disk.
+A plain tar is read in place. A compressed one (gzip, zstd) has no offsets: the requested files are read while
+it is decompressed again from its beginning, in memory, and never to a disk.
 """
 
 import io
@@ -26,35 +26,35 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 _UTF16 = b"\xff\xfe"
 _OTHERS = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x04\x22\x4d\x18": "unlz4"}
 
-EMPTY_HINT = "what should have written it has failed: write it again, or copy or download it again"
+EMPTY_HINT = "the command that wrote it failed: write it again, or copy or download it again"
 
 _PEEK = 512
 _KEPT = 1 << 20
-"""Documents of a packed archive up to this size are kept while it is listed."""
-_ROOM = 32 << 20
+"""Documents of a compressed archive up to this size in bytes are kept while it is listed."""
+_MAX_KEPT_BYTES = 32 << 20
 _MAX_PASSES = 16
 _MAX_RATIO = 1_100
-"""How much a packed archive may grow: gzip's own limit is 1,032, and no real image comes near."""
+"""The largest ratio of content to a compressed archive: gzip's own limit is 1,032, far above real images."""
 _FREE = 64 << 20
-"""Bytes that may be unpacked whatever the ratio."""
+"""Bytes that may be decompressed whatever the ratio."""
 
 
 @dataclass(slots=True)
 class TarIndex(Listing):
-    """Where everything is in a tar."""
+    """The offset of each file in a tar."""
 
     form: str = ""
     """`gzip`, `zstd`, or empty for a plain tar."""
     offsets: dict[str, int] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
-    """Of a packed tar, as far as there is room."""
+    """Documents of a compressed tar, up to a limit of memory."""
     top: str = ""
-    """The folder in the tar, with its slash, in which all files stand; names here are without it."""
+    """The folder in the tar, with its slash, that contains all files; names here are without it."""
     ended: bool = False
-    """Whether the end mark was there."""
+    """True if the tar has its end mark."""
 
     def enter(self, top: str) -> None:
-        """Take the names from folder `top` on, and forget what stands elsewhere."""
+        """Make names relative to the folder `top`, and drop files outside it."""
 
         def inner(names: Iterable[str]) -> Iterator[tuple[str, str]]:
             return ((name, name.removeprefix(top)) for name in names if name.startswith(top))
@@ -78,7 +78,7 @@ class TarFile(Listing):
         super().__init__(self.index.sizes, self.index.links)
 
     def read(self, name: str) -> bytes:
-        """All of a document of at most 4 MiB."""
+        """Read a document of at most 4 MiB."""
         name = self.resolve(name)
         size = self.sizes[name]
         if size > MAX_DOCUMENT:
@@ -87,15 +87,15 @@ class TarFile(Listing):
             )
         if name not in self.index.documents:
             self._count_pass()
-            for _, data in self.each({name}, lambda _: None):
+            for _, data in self.iter_files({name}, lambda _: None):
                 raw = read_up_to(data, size)
             if not self.index.form:
                 return raw
             self.index.documents[name] = raw
         return self.index.documents[name]
 
-    def each(self, names: Iterable[str], advance: Advance) -> Iterator[tuple[str, ByteStream]]:
-        """The files behind `names`, in their order in the tar; each stream is good until the next."""
+    def iter_files(self, names: Iterable[str], advance: Advance) -> Iterator[tuple[str, ByteStream]]:
+        """Yield the files of `names` in the order of the tar; each stream is valid until the next one."""
         wanted = {self.resolve(name) for name in names}
         if not self.index.form:
             for name in sorted(wanted, key=self.index.offsets.__getitem__):
@@ -109,11 +109,11 @@ class TarFile(Listing):
                 yield name, data
             if not wanted:
                 return
-        raise FormatError("the archive has changed", subject=self._path)
+        raise FormatError("the archive changed while it was read", subject=self._path)
 
     def _scan(self) -> TarIndex:
         index = TarIndex(form=self._form())
-        room = _ROOM
+        memory_left = _MAX_KEPT_BYTES
         source = FileSlice(self._fd, self._path, 0, self._size)
         plain = not index.form
         entries = read_entries(
@@ -125,11 +125,11 @@ class TarFile(Listing):
         for entry, data in entries:
             index.add(entry)
             index.offsets[entry.name] = entry.offset
-            if index.form and entry.kind == "file" and entry.size <= min(_KEPT, room):
+            if index.form and entry.kind == "file" and entry.size <= min(_KEPT, memory_left):
                 head = read_up_to(data, _PEEK)
                 if classify(head) == "document":
                     index.documents[entry.name] = head + read_up_to(data, entry.size - len(head))
-                    room -= entry.size
+                    memory_left -= entry.size
         if top := _top(index):
             index.enter(top)
         return index
@@ -140,13 +140,14 @@ class TarFile(Listing):
             raise FormatError("empty file", subject=self._path, want="an image archive", hint=EMPTY_HINT)
         if head.startswith(_UTF16):
             raise FormatError(
-                "text in the place of an archive", subject=self._path, want="a tar",
-                hint="a redirect (`>`) of Windows PowerShell does that: write it with `docker save -o FILE`",
+                "a text file, not an archive", subject=self._path, want="a tar",
+                hint="a redirect (`>`) in Windows PowerShell causes this: use `docker save -o FILE`",
             )  # fmt: skip
         for magic, tool in _OTHERS.items():
             if head.startswith(magic):
                 raise FormatError(
-                    "compressed archive", subject=self._path, want="a tar, plain or packed by gzip or zstd",
+                    "compressed archive", subject=self._path,
+                    want="a tar, plain or compressed with gzip or zstd",
                     hint=f"unpack it first: {tool} {self._path}",
                 )  # fmt: skip
         if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):
@@ -156,7 +157,7 @@ class TarFile(Listing):
         if self._size < BLOCK:
             raise FormatError(
                 "not an image archive", subject=self._path,
-                want="a tar, plain or packed by gzip or zstd", got=f"{self._size:,} bytes",
+                want="a tar, plain or compressed with gzip or zstd", got=f"{self._size:,} bytes",
             )  # fmt: skip
         return ""
 
@@ -164,7 +165,7 @@ class TarFile(Listing):
         return io.BufferedReader(_Unpacking(self._fd, self._path, self._size, form, advance), CHUNK)
 
     def _count_pass(self) -> None:
-        """A packed archive is read from its beginning for each large document."""
+        """Count and limit passes: a compressed archive is read from its beginning for each large document."""
         self._passes += bool(self.index.form)
         if self._passes > _MAX_PASSES:
             raise FormatError(
@@ -174,7 +175,7 @@ class TarFile(Listing):
 
 
 class _Unpacking(io.RawIOBase):
-    """The content of a packed file, within bounds."""
+    """The content of a compressed file, within limits."""
 
     def __init__(self, fd: int, path: Path, size: int, form: str, advance: Advance) -> None:
         super().__init__()
@@ -199,10 +200,10 @@ class _Unpacking(io.RawIOBase):
         self._given += got
         if self._given > max(_FREE, self._taken * _MAX_RATIO):
             raise FormatError(
-                "the archive unpacks to too much", subject=self._path,
+                "the archive is too large when unpacked", subject=self._path,
                 want=f"at most {_MAX_RATIO:,} times its size",
-                got=f"{self._given:,} bytes out of {self._taken:,}",
-                hint=f"if that is right, unpack it first: {_tool(self._form)} {self._path}",
+                got=f"{self._given:,} bytes from {self._taken:,}",
+                hint=f"if the archive is genuine, unpack it first: {_tool(self._form)} {self._path}",
             )  # fmt: skip
         return got
 
@@ -212,7 +213,7 @@ class _Unpacking(io.RawIOBase):
 
 
 def _top(index: TarIndex) -> str:
-    """The one folder of the tar that holds an image archive, where the top itself does not."""
+    """Return the one folder of the tar that contains an image archive, if the top itself does not."""
     if any(index.size(name) is not None for name in (INDEX, MANIFEST)):
         return ""
     layouts = _folders(index, INDEX) & _folders(index, MARKER)
@@ -227,7 +228,7 @@ def _top(index: TarIndex) -> str:
 
 
 def _folders(index: TarIndex, leaf: str) -> set[str]:
-    """The folders with a file of this name."""
+    """Return the folders with a file of this name."""
     return {posixpath.dirname(name) for name in index.sizes if posixpath.basename(name) == leaf}
 
 

@@ -1,4 +1,4 @@
-"""What is attached to images: signatures, SBOMs, attestations. The port of the sources that find it."""
+"""Attachments of images: signatures, SBOMs, attestations; and the port of the sources that find them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from airgap.oci.reference import ImageReference
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What is attached to an image in its repository: a signature, an SBOM, an attestation."""
+    """An artifact that is attached to an image in its repository: a signature, an SBOM, an attestation."""
 
     subject: Digest
-    """Of the image manifest or index that it is attached to."""
+    """The digest of the image manifest or index that it is attached to."""
     descriptor: Descriptor
-    """As the source tells it: whether it really has that subject is for the reader to check."""
+    """As the source reports it: the reader must check that it really has that subject."""
     tag: str | None = None
-    """Where cosign up to version 2 keeps it; None for what is listed as a referrer."""
+    """The tag at which cosign up to version 2 keeps it; None for a listed referrer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """What a source answered when it was asked for attachments."""
+    """A source's answer about attachments."""
 
     found: tuple[Attachment, ...]
     unknown: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Attachments:
 
 @runtime_checkable
 class AttachmentSource(Protocol):
-    """A source that finds attachments with few questions: a registry."""
+    """A source that finds attachments with few requests: a registry."""
 
     def attachments(
         self,
@@ -42,8 +42,8 @@ class AttachmentSource(Protocol):
         *,
         thorough: bool = False,
     ) -> Attachments:
-        """What is attached to `subjects`, in the repository of `reference`, its tag included. A question
-        that fails is in `unknown`, and nothing is raised for it.
+        """Return the attachments of `subjects` in the repository of `reference`, its tag included. A question
+        that fails is listed in `unknown`; no exception is raised for it.
 
         Those in `also` are attestations: the first of them is asked about, and the others where something is
         attached to it, or where it costs no further question. With `thorough`,

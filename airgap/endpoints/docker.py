@@ -1,7 +1,6 @@
 """Docker engines and podman, as a source and as a target (Docker Engine API 1.41 and later).
 
-The SDK makes the connection; `docker_client` asks over it, and `docker_answers` tells what the answers
-say.
+The SDK makes the connection; `docker_client` sends requests over it, and `docker_answers` reads the answers.
 """
 
 import os
@@ -45,7 +44,7 @@ from airgap.oci.strict_json import Fields
 from airgap.workers import run_each
 
 DEFAULT_TIMEOUT = 3600
-"""Seconds without a byte: engines pack before `save` begins and unpack after `load` has ended."""
+"""Seconds without a byte: engines compress before `save` begins and unpack after `load` has ended."""
 
 _SCHEMES = ("unix://", "tcp://", "ssh://")
 _MANIFESTS_API = (1, 48)
@@ -53,13 +52,13 @@ _INSPECT_JOBS = 8
 
 
 class DockerEngine:
-    """An `ExportSource` and a `StreamTarget` over one engine; connects when it is first asked.
+    """An `ExportSource` and a `StreamTarget` over one engine; connects at the first request.
 
-    `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:`
-    and a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment
-    variables ask for it. `podman` in the place of `docker` is podman's usual socket. `timeout` is in
-    seconds without a byte. It never pulls an image. `ssh` opens the way to an `ssh://` address, `proxy`
-    chooses the proxy for a `tcp://` one.
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:` and
+    a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment variables
+    ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is in seconds without a
+    byte. It never pulls an image. `ssh` connects to an `ssh://` address, `proxy` chooses the proxy for a
+    `tcp://` one.
     """
 
     def __init__(
@@ -93,7 +92,9 @@ class DockerEngine:
         return self._info
 
     def identify(self, reference: ImageReference) -> Digest:
-        """Its digest may be one that the engine knows from a registry, or an image ID."""
+        """Return the image ID. The reference's digest may be one that the engine knows from a registry, or an
+        image ID.
+        """
         found = self._look_up(reference)
         if found is None:
             raise NotFoundError(
@@ -104,12 +105,12 @@ class DockerEngine:
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> list[ExportedImage]:
-        """With names in one request, and one more for each image ID: of several IDs, or of names and an ID,
-        Docker 25 to 28 write only the first into `index.json` (classic store, measured).
+        """Export all names in one request, and each image ID in one more: of several IDs, or of names and an
+        ID, Docker 25 to 28 write only the first into `index.json` (classic store, measured).
         """
         ids = [self.identify(reference) for reference in references]
         for reference in references:
-            self._see_that_it_can_be_saved(reference)
+            self._check_can_be_saved(reference)
         found: dict[Digest, ExportedImage] = {}
         for names, wanted in _requests(list(zip(references, ids, strict=True))):
             with self._save(names) as stream:
@@ -129,20 +130,22 @@ class DockerEngine:
         found = self._look_up(reference, {"manifests": "1"})
         return None if found is None else held_manifests(found)
 
-    def _see_that_it_can_be_saved(self, reference: ImageReference) -> None:
-        """Docker 27 to 28.5 save no index that names the engine's own platform when that one is not there."""
+    def _check_can_be_saved(self, reference: ImageReference) -> None:
+        """Docker 27 to 28.5 do not save an index that names the engine's own platform if that platform is
+        missing.
+        """
         held = self.platforms(reference) or []
         own = self.info().platform
-        if any(there for entry, there in held if entry.platform == own):
+        if any(is_complete for entry, is_complete in held if entry.platform == own):
             return
         if any(entry.platform == own for entry, _ in held):
             raise EndpointError(
-                "this engine cannot save the image without its own platform",
+                "this engine cannot save an image that lacks the engine's own platform",
                 subject=f"{self.name}: {reference}",
                 want=own,
-                got=", ".join(str(entry.platform) for entry, there in held if there)
+                got=", ".join(str(entry.platform) for entry, is_complete in held if is_complete)
                 or "none of its platforms",
-                hint=f"docker pull --platform {own} {reference.familiar} there too, or use the registry",
+                hint=f"docker pull --platform {own} {reference.familiar} there, or use the registry",
             )
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -150,8 +153,8 @@ class DockerEngine:
         return None if found is None else id_of(found)
 
     def layer_chains(self) -> frozenset[Digest]:
-        """An image that the engine cannot show, or only in too long an answer, counts as not there: at worst
-        its layers are sent again.
+        """An image that the engine cannot show, or only in too long an answer, counts as absent: at worst its
+        layers are sent again.
         """
         found: set[Digest] = set()
 
@@ -174,11 +177,11 @@ class DockerEngine:
             return None
         found = self._inspect(str(image_id), {"manifests": "1"})
         held = None if found is None or id_of(found) != image_id else held_manifests(found)
-        return None if held is None else frozenset(entry.digest for entry, is_there in held if is_there)
+        return None if held is None else frozenset(entry.digest for entry, is_complete in held if is_complete)
 
     def find_id(self, image_id: Digest) -> bool:
-        """In the containerd store an image counts as whole when all content of the platforms that
-        it has any of is there; whether it unpacks is not looked at. podman has only whole ones.
+        """In the containerd store an image counts as complete if each platform with any content has all of
+        it; it is not checked whether it unpacks. podman has only complete images.
         """
         if self.info().config_ids:
             return any(answers_to(image, image_id) for image in self._list())
@@ -189,7 +192,7 @@ class DockerEngine:
         return not self.info().keeps_index or is_whole(found)
 
     def load(self, tar: Iterable[bytes]) -> None:
-        """Quiet, as progress that nobody reads while sending would block both sides."""
+        """Loads quietly, as progress messages that are not read while sending would block both sides."""
         upload = Upload(tar)
         try:
             with self._client.stream(
@@ -205,12 +208,12 @@ class DockerEngine:
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         if reference.tag is None:
-            raise EndpointError("an engine cannot be given a name without a tag", subject=reference)
+            raise EndpointError("an engine cannot use a name without a tag", subject=reference)
         name = {"repo": reference.name, "tag": reference.tag}
         self._client.call("POST", f"/images/{image_id}/tag", "cannot tag", reference, name)
 
     def untag(self, reference: ImageReference) -> None:
-        """With its last name the engine drops the image itself, unless a container uses it."""
+        """With its last name the engine also removes the image, unless a container uses it."""
         path = f"/images/{quote(str(reference.kept), safe='/:')}"
         try:
             self._client.call("DELETE", path, "cannot remove the name", reference, {"noprune": "1"})
@@ -231,12 +234,12 @@ class DockerEngine:
         address = self._address
         try:
             client = EngineClient(self._connect(address), self.name, self._timeout)
-            _ = client.api_version  # asked for now: an engine that does not answer is told with a hint
+            _ = client.api_version  # now, so that an engine that does not answer gets a hint
         except Exception as error:
             if isinstance(error, AirgapError) and not isinstance(error, UnavailableError):
                 raise
             raise UnavailableError(
-                "no engine answers",
+                "the engine does not answer",
                 subject=self.name if address.url in self.name else f"{self.name}, {address}",
                 got=wire_words(error.__cause__ or error),
                 hint=reach_hint(address, self._program, error, self._environ),
@@ -246,22 +249,22 @@ class DockerEngine:
     def _connect(self, address: EngineAddress) -> Session:
         if address.url.startswith("ssh://"):
             if self._ssh is None:
-                raise UsageError("SSH is not possible here", subject=self.name)
+                raise UsageError("SSH is not available here", subject=self.name)
             return dialled(self._ssh(address.url, self._program))
         if address.url.startswith("unix://"):
             path = address.url.removeprefix("unix://")
-            _knock(path)
+            _check_socket_is_listening(path)
             return local(path, self._timeout)
         return remote(address, self._proxy)
 
     @cached_property
     def _info(self) -> EngineInfo:
-        info = self._client.document("/info", "cannot ask for its state")
+        info = self._client.document("/info", "cannot read the engine's state")
         found = engine_info(self._client.version, info, self._client.api_version)
         return replace(found, address=str(self._address))
 
     def _list(self) -> list[Fields]:
-        """Also of images without a name."""
+        """Return all images, including those without a name."""
         found = self._client.document(
             "/images/json", "cannot list images", params={"all": "1"}, limit=MAX_LIST
         )
@@ -283,7 +286,7 @@ class DockerEngine:
 
     @contextmanager
     def _save(self, names: list[str]) -> "Iterator[Download]":
-        """One `docker save` of all `names`; the connection is cut when the caller stops early."""
+        """Run one `docker save` of all `names`; the connection is cut if the caller stops early."""
         with self._client.stream(
             "GET", "/images/get", "cannot save", ", ".join(names), params={"names": names}
         ) as answer:
@@ -299,18 +302,18 @@ class DockerEngine:
 def _requests(
     images: "list[tuple[ImageReference, Digest]]",
 ) -> "Iterator[tuple[list[str], dict[Digest, ImageReference]]]":
-    """What to ask `docker save` for, and which images, by ID, are in the answer."""
+    """Yield the names to request from `docker save`, and the images, by ID, in its answer."""
     named = [(reference, image_id) for reference, image_id in images if reference.digest is None]
     if named:
         names = list(dict.fromkeys(str(reference) for reference, _ in named))
         yield names, {image_id: reference.with_digest(image_id) for reference, image_id in named}
-    there = {image_id for _, image_id in named}
-    for image_id in dict.fromkeys(image_id for _, image_id in images if image_id not in there):
+    named_ids = {image_id for _, image_id in named}
+    for image_id in dict.fromkeys(image_id for _, image_id in images if image_id not in named_ids):
         reference = next(reference for reference, other in images if other == image_id)
         yield [str(image_id)], {image_id: reference.with_digest(image_id)}
 
 
-def _knock(path: str) -> None:
-    """Raise `OSError` when nobody listens on a unix socket: the SDK would leave its own one open."""
+def _check_socket_is_listening(path: str) -> None:
+    """Raise `OSError` if no process listens on a unix socket: the SDK would leave its own socket open."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)

@@ -1,5 +1,5 @@
-"""What the documents of a Docker engine say. Whatever has another form than is expected is an
-`EndpointError`: the engine may be anybody's.
+"""Reads the documents of a Docker engine. A document in an unexpected form is an `EndpointError`: the engine
+is not trusted.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def _readable() -> Iterator[None]:
 
 
 def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
-    """From the answers to `/version` and `/info`."""
+    """Read the answers to `/version` and `/info`."""
     with _readable():
         about, more = Fields(version, "version"), Fields(info, "info")
         arm = (more.optional_text("Architecture") or "").startswith("armv6")
@@ -49,32 +49,32 @@ def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
 
 
 def listed_images(images: Any) -> list[Fields]:
-    """From the answer to `/images/json`."""
+    """Read the answer to `/images/json`."""
     with _readable():
         return Fields({"images": images}, "list").children("images")
 
 
 def inspected_image(image: Any) -> Fields:
-    """From the answer to `/images/NAME/json`."""
+    """Read the answer to `/images/NAME/json`."""
     with _readable():
         return Fields(image, "image")
 
 
 def id_of(image: Fields) -> Digest:
-    """Of one of the list, or one that was inspected."""
+    """Return the ID of a listed or inspected image."""
     with _readable():
         return Digest.parse(image.text("Id"), "image ID")
 
 
 def answers_to(image: Fields, digest: Digest) -> bool:
-    """Whether `digest` is the ID of a listed image, or that of its image manifest or index."""
+    """Return whether `digest` is the ID of a listed image, or that of its image manifest or index."""
     with _readable():
         names = [str(name) for name in _items(image, "RepoDigests")]
         return image.take("Id") == str(digest) or any(name.endswith(f"@{digest}") for name in names)
 
 
 def layer_chain(image: Fields) -> list[Digest]:
-    """The chain IDs of the layers of an inspected image."""
+    """Return the chain IDs of the layers of an inspected image."""
     with _readable():
         if image.take("RootFS") is None:
             return []
@@ -83,8 +83,8 @@ def layer_chain(image: Fields) -> list[Digest]:
 
 
 def is_whole(image: Fields) -> bool:
-    """Judged by the engine's list of manifests; engines before API 1.48 give none, and show an image
-    with missing content without an architecture.
+    """Return whether the image is complete by the engine's list of manifests; engines before API 1.48 have
+    none, and show an image with missing content without an architecture.
     """
     with _readable():
         if image.take("Manifests") is None:
@@ -95,8 +95,8 @@ def is_whole(image: Fields) -> bool:
 
 
 def held_manifests(image: Fields) -> list[tuple[Descriptor, bool]] | None:
-    """The image manifests of an image's index, and whether the content of each is there; None where the
-    engine does not list them, and for an image that is not an index.
+    """Return the image manifests of an image's index, and whether the content of each is present; None if the
+    engine does not list them or the image is not an index.
     """
     with _readable():
         if image.take("Manifests") is None or image.take("Descriptor") is None:

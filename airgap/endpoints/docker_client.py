@@ -1,7 +1,7 @@
-"""The API of one Docker engine, as requests and answers: bounded, and told in our own errors.
+"""The API of one Docker engine, as bounded requests and answers with our own errors.
 
-The SDK makes the connection, and no more: its calls read whatever an engine says to the end, into
-memory, and an engine that is asked over a network may be anybody's.
+The SDK only makes the connection: its calls read answers to the end into memory, whatever their size, and an
+engine on the network is not trusted.
 """
 
 import json
@@ -20,24 +20,26 @@ from airgap.oci.digest import CHUNK
 
 MAX_DOCUMENT = 4 << 20
 MAX_LIST = 32 << 20
-"""Of the list of images: most have less than a KiB there, some with many labels have several."""
+"""Bytes of the list of images: most entries are smaller than a KiB, those with many labels have several."""
 MAX_WORDS = 2000
-"""Characters of what an engine says that go into an error."""
+"""Characters of an engine's message that go into an error."""
 
-_RUNNING = "is the engine still running? its log says why it stopped; then run the same command again"
+_RUNNING = (
+    "is the engine still running? its log shows why it stopped; start it and run the same command again"
+)
 
 _MAX_ERROR = 64 << 10
 _MAX_QUOTED = 200
 _VERSION = "/version"
-"""The one path without the version of the API in it."""
+"""The only path without the API version in it."""
 _API_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,4})", re.ASCII)
 _REFUSED = (requests.codes.unauthorized, requests.codes.forbidden)
 
 
 class EngineClient:
-    """Asks one engine, in its own version of the API; for several threads.
+    """Sends requests to one engine, in its own version of the API; for several threads.
 
-    Raises `EndpointError` and its children, which begin with `what` was tried and on which `subject`.
+    Raises `EndpointError` and its children, which begin with `what` was tried, on which `subject`.
     """
 
     def __init__(self, session: Session, name: str, timeout: int) -> None:
@@ -47,15 +49,17 @@ class EngineClient:
 
     @cached_property
     def version(self) -> Any:
-        """What it says of itself, in JSON of any form; asked once."""
-        return self.document(_VERSION, "cannot ask for its version")
+        """The engine's description of itself, in JSON of any form; requested once."""
+        return self.document(_VERSION, "cannot read the engine's version")
 
     @cached_property
     def api_version(self) -> tuple[int, int]:
         found = self.version.get("ApiVersion") if isinstance(self.version, dict) else None
         numbers = _API_VERSION.fullmatch(found) if isinstance(found, str) else None
         if numbers is None:
-            raise EndpointError("no API version", subject=self._name, got=repr(found)[:_MAX_QUOTED])
+            raise EndpointError(
+                "the engine reports no API version", subject=self._name, got=repr(found)[:_MAX_QUOTED]
+            )
         return int(numbers[1]), int(numbers[2])
 
     def document(
@@ -67,7 +71,7 @@ class EngineClient:
         params: Mapping[str, str] | None = None,
         limit: int = MAX_DOCUMENT,
     ) -> Any:
-        """The JSON that it answers with, of any form, at most `limit` bytes."""
+        """Return the JSON of the answer, of any form, at most `limit` bytes."""
         with self.stream("GET", path, what, subject, params=params) as answer:
             raw = answer.read(limit)
         try:
@@ -77,7 +81,7 @@ class EngineClient:
             raise EndpointError("unreadable answer", subject=where, got=got) from error
 
     def call(self, method: str, path: str, what: str, subject: object, params: Mapping[str, str]) -> None:
-        """For requests whose answer says nothing of use."""
+        """Send a request whose answer is not needed."""
         with self.stream(method, path, what, subject, params=params) as answer:
             answer.read(MAX_DOCUMENT)  # a connection that was read to the end can be used again
 
@@ -92,9 +96,11 @@ class EngineClient:
         params: Mapping[str, str | list[str]] | None = None,
         data: Iterable[bytes] | None = None,
     ) -> "Iterator[Answer]":
-        """The answer, to be read inside; the connection is cut when it is not read to its end."""
+        """Yield the answer, to be read inside the context; the connection is cut if it is not read to its
+        end.
+        """
         where, url = self._subject(subject), self._url(path)
-        with _door(what, where):
+        with _engine_errors(what, where):
             response = self._session.request(
                 method, url, params=params, data=data,
                 stream=True, allow_redirects=False, timeout=self._timeout,
@@ -114,7 +120,7 @@ class EngineClient:
 
 
 class Answer:
-    """One answer, of which nothing was read but the head. Its body is never unpacked."""
+    """One answer, of which only the head has been read. Its body is never decompressed."""
 
     def __init__(self, response: requests.Response, what: str, subject: str) -> None:
         self._response = response
@@ -122,20 +128,20 @@ class Answer:
         self._subject = subject
 
     def pieces(self, size: int = CHUNK) -> Iterator[bytes]:
-        """The body, in pieces of at most `size` bytes.
+        """Yield the body in pieces of at most `size` bytes.
 
-        By `read1`: the other ways of reading believe a chunk that claims a negative size, and take
-        all that comes then, or a line between chunks that never ends.
+        Uses `read1`: the other methods accept a chunk with a negative size and then read everything that
+        follows, or an endless line between chunks.
         """
         while True:
-            with _door(self._what, self._subject):
+            with _engine_errors(self._what, self._subject):
                 piece = self._response.raw.read1(size)
             if not piece:
                 return
             yield piece
 
     def read(self, limit: int) -> bytes:
-        """The whole body."""
+        """Return the whole body."""
         raw = self._begin(limit + 1)
         if len(raw) > limit:
             raise EndpointError(
@@ -152,7 +158,7 @@ class Answer:
         return bytes(raw[:limit])
 
     def failure(self) -> EndpointError:
-        """The error that it tells of, with the engine's own words as far as they go."""
+        """Return the error that the answer reports, with the engine's own message."""
         status = self._response.status_code
         kind: type[EndpointError] = EndpointError
         if status == requests.codes.not_found:
@@ -172,8 +178,8 @@ def _words(raw: bytes) -> str:
 
 
 @contextmanager
-def _door(what: str, subject: str) -> Iterator[None]:
-    """Foreign exceptions leave as ours."""
+def _engine_errors(what: str, subject: str) -> Iterator[None]:
+    """Turn exceptions of the libraries into ours."""
     try:
         yield
     except WIRE_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Docker's client configuration: where it lies, and its `config.json` as the docker CLI reads it."""
+"""Docker's client configuration: its folder, and `config.json` as the docker CLI reads it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """`DOCKER_CONFIG`, else `~/.docker`; None for a user without a home folder."""
+    """Return `DOCKER_CONFIG`, otherwise `~/.docker`; None for a user without a home folder."""
     if folder := environ.get("DOCKER_CONFIG"):
         return Path(folder)
     home = home_folder(environ)
@@ -23,7 +23,7 @@ def config_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """`HOME`, else the folder that the system has for this user; None when there is none."""
+    """Return `HOME`, otherwise the system's home folder of this user; None if there is none."""
     if home := environ.get("HOME"):
         return Path(home)
     try:
@@ -33,10 +33,10 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def read_json(path: Path, what: str) -> Json | None:
-    """The JSON object in a file, or None when there is no such file, or it is empty.
+    """Return the JSON object in a file, or None if the file is missing or empty.
 
-    Raises `EndpointError`, which begins with `what` and names the file: what is in it may be secret and is
-    never repeated; for a file of another user that is `AccessDeniedError`. Keys are as they were written; see
+    Raises `EndpointError`, which begins with `what` and names the file: its content may be secret and is
+    never repeated; for another user's file it raises `AccessDeniedError`. Keys are as they were written; see
     `field`.
     """
     try:
@@ -45,7 +45,7 @@ def read_json(path: Path, what: str) -> Json | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        hint = f"it belongs to another user, as `sudo docker login` leaves it: sudo chown $USER {path}"
+        hint = f"the file belongs to another user, as after `sudo docker login`: sudo chown $USER {path}"
         raise AccessDeniedError(what, subject=path, got=in_words(error), hint=hint) from error
     except OSError as error:
         raise EndpointError(what, subject=path, got=in_words(error)) from error
@@ -55,7 +55,9 @@ def read_json(path: Path, what: str) -> Json | None:
 
 
 def parse_json(raw: bytes, what: str, subject: object) -> Json | None:
-    """As `read_json`, from the bytes. What follows the first value is ignored, as the docker CLI does."""
+    """Return the JSON object in `raw`, as `read_json` does. Text after the first value is ignored, as by the
+    docker CLI.
+    """
     try:
         text = raw.decode("utf-8").lstrip()
         value = json.JSONDecoder().raw_decode(text)[0] if text else None
@@ -70,7 +72,7 @@ def parse_json(raw: bytes, what: str, subject: object) -> Json | None:
 
 
 def field(value: Mapping[str, Any], name: str) -> Any:
-    """The value of a key, whatever the case of its letters: so Go reads documents of a known form."""
+    """Return the value of a key, ignoring case, as Go reads documents of a known form."""
     if name in value:
         return value[name]
     return next((found for key, found in value.items() if key.lower() == name.lower()), None)

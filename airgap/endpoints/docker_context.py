@@ -1,4 +1,4 @@
-"""Which engine `docker` itself would use: DOCKER_HOST, DOCKER_CONTEXT, and the current context.
+"""The engine that `docker` itself would use: DOCKER_HOST, DOCKER_CONTEXT, and the current context.
 
 The order and the forms are those of the docker CLI 20.10 to 28 ("Docker contexts" and "Environment variables"
 in its manual, and measured): DOCKER_HOST, then DOCKER_CONTEXT, then `currentContext` in config.json.
@@ -30,10 +30,10 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f]", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class EngineTls:
-    """How a `tcp://` engine is spoken to over TLS."""
+    """The TLS settings of a `tcp://` engine."""
 
     ca: Path | None
-    """The CA that alone is believed; None is the system's CAs."""
+    """The only CA that is trusted; None means the system's CAs."""
     certificate: Path | None
     key: Path | None
     verify: bool = True
@@ -41,27 +41,27 @@ class EngineTls:
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """Where an engine is, and who says so."""
+    """The address of an engine, and the setting that named it."""
 
     url: str
     """`unix://PATH`, `tcp://HOST:PORT[/PREFIX]` or `ssh://…`, without a password."""
     tls: EngineTls | None = None
     origin: str = ""
-    """`DOCKER_HOST`, `context NAME`, or what is odd about the default; empty for an address on the command
-    line, and for the default."""
+    """`DOCKER_HOST`, `context NAME`, or a remark on the default; empty for an address on the command line,
+    and for the default."""
 
     def __str__(self) -> str:
-        said = self.url
+        text = self.url
         if self.tls is not None and not self.tls.verify:
-            said += ", its certificate is not checked"
-        return f"{said} ({self.origin})" if self.origin else said
+            text += ", its certificate is not checked"
+        return f"{text} ({self.origin})" if self.origin else text
 
 
 def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
-    """The engine that the docker CLI would use now.
+    """Return the engine that the docker CLI would use now.
 
-    Raises `EndpointError` for a context that is not there or cannot be read, and for an address in a form
-    that is not supported: another engine is never taken instead.
+    Raises `EndpointError` for a context that is missing or cannot be read, and for an unsupported address:
+    another engine is never used instead.
     """
     if environ.get("DOCKER_HOST"):
         return _of_environment(environ)
@@ -71,7 +71,7 @@ def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
         path = folder / "config.json"
         try:
             name, origin = _current_context(path), f"currentContext in {path}"
-        except AccessDeniedError:  # then docker, too, uses the default
+        except AccessDeniedError:  # docker uses the default then, too
             return replace(_of_environment(environ), origin=f"{path} belongs to another user")
     if name in ("", _DEFAULT):
         return _of_environment(environ)
@@ -81,9 +81,9 @@ def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
 
 
 def parse_address(text: str, subject: str = "") -> str:
-    """An engine's address as people write it, in full; `subject` is where it was written.
+    """Return the full form of an engine's address as people write it; `subject` names where it was written.
 
-    Raises `EndpointError` for what the docker CLI would not take, or would take for something else.
+    Raises `EndpointError` for an address that the docker CLI would refuse or misread.
     """
     text = text.strip()
     scheme, colon, rest = text.partition("://")
@@ -106,9 +106,9 @@ def parse_address(text: str, subject: str = "") -> str:
 
 
 _OTHER_SCHEMES = {
-    "http": "write tcp:// in the place of http://",
-    "https": "write tcp:// in the place of https://, and set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
-    "npipe": "named pipes are there on Windows only",
+    "http": "write tcp:// instead of http://",
+    "https": "write tcp:// instead of https://, and set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+    "npipe": "named pipes exist on Windows only",
     "fd": "fd:// is for dockerd; clients use the socket: unix:///var/run/docker.sock",
 }
 
@@ -120,7 +120,7 @@ def _tcp(rest: str, subject: str) -> str:
     except ValueError:
         raise _refused(f"tcp://{rest}", subject) from None
     if "@" in parts.netloc or has_secret(rest):
-        raise _with_login(subject, "engines on TCP know clients by certificates: DOCKER_CERT_PATH")
+        raise _with_login(subject, "an engine on TCP identifies clients by certificate: set DOCKER_CERT_PATH")
     if parts.query or parts.fragment:
         raise _refused(f"tcp://{parts.hostname or ''}:…", subject)
     host = f"[{host}]" if ":" in host else host
@@ -133,7 +133,7 @@ def _ssh(text: str, subject: str) -> str:
     except ValueError:
         raise _refused(text, subject) from None
     if parts.password is not None or has_secret(text):
-        raise _with_login(subject, "SSH logs in with keys")
+        raise _with_login(subject, "SSH logs in with a key, not a password")
     if not parts.hostname:
         raise _refused(text, subject)
     return text.rstrip("/")
@@ -151,9 +151,9 @@ def _refused(text: str, subject: str, hint: str | None = None) -> EndpointError:
 
 
 def engine_tls(environ: Mapping[str, str] = os.environ) -> EngineTls | None:
-    """From DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; DOCKER_TLS is TLS without a check of the certificate.
+    """Read DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; DOCKER_TLS means TLS without checking the certificate.
 
-    DOCKER_CERT_PATH alone does not ask for TLS. Raises `EndpointError` when there is no CA to check with.
+    DOCKER_CERT_PATH alone does not turn TLS on. Raises `EndpointError` if the CA is missing.
     """
     verify = bool(environ.get("DOCKER_TLS_VERIFY"))
     if not verify and not environ.get("DOCKER_TLS"):
@@ -166,13 +166,13 @@ def engine_tls(environ: Mapping[str, str] = os.environ) -> EngineTls | None:
         raise EndpointError(
             "the CA of the engine is missing",
             subject=folder / "ca.pem",
-            hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH is the folder with ca.pem, cert.pem and key.pem",
+            hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH must name the folder with the PEM files",
         )
     return found
 
 
 def _of_environment(environ: Mapping[str, str]) -> EngineAddress:
-    """What is called the default context."""
+    """Return the address of the default context."""
     host = environ.get("DOCKER_HOST", "")
     url = parse_address(host, "DOCKER_HOST")
     tls = engine_tls(environ) if url.startswith("tcp://") else None
@@ -188,23 +188,23 @@ def _current_context(path: Path) -> str:
 
 
 def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
-    place = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-    path = contexts / "meta" / place / "meta.json"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    path = contexts / "meta" / digest / "meta.json"
     meta = read_json(path, _NO_CONTEXT)
     if meta is None:
         raise EndpointError(
             "no such docker context",
             subject=f"{name} (named by {origin})",
-            hint="docker context ls shows what there is; DOCKER_CONTEXT=default is the local engine",
+            hint="docker context ls lists the contexts; DOCKER_CONTEXT=default is the local engine",
         )
     endpoint = _object(_object(meta, "Endpoints", path), "docker", path)
     host = field(endpoint, "Host")
     if host is not None and not isinstance(host, str):
         raise EndpointError(_NO_CONTEXT, subject=path, want="Host")
     url = parse_address(host or "", f"context {name}")
-    material = _material(contexts / "tls" / place / "docker", verify=not field(endpoint, "SkipTLSVerify"))
-    wanted = not material.verify or material.ca is not None or material.certificate is not None
-    tls = material if wanted and url.startswith("tcp://") else None
+    material = _material(contexts / "tls" / digest / "docker", verify=not field(endpoint, "SkipTLSVerify"))
+    has_tls = not material.verify or material.ca is not None or material.certificate is not None
+    tls = material if has_tls and url.startswith("tcp://") else None
     return EngineAddress(url, tls, f"context {name}")
 
 
@@ -216,9 +216,9 @@ def _object(value: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any
 
 
 def _material(folder: Path, *, verify: bool) -> EngineTls:
-    ca, certificate, key = (_there(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    ca, certificate, key = (_existing(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))
     return EngineTls(ca, certificate if key else None, key if certificate else None, verify)
 
 
-def _there(path: Path) -> Path | None:
+def _existing(path: Path) -> Path | None:
     return path if os.path.lexists(path) else None

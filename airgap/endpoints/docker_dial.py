@@ -1,7 +1,7 @@
-"""Connections to Docker engines: a unix socket, TCP with or without TLS, and such as somebody else dials,
-each of which is one SSH channel of its own.
+"""Connections to Docker engines: a unix socket, TCP with or without TLS, and dialled ones, each of which is a
+separate SSH channel.
 
-What the environment says for the web (CAs, proxies, logins in .netrc) decides nothing here.
+Environment settings for HTTP in general (CAs, proxies, logins in .netrc) are ignored here.
 """
 
 import os
@@ -23,29 +23,29 @@ from airgap.endpoints.wire import bounded_pools, bounded_response
 from airgap.errors import EndpointError, in_words
 
 Dial = Callable[[], object]
-"""Opens one more connection to an engine: something like a socket, whose `idle` tells whether it is open
-and has nothing to read.
+"""Opens one more connection to an engine: a socket-like object, whose `idle` is true if it is open and has no
+bytes to read.
 """
 OpenSsh = Callable[[str, str], Dial]
-"""Opens the way to `ssh://[user@]host[:port][/socket]`, to the engine of a client program there (`docker`,
-`podman`). Raises errors of ours, as the dialling does.
+"""Connects to `ssh://[user@]host[:port][/socket]`, to the engine of a client program there (`docker`,
+`podman`). It and the dialler raise our errors.
 """
 ChooseProxy = Callable[[str], str | None]
 """The URL of the proxy, with its login, for an `http://` or `https://` URL."""
 
 _URL = "http://docker.ssh:2375"
-"""Never looked up: whatever is asked of it goes through the dialler."""
+"""Never looked up: all requests to it go through the dialler."""
 _LOCAL = "http+docker://localhost"
 """Never looked up either: the adapter has the socket's path."""
 
 _X509_STRICT, _X509_PARTIAL_CHAIN = 0x20, 0x80000  # X509_V_FLAG_* of OpenSSL
 
 WIRE_ERRORS = (RequestException, HTTPError, OSError)
-"""What requests and urllib3 raise when a connection fails, or what comes over it is no HTTP."""
+"""The exceptions of requests and urllib3 for a failed connection, or data that is not HTTP."""
 
 
 class Session(requests.Session):
-    """Over one adapter, and no other way; `base_url` is the engine's."""
+    """A session that uses only one adapter; `base_url` is the engine's."""
 
     def __init__(self, base_url: str, adapter: HTTPAdapter) -> None:
         super().__init__()
@@ -56,26 +56,26 @@ class Session(requests.Session):
         self.mount(base_url.partition("://")[0] + "://", adapter)
 
     def get_redirect_target(self, resp: Response) -> None:
-        """Nowhere: an engine that sends its client elsewhere is none, and would have this machine ask its
-        own neighbours. Without a target the answer is not read for that, either.
+        """Never follow a redirect: a real engine does not redirect, and a hostile one would make this machine
+        send requests to its own network.
         """
 
 
 def dialled(dial: Dial) -> Session:
-    """Over connections that `dial` opens."""
+    """Return a session over connections that `dial` opens."""
     return Session(_URL, _Adapter(dial))
 
 
 def local(path: str, timeout: int) -> Session:
-    """Over a unix socket; a path that is not absolute starts at the current folder."""
+    """Return a session over a unix socket; a relative path starts at the current folder."""
     socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
     return Session(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
 
 
 def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
-    """Over TCP, to a `tcp://` address; with TLS only the engine's own CA is believed.
+    """Return a session over TCP, to a `tcp://` address; with TLS only the engine's own CA is trusted.
 
-    Raises `EndpointError` when the certificates cannot be used.
+    Raises `EndpointError` if the certificates cannot be used.
     """
     rest = address.url.removeprefix("tcp://")
     if address.tls is None:
@@ -115,15 +115,15 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 class _TlsAdapter(_BoundedAdapter):
-    """TLS with what the engine's own certificates say, and nothing that requests or its caller adds."""
+    """TLS with the engine's own certificates only; settings of requests or its caller are ignored."""
 
     def __init__(self, tls: EngineTls) -> None:
         self._context = create_urllib3_context()
-        # As docker on every Python: what is in ca.pem is trusted, and need not have the form of RFC 5280.
+        # As docker does, on every Python: CAs in ca.pem are trusted, even if they do not conform to RFC 5280.
         self._context.verify_flags = (self._context.verify_flags & ~_X509_STRICT) | _X509_PARTIAL_CHAIN
         self._verify = tls.verify
         self._context.check_hostname = tls.verify
-        if not tls.verify:  # which is said in our own words
+        if not tls.verify:  # our own message says so
             disable_warnings(InsecureRequestWarning)
         if tls.ca is None:
             self._context.load_default_certs()
@@ -154,11 +154,11 @@ class _TlsAdapter(_BoundedAdapter):
         return host, {"cert_reqs": "CERT_REQUIRED" if self._verify else "CERT_NONE"}
 
     def cert_verify(self, *_: Any) -> None:
-        """It would add the CAs that requests brings along."""
+        """Do nothing: the inherited method would add the CAs of requests."""
 
 
 class _Connection(HTTPConnection):
-    """Its `dial` is given by the pool, with which it was made."""
+    """A connection that `dial`, given by its pool, opens."""
 
     response_class = bounded_response()
 
@@ -172,7 +172,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it may be used once more: each new one costs a program's start on the far side."""
+        """Return whether it can be used again: each new one starts a program on the remote machine."""
         return self.sock is not None and bool(getattr(self.sock, "idle", False))
 
 

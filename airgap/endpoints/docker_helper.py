@@ -1,7 +1,7 @@
 """Credential helpers: the programs `docker-credential-NAME`, which keep logins.
 
 The protocol (docker/docker-credential-helpers) is a word on the command line, an address on standard input,
-and JSON on standard output. What a helper prints is never repeated: it may be a secret.
+and JSON on standard output. A helper's output is never repeated: it may be a secret.
 """
 
 import contextlib
@@ -33,9 +33,9 @@ _FAILED = "cannot read the registry logins of Docker"
 def ask_helper(
     name: str, address: str, host: str, seconds: float = HELPER_SECONDS, path: str | None = None
 ) -> Credentials | None:
-    """The login that the helper `name` has for `address`; None when it has none.
+    """Return the login that the helper `name` has for `address`; None if it has none.
 
-    Raises `HelperError`, about `host`, when the program is missing, fails, or does not end in `seconds`.
+    Raises `HelperError`, about `host`, if the program is missing, fails, or does not end within `seconds`.
     """
     program = f"docker-credential-{name}"
     found = shutil.which(program, path=path) if _NAME.fullmatch(name) else None
@@ -44,7 +44,7 @@ def ask_helper(
             "the credential helper is not installed",
             subject=host,
             want=f"{program} on PATH",
-            hint="install it, or take it out of credsStore or credHelpers in Docker's config.json",
+            hint="install it, or remove it from credsStore or credHelpers in Docker's config.json",
         )
     raw = _run(found, address, program, host, seconds)
     return None if raw is None else _parse(raw, program, host)
@@ -73,10 +73,12 @@ def _run(path: str, address: str, program: str, host: str, seconds: float) -> by
 
 
 def _exchange(process: "subprocess.Popen[bytes]", address: bytes, deadline: float) -> bytes:
-    """What it prints, up to a limit. A program that it started may keep the pipe open for longer."""
+    """Return the helper's output, up to a limit. A program that it started may keep the pipe open for
+    longer.
+    """
     if process.stdin is None or process.stdout is None:
         raise AssertionError("opened as pipes")
-    with contextlib.suppress(BrokenPipeError):  # it has ended without reading, and its answer counts
+    with contextlib.suppress(BrokenPipeError):  # it ended without reading; its answer still counts
         process.stdin.write(address)
         process.stdin.close()
     raw = bytearray()

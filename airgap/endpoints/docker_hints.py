@@ -1,4 +1,4 @@
-"""What an engine's failure means, and what to try then."""
+"""Explanations of an engine's failures, and what to try."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from airgap.endpoints.docker_config import home_folder
 from airgap.endpoints.docker_context import EngineAddress
 from airgap.errors import in_words
 
-_BASE = "the engine lacks layers that the bundle leaves out: load the bundle that it is based on first"
+_BASE = "the engine lacks layers that the bundle leaves out: load its base bundle first"
 _VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
 _WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE", "UNKNOWN_CA")
 
@@ -19,7 +19,7 @@ def reach_hint(
     error: BaseException,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
-    """For an `address` at which `error` came in the place of an answer."""
+    """Return the hint for an `address` at which `error` occurred instead of an answer."""
     url = address.url
     if url.startswith("ssh://"):
         server = "/".join(url.split("/")[:3])  # without the socket's path
@@ -46,16 +46,20 @@ def _tls_hint(address: EngineAddress, words: str) -> str | None:
         return None
     if _VERIFY_FAILED in words:
         ca = address.tls.ca or "the system's CAs"
-        return f"its certificate is checked with {ca}; REQUESTS_CA_BUNDLE and its kin do not count here"
+        return f"its certificate is checked against {ca}; REQUESTS_CA_BUNDLE and the like are ignored"
     if any(sign in words for sign in _WANTS_CERTIFICATE):
-        return f"it wants a client certificate: {address.tls.certificate or 'cert.pem and key.pem'} was shown"
+        return (
+            f"it requires a client certificate: {address.tls.certificate or 'cert.pem and key.pem'} was sent"
+        )
     if "WRONG_VERSION_NUMBER" in words or "RECORD_LAYER_FAILURE" in words:
-        return "the engine has no TLS there: unset DOCKER_TLS_VERIFY and DOCKER_TLS"
+        return "the engine does not use TLS there: unset DOCKER_TLS_VERIFY and DOCKER_TLS"
     return None
 
 
 def sockets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Where engines listen that `docker` does not use by itself: rootless ones, Docker Desktop, podman."""
+    """Yield the sockets of engines that `docker` does not use by default: rootless, Docker Desktop,
+    podman.
+    """
     folders = dict.fromkeys(filter(None, (environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}")))
     yield "/var/run/docker.sock"
     for folder in folders:
@@ -71,27 +75,30 @@ def sockets(environ: Mapping[str, str]) -> Iterator[str]:
 _MEANINGS = (
     ("no space left on device", "the disk of the engine is full: docker system df, docker image prune"),
     ("disk quota exceeded", "the disk of the engine is full: docker system df, docker image prune"),
-    ("http request to an https server", "the engine wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"),
+    (
+        "http request to an https server",
+        "the engine requires TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH",
+    ),
     ("read-only file system", "the disk of the engine is read-only: see its log"),
-    ("input/output error", "the disk of the engine fails: see its log"),
+    ("input/output error", "the disk of the engine has errors: see its log"),
     (
         "forbidden by administrative rules",
-        "a proxy before the engine's socket forbids it: allow images and POST",
+        "a proxy in front of the engine's socket forbids it: allow images and POST",
     ),
     ("layer does not exist", _BASE),
     ("layer not found", _BASE),
-    ("invalid tar header", "this engine may be too old for how the layers are packed: Docker 23 reads zstd"),
+    ("invalid tar header", "this engine may be too old to unpack the layers: zstd needs Docker 23 or later"),
 )
 
 
 def engine_hint(words: str) -> str | None:
-    """The remedy for what an engine complains of, where there is one."""
+    """Return the remedy for an engine's error message, if there is one."""
     low = words.lower()
     return next((hint for sign, hint in _MEANINGS if sign in low), None)
 
 
 def wire_words(error: BaseException) -> str:
-    """What a broken connection means, without the wrappers of the libraries."""
+    """Describe a broken connection, without the wrappers of the libraries."""
     while (inner := _inner(error)) is not None:
         error = inner
     if isinstance(error, OSError) and error.strerror:
@@ -108,4 +115,4 @@ def _inner(error: BaseException) -> BaseException | None:
     return given or error.__cause__ or error.__context__
 
 
-_GONE = "the engine closed the connection in the middle"
+_GONE = "the engine closed the connection before the end"

@@ -1,8 +1,8 @@
 """Registry logins as `docker login`, `podman login`, `skopeo login` and `crane auth login` leave them.
 
 Docker's `config.json` ("docker login" in its manual) and `auth.json` of podman and skopeo
-(containers-auth.json(5)) have one form. The files are asked in this order, and the first that has a login for
-the repository decides:
+(containers-auth.json(5)) have the same form. The files are read in this order, and the first that has a login
+for the repository is used:
 
     DOCKER_AUTH_CONFIG      the content itself, as the docker CLI from 28.3 on takes it
     REGISTRY_AUTH_FILE
@@ -30,17 +30,17 @@ _FAILED = "cannot read the registry logins of Docker"
 _HUB = "docker.io"
 _HUB_NAMES = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
 _HUB_ADDRESS = "https://index.docker.io/v1/"
-"""What Docker Hub is called in Docker's own file and by helpers."""
+"""The name of Docker Hub in Docker's own file and for helpers."""
 
 Entry = Mapping[str, Any]
 
 
 class DockerLogins:
-    """Reads the files once, when it is first asked; with `config`, that file and no other.
+    """Reads the files once, at the first request; with `config`, only that file.
 
-    A file that is not there means no logins. An entry or a helper concerns its own registry only: others are
-    not looked at. A file that is not JSON is an error for each registry, as it may have had the login; one
-    that belongs to another user is, as for docker, where no other has the login.
+    A missing file has no logins. An entry or a helper is read only for its own registry. A file that is not
+    JSON is an error for every registry, as it may have had the login; a file of another user is an error, as
+    for docker, only if no other file has the login.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class DockerLogins:
         self._closed: list[HelperError] = []
 
     def get(self, host: str) -> Credentials | None:
-        """The login for `host`, or for a place in it: of the first file that has one. In a file,
-        `credHelpers` goes before `credsStore`, and both before `auths`.
+        """Return the login for `host`, or for a namespace in it, from the first file that has one. In a file,
+        `credHelpers` comes before `credsStore`, and both before `auths`.
 
         Raises `EndpointError` for a file or an entry that cannot be read, and `HelperError`.
         """
@@ -67,16 +67,16 @@ class DockerLogins:
                 self._found[host] = self._look_up(host)
             return self._found[host]
 
-    def place(self, host: str, repository: str) -> str:
-        """See `NamespacedStore`: with several narrower names, the longest of any file."""
+    def narrowest_name(self, host: str, repository: str) -> str:
+        """See `NamespacedStore`: of several narrower names, the longest in any file."""
         names = [f"{host}/{repository}"]
         while (shorter := names[-1].rpartition("/")[0]) != host and shorter:
             names.append(shorter)
         return next((name for name in names if any(name in found.entries for found in self._files)), host)
 
-    def _look_up(self, place: str) -> Credentials | None:
+    def _look_up(self, login_name: str) -> Credentials | None:
         for found in self._files:
-            if (login := found.login(place, self._seconds, self._environ.get("PATH"))) is not None:
+            if (login := found.login(login_name, self._seconds, self._environ.get("PATH"))) is not None:
                 return login
         if self._closed:
             raise self._closed[0]
@@ -131,7 +131,7 @@ class _LoginFile:
 
     @classmethod
     def of(cls, config: Mapping[str, Any] | None, name: str) -> "_LoginFile | None":
-        """From the JSON in it. Raises `EndpointError` for what has another form."""
+        """Read the JSON of a file. Raises `EndpointError` for any other form."""
         if config is None:
             return None
         entries, helpers = (_mapping(config, key, name) for key in ("auths", "credHelpers"))
@@ -140,17 +140,17 @@ class _LoginFile:
             raise EndpointError(_FAILED, subject=name, want="the name of a program as credsStore")
         return cls(name, _normalized(entries), _normalized(helpers), store)
 
-    def login(self, place: str, seconds: float, path: str | None) -> Credentials | None:
-        """The login for a host, or for a place in it that `entries` names."""
-        host = place.partition("/")[0]
+    def login(self, login_name: str, seconds: float, path: str | None) -> Credentials | None:
+        """Return the login for a host, or for a namespace in it that `entries` lists."""
+        host = login_name.partition("/")[0]
         helper = self.helpers.get(host, self.store)
         if not isinstance(helper, str):
             raise EndpointError(_FAILED, subject=f"{host}, in {self.name}", want="a name in credHelpers")
-        if place == host and helper:
+        if login_name == host and helper:
             address = _HUB_ADDRESS if host == _HUB else host
             if (login := ask_helper(helper, address, host, seconds, path)) is not None:
                 return login
-        return _credentials(self.entries.get(place), place, self.name)
+        return _credentials(self.entries.get(login_name), login_name, self.name)
 
 
 def _mapping(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
@@ -161,16 +161,16 @@ def _mapping(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any
 
 
 def _normalized(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """By host and path; what is spelled as `docker login` spells it now goes before older spellings."""
-    found = {_place(key): value for key, value in entries.items() if _place(key) != key}
-    found |= {key: value for key, value in entries.items() if _place(key) == key}
+    """Return the entries by host and path; the current spelling of `docker login` comes before older ones."""
+    found = {_normal_name(key): value for key, value in entries.items() if _normal_name(key) != key}
+    found |= {key: value for key, value in entries.items() if _normal_name(key) == key}
     hub = entries.get(_HUB_ADDRESS)
     return found if hub is None else {**found, _HUB: hub}
 
 
-def _place(key: str) -> str:
-    """`https://Host:5000/v2/` is `host:5000`. Without a scheme a path is the beginning of a repository, as in
-    auth.json; with one it was an address, of which only the host counts.
+def _normal_name(key: str) -> str:
+    """`https://Host:5000/v2/` is `host:5000`. Without a scheme the path is the beginning of a repository, as
+    in auth.json; with one the key is an address, of which only the host counts.
     """
     _, scheme, rest = key.rpartition("://")
     host, _, path = rest.partition("/")
@@ -180,19 +180,19 @@ def _place(key: str) -> str:
     return host if scheme or path in ("", "v1", "v2") else f"{host}/{path}"
 
 
-def _credentials(entry: Any, place: str, origin: str) -> Credentials | None:
-    """What an entry of `auths` holds; None when there is nothing in it, as `docker login` leaves it there for
-    a login that a helper keeps.
+def _credentials(entry: Any, login_name: str, origin: str) -> Credentials | None:
+    """Return the login in an entry of `auths`; None if the entry is empty, as `docker login` leaves it for a
+    login that a helper keeps.
     """
     if entry is None:
         return None
     fields = ("auth", "username", "password", "identitytoken", "registrytoken")
     values = {key: field(entry, key) or "" for key in fields} if isinstance(entry, dict) else None
     if values is None or not all(isinstance(value, str) for value in values.values()):
-        raise _broken(place, origin)
+        raise _broken(login_name, origin)
     user, password = values["username"], values["password"]
     if values["auth"]:
-        user, password = _decoded(values["auth"], place, origin)
+        user, password = _decoded(values["auth"], login_name, origin)
     if token := values["registrytoken"]:
         return Credentials("", registry_token=token, origin=origin)
     if token := values["identitytoken"]:
@@ -200,22 +200,22 @@ def _credentials(entry: Any, place: str, origin: str) -> Credentials | None:
     return Credentials(user, password, origin=origin) if user else None
 
 
-def _decoded(auth: str, place: str, origin: str) -> tuple[str, str]:
+def _decoded(auth: str, login_name: str, origin: str) -> tuple[str, str]:
     try:
         text = base64.b64decode("".join(auth.split()), validate=True).decode("utf-8")
     except ValueError:
-        raise _broken(place, origin) from None
+        raise _broken(login_name, origin) from None
     user, colon, password = text.partition(":")
     if not colon or not user:
-        raise _broken(place, origin)
+        raise _broken(login_name, origin)
     return user, password.strip("\x00")
 
 
-def _broken(place: str, origin: str) -> EndpointError:
-    host = place.partition("/")[0]
+def _broken(login_name: str, origin: str) -> EndpointError:
+    host = login_name.partition("/")[0]
     return EndpointError(
         _FAILED,
-        subject=f"{place}, in {origin}",
+        subject=f"{login_name}, in {origin}",
         want="`auth` with a user name and a password in base64",
         hint=f"docker logout {host}, then docker login {host}",
     )

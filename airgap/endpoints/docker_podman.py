@@ -1,4 +1,4 @@
-"""podman behind its Docker-compatible socket: what is different there."""
+"""The differences of podman's Docker-compatible socket."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ def default_host(
     exists: Callable[[str], bool] = os.path.exists,
     uid: int | None = None,
 ) -> str:
-    """`CONTAINER_HOST`, as podman itself takes it, else the socket of this user's podman: for root that of
-    the machine, for others their own, or that of the machine when they have none. Raises `EndpointError`
-    when podman would use a connection that only its own settings know.
+    """Return `CONTAINER_HOST`, as podman itself uses it, otherwise the socket of this user's podman: for root
+    the machine's, for others their own, or the machine's if they have none. Raises `EndpointError` if podman
+    would use a connection that is only in its own settings.
     """
     if host := environ.get("CONTAINER_HOST"):
         return host
@@ -36,7 +36,7 @@ def default_host(
 
 
 def is_podman(version: Mapping[str, Any]) -> bool:
-    """From the answer to `/version`."""
+    """Return whether the answer to `/version` is podman's."""
     components = version.get("Components")
     if not isinstance(components, list):
         return False

@@ -1,4 +1,4 @@
-"""Bulk through the connection to a Docker engine: the tar of `load`, its answer, the tar of `save`."""
+"""Large transfers with a Docker engine: the tar of `load`, its answer, the tar of `save`."""
 
 import io
 import json
@@ -14,7 +14,7 @@ _LATE_ERROR = re.compile(rb'\{"errorDetail":.*\}\s*$', re.DOTALL)
 
 
 def load_complaint(answer: bytes) -> str | None:
-    """The first line in it that tells of a failure, in whatever form."""
+    """Return the first line of the answer that reports a failure, in any form."""
     complaint = None
     for line in filter(bytes.strip, answer.split(b"\n")):
         try:
@@ -36,7 +36,7 @@ def _complaint(message: Any) -> str | None:
 
 
 class Upload:
-    """Chunks to send, and what went wrong while they were made."""
+    """Chunks to send, and the error that occurred while they were made."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
@@ -71,8 +71,8 @@ class Download(io.RawIOBase):
         return size
 
     def late_error(self) -> str | None:
-        """What the engine wrote instead of the archive's rest: it can say so in no other way once
-        it has begun.
+        """Return the error that the engine wrote instead of the rest of the archive: after the beginning it
+        can report an error in no other way.
         """
         match = _LATE_ERROR.search(self._tail)
         return None if match is None else match[0].decode("utf-8", "replace").strip()

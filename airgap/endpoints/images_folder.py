@@ -1,4 +1,4 @@
-"""The folder from which k3s, RKE2 and k0s import images: one archive an image."""
+"""The folder from which k3s, RKE2 and k0s import images: one archive for each image."""
 
 import hashlib
 import os
@@ -18,35 +18,35 @@ _MAX_SLUG = 100
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One distribution: its usual folder, whether it takes sparse indexes, and what makes it read."""
+    """A distribution: its usual folder, whether it accepts sparse indexes, and how to make it import."""
 
     folder: str
     signs: tuple[str, ...]
-    """Files and folders of which at least one is there where the distribution is installed."""
+    """Files and folders of which at least one exists if the distribution is installed."""
     takes_sparse: bool
     hint: str
 
 
-_AT_ONCE = "from 1.29.13, 1.30.9, 1.31.5 and 1.32 on at once"
+_AT_ONCE = "and immediately from 1.29.13, 1.30.9, 1.31.5 and 1.32 on"
 KINDS = {
     "k3s": _Kind(
         "/var/lib/rancher/k3s/agent/images",
         ("/var/lib/rancher/k3s", "/usr/local/bin/k3s", "/usr/bin/k3s", "/etc/rancher/k3s"),
         takes_sparse=False,
-        hint=f"k3s imports it when it starts, {_AT_ONCE}; else: systemctl restart k3s (or k3s-agent)",
+        hint=f"k3s imports it when it starts, {_AT_ONCE}; otherwise: systemctl restart k3s (or k3s-agent)",
     ),
     "rke2": _Kind(
         "/var/lib/rancher/rke2/agent/images",
         ("/var/lib/rancher/rke2", "/usr/local/bin/rke2", "/usr/bin/rke2", "/etc/rancher/rke2"),
         takes_sparse=False,
         hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
-        "else: systemctl restart rke2-server (or rke2-agent)",
+        "otherwise: systemctl restart rke2-server (or rke2-agent)",
     ),
     "k0s": _Kind(
         "/var/lib/k0s/images",
         ("/var/lib/k0s", "/usr/local/bin/k0s", "/usr/bin/k0s", "/etc/k0s"),
         takes_sparse=True,
-        hint="k0s imports it when it starts, new versions after some seconds; else: "
+        hint="k0s imports it when it starts, and new versions of k0s within seconds; otherwise: "
         "systemctl restart k0sworker (or k0scontroller)",
     ),
 }
@@ -65,15 +65,15 @@ class ImagesFolder:
         self._folder = Path(folder or self._kind.folder)
 
     def refuse_absent(self, exists: Callable[[str], bool] = os.path.exists) -> None:
-        """Raise `UsageError` for the usual folder of a distribution that is not installed here: the archives
-        would lie there, and be loaded by nothing.
+        """Raise `UsageError` for the usual folder of a distribution that is not installed here: no program
+        would load the archives.
         """
         if self._given or any(exists(sign) for sign in self._kind.signs):
             return
         raise UsageError(
-            f"no {self._endpoint} here",
+            f"{self._endpoint} is not installed here",
             want=" or ".join(self._kind.signs),
-            hint=f"for one that is installed later, or has another data folder, name the folder: "
+            hint=f"if it is installed later, or uses another data folder, name the folder: "
             f"--to {self._endpoint}:{self._folder}",
         )
 
@@ -96,7 +96,9 @@ class ImagesFolder:
         write_stream(self.place(reference), tar)
 
     def place(self, reference: ImageReference) -> Path:
-        """The same for the same name, good on FAT, and another for each name, however long or alike."""
+        """Return the same path for the same name, valid on FAT, and a different one for each other name,
+        however long or similar.
+        """
         name = str(reference)
         slug = re.sub(r"[^a-z0-9.-]+", "_", name.lower())[:_MAX_SLUG].rstrip("._-")
         return self._folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.tar"

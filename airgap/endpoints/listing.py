@@ -1,4 +1,4 @@
-"""What an archive or a layout says about the images in it."""
+"""The images listed in an archive or a layout."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,25 +10,25 @@ from airgap.oci.reference import ImageReference
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image in an archive or a layout. A reference with its digest means it there, whatever the name."""
+    """An image in an archive or a layout. A reference with its digest matches it, whatever the name."""
 
     digest: Digest
     names: tuple[ImageReference, ...] = ()
     """Whole names."""
     tag: str | None = None
-    """What it is called where it has no whole name."""
+    """Its tag, if it has no whole name."""
     problem: str = ""
-    """Why a name that it has cannot be used."""
+    """The reason why one of its names cannot be used."""
     ids: frozenset[Digest] = frozenset()
     """All digests by which a person may know it: its own, and its config's."""
     contents: frozenset[Digest] = frozenset()
     """Its own digest, and those of the manifests in it."""
     subject: Digest | None = None
-    """What it is attached to: it is a signature, an SBOM or the like."""
+    """The image that it is attached to, if it is a signature, an SBOM or the like."""
 
 
 def merged(images: Iterable[ListedImage]) -> list[ListedImage]:
-    """Each image once, with all its names."""
+    """Return each image once, with all its names."""
     found: dict[Digest, ListedImage] = {}
     for image in images:
         known = found.setdefault(image.digest, image)
@@ -47,7 +47,7 @@ class ListingSource(Protocol):
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     def list_images(self) -> list[ListedImage]:
-        """All images in it, each once, also those without a name."""
+        """Return all images in it, each once, including those without a name."""

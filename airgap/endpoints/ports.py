@@ -1,9 +1,8 @@
-"""What the use-cases ask of their neighbours: one page of Protocols.
+"""The Protocols that the use-cases require of their neighbours, on one page.
 
-Adapters give the minimum. Walking the graph of an image, checking digests, deciding what is
-already there, ordering and retrying live once, in the use-cases. Every adapter raises only
-`EndpointError` and its children (also while streaming), never prints, and takes its time-outs as
-arguments.
+Adapters do the minimum. Walking the graph of an image, checking digests, deciding what is already present,
+ordering and retrying are done once, in the use-cases. Every adapter raises only `EndpointError` and its
+children (also while streaming), never prints, and takes its time-outs as arguments.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,24 +19,26 @@ from airgap.oci.reference import ImageReference
 
 
 class ContentSource(Protocol):
-    """Serves documents and blobs by digest: a registry, an OCI layout, an OCI archive.
+    """A source that serves documents and blobs by digest: a registry, an OCI layout, an OCI archive.
 
-    Nothing that it hands out is checked: callers compare digest and size.
+    It does not check what it returns: callers compare digest and size.
     """
 
     @property
     def name(self) -> str:
-        """How a person would call it: `registry:ghcr.io`, `oci:/srv/images`."""
+        """The name shown to people: `registry:ghcr.io`, `oci:/srv/images`."""
 
     def resolve(self, reference: ImageReference) -> Descriptor:
-        """What `reference` means now; the digest wins over the tag. Raises `NotFoundError`."""
+        """Return the descriptor that `reference` points to now; a digest takes precedence over a tag. Raises
+        `NotFoundError`.
+        """
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        """An image manifest or image index, at most 4 MiB."""
+        """Return an image manifest or image index of at most 4 MiB."""
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """The blob's bytes from `offset` on. A source that cannot seek raises `EndpointError` for
-        an offset other than 0 before it hands out a byte.
+        """Return a stream of the blob's bytes from `offset` on. A source that cannot seek raises
+        `EndpointError` for an offset other than 0 before it returns a byte.
         """
 
 
@@ -46,86 +47,86 @@ class SparseSource(Protocol):
     """A content source whose indexes may name more than it holds: an OCI layout."""
 
     def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """Whether there is such a blob or document; whether it is right shows when it is read."""
+        """Return whether there is such a blob or document; reading it shows whether it is correct."""
 
 
 class BlobSink(Protocol):
-    """Takes the blobs of an export; a bundle's blob store is one."""
+    """A receiver of the blobs of an export; a bundle's blob store is one."""
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
-        """Keep the content under `digest`, after checking digest and size while it streams.
-        Content that is there already is drained and checked all the same.
+        """Store the content under `digest`, checking digest and size while it streams. Content that is
+        already present is still read and checked.
         """
 
     def add_unnamed(self, stream: ByteStream) -> tuple[Digest, int]:
-        """Keep content whose digest is not known before; return its SHA-256 and size in bytes."""
+        """Store content whose digest is not known beforehand; return its SHA-256 and size in bytes."""
 
     def read(self, digest: Digest, limit: int) -> bytes:
-        """Content that was added, at most `limit` bytes."""
+        """Return content that was added, of at most `limit` bytes."""
 
 
 @runtime_checkable
 class ExportSource(Protocol):
-    """Hands out whole images in one pass: a Docker engine, a `docker save` archive."""
+    """A source that exports whole images in one pass: a Docker engine, a `docker save` archive."""
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     def identify(self, reference: ImageReference) -> Digest:
-        """The image ID that `reference` has now: of the config (graph driver) or of the image
+        """Return the image ID of `reference` now: the digest of the config (graph driver) or of the image
         manifest or index (containerd image store). Raises `NotFoundError`.
         """
 
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> "list[ExportedImage]":
-        """Stream all `references` into `sink` with one request; one result each, in their order."""
+        """Stream all `references` into `sink` with one request; return one result for each, in order."""
 
 
 @runtime_checkable
 class PlatformSource(Protocol):
-    """An `ExportSource` that can tell beforehand which platforms of an image it has: a containerd store."""
+    """An `ExportSource` that can list the platforms of an image before the export: a containerd store."""
 
     def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
-        """The image manifests in its index, and whether each is there as a whole; None when that is not
-        known, or it is not an index.
+        """Return the image manifests in the image's index, and whether each is complete; None if that is not
+        known or the image is not an index.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedImage:
-    """What an export put into the sink for one reference."""
+    """The result of an export for one reference."""
 
     reference: ImageReference
     descriptor: Descriptor
     """The image manifest or image index; its bytes are in the sink too."""
     image_id: Digest
     repacked: bool
-    """Whether layers were compressed anew and the image manifest made here."""
+    """True if layers were compressed again and the image manifest was made here."""
 
 
 @runtime_checkable
 class ContentTarget(Protocol):
-    """Takes documents and blobs by digest: a registry, an OCI layout."""
+    """A target that stores documents and blobs by digest: a registry, an OCI layout."""
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     def find(self, reference: ImageReference) -> Digest | None:
-        """The digest that the name (its tag, else its digest) has at the target now; None when it
-        has none.
+        """Return the digest that the name (its tag, otherwise its digest) has at the target now; None if the
+        target does not have the name.
         """
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """Whether the blob is there, with the right size, readable for `reference`."""
+        """Return whether the target has the blob, with the right size, readable for `reference`."""
 
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
         """Store a blob. `stream` raises before its last byte when the content is wrong."""
 
     def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
-        """Store an image manifest or index under its digest; what it names is there already."""
+        """Store an image manifest or index under its digest; the content that it names is already present."""
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
@@ -136,129 +137,131 @@ class MountingTarget(Protocol):
     """A target with repositories that can share blobs: a registry."""
 
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
-        """Make the blob of another repository of the target readable for `reference` too, without
-        sending it. False when the target does not do that.
+        """Make the blob of another repository of the target readable for `reference` too, without sending it.
+        Return False if the target does not support that.
         """
 
 
 @runtime_checkable
 class ResumingTarget(Protocol):
-    """A content target that can go on in the middle of a blob: a registry."""
+    """A content target that can resume in the middle of a blob: a registry."""
 
     def upload(
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
-        """As `put_blob`, and tried again after failures that pass. `open_at` gives the content from an
-        offset on, which is 0 at first; each stream is closed here, and raises before its last byte
-        when the blob as a whole is wrong. It is not called when the target has the blob elsewhere.
+        """Store a blob as `put_blob` does, and try again after temporary failures. `open_at` opens the
+        content at an offset, which is 0 at first; each stream is closed here, and raises before its last byte
+        if the blob as a whole is wrong. It is not called if the target has the blob in another repository.
         """
 
 
 @runtime_checkable
 class ReferrerSource(Protocol):
-    """A source that knows what refers to an image: signatures, SBOMs, attestations."""
+    """A source that lists the referrers of an image: signatures, SBOMs, attestations."""
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """Image manifests and indexes in the repository of `reference` whose subject is `digest`, at
-        most 1,000, with artifact type and annotations as the source tells them.
+        """Return the image manifests and indexes in the repository of `reference` whose subject is `digest`,
+        at most 1,000, with artifact type and annotations as the source reports them.
         """
 
 
 @runtime_checkable
 class ReferrerTarget(Protocol):
-    """A content target that keeps account of referrers."""
+    """A content target that lists referrers."""
 
     def put_referrer(
         self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
     ) -> None:
-        """As `put_document`, for a document whose subject is `subject`, so that `referrers` finds it.
+        """Store a document whose subject is `subject`, as `put_document` does, so that `referrers` finds it.
         `descriptor` has the artifact type and the annotations that a list of referrers shows.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What a stream target can take."""
+    """The properties of an engine, and what it accepts as a stream target."""
 
     platform: Platform
     """The platform that it runs."""
     keeps_index: bool
-    """Whether it keeps image manifests and indexes (containerd image store, podman), and not only
-    configs and layers (graph driver)."""
+    """True if it keeps image manifests and indexes (containerd image store, podman), and not only configs and
+    layers (graph driver)."""
     zstd_layers: bool
-    """Whether it can unpack layers in zstd."""
+    """True if it can unpack zstd layers."""
     version: str = ""
     config_ids: bool = False
-    """Whether an image's ID is its config's digest although it keeps indexes (podman). `find_id` then
-    knows an image by either. Without an index the ID is always the config's digest."""
+    """True if an image's ID is its config's digest although it keeps indexes (podman). `find_id` then finds
+    an image by either digest. Without an index the ID is always the config's digest."""
 
     one_platform: bool = False
-    """Whether it keeps of an index only what is for its own platform (containerd, podman). Without
-    an index there is one platform anyway."""
+    """True if it keeps only its own platform of an index (containerd, podman). Without an index there is only
+    one platform."""
 
     product: str = field(default="", compare=False)
     """`Docker`, `podman` or `containerd`."""
     host: str = field(default="", compare=False)
-    """What the engine calls the machine that it runs on."""
+    """The engine's name for the machine that it runs on."""
     address: str = field(default="", compare=False)
-    """Where it was reached, and who said so: `unix:///run/docker.sock (context plant)`."""
+    """The address at which it was reached, and where that is configured: `unix:///run/docker.sock (context
+    plant)`."""
 
     def __str__(self) -> str:
-        """For people: which engine it was."""
+        """Describe the engine for people."""
         words = " ".join(filter(None, (self.product, self.version, f"on {self.host}" if self.host else "")))
         return ", ".join(filter(None, (words, self.address)))
 
     @property
     def ids_are_configs(self) -> bool:
-        """Whether an image's ID is its config's digest, and not that of its image manifest or index."""
+        """Return whether an image's ID is the digest of its config, not of its image manifest or index."""
         return self.config_ids or not self.keeps_index
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """A neighbour that can tell which one it is: names like `docker` may mean several."""
+    """A neighbour that can identify itself: names like `docker` may mean several engines."""
 
     def info(self) -> EngineInfo:
-        """What it is, and what it can take; asked once."""
+        """Return the engine's properties; it is asked once."""
 
 
 def engine_of(neighbour: object) -> str:
-    """Which engine a source or target is, for people; empty for others, and where it cannot be told."""
+    """Describe the engine behind a source or target for people; empty for other neighbours and if it is
+    unknown.
+    """
     info = neighbour.info() if isinstance(neighbour, Engine) else None
     return str(info) if info is not None and info.address else ""
 
 
 @runtime_checkable
 class StreamTarget(Protocol):
-    """Takes images as a tar stream in the form of `docker save`: Docker, podman, containerd."""
+    """A target that takes images as a tar stream in the form of `docker save`: Docker, podman, containerd."""
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     def info(self) -> EngineInfo:
-        """What it can take; asks the engine once."""
+        """Return the engine's properties; it is asked once."""
 
     def find(self, reference: ImageReference) -> Digest | None:
-        """The image ID that the name has now, or None."""
+        """Return the image ID that the name has now, or None."""
 
     def layer_chains(self) -> frozenset[Digest]:
-        """The chain IDs of all layers of all images that are there (graph driver only)."""
+        """Return the chain IDs of all layers of all images at the target (graph driver only)."""
 
     def find_id(self, image_id: Digest) -> bool:
-        """Whether an image of that ID is there and whole, under any name."""
+        """Return whether the target has a complete image of that ID, under any name."""
 
     def load(self, tar: Iterable[bytes]) -> None:
-        """Send the stream. When `tar` raises, the connection is cut before its end and the
-        exception passes on; any complaint of the engine, also one it makes with a friendly status
-        code, is an `EndpointError`.
+        """Send the stream. If `tar` raises, the connection is cut before its end and the exception is passed
+        on; any error that the engine reports, even with a success status, is an `EndpointError`.
         """
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
-        """Point a name at an image that is there."""
+        """Point a name at an image that is already present."""
 
     def untag(self, reference: ImageReference) -> None:
-        """Take a name away; no error when it is not there."""
+        """Remove a name; it is not an error if the name is absent."""
 
 
 @runtime_checkable
@@ -266,26 +269,28 @@ class IndexTarget(Protocol):
     """A `StreamTarget` that may have some platforms of an image and not others: Docker's containerd store."""
 
     def available(self, image_id: Digest) -> frozenset[Digest] | None:
-        """The image manifests in the index `image_id` of which all content is there; None where the target
-        does not tell, and for an image that is not an index.
+        """Return the image manifests in the index `image_id` whose content is complete; None if the target
+        does not report that or the image is not an index.
         """
 
 
 @runtime_checkable
 class StagingTarget(Protocol):
-    """A `StreamTarget` that takes an image under a passing name, so that its own name moves when all is
-    proved, by `tag`. It keeps names with a digest and no tag, too.
+    """A `StreamTarget` that takes an image under a temporary name, so that `tag` moves its own name only
+    after everything is proved. It also keeps names with a digest and no tag.
     """
 
     @property
     def remark(self) -> str:
-        """What is to be known of images that were named here; empty for nothing."""
+        """A note about the images that were named here; empty if there is none."""
 
     def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
-        """Whether all is as `tag` would leave it: each name kept for the reference means that image."""
+        """Return whether all names are as `tag` would leave them: each name kept for the reference points to
+        that image.
+        """
 
     def stage(self, image_id: Digest) -> ImageReference:
-        """The passing name for an image to be loaded under."""
+        """Return the temporary name under which an image is to be loaded."""
 
     def sweep(self) -> None:
         """See `SweptTarget`."""
@@ -293,61 +298,63 @@ class StagingTarget(Protocol):
 
 @runtime_checkable
 class SweptTarget(Protocol):
-    """A target where a load that is killed leaves something that nobody wants."""
+    """A target where a killed load leaves temporary names or files."""
 
     def sweep(self) -> None:
-        """Take away what passes only: the names or files of this process, and of those that were killed."""
+        """Remove the temporary names or files of this process, and of processes that were killed."""
 
 
 @runtime_checkable
 class FileTarget(Protocol):
-    """Takes all images of a load as one archive: a file."""
+    """A target that takes all images of a load as one archive: a file."""
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     def write(self, tar: Iterable[bytes]) -> None:
-        """Write the archive, whole or not at all: when `tar` raises, nothing is there."""
+        """Write the archive, whole or not at all: if `tar` raises, the file does not exist."""
 
 
 @runtime_checkable
 class ListedFile(Protocol):
-    """A `FileTarget` that can tell what is in the file."""
+    """A `FileTarget` that can list the images in the file."""
 
     def names(self) -> dict[ImageReference, Digest]:
-        """What each name in the file means, read from the file; raises one of ours when it cannot be read."""
+        """Return the digest of each name in the file; raises an `AirgapError` if it cannot be read."""
 
 
 @runtime_checkable
 class PlacingTarget(Protocol):
-    """A target that keeps less than the whole of a name: a folder, in which an image is a file."""
+    """A target that keeps only part of a name: a folder, in which an image is a file."""
 
     def place(self, reference: ImageReference) -> Path:
-        """Where it keeps the image of that name."""
+        """Return the path at which it keeps the image of that name."""
 
 
 @runtime_checkable
 class FolderTarget(Protocol):
-    """Takes each image as an archive of its own: the folder from which k3s imports."""
+    """A target that takes each image as a separate archive: the folder from which k3s imports."""
 
     @property
     def name(self) -> str:
-        """How a person would call it."""
+        """The name shown to people."""
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether its reader takes an index of which the archive lacks manifests."""
+        """Return whether its reader accepts an index of which the archive lacks manifests."""
 
     @property
     def hint(self) -> str:
-        """What has still to happen before the images are in use."""
+        """What an operator still has to do before the images are in use."""
 
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
-        """The files of the archive of that name; raises one of ours when there is none that can be read."""
+        """Open the files of the archive of that name; raises an `AirgapError` if there is none that can be
+        read.
+        """
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
-        """Write the archive of that name, whole or not at all: when `tar` raises, the old one stays."""
+        """Write the archive of that name, whole or not at all: if `tar` raises, the old one stays."""
 
 
 Target = ContentTarget | StreamTarget | FileTarget | FolderTarget

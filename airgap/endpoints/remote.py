@@ -8,8 +8,8 @@ from airgap.oci.digest import Advance, ByteStream
 
 
 @dataclass(frozen=True, slots=True)
-class FarFile:
-    """What stands under a name on another machine; a symbolic link is itself, not what it points to."""
+class RemoteFile:
+    """An entry of a folder on another machine; a symbolic link is not followed."""
 
     name: str
     kind: str
@@ -18,8 +18,8 @@ class FarFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FarSpace:
-    """The state of a file system on another machine."""
+class RemoteSpace:
+    """The free space of a file system on another machine."""
 
     free: int
     """Bytes that this user may still write."""
@@ -27,12 +27,12 @@ class FarSpace:
 
 
 LONG_SILENCE = 3600.0
-"""Seconds: a program that hashes or loads a large file says nothing meanwhile."""
+"""Seconds without output: a program that hashes or loads a large file prints nothing meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command on another machine ended; `code` is -1 when it was killed."""
+class CommandResult:
+    """The result of a command on another machine; `code` is -1 if it was killed."""
 
     code: int
     out: bytes
@@ -43,44 +43,44 @@ class Ran:
 class Host(Protocol):
     """Another machine: files and commands. Paths are absolute, or start at the login's folder.
 
-    Raises `TransportError` for whatever fails. May be used by several threads.
+    Raises `TransportError` for every failure. May be used by several threads.
     """
 
     name: str
-    """How a person would call it: `user@host`."""
+    """The name shown to people: `user@host`."""
 
     def real_path(self, path: str) -> str:
-        """The absolute form of a path."""
+        """Return the absolute form of a path."""
 
-    def find(self, path: str) -> FarFile | None:
-        """What stands there, or None."""
+    def find(self, path: str) -> RemoteFile | None:
+        """Return the entry at that path, or None."""
 
-    def list(self, path: str) -> list[FarFile]:
-        """All that is in a folder."""
+    def list(self, path: str) -> list[RemoteFile]:
+        """Return all entries of a folder."""
 
     def make_folder(self, path: str) -> None:
-        """Make one folder; its parent is there."""
+        """Make one folder; its parent exists."""
 
     def remove(self, path: str) -> None:
         """Remove one file, or a link itself."""
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name; what has it is replaced."""
+        """Give a file another name, replacing any file of that name."""
 
-    def space(self, path: str) -> FarSpace | None:
-        """What the file system there has left, where that can be known."""
+    def space(self, path: str) -> RemoteSpace | None:
+        """Return the space left in the file system there, or None if it is not known."""
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
-        """Write the rest of `stream` from `offset` on, and make it durable. With offset 0 nothing may
-        stand there. What `stream` raises passes on, and the bytes before that stay.
+        """Write the rest of `stream` from `offset` on, and make it durable. With offset 0 the path must not
+        exist. What `stream` raises is passed on, and the bytes written before that stay.
         """
 
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
-        """Hand the first `size` bytes of a file to `take`, in order; fewer when it is shorter."""
+        """Hand the first `size` bytes of a file to `take`, in order; fewer if it is shorter."""
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
-        """Run a program, without input and with at most `limit` bytes of output. None where commands are
-        not allowed. A login that is bound to another program runs that one: the output is not trusted.
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
+        """Run a program, without input and with at most `limit` bytes of output. Return None if commands are
+        not allowed. A login with a forced command runs that one instead: the output is not trusted.
         """
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Layers between their plain and their gzip form, while they stream past.
 
-A graph-driver engine hands out plain layers. Their gzip form depends on the packer's version, so the
-same layer may come out with another digest elsewhere; what is inside (the diff ID) cannot.
+A graph-driver engine exports plain layers. Their gzip form depends on the compressor's version, so the same
+layer may get another digest elsewhere; the digest of its content (the diff ID) does not change.
 """
 
 import hashlib
@@ -22,15 +22,14 @@ class Repacked(GzipReader):
 
     @property
     def diff_id(self) -> Digest:
-        """The digest of what was read from `plain` so far."""
+        """Return the digest of what was read from `plain` so far."""
         return Digest("sha256", self._sha256.hexdigest())
 
 
 class GunzipWitness(io.RawIOBase):
-    """Passes a gzip'd layer on as it is, and hashes what is inside.
+    """Passes a gzip layer on unchanged, and hashes its plain content.
 
-    Raises `FormatError` while reading for anything that is no gzip, and in `diff_id` when it was
-    not all there.
+    Raises `FormatError` while reading data that is not gzip, and in `diff_id` if the data was truncated.
     """
 
     def __init__(self, packed: ByteStream, subject: str) -> None:
@@ -43,7 +42,7 @@ class GunzipWitness(io.RawIOBase):
 
     @property
     def diff_id(self) -> Digest:
-        """The digest of the plain layer, once all was read."""
+        """Return the digest of the plain layer after all of it was read."""
         if not self._inside.whole:
             raise FormatError("truncated gzip", subject=self._subject)
         return Digest("sha256", self._sha256.hexdigest())

@@ -1,7 +1,7 @@
-"""What an image archive says about itself: `index.json` (OCI image layout) and `manifest.json` (Docker).
+"""The tables of contents of an image archive: `index.json` (OCI image layout) and `manifest.json` (Docker).
 
-`docker save` writes only the latter before version 25, both since; containerd and skopeo write the
-former. Each program reads the one it prefers, so an archive with both must say the same in both.
+`docker save` writes only the latter before version 25, both since; containerd and skopeo write the former.
+Each program reads the one it prefers, so an archive with both must name the same images in both.
 """
 
 import posixpath
@@ -49,15 +49,15 @@ class Files(Protocol):
     """The files of an archive by name; links are followed one step, inside the archive only."""
 
     def size(self, name: str) -> int | None:
-        """Its size in bytes, or None when it is not there."""
+        """Return the file's size in bytes, or None if it does not exist."""
 
     def read(self, name: str) -> bytes:
-        """All of a file that is there. Raises `FormatError` when it has more than `MAX_DOCUMENT` bytes."""
+        """Return all of an existing file. Raises `FormatError` if it has more than `MAX_DOCUMENT` bytes."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """Sizes of the files, and where links lead."""
+    """Sizes of the files, and targets of links."""
 
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Listing:
             self.links[entry.name] = posixpath.normpath(entry.target)
 
     def resolve(self, name: str) -> str:
-        """The name of the file itself: Docker 20.10 links layers that are the same."""
+        """Return the name of the file itself: Docker 20.10 links identical layers."""
         return self.links.get(name, name)
 
     def size(self, name: str) -> int | None:
@@ -82,21 +82,22 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class OciImage:
-    """An entry of `index.json`, with all that is there of it."""
+    """An entry of `index.json`, with all of its content in the archive."""
 
     names: tuple[ImageReference, ...]
     descriptor: Descriptor
     documents: tuple[tuple[Descriptor, bytes], ...]
-    """Itself, and what it names: image indexes, and image manifests whose blobs are all there."""
+    """The document itself and those that it names: image indexes, and image manifests whose blobs are
+    complete."""
     blobs: tuple[Descriptor, ...]
-    """Configs and layers of those."""
+    """The configs and layers of these documents."""
     configs: frozenset[Digest]
     tag: str | None = None
-    """What it is called where it has no whole name."""
+    """Its tag, if it has no whole name."""
     problem: str = ""
-    """Why a name that it has cannot be used."""
+    """The reason why one of its names cannot be used."""
     subject: Digest | None = None
-    """What it is attached to: it is a signature, an SBOM or the like."""
+    """The image that it is attached to, if it is a signature, an SBOM or the like."""
 
     @property
     def image_id(self) -> Digest:
@@ -104,7 +105,7 @@ class OciImage:
 
     @property
     def ids(self) -> frozenset[Digest]:
-        """Digests that mean this image and no other part of it."""
+        """The digests that identify this image and no other part of it."""
         return frozenset({self.descriptor.digest})
 
 
@@ -115,9 +116,9 @@ class DockerImage:
     names: tuple[ImageReference, ...]
     config: ImageConfig
     layers: tuple[str, ...]
-    """Names of files, from the bottom up, as many as the config has diff IDs."""
+    """Names of files, from the bottom layer up, as many as the config has diff IDs."""
     problem: str = ""
-    """Why a name that it has cannot be used."""
+    """The reason why one of its names cannot be used."""
 
     tag = None
     subject = None
@@ -135,11 +136,12 @@ SavedImage = OciImage | DockerImage
 
 
 def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]:
-    """The images in the form asked for; with None, of `index.json` where there is one, and behind them those
-    without a name that only `manifest.json` has: Docker 25 and later lists so the second of two image IDs.
+    """Return the images in the requested form; with None, those of `index.json` if it exists, followed by
+    those without a name that only `manifest.json` has: Docker 25 and later list the second of two image IDs
+    that way.
 
-    Raises `FormatError`, `AmbiguousError` when both forms are there and differ, and
-    `IntegrityError` when a document or blob is missing or wrong. Content of layers is not looked at.
+    Raises `FormatError`, `AmbiguousError` if both forms exist and differ, and `IntegrityError` if a document
+    or blob is missing or wrong. Content of layers is not checked.
     """
     oci = _read_oci(files) if files.size(INDEX) is not None else None
     plain = _read_docker(files) if files.size(MANIFEST) is not None else None
@@ -151,22 +153,22 @@ def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]
         names = {None: f"{INDEX} or {MANIFEST}", True: MANIFEST, False: INDEX}
         raise FormatError(
             "not an image archive", want=names[docker], got="none",
-            hint="it must come from `docker save`, or hold an OCI image layout at its top",
+            hint="it must come from `docker save`, or contain an OCI image layout at its top",
         )  # fmt: skip
     return list(wanted)
 
 
 def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
-    """The image that `reference` means; its digest (an image ID) wins over its name.
+    """Return the image that `reference` means; its digest (an image ID) takes precedence over its name.
 
-    Raises `NotFoundError`, and `AmbiguousError` when the name has two meanings.
+    Raises `NotFoundError`, and `AmbiguousError` if several images have the name.
     """
     found = {image.image_id: image for image in matching(images, reference)}
     if not found:
         raise NotFoundError("no such image in the archive", subject=reference)
     if len(found) > 1:
         raise AmbiguousError(
-            "one name for several images", subject=reference, got=", ".join(sorted(map(str, found)))
+            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, found)))
         )
     return next(iter(found.values()))
 
@@ -186,7 +188,7 @@ def _read_oci(files: Files) -> list[OciImage]:
 
 
 class _Walk:
-    """Follows descriptors through the archive, within bounds."""
+    """Follows descriptors through the archive, within limits."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -200,7 +202,7 @@ class _Walk:
         nodes = list(self._nodes(descriptor, 1))
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
-            raise MissingContentError("no platform is there as a whole", subject=descriptor.digest)
+            raise MissingContentError("no platform of the image is complete", subject=descriptor.digest)
         root = nodes[0][1]
         return OciImage(
             named.names,
@@ -272,7 +274,7 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
             raise MissingContentError("not in the archive", subject=repr(layer))
     if len(layers) != len(config.diff_ids):
         raise FormatError(
-            "layers do not fit the config",
+            "the layers do not match the config",
             subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
         )  # fmt: skip
     names, problem = usable(tags, Digest.of(config.raw))
@@ -280,7 +282,7 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
 
 
 def _config(name: str, files: Files) -> bytes:
-    """The config; where its file is called after a digest, that must be its own."""
+    """Return the config; if its file is named after a digest, the digest must be its own."""
     if files.size(name) is None:
         raise MissingContentError("not in the archive", subject=repr(name))
     raw = files.read(name)
@@ -291,7 +293,7 @@ def _config(name: str, files: Files) -> bytes:
 
 
 def _compare(oci: list[OciImage], docker: list[DockerImage]) -> list[DockerImage]:
-    """The images without a name that only `manifest.json` has. Every other one must be the one that
+    """Return the images without a name that only `manifest.json` has. Every other one must be the image that
     `index.json` has under that name.
 
     The reverse does not hold for archives of the containerd image store: there `manifest.json`

@@ -1,7 +1,7 @@
-"""Image archives read in one pass: what `docker save` sends, into a sink.
+"""Reads image archives in one pass: the stream of `docker save`, into a sink.
 
-Layers come before the documents that name them. So they go into the sink as they come, told apart by
-their first bytes; documents wait in memory and are judged at the end. Nothing is written elsewhere.
+Layers come before the documents that name them. So they go into the sink as they come, recognised by their
+first bytes; documents are kept in memory and checked at the end. No other files are written.
 """
 
 import io
@@ -44,17 +44,17 @@ Content = Literal["document", "tar", "gzip", "zstd", "other"]
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """A layer in the sink, and the digest of the plain tar inside."""
+    """A layer in the sink, and the digest of its plain tar."""
 
     diff_id: Digest
     descriptor: Descriptor
 
 
 class Intake:
-    """Puts files of an archive into a sink, and remembers what became of them.
+    """Puts files of an archive into a sink, and records the results.
 
-    With `repack`, plain layers are compressed and the diff ID of every layer is computed; without,
-    only files called `blobs/<algorithm>/<hex>` are kept, as they are.
+    With `repack`, plain layers are compressed and the diff ID of every layer is computed; without, only files
+    named `blobs/<algorithm>/<hex>` are kept, unchanged.
     """
 
     def __init__(self, sink: BlobSink, *, repack: bool) -> None:
@@ -65,7 +65,7 @@ class Intake:
         self.sizes: dict[str, int] = {}
 
     def store(self, name: str, size: int, stream: ByteStream) -> None:
-        """Keep a blob or layer; a file that can be neither is left unread."""
+        """Store a blob or layer; a file that can be neither is not read."""
         digest = blob_digest(name)
         if not self.repack:
             if digest is not None:
@@ -103,20 +103,20 @@ class Intake:
 
 
 class _Received(Listing):
-    """The files of a stream: documents in memory, as far as there is room; the rest in the sink."""
+    """The files of a stream: documents in memory, up to a limit; the rest in the sink."""
 
     def __init__(self, intake: Intake) -> None:
         super().__init__()
         self._intake = intake
         self._documents: dict[str, bytes] = {}
-        self._room = _MAX_MEMORY
+        self._memory_left = _MAX_MEMORY
 
     def take(self, name: str, size: int, data: ByteStream) -> None:
         head = read_up_to(data, _PEEK)
         whole = Prefixed(head, data)
-        if classify(head) == "document" and size <= min(MAX_DOCUMENT, self._room):
+        if classify(head) == "document" and size <= min(MAX_DOCUMENT, self._memory_left):
             self._documents[name] = read_up_to(whole, size)
-            self._room -= size
+            self._memory_left -= size
         else:
             self._intake.store(name, size, whole)
 
@@ -129,7 +129,7 @@ class _Received(Listing):
         raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_DOCUMENT:,} bytes")
 
     def has_blob(self, digest: Digest) -> bytes | None:
-        """A blob that is still in memory only."""
+        """Return a blob that is still only in memory."""
         return self._documents.get(digest.path)
 
 
@@ -141,12 +141,12 @@ def export_archive(
     *,
     repack: bool,
 ) -> list[ExportedImage]:
-    """All of an archive into `sink`; then the `wanted` images, in their order.
+    """Read all of an archive into `sink`, and return the `wanted` images in order.
 
-    `repack` takes the images from `manifest.json` and makes their image manifests anew; without it,
-    they come from `index.json` as they are. A reference's digest, where it has one, is an image ID.
-    Raises `FormatError`, `IntegrityError` and `NotFoundError`; whatever `stream` and `sink` raise
-    passes. Layers that no wanted image names are left in the sink: let the archive hold no others.
+    `repack` takes the images from `manifest.json` and makes new image manifests; without it, they come from
+    `index.json` unchanged. A reference's digest, if it has one, is an image ID. Raises `FormatError`,
+    `IntegrityError` and `NotFoundError`; what `stream` and `sink` raise is passed on. Layers that belong to
+    none of the wanted images stay in the sink: the archive should not contain any.
     """
     intake = Intake(sink, repack=repack)
     files = _Received(intake)
@@ -168,7 +168,7 @@ def _finish(reference: ImageReference, image: SavedImage, files: _Received, inta
 
 
 def finish_oci(reference: ImageReference, image: OciImage, intake: Intake) -> ExportedImage:
-    """Put the documents of an image into the sink, whose blobs are there already."""
+    """Put the documents of an image into the sink, which already has its blobs."""
     for descriptor, raw in image.documents:
         intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, image.descriptor, image.image_id, repacked=False)
@@ -179,8 +179,8 @@ def finish_docker(
 ) -> ExportedImage:
     """Make the image manifest of an image whose layers are in the sink.
 
-    The same config and layers give the same bytes. Raises `IntegrityError` when a layer is not the
-    one that the config names.
+    The same config and layers give the same bytes. Raises `IntegrityError` if a layer is not the one that the
+    config names.
     """
     layers = [_layer(files.resolve(name), intake) for name in image.layers]
     for name, layer, want in zip(image.layers, layers, image.config.diff_ids, strict=True):
@@ -202,17 +202,19 @@ def finish_docker(
 
 
 def _layer(name: str, intake: Intake) -> PackedLayer:
-    """A layer in the sink. One that was kept as it is counts as a plain tar: its digest is its diff ID."""
+    """Return a layer in the sink. One that was stored unchanged counts as a plain tar: its digest is its diff
+    ID.
+    """
     if name in intake.layers:
         return intake.layers[name]
     if name in intake.blobs:
         digest = intake.blobs[name]
         return PackedLayer(digest, Descriptor(OCI_LAYER_TAR, digest, intake.sizes[name]))
-    raise MissingContentError("no layer in tar or gzip form", subject=repr(name))
+    raise MissingContentError("not a layer in tar or gzip form", subject=repr(name))
 
 
 def classify(head: bytes) -> Content:
-    """What a file holds, by its first 512 bytes."""
+    """Return the kind of a file's content, by its first 512 bytes."""
     if head[257:262] == b"ustar" or (len(head) == _PEEK and not any(head)):
         return "tar"
     if head.startswith(b"\x1f\x8b"):
@@ -223,7 +225,7 @@ def classify(head: bytes) -> Content:
 
 
 def blob_digest(name: str) -> Digest | None:
-    """The digest in `blobs/<algorithm>/<hex>`, or None for any other name."""
+    """Return the digest in `blobs/<algorithm>/<hex>`, or None for any other name."""
     parts = name.split("/")
     if len(parts) != 3 or parts[0] != "blobs":
         return None
@@ -234,7 +236,7 @@ def blob_digest(name: str) -> Digest | None:
 
 
 def read_up_to(stream: ByteStream, size: int) -> bytes:
-    """`size` bytes, or fewer at the end of the stream."""
+    """Read `size` bytes, or fewer at the end of the stream."""
     buffer = bytearray(size)
     view, done = memoryview(buffer), 0
     while done < size and (got := stream.readinto(view[done:])):

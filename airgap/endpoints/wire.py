@@ -1,8 +1,8 @@
-"""What a registry or an engine may send over HTTP, and how slowly, before its answer has no end.
+"""Limits on the size and slowness of HTTP answers from registries and engines.
 
 http.client bounds a line and the headers of one answer. It takes any number of interim answers (`100
-Continue`) and of trailers, and a byte each minute for as long as it is sent. So lines are counted here,
-below http.client, and so is the time spent on waiting for bytes.
+Continue`) and of trailers, and a byte each minute for as long as it is sent. So this module counts lines, and
+the time spent waiting for bytes, below http.client.
 """
 
 import io
@@ -21,20 +21,20 @@ _MAX_LINES = 128 << 10
 """Bytes of status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
 
 Check = Callable[[str, str], object]
-"""Gets the address of the other side, and the URL of the host that it was asked for as."""
+"""Called with the peer's address, and the URL of the host that was requested."""
 Clock = Callable[[], float]
 
 
 class EndlessAnswerError(HTTPException):
-    """More lines around the content than any answer has."""
+    """The answer has more lines around its content than any legitimate answer."""
 
 
 class SlowAnswerError(TimeoutError):
-    """Fewer bytes than `min_rate` brings, after a silence of two read timeouts in all."""
+    """The answer is slower than `min_rate`, after two read timeouts of silence in all."""
 
 
 class _Metered(io.RawIOBase):
-    """The bytes of a connection: how many came, and how long they were waited for."""
+    """Counts the bytes of a connection, and the time spent waiting for them."""
 
     def __init__(self, raw: io.RawIOBase, silence: float, min_rate: float, clock: Clock) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _Metered(io.RawIOBase):
 
 
 class _Lines(io.BufferedReader):
-    """As http.client reads: lines by `readline`, and content by the other methods."""
+    """Counts the bytes of lines: http.client reads lines by `readline` and content by the other methods."""
 
     def __init__(self, raw: _Metered) -> None:
         super().__init__(raw)
@@ -85,7 +85,7 @@ class _Lines(io.BufferedReader):
 
 
 class _Opener:
-    """What HTTPResponse wants of a socket."""
+    """The part of a socket that HTTPResponse uses."""
 
     def __init__(self, sock: Any, min_rate: float, clock: Clock) -> None:
         self._sock = sock
@@ -99,7 +99,7 @@ class _Opener:
 
 
 def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) -> type[HTTPResponse]:
-    """The `response_class` of a connection with these limits."""
+    """Return the `response_class` of a connection with these limits."""
 
     class Response(HTTPResponse):
         def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
@@ -111,8 +111,8 @@ def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) 
 def bounded_pools(
     min_rate: float = MIN_RATE, check: Check | None = None, clock: Clock = time.monotonic
 ) -> dict[str, type[HTTPConnectionPool]]:
-    """The classes of a pool manager whose connections have these limits. `check` is called for each new one
-    before anything is sent on it.
+    """Return the classes of a pool manager whose connections have these limits. `check` is called for each
+    new connection before anything is sent on it.
     """
     response = bounded_response(min_rate, clock)
 

@@ -115,7 +115,7 @@ def test_the_user_sees_that_a_registry_asks_to_wait(
     fake.fault(status=429, headers={"retry-after": "1"}, times=1)
     monkeypatch.setattr("airgap.endpoints.registry.rate_limit.RateLimit.wait", lambda _: None)
     err = gap.online("lock", gap.manifest(f"{fake.host}/api:1"), "--quiet").err
-    assert f"{fake.host} asks to wait 1 s (1 s of at most 3,600 s in all)\n" in err
+    assert f"{fake.host} asks us to wait 1 s (1 s of at most 3,600 s in all)\n" in err
 
 
 def test_the_lock_file_says_what_is_attached_to_what(gap: Gap, fake: FakeRegistry) -> None:

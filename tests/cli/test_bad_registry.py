@@ -81,7 +81,7 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
     "other config": (fault(path=f"/blobs/{CONFIG}", body=b"x" * len(API.contents[CONFIG])), 12, "wrong digest"),
     "other manifest": (fault(method="GET", path="/manifests/sha256", body=b"x" * len(API.raw)), 12, "digest"),
     "digest of nothing": (tag(headers=headers(docker_content_digest=NONE)), 18, "not found"),
-    "digest that is none": (tag(headers=headers(docker_content_digest="sha256:../..")), 18, "names no digest"),
+    "digest that is none": (tag(headers=headers(docker_content_digest="sha256:../..")), 18, "the registry sent an invalid digest"),
     "layer named by a path": (one_layer(digest="sha256:../../../etc/passwd"), 10, "digest"),
     "layer named in upper case": (one_layer(digest=str(LAYER).upper()), 10, "digest"),
     "layer that is not there": (one_layer(digest=NONE), 18, "not found"),
@@ -97,9 +97,9 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
     "not JSON": (document(b"<html>"), 10, "not JSON"),
     "layer from somewhere else": (one_layer(urls=["http://example.com/layer"]), 10, "urls"),
     # stopping short
-    "cut in the layer": (layer(drop_at=100), 18, "bytes too few"),
+    "cut in the layer": (layer(drop_at=100), 18, "bytes missing"),
     "cut before the answer": (layer(drop_at=-1), 18, str(LAYER)),
-    "cut in the manifest": (fault(method="GET", path="/manifests/", drop_at=10), 18, "bytes too few"),
+    "cut in the manifest": (fault(method="GET", path="/manifests/", drop_at=10), 18, "bytes missing"),
     # refusing
     "no such tag": (lambda registry: registry.manifests.pop(("api", "1")), 18, "not found"),
     "no such page": (tag(status=404, body=b"<html>"), 18, "not found"),
@@ -108,8 +108,8 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
     "teapot": (tag(status=418), 18, "HTTP 418"),
     # elsewhere
     "round in circles": (fault(path="/manifests/", status=302, headers=headers(location="/v2/api/manifests/1")),
-                         18, "redirected too often"),
-    "nowhere": (tag(status=302, headers=headers(location=None)), 18, "points to no usable address"),
+                         18, "too many redirects"),
+    "nowhere": (tag(status=302, headers=headers(location=None)), 18, "the registry points to an unusable address"),
     "to a file": (lambda registry: elsewhere(registry, "file:///etc/passwd"), 18, "file:"),
     "in plain HTTP": (lambda registry: elsewhere(registry, "http://example.invalid/x"), 18, "example.invalid"),
     # logins

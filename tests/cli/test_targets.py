@@ -79,7 +79,7 @@ def test_an_images_folder(gap: Gap) -> None:
         ("containerd:", 2, "not a target: containerd:,"),
         ("containerd:a/b", 2, "did you mean containerd, with CONTAINERD_ADDRESS=a/b?"),
         ("containerd", 18, "ctr version failed: containerd:k8s.io"),
-        ("podman", 18, "no engine answers: podman"),
+        ("podman", 18, "the engine does not answer: podman"),
         ("podman:/run/podman.sock", 2, "did you mean podman:unix:///run/podman.sock?"),
         ("k3s:", 2, "not an images folder"),
         ("crio", 2, "not a target: crio, want docker"),

@@ -137,7 +137,7 @@ def test_an_engine_that_is_killed_in_the_middle() -> None:
             docker.load(chunks())
         assert "is the engine still running?" in (caught.value.hint or "")
         assert "Error" not in str(caught.value)
-        with pytest.raises(EndpointError, match="no engine answers"):
+        with pytest.raises(EndpointError, match="the engine does not answer"):
             DockerEngine(f"docker:{engine.host}").info()
 
 

@@ -203,11 +203,11 @@ LOGINS = {
     ),
     "no sftp": _login(
         "has no subsystem for SFTP", "trailofbits/algo#236",
-        Login(sftp="", message="the server has no SFTP", hint="Subsystem sftp internal-sftp"),
+        Login(sftp="", message="the server does not offer SFTP", hint="Subsystem sftp internal-sftp"),
     ),
     "sftp is missing": _login(
         "names a program for SFTP that is not there", "mscdex/ssh2#115",
-        Login(sftp="/nonexistent/sftp-server", message="ended before SFTP began", hint="may be missing"),
+        Login(sftp="/nonexistent/sftp-server", message="ended before SFTP started", hint="may be missing"),
     ),
     "a forced command": _login(
         "forces a command upon the login", "sshd_config(5), ForceCommand",
@@ -215,11 +215,11 @@ LOGINS = {
     ),
     "a forced command that fails": _login(
         "forces a command that refuses SFTP, as rrsync does", "rrsync(1)",
-        Login(("ForceCommand /bin/false",), message="ended before SFTP began", hint="log in with ssh"),
+        Login(("ForceCommand /bin/false",), message="ended before SFTP started", hint="log in with ssh"),
     ),
     "no sessions": _login(
         "allows no sessions", "sshd_config(5), MaxSessions",
-        Login(("MaxSessions 0",), message="the server opens no session", hint="MaxSessions"),
+        Login(("MaxSessions 0",), message="the server refuses to open a session", hint="MaxSessions"),
     ),
     "one session": _login(
         "allows one session at a time", "sshd_config(5), MaxSessions", Login(("MaxSessions 1",)),

@@ -55,7 +55,7 @@ def test_a_pinned_image_has_both_names(gap: Gap, registry: RealRegistry, node: R
     names = [f"{registry.host}/acme/app:1", f"{registry.host}/acme/app@{digest}"]
     bundle = gap.pack(manifest_of(f"{names[0]}@{digest}"))
     done = gap.offline("load", bundle, "--to", "containerd")
-    assert "--no-pin loads them without" in done.err
+    assert "--no-pin loads them unpinned" in done.err
     assert [each["verdict"] for each in done.json["images"]] == ["loaded"]
     managed(node, names)
     assert {name: node.names("k8s.io")[name] for name in names} == dict.fromkeys(names, str(digest))

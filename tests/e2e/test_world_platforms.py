@@ -69,7 +69,7 @@ def test_an_engine_with_another_platform_than_is_wanted(
     assert not list(gap.folder.glob("stick/*/bundle.dsse.json"))
     for platforms in (f"linux/{there}", "all"):
         if there == "arm64":  # not the engine's own
-            assert "cannot save the image without its own platform" in refusal(
+            assert "cannot save an image that lacks the engine's own platform" in refusal(
                 gap, manifest(name, source, platforms)
             )
             continue
@@ -96,7 +96,7 @@ def test_an_engine_that_lacks_its_own_platform(gap: Gap, registry: RealRegistry,
         in err
     )
     err = refusal(gap, manifest(name, source, "linux/arm64"))
-    assert "this engine cannot save the image without its own platform" in err
+    assert "this engine cannot save an image that lacks the engine's own platform" in err
     assert f"hint: docker pull --platform linux/amd64 {name} there too" in err
     docker28c.docker("pull", "--platform", "linux/amd64", name)
     bundle = gap.pack(manifest(name, source, "linux/arm64"))

@@ -17,7 +17,7 @@ from airgap.bundle.tar_header import parse_header
 from airgap.bundle.ustar import BLOCK, read_entries
 from airgap.bundle.volume_table import VolumeTable
 from airgap.carry import remote_load, send_to_host
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.endpoints.save_stream import export_archive
 from airgap.endpoints.ssh.sftp import ProtocolError, Sftp, StatusError
 from airgap.errors import AirgapError, FormatError
@@ -133,8 +133,8 @@ class _Answering:
     def __init__(self, out: bytes) -> None:
         self.out, self.code = out, 0
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = 0) -> Ran:
-        return Ran(self.code, self.out[:limit], self.out[:1000])
+    def run(self, argv: Sequence[str], limit: int, silence: float = 0) -> CommandResult:
+        return CommandResult(self.code, self.out[:limit], self.out[:1000])
 
 
 def _talk(session: Sftp) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -17,7 +17,7 @@ class MemoryHost:
 
     name: str = "plant"
     tree: dict[str, bytes | str | None] = field(default_factory=lambda: {"/home": None})
-    programs: dict[str, Callable[[Sequence[str]], Ran | None]] = field(default_factory=dict)
+    programs: dict[str, Callable[[Sequence[str]], CommandResult | None]] = field(default_factory=dict)
     free: int | None = None
     read_only: bool = False
     breaks_after: int | None = None
@@ -38,18 +38,18 @@ class MemoryHost:
     def real_path(self, path: str) -> str:
         return self._path(path)
 
-    def find(self, path: str) -> FarFile | None:
+    def find(self, path: str) -> RemoteFile | None:
         path = self._path(path)
         return self._entry(path) if path in self.tree else None
 
-    def _entry(self, path: str) -> FarFile:
+    def _entry(self, path: str) -> RemoteFile:
         found = self.tree[path]
         name = path.rpartition("/")[2]
         if isinstance(found, bytes):
-            return FarFile(name, "file", len(found))
-        return FarFile(name, "folder" if found is None else "other", 0)
+            return RemoteFile(name, "file", len(found))
+        return RemoteFile(name, "folder" if found is None else "other", 0)
 
-    def list(self, path: str) -> list[FarFile]:
+    def list(self, path: str) -> list[RemoteFile]:
         top = self._path(path)
         return [self._entry(each) for each in sorted(self.tree) if each.rpartition("/")[0] == top]
 
@@ -67,8 +67,8 @@ class MemoryHost:
         self.log.append(f"rename {new.rpartition('/')[2]}")
         self.tree[self._path(new)] = self.tree.pop(self._path(old))
 
-    def space(self, path: str) -> FarSpace | None:
-        return None if self.free is None else FarSpace(self.free, self.read_only)
+    def space(self, path: str) -> RemoteSpace | None:
+        return None if self.free is None else RemoteSpace(self.free, self.read_only)
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         path = self._path(path)
@@ -94,24 +94,24 @@ class MemoryHost:
         assert isinstance(found, bytes)
         take(found[:size])
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
         assert silence
         program = self.programs.get(argv[0])
         if program is None:
-            return Ran(127, b"", f"{argv[0]}: not found".encode())
+            return CommandResult(127, b"", f"{argv[0]}: not found".encode())
         ran = program(argv)
         assert ran is None or len(ran.out) <= limit
         return ran
 
-    def _sha256sum(self, argv: Sequence[str]) -> Ran:
+    def _sha256sum(self, argv: Sequence[str]) -> CommandResult:
         assert argv[1] == "--"
         lines = []
         for path in argv[2:]:
             found = self.tree.get(self._path(path))
             if not isinstance(found, bytes):
-                return Ran(1, b"", b"no such file")
+                return CommandResult(1, b"", b"no such file")
             lines.append(f"{hashlib.sha256(found).hexdigest()}  {path}\n")
-        return Ran(0, "".join(lines).encode(), b"")
+        return CommandResult(0, "".join(lines).encode(), b"")
 
     def close(self) -> None:
         self.closed = True

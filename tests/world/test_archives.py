@@ -43,14 +43,14 @@ CASES = {
     "buildkit without as": (
         archives(
             "skopeo", "writes no name into an OCI layout when it is given none", "podman-container-tools/skopeo#1366",
-            "without `as:` it is refused, and told with its digest",
+            "without `as:` it is refused, and reported with its digest",
         ),
         Case(tarred(UNNAMED), refused=f"no image in it has a name.*{DIGEST}.*\n.*as: NAME:TAG"),
     ),
     "two unnamed": (
         archives(
             "skopeo", "several copies into one layout leave several entries without a name", "podman-container-tools/skopeo#1366",
-            "all are told with their digests; `digest:` picks one",
+            "all are listed with their digests; `digest:` picks one",
         ),
         Case(folder_of(files_of([(APP, {}), (WEB, {})])), refused=f"{DIGEST}.*{WEB.descriptor.digest}.*\n.*`digest:`"),
     ),
@@ -78,7 +78,7 @@ CASES = {
     "free text": (
         archives(
             "OCI image layouts", "any text may stand as ref.name, even `../`", "opencontainers/image-spec#581",
-            "what is not a name hides its own entry only",
+            "an invalid name hides only its own entry",
         ),
         Case(
             tarred(files_of([(APP, {REF_NAME: "../x:1"}), (WEB, {REF_NAME: OTHER})])),
@@ -88,7 +88,7 @@ CASES = {
     "import-DATE": (
         archives(
             "containerd 1.6 and 2.x", "imports an archive without a name as `import-DATE@DIGEST`, and exports it so",
-            "measured", "that is not a name: it says so, and `digest:` with `as:` takes it",
+            "measured", "that is not a name: airgap reports it, and `digest:` with `as:` takes it",
         ),
         Case(
             tarred(files_of([(APP, {CONTAINERD_NAME: f"import-2026-01-01@{DIGEST}"}), (WEB, {REF_NAME: OTHER})])),
@@ -98,7 +98,7 @@ CASES = {
     "upper case": (
         archives(
             "Bazel rules_docker", "writes RepoTags with upper-case letters",
-            "bazelbuild/rules_docker#1648", "that image alone is hidden, and told",
+            "bazelbuild/rules_docker#1648", "only that image is hidden, and reported",
         ),
         Case(
             tarred(docker_files(RepoTags=["Acme/App:1", NAME])), names=(NAME,),
@@ -115,7 +115,7 @@ CASES = {
     "saved by digests": (
         archives(
             "Docker 25 to 28", "`docker save` of several digests lists only the first in index.json",
-            "moby/moby#51389", "the others are found in manifest.json, and told",
+            "moby/moby#51389", "the others are found in manifest.json, and reported",
         ),
         Case(
             tarred(hybrid({NAME: APP}, items=[item(APP, NAME), item(WEB)])
@@ -136,7 +136,7 @@ CASES = {
     "fallback tag in an archive": (
         archives(
             "clients of OCI 1.1", "a copy of all tags has that index, too", "google/go-containerregistry#1543",
-            "in an archive what it lists is carried with its image, too",
+            "in an archive its referrers are carried with their image, too",
         ),
         Case(
             tarred(files_of([(APP, {REF_NAME: NAME}), (LISTING, {REF_NAME: FALLBACK})])),

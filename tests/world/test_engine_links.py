@@ -54,7 +54,7 @@ def certificates(folder: Path, ca: Path) -> dict[str, str]:
 BUNDLES = {
     name: (
         link_row(f"requests, with {name}", "believes the CAs of that file instead of the engine's own", source,
-                 "believes the engine's own CA, and no other"),
+                 "trusts only the engine's own CA"),
         name,
     )
     for name, source in (
@@ -73,7 +73,7 @@ def test_the_engines_own_ca_decides(
     assert DockerEngine(environ=environ).info().version == "28.5.2"
     monkeypatch.setenv(case, str(pair[0]))
     environ |= certificates(tmp_path / "other", stranger[0])
-    with pytest.raises(UnavailableError, match="no engine answers") as caught:
+    with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         DockerEngine(environ=environ).info()
     assert f"checked with {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
 
@@ -107,7 +107,7 @@ def test_the_certificates_of_a_context(tmp_path: Path, secure: Daemon, pair: tup
 
 @row(
     Kind.LOGINS, "docker CLI", "speaks TLS without a check of the certificate where only DOCKER_TLS is set",
-    "docker/docker-py#2244", "does so too, and says it wherever it names the engine",
+    "docker/docker-py#2244", "does the same, and shows it wherever it names the engine",
 )  # fmt: skip
 def test_docker_tls_alone(tmp_path: Path, secure: Daemon) -> None:
     environ = {"DOCKER_HOST": secure.host, "DOCKER_TLS": "1", "DOCKER_CERT_PATH": str(tmp_path)}
@@ -120,7 +120,7 @@ def test_docker_tls_alone(tmp_path: Path, secure: Daemon) -> None:
 
 @row(
     Kind.LOGINS, "docker CLI", "looks for ca.pem in ~/.docker where DOCKER_CERT_PATH is not set, and fails without it",
-    "measured", "does so too, and names the file and the variable",
+    "measured", "does the same, and names the file and the variable",
 )  # fmt: skip
 def test_tls_without_a_ca(tmp_path: Path) -> None:
     environ = {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}
@@ -154,7 +154,7 @@ def test_tls_to_an_engine_without(tmp_path: Path, pair: tuple[Path, Path]) -> No
         environ = {"DOCKER_HOST": daemon.host, **certificates(tmp_path / "own", pair[0])}
         with pytest.raises(UnavailableError) as caught:
             DockerEngine(environ=environ).info()
-    assert "no TLS there" in (caught.value.hint or "")
+    assert "does not use TLS there" in (caught.value.hint or "")
 
 
 @contextmanager
@@ -177,11 +177,11 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
 
 PROXIES = {
     "plain": (
-        link_row("docker CLI 20.10 to 28", "asks a tcp engine through HTTP_PROXY", "containers/image#2424", "does so too"),
+        link_row("docker CLI 20.10 to 28", "asks a tcp engine through HTTP_PROXY", "containers/image#2424", "does the same"),
         ("http_proxy", {}, b"GET http://10.255.255.1:2375/version HTTP/1.1"),
     ),
     "tls": (
-        link_row("docker CLI 20.10 to 28", "asks a tcp engine with TLS through HTTPS_PROXY", "measured", "does so too"),
+        link_row("docker CLI 20.10 to 28", "asks a tcp engine with TLS through HTTPS_PROXY", "measured", "does the same"),
         ("https_proxy", {"DOCKER_TLS": "1"}, b"CONNECT 10.255.255.1:2375 HTTP/1."),
     ),
 }  # fmt: skip
@@ -251,7 +251,7 @@ WORDS = {
         (200, "write /lib/x: no space left on device", "the disk of the engine is full"),
     ),
     "eof": (
-        link_row("dockerd", "ends a load with `unexpected EOF`", "moby/moby#20069", "is a failure, in its words"),
+        link_row("dockerd", "ends a load with `unexpected EOF`", "moby/moby#20069", "is a failure, with its message"),
         (200, "ApplyLayer exit status 1 stdout: stderr: unexpected EOF", ""),
     ),
     "header": (
@@ -262,7 +262,7 @@ WORDS = {
     "layer": (
         link_row("dockerd", "ends a load without its base with `layer does not exist`", "measured",
                  "is a failure, and the hint says to load the base first"),
-        (500, "layer does not exist", "is based on"),
+        (500, "layer does not exist", "load its base bundle"),
     ),
     "filter": (
         link_row("docker-socket-proxy", "answers what it does not allow with 403 and HTML",
@@ -287,7 +287,7 @@ def test_what_an_engine_complains_of(tmp_path: Path, case: tuple[int, str, str])
 
 @row(
     Kind.LOGINS, "dockerd", "closes the connection in the middle of a load when it is stopped", "measured",
-    "says that the engine closed it, and to see its log",
+    "reports that the engine closed it, and to see its log",
 )  # fmt: skip
 @pytest.mark.parametrize("after", [0, 100_000, 50_000_000])
 def test_an_engine_that_dies_in_the_middle(tmp_path: Path, after: int) -> None:
@@ -301,7 +301,7 @@ def test_an_engine_that_dies_in_the_middle(tmp_path: Path, after: int) -> None:
 
 @row(
     Kind.LOGINS, "Docker 25 to 28, classic store", "lists only the first of several image IDs in index.json of a save",
-    "moby/moby#51389", "asks for all names in one request, and for each ID in one of its own",
+    "moby/moby#51389", "asks for all names in one request, and for each ID in a separate one",
 )  # fmt: skip
 def test_ids_are_saved_one_by_one(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:

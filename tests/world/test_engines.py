@@ -50,7 +50,7 @@ class Chosen:
 DEFAULT = "unix:///var/run/docker.sock"
 CHOSEN = {
     "none": (
-        engine_row("docker CLI", "uses /var/run/docker.sock where nothing else is said", "measured", "does so too"),
+        engine_row("docker CLI", "uses /var/run/docker.sock by default", "measured", "does the same"),
         Chosen({}, DEFAULT),
     ),
     "current": (
@@ -59,19 +59,19 @@ CHOSEN = {
         Chosen({}, "unix:///run/a.sock (context a)", current="a"),
     ),
     "variable": (
-        engine_row("docker CLI", "takes DOCKER_CONTEXT before the current context", "docker/docker-py#3401", "does so too"),
+        engine_row("docker CLI", "takes DOCKER_CONTEXT before the current context", "docker/docker-py#3401", "does the same"),
         Chosen({"DOCKER_CONTEXT": "b"}, "ssh://me@plant:2222 (context b)", current="a"),
     ),
     "host": (
-        engine_row("docker CLI 20.10 to 28", "takes DOCKER_HOST before all contexts", "docker/cli#1809", "does so too"),
+        engine_row("docker CLI 20.10 to 28", "takes DOCKER_HOST before all contexts", "docker/cli#1809", "does the same"),
         Chosen({"DOCKER_HOST": "unix:///run/h.sock", "DOCKER_CONTEXT": "b"}, "unix:///run/h.sock (DOCKER_HOST)", current="a"),
     ),
     "default context": (
-        engine_row("docker CLI", "means the local engine by the context `default`", "measured", "does so too"),
+        engine_row("docker CLI", "means the local engine by the context `default`", "measured", "does the same"),
         Chosen({"DOCKER_CONTEXT": "default"}, DEFAULT, current="a"),
     ),
     "empty": (
-        engine_row("docker CLI 28", "takes empty variables as if they were not set", "measured", "does so too"),
+        engine_row("docker CLI 28", "takes empty variables as if they were not set", "measured", "does the same"),
         Chosen({"DOCKER_HOST": "", "DOCKER_CONTEXT": ""}, "unix:///run/a.sock (context a)", current="a"),
     ),
     "unrelated entry": (
@@ -80,12 +80,12 @@ CHOSEN = {
         Chosen({}, "unix:///run/a.sock (context a)", config='{"currentContext": "a", "auths": {"r.example": {"auth": "%"}}}'),
     ),
     "capitals": (
-        engine_row("docker CLI", "reads `CURRENTCONTEXT` as `currentContext`", "measured", "does so too"),
+        engine_row("docker CLI", "reads `CURRENTCONTEXT` as `currentContext`", "measured", "does the same"),
         Chosen({}, "unix:///run/a.sock (context a)", config='{"CURRENTCONTEXT": "a"}'),
     ),
     "skip": (
         engine_row("docker context create", "can switch off the check of the certificate", "measured",
-                   "does so too, and says it wherever it names the engine"),
+                   "does the same, and shows it wherever it names the engine"),
         Chosen({"DOCKER_CONTEXT": "skip"}, "tcp://10.0.0.9:2376, its certificate is not checked (context skip)"),
     ),
 }  # fmt: skip
@@ -103,21 +103,21 @@ def test_which_engine_it_is(tmp_path: Path, case: Chosen) -> None:
 REFUSED: dict[str, tuple[Row, tuple[dict[str, str], str, str]]] = {
     "no such context": (
         engine_row("docker CLI 20.10 to 28", "fails for a context that is not there", "measured",
-                   "fails too, and names the context and who asked for it"),
+                   "also fails, and names the context and what selected it"),
         ({"DOCKER_CONTEXT": "gone"}, '{"currentContext": "a"}', "no such docker context: gone .named by DOCKER_CONTEXT"),
     ),
     "current is gone": (
         engine_row("docker CLI 20.10", "fails when the current context was removed", "measured",
-                   "fails too: another engine is never taken instead"),
+                   "also fails: another engine is never used instead"),
         ({}, '{"currentContext": "gone"}', "no such docker context: gone .named by currentContext in"),
     ),
     "not JSON": (
         engine_row("docker CLI", "warns of a config.json that is not JSON, and uses the default engine", "measured",
-                   "fails: which engine is meant cannot be told"),
+                   "fails: it is not known which engine is meant"),
         ({}, '{"currentContext": "a"', "cannot tell which docker context is in use"),
     ),
     "broken context": (
-        engine_row("docker CLI", "fails for a context without an endpoint", "measured", "fails too, and names the file"),
+        engine_row("docker CLI", "fails for a context without an endpoint", "measured", "also fails, and names the file"),
         ({"DOCKER_CONTEXT": "broken"}, "{}", "cannot read the docker context"),
     ),
 }  # fmt: skip
@@ -140,27 +140,27 @@ def test_no_other_engine_is_taken_instead(tmp_path: Path, case: tuple[dict[str, 
 
 FORMS = {
     "no port": (
-        engine_row("docker CLI", "takes port 2375 for `tcp://HOST`", "Tecnativa/docker-socket-proxy#26", "does so too"),
+        engine_row("docker CLI", "takes port 2375 for `tcp://HOST`", "Tecnativa/docker-socket-proxy#26", "does the same"),
         ("tcp://localhost", "tcp://localhost:2375"),
     ),
     "no scheme": (
-        engine_row("docker CLI", "takes `HOST:PORT` for a tcp address", "measured", "does so too"),
+        engine_row("docker CLI", "takes `HOST:PORT` for a tcp address", "measured", "does the same"),
         ("127.0.0.1:2376", "tcp://127.0.0.1:2376"),
     ),
     "no host": (
-        engine_row("docker CLI", "takes `:PORT` and `tcp://` for localhost", "measured", "does so too"),
+        engine_row("docker CLI", "takes `:PORT` and `tcp://` for localhost", "measured", "does the same"),
         (":2376", "tcp://localhost:2376"),
     ),
     "unix alone": (
-        engine_row("docker CLI", "takes `unix://` for the usual socket", "measured", "does so too"),
+        engine_row("docker CLI", "takes `unix://` for the usual socket", "measured", "does the same"),
         ("unix://", DEFAULT),
     ),
     "blanks": (
-        engine_row("docker CLI", "ignores blanks around DOCKER_HOST", "measured", "does so too"),
+        engine_row("docker CLI", "ignores blanks around DOCKER_HOST", "measured", "does the same"),
         (" unix:///run/x.sock ", "unix:///run/x.sock"),
     ),
     "prefix": (
-        engine_row("docker CLI", "asks below the path of a tcp address", "measured", "does so too"),
+        engine_row("docker CLI", "asks below the path of a tcp address", "measured", "does the same"),
         ("tcp://10.0.0.9:2375/engine/", "tcp://10.0.0.9:2375/engine"),
     ),
     "IPv6": (
@@ -168,7 +168,7 @@ FORMS = {
         ("tcp://[::1]", "tcp://[::1]:2375"),
     ),
     "socket over ssh": (
-        engine_row("docker CLI 24", "takes the path of a socket in `ssh://HOST/SOCKET`", "docker/cli#4073", "does so too"),
+        engine_row("docker CLI 24", "takes the path of a socket in `ssh://HOST/SOCKET`", "docker/cli#4073", "does the same"),
         ("ssh://me@plant:22/run/user/7/docker.sock", "ssh://me@plant:22/run/user/7/docker.sock"),
     ),
 }  # fmt: skip
@@ -193,7 +193,7 @@ WRONG = {
         ("unix:/run/x.sock", "did you mean unix:///run/x.sock?"),
     ),
     "npipe": (
-        engine_row("docker CLI on Linux", "crashes on `npipe://`", "measured", "says that Windows only has it"),
+        engine_row("docker CLI on Linux", "crashes on `npipe://`", "measured", "reports that only Windows has it"),
         ("npipe:////./pipe/docker_engine", "on Windows only"),
     ),
     "fd": (
@@ -202,11 +202,11 @@ WRONG = {
     ),
     "login": (
         engine_row("docker CLI", "ignores a login in a tcp address", "measured", "refuses it without repeating it"),
-        ("tcp://me:s3cret@10.0.0.9:2375", "know clients by certificates"),
+        ("tcp://me:s3cret@10.0.0.9:2375", "identifies clients by certificate"),
     ),
     "password over ssh": (
         engine_row("docker CLI", "refuses a password in an ssh address", "measured", "refuses it without repeating it"),
-        ("ssh://me:s3cret@plant", "SSH logs in with keys"),
+        ("ssh://me:s3cret@plant", "SSH logs in with a key, not a password"),
     ),
 }  # fmt: skip
 
@@ -231,17 +231,17 @@ class Sockets:
 SOCKETS = {
     "rootless": (
         engine_row("docker CLI", "does not use the socket of a rootless engine by itself", "docker/cli#2860",
-                   "does not either, and names the socket where nothing answers"),
+                   "does not either, and names the socket if no engine answers"),
         Sockets(("run/docker.sock",), "unix://{home}/run/docker.sock", {"XDG_RUNTIME_DIR": "{home}/run"}),
     ),
     "desktop": (
         engine_row("Docker Desktop", "listens at ~/.docker/run/docker.sock", "docker/docker-py#3146",
-                   "names it where nothing answers"),
+                   "names it if the engine does not answer"),
         Sockets((".docker/run/docker.sock",), "unix://{home}/.docker/run/docker.sock"),
     ),
     "podman": (
         engine_row("podman", "listens at $XDG_RUNTIME_DIR/podman/podman.sock", "podman-system-service(1)",
-                   "names it where no docker answers"),
+                   "names it if docker does not answer"),
         Sockets(("run/podman/podman.sock",), "unix://{home}/run/podman/podman.sock", {"XDG_RUNTIME_DIR": "{home}/run"}),
     ),
 }  # fmt: skip
@@ -253,14 +253,14 @@ def test_other_sockets_are_named_and_not_used(tmp_path: Path, case: Sockets) -> 
         write(tmp_path / name, "")
     environ = {key: value.replace("{home}", str(tmp_path)) for key, value in case.environ.items()}
     found = DockerEngine(f"docker:unix://{tmp_path}/none.sock", environ={"HOME": str(tmp_path), **environ})
-    with pytest.raises(UnavailableError, match="no engine answers") as caught:
+    with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         found.info()
     assert case.hint.replace("{home}", str(tmp_path)) in (caught.value.hint or "")
 
 
 @row(
     Kind.LOGINS, "podman", "uses the connection that CONTAINER_CONNECTION names", "podman-remote(1)",
-    "fails, and says to set CONTAINER_HOST: the images would go into another engine",
+    "fails, and advises to set CONTAINER_HOST: the images would go into another engine",
 )  # fmt: skip
 def test_podman_connections_are_not_guessed() -> None:
     with pytest.raises(EndpointError, match="CONTAINER_CONNECTION=build") as caught:
@@ -271,7 +271,7 @@ def test_podman_connections_are_not_guessed() -> None:
 
 @row(
     Kind.LOGINS, "docker", "may be several engines on one machine, by context and variables",
-    "testcontainers/testcontainers-python#1069", "says product, version, machine, address and who named it",
+    "testcontainers/testcontainers-python#1069", "shows product, version, machine, address and what named it",
 )  # fmt: skip
 def test_the_engine_is_named(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:

@@ -33,7 +33,7 @@ def packed(gap: Gap, found: Image, platforms: str = "all") -> Path:
 
 @row(
     Kind.PLATFORMS, "skopeo copy", "leaves foreign layers out, and only a reference to their address is left",
-    "podman-container-tools/skopeo#2875", "carries them from the registry, byte for byte, and never asks the address",
+    "podman-container-tools/skopeo#2875", "carries them from the registry, byte for byte, and never contacts the address",
 )  # fmt: skip
 @row(
     Kind.PLATFORMS, "imgpkg", "skips foreign layers unless `--include-non-distributable` is given",

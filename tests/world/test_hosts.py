@@ -74,7 +74,7 @@ def host(made: Gap, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Host:
 )  # fmt: skip
 @row(
     Kind.HOSTS, "Python getpass.getuser", "takes LOGNAME, USER, LNAME or USERNAME for the user's name",
-    "Python library reference, getpass", "the kernel's user is recorded and signed, whatever these say",
+    "Python library reference, getpass", "the kernel's user is recorded and signed, regardless of these",
 )  # fmt: skip
 def test_a_user_id_without_a_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: UNKNOWN)
@@ -91,7 +91,7 @@ def test_a_user_id_without_a_name(host: Host, monkeypatch: pytest.MonkeyPatch) -
 )  # fmt: skip
 @row(
     Kind.HOSTS, "pam_loginuid", "keeps the user who logged in through su and sudo", "pam_loginuid(8)",
-    "taken before what the environment says; a claim too, since root can set it",
+    "used before the environment's value; also a claim, since root can set it",
 )  # fmt: skip
 @pytest.mark.parametrize(("logged_in", "want"), [("4294967295", "alice"), (f"{UNKNOWN}", f"uid {UNKNOWN}")])
 def test_who_became_root(
@@ -131,7 +131,7 @@ def refusing(code: int, when: Callable[[int], bool] = lambda _: True) -> Callabl
 
 @row(
     Kind.HOSTS, "NFS without its lock service", "refuses locks: No locks available", "nipy/nipype#1370",
-    "nothing is done without a record; the hint says that AIRGAP_HOME must be on a file system with locks",
+    "no work is done without a record; the hint says that AIRGAP_HOME must be on a file system with locks",
 )  # fmt: skip
 @row(
     Kind.HOSTS, "NFS", "refuses exclusive locks on files that are open for reading: Bad file descriptor",
@@ -158,7 +158,7 @@ def test_folders_that_cannot_be_synced(host: Host, monkeypatch: pytest.MonkeyPat
 
 @row(
     Kind.HOSTS, "Python 3.14", "says that a file is not there when its disk fails, or may not be looked at",
-    "python/cpython#118243", "fails, as with every Python: the mark that keeps old bundles out is never passed over",
+    "python/cpython#118243", "fails, as with every Python: the mark that keeps old bundles out is never ignored",
 )  # fmt: skip
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
 def test_a_mark_that_cannot_be_read(host: Host, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
@@ -193,7 +193,7 @@ def test_a_module_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @row(
     Kind.HOSTS, "LANG=C, LXC consoles, latin-1 terminals", "cannot encode characters that are printed",
-    "Backblaze/B2_Command_Line_Tool#914", "they are written as escapes, and the command ends as ever",
+    "Backblaze/B2_Command_Line_Tool#914", "they are written as escapes, and the command ends normally",
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_a_terminal_that_cannot_encode(host: Host, encoding: str) -> None:

@@ -85,15 +85,15 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
     {
         "32 bytes": (
             images(
-                "BuildKit", "writes a layer of 32 bytes, always the same, for a WORKDIR that changes nothing",
-                "docker/buildx#1910", "brings it again for the place that a classic engine lacks",
+                "BuildKit", "writes a layer of 32 bytes, always the same, for a WORKDIR without changes",
+                "docker/buildx#1910", "sends it again for the place that a classic engine lacks",
             ),
             Case(make_image([BASE, EMPTY, FIRST, EMPTY]), CLASSIC, "loaded", base=make_image([BASE, EMPTY])),
         ),
         "two in a row": (
             images(
                 "BuildKit", "writes two empty layers in a row",
-                "moby/buildkit#2973", "takes a layer for present only when the engine has it at all its places",
+                "moby/buildkit#2973", "treats a layer as present only if the engine has it at all its places",
             ),
             Case(make_image([BASE, EMPTY, EMPTY]), CLASSIC, "loaded", base=make_image([BASE, EMPTY])),
         ),
@@ -101,7 +101,7 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
             images(
                 "gitlab-runner images", "are an index in an index, on which podman fails",
                 "podman-container-tools/podman#25045",
-                "gives podman the image that it would run under the name, and says that the digest differs",
+                "gives podman the image that it would run under the name, and reports that the digest differs",
             ),
             Case(ODD["index in an index"], PODMAN, "loaded", "takes no index that is in another index"),
         ),
@@ -115,42 +115,42 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
         "wasm, classic": (
             images(
                 "Docker, classic store", "says that the operating system of a wasi/wasm image is not supported",
-                "deislabs/containerd-wasm-shims#87", "refuses it by name, and says which stores take it",
+                "deislabs/containerd-wasm-shims#87", "refuses it by name, and names the stores that take it",
             ),
             Case(ODD["WebAssembly"], CLASSIC, "failed", "got wasi/wasm"),
         ),
         "wasm, containerd store": (
             images(
                 "Docker, containerd store", "takes wasi/wasm images",
-                "spinframework/containerd-shim-spin#9", "loads it, and says that it needs a WebAssembly runtime",
+                "spinframework/containerd-shim-spin#9", "loads it, and reports that it needs a WebAssembly runtime",
             ),
             Case(ODD["WebAssembly"], CONTAINERD_STORE, "loaded", "needs a WebAssembly runtime there"),
         ),
         "linux/wasm": (
             images(
                 "buildx --platform linux/wasm", "makes images for an architecture that only a shim runs",
-                "containerd/runwasi#722", "loads it, and says that it needs a WebAssembly runtime",
+                "containerd/runwasi#722", "loads it, and reports that it needs a WebAssembly runtime",
             ),
             Case(make_image([FIRST], "linux/wasm"), CLASSIC, "loaded", "needs a WebAssembly runtime there"),
         ),
         "wasm layers": (
             images(
                 "Spin", "has layers of application/vnd.wasm.content.layer.v1+wasm under the config of an image",
-                "containerd/runwasi#1101", "carries it as an artifact, which engines do not get, and says so",
+                "containerd/runwasi#1101", "carries it as an artifact, which engines do not get, and reports it",
             ),
             Case(typed(FIRST, media_type="application/vnd.wasm.content.layer.v1+wasm"), CLASSIC, "skipped", "an artifact"),
         ),
         "wasm artifact": (
             images(
                 "Wasm OCI artifacts", "have a config of their own type and modules as layers",
-                "containerd/containerd#10179", "carries it as an artifact, which engines do not get, and says so",
+                "containerd/containerd#10179", "carries it as an artifact, which engines do not get, and reports it",
             ),
             Case(artifact(WASM_CONFIG, WASM_TYPE, [(b"\\0asm", "application/wasm")]), CONTAINERD_STORE, "skipped", "an artifact"),
         ),
         "empty platform": (
             images(
                 "grafana/alloy 1.12", "has neither os nor architecture in its config",
-                "grafana/alloy#5378", "loads it, and says nothing of emulation",
+                "grafana/alloy#5378", "loads it, and does not mention emulation",
             ),
             Case(ODD["no platform"], CLASSIC, "loaded"),
         ),
@@ -199,7 +199,7 @@ def test_into_an_engine(tmp_path, case):
 
 @row(
     Kind.IMAGES, "Docker with overlay2", "takes no image of more than 125 layers or so: `max depth exceeded`",
-    "docker/for-linux#414", "gives the engine's own words for that image, and loads the others",
+    "docker/for-linux#414", "reports the engine's own message for that image, and loads the others",
 )  # fmt: skip
 def test_what_an_engine_refuses_fails_alone(tmp_path):
     class Shallow(MemoryEngine):
@@ -216,7 +216,7 @@ def test_what_an_engine_refuses_fails_alone(tmp_path):
 
 @row(
     Kind.IMAGES, "podman", "takes no OCI archive in which one image has two names",
-    "podman-container-tools/podman#4646", "sends each name in a stream of its own",
+    "podman-container-tools/podman#4646", "sends each name in a separate stream",
 )  # fmt: skip
 def test_two_names_of_one_image(tmp_path):
     podman = MemoryEngine(**PODMAN)
@@ -227,7 +227,7 @@ def test_two_names_of_one_image(tmp_path):
 
 @row(
     Kind.IMAGES, "BuildKit", "puts attestations beside images, for the platform unknown/unknown",
-    "distribution/distribution#4433", "carries them with the image, and takes them for nothing that runs",
+    "distribution/distribution#4433", "carries them with the image, and does not treat them as runnable",
 )  # fmt: skip
 def test_attestations(tmp_path):
     said = artifact(b'{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}',
@@ -256,7 +256,7 @@ def test_a_platform_beside_a_lone_image(tmp_path, line):
 
 @row(
     Kind.IMAGES, "Go programs", "write null for no layers",
-    "measured", "takes that for none; null in the place of an index's manifests stays refused",
+    "measured", "treats that as empty; null instead of an index's manifests is still refused",
 )  # fmt: skip
 def test_null_layers(tmp_path):
     content = MemoryContent()
@@ -265,8 +265,8 @@ def test_null_layers(tmp_path):
 
 
 @row(
-    Kind.IMAGES, "Images without rootfs", "have layers of which the config says nothing; crane and skopeo copy them",
-    "measured", "carries them for registries and layouts; engines do not get them, and that is said",
+    Kind.IMAGES, "Images without rootfs", "have layers that the config does not mention; crane and skopeo copy them",
+    "measured", "carries them for registries and layouts; engines do not get them, and that is reported",
 )  # fmt: skip
 def test_a_config_without_rootfs(tmp_path):
     image = changed([BASE], config=lambda config: config.pop("rootfs"))
@@ -276,7 +276,7 @@ def test_a_config_without_rootfs(tmp_path):
 
 @row(
     Kind.IMAGES, "Registries and layouts", "have an index of which one platform came before and another comes now",
-    "inferred", "loads what is missing in the place of `already there`",
+    "inferred", "loads what is missing, instead of reporting `already there`",
 )  # fmt: skip
 def test_an_index_that_came_with_fewer_platforms(tmp_path):
     amd64, arm64 = make_image([BASE]), make_image([FIRST], "linux/arm64")
@@ -308,7 +308,7 @@ def test_one_platform_of_two_in_an_engine(tmp_path):
 
 @row(
     Kind.IMAGES, "Docker, classic store", "loses layers that are removed while images are loaded",
-    "inferred", "sends again with the layers that have gone",
+    "inferred", "sends again with the layers that were removed",
 )  # fmt: skip
 def test_layers_that_are_removed_meanwhile(tmp_path):
     class Pruned(MemoryEngine):
@@ -334,21 +334,21 @@ OTHER = Digest.of(b"another image")
         "config over 4 MiB": (
             images(
                 "Docker, classic store", "has an unrelated image with labels of several MiB, and shows them all",
-                "inferred", "leaves that image out of what is there; other loads continue",
+                "inferred", "treats that image as absent; other loads continue",
             ),
             lambda daemon: daemon.images.update({str(OTHER): {"Id": str(OTHER), "Config": {"Labels": {"x": "y" * (5 << 20)}}}}),
         ),
         "cannot be shown": (
             images(
                 "Docker, classic store", "answers 500 for an image whose removal was broken off: `layer does not exist`",
-                "moby/moby#21215 (of the list)", "leaves that image out of what is there; other loads continue",
+                "moby/moby#21215 (of the list)", "treats that image as absent; other loads continue",
             ),
             lambda daemon: daemon.failures.update({f"/images/{OTHER}": (500, "layer does not exist")}),
         ),
         "removed meanwhile": (
             images(
                 "Docker, classic store", "answers 404 for an image that it has just listed",
-                "inferred", "leaves that image out of what is there; other loads continue",
+                "inferred", "treats that image as absent; other loads continue",
             ),
             lambda daemon: daemon.failures.update({f"/images/{OTHER}": (404, "No such image")}),
         ),
@@ -364,7 +364,7 @@ def test_one_image_blocks_no_load(tmp_path, case: Callable[[Daemon], None]):
 
 @row(
     Kind.IMAGES, "Docker engines on build hosts", "have more than a thousand images",
-    "docker/for-linux#414", "looks at several at a time, and only when something is to be sent",
+    "docker/for-linux#414", "inspects several at a time, and only if content is to be sent",
 )  # fmt: skip
 def test_an_engine_with_many_images(tmp_path):
     engine = MemoryEngine()
@@ -383,7 +383,7 @@ def test_an_engine_with_many_images(tmp_path):
     "Docker, classic store",
     "lists no images, `layer does not exist`, while others are removed or after that was broken off",
     "moby/moby#31350",
-    "sends all layers, and says why; a delta is refused with the engine's words",
+    "sends all layers, and reports why; a delta is refused with the engine's message",
 )
 def test_an_engine_that_cannot_list_its_images(tmp_path):
     class Broken(MemoryEngine):

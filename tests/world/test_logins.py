@@ -88,12 +88,12 @@ FOUND = {
     ),
     "old spelling": (
         logins_row("docker CLI", "takes keys with a scheme and a path for the host in them",
-                   "docker/cli, cli/config/credentials/file_store.go", "does so too"),
+                   "docker/cli, cli/config/credentials/file_store.go", "does the same"),
         Found({DOCKER: {"auths": {"https://r.example/v2/": auth()}}}),
     ),
     "empty entry": (
         logins_row("Docker Desktop 2.0", "leaves `{}` for a login that a helper keeps",
-                   "google/containerregistry#144", "is no login"),
+                   "google/containerregistry#144", "is not a login"),
         Found({DOCKER: {"auths": {"r.example": {}}}}, login=None),
     ),
     "other capitals": (
@@ -103,23 +103,23 @@ FOUND = {
     ),
     "unrelated": (
         logins_row("docker CLI 20.10 to 28", "drops all logins for one entry that is not base64",
-                   "measured", "an entry concerns its own registry only"),
+                   "measured", "an entry applies only to its own registry"),
         Found({DOCKER: {"auths": {"other.example": {"auth": "%%"}, "r.example": auth()}}}),
     ),
     "unrelated helper": (
         logins_row("docker CLI", "asks a helper in `credHelpers` for its registry only",
-                   "docker/docker-credential-helpers#217", "does so too, so that a missing one concerns no other registry"),
+                   "docker/docker-credential-helpers#217", "does the same, so that a missing one concerns no other registry"),
         Found({DOCKER: {"credHelpers": {"gcr.io": "missing"}, "auths": {"r.example": auth()}}}),
     ),
     "environment": (
         logins_row("docker CLI 28.3", "takes the content of config.json from DOCKER_AUTH_CONFIG, before the file",
-                   "docker/cli#6008", "does so too"),
+                   "docker/cli#6008", "does the same"),
         Found({DOCKER: {"auths": {"r.example": auth("bob")}}},
               environ={"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"r.example": auth()}})}),
     ),
     "environment falls back": (
         logins_row("docker CLI 28.3", "looks in the file for what DOCKER_AUTH_CONFIG does not have",
-                   "docker/cli, cli/config/configfile/file.go", "does so too"),
+                   "docker/cli, cli/config/configfile/file.go", "does the same"),
         Found({DOCKER: {"auths": {"r.example": auth()}}},
               environ={"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"other.example": auth()}})}),
     ),
@@ -130,7 +130,7 @@ FOUND = {
     ),
     "authfile": (
         logins_row("podman, skopeo", "read the file that REGISTRY_AUTH_FILE names before all others",
-                   "google/go-containerregistry#1914", "does so too"),
+                   "google/go-containerregistry#1914", "does the same"),
         Found({"my.json": {"auths": {"r.example": auth()}}, DOCKER: {"auths": {"r.example": auth("bob")}}},
               environ={"REGISTRY_AUTH_FILE": "{home}/my.json"}),
     ),
@@ -145,7 +145,7 @@ FOUND = {
         Found({".config/containers/auth.json": {"auths": {"r.example": auth()}}}),
     ),
     "dockercfg": (
-        logins_row("podman, skopeo", "read ~/.dockercfg, without `auths`, last", "containers-auth.json(5)", "does so too"),
+        logins_row("podman, skopeo", "read ~/.dockercfg, without `auths`, last", "containers-auth.json(5)", "does the same"),
         Found({".dockercfg": {"https://r.example": auth()}}),
     ),
     "namespace": (
@@ -155,11 +155,11 @@ FOUND = {
     ),
     "other namespace": (
         logins_row("podman login quay.io/org", "gives other repositories the login of the registry",
-                   "containers-auth.json(5)", "does so too"),
+                   "containers-auth.json(5)", "does the same"),
         Found({DOCKER: {"auths": {"quay.io": auth(), "quay.io/org": auth("bob")}}}, "quay.io/organ/app"),
     ),
     "no namespace": (
-        logins_row("podman login quay.io/org", "is no login for other repositories", "containers-auth.json(5)",
+        logins_row("podman login quay.io/org", "is not a login for other repositories", "containers-auth.json(5)",
                    "asks for them without a login"),
         Found({DOCKER: {"auths": {"quay.io/org": auth("bob")}}}, "quay.io/other/app", login=None),
     ),
@@ -178,23 +178,23 @@ def test_where_a_login_is_found(tmp_path: Path, case: Found) -> None:
     environ = {key: value.replace("{home}", str(tmp_path)) for key, value in case.environ.items()}
     found = logins(tmp_path, **environ)
     host, _, repository = case.place.partition("/")
-    assert found.get(found.place(host, repository) if repository else host) == case.login
+    assert found.get(found.narrowest_name(host, repository) if repository else host) == case.login
 
 
 BROKEN = {
     "not JSON": (
         logins_row("docker CLI 20.10 to 28", "continues without a login when config.json is not JSON", "measured",
-                   "says so, with the file and the line"),
+                   "reports it, with the file and the line"),
         ('{"auths": {\n', "not JSON (line 2)"),
     ),
     "a list": (
         logins_row("docker CLI 20.10 to 28", "continues without a login when `auths` is not an object", "measured",
-                   "says so, with the file"),
+                   "reports it, with the file"),
         ('{"auths": []}', "an object as auths"),
     ),
     "not base64": (
         logins_row("docker CLI 28", "continues without any login when an `auth` is not base64", "measured",
-                   "says so for that registry, without the secret"),
+                   "reports it for that registry, without the secret"),
         ('{"auths": {"r.example": {"auth": "alice:s3cret"}}}', "in base64"),
     ),
 }  # fmt: skip
@@ -214,22 +214,22 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, case: tuple[str, str]) -> N
 HELPERS = {
     "not there": (
         logins_row("Docker Desktop, WSL", "leaves `credsStore: desktop` without the program",
-                   "docker/for-mac#3785", "asks without a login, and names the program when that is refused"),
+                   "docker/for-mac#3785", "asks without a login, and names the program if that is refused"),
         (None, "docker-credential-keeper on PATH"),
     ),
     "not running": (
         logins_row("docker-credential-desktop", "fails when Docker Desktop is not running", "oras-project/oras#743",
-                   "asks without a login, and names the program when that is refused"),
+                   "asks without a login, and names the program if that is refused"),
         ("echo s3cret; exit 1", "exit status 1"),
     ),
     "hangs": (
-        logins_row("docker-credential-pass", "waits for a passphrase that nobody types",
-                   "docker/docker-credential-helpers#185", "stops waiting, and says so"),
+        logins_row("docker-credential-pass", "waits for a passphrase that is never typed",
+                   "docker/docker-credential-helpers#185", "stops waiting, and reports it"),
         ("sleep 60 & sleep 60", "no answer in 1 seconds"),
     ),
     "says nothing": (
         logins_row("docker-credential-pass", "ends well without a word when its key is missing",
-                   "docker/docker-credential-helpers#327", "says that there was no answer"),
+                   "docker/docker-credential-helpers#327", "reports that there was no answer"),
         ("true", "got no answer"),
     ),
 }  # fmt: skip
@@ -267,7 +267,7 @@ def test_a_helper_that_has_none(tmp_path: Path) -> None:
 
 @row(
     Kind.LOGINS, "docker CLI", "calls Docker Hub by its old address when it asks a helper",
-    "Deepomatic/dmake#54", "does so too",
+    "Deepomatic/dmake#54", "does the same",
 )  # fmt: skip
 def test_what_a_helper_is_asked_for(tmp_path: Path) -> None:
     write(tmp_path / DOCKER, {"credsStore": "keeper"})
@@ -302,7 +302,7 @@ def test_two_logins_at_one_registry(tmp_path: Path) -> None:
 
 @row(
     Kind.LOGINS, "sudo docker login", "leaves a config.json that its user cannot read; docker then warns and continues",
-    "moby/moby#40175", "asks without a login, and names the file when that is refused",
+    "moby/moby#40175", "asks without a login, and names the file if that is refused",
 )  # fmt: skip
 def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / DOCKER, {"auths": {"r.example": auth()}})

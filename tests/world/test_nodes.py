@@ -138,7 +138,7 @@ class Store(FakeCtr):
     "kubelet",
     "Deletes images that no pod uses when the disk is full, imported ones too",
     "k3s-io/k3s#8781",
-    "pins what it loads into k8s.io, and says so; --no-pin does not",
+    "pins the images that it loads into k8s.io, and reports it; --no-pin does not",
 )
 @row(
     Kind.NODES,
@@ -192,7 +192,7 @@ def test_pins_are_for_containerd_only(gap: Cli) -> None:
     "Docker, podman",
     "Keeps no name for a digest without a tag: `<none>:<none>`, which a prune deletes",
     "moby/moby#42664",
-    "loads it, and says that it has no name and how to give it one",
+    "loads it, and reports that it has no name and how to give it one",
 )
 def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={PINNED: APP})
@@ -212,7 +212,7 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     "k3s, RKE2, k0s",
     "Read their images folder only where they are installed",
     'k3s manual, "Air-Gap Install"',
-    "refuses `--to k3s` where there is no k3s; `k3s:DIR` prepares a node that gets it later",
+    "refuses `--to k3s` where k3s is not installed; `k3s:DIR` prepares a node for a later installation",
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_usual_folder_of_what_is_not_installed_is_refused(kind: str) -> None:
@@ -294,9 +294,9 @@ def test_canonical_kubernetes() -> None:
 
 
 def test_no_ctr_is_told_with_the_remedy() -> None:
-    with pytest.raises(UnavailableError, match="no ctr here") as caught:
+    with pytest.raises(UnavailableError, match="cannot find ctr") as caught:
         find_program(lambda _: None)
-    assert "the package containerd" in str(caught.value.hint)
+    assert "package containerd" in str(caught.value.hint)
 
 
 # -- bundles that lack images

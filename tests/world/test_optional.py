@@ -102,10 +102,10 @@ def row(who: str, does: str, reported: str, answer: str) -> Row:
     return Row(Kind.OPTIONAL, who, does, reported, answer)
 
 
-NONE = "Carries the image, and knows that nothing is attached to it"
-FINDS = "Carries the image and what is attached to it"
-UNKNOWN = "Carries the image; lock, plan and pack say that its attachments are unknown, and why"
-SOME = "Carries the image and what it found; says that there may be more, and why"
+NONE = "Carries the image, which has no attachments"
+FINDS = "Carries the image and its attachments"
+UNKNOWN = "Carries the image; lock, plan and pack report that its attachments are unknown, and why"
+SOME = "Carries the image and the attachments found; reports that there may be more, and why"
 
 ANSWERS: dict[str, tuple[Row, Habit]] = {
     "gitlab, manifest": (
@@ -223,7 +223,7 @@ ANSWERS: dict[str, tuple[Row, Habit]] = {
     ),
     "quay pages": (
         row("Quay", "Sends the list of tags in pages of 50 or 100, linked by opaque tokens",
-            "TritonDataCenter/node-docker-registry-client#12", "Asks for each tag where the pages would be more questions"),
+            "TritonDataCenter/node-docker-registry-client#12", "Asks for each tag if the pages would be more requests"),
         Habit(all_of(*(lambda fake, n=n: fake.add("api", f"0.{n}", ONE) for n in range(120)), has("sig"),
                      lambda fake: setattr(fake, "page_size", 50)), None, 1),
     ),

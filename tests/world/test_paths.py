@@ -34,32 +34,32 @@ PATHS = {
     ),
     "docker save to load": paths(
         "docker load", "users expect `load` to take the tar that `docker save` wrote",
-        "moby/moby#34926", "`airgap load` names the archive and the way to a bundle",
+        "moby/moby#34926", "`airgap load` names the archive and how to make a bundle",
         Thing("docker save of a containerd store", "load {} --to oci:out", "not a bundle: {}, got an archive of images", "list `- archive: {}`"),
     ),
     "docker export": paths(
         "docker export", "export and save both write a tar, and are taken for each other",
-        "moby/moby#34926", "a container's file system is told from an image; `docker save` is named",
+        "moby/moby#34926", "a container's file system is distinguished from an image; `docker save` is named",
         Thing("docker export", "verify {}", "got the file system of a container (docker export)", "`docker save IMAGE` writes one"),
     ),
     "OCI archive": paths(
         "crane push", "an OCI archive of BuildKit is refused for a manifest.json that is not in it",
-        "google/go-containerregistry#2109", "an OCI archive is called so, with the way to carry it",
+        "google/go-containerregistry#2109", "an OCI archive is recognised, with the way to carry it",
         Thing("OCI archive", "receive {} --into out", "not a bundle: {}, got an archive of images (OCI)", "list `- archive: {}`"),
     ),
     "layout": paths(
         "oras", "the folder of an OCI layout is parsed as a registry's name",
-        "oras-project/oras#1304", "an OCI image layout is called so; `airgap serve` and `- oci:` are named",
+        "oras-project/oras#1304", "an OCI image layout is recognised; `airgap serve` and `- oci:` are named",
         Thing("OCI layout", "verify {}", "not a bundle: {}, got an OCI image layout", "`airgap serve {}` serves it"),
     ),
     "dir:": paths(
         "podman load", "a folder or file is tried as four formats, and four reasons are printed",
-        "containers/podman#15963", "the one form that it has is named",
+        "containers/podman#15963", "its one form is named",
         Thing("dir: of skopeo", "inspect {}", "got an image in skopeo's and podman's dir: form", "list `- oci: {}` with `as: NAME:TAG` in a manifest"),
     ),
     "gzip": paths(
         "ctr images import", "a gzip'd image archive is answered with `invalid tar header`",
-        "containerd/containerd#9981", "a gzip'd tar is called so, with the command that unpacks it",
+        "containerd/containerd#9981", "a gzip tar is recognised, with the command that unpacks it",
         Thing("gzip'd tar", "verify {}", "not a bundle: {}, got a tar, compressed with gzip", "list `- archive: {}` in a manifest"),
     ),
     "xz": paths(
@@ -94,7 +94,7 @@ PATHS = {
     ),
     "kustomization": paths(
         "Kustomize", "a kustomization has `images:` at its top, as a manifest has",
-        "kubectl.docs.kubernetes.io, kustomization, images", "it is not taken for a manifest",
+        "kubectl.docs.kubernetes.io, kustomization, images", "it is not mistaken for a manifest",
         Thing("kustomization", "lock {}", "not a manifest: {}, got a kustomization", "`kubectl kustomize`"),
     ),
     "Hauler": paths(
@@ -139,7 +139,7 @@ PATHS = {
     ),
     "private key": paths(
         "cosign", "a key of the wrong half is answered with `invalid pem block`",
-        "sigstore/cosign#1051", "a private key is named, and that it is not handed out",
+        "sigstore/cosign#1051", "a private key is named, and that it must not be handed out",
         Thing("private key of cosign", "trust install {}", "not a trust root: {}, got a private key", "never handed out"),
     ),
     "certificate": paths(
@@ -149,7 +149,7 @@ PATHS = {
     ),
     "public key": paths(
         "people who exchange keys", "the public key is installed in the place of the trust root",
-        "measured", "a public key is named, and how keys come",
+        "measured", "a public key is named, with how keys are given",
         Thing("public key", "trust install {}", "not a trust root: {}, got a public key", "`airgap trust add`"),
     ),
     "receipt": paths(
@@ -338,7 +338,7 @@ SOURCES = {
 @replays(
     {
         name: (
-            Row(Kind.PATHS, "Zarf", f"of many images, one that fails is not named; here {name}", "zarf-dev/zarf#813", "the one that is wrong is named, and what it is"),
+            Row(Kind.PATHS, "Zarf", f"of many images, one that fails is not named; here {name}", "zarf-dev/zarf#813", "the wrong document is named, with what it is"),
             case,
         )
         for name, case in SOURCES.items()

@@ -89,7 +89,7 @@ def case(
 CASES = {
     "all of Docker Hub": case(
         "Docker Hub's official images", "are for up to nine platforms under one tag",
-        "hauler-dev/hauler#155", "carries the one of this machine and says how many others there are",
+        "hauler-dev/hauler#155", "carries the one of this machine and reports how many others there are",
         lambda: make_index([AMD, ARM64, V7, *OTHERS]), "",
         ["linux/amd64"], ["linux/arm64", "linux/arm", "linux/ppc64le", "linux/s390x", "linux/riscv64"],
     ),
@@ -105,7 +105,7 @@ CASES = {
     ),
     "attestations": case(
         "BuildKit", "adds an `unknown/unknown` entry to an index for each platform",
-        "go-gitea/gitea#24973", "an attestation is carried with the platform that it is about, and is no platform",
+        "go-gitea/gitea#24973", "an attestation is carried with the platform that it is about, and is not a platform",
         lambda: make_index([AMD, attestation(AMD), ARM64, attestation(ARM64)]), "linux/arm64",
         ["linux/arm64", "unknown/unknown"], ["linux/amd64"],
     ),
@@ -122,13 +122,13 @@ CASES = {
         ["linux/arm64"], ["linux/amd64"],
     ),
     "an older variant": case(
-        "Docker on arm/v7", "takes arm/v6 where there is no arm/v7",
-        "docker/cli#5493", "`linux/arm/v7` takes arm/v6, and says so",
+        "Docker on arm/v7", "takes arm/v6 if there is no arm/v7",
+        "docker/cli#5493", "`linux/arm/v7` takes arm/v6, and reports it",
         lambda: make_index([AMD, V6]), "linux/arm/v7", ["linux/arm/v6"], ["linux/amd64"],
     ),
     "only 386": case(
         "library/rabbitmq", "had an index for linux/386 only",
-        "docker-library/rabbitmq#218", "the default of an amd64 machine takes it, and says so",
+        "docker-library/rabbitmq#218", "the default of an amd64 machine takes it, and reports it",
         lambda: make_index([I386]), "", ["linux/386"],
     ),
     "no platform in the index": case(
@@ -167,12 +167,12 @@ CASES = {
     ),
     "no platform at all": case(
         "crane append --oci-empty-base", "makes an image whose config names no platform",
-        "google/go-containerregistry#1839", "it is carried as `unknown/unknown`, and that is said",
+        "google/go-containerregistry#1839", "it is carried as `unknown/unknown`, and that is reported",
         without_platform, "linux/amd64", ["unknown/unknown"],
     ),
     "one that is not ours": case(
         "Docker, docker pull", "takes a single image for another platform, with a warning",
-        "moby/moby#42325", "takes it by default, and says so",
+        "moby/moby#42325", "takes it by default, and reports it",
         lambda: ARM64, "", ["linux/arm64"],
     ),
 }  # fmt: skip
@@ -213,7 +213,7 @@ def test_the_default_of_another_machine(gap: Gap, monkeypatch: pytest.MonkeyPatc
 
 @row(
     Kind.PLATFORMS, "seqcli and others", "publish linux/arm/v8, where linux/arm64/v8 is meant",
-    "datalust/seqcli#246", "the default of an arm64 machine takes it, as docker pull does, and says so",
+    "datalust/seqcli#246", "the default of an arm64 machine takes it, as docker pull does, and reports it",
 )  # fmt: skip
 def test_arm_v8(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
@@ -232,7 +232,7 @@ REFUSED = {
     ),
     "one of two": (
         Row(Kind.PLATFORMS, "oc-mirror", "copies what it has, where it lacks one of the platforms wanted",
-            "openshift/oc-mirror#1435", "each platform that is wanted and not there is an error"),
+            "openshift/oc-mirror#1435", "each wanted platform that is missing is an error"),
         (lambda: make_index([AMD]), "[linux/amd64, linux/arm64]", "want linux/arm64, got linux/amd64"),
     ),
     "silently another": (
@@ -287,11 +287,11 @@ class TestSparse:
 
     @row(
         Kind.PLATFORMS, "nerdctl build, BuildKit", "leaves out the base layers of platforms that are not this machine's",
-        "containerd/nerdctl#951", "a platform that is not whole is not there: another is carried, this one refused",
+        "containerd/nerdctl#951", "an incomplete platform counts as missing: another is carried, this one refused",
     )  # fmt: skip
     @row(
         Kind.PLATFORMS, "docker save of the containerd store, unpacked", "names platforms whose content was never pulled",
-        "reproducible-containers/diffoci#247", "`platforms: all` carries what is there, and names what is not",
+        "reproducible-containers/diffoci#247", "`platforms: all` carries what is present, and names what is missing",
     )  # fmt: skip
     @pytest.mark.parametrize("lost", [[0], [0, 1, 2], [2]])
     def test_a_layout(self, gap: Gap, lost: list[int]) -> None:

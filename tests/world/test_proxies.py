@@ -29,28 +29,28 @@ CHOSEN = {
     ),
     "dot": (
         proxy_row("Go", "means only what is below a name with a leading dot in NO_PROXY",
-                  "golang.org/x/net/http/httpproxy", "does so too"),
+                  "golang.org/x/net/http/httpproxy", "does the same"),
         (PROXY | {"NO_PROXY": ".registry.example"}, FAR, "http://proxy:3128"),
     ),
     "star dot": (
-        proxy_row("Go", "takes `*.NAME` in NO_PROXY as `.NAME`", "golang.org/x/net/http/httpproxy", "does so too"),
+        proxy_row("Go", "takes `*.NAME` in NO_PROXY as `.NAME`", "golang.org/x/net/http/httpproxy", "does the same"),
         (PROXY | {"NO_PROXY": "*.example"}, FAR, None),
     ),
     "port": (
-        proxy_row("Go", "takes a port behind a name or an address in NO_PROXY", "golang.org/x/net/http/httpproxy", "does so too"),
+        proxy_row("Go", "takes a port behind a name or an address in NO_PROXY", "golang.org/x/net/http/httpproxy", "does the same"),
         (PROXY | {"NO_PROXY": "registry.example:5001"}, FAR, "http://proxy:3128"),
     ),
     "IPv6": (
-        proxy_row("Go", "takes `[ADDRESS]:PORT` in NO_PROXY", "golang/go#16704", "does so too"),
+        proxy_row("Go", "takes `[ADDRESS]:PORT` in NO_PROXY", "golang/go#16704", "does the same"),
         (PROXY | {"NO_PROXY": "[fd00::1]:5000"}, "https://[fd00::1]:5000/", None),
     ),
     "everything": (
-        proxy_row("Go", "asks nobody through a proxy for `*` in NO_PROXY", "golang.org/x/net/http/httpproxy", "does so too"),
+        proxy_row("Go", "does not use a proxy for `*` in NO_PROXY", "golang.org/x/net/http/httpproxy", "does the same"),
         (PROXY | {"NO_PROXY": "*"}, FAR, None),
     ),
     "a socket": (
         proxy_row("people", "put /var/run/docker.sock into NO_PROXY", "tmatilai/vagrant-proxyconf#109",
-                  "does not mind names that are none"),
+                  "ignores invalid names"),
         (PROXY | {"NO_PROXY": "/var/run/docker.sock"}, FAR, "http://proxy:3128"),
     ),
     "full stop": (
@@ -59,13 +59,13 @@ CHOSEN = {
         ({"https_proxy": "http://squid.svc.cluster.local.:3128/"}, FAR, "http://squid.svc.cluster.local.:3128"),
     ),
     "loopback": (
-        proxy_row("Go", "asks nobody at loopback through a proxy", "golang.org/x/net/http/httpproxy",
-                  "does so too, and does not look at the variable"),
+        proxy_row("Go", "reaches loopback without a proxy", "golang.org/x/net/http/httpproxy",
+                  "does the same, and does not look at the variable"),
         ({"HTTPS_PROXY": "socks5://proxy:1080", "HTTP_PROXY": "ftp://x"}, "https://127.0.0.1:5000/v2/", None),
     ),
     "other scheme": (
         proxy_row("people", "set HTTP_PROXY to a SOCKS proxy beside an HTTPS_PROXY",
-                  "podman-container-tools/skopeo#1433", "looks at the variable that is needed only"),
+                  "podman-container-tools/skopeo#1433", "reads only the variable that is needed"),
         (PROXY | {"HTTP_PROXY": "socks5://127.0.0.1:7890"}, FAR, "http://proxy:3128"),
     ),
     "all": (
@@ -96,7 +96,7 @@ def test_socks_is_refused_where_it_is_needed() -> None:
 
 @row(
     Kind.LOGINS, "dockerd until 20.10", "reached registries through the SOCKS proxy in ALL_PROXY", "moby/moby#22316",
-    "does not, and says so where a registry cannot be reached",
+    "does not, and reports it if a registry cannot be reached",
 )  # fmt: skip
 def test_all_proxy_is_named_where_nothing_answers() -> None:
     proxies = Proxies.of({"ALL_PROXY": "socks5://me:s3cret@127.0.0.1:1"})
@@ -111,7 +111,7 @@ def test_all_proxy_is_named_where_nothing_answers() -> None:
 CERTIFICATES = {
     "docker": (
         proxy_row("dockerd", "believes every `*.crt` in /etc/docker/certs.d/HOST:PORT", "Docker's manual: Verify repository client with certificates",
-                  "does so too"),
+                  "does the same"),
         "docker",
     ),
     "podman": (

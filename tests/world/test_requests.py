@@ -119,7 +119,7 @@ def row(who: str, does: str, reported: str, answer: str) -> Row:
     return Row(Kind.OPTIONAL, who, does, reported, answer)
 
 
-WAITS = "Waits as long as it is told to, says so, and asks nothing twice that was answered"
+WAITS = "Waits as long as asked, reports the wait, and does not repeat answered requests"
 
 
 @replays({
@@ -150,7 +150,9 @@ def test_twenty_images_of_ten_platforms_get_through_a_limit(case: Callable[[], s
         assert repeated(fake.answered) == []
         assert len(fake.answered) == 20 * (2 + 11 + 1 + 10 + 10)
     assert way.notices
-    assert all("asks to wait" in notice and "of at most 3,600 s in all" in notice for notice in way.notices)
+    assert all(
+        "asks us to wait" in notice and "of at most 3,600 s in all" in notice for notice in way.notices
+    )
 
 
 @replays({
@@ -175,11 +177,11 @@ def test_a_limit_without_a_time(fake: FakeRegistry, case: None) -> None:
 @replays({
     "hours": (
         row("Docker Hub", "Refuses pulls until a window of six hours has passed", "ScribeMD/docker-cache#829",
-            "Waits an hour in all, and then says how long the registry asks for"), "21600",
+            "Waits an hour in all, then reports how long a wait the registry asks for"), "21600",
     ),
     "again and again": (
         row("Docker Hub", "Goes on refusing after the time that it named", "docker/hub-feedback#2464",
-            "Waits an hour in all, and then says how long the registry asks for"), "600",
+            "Waits an hour in all, then reports how long a wait the registry asks for"), "600",
     ),
 })  # fmt: skip
 def test_waiting_ends(fake: FakeRegistry, case: str) -> None:
@@ -188,7 +190,7 @@ def test_waiting_ends(fake: FakeRegistry, case: str) -> None:
     fake.fault(status=429, headers={"retry-after": case})
     way = Way(fake, notices, clock)
     with pytest.raises(
-        UnavailableError, match=r"asks to wait too long: .*, want at most 3,600 s in all"
+        UnavailableError, match=r"asks for too long a wait: .*, want at most 3,600 s in all"
     ) as caught:
         way.client().resolve(named(fake))
     assert "docker login" in (caught.value.hint or "")

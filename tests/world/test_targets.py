@@ -51,7 +51,7 @@ def sparse(folder: Path, *architectures: str) -> Gap:
 def refused(who: str, reported: str, words: str) -> Row:
     does = f"Refuses an index of which it lacks a manifest with {words}"
     return Row(
-        Kind.TARGETS, who, does, reported, "gives the name to the platform that is carried, and says so"
+        Kind.TARGETS, who, does, reported, "gives the name to the platform that is carried, and reports it"
     )
 
 
@@ -106,7 +106,7 @@ def stands_for_an_index(tmp_path: Path, fake: FakeRegistry, case: tuple[int, str
     "Gitea, Harbor, Nexus",
     "Takes an index only with all of its platforms, and has no setting for it",
     "podman-container-tools/skopeo#2882",
-    "pushes an index of the platforms that are carried; table, receipt and ledger say that its digest differs",
+    "pushes an index of the platforms that are carried; table, receipt and ledger record that its digest differs",
 )
 def test_an_index_of_what_is_carried(tmp_path: Path, fake: FakeRegistry) -> None:
     habits.wants_whole_indexes(fake, 404, "MANIFEST_BLOB_UNKNOWN")
@@ -129,7 +129,7 @@ def test_an_index_of_what_is_carried(tmp_path: Path, fake: FakeRegistry) -> None
     "distribution 3 with `validation.manifests.indexes.platforms: none`",
     "Takes an index of which it lacks manifests",
     "distribution/distribution#3536",
-    "pushes the original index, whose digest stays",
+    "pushes the original index, with the same digest",
 )
 def test_an_index_with_gaps_is_pushed_where_it_is_taken(tmp_path: Path, fake: FakeRegistry) -> None:
     [result] = go(sparse(tmp_path, "amd64", "arm64"), fake)
@@ -158,7 +158,7 @@ def with_attestation(config_type: str = OCI_CONFIG) -> tuple[Image, Image]:
     "GitLab, Quay",
     "Refuses manifests with config or layer types that it does not know, as BuildKit's attestations have",
     "moby/buildkit#3610",
-    "pushes the image without its attestations, and says so",
+    "pushes the image without its attestations, and reports it",
 )
 def test_attestations_that_are_refused(tmp_path: Path, fake: FakeRegistry) -> None:
     index, note = with_attestation()
@@ -183,7 +183,7 @@ DENIED: dict[str, tuple[Row, Arrange]] = {
             "Artifactory, virtual repositories",
             "Answers the HEAD of a tag that does not exist with 403",
             "google/go-containerregistry#1691",
-            "pushes all the same",
+            "pushes nevertheless",
         ),
         lambda fake: habits.hides_what_is_absent(fake, 403),
     ),
@@ -193,7 +193,7 @@ DENIED: dict[str, tuple[Row, Arrange]] = {
             "registry.centos.org",
             "Answers each HEAD of a manifest with 403",
             "containerd/containerd#6684",
-            "pushes, and says that it could not look at the result",
+            "pushes, and reports that it could not check the result",
         ),
         lambda fake: fake.fault(method="HEAD", path="/manifests/", status=403) and None,
     ),
@@ -255,7 +255,7 @@ class Lock:
 
 def locked(who: str, reported: str, words: str) -> Row:
     does = f"Refuses to give a tag that is taken to another image, with {words}"
-    return Row(Kind.TARGETS, who, does, reported, "fails for this image alone, by name, with the way round")
+    return Row(Kind.TARGETS, who, does, reported, "fails only for this image, by name, with the workaround")
 
 
 LOCKED: dict[str, tuple[Row, Lock]] = {
@@ -318,7 +318,7 @@ def fails_alone(tmp_path: Path, fake: FakeRegistry, case: Lock) -> None:
     "Amazon ECR, immutable tags",
     "Refuses a tag also when it has the very same digest already",
     "aws/containers-roadmap#2380",
-    "writes nothing: the image is already there",
+    "writes no content: the image is already there",
 )
 def test_a_tag_that_is_right_is_not_written(tmp_path: Path, fake: FakeRegistry) -> None:
     gap = two_images(tmp_path)

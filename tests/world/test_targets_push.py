@@ -189,7 +189,7 @@ def test_what_a_registry_does_not_take_fails_alone(
     "zot in 2023, and registries with strong references",
     "Refuses a document whose subject is absent (zot answered 500)",
     "project-zot/zot#1424",
-    "pushes what refers to an image after it",
+    "pushes the referrers of an image after it",
 )
 @pytest.mark.parametrize("status", [500, 404])
 def test_what_refers_to_an_image_comes_after_it(tmp_path: Path, fake: FakeRegistry, status: int) -> None:
@@ -215,14 +215,14 @@ def test_what_refers_to_an_image_comes_after_it(tmp_path: Path, fake: FakeRegist
     "distribution behind a proxy that ends TLS",
     "Names its own host with http:// in Location",
     "distribution/distribution#479",
-    "stays at the https origin that it talks to",
+    "keeps to the https origin in use",
 )
 @row(
     Kind.TARGETS,
     "distribution behind nginx on another port than 443",
     "Leaves the port out of Location",
     "distribution/distribution#2862",
-    "stays at the origin that it talks to",
+    "keeps to the origin in use",
 )
 @pytest.mark.parametrize("form", ["http://127.0.0.1/v2/{path}", "https://127.0.0.1/v2/{path}"])
 def test_a_location_that_forgets_the_proxy(tmp_path: Path, form: str) -> None:
@@ -273,7 +273,7 @@ MOUNTS: dict[str, tuple[Row, Answer]] = {
     "202": (
         elsewhere(
             "OCI distribution-spec",
-            "Begins an upload (202) where it mounts nothing",
+            "Begins an upload (202) if it does not mount the blob",
             "opencontainers/distribution-spec#206",
             "continues with that upload",
         ),

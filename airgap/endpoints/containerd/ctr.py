@@ -1,8 +1,8 @@
-"""`ctr`, the client that comes with every containerd: the one program that airgap runs offline.
+"""`ctr`, the client that comes with every containerd: the only program that airgap runs offline.
 
-containerd speaks gRPC only, so without `ctr` this would take grpcio, some twenty kept protobufs, and
-our own import and unpacking, which differ between versions; its `ctr` does what its version wants. It
-is run by its path with a list of words, never by a shell, and what it says is read up to a limit.
+containerd speaks gRPC only, so without `ctr` this would need grpcio, some twenty vendored protobufs, and our
+own import and unpacking, which differ between versions; `ctr` does what its version requires. It is run by
+its path with a list of words, never by a shell, and its output is read up to a limit.
 """
 
 import contextlib
@@ -20,19 +20,19 @@ MAX_OUTPUT = 16 << 20
 """Bytes of an answer; more is an error."""
 
 _MAX_COMPLAINT = 16 << 10
-_PATIENCE = 10.0
-"""Seconds for the rest of the outputs of a process that has ended."""
+_OUTPUT_SECONDS = 10.0
+"""Seconds to wait for the rest of the output of a process that has ended."""
 
 
 class Ctr(Protocol):
     """Runs `ctr` with some words after the address and the namespace."""
 
     def run(self, *words: str) -> str:
-        """What it prints. Raises `EndpointError` with its last words when it fails."""
+        """Return its output. Raises `EndpointError` with its last message if it fails."""
 
     def feed(self, chunks: Iterable[bytes], *words: str) -> None:
-        """Give it `chunks` on its standard input. When `chunks` raises, it is killed before it has seen
-        an end, and the exception passes on.
+        """Give it `chunks` on its standard input. If `chunks` raises, it is killed before it has seen the end
+        of its input, and the exception is passed on.
         """
 
 
@@ -52,15 +52,15 @@ class CtrProgram:
         with self._started(words, subprocess.PIPE) as process:
             answers = _Answers(process)
             stdin = _pipe(process.stdin)
-            with contextlib.suppress(BrokenPipeError):  # it has given up, and says why
+            with contextlib.suppress(BrokenPipeError):  # it ended early; its error output has the reason
                 os.set_blocking(stdin.fileno(), False)
                 for chunk in chunks:
-                    self._give(stdin.fileno(), chunk, words)
+                    self._write(stdin.fileno(), chunk, words)
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
             self._finish(process, answers, words)
 
-    def _give(self, pipe: int, chunk: bytes, words: Sequence[str]) -> None:
+    def _write(self, pipe: int, chunk: bytes, words: Sequence[str]) -> None:
         """Write all of it, as long as the program takes something within `timeout`."""
         left = memoryview(chunk)
         while left:
@@ -75,7 +75,7 @@ class CtrProgram:
 
     @contextlib.contextmanager
     def _started(self, words: Sequence[str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
-        """The process, in our own group, so that Ctrl-C ends it too; it is gone at the end."""
+        """Start the process in our own group, so that Ctrl-C ends it too; at the end it is killed."""
         argv = [*self.argv, *words]
         try:
             process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -112,7 +112,9 @@ class CtrProgram:
                 f"ctr {' '.join(words[:2])} failed",
                 subject=self.subject,
                 got=complaint or code,
-                hint="its socket is root's" if "permission denied" in complaint else None,
+                hint="only root may use its socket: run the same command as root"
+                if "permission denied" in complaint
+                else None,
             )
         if len(out) > MAX_OUTPUT:
             raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
@@ -123,7 +125,7 @@ class CtrProgram:
 
 
 class _Answers:
-    """Reads both outputs of a process as they come, so that it never waits for us, and keeps little."""
+    """Reads both outputs of a process as they come, so that it never blocks, and keeps only a part."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._out = bytearray()
@@ -136,16 +138,16 @@ class _Answers:
             thread.start()
 
     def all(self) -> tuple[bytes, str]:
-        """What it printed, and the last line of what it complained."""
+        """Return the standard output, and the last line of the standard error."""
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(_OUTPUT_SECONDS)
         lines = self._err.decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return bytes(self._out), said[-1].removeprefix("ctr: ") if said else ""
+        complaints = [line.strip() for line in lines if line.strip()]
+        return bytes(self._out), complaints[-1].removeprefix("ctr: ") if complaints else ""
 
 
 def _keep_first(pipe: IO[bytes], kept: bytearray) -> None:
-    """As much as shows that it was too much."""
+    """Keep just enough to see that the output exceeds the limit."""
     for chunk in _chunks(pipe):
         kept += chunk[: max(0, MAX_OUTPUT + 1 - len(kept))]
 
@@ -157,7 +159,7 @@ def _keep_last(pipe: IO[bytes], kept: bytearray) -> None:
 
 
 def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:
-    with contextlib.suppress(OSError, ValueError):  # closed under us, as the process was killed
+    with contextlib.suppress(OSError, ValueError):  # closed while reading, as the process was killed
         while chunk := os.read(pipe.fileno(), 1 << 16):
             yield chunk
 

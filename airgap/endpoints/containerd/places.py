@@ -1,4 +1,4 @@
-"""Where a containerd of this machine listens, and which `ctr` there is to speak with it."""
+"""Finds the socket of this machine's containerd, and a `ctr` to talk to it."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from airgap.hiding import LOGIN_HINT, has_secret
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
-    "/run/k3s/containerd/containerd.sock",  # RKE2 has it there too
+    "/run/k3s/containerd/containerd.sock",  # also used by RKE2
     "/run/k0s/containerd.sock",
     "/var/snap/microk8s/common/run/containerd.sock",
     "/var/snap/k8s/common/run/containerd/containerd.sock",  # Canonical Kubernetes, strictly confined
@@ -26,7 +26,7 @@ PROGRAMS = (
     ("/snap/microk8s/current/bin/ctr",),
     ("/snap/k8s/current/bin/ctr",),
 )
-"""With their full paths where `sudo` does not look: RHEL's `secure_path` has no /usr/local/bin."""
+"""With full paths where `sudo` does not look: RHEL's `secure_path` does not contain /usr/local/bin."""
 ADDRESS = "CONTAINERD_ADDRESS"
 """The environment variable that `ctr` itself reads."""
 
@@ -35,8 +35,9 @@ def find_socket(
     environ: Mapping[str, str] = os.environ,
     is_socket: Callable[[str], bool] = lambda name: Path(name).is_socket(),
 ) -> str:
-    """The socket of `CONTAINERD_ADDRESS`, else the only one of the usual ones. Raises `UsageError` when
-    there are several: a machine with Docker and k3s has two, and the wrong one would take the images too.
+    """Return the socket of `CONTAINERD_ADDRESS`, otherwise the only one of the usual sockets that exists.
+    Raises `UsageError` if there are several: a machine with Docker and k3s has two, and the wrong one would
+    accept the images too.
     """
     if address := environ.get(ADDRESS):
         if has_secret(address):
@@ -48,21 +49,23 @@ def find_socket(
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError("more than one containerd here", want=f"{ADDRESS}=SOCKET", got=", ".join(found))
+        raise UsageError(
+            "more than one containerd found here", want=f"{ADDRESS}=SOCKET", got=", ".join(found)
+        )
     raise UnavailableError(
-        "no containerd here",
+        "no containerd found here",
         want=" or ".join(SOCKETS),
-        hint=f"is it running? {ADDRESS}=SOCKET names another place",
+        hint=f"is it running? set {ADDRESS}=SOCKET if its socket is elsewhere",
     )
 
 
 def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str, ...]:
-    """The `ctr` of the machine, with its full path; any speaks with any containerd."""
+    """Return the `ctr` of the machine, with its full path; any `ctr` can talk to any containerd."""
     for program, *words in PROGRAMS:
         if path := which(program):
             return (path, *words)
     raise UnavailableError(
-        "no ctr here, the client that comes with containerd",
+        "cannot find ctr, containerd's client",
         want=" or ".join(" ".join(program) for program in PROGRAMS),
-        hint="install it (the package containerd has it) or put it into the PATH; any ctr will do",
+        hint="install it (package containerd) or add it to PATH; any version of ctr works",
     )

@@ -1,9 +1,9 @@
-"""containerd as a target: images come in under a passing name, and get their own when all is proved.
+"""containerd as a target: images are imported under a temporary name, and named after all is proved.
 
-`ctr images import` moves names before it unpacks, and in 1.6 and 1.7 a failed one leaves them moved.
-So an image is imported under a name in `airgap.invalid`, looked at, and then named by a second import:
-of an archive that holds nothing but a table of contents, for the content is there. That moves a name at
-once, also to what has no name left, which `ctr images tag` does in no version.
+`ctr images import` moves names before it unpacks, and in 1.6 and 1.7 a failed one leaves them moved. So an
+image is imported under a name in `airgap.invalid`, inspected, and then named by a second import: of an
+archive that has only an index, as the content is already present. That moves a name at once, even to an image
+without a name, which no version of `ctr images tag` does.
 """
 
 import contextlib
@@ -25,14 +25,15 @@ from airgap.oci.reference import PASSING_HOST, ImageReference
 from airgap.oci.strict_json import Fields, parse_object
 
 DEFAULT_NAMESPACE = "k8s.io"
-"""The namespace whose images Kubernetes sees."""
+"""The namespace that Kubernetes uses."""
 
 STAGE = f"{PASSING_HOST}/loading"
-"""Passing names are `airgap.invalid/loading/PID:HEX`. No bundle has a name on that host (FORMAT.md §2.1)."""
+"""Temporary names are `airgap.invalid/loading/PID:HEX`. Bundles cannot have a name on that host (FORMAT.md
+§2.1)."""
 
 PIN = "io.cri-containerd.pinned"
-"""The label, with the value `pinned`, of images that the kubelet's garbage collection leaves (containerd
-1.7.3 and later, and k3s)."""
+"""The label, with the value `pinned`, of images that the kubelet's garbage collection keeps (containerd 1.7.3
+and later, and k3s)."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", re.ASCII)
 _STAGED = re.compile(rf"{re.escape(STAGE)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.ASCII)
@@ -42,10 +43,10 @@ _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 class Containerd:
     """A `StreamTarget` and a `StagingTarget` over one namespace of a containerd on this machine.
 
-    `endpoint` is `containerd` or `containerd:NAMESPACE`, `pin` whether names get the label `PIN`: None is yes
-    where Kubernetes looks. It listens where `CONTAINERD_ADDRESS` says, or at
-    a usual place. As `ctr images import` does it, images are unpacked, with `CONTAINERD_SNAPSHOTTER` where
-    that is set, and what other platforms have in them is not kept.
+    `endpoint` is `containerd` or `containerd:NAMESPACE`, `pin` is whether names get the label `PIN`: None
+    means yes in the namespace of Kubernetes. The socket is `CONTAINERD_ADDRESS`, or a usual one. As `ctr
+    images import` does, images are unpacked, with `CONTAINERD_SNAPSHOTTER` if that is set, and content of
+    other platforms is not kept.
     """
 
     def __init__(
@@ -98,12 +99,12 @@ class Containerd:
         if not self._pin:
             return ""
         return (
-            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection leaves "
-            "them; --no-pin loads them without"
+            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection keeps "
+            "them; --no-pin loads them unpinned"
         )
 
     def find(self, reference: ImageReference) -> Digest | None:
-        """Of a reference with tag and digest, what the tag means."""
+        """Return the image ID; for a reference with tag and digest, that of the tag."""
         return self._meaning(reference.kept)
 
     def _meaning(self, name: ImageReference, *filters: str) -> Digest | None:
@@ -118,7 +119,7 @@ class Containerd:
         return frozenset()
 
     def find_id(self, image_id: Digest) -> bool:
-        """Whole is what has all the content of this machine's platform."""
+        """An image is complete if it has all the content of this machine's platform."""
         rows = self._rows("check", f"target.digest=={image_id}")
         return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)
 
@@ -126,8 +127,8 @@ class Containerd:
         self._ctr.feed(tar, "images", "import", "-")
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
-        """Also with a name that has a digest and no tag: Kubernetes looks for such. A name that moves loses
-        its labels in 2.x.
+        """Also sets a name that has a digest and no tag: Kubernetes looks for such names. In 2.x a name that
+        moves loses its labels.
         """
         names = reference.names_of(image_id)
         self.load(_table(self._describe(image_id), names))
@@ -149,7 +150,7 @@ class Containerd:
                 self._ctr.run("images", "rm", name)
 
     def _rows(self, command: str, *filters: str) -> Iterator[tuple[str, Digest, str]]:
-        """Name, digest, and what comes after them, of each image that one of the filters finds."""
+        """Yield name, digest, and the rest of the row, of each image that matches one of the filters."""
         lines = self._ctr.run("images", command, *filters).splitlines()
         if lines and not lines[0].startswith("REF "):
             raise EndpointError(
@@ -161,7 +162,7 @@ class Containerd:
                 raise EndpointError(
                     "unreadable answer", subject=self.name, want="an image", got=repr(line[:200])
                 )
-            with contextlib.suppress(FormatError):  # of an algorithm that is none of ours
+            with contextlib.suppress(FormatError):  # of an unsupported algorithm
                 yield match[1], Digest.parse(match[3]), match[4]
 
     def _describe(self, image_id: Digest) -> Descriptor:
@@ -177,7 +178,7 @@ class Containerd:
 
 
 def _table(descriptor: Descriptor, names: Sequence[ImageReference]) -> Iterator[bytes]:
-    """An archive that names content and holds none."""
+    """Return an archive that names content and does not contain it."""
     index = index_json([(name, descriptor) for name in names])
     files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index}
     for name, raw in files.items():

@@ -17,7 +17,7 @@ _MARK = b"Directory Transport Version: 1."
 
 
 def entry_of(folder: LayoutFolder) -> Entry | None:
-    """The one image of such a folder, which has no name; None for any other folder."""
+    """Return the one image of such a folder, which has no name; None for any other folder."""
     with contextlib.suppress(NotFoundError):
         folder.read(MARKER)
         return None
@@ -30,5 +30,5 @@ def entry_of(folder: LayoutFolder) -> Entry | None:
 
 
 def file_names(root: Digest, digest: Digest) -> tuple[str, ...]:
-    """The names under which content may stand in the folder of the image `root`."""
+    """Return the possible file names of content in the folder of the image `root`."""
     return (_MANIFEST,) if digest == root else (digest.hex, f"{digest.hex}.manifest.json")

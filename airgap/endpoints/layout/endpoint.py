@@ -1,5 +1,5 @@
-"""`Layout`: the ports of a folder. Whether a bundle, which is such a folder too, may be trusted is the
-question of its verifier.
+"""`Layout`: the ports of a folder. A bundle is such a folder too; its verifier decides whether to
+trust it.
 """
 
 import contextlib
@@ -38,11 +38,11 @@ _INDEX = "index.json"
 
 
 class Layout:
-    """A `ContentSource` and a `ContentTarget` over one folder, which writing makes when it is not there. As a
+    """A `ContentSource` and a `ContentTarget` over one folder, which is created on the first write. As a
     source it may also be a folder in the form of skopeo's `dir:`.
 
-    Raises `EndpointError` and its children; besides `MediaError` when the disk fails, `FormatError` for an
-    `index.json` that is not what it should be, and `SizeMismatchError` for a file of the wrong size.
+    Raises `EndpointError` and its children; also `MediaError` if the disk fails, `FormatError` for an invalid
+    `index.json`, and `SizeMismatchError` for a file of the wrong size.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,12 +56,12 @@ class Layout:
         return f"oci:{self._folder.path}"
 
     def names(self) -> list[ImageReference]:
-        """The full name of every image that has one, in the order of `index.json`, each once."""
+        """Return the full name of every image that has one, in the order of `index.json`, each once."""
         return list(dict.fromkeys(name for entry in self._entries() for name in entry.names))
 
     def list_images(self) -> list[ListedImage]:
-        """All entries of `index.json`, and what the lists of referrers in it name. A document that cannot be
-        read says nothing here: whoever takes that image is told.
+        """Return all entries of `index.json`, and those of the referrer lists in it. A document that cannot
+        be read is ignored here; reading that image raises the error.
         """
         return merged(map(self._listed, self._searched()))
 
@@ -78,8 +78,8 @@ class Layout:
         return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
 
     def _searched(self) -> tuple[Entry, ...]:
-        """The entries, and those of each list of referrers, which has a tag of its own (OCI
-        distribution-spec 1.1, "Referrers Tag Schema").
+        """Return the entries, and those of each referrer list, which has its own tag (OCI distribution-spec
+        1.1, "Referrers Tag Schema").
         """
         found = list(self._entries())
         for entry in (entry for entry in found[:] if is_fallback_tag(entry.tag)):
@@ -98,8 +98,8 @@ class Layout:
         return parse_document(raw, descriptor.media_type, where)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
-        """The entry of `index.json` with this digest; without one, the entry of this name, or else the only
-        one that is called just like the tag. Indexes inside are not searched.
+        """Return the entry of `index.json` with this digest; without one, the entry of this name, otherwise
+        the only one named just by the tag. Nested indexes are not searched.
         """
         found = _one(matching(self._searched(), reference), reference)
         if found is None:
@@ -125,7 +125,9 @@ class Layout:
             return read_all(stream)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> FileStream:  # noqa: ARG002
-        """Raises `SizeMismatchError` at once when the file has another size than the descriptor."""
+        """Open a blob. Raises `SizeMismatchError` at once if the file's size differs from the
+        descriptor's.
+        """
         stream = self._open_checked(descriptor)
         stream.seek(offset)
         return stream
@@ -140,7 +142,7 @@ class Layout:
         return None if found is None else found.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """Whether the content is there and right: it is read, as a folder proves nothing by a name."""
+        """Return whether the content is present and correct: it is read, as a file's name proves nothing."""
         try:
             stream = self.open_blob(reference, descriptor)
             with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size)) as reader:
@@ -150,7 +152,7 @@ class Layout:
         return True
 
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:  # noqa: ARG002
-        """Written whole or not at all, and durably; replaces what is there under that digest."""
+        """Write a blob durably, whole or not at all; replaces any file with that digest."""
 
         def write(fd: int) -> None:
             written = copy(stream, lambda view: write_all(fd, view))
@@ -165,8 +167,8 @@ class Layout:
         self._folder.write_blob(descriptor.digest.path, lambda fd: write_all(fd, raw))
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
-        """Make the document the one entry of that name in `index.json`; without a tag, an entry without
-        a name. The content of an earlier image of that name stays.
+        """Make the document the one entry of that name in `index.json`; without a tag, an entry without a
+        name. The content of an earlier image of that name stays.
         """
         if not self.holds(reference, descriptor):
             self.put_document(reference, descriptor, raw)
@@ -182,18 +184,22 @@ class Layout:
         self._folder.sweep()
 
     def _entries(self) -> tuple[Entry, ...]:
-        if self._lone is not None:
-            return (self._lone,)
+        if self._single_entry is not None:
+            return (self._single_entry,)
         self._folder.check()
         return parse_index(self._folder.read(_INDEX), self._where)
 
     @cached_property
-    def _lone(self) -> Entry | None:
-        """The image of a `dir:` folder."""
+    def _single_entry(self) -> Entry | None:
+        """The image of a `dir:` folder; None for a layout."""
         return entry_of(self._folder)
 
     def _open(self, digest: Digest) -> FileStream:
-        names = (digest.path,) if self._lone is None else file_names(self._lone.descriptor.digest, digest)
+        names = (
+            (digest.path,)
+            if self._single_entry is None
+            else file_names(self._single_entry.descriptor.digest, digest)
+        )
         for name in names[:-1]:
             with contextlib.suppress(NotFoundError):
                 return self._folder.open(name)
@@ -220,11 +226,11 @@ class Layout:
 
 
 def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | None:
-    """The one image among `entries`; raises `AmbiguousError` for two."""
+    """Return the one image among `entries`; raises `AmbiguousError` if there are two."""
     found = {entry.descriptor.digest: entry.descriptor for entry in entries}
     if len(found) > 1:
         digests = " and ".join(sorted(map(str, found)))
-        raise AmbiguousError("two images of one name", subject=reference, got=digests)
+        raise AmbiguousError("two images have the same name", subject=reference, got=digests)
     return next(iter(found.values()), None)
 
 

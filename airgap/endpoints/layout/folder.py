@@ -31,8 +31,8 @@ _NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 
 class LayoutFolder:
-    """Raises `NotFoundError` for what is not there, `EndpointError` for what is no regular file or lies
-    behind a link, and `MediaError` when the disk fails.
+    """Raises `NotFoundError` for a missing file, `EndpointError` for a file that is not regular or is reached
+    through a link, and `MediaError` if the disk fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class LayoutFolder:
             raise FormatError("unknown version of the OCI layout", subject=where, want=VERSION, got=version)
 
     def create(self) -> None:
-        """Make an empty layout where there is none. A folder that holds anything else is refused."""
+        """Make an empty layout if there is none. A folder with other content is refused."""
         try:
             self.check()
         except NotFoundError:
@@ -68,7 +68,7 @@ class LayoutFolder:
             )
 
     def open(self, name: str) -> FileStream:
-        """A regular file. Never waits, not even for a FIFO."""
+        """Open a regular file. Never blocks, not even on a FIFO."""
         where = self.path / name
         with _disk_errors("cannot read", where), self._parent(name) as (folder, leaf):
             fd = os.open(leaf, _READ, dir_fd=folder)
@@ -82,7 +82,7 @@ class LayoutFolder:
         return stream
 
     def read(self, name: str) -> bytes:
-        """The whole of a document of at most 4 MiB."""
+        """Read a document of at most 4 MiB."""
         with contextlib.closing(self.open(name)) as stream:
             if stream.size > MAX_BYTES:
                 raise FormatError(
@@ -94,7 +94,7 @@ class LayoutFolder:
             return read_all(stream)
 
     def write_blob(self, name: str, write: Callable[[int], None]) -> None:
-        """Let `write` fill a file descriptor; what is there afterwards is whole and durable, or absent."""
+        """Let `write` fill a file descriptor; afterwards the file is complete and durable, or absent."""
         where = self.path / name
         with _disk_errors("cannot write", where), self._parent(name, make=True) as (folder, leaf):
             part = f"{leaf}.{secrets.token_hex(4)}.part"
@@ -109,11 +109,11 @@ class LayoutFolder:
             sync_folder(where.parent)
 
     def write_document(self, name: str, raw: bytes) -> None:
-        """Replace a document at the top in one step."""
+        """Replace a document at the top atomically."""
         write_file(self.path / name, raw)
 
     def sweep(self) -> None:
-        """Remove blobs that nobody is writing any more."""
+        """Remove unfinished blobs that no process is writing any more."""
         for path in self.path.glob("blobs/*/*.part"):
             with (
                 _disk_errors("cannot remove", path),
@@ -124,14 +124,14 @@ class LayoutFolder:
                 path.unlink()
 
     def sync(self) -> None:
-        """Make the names of all blobs durable, also of those that an earlier, broken attempt has left."""
+        """Make the names of all blobs durable, including those that an earlier, failed attempt left."""
         for path in (*self.path.glob("blobs/*"), self.path / "blobs", self.path, self.path.parent):
             with _disk_errors("cannot write", path):
                 sync_folder(path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other writers of `index.json` out, of this process and of others."""
+        """Lock out other writers of `index.json`, in this process and in others."""
         with _disk_errors("cannot lock", self.path / MARKER):
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             with closing_file(os.open(self.path / MARKER, flags), self.path / MARKER) as fd:
@@ -140,7 +140,7 @@ class LayoutFolder:
 
     @contextlib.contextmanager
     def _parent(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder that holds `name`, and the last part of it."""
+        """Open the folder that holds `name`; yields its descriptor and the last part of `name`."""
         *folders, leaf = name.split("/")
         where = self.path / name
         with contextlib.ExitStack() as opened:
@@ -156,7 +156,7 @@ class LayoutFolder:
 
 
 def read_all(stream: FileStream) -> bytes:
-    """The file, but at most what it had when it was opened."""
+    """Read the file, but at most the size that it had when it was opened."""
     buffer = memoryview(bytearray(stream.size))
     done = 0
     while done < len(buffer) and (got := stream.readinto(buffer[done:])):
@@ -166,11 +166,13 @@ def read_all(stream: FileStream) -> bytes:
 
 @contextlib.contextmanager
 def _created(name: str, folder: int, where: Path) -> Iterator[int]:
-    """A new file, durable at the end. It is locked: what is not may be swept away."""
+    """Create a file, durable at the end. It is locked: files without a lock may be removed by `sweep`."""
     with closing_file(os.open(name, _CREATE, 0o644, dir_fd=folder), where) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        if not os.fstat(fd).st_nlink:  # swept away in between
-            raise EndpointError("another load is at work there", subject=where, hint="run the command again")
+        if not os.fstat(fd).st_nlink:  # removed by another process's `sweep` in between
+            raise EndpointError(
+                "another load is writing to this folder", subject=where, hint="run the command again"
+            )
         yield fd
         os.fsync(fd)
 
@@ -185,4 +187,4 @@ def _disk_errors(what: str, subject: object) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
-            raise EndpointError("not a regular file, or behind a link", subject=subject) from error
+            raise EndpointError("not a regular file, or reached through a link", subject=subject) from error

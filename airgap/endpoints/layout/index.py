@@ -1,4 +1,4 @@
-"""`index.json` of an OCI image layout: which image has which name. No I/O."""
+"""`index.json` of an OCI image layout: the names of its images. No I/O."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +15,7 @@ EMPTY = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One descriptor of `index.json`, and what it is called."""
+    """One descriptor of `index.json`, and its names."""
 
     descriptor: Descriptor
     names: tuple[ImageReference, ...] = ()
@@ -24,13 +24,13 @@ class Entry:
 
     @property
     def ids(self) -> frozenset[Digest]:
-        """Digests that mean this entry."""
+        """The digests that identify this entry."""
         return frozenset({self.descriptor.digest})
 
 
 @lru_cache(maxsize=4)
 def parse_index(raw: bytes, where: str) -> tuple[Entry, ...]:
-    """The entries, in their order. The same bytes are parsed once, as they are read for every image.
+    """Return the entries in order. The same bytes are parsed once, as they are read for every image.
 
     Raises `FormatError`, and `AmbiguousError` for an entry with two different full names.
     """
@@ -44,10 +44,10 @@ def parse_index(raw: bytes, where: str) -> tuple[Entry, ...]:
 
 
 def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
-    """`raw` with `descriptor` as the one entry of that name, all others as they were.
+    """Return `raw` with `descriptor` as the one entry of that name, and all others unchanged.
 
-    A reference without a tag gets an entry named by its digest, unless there is one of that digest.
-    Raises `FormatError` for what could not be read again, too many entries among it.
+    A reference without a tag gets an entry named by its digest, unless there is one of that digest. Raises
+    `FormatError` if the result could not be read again, for example for too many entries.
     """
     entries = parse_index(raw, where)
     if reference.tag is None and any(entry.descriptor.digest == descriptor.digest for entry in entries):

@@ -1,4 +1,4 @@
-"""Which URLs may be asked: HTTPS, and plain HTTP only on loopback or where the user wants it."""
+"""The URLs that may be requested: HTTPS, and plain HTTP only on loopback or if the user allows it."""
 
 import re
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -17,9 +17,9 @@ Origin = tuple[str, str, int]
 
 
 def base_url(host: str, options: RegistryOptions) -> str:
-    """The URL of the registry that image references call `host`, with no path.
+    """Return the URL, without a path, of the registry that image references call `host`.
 
-    Never decides by trying: a registry that should have TLS is not asked without.
+    Does not find out by trying: a registry that should use TLS is never asked without it.
     """
     plain = options.plain_http
     if plain is None:
@@ -29,36 +29,40 @@ def base_url(host: str, options: RegistryOptions) -> str:
 
 
 def origin(url: str) -> Origin:
-    """Scheme, host and port: what a login belongs to."""
+    """Return scheme, host and port, to which a login belongs."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def follow(base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
-    """The URL that an answer from `base` points to (Location, or a token service's realm).
+    """Return the URL that an answer from `base` points to (Location, or a token service's realm).
 
-    Raises `EndpointError` for what is no HTTP URL, carries a login, is further inside than `base` (see
+    Raises `EndpointError` for a URL that is not HTTP, contains a login, is further inside than `base` (see
     `may_reach`), or gives up TLS: plain HTTP is followed only from plain HTTP, and then only to loopback or
     with `plain_http`.
     """
     if location is None or not _URL_CHARACTERS.fullmatch(location):
-        raise EndpointError("points to no usable address", subject=subject, got=_clip(location))
+        raise EndpointError(
+            "the registry points to an unusable address", subject=subject, got=_clip(location)
+        )
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)
         usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
         reachable = usable and (is_trusted(url, options.trusted_hosts) or may_reach(base, url))
     except ValueError as error:
-        raise EndpointError("points to no usable address", subject=subject) from error
+        raise EndpointError("the registry points to an unusable address", subject=subject) from error
     if not usable or "@" in parts.netloc:
-        raise EndpointError("points to no usable address", subject=subject, got=f"{parts.scheme}:…")
+        raise EndpointError(
+            "the registry points to an unusable address", subject=subject, got=f"{parts.scheme}:…"
+        )
     if parts.scheme == "http" and not _may_be_plain(urlsplit(base), parts, options):
         raise EndpointError(
-            "points to plain HTTP, which is refused",
+            "the registry points to plain HTTP, which is refused",
             subject=subject,
             want="https",
             got=f"http://{parts.hostname}",
-            hint="if a proxy does the TLS for this registry, have it send X-Forwarded-Proto: https",
+            hint="if a proxy terminates TLS for this registry, make it send X-Forwarded-Proto: https",
         )
     if not reachable:
         raise inside(url, subject)
@@ -66,30 +70,30 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
 
 
 def inside(url: str, subject: str) -> EndpointError:
-    """The error for a registry that points to where only we can reach."""
+    """Return the error for a registry that points to an address that only this machine can reach."""
     host = urlsplit(url).netloc
     return EndpointError(
-        "points to an address inside, which is refused",
+        "the registry points to an internal address, which is refused",
         subject=subject,
         want="an address as public as the registry's own",
         got=host,
-        hint=f"if that is its storage, set {TRUSTED_HOSTS}=REGISTRY={host}",
+        hint=f"if that is the registry's storage, set {TRUSTED_HOSTS}=REGISTRY={host}",
     )
 
 
 def follow_upload(own: str, base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
-    """As `follow`, for the next step of an upload. `own` is the registry's URL.
+    """Return the URL of the next step of an upload, as `follow` does. `own` is the registry's URL.
 
-    A registry behind a proxy often does not know how it is called: it names its own host with plain HTTP
-    in the place of HTTPS, or without the port. Then the path is asked at the origin that we talk to
-    already, where the login belongs; nothing is sent in plain text.
+    A registry behind a proxy often does not know its own URL: it names its host with plain HTTP instead of
+    HTTPS, or without the port. Then the path is requested from the origin that is already in use, to which
+    the login belongs; no plain text is sent.
     """
     url = _at_origin(own, location or "")
     return follow(base, location if url is None else url, options, subject)
 
 
 def _at_origin(own: str, location: str) -> str | None:
-    """`location` at the origin of `own`, when it names that host with HTTP for HTTPS or without its port."""
+    """Return `location` at the origin of `own` if it names that host with HTTP or without its port."""
     if not _URL_CHARACTERS.fullmatch(location):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the answers of a registry say, as far as their headers and documents can be believed."""
+"""Reads the answers of a registry, without trusting their headers or documents."""
 
 from airgap.endpoints.registry.transport import Response
 from airgap.errors import DigestMismatchError, EndpointError, FormatError
@@ -10,17 +10,17 @@ NO_HEAD = (405, 501)
 
 
 def read(response: Response) -> bytes:
-    """A document, at most 4 MiB."""
+    """Read a document of at most 4 MiB."""
     return response.read(MAX_BYTES)
 
 
 def media_type(response: Response) -> str:
-    """Without parameters, in lower case; empty when it is not said."""
+    """Return the media type in lower case, without parameters; empty if the header is missing."""
     return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def from_head(response: Response, asked: Digest | None, subject: str) -> Descriptor | None:
-    """None when the answer leaves a part of the descriptor open."""
+    """Return the descriptor in the headers of an answer to HEAD, or None if a part of it is missing."""
     with response:
         named, size = _named_digest(response, subject), response.length
         if response.status in NO_HEAD or named is None or size is None:
@@ -32,7 +32,7 @@ def from_head(response: Response, asked: Digest | None, subject: str) -> Descrip
 
 
 def from_body(response: Response, asked: Digest | None, subject: str) -> Descriptor:
-    """Of the document that the answer brings."""
+    """Return the descriptor of the document in the answer."""
     named, raw = _named_digest(response, subject), read(response)
     if named is not None:
         _check_digest(Digest.of(raw, named.algorithm), named, subject)
@@ -42,22 +42,22 @@ def from_body(response: Response, asked: Digest | None, subject: str) -> Descrip
 
 
 def is_rest(response: Response, offset: int, size: int) -> bool:
-    """Whether the answer is the bytes from `offset` to the end of `size` (RFC 9110 §14.4)."""
+    """Return whether the answer is the bytes from `offset` to the end of `size` (RFC 9110 §14.4)."""
     wanted = f"bytes {offset}-{size - 1}"
     found = response.headers.get("Content-Range", "")
     return response.status == 206 and found in (f"{wanted}/{size}", f"{wanted}/*")
 
 
 def no_rest(response: Response, offset: int, size: int, subject: str) -> EndpointError:
-    """The error for an answer that is something else."""
+    """Return the error for an answer that is not the requested rest."""
     found = response.headers.get("Content-Range", "")[:80] or f"HTTP {response.status}"
     return EndpointError(
-        "cannot resume", subject=subject, want=f"bytes {offset}-{size - 1}/{size}", got=found
+        "cannot resume the download", subject=subject, want=f"bytes {offset}-{size - 1}/{size}", got=found
     )
 
 
 def check_stored(response: Response, digest: Digest, subject: str) -> None:
-    """Raise `DigestMismatchError` when the registry calls what it has stored by another digest."""
+    """Raise `DigestMismatchError` if the registry reports another digest for what it has stored."""
     with response:
         named = _named_digest(response, subject)
     if named is not None and named.algorithm == digest.algorithm:
@@ -65,16 +65,20 @@ def check_stored(response: Response, digest: Digest, subject: str) -> None:
 
 
 def _named_digest(response: Response, subject: str) -> Digest | None:
-    """What the registry calls the digest of its answer."""
+    """Return the digest that the registry reports for its answer."""
     text = response.headers.get("Docker-Content-Digest")
     if text is None:
         return None
     try:
         return Digest.parse(text)
     except FormatError as error:
-        raise EndpointError("names no digest", subject=subject, got=repr(text[:80])) from error
+        raise EndpointError(
+            "the registry sent an invalid digest", subject=subject, got=repr(text[:80])
+        ) from error
 
 
 def _check_digest(found: Digest, asked: Digest | None, subject: str) -> None:
     if asked is not None and found != asked:
-        raise DigestMismatchError("the registry has another digest", subject=subject, want=asked, got=found)
+        raise DigestMismatchError(
+            "the registry reports a different digest", subject=subject, want=asked, got=found
+        )

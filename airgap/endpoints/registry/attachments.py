@@ -1,7 +1,7 @@
-"""Finding what is attached to images with few questions, none of which fails the image (docs/registries.md).
+"""Finds the attachments of images with few requests; if one fails, the image does not (docs/registries.md).
 
-The referrers API takes a question for each subject. Fallback tags and cosign's tags would take four more, so
-the list of all tags is read instead, while its pages are fewer than those questions.
+The referrers API takes one request for each subject. Fallback tags and cosign's tags would take four more, so
+the list of all tags is read instead if it has fewer pages than that.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -22,7 +22,7 @@ from airgap.workers import Memo
 T = TypeVar("T")
 
 _TAGS_EACH = 4
-"""Of one subject: the fallback tag and three of cosign's."""
+"""The tags of one subject: the fallback tag and three of cosign's."""
 _ROUND = 50
 _SMALLEST_PAGE = 100
 """A list of a round number of tags may have been cut without a Link header."""
@@ -33,12 +33,12 @@ _API, _TAG_LIST, _TAG = "referrers API", "list of tags", "tags"
 
 
 class _NoAnswerError(Exception):
-    """The reason is noted."""
+    """A request failed; the reason has been recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Tags:
-    """Tags of one repository: all of them, or all that can be of attachments and some others."""
+    """Tags of one repository: all of them, or all that can be tags of attachments, and some others."""
 
     names: frozenset[str]
     complete: bool
@@ -46,25 +46,25 @@ class _Tags:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """One search under way, for the image `reference`."""
+    """The state of one search, for the image `reference`."""
 
     reference: ImageReference
     found: dict[tuple[Digest, Digest], Attachment] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
-    """By kind of question, the first reason."""
+    """The first reason for each kind of request."""
 
     def add(self, subject: Digest, descriptors: Iterable[Descriptor], tag: str | None = None) -> None:
-        for each in descriptors:
-            plain = Descriptor(each.media_type, each.digest, each.size)
-            self.found.setdefault((subject, each.digest), Attachment(subject, plain, tag))
+        for descriptor in descriptors:
+            plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+            self.found.setdefault((subject, descriptor.digest), Attachment(subject, plain, tag))
 
     def has(self, subject: Digest) -> bool:
-        """Whether anything was found that is attached to it."""
+        """Return whether any attachment of it was found."""
         return any(found == subject for found, _ in self.found)
 
 
 class Finder:
-    """Asks one registry; for several threads. What it refuses to answer is not asked again."""
+    """Asks one registry; for several threads. A request that it refuses is not repeated."""
 
     def __init__(self, puller: Puller, lists: Lists) -> None:
         self._puller = puller
@@ -73,12 +73,12 @@ class Finder:
         self._without_api: set[str] = set()
         """Repositories."""
         self._failed: dict[tuple[str, str], AirgapError] = {}
-        """By kind of question and repository, or "" for the whole registry."""
+        """By kind of request and repository, or "" for the whole registry."""
         self._unreachable: AirgapError | None = None
 
     @property
     def reachable(self) -> bool:
-        """False once there was no connection to the registry."""
+        """False after a connection to the registry failed."""
         return self._unreachable is None
 
     def find(
@@ -105,7 +105,7 @@ class Finder:
         return Attachments(tuple(search.found.values()), unknown)
 
     def _ask_api(self, search: _Search, subject: Digest) -> bool:
-        """Whether the registry has a referrers API, and has answered."""
+        """Return whether the registry has a referrers API, and has answered."""
         reference = search.reference
         if reference.name in self._without_api:
             return False
@@ -122,7 +122,7 @@ class Finder:
     def _ask_tags(
         self, search: _Search, subject: Digest, tags: Collection[str] | None, *, fallback: bool = True
     ) -> None:
-        """About the tags for `subject` that are among `tags`, or about all of them."""
+        """Ask for the tags of `subject` that are among `tags`, or for all of them."""
         for tag in (fallback_tag(subject), *cosign_tags(subject)):
             is_fallback = tag == fallback_tag(subject)
             if (tags is not None and tag not in tags) or (is_fallback and not fallback):
@@ -139,10 +139,10 @@ class Finder:
                 continue
 
     def _known_tags(self, search: _Search, subjects: int) -> frozenset[str] | None:
-        """All tags of the repository; None where that is not certain, or costs too much."""
+        """Return all tags of the repository; None if the list may be incomplete or is too long."""
         reference = search.reference
         most = max(1, subjects * _TAGS_EACH // 2)
-        quiet = _Search(reference)  # without the list, the tags are asked for one by one
+        quiet = _Search(reference)  # without the list, the tags are requested one by one
         try:
             found = self._tags.get(
                 reference.name,
@@ -150,7 +150,7 @@ class Finder:
             )
         except _NoAnswerError:
             return None
-        # Caches list only what was pulled through them, and some registries only what the login may see.
+        # Caches list only tags pulled through them, and some registries only those the login may see.
         if found is None or not found.names:
             return None
         if found.complete and reference.tag is not None and reference.tag not in found.names:
@@ -158,7 +158,7 @@ class Finder:
         return found.names
 
     def _read_tags(self, reference: ImageReference, most: int) -> _Tags | None:
-        """The tags, from at most `most` pages; None where these are not enough, or not to be relied on."""
+        """Return the tags from at most `most` pages; None if there are more, or it is unreliable."""
         found: list[str] = []
         try:
             for page, more in self._lists.tag_pages(reference, most):
@@ -171,9 +171,10 @@ class Finder:
         return None if cut else _Tags(frozenset(found), complete=True)
 
     def _skip_tags(self, reference: ImageReference, found: list[str], most: int) -> _Tags | None:
-        """`found` and the tags of attachments, where a registry lists in order and can begin in the middle.
+        """Return `found` and the tags of attachments, if the registry lists in order and can begin in the
+        middle.
 
-        That it can is seen by what it lists: nothing at all could mean that it does not know the tag.
+        Its answer shows whether it can: an empty list could mean that it does not know the tag.
         """
         if found != sorted(found) or found[-1:] >= [_FIRST]:
             return None
@@ -186,7 +187,7 @@ class Finder:
         return _Tags(frozenset((*found, *rest)), complete=False)
 
     def _ask(self, search: _Search, kind: str, ask: Callable[[], T]) -> T:
-        """What `ask` returns. Raises `_NoAnswerError` when it fails, or has failed before."""
+        """Return the result of `ask`. Raises `_NoAnswerError` if it fails, or has failed before."""
         repository = search.reference.name
         error = self._unreachable or self._failed.get((kind, "")) or self._failed.get((kind, repository))
         if error is None:
@@ -208,6 +209,6 @@ class Finder:
 
 
 def _reason(error: AirgapError) -> str:
-    """Without the URL's details, so that it is the same for all subjects of an image."""
+    """Return the error's text without the URL, so that it is the same for all subjects of an image."""
     text = error.what if error.got is None else f"{error.what}, got {error.got}"
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"

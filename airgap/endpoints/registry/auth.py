@@ -21,14 +21,14 @@ _MAX_ANSWER = 1 << 18
 _USABLE_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _REPOSITORY = re.compile(r"repository:([^:\s]+):", re.ASCII)
 _DEFAULT_LIFE = 60
-_WORN = 0.8
-"""The part of a token's life in which it is used: clocks differ, and requests take time."""
+_USABLE_LIFE = 0.8
+"""The fraction of a token's life during which it is used: clocks differ, and requests take time."""
 
 
 class Authorizer:
     """The Authorization headers for one registry, by scope; for several threads.
 
-    Credentials go to the registry, or to the token service that it names if that has the same owner.
+    Credentials are sent to the registry, or to the token service that it names if that has the same owner.
     """
 
     def __init__(self, host: str, base: str, options: RegistryOptions, transport: Transport) -> None:
@@ -40,14 +40,16 @@ class Authorizer:
         self._basic: dict[str, str] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._logins: dict[str, Credentials | None] = {}
-        """By place: the host, or the part of it that has a login of its own."""
-        self._trouble: HelperError | None = None
+        """By host, or by the namespace of it that has its own login."""
+        self._helper_error: HelperError | None = None
         self._scopes: dict[str, threading.Lock] = {}
         self._bearer: Mapping[str, str] | None = None
         """The registry's last challenge: the next repository's token is fetched before it is refused."""
 
     def header(self, scope: str, subject: str) -> str | None:
-        """What should be good for `scope` now; None before the registry has asked."""
+        """Return the header that should be valid for `scope` now; None before the registry has asked for a
+        login.
+        """
         known = self._known(scope)
         if known is not None or self._bearer is None:
             return known
@@ -55,24 +57,24 @@ class Authorizer:
             try:
                 return self._known(scope) or self._new_token(self._bearer, scope, subject, None)
             except EndpointError:
-                return None  # the registry then says itself what it wants
+                return None  # the registry's own refusal is clearer
 
     def _known(self, scope: str) -> str | None:
-        if self._basic and (basic := self._basic.get(self._place(scope))) is not None:
+        if self._basic and (basic := self._basic.get(self._login_name(scope))) is not None:
             return basic
         header, until = self._tokens.get(scope, ("", 0.0))
         return header if header and self._options.clock() < until else None
 
     def forget(self, scope: str) -> None:
-        """The registry refused the token of `scope`."""
+        """Drop the token of `scope`, which the registry refused."""
         with self._lock:
             self._tokens.pop(scope, None)
 
     def renew(self, asked: str, scope: str, refused: str | None, subject: str) -> str:
-        """A header for `scope` that answers the challenge `asked` (the value of WWW-Authenticate).
+        """Return a header for `scope` that answers the challenge `asked` (the value of WWW-Authenticate).
 
-        `refused` is the header that was sent, if any. Raises `LoginError` when there is
-        no login or it is refused, `EndpointError` for a challenge that cannot be answered.
+        `refused` is the header that was sent, if any. Raises `LoginError` if there is no login or it is
+        refused, `EndpointError` for a challenge that cannot be answered.
         """
         with self._scope(scope):
             current = self._known(scope)
@@ -84,66 +86,71 @@ class Authorizer:
                 return self._new_token(self._bearer, scope, subject, refused)
             if "basic" in found:
                 header = self._basic_header(scope, subject, again=refused is not None)
-                self._basic[self._place(scope)] = header
+                self._basic[self._login_name(scope)] = header
                 return header
         raise EndpointError(
-            "wants a login of an unknown kind", subject=subject, want="Basic or Bearer", got=", ".join(found)
+            "the registry requires an unsupported kind of login",
+            subject=subject,
+            want="Basic or Bearer",
+            got=", ".join(found),
         )
 
     def _scope(self, scope: str) -> threading.Lock:
-        """So that the threads that need one token ask for it once, and those of other scopes do not wait."""
+        """Return the lock of a scope: threads that need one token request it once, and other scopes do not
+        wait.
+        """
         with self._lock:
             return self._scopes.setdefault(scope, threading.Lock())
 
     def _new_token(self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None) -> str:
         header, life = self._fetch(asked, scope, subject, refused)
-        self._tokens[scope] = (header, self._options.clock() + life * _WORN)
+        self._tokens[scope] = (header, self._options.clock() + life * _USABLE_LIFE)
         return header
 
     def redact(self, text: str) -> str:
-        """`text` without our secrets, should a server repeat them."""
+        """Return `text` without our secrets, in case a server repeats them."""
         secrets = [header.partition(" ")[2] for header, _ in list(self._tokens.values())]
         for login in filter(None, list(self._logins.values())):
             secrets += [login.password, login.identity_token, login.registry_token, _pair(login)]
         return self._options.proxies.redact(without(text, secrets))
 
     def cleared(self, error: EndpointError) -> EndpointError:
-        """`error` without our secrets, also where the server has escaped them in its JSON."""
+        """Return `error` without our secrets, even if the server has escaped them in its JSON."""
         error.got = None if error.got is None else self.redact(str(error.got))
         return error
 
     def explained(self, error: EndpointError) -> EndpointError:
-        """`error`, with where the login came from, or what is wrong with the helper that may have had it."""
+        """Return `error` with the origin of the login, or the problem with its helper."""
         if not isinstance(error, AccessDeniedError):
             return error
-        if self._trouble is not None:
-            error.hint = f"{self._trouble}; {self._trouble.hint}"
+        if self._helper_error is not None:
+            error.hint = f"{self._helper_error}; {self._helper_error.hint}"
         elif origins := {login.origin for login in filter(None, list(self._logins.values())) if login.origin}:
             error.hint = f"{error.hint}; the login came from {', '.join(sorted(origins))}"
         return error
 
-    def _place(self, scope: str) -> str:
+    def _login_name(self, scope: str) -> str:
         repository = _REPOSITORY.match(scope)
         store: object = self._options.credentials
         if repository is not None and isinstance(store, NamespacedStore):
-            return store.place(self._host, repository[1])
+            return store.narrowest_name(self._host, repository[1])
         return self._host
 
     def _credentials(self, scope: str) -> Credentials | None:
         store = self._options.credentials
         if store is None:
             return None
-        place = self._place(scope)
+        name = self._login_name(scope)
         with self._lock:
-            if place not in self._logins:
-                self._logins[place] = self._look_up(store, place)
-            return self._logins[place]
+            if name not in self._logins:
+                self._logins[name] = self._look_up(store, name)
+            return self._logins[name]
 
-    def _look_up(self, store: CredentialStore, place: str) -> Credentials | None:
+    def _look_up(self, store: CredentialStore, name: str) -> Credentials | None:
         try:
-            return store.get(place)
+            return store.get(name)
         except HelperError as error:
-            self._trouble = error
+            self._helper_error = error
             return None
 
     def _basic_header(self, scope: str, subject: str, *, again: bool) -> str:
@@ -159,7 +166,7 @@ class Authorizer:
     def _fetch(
         self, asked: Mapping[str, str], scope: str, subject: str, refused: str | None
     ) -> tuple[str, float]:
-        """A new Authorization header, and its life in seconds."""
+        """Return a new Authorization header, and its life in seconds."""
         login = self._credentials(scope)
         if login is not None and login.registry_token:
             header = f"Bearer {login.registry_token}"
@@ -171,7 +178,7 @@ class Authorizer:
         if login is not None and not (
             may_log_in(self._base, realm) or is_trusted(realm, self._options.trusted_hosts)
         ):
-            raise self._stranger(realm, subject)
+            raise self._foreign_host_error(realm, subject)
         with self._ask(realm, asked.get("service"), scope, subject) as response:
             if response.status != 200:
                 body = self.redact(response.read_some(MAX_ERROR_BODY).decode("utf-8", "replace"))
@@ -179,14 +186,14 @@ class Authorizer:
                 raise self.explained(_refused(self.cleared(error)))
             return _parse_token(response.read(_MAX_ANSWER), subject)
 
-    def _stranger(self, realm: str, subject: str) -> LoginError:
+    def _foreign_host_error(self, realm: str, subject: str) -> LoginError:
         host = urlsplit(realm).netloc
         return LoginError(
-            "the registry wants its login given to another host, which is refused",
+            "the registry asks to send its login to another host, which is refused",
             subject=subject,
             want=f"a token service at {self._host} or in its domain",
             got=host,
-            hint=f"if both have one owner: {TRUSTED_HOSTS}={self._host}={host}",
+            hint=f"if both have the same owner, set {TRUSTED_HOSTS}={self._host}={host}",
         )
 
     def _ask(self, realm: str, service: str | None, scope: str, subject: str) -> Response:
@@ -208,7 +215,7 @@ class Authorizer:
 
 
 def _refused(error: EndpointError) -> EndpointError:
-    """A token service that answers 401 does not take the login; with 403 it grants less than was asked."""
+    """A token service that answers 401 rejects the login; with 403 it grants less than was requested."""
     if error.status != 401:
         return error
     return LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)
@@ -222,9 +229,11 @@ def _parse_token(raw: bytes, subject: str) -> tuple[str, float]:
     try:
         answer = parse_object(raw, subject, max_bytes=_MAX_ANSWER)
     except FormatError as error:
-        raise EndpointError("gave no token", subject=subject, want="a JSON object") from error
+        raise EndpointError(
+            "the token service sent no token", subject=subject, want="a JSON object"
+        ) from error
     token = answer.get("token") or answer.get("access_token")
     if not isinstance(token, str) or not _USABLE_TOKEN.fullmatch(token):
-        raise EndpointError("gave no token", subject=subject, want="token or access_token")
+        raise EndpointError("the token service sent no token", subject=subject, want="token or access_token")
     life = answer.get("expires_in")
     return f"Bearer {token}", life if type(life) is int and life > 0 else _DEFAULT_LIFE

@@ -1,4 +1,4 @@
-"""The bodies of answers and of uploads, moved without copies."""
+"""The bodies of answers and uploads, transferred without copies."""
 
 import io
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from airgap.errors import EndpointError, SizeMismatchError, in_words
 from airgap.oci.digest import CHUNK, ByteStream
 
 _ENOUGH = 1 << 18
-"""Bytes that are waited for before they are handed on: TLS comes in pieces of 16 KiB."""
+"""Bytes to wait for before they are passed on: TLS delivers pieces of 16 KiB."""
 
 
 class Download(io.RawIOBase):
-    """The body of an answer as a `ByteStream`; gives the connection back at its end.
+    """The body of an answer as a `ByteStream`; returns the connection to the pool at its end.
 
-    An end before `size` bytes, or before the end that HTTP announced, is a `TemporaryError`: it
-    never looks like the end of the content. With `size` None and no announced length it cannot be
-    told. Nothing else is checked.
+    An end before `size` bytes, or before the end that HTTP announced, is a `TemporaryError`: it never looks
+    like the end of the content. With `size` None and no announced length it cannot be detected. Nothing else
+    is checked.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse, size: int | None, subject: str) -> None:
@@ -52,7 +52,7 @@ class Download(io.RawIOBase):
         return got
 
     def _fill(self, view: memoryview) -> int:
-        """As http.client's `readinto`, which however loses what came before a failure."""
+        """Read like http.client's `readinto`, which however loses the bytes received before a failure."""
         if self._file is None:
             piece = self._raw.read1(len(view))
             view[: len(piece)] = piece
@@ -74,7 +74,7 @@ class Download(io.RawIOBase):
             self._left = 0 if got == 0 else None
         elif got == 0:
             self.close()
-            raise self._cut(f"{self._left:,} bytes too few")
+            raise self._cut(f"{self._left:,} bytes missing")
         else:
             self._left -= got
         if self._left == 0:
@@ -88,7 +88,7 @@ class Download(io.RawIOBase):
         return TemporaryError("the connection broke", subject=self._subject, got=got)
 
     def close(self) -> None:
-        """Idempotent. Cuts the connection when the body was not read to its end."""
+        """Idempotent. Cuts the connection if the body was not read to its end."""
         if not self.closed:
             if self._left != 0:
                 self._response.close()
@@ -97,8 +97,8 @@ class Download(io.RawIOBase):
 
 
 def endless(error: EndlessAnswerError, subject: str) -> EndpointError:
-    """It is not tried again."""
-    hint = "something other than a registry answers there; check the address, and the proxy if there is one"
+    """Return the error for an endless answer; the request is not tried again."""
+    hint = "the server may not be a registry: check the address, and the proxy if there is one"
     return EndpointError("the answer does not end", subject=subject, got=str(error), hint=hint)
 
 

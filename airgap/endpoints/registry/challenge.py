@@ -1,4 +1,4 @@
-"""The WWW-Authenticate header: which login a server wants (RFC 9110 §11)."""
+"""The WWW-Authenticate header: the login that a server requires (RFC 9110 §11)."""
 
 import re
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Challenge:
 
     @classmethod
     def parse_all(cls, text: str, subject: str) -> list[Self]:
-        """All challenges in the header's value; several headers are joined by commas before.
+        """Return all challenges in the header's value; several headers must be joined by commas first.
 
         Raises `EndpointError` unless the whole text follows the grammar.
         """
@@ -57,4 +57,4 @@ def _skip(text: str, position: int) -> int:
 
 
 def _malformed(subject: str) -> EndpointError:
-    return EndpointError("asks for a login in a malformed way (WWW-Authenticate)", subject=subject)
+    return EndpointError("malformed WWW-Authenticate header", subject=subject)

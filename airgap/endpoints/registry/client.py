@@ -18,12 +18,11 @@ from airgap.oci.reference import ImageReference
 
 
 class Registry:
-    """One registry host and its mirrors; safe for several threads. It asks `host`, whatever registry a
-    reference names.
+    """One registry host and its mirrors; safe for several threads. It asks `host`, regardless of the registry
+    that a reference names.
 
-    Raises `EndpointError` and its children, and `DigestMismatchError` when the registry itself
-    names another digest than the one that was asked for. `UnavailableError` comes after the tries
-    that `options` allow.
+    Raises `EndpointError` and its children, and `DigestMismatchError` if the registry itself reports another
+    digest than the one requested. `UnavailableError` is raised after the tries that `options` allow.
     """
 
     def __init__(self, host: str, *, options: RegistryOptions | None = None) -> None:
@@ -45,18 +44,20 @@ class Registry:
         return self._name
 
     def resolve(self, reference: ImageReference) -> Descriptor:
-        """See `ContentSource`. The digest is the registry's word for a tag until the bytes are read."""
+        """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
         return self._source.resolve(reference)
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         return self._source.read_document(reference, descriptor)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """See `ContentSource`. The stream goes on over failures that pass, wherever they happen."""
+        """See `ContentSource`. The stream resumes after temporary failures, wherever they happen."""
         return self._source.open_blob(reference, descriptor, offset)
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`. Mirrors are not asked: many know no referrers, and say there are none."""
+        """See `ReferrerSource`. Mirrors are not asked: many do not support referrers, and answer that there
+        are none.
+        """
         return self._lists.referrers(reference, digest)
 
     def attachments(
@@ -67,18 +68,20 @@ class Registry:
         *,
         thorough: bool = False,
     ) -> Attachments:
-        """See `AttachmentSource`. Mirrors are asked only where the registry itself cannot be reached, and
-        then what they do not know stays unknown.
+        """See `AttachmentSource`. Mirrors are asked only if the registry itself cannot be reached; what they
+        do not list then stays unknown.
         """
         found = self._finder.find(reference, subjects, also, thorough=thorough)
         if self._finder.reachable:
             return found
-        others = [each.find(reference, subjects, also, thorough=thorough) for each in self._mirror_finders]
-        known = dict.fromkeys(item for each in (*others, found) for item in each.found)
+        others = [
+            finder.find(reference, subjects, also, thorough=thorough) for finder in self._mirror_finders
+        ]
+        known = dict.fromkeys(item for answer in (*others, found) for item in answer.found)
         return Attachments(tuple(known), found.unknown)
 
     def tags(self, reference: ImageReference) -> list[str]:
-        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
         return self._lists.tags(reference)
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -88,12 +91,12 @@ class Registry:
             return None
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """See `ContentTarget`. What is found is remembered, for mounting it into other repositories."""
+        """See `ContentTarget`. A blob that is found is remembered, to mount it into other repositories."""
         return self._pusher.holds(reference, descriptor)
 
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
-        """See `ContentTarget`. Content that the repository already has is sent all the same; what this
-        object has met in another repository is mounted, and then `stream` is not read.
+        """See `ContentTarget`. Content that the repository already has is sent again; a blob that this object
+        has found in another repository is mounted, and then `stream` is not read.
         """
         self._pusher.put_blob(reference, descriptor, stream)
 
@@ -121,5 +124,5 @@ class Registry:
         self._pusher.put(reference, reference.tag or descriptor.digest, descriptor, raw)
 
     def close(self) -> None:
-        """Close idle connections; the registry can be used on."""
+        """Close idle connections; the registry remains usable."""
         self._source.close()

@@ -1,4 +1,4 @@
-"""How to talk to a registry, as far as a user can choose it."""
+"""The options of the connection to a registry that a user can choose."""
 
 import os
 import time
@@ -11,10 +11,10 @@ from airgap.endpoints.registry.proxies import Proxies
 from airgap.endpoints.wire import MIN_RATE
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
-"""The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several with commas between."""
+"""The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several separated by commas."""
 DOCKER_CERTS = Path("/etc/docker/certs.d")
 CONTAINERS_CERTS = (Path("~/.config/containers/certs.d"), Path("/etc/containers/certs.d"))
-"""podman's and skopeo's, in their order (containers-certs.d(5)); Docker's goes before them."""
+"""The folders of podman and skopeo, in order (containers-certs.d(5)); Docker's comes before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RegistryOptions:
     """HTTP without TLS: True and False decide; None allows it for loopback addresses only, and
     uses it there unless there is a `ca_file` or a `client_cert`."""
     plain_hint: str | None = None
-    """What to do when TLS fails because the registry speaks plain HTTP, where it is known better."""
+    """The hint if TLS fails because the registry speaks plain HTTP; None for the general one."""
     ca_file: Path | None = None
     """PEM certificates of a private CA, trusted besides the system's own."""
     more_ca_files: tuple[Path, ...] = ()
@@ -33,15 +33,15 @@ class RegistryOptions:
     client_cert: Path | None = None
     """PEM certificate to show to the registry itself, and to no other host."""
     client_key: Path | None = None
-    """Its key, PEM and not encrypted; None when it is in the file of `client_cert`."""
+    """Its key, PEM and not encrypted; None if it is in the file of `client_cert`."""
     certs_folder: Path = DOCKER_CERTS
     """Docker's own layout: `HOST[:PORT]/*.crt`, `client.cert`, `client.key` stand in for the three
     options above where these are None."""
     credentials: CredentialStore | None = None
     """Asked only when a registry demands a login; None is always anonymous."""
     mirrors: tuple[str, ...] = ()
-    """Asked in this order before the registry itself, for pulls: `[https://]HOST[:PORT][/PREFIX]`,
-    or with `http://`. They are believed in what a tag means, as Docker believes them."""
+    """Asked in this order before the registry itself, for pulls: `[https://]HOST[:PORT][/PREFIX]`, or with
+    `http://`. They are trusted to resolve tags, as Docker trusts them."""
     proxies: Proxies = field(default_factory=lambda: Proxies.of(os.environ))
     trusted_hosts: tuple[str, ...] = ()
     """`HOST[:PORT]` of storage and token services that belong to the registry, wherever they are: it may
@@ -52,23 +52,24 @@ class RegistryOptions:
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
     min_rate: float = MIN_RATE
-    """Bytes a second, below which an answer is given up: in all it may be waited for two read timeouts and
-    the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
+    """Bytes a second below which an answer is abandoned: in all, the wait for it may take two read timeouts
+    and the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
     retries: int = 4
-    """Further tries after a failure that may pass, without progress in between. Twice as many after 429
-    (too many requests) without a Retry-After header."""
+    """Further tries after a temporary failure, without progress in between. Twice as many after 429 (too many
+    requests) without a Retry-After header."""
     max_wait: float = 3600
     """The longest that a registry can make us wait by Retry-After headers, in all. These waits are not
     counted as tries."""
     optional_silence: float = 20
-    """As `read_timeout`, for questions that an image can be carried without."""
+    """As `read_timeout`, for requests that are not needed to carry an image."""
     notice: Callable[[str], object] = lambda _text: None
-    """Told in one line when the registry asks to wait."""
+    """Called with one line when the registry asks us to wait."""
     max_skip: int = 64 << 20
-    """When a download breaks and the registry cannot go on in the middle, so many bytes are fetched
-    once more and thrown away; a longer way is a failure."""
+    """If a download breaks and the registry cannot resume it, up to this many bytes are fetched again and
+    discarded; more is a failure."""
     upload_chunk: int = 0
-    """The most bytes in one request of an upload, for registries behind proxies with a limit; 0 is none."""
+    """The most bytes in one request of an upload, for registries behind proxies with a limit; 0 means no
+    limit."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     """For the age of tokens."""
@@ -77,14 +78,14 @@ class RegistryOptions:
 
 
 def trusted_hosts(registry: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Those of `registry` in the variable `TRUSTED_HOSTS`."""
+    """Return the trusted hosts of `registry` from the variable `TRUSTED_HOSTS`."""
     pairs = [text.strip().partition("=") for text in environment.get(TRUSTED_HOSTS, "").split(",")]
     return tuple(host for name, _, host in pairs if name == registry and host)
 
 
 def with_docker_certificates(host: str, options: RegistryOptions) -> RegistryOptions:
-    """`options`, and for `host` the certificates of `certs_folder` where they name none; of the folders of
-    podman and skopeo where Docker's has none.
+    """Return `options` with the certificates for `host` from `certs_folder` where `options` names none, or
+    from the folders of podman and skopeo if Docker's has none.
     """
     folders = [options.certs_folder / host]
     if options.certs_folder == DOCKER_CERTS:

@@ -1,23 +1,23 @@
-"""A blob on its way to us, over as many connections as it takes."""
+"""The download of a blob, over as many connections as it takes."""
 
 import io
 from collections.abc import Callable
 
 from airgap.endpoints.registry.errors import TemporaryError
-from airgap.endpoints.registry.session import Patience
+from airgap.endpoints.registry.session import RetryBudget
 from airgap.errors import EndpointError, UnavailableError
 from airgap.oci.digest import ByteStream
 
 _PROGRESS = 64 << 10
-"""So many bytes since the last failure are progress; a link that brings fewer each time is hopeless."""
+"""Bytes since the last failure that count as progress; a link that brings fewer each time is given up."""
 
 
 class ResumingDownload(io.RawIOBase):
     """A blob's bytes from `offset` on as a `ByteStream`. When the connection breaks, `open_at` gives
     the next one, which starts where this one ended.
 
-    Raises `TemporaryError` when `patience` is at its end, and what else `open_at` raises; it is
-    closed then. Nothing is checked: where HTTP says that the content ends, it ends.
+    Raises `TemporaryError` if the `budget` of retries is used up, and whatever else `open_at` raises; it is
+    closed then. The content is not checked: it ends where HTTP says it ends.
     """
 
     def __init__(
@@ -26,14 +26,14 @@ class ResumingDownload(io.RawIOBase):
         open_at: Callable[[int], ByteStream],
         offset: int,
         size: int,
-        patience: Patience,
+        budget: RetryBudget,
     ) -> None:
         super().__init__()
         self._body: ByteStream | None = first
         self._open_at = open_at
         self._position = self._failed_at = offset
         self._size = size
-        self._patience = patience
+        self._budget = budget
 
     def readable(self) -> bool:
         return True
@@ -57,12 +57,12 @@ class ResumingDownload(io.RawIOBase):
                 return self._body.readinto(view) or 0
             except TemporaryError as error:
                 if self._position >= self._size:
-                    return 0  # the blob is whole: it is only the end of the message that is missing
+                    return 0  # the blob is complete: only the end of the message is missing
                 self._drop()
                 if self._position - self._failed_at >= _PROGRESS:
-                    self._patience.progressed()
+                    self._budget.progressed()
                 self._failed_at = self._position
-                self._patience.pause(error)
+                self._budget.pause(error)
 
     def _drop(self) -> None:
         if self._body is not None:
@@ -70,6 +70,6 @@ class ResumingDownload(io.RawIOBase):
         self._body = None
 
     def close(self) -> None:
-        """Idempotent. Cuts the connection when the blob was not read to its end."""
+        """Idempotent. Cuts the connection if the blob was not read to its end."""
         self._drop()
         super().close()

@@ -1,4 +1,4 @@
-"""What a refusal of a registry means for us (OCI distribution-spec 1.1, "Error Codes")."""
+"""The errors for a registry's refusals (OCI distribution-spec 1.1, "Error Codes")."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from airgap.oci.strict_json import parse_object
 
 MAX_ERROR_BODY = 8 << 10
 MAX_WAIT = 86_400.0
-"""The longest wait that a registry can ask for, in seconds; how much of it we grant is in the options."""
+"""The longest wait in seconds that a registry can ask for; the options limit how much of it is granted."""
 _MAX_BACKOFF = 60.0
-"""The longest wait that we choose ourselves, in seconds."""
+"""The longest wait in seconds that airgap chooses itself."""
 
 _BUSY = 429
 _TEMPORARY = frozenset({408, _BUSY, 500, 502, 503, 504})
@@ -32,23 +32,23 @@ class TemporaryError(UnavailableError):
 
     wait: float = 0.0
     status: int = 0
-    """Of the answer; 0 when there was none."""
+    """The status of the answer; 0 if there was none."""
     reached: bool = True
-    """Whether there was a connection to the registry."""
+    """True if there was a connection to the registry."""
     timed_out: bool = False
 
     @property
     def busy(self) -> bool:
-        """Whether the registry limits requests."""
+        """Return whether the registry limits requests."""
         return self.status == _BUSY
 
 
 class TlsFailedError(EndpointError):
-    """There is no trusted connection to the registry."""
+    """A trusted connection to the registry could not be made."""
 
 
 class LinkRefusedError(AccessDeniedError):
-    """Blob storage refuses the link that the registry gave us: links run out."""
+    """Blob storage refuses the link that the registry gave us: links expire."""
 
 
 def failure(
@@ -60,8 +60,8 @@ def failure(
     *,
     writes: bool = False,
 ) -> EndpointError:
-    """The error for an answer that is none of those wanted; `body` is its first `MAX_ERROR_BODY` bytes.
-    `writes` says that the request was a part of a push: then other hints help.
+    """Return the error for an unexpected answer; `body` is its first `MAX_ERROR_BODY` bytes. `writes` is true
+    if the request was part of a push: then other hints help.
     """
     error = _failure(status, headers, body, subject, host)
     error.status = status
@@ -84,12 +84,14 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, subject: str,
         error.wait = parse_retry_after(headers.get("Retry-After"), dt.datetime.now(dt.UTC))
         return error
     if status == 400 and b"MANIFEST_BLOB_UNKNOWN" in body:
-        return SparseIndexError("not everything in it is there", subject=subject, got=got)
+        return SparseIndexError(
+            "the registry lacks content that this document names", subject=subject, got=got
+        )
     return EndpointError("unexpected answer", subject=subject, got=got)
 
 
 def explain(body: bytes) -> str:
-    """The reasons in an error body, in brackets; empty when it gives none that can be read."""
+    """Return the reasons in an error body, in brackets; empty if it has none that can be read."""
     try:
         value = parse_object(body, "error body", max_bytes=MAX_ERROR_BODY)
     except FormatError:
@@ -105,7 +107,7 @@ def _entries(value: dict[str, Any]) -> list[Any]:
 
 
 def _reason(entry: object) -> str:
-    """`CODE: message`, or what token services say instead."""
+    """Return `CODE: message`, or what token services report instead."""
     if not isinstance(entry, dict):
         return ""
     keys = ("code", "error", "message", "error_description", "details", "detail")
@@ -113,8 +115,9 @@ def _reason(entry: object) -> str:
 
 
 def parse_retry_after(text: str | None, now: dt.datetime) -> float:
-    """Seconds to wait, 1 to `MAX_WAIT`: a number or an HTTP date (RFC 9110 §10.2.3). 0 for anything else. A
-    part of a second counts as one, since waits are bounded by their sum and not by their number.
+    """Return the seconds to wait, 1 to `MAX_WAIT`, from a number or an HTTP date (RFC 9110 §10.2.3). 0 for
+    anything else. A part of a second counts as one, since waits are bounded by their sum and not by their
+    number.
     """
     if text is None:
         return 0.0
@@ -131,7 +134,7 @@ def _date(text: str) -> dt.datetime:
 
 
 def backoff(attempt: int, wait: float, jitter: float) -> float:
-    """Seconds to sleep after failed attempt `attempt` (0, 1, …): doubling from half a second.
+    """Return the seconds to sleep after failed attempt `attempt` (0, 1, …): doubling from half a second.
 
     `jitter` in 0…1 spreads the clients that failed together; never less than `wait`.
     """

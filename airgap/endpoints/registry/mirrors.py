@@ -1,4 +1,4 @@
-"""Mirrors of a registry: asked first, believed last."""
+"""Mirrors of a registry: asked first, and their answers checked."""
 
 import io
 import re
@@ -20,19 +20,18 @@ Opener = Callable[[int], ByteStream]
 
 _RETRIES = 1
 _MAX_WAIT = 60.0
-"""In seconds. There is always another registry to ask."""
+"""Seconds; short, as there is always another registry to ask."""
 _MIRROR = re.compile(
     r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
 )
 
 
 class Mirrored:
-    """Pulls from `mirrors`, in their order, and then from `home`; for several threads.
+    """Pulls from `mirrors`, in order, and then from `home`; for several threads.
 
-    Whatever goes wrong at a mirror, also in the middle of a blob, the next one is asked; what goes
-    wrong at home is raised. A mirror that cannot be reached is not asked again. Documents of a
-    mirror are checked here; a blob cannot be, so one that is asked for again from its first byte
-    comes from home.
+    After any failure of a mirror, even in the middle of a blob, the next one is asked; failures of `home` are
+    raised. A mirror that cannot be reached is not asked again. Documents from a mirror are checked here; a
+    blob cannot be, so one that is requested again from its first byte comes from `home`.
     """
 
     def __init__(self, home: Puller, mirrors: Sequence[Puller]) -> None:
@@ -73,7 +72,7 @@ class Mirrored:
             try:
                 return ask(mirror)
             except AirgapError as error:
-                self._judge(mirror, error)
+                self._drop_if_unavailable(mirror, error)
         return ask(self._home)
 
     def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> Opener:
@@ -81,20 +80,20 @@ class Mirrored:
             try:
                 return puller.open_blob(reference, descriptor, offset)
             except EndpointError as error:
-                self._judge(puller, error)
+                self._drop_if_unavailable(puller, error)
                 raise
 
         return open_at
 
-    def _judge(self, puller: Puller, error: AirgapError) -> None:
+    def _drop_if_unavailable(self, puller: Puller, error: AirgapError) -> None:
         if isinstance(error, UnavailableError):
             self._mirrors = [mirror for mirror in self._mirrors if mirror is not puller]
 
 
 class _ChangingDownload(io.RawIOBase):
-    """A blob's bytes from the first of `openers` that gives them; when it fails, the next one goes on.
+    """A blob's bytes from the first of `openers` that has them; if it fails, the next one resumes.
 
-    Raises what the last one raises.
+    Raises the last one's error.
     """
 
     def __init__(self, openers: Sequence[Opener], offset: int, size: int) -> None:
@@ -135,9 +134,9 @@ class _ChangingDownload(io.RawIOBase):
 
 
 def open_mirror(text: str, options: RegistryOptions) -> Puller:
-    """The mirror `[http[s]://]HOST[:PORT][/PREFIX]`; raises `UsageError` for something else.
+    """Return the mirror `[http[s]://]HOST[:PORT][/PREFIX]`; raises `UsageError` for any other form.
 
-    It is not shown the client certificate that `options` name for the registry.
+    It does not get the client certificate that `options` names for the registry.
     """
     match = _MIRROR.fullmatch(text)
     if match is None:

@@ -1,5 +1,5 @@
-"""Which proxy a URL is asked through: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as Go's programs read them
-(golang.org/x/net/http/httpproxy). The variables are judged only where a proxy is needed.
+"""The proxy for a URL: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as Go's programs read them
+(golang.org/x/net/http/httpproxy). The variables are checked only if a proxy is needed.
 
 ALL_PROXY is not one of them: docker, skopeo and crane do not read it either.
 """
@@ -34,7 +34,7 @@ class Proxy:
             port = parts.port or _PORTS.get(parts.scheme, 0)
             host = parts.hostname if parts.scheme in _PORTS else None
         except ValueError:
-            raise _not_usable(name, "an address that cannot be read") from None
+            raise _not_usable(name, "an address that cannot be parsed") from None
         if not host:
             raise _not_usable(name, f"{parts.scheme}://…")
         login = unquote(parts.netloc.rpartition("@")[0])
@@ -42,7 +42,7 @@ class Proxy:
 
     @property
     def with_login(self) -> str:
-        """The URL with the login in it; a secret."""
+        """The URL including the login; a secret."""
         if not self.login:
             return self.url
         scheme, _, rest = self.url.partition("://")
@@ -50,7 +50,7 @@ class Proxy:
 
 
 def _not_usable(name: str, got: str) -> UsageError:
-    hint = f"{name} is an environment variable; NO_PROXY names the hosts that are asked without a proxy"
+    hint = f"{name} is an environment variable; NO_PROXY lists the hosts to reach without a proxy"
     if got.startswith("socks"):
         hint = f"SOCKS proxies are not supported; {hint}"
     return UsageError(
@@ -60,13 +60,13 @@ def _not_usable(name: str, got: str) -> UsageError:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies for plain HTTP and for HTTPS as they were written, and the hosts that are asked without."""
+    """The proxies for plain HTTP and HTTPS as they were written, and the hosts to reach without a proxy."""
 
     http: str = field(default="", repr=False)
     https: str = field(default="", repr=False)
     without: tuple[str, ...] = ()
     ignored: str = ""
-    """The name of ALL_PROXY, when it is set: for a hint."""
+    """The name of ALL_PROXY if it is set, for a hint."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
@@ -80,16 +80,16 @@ class Proxies:
         return cls(read("HTTP_PROXY"), read("HTTPS_PROXY"), tuple(filter(None, names)), ignored)
 
     def redact(self, text: str) -> str:
-        """`text` without the logins of the proxies, should a server repeat them."""
+        """Return `text` without the logins of the proxies, in case a server repeats them."""
         for address in filter(None, (self.http, self.https)):
             login = unquote(address.rpartition("://")[2].rpartition("@")[0])
             text = without(text, (login, login.partition(":")[2], base64.b64encode(login.encode()).decode()))
         return text
 
     def choose(self, url: str) -> Proxy | None:
-        """The proxy for `url`; never one for loopback. Names are not looked up.
+        """Return the proxy for `url`; never one for loopback. Names are not looked up.
 
-        Raises `UsageError` for a proxy of another kind, when `url` needs it.
+        Raises `UsageError` for an unsupported proxy if `url` needs it.
         """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
@@ -102,7 +102,7 @@ class Proxies:
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """`text` with each of `secrets` masked, also as it is written in a URL or in JSON."""
+    """Return `text` with each of `secrets` masked, including its forms in a URL and in JSON."""
     for secret in filter(None, secrets):
         encoded = quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
         for form in (secret, *encoded):
@@ -111,7 +111,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """`localhost`, 127.0.0.0/8 and ::1; other names are not looked up."""
+    """Return whether `name` is `localhost`, in 127.0.0.0/8, or ::1; other names are not looked up."""
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -119,8 +119,8 @@ def is_loopback(name: str) -> bool:
 
 
 def _covers(name: str, parts: SplitResult) -> bool:
-    """Whether an entry of NO_PROXY means the host: `*`, a network, an address, or a name and all below it;
-    with a leading dot or `*.` only what is below it. Addresses and names may have a port.
+    """Return whether an entry of NO_PROXY means the host: `*`, a network, an address, or a name and all below
+    it; with a leading dot or `*.` only what is below it. Addresses and names may have a port.
     """
     host = parts.hostname or ""
     if name == "*":

@@ -18,7 +18,7 @@ from airgap.oci.reference import ImageReference
 
 
 class Puller:
-    """Fetches from one host, whatever registry a reference names. Tries again what may pass."""
+    """Fetches from one host, whatever registry a reference names. Retries temporary failures."""
 
     def __init__(self, session: Session, names: Names) -> None:
         self._session = session
@@ -26,20 +26,20 @@ class Puller:
 
     @classmethod
     def of(cls, host: str, options: RegistryOptions) -> "Puller":
-        """With a session of its own."""
+        """Make a puller with its own session."""
         session = Session(host, options)
         return cls(session, Names(host, session.base, options.prefix))
 
     def lists(self) -> Lists:
-        """Of the same host, with the same session."""
+        """Return the lists of the same host, using the same session."""
         return Lists(self._session, self._names)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
-        """See `ContentSource`. The digest is the registry's word for a tag until the bytes are read."""
+        """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
         return self._resolve(reference, optional=False)
 
     def find(self, reference: ImageReference) -> Descriptor | None:
-        """As `resolve`, for an image that others can be carried without; None when it is not there."""
+        """Resolve an image that is not required; None if it does not exist."""
         try:
             return self._resolve(reference, optional=True)
         except NotFoundError:
@@ -60,7 +60,7 @@ class Puller:
     def describe(
         self, reference: ImageReference, name: object, actions: str, *, optional: bool = False
     ) -> Descriptor:
-        """What there is under a tag or digest, by HEAD, or by GET where HEAD tells too little."""
+        """Return the descriptor of a tag or digest, by HEAD, or by GET if HEAD reports too little."""
         asked = name if isinstance(name, Digest) else None
         head = replace(self._names.manifest("HEAD", reference, name, actions), optional=optional)
         found = self._session.call(head, (200, *NO_HEAD), lambda r: from_head(r, asked, head.subject))
@@ -75,7 +75,7 @@ class Puller:
         return self._session.call(request, (200,), read)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """See `ContentSource`. The stream lives through failures that pass, as `ResumingDownload`."""
+        """See `ContentSource`. The stream survives temporary failures, as `ResumingDownload` does."""
         size = descriptor.size
         if offset == size > 0:
             return io.BytesIO()  # HTTP has no empty range
@@ -85,12 +85,12 @@ class Puller:
                 raise no_rest(response, offset, size, self._blob(reference, descriptor, offset).subject)
             return response.stream(size - offset)
 
-        # A server that cannot give a range answers 200, or 416 if it has less than we think.
+        # A server without ranges answers 200, or 416 if it has fewer bytes than expected.
         accept = (200, 206, 416) if offset else (200,)
         first = self._session.call(self._blob(reference, descriptor, offset), accept, start)
-        patience = self._session.patience(size=size - offset)
+        budget = self._session.retry_budget(size=size - offset)
         return ResumingDownload(
-            first, lambda position: self._reopen(reference, descriptor, position), offset, size, patience
+            first, lambda position: self._reopen(reference, descriptor, position), offset, size, budget
         )
 
     def close(self) -> None:
@@ -102,8 +102,8 @@ class Puller:
         return self._names.blob("GET", reference, descriptor.digest, headers)
 
     def _reopen(self, reference: ImageReference, descriptor: Descriptor, position: int) -> ByteStream:
-        """From `position` on, with one try, where a connection broke. The registry itself is asked
-        again each time: the links to storage that it gives run out.
+        """Open the blob from `position` on, with one try, after a connection broke. The registry itself is
+        asked again each time: the links to storage that it gives expire.
         """
         request = self._blob(reference, descriptor, position)
 
@@ -120,18 +120,20 @@ class Puller:
             raise TemporaryError(error.what, subject=error.subject, got=error.got) from error
 
     def _skip(self, stream: ByteStream, position: int, subject: str) -> ByteStream:
-        """`stream` after its first `position` bytes, from a server that gives no ranges."""
+        """Return `stream` after its first `position` bytes, from a server that does not support ranges."""
         limit = self._session.options.max_skip
         if position > limit:
             raise UnavailableError(
-                "the connection broke, and the registry cannot go on in the middle",
+                "the connection broke, and the registry cannot resume a download",
                 subject=subject,
-                got=f"{position:,} bytes, which is over the limit of {limit:,} to fetch once more",
+                got=f"{position:,} bytes to fetch again; the limit is {limit:,}",
             )
         buffer = memoryview(bytearray(min(position, CHUNK)))
         while position:
             got = stream.readinto(buffer[:position])
             if not got:
-                raise EndpointError("cannot resume", subject=subject, got=f"{position:,} bytes too few")
+                raise EndpointError(
+                    "cannot resume the download", subject=subject, got=f"{position:,} bytes missing"
+                )
             position -= got
         return stream

@@ -24,24 +24,24 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 
 _NOT_SAID = (400, 401, 403, 406, 410)
-"""Artifactory answers 403 where a repository behind a virtual one is not ours to read, others 401 or 400."""
+"""Artifactory answers 403 if the login may not read a repository behind a virtual one, others 401 or 400."""
 
 _REFUSALS = frozenset({200, 202, 204, 400, 404, 405, 406, 409, 410, 412, 413, 415, 422, 500, 501})
-"""Answers to a document that are about the document, or about its name."""
+"""Statuses that refuse the document or its name, and nothing else."""
 
 
 class Pusher:
-    """Sends to one registry, whatever registry a reference names; for several threads."""
+    """Sends to one registry, regardless of the registry that a reference names; for several threads."""
 
     def __init__(self, session: Session, names: Names) -> None:
         self._session = session
         self._names = names
         self._lock = threading.Lock()
         self._holders: dict[Digest, ImageReference] = {}
-        """For each blob that we have met there, a repository that has it."""
+        """For each blob that was found there, a repository that has it."""
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
-        """See `ContentTarget`. An answer that says neither yes nor no counts as no: the push will show."""
+        """See `ContentTarget`. An inconclusive answer counts as no: the push will show."""
         request = self._names.blob("HEAD", reference, descriptor.digest)
 
         def same(response: Response) -> bool:
@@ -61,7 +61,7 @@ class Pusher:
         return found
 
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
-        """See `ContentTarget`. `stream` is read once, and not at all when the blob can be mounted."""
+        """See `ContentTarget`. `stream` is read once, or not at all if the blob can be mounted."""
         upload = self._begin(reference, descriptor)
         if upload is not None:
             upload.send(stream)
@@ -79,7 +79,7 @@ class Pusher:
     ) -> None:
         """See `ResumingTarget`."""
         upload = self._begin(reference, descriptor)
-        patience = self._session.patience(size=descriptor.size)
+        budget = self._session.retry_budget(size=descriptor.size)
         best = 0
         while upload is not None:
             try:
@@ -87,19 +87,19 @@ class Pusher:
                     upload.send(stream)
                 break
             except TemporaryError as error:
-                patience.pause(error)
+                budget.pause(error)
             if not upload.recover():
                 if self.holds(reference, descriptor):
                     break  # only the answer was lost
                 upload.start()
             if upload.offset > best:
                 best = upload.offset
-                patience.progressed()
+                budget.progressed()
         self._remember(reference, descriptor.digest)
 
     def put(self, reference: ImageReference, name: object, descriptor: Descriptor, raw: bytes) -> str | None:
-        """Store a document under a tag or digest. The subject's digest, where the registry says that it
-        has entered the document as a referrer (OCI distribution-spec 1.1, `OCI-Subject`).
+        """Store a document under a tag or digest. Return the subject's digest if the registry reports that it
+        has listed the document as a referrer (OCI distribution-spec 1.1, `OCI-Subject`).
         """
         headers = {"Content-Type": descriptor.media_type}
         request = self._names.manifest("PUT", reference, name, PUSH, headers=headers, body=raw)
@@ -116,7 +116,7 @@ class Pusher:
             raise refused from error
 
     def _begin(self, reference: ImageReference, descriptor: Descriptor) -> BlobUpload | None:
-        """None when there is nothing left to send."""
+        """Begin an upload; None if there is no content left to send."""
         upload = BlobUpload(self._session, self._names, reference, descriptor)
         holder = self._holders.get(descriptor.digest)
         if holder is not None and holder.repository != reference.repository and upload.mount(holder):
@@ -131,10 +131,10 @@ class Pusher:
 
 
 def _refused(error: EndpointError, descriptor: Descriptor) -> EndpointError | None:
-    """What a refusal of a document means; None when it is about something else."""
+    """Return the error for a refused document; None if the refusal has another cause."""
     kind: type[RefusedError]
     if error.status in (403, *_REFUSALS) and is_locked(str(error.got)):
-        kind, what = ImmutableTagError, "the registry does not let this name be given to something else"
+        kind, what = ImmutableTagError, "the registry does not allow this tag to be changed"
     elif isinstance(error, SparseIndexError) or error.status not in _REFUSALS:
         return None
     else:

@@ -1,4 +1,4 @@
-"""Waiting when a registry asks for it (HTTP 429 and 503 with Retry-After, RFC 9110 §10.2.3)."""
+"""Waits when a registry asks for it (HTTP 429 and 503 with Retry-After, RFC 9110 §10.2.3)."""
 
 import threading
 
@@ -8,7 +8,7 @@ from airgap.errors import UnavailableError
 
 
 class RateLimit:
-    """The waits that one registry asks for; for several threads, which all wait when one is told to."""
+    """The waits that one registry asks for; for several threads, which all wait if one must."""
 
     def __init__(self, host: str, options: RegistryOptions) -> None:
         self._host = host
@@ -18,14 +18,14 @@ class RateLimit:
         self._waited = 0.0
 
     def wait(self) -> None:
-        """Wait as long as another thread was told to."""
+        """Wait as long as another thread was asked to."""
         if (seconds := self._until - self._options.clock()) > 0:
             self._options.sleep(seconds)
 
     def obey(self, error: TemporaryError) -> None:
         """Wait as long as the answer behind `error` asks for.
 
-        Raises `UnavailableError` when all waits together would be longer than the options allow.
+        Raises `UnavailableError` if all waits together would exceed the options' limit.
         """
         until = self._extend(error)
         self._options.sleep(error.wait)
@@ -42,7 +42,7 @@ class RateLimit:
             limit = self._options.max_wait
             if self._waited + more > limit:
                 raise UnavailableError(
-                    "the registry asks to wait too long",
+                    "the registry asks for too long a wait",
                     subject=error.subject,
                     want=f"at most {limit:,.0f} s in all",
                     got=f"{error.got}, another {error.wait:,.0f} s after {self._waited:,.0f} s",
@@ -51,5 +51,5 @@ class RateLimit:
             self._waited += more
             self._until = now + error.wait
             total = f"{self._waited:,.0f} s of at most {limit:,.0f} s in all"
-            self._options.notice(f"{self._host} asks to wait {error.wait:,.0f} s ({total})")
+            self._options.notice(f"{self._host} asks us to wait {error.wait:,.0f} s ({total})")
             return self._until

@@ -1,4 +1,4 @@
-"""What a registry lists in pages: the referrers of an image, the tags of a repository."""
+"""The paged lists of a registry: the referrers of an image, the tags of a repository."""
 
 import re
 import threading
@@ -30,7 +30,7 @@ _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;\s*rel="?next"?', re.IGNORECASE)
 
 
 class UnusableListError(EndpointError):
-    """The registry answered, with something that is not such a list or is too long."""
+    """The registry answered, but not with such a list, or with one that is too long."""
 
 
 class Lists:
@@ -41,12 +41,12 @@ class Lists:
         self._names = names
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`: from the referrers API, or where there is none from the fallback tag."""
+        """See `ReferrerSource`: from the referrers API, or from the fallback tag if there is none."""
         found = self.by_api(reference, digest)
         return self.by_tag(reference, digest) if found is None else found
 
     def by_api(self, reference: ImageReference, digest: Digest) -> list[Descriptor] | None:
-        """From the referrers API; None where there is none."""
+        """Return the referrers from the referrers API; None if there is no such API."""
         url = self._names.url(reference, f"referrers/{digest}")
         subject = self._names.subject(reference, f"referrers of {digest}")
         scope = self._names.scope(reference, PULL)
@@ -54,7 +54,7 @@ class Lists:
         found: list[Descriptor] = []
         for number, (raw, _) in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
             if raw is None and number:
-                raise UnusableListError("the list of referrers breaks off", subject=subject)
+                raise UnusableListError("the list of referrers is incomplete", subject=subject)
             if raw is None:
                 return None
             found += _entries(raw, subject)
@@ -62,7 +62,7 @@ class Lists:
         return found
 
     def by_tag(self, reference: ImageReference, digest: Digest, *, optional: bool = True) -> list[Descriptor]:
-        """From the fallback tag; empty where there is no such tag."""
+        """Return the referrers from the fallback tag; empty if there is no such tag."""
         raw = self._read_fallback(reference, digest, optional)
         where = self._names.document(reference, fallback_tag(digest))
         found = [] if raw is None else list(_entries(raw, where))
@@ -70,7 +70,7 @@ class Lists:
         return found
 
     def tags(self, reference: ImageReference) -> list[str]:
-        """All tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
         found: list[str] = []
         for page, _ in self.tag_pages(reference):
             found += page
@@ -80,10 +80,11 @@ class Lists:
     def tag_pages(
         self, reference: ImageReference, most: int | None = None, after: str | None = None
     ) -> Iterator[tuple[tuple[str, ...], bool]]:
-        """The tags of the repository of `reference`, page by page as they are asked for, and whether there is
-        a further page. Those after the tag `after`, where it is given and the registry knows how.
+        """Yield the tags of the repository of `reference`, page by page as they are requested, and whether
+        there is a further page. Only those after the tag `after`, if it is given and the registry supports
+        it.
 
-        Raises `UnusableListError` when there are more than `most` pages.
+        Raises `UnusableListError` if there are more than `most` pages.
         """
         query = f"n={_TAGS_A_PAGE}" if after is None else f"n={_TAGS_A_PAGE}&last={quote(after)}"
         url = self._names.url(reference, f"tags/list?{query}")
@@ -98,7 +99,7 @@ class Lists:
             raw = self._session.call(replace(request, optional=optional), (200,), read)
         except NotFoundError:
             return None
-        # GitLab takes the tag for the digest, and answers with the image itself.
+        # GitLab treats the tag as the digest, and answers with the image itself.
         return None if Digest.of(raw, digest.algorithm) == digest else raw
 
     def _pages(
@@ -108,8 +109,8 @@ class Lists:
         then: Callable[[Response], T],
         most: int | None = None,
     ) -> Iterator[tuple[T, bool]]:
-        """What `then` makes of each page, as their Link headers chain them (RFC 8288), and whether there is a
-        further one.
+        """Yield the result of `then` for each page, following the Link headers (RFC 8288), and whether there
+        is a further one.
         """
         most = _MAX_PAGES if most is None else most
         for _ in range(most):
@@ -119,13 +120,13 @@ class Lists:
                 return
             url = self._session.locate(link, request.url, request.subject)
             if not self._session.is_own(url):
-                raise UnusableListError("the next page is at another host", subject=request.subject)
+                raise UnusableListError("the next page is on another host", subject=request.subject)
             request = replace(request, url=url)
         raise UnusableListError("too many pages", subject=request.subject, want=f"at most {most:,}")
 
 
 class ReferrerPusher:
-    """Enters documents into the lists of one registry; for several threads of one process."""
+    """Adds documents to the lists of one registry; for several threads of one process."""
 
     def __init__(self, lists: Lists, names: Names, pusher: Pusher) -> None:
         self._lists = lists
@@ -134,8 +135,8 @@ class ReferrerPusher:
         self._lock = threading.Lock()
 
     def put(self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes) -> None:
-        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do
-        so at the same time can undo one another's entry.
+        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do so at
+        the same time can remove each other's entry.
         """
         name = reference.tag or descriptor.digest
         if self._pusher.put(reference, name, descriptor, raw) == str(subject):
@@ -158,7 +159,7 @@ def _next_page(response: Response) -> str | None:
 
 
 def _read_index(response: Response) -> bytes | None:
-    """None from a registry that knows no referrers; some answer with a page of something else."""
+    """Read an index; None from a registry without referrers, as some answer with another kind of page."""
     if response.status != 200 or media_type(response) != OCI_INDEX:
         response.close()
         return None
@@ -169,7 +170,7 @@ def _entries(raw: bytes, subject: str) -> tuple[Descriptor, ...]:
     try:
         document = parse_document(raw, OCI_INDEX, subject)
     except FormatError as error:
-        raise UnusableListError("no list of referrers", subject=subject, got=str(error)) from error
+        raise UnusableListError("not a list of referrers", subject=subject, got=str(error)) from error
     return document.manifests if isinstance(document, ImageIndex) else ()
 
 
@@ -181,12 +182,14 @@ def _index_of(entries: list[Descriptor]) -> bytes:
 def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
     try:
         fields = Fields(parse_object(raw, subject), subject)
-        # A repository whose tags were all deleted has null.
+        # null stands for a repository whose tags were all deleted.
         return fields.texts("tags") if fields.take("tags") is not None else ()
     except FormatError as error:
-        raise UnusableListError("no list of tags", subject=subject, got=str(error)) from error
+        raise UnusableListError("not a list of tags", subject=subject, got=str(error)) from error
 
 
 def _check_number(found: list[T], limit: int, subject: str) -> None:
     if len(found) > limit:
-        raise UnusableListError("too many", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}")
+        raise UnusableListError(
+            "too many entries", subject=subject, want=f"at most {limit:,}", got=f"{len(found):,}"
+        )

@@ -1,4 +1,4 @@
-"""Requests to one registry: logins, redirects and further tries."""
+"""Requests to one registry: logins, redirects and retries."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -26,13 +26,13 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _MAX_RESUMES = 100
 _RESUME_BYTES = 1 << 20
-"""One further resume is granted for so many bytes: a link that breaks each minute at 30 kB/s lives."""
+"""One further resume is granted for this many bytes: enough for a link that breaks each minute at 30 kB/s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `subject` is how errors call it, `scope` what a token must allow: one scope, or
-    several with spaces between.
+    """A request. `subject` is its name in errors, `scope` what a token must allow: one scope, or several
+    separated by spaces.
     """
 
     method: str
@@ -42,19 +42,19 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     optional: bool = False
-    """Whether the work can be done without an answer: then less time is spent on getting one."""
+    """True if the work does not need an answer: then less time is spent on getting one."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether it can be sent again: nothing was taken from a stream."""
+        """Return whether it can be sent again: no bytes were taken from a stream."""
         return not (isinstance(self.body, Upload) and self.body.started)
 
 
-class Patience:
-    """How long one piece of work is continued after failures: `retries` times without progress, and a number
-    of times in all that grows with the `size` in bytes.
+class RetryBudget:
+    """The retries granted to one piece of work: `retries` without progress, and a total number that grows
+    with the `size` in bytes.
 
-    A registry that limits requests and says for how long has not failed: `limit` bounds such waits.
+    A registry that limits requests and says how long to wait has not failed: `limit` bounds such waits.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Patience:
         self._size = size
 
     def pause(self, error: TemporaryError) -> None:
-        """Sleep before the next try, or raise `error` when there were enough."""
+        """Sleep before the next try, or raise `error` if the retries are used up."""
         if error.busy and error.wait > 0 and self._options.retries > 0:
             self._limit.obey(error)
             return
@@ -86,11 +86,11 @@ class Patience:
 
     def _hopeless(self, error: TemporaryError) -> UnavailableError:
         return UnavailableError(
-            "broke too often",
+            "the connection broke too often",
             subject=error.subject,
             want=f"at most {self._most:,} resumes for {self._size:,} bytes",
             got=f"{error.what}: {error.got}",
-            hint="a proxy between here and the registry may cut connections after a time or size",
+            hint="a proxy on the way to the registry may cut connections after some time or size",
         )
 
     def _tries(self, error: TemporaryError) -> int:
@@ -101,7 +101,7 @@ class Patience:
         return self._options.retries
 
     def progressed(self) -> None:
-        """Start counting from zero."""
+        """Count failures from zero again."""
         self._failures = 0
 
 
@@ -119,21 +119,21 @@ class Session:
         self._limit = RateLimit(host, options)
 
     def call(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
-        """What `then` makes of the answer, whose status is one of `accept`.
+        """Return the result of `then` for the answer, whose status must be in `accept`.
 
-        Tried again, with growing pauses, while it fails in a way that may pass, also inside `then`.
+        Temporary failures, including those inside `then`, are tried again after growing pauses.
         """
-        patience = self.patience(optional=request.optional)
+        budget = self.retry_budget(optional=request.optional)
         while True:
             try:
                 return self.once(request, accept, then)
             except TemporaryError as error:
                 if not request.repeatable:
                     raise
-                patience.pause(error)
+                budget.pause(error)
 
     def once(self, request: Request, accept: tuple[int, ...], then: Callable[[Response], T]) -> T:
-        """As `call`, with one try. A login that has run out is renewed all the same."""
+        """Send a request as `call` does, with one try. A login that has expired is still renewed."""
         response = self._exchange(request, accept)
         try:
             return then(response)
@@ -141,20 +141,20 @@ class Session:
             response.close()
             raise
 
-    def patience(self, *, optional: bool = False, size: int = 0) -> Patience:
-        """For one piece of work, of `size` bytes."""
-        return Patience(self.options, self._limit, optional=optional, size=size)
+    def retry_budget(self, *, optional: bool = False, size: int = 0) -> RetryBudget:
+        """Return the retries for one piece of work of `size` bytes."""
+        return RetryBudget(self.options, self._limit, optional=optional, size=size)
 
     def locate(self, location: str | None, base: str, subject: str) -> str:
-        """The URL that an answer from `base` points to; see `follow`."""
+        """Return the URL that an answer from `base` points to; see `follow`."""
         return follow(base, location, self.options, subject)
 
     def locate_upload(self, location: str | None, base: str, subject: str) -> str:
-        """The URL at which an upload goes on; see `follow_upload`."""
+        """Return the URL at which an upload continues; see `follow_upload`."""
         return follow_upload(self.base, base, location, self.options, subject)
 
     def is_own(self, url: str) -> bool:
-        """Whether `url` is at the registry itself."""
+        """Return whether `url` is at the registry itself."""
         return origin(url) == self._origin
 
     def close(self) -> None:
@@ -179,10 +179,10 @@ class Session:
         if request.repeatable:
             return self._authorizer.renew(asked, request.scope, refused, request.subject)
         self._authorizer.forget(request.scope)
-        raise TemporaryError("the login ran out during the upload", subject=request.subject)
+        raise TemporaryError("the login expired during the upload", subject=request.subject)
 
     def _follow(self, request: Request, authorization: str | None) -> tuple[Response, str]:
-        """The answer, and the URL that gave it: only GET and HEAD are redirected."""
+        """Return the answer, and the URL that gave it: only GET and HEAD are redirected."""
         url = request.url
         for _ in range(_MAX_REDIRECTS + 1):
             headers = dict(request.headers)
@@ -196,7 +196,7 @@ class Session:
                 return response, url
             with response:
                 url = self.locate(response.headers.get("Location"), url, request.subject)
-        raise EndpointError("redirected too often", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
+        raise EndpointError("too many redirects", subject=request.subject, want=f"at most {_MAX_REDIRECTS}")
 
     def _failure(self, response: Response, url: str, request: Request) -> EndpointError:
         subject, writes = request.subject, request.method not in ("GET", "HEAD")

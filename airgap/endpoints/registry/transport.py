@@ -1,4 +1,4 @@
-"""One HTTP exchange: connections, TLS, and what goes wrong on the wire."""
+"""One HTTP exchange: connections, TLS, and errors on the wire."""
 
 import contextlib
 import ssl
@@ -25,26 +25,26 @@ from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
-from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, place_of
+from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, zone_of
 from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
 from airgap.errors import EndpointError, UsageError, in_words
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
-_NAME = "its certificate must list this name or address as subjectAltName; a common name does not count"
+_NAME = "the certificate must list this name or address as subjectAltName; its common name is ignored"
 _CERTIFICATE_HINTS = (
-    dict.fromkeys((18, 19, 20, 21), "give the registry's CA with --ca-file")
+    dict.fromkeys((18, 19, 20, 21), "name the registry's CA with --ca-file")
     | dict.fromkeys((9, 10), _CLOCK)
     | dict.fromkeys((62, 64), _NAME)
 )
-"""By X509_V_ERR_* of OpenSSL."""
+"""Hints by X509_V_ERR_* of OpenSSL."""
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 _HOSTS = 8
-"""Registry, token service, blob storage, …: of the rest the connections are not kept."""
+"""Hosts whose connections are kept: registry, token service, blob storage and a few others."""
 _WANT_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"})
 _SHORT = 8 << 10
-"""A rest of so many bytes is read rather than the connection cut."""
+"""A remainder of up to this many bytes is read instead of cutting the connection."""
 _COMMIT_RATE = 10_000_000
-"""Bytes a second at which a slow registry checks and files an upload before it answers."""
+"""Bytes a second at which a slow registry checks and stores an upload before it answers."""
 
 
 class Response:
@@ -59,25 +59,25 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """The content's length in bytes as the header says it, also for HEAD."""
+        """The content's length in bytes from the header, also for HEAD."""
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
     def stream(self, size: int | None = None) -> Download:
-        """The body; `size` is how long it should be, for answers that do not say."""
+        """Return the body; `size` is its expected length, for answers that do not state it."""
         if self._download is None:
             self._download = Download(self._response, size, self._subject)
         return self._download
 
     def read(self, limit: int) -> bytes:
-        """The whole body; raises `EndpointError` when it is longer than `limit` bytes."""
+        """Return the whole body; raises `EndpointError` if it is longer than `limit` bytes."""
         raw = self.read_some(limit + 1)
         if len(raw) > limit:
             raise EndpointError("answer too large", subject=self._subject, want=f"at most {limit:,} bytes")
         return raw
 
     def read_some(self, limit: int) -> bytes:
-        """The first `limit` bytes of the body."""
+        """Return the first `limit` bytes of the body."""
         with self.stream() as stream:
             raw = bytearray()
             while len(raw) < limit and (chunk := stream.read(min(limit - len(raw), 1 << 16))):
@@ -85,7 +85,7 @@ class Response:
         return bytes(raw)
 
     def close(self) -> None:
-        """Idempotent. Keeps the connection when the body is short or at its end, else cuts it."""
+        """Idempotent. Keeps the connection if the body is short or at its end, otherwise cuts it."""
         stream = self.stream()
         if not stream.closed and self.length is not None and self.length <= _SHORT:
             with contextlib.suppress(TemporaryError):
@@ -102,16 +102,16 @@ class Response:
 
 
 class Transport:
-    """A pool of connections, for several threads and hosts. Follows nothing and tries once."""
+    """A pool of connections, for several threads and hosts. Does not follow redirects, and tries once."""
 
     def __init__(self, base: str, options: RegistryOptions) -> None:
-        """`base` is the URL of the registry itself, which alone is shown the client certificate."""
+        """`base` is the URL of the registry itself; only the registry gets the client certificate."""
         self._options = options
         self._lock = threading.Lock()
         self._pools: dict[tuple[Proxy | None, bool, bool], urllib3.PoolManager] = {}
         self._own: Origin = origin(base)
-        self._place: Place | None = None
-        """Where the registry itself turned out to be."""
+        self._zone: Zone | None = None
+        """The zone of the registry's own address, known after connecting."""
         self._tls = _context(options, certified=False)
         self._certified_tls = (
             _context(options, certified=True) if options.client_cert is not None else self._tls
@@ -127,9 +127,9 @@ class Transport:
         *,
         silence: float | None = None,
     ) -> Response:
-        """Raises `TemporaryError` when there is no answer, `EndpointError` when TLS fails, and what the
-        stream of an upload raises, after the connection was cut. `silence` replaces the read timeout of the
-        options when it is shorter.
+        """Send a request. Raises `TemporaryError` if there is no answer, `EndpointError` if TLS fails, and
+        what the stream of an upload raises, after the connection was cut. `silence` replaces the read timeout
+        of the options if it is shorter.
         """
         try:
             return Response(self._urlopen(method, url, headers, body, silence), subject)
@@ -137,11 +137,11 @@ class Transport:
             ours = _explain(error, subject, self._options.plain_hint)
             ours.got = None if ours.got is None else self._options.proxies.redact(str(ours.got))
             if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
-                ours.hint = f"{self._options.proxies.ignored} is not read: a proxy is named by HTTPS_PROXY"
+                ours.hint = f"{self._options.proxies.ignored} is not read: set HTTPS_PROXY instead"
             raise ours from error
         except UploadStopped as stopped:
             cause = stopped.error
-        raise cause  # with the cause that it came with
+        raise cause  # with its own cause
 
     def _urlopen(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
@@ -173,15 +173,15 @@ class Transport:
                 proxy.url, _HOSTS, maxsize=size, ssl_context=tls, proxy_ssl_context=self._tls, retries=False,
                 proxy_headers=make_headers(proxy_basic_auth=proxy.login) if proxy.login else None,
             )  # fmt: skip
-        check = None if proxy else self._remember if own else None if trusted else self._judge
+        check = None if proxy else self._remember_zone if own else None if trusted else self._check_address
         manager.pool_classes_by_scheme = bounded_pools(self._options.min_rate, check)
         return manager
 
-    def _remember(self, address: str, _url: str) -> None:
-        self._place = place_of(address)
+    def _remember_zone(self, address: str, _url: str) -> None:
+        self._zone = zone_of(address)
 
-    def _judge(self, address: str, url: str) -> None:
-        if not may_connect(self._place, address):
+    def _check_address(self, address: str, url: str) -> None:
+        if not may_connect(self._zone, address):
             raise inside(url, f"{urlsplit(url).hostname} ({address})")
 
     def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
@@ -203,8 +203,8 @@ class Transport:
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The answer of docker and curl on every Python. From 3.13 on, Python demands the form of RFC 5280, which
-    # many private CAs do not have; before, it did not take an intermediate CA for a trust anchor.
+    # As docker and curl decide, on every Python. From 3.13 on, Python requires conformance to RFC 5280, which
+    # many private CAs lack; earlier versions did not accept an intermediate CA as a trust anchor.
     context.verify_flags = context.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False  # as docker
     for ca_file in filter(None, (options.ca_file, *options.more_ca_files)):
@@ -234,7 +234,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     if isinstance(cause, EndlessAnswerError):
         return endless(cause, subject)
     if isinstance(error, ProxyError):
-        return TemporaryError("the proxy does not let us through", subject=subject, got=str(cause))
+        return TemporaryError("the proxy refused the connection", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
     if isinstance(cause, TimeoutError) or isinstance(error, ReadTimeoutError):
         got = str(cause) if isinstance(cause, SlowAnswerError) else None
@@ -247,7 +247,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The error that urllib3's wrappers began with: it has the reason and no URL."""
+    """Return the innermost error, without urllib3's wrappers: it has the reason and no URL."""
     inner = error.__cause__ or next((arg for arg in error.args if isinstance(arg, Exception)), None)
     return error if inner is None else _innermost(inner)
 
@@ -258,7 +258,7 @@ def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> 
         got = cause.verify_message
         hint = _CERTIFICATE_HINTS.get(cause.verify_code)
     elif got in _NOT_TLS:
-        hint = plain_hint or "--plain-http is for registries without TLS"
+        hint = plain_hint or "use --plain-http for a registry without TLS"
     elif got in _WANT_CERTIFICATE:
-        hint = f"a client certificate goes into {DOCKER_CERTS}/HOST, as client.cert and client.key"
+        hint = f"put a client certificate into {DOCKER_CERTS}/HOST, as client.cert and client.key"
     return TlsFailedError("TLS failed", subject=subject, got=got, hint=hint)

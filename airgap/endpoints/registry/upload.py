@@ -1,4 +1,4 @@
-"""One blob on its way to a registry (OCI distribution-spec 1.1, "Pushing blobs")."""
+"""The upload of one blob to a registry (OCI distribution-spec 1.1, "Pushing blobs")."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,8 +22,8 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 class BlobUpload:
     """Sends the blob `descriptor` to the repository of `reference`; for one thread.
 
-    Each step is tried again while nothing was taken from a stream. After a `TemporaryError` of
-    `send`, `recover` says whether to go on.
+    Each step is tried again as long as no bytes were taken from a stream. After a `TemporaryError` of `send`,
+    `recover` returns whether the upload can resume.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class BlobUpload:
         self._subject = names.subject(reference, f"upload of {descriptor.digest}")
         self._url = ""
         self.offset = 0
-        """The bytes that the registry has."""
+        """The number of bytes that the registry has."""
 
     def start(self) -> None:
-        """Begin, also anew."""
+        """Begin the upload, also from the start again."""
         self._begin("", self._scope, (202,))
 
     def mount(self, holder: ImageReference) -> bool:
-        """Whether the registry takes the blob over from another of its repositories, so that nothing
-        is left to send. If not, the upload may have begun all the same: see `started`.
+        """Return whether the registry takes the blob over from another of its repositories, so that no
+        content is left to send. If not, the upload may have begun nevertheless: see `started`.
         """
         query = urlencode({"mount": self._digest, "from": self._names.repository(holder)})
         scope = f"{self._scope} {self._names.scope(holder, PULL)}"
@@ -53,7 +53,7 @@ class BlobUpload:
         except UnavailableError:
             raise
         except EndpointError:
-            return False  # we may not read there, or it knows no mounts
+            return False  # no read access there, or mounts are not supported
 
     @property
     def started(self) -> bool:
@@ -70,11 +70,11 @@ class BlobUpload:
         self._commit(b"")
 
     def recover(self) -> bool:
-        """Find out after a failure what `offset` is. False when the registry does not say, so that only
+        """Find out `offset` after a failure. Return False if the registry does not report it, so that only
         `start` is left.
         """
         self.offset = self._ask_offset()
-        return self.offset > 1  # `0-0` is said for one byte, and for none
+        return self.offset > 1  # `0-0` means one byte, or none
 
     @property
     def _scope(self) -> str:
@@ -107,7 +107,7 @@ class BlobUpload:
         self._step(request, 201, lambda response: check_stored(response, self._digest, self._subject))
 
     def _ask_offset(self) -> int:
-        """-1 when the registry does not know the upload any more, or says nothing that can be true."""
+        """Return the offset; -1 if the registry no longer knows the upload, or its answer is impossible."""
 
         def read(response: Response) -> int:
             self._move(response, self._url)
@@ -123,7 +123,7 @@ class BlobUpload:
             return -1
 
     def _move(self, response: Response, base: str) -> None:
-        """The upload goes on where the registry says, which may be elsewhere after each step."""
+        """Continue the upload at the URL that the registry gives, which may change after each step."""
         with response:
             location = response.headers.get("Location")
         if location is not None or not self._url:
@@ -137,10 +137,10 @@ class BlobUpload:
     def _step(self, request: Request, wanted: int, then: Callable[[Response], None]) -> None:
         def in_order(response: Response) -> None:
             if response.status != wanted:
-                raise TemporaryError("the registry wants another part of the blob", subject=self._subject)
+                raise TemporaryError("the registry expects another part of the blob", subject=self._subject)
             then(response)
 
         try:
             self._session.call(request, (wanted, 416), in_order)
         except NotFoundError as error:
-            raise TemporaryError("the registry has given up the upload", subject=self._subject) from error
+            raise TemporaryError("the registry dropped the upload", subject=self._subject) from error

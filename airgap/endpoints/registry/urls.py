@@ -1,4 +1,4 @@
-"""How the URLs of one registry are spelt (OCI distribution-spec 1.1, "Endpoints")."""
+"""The URLs of one registry (OCI distribution-spec 1.1, "Endpoints")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ACCEPT = {"Accept": ", ".join(sorted(DOCUMENT_TYPES))}
 class Names:
     """Makes requests to the registry `host` at the URL `base`; `prefix` goes before each repository.
 
-    `reference` says the repository alone: its registry is not looked at.
+    Only the repository of `reference` is used: its registry is ignored.
     """
 
     host: str
@@ -37,7 +37,7 @@ class Names:
         headers: Mapping[str, str] = ACCEPT,
         body: Body | None = None,
     ) -> Request:
-        """About the document with the tag or digest `name`."""
+        """Return a request about the document with the tag or digest `name`."""
         path = f"manifests/{quote(str(name), safe=':')}"
         scope = self.scope(reference, actions)
         return Request(
@@ -47,28 +47,28 @@ class Names:
     def blob(
         self, method: str, reference: ImageReference, digest: Digest, headers: Mapping[str, str] | None = None
     ) -> Request:
-        """About a blob; HEAD is asked in the name of a push."""
+        """Return a request about a blob; HEAD asks for the rights of a push."""
         actions = PUSH if method == "HEAD" else PULL
         subject = self.subject(reference, f"blob {digest}")
         url = self.url(reference, f"blobs/{digest}")
         return Request(method, url, subject, self.scope(reference, actions), headers or {})
 
     def url(self, reference: ImageReference, path: str) -> str:
-        """Of `path` in the repository."""
+        """Return the URL of `path` in the repository."""
         return f"{self.base}/v2/{quote(self.repository(reference))}/{path}"
 
     def repository(self, reference: ImageReference) -> str:
-        """As the registry calls it."""
+        """Return the repository's name at the registry."""
         return "/".join(filter(None, (self.prefix, reference.repository)))
 
     def scope(self, reference: ImageReference, actions: str) -> str:
-        """What a token must allow."""
+        """Return the scope that a token must allow."""
         return f"repository:{self.repository(reference)}:{actions}"
 
     def document(self, reference: ImageReference, name: object) -> str:
-        """What errors call the document with the tag or digest `name`."""
+        """Return the name that errors use for the document with the tag or digest `name`."""
         return f"{self.host}/{self.repository(reference)}{'@' if isinstance(name, Digest) else ':'}{name}"
 
     def subject(self, reference: ImageReference, what: object) -> str:
-        """What errors call something else in the repository."""
+        """Return the name that errors use for something else in the repository."""
         return f"{self.host}/{self.repository(reference)}: {what}"

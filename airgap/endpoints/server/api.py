@@ -1,4 +1,4 @@
-"""The answers of the registry: a catalogue and a request's target make a reply. No sockets."""
+"""The answers of the registry: makes replies from a catalogue and a request's target. No sockets."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """`length` bytes that are still to be read. `stream` is the receiver's to close."""
+    """`length` bytes that are still to be read. The receiver must close `stream`."""
 
     stream: ByteStream
     length: int
@@ -24,7 +24,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: its body is `raw`, or `blob` where there is one."""
+    """One answer: its body is `blob` if there is one, otherwise `raw`."""
 
     status: int
     headers: dict[str, str] = field(hash=False)
@@ -33,18 +33,18 @@ class Reply:
 
     @property
     def length(self) -> int:
-        """Bytes of the body."""
+        """The length of the body in bytes."""
         return len(self.raw) if self.blob is None else self.blob.length
 
 
 def problem(status: int, code: str, message: str, **headers: str) -> Reply:
-    """An error in the form of the specification; nothing of the request is repeated in it."""
+    """Make an error in the form of the specification; it does not repeat any part of the request."""
     body = {"errors": [{"code": code, "message": message}]}
     return _json(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def answer(catalogue: Catalogue, target: str, wanted_range: str | None = None) -> Reply:
-    """The reply to GET or HEAD. Raises what the source raises when its content cannot be read."""
+    """Make the reply to GET or HEAD. Raises what the source raises if its content cannot be read."""
     route = parse_path(target)
     if route is None:
         return problem(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such path")
@@ -88,7 +88,9 @@ def _manifest(repository: Repository, digest: Digest | None) -> Reply:
 
 
 def _blob(content: Content, wanted_range: str | None) -> Reply:
-    """A whole blob is checked while it is sent. A part of one cannot be: its receiver checks the whole."""
+    """Make the reply with a blob. A whole blob is checked while it is sent. A part cannot be: its receiver
+    checks the whole.
+    """
     descriptor = content.descriptor
     try:
         wanted = parse_range(wanted_range, descriptor.size)

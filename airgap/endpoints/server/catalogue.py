@@ -1,6 +1,6 @@
-"""What the server has: repositories, their tags, and all content that can be reached from them.
+"""The content of the server: repositories, their tags, and all content that can be reached from them.
 
-Walked once, when the server starts. What is not in here is not served, whatever lies in the folders.
+Built once, when the server starts. Files that are not in the catalogue are not served.
 """
 
 from collections import defaultdict
@@ -23,19 +23,19 @@ from airgap.oci.reference import ImageReference, normal_host
 from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DEPTH = 4
-"""Indexes in indexes, the outermost counted."""
+"""The greatest depth of nested indexes, including the outermost."""
 
 
 class NamedSource(ContentSource, Protocol):
-    """A source that knows what it holds."""
+    """A source that can list its images."""
 
     def names(self) -> list[ImageReference]:
-        """The names of all images inside."""
+        """Return the names of all images inside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Where a document or a blob can be had."""
+    """The source of a document or blob."""
 
     source: ContentSource
     reference: ImageReference
@@ -44,7 +44,7 @@ class Content:
 
 @dataclass(slots=True)
 class Repository:
-    """What is served under one name."""
+    """The content that is served under one name."""
 
     tags: dict[str, Digest] = field(default_factory=dict)
     documents: dict[Digest, Content] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class Repository:
     referrers: dict[Digest, dict[Digest, Descriptor]] = field(default_factory=lambda: defaultdict(dict))
     """Per subject: the image manifests that name it, with artifact type and annotations."""
     withheld: set[Digest] = field(default_factory=set)
-    """Image manifests with foreign layers: clients would ask the addresses in these."""
+    """Image manifests with foreign layers: clients would fetch these from other addresses."""
 
     def add(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> None:
-        """Walk one image. A document that the source lacks below an index is left out: a sparse index."""
+        """Walk one image. A document below an index that the source lacks is left out: a sparse index."""
         self._add(Content(source, reference, descriptor), MAX_DEPTH)
         if reference.tag is not None and descriptor.digest not in self.withheld:
             self.tags[reference.tag] = descriptor.digest
@@ -110,7 +110,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All repositories under the names that they are served by, and what a person should know of them."""
+    """All repositories under the names by which they are served, and notes for the operator."""
 
     repositories: dict[str, Repository]
     notes: tuple[str, ...]
@@ -118,16 +118,16 @@ class Catalogue:
     """The registries that the images are named after."""
 
     def repository(self, name: str, namespace: str | None) -> Repository | None:
-        """The one that a client means by `name`. containerd adds the registry, as `ns`, when it asks a
-        mirror; then no other registry's image is meant. A registry of which there is nothing here is
-        taken for another name of this server.
+        """Return the repository that a client means by `name`. containerd adds the registry as `ns` when it
+        asks a mirror; then only that registry's images are meant. A registry without images here is treated
+        as another name of this server.
         """
         registry = normal_host(namespace or "")
         return self.repositories.get(f"{registry}/{name}" if registry in self.registries else name)
 
 
 def read(content: Content) -> bytes:
-    """The document, checked; raises `IntegrityError` when it is another."""
+    """Read and check the document; raises `IntegrityError` if it is not the expected one."""
     raw = content.source.read_document(content.reference, content.descriptor)
     return check_size_and_digest(raw, content.descriptor, content.reference)
 
@@ -135,10 +135,10 @@ def read(content: Content) -> bytes:
 def build(sources: Sequence[NamedSource]) -> Catalogue:
     """Walk all images of all `sources`.
 
-    `ghcr.io/acme/api` is served under its full name and under `acme/api`, unless another registry's
-    image could be meant by the short name: then only under the full one. Of two images of the same
-    name the first source's is served. Both are noted. Raises what the sources raise, besides
-    `IntegrityError` and `FormatError` for what they hold.
+    `ghcr.io/acme/api` is served under its full name and under `acme/api`, unless the short name could also
+    mean another registry's image: then only under the full one. Of two images of the same name the first
+    source's is served. Both cases are noted. Raises what the sources raise, and `IntegrityError` and
+    `FormatError` for their content.
     """
     full: dict[str, Repository] = defaultdict(Repository)
     short: dict[str, set[str]] = defaultdict(set)
@@ -153,10 +153,10 @@ def build(sources: Sequence[NamedSource]) -> Catalogue:
             short[normal.repository].add(normal.name)
             taken = repository.tags.get(reference.tag or "")
             if taken is not None and taken != descriptor.digest:
-                notes.append(f"{reference} of {source.name} is not served: an earlier one has {taken}")
+                notes.append(f"{reference} of {source.name} is not served: an earlier source has {taken}")
                 continue
             repository.add(source, reference, descriptor)
-            why = "is not served, as clients would ask the addresses of its foreign layers"
+            why = "is not served: clients would fetch its foreign layers from other addresses"
             notes += [f"{reference}: {digest} {why}" for digest in sorted(repository.withheld)]
             repository.withheld.clear()
     served = dict(full)

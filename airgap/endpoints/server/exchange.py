@@ -1,4 +1,4 @@
-"""One connection: requests, one after the other, and their answers, each within its time."""
+"""One connection: requests, one after the other, and their answers, each within its time limit."""
 
 import asyncio
 import contextlib
@@ -44,18 +44,18 @@ class Exchange:
         self._connection = connection
         self._reader, self._writer = streams
         self._log = log
-        self._writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until all is with the system
+        self._writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until the kernel has all bytes
 
     async def run(self) -> None:
-        """Until either side closes. Raises `TimeoutError`, `OSError`, and for content that goes wrong
-        in the middle of an answer `AirgapError`; then the connection must be cut.
+        """Answer requests until either side closes. Raises `TimeoutError`, `OSError`, and `AirgapError` for
+        content that fails in the middle of an answer; then the connection must be cut.
         """
         while await self._next():
             self._connection.busy = False
         await self._linger()
 
     async def _next(self) -> bool:
-        """Answer one request; whether another may follow."""
+        """Answer one request; return whether another may follow."""
         try:
             async with asyncio.timeout(self._limits.idle_timeout):
                 raw = await _read_head(self._reader)
@@ -84,7 +84,7 @@ class Exchange:
         if request.method not in _READS:
             return problem(HTTPStatus.NOT_IMPLEMENTED, "UNSUPPORTED", "no such method")
         if request.has_body:
-            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a body is not expected")
+            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed")
         wanted = request.range if request.method == "GET" else None
         try:
             return await _in_thread(answer, self._catalogue, request.target, wanted)
@@ -106,8 +106,8 @@ class Exchange:
         await self._write(request.wire, _head(reply, close=close), *body, h11.EndOfMessage())
 
     async def _send_blob(self, request: Request, reply: Reply, blob: Blob) -> None:
-        """The head goes out after the first read, so that it can still become an error. After that, an
-        error cuts the connection: a wrong blob is never completed.
+        """Send a blob. The head is sent after the first read, so that it can still become an error. After
+        that, an error cuts the connection: a wrong blob is never completed.
         """
         buffer = memoryview(bytearray(min(_PIECE, max(blob.length, 1))))
         try:
@@ -131,7 +131,9 @@ class Exchange:
         self._connection.progressed = asyncio.get_running_loop().time()
 
     async def _linger(self) -> None:
-        """Closing with unread bytes would reset the connection, and the client might lose the answer."""
+        """Read remaining bytes: closing with unread bytes would reset the connection, and the client might
+        lose the answer.
+        """
         self._connection.busy = False
         self._writer.write_eof()
         left = _LINGER_BYTES
@@ -142,8 +144,8 @@ class Exchange:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:
-    """The lines up to the empty one; nothing where the client closes instead. Raises `RefusedError` as soon
-    as a line does not end as it must, or they are too long.
+    """Read the lines up to the empty one; returns no bytes if the client closes instead. Raises
+    `RefusedError` as soon as a line ends wrongly or the head is too long.
     """
     raw = bytearray()
     while not raw.endswith(b"\r\n\r\n"):
@@ -162,7 +164,7 @@ async def _read_head(reader: asyncio.StreamReader) -> bytes:
             raise RefusedError(HTTPStatus.BAD_REQUEST, bytes(raw))
         if len(raw) > MAX_HEAD:
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, bytes(raw))
-    return bytes(raw.removeprefix(b"\r\n"))  # RFC 9112, 2.2: an empty line before a request is passed over
+    return bytes(raw.removeprefix(b"\r\n"))  # RFC 9112, 2.2: an empty line before a request is ignored
 
 
 def _head(reply: Reply, *, close: bool) -> h11.Response:
@@ -179,7 +181,7 @@ def _head(reply: Reply, *, close: bool) -> h11.Response:
 
 
 async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """What `work` returns. It is waited for even when this task is cancelled: it uses an open stream."""
+    """Return the result of `work`. Waits for it even if this task is cancelled: it uses an open stream."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(task)

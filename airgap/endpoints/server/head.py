@@ -1,8 +1,8 @@
-"""The head of one request, read so that no proxy can have read another. No sockets.
+"""The head of one request, read so strictly that every proxy must have read the same. No sockets.
 
-h11 parses. It takes some forms that servers and proxies read differently (a bare LF, a folded header, two
-framings of a body), which are refused before. No request here needs a body, so all who announce one get an
-answer that closes the connection: what follows is never taken for a request.
+h11 parses it. Some forms that h11 accepts are read differently by servers and proxies (a bare LF, a folded
+header, two framings of a body); they are refused first. No request here needs a body, so a request that
+announces one gets an answer that closes the connection: the bytes that follow are never read as a request.
 """
 
 import re
@@ -34,19 +34,19 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`wire` is the h11 connection that has read the request, and takes the answer to it."""
+    """`wire` is the h11 connection that has read the request, and writes its answer."""
 
     wire: h11.Connection
     line: str
     method: str
     target: str
     range: str | None
-    """The value of Range; None where there are none or several."""
+    """The value of Range; None if there are none or several."""
     has_body: bool
 
 
 def parse_head(raw: bytes) -> Request:
-    """The request whose head is `raw`, the empty line included. Raises `RefusedError`."""
+    """Parse the request whose head is `raw`, including the empty line. Raises `RefusedError`."""
     if len(raw) > MAX_HEAD or raw.count(b"\n") > MAX_HEADERS + 2:
         raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, raw)
     if (version := _VERSION.match(raw)) and version[1] != b"1":

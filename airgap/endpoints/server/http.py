@@ -1,12 +1,12 @@
-"""The registry on the network: asyncio keeps the connections, h11 reads and writes HTTP/1.1, and what is ours
-are limits and the registry's answers.
+"""The registry on the network: asyncio keeps the connections, h11 reads and writes HTTP/1.1; the limits and
+the registry's answers are our own.
 
-Whole servers were attacked as they come, on loopback. After 200 half requests, or 130 readers that do not
-read, waitress 3.0 and cheroot 11.1 answer no other client, and still hold all of them after 25 s. uvicorn
-0.54 and hypercorn 0.18 answer; both keep the readers and have no limit by client, uvicorn the half requests
-too. cheroot takes a space before a colon and two lengths, waitress and uvicorn a folded header, all three CL
-beside TE. Bounding them from outside replaces more of their insides than h11 (MIT, pure Python, without
-dependencies, the parser of uvicorn and httpx) leaves to do.
+Complete servers were attacked with their default settings, on loopback. After 200 half requests, or 130
+readers that do not read, waitress 3.0 and cheroot 11.1 answer no other client, and still hold all of them
+after 25 s. uvicorn 0.54 and hypercorn 0.18 answer; both keep the readers and have no limit by client, uvicorn
+the half requests too. cheroot takes a space before a colon and two lengths, waitress and uvicorn a folded
+header, all three CL beside TE. Bounding them from outside replaces more of their insides than h11 (MIT, pure
+Python, without dependencies, the parser of uvicorn and httpx) leaves to do.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ _TICK = 0.05
 
 
 class HttpServer:
-    """Answers from `catalogue` at `bind`. Raises `OSError` and `OverflowError` when that cannot be had."""
+    """Answers from `catalogue` at `bind`. Raises `OSError` and `OverflowError` if that address is not
+    available.
+    """
 
     def __init__(self, bind: tuple[str, int], catalogue: Catalogue, log: Log, limits: Limits) -> None:
         self._listener = _listen(bind)
@@ -37,11 +39,11 @@ class HttpServer:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Serve until `stop` is called or an exception comes, then cut all connections."""
+        """Serve until `stop` is called or an exception is raised, then cut all connections."""
         asyncio.run(self._serve())
 
     def stop(self) -> None:
-        """Have `run` return; from any thread. Without `run`, stop listening."""
+        """Make `run` return; from any thread. Without `run`, stop listening."""
         self._stopped.set()
 
     def close(self) -> None:
@@ -56,7 +58,7 @@ class HttpServer:
         try:
             while not self._stopped.is_set():
                 await asyncio.sleep(_TICK)
-                slots.admit()  # by now a reader may have stalled
+                slots.admit()  # a reader may have stalled meanwhile
         finally:
             server.close()
             for task in self._tasks:
@@ -87,9 +89,9 @@ class HttpServer:
                 await connection.admitted.wait()
             await Exchange(self._catalogue, self._limits, connection, (reader, writer), self._log).run()
         except TimeoutError:
-            self._tell(connection, "took the answer too slowly")
+            self._log_cut(connection, "took the answer too slowly")
         except asyncio.CancelledError:
-            self._tell(connection, "stopped, or stalled while others wait")
+            self._log_cut(connection, "stopped, or stalled while others wait")
         except AirgapError as error:
             self._log(f"error: {error}; connection cut")
         except OSError as error:
@@ -98,8 +100,8 @@ class HttpServer:
             slots.leave(connection)
             writer.transport.abort()
 
-    def _tell(self, connection: Connection, why: str) -> None:
-        if connection.busy:  # one that waits for a request is closed without a word
+    def _log_cut(self, connection: Connection, why: str) -> None:
+        if connection.busy:  # one that waits for a request is closed without a log line
             self._log(f"{connection.host} error: {why}; connection cut")
 
 

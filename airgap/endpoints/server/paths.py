@@ -1,4 +1,4 @@
-"""What a client asks for: paths, queries, ranges (OCI distribution-spec 1.1; RFC 9110, 14.2). No I/O."""
+"""The requests of clients: paths, queries, ranges (OCI distribution-spec 1.1; RFC 9110, 14.2). No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path of the API. `name` is no more than what stands in the place of a repository's name, and
-    `reference` of a tag's or a digest's: they are looked up, never used as file names.
+    """A path of the API. `name` is the text in the position of a repository's name, and `reference` that of a
+    tag or digest: they are looked up, never used as file names.
     """
 
     kind: Kind
@@ -23,7 +23,7 @@ class Route:
     query: str = ""
 
     def argument(self, key: str) -> str | None:
-        """The first value of `key` in the query."""
+        """Return the first value of `key` in the query."""
         try:
             return parse_qs(self.query, errors="strict", max_num_fields=16).get(key, [None])[0]
         except ValueError:
@@ -31,13 +31,13 @@ class Route:
 
 
 def parse_path(target: str) -> Route | None:
-    """The route that a request's target names; None when there is none such."""
+    """Return the route of a request's target; None if there is no such route."""
     path, _, query = target.partition("?")
     try:
         parts = unquote(path, errors="strict").split("/")
     except UnicodeDecodeError:
         return None
-    if parts[:2] != ["", "v2"] or "%2f" in path.lower():  # proxies take an escaped slash for either
+    if parts[:2] != ["", "v2"] or "%2f" in path.lower():  # proxies treat an escaped slash as either
         return None
     match parts[2:]:
         case [] | [""]:
@@ -53,15 +53,15 @@ def parse_path(target: str) -> Route | None:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes `start` to before `end` of a blob."""
+    """The bytes of a blob from `start` to before `end`."""
 
     start: int
     end: int
 
 
 def parse_range(header: str | None, size: int) -> Span | None:
-    """The one range that is asked for; None when there is none, or several, or in an unknown unit: then
-    the whole is sent. Raises `ValueError` for a range that cannot be satisfied.
+    """Return the requested range; None if there is none, several, or one in an unknown unit: then the whole
+    blob is sent. Raises `ValueError` for a range that cannot be satisfied.
     """
     if header is None or not header.startswith("bytes=") or "," in header:
         return None
@@ -78,7 +78,9 @@ def parse_range(header: str | None, size: int) -> Span | None:
 
 
 def page(names: list[str], count: str | None, last: str | None) -> tuple[list[str], bool]:
-    """At most `count` of the sorted `names` after `last`, and whether more follow. Raises `ValueError`."""
+    """Return at most `count` of the sorted `names` after `last`, and whether more follow. Raises
+    `ValueError`.
+    """
     if count is not None and not _NUMBER.fullmatch(count):
         raise ValueError(count)
     rest = [name for name in names if last is None or name > last]

@@ -1,4 +1,4 @@
-"""`ImageServer`: its life from bind to close."""
+"""`ImageServer`: from bind to close."""
 
 import threading
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ def _silent(_line: str) -> None:
 class ImageServer:
     """Serves what `sources` hold, read only, without a login and in plain HTTP.
 
-    Sources are read once at the start for their names and image manifests; blobs are read and checked
-    when they are asked for. Whether a bundle may be trusted must be settled before. As a context
-    manager it serves from a thread of its own; otherwise `serve_forever` does until it is interrupted.
-    `log` gets one line for each request and error. What the numbers bound is said at `Limits`.
+    Sources are read once at the start for their names and image manifests; blobs are read and checked when
+    they are requested. A bundle must have been verified before. As a context manager it serves from its own
+    thread; otherwise `serve_forever` serves until it is interrupted. `log` gets one line for each request and
+    error. See `Limits` for the limits.
 
-    Raises what the sources raise, and `EndpointError` when the address cannot be had.
+    Raises what the sources raise, and `EndpointError` if the address is not available.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ImageServer:
         self.registries = catalogue.registries
         """The registries that the images are named after."""
         self.notes = catalogue.notes
-        """What is not served, and why: one line each."""
+        """One line for each image that is not served, with the reason."""
         try:
             limits = Limits(max_connections, idle_timeout, stall_timeout, min_rate)
             self._http = HttpServer(bind, catalogue, log, limits)
@@ -55,7 +55,7 @@ class ImageServer:
 
     @property
     def address(self) -> str:
-        """`HOST:PORT`, as it stands in image names."""
+        """`HOST:PORT`, as in image names."""
         host, port = self._http.host, self._http.port
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

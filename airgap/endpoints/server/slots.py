@@ -1,8 +1,8 @@
-"""Who is served when more connections come than are served at a time. No I/O.
+"""Chooses the connections to serve if there are more than can be served at a time. No I/O.
 
-A slot is given first to the client that holds fewest, so that many connections from one address do not keep
-another out. A connection that waits for a request gives way at once to one that waits for a slot, and a
-reader that has taken nothing for `stall_timeout` gives way too, the oldest of the client with most first.
+A slot is given first to the client with the fewest slots, so that many connections from one address cannot
+exclude another. A connection that waits for a request gives way at once to one that waits for a slot, and so
+does a reader that has read no bytes for `stall_timeout`: the oldest of the client with the most slots first.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of connections, in number and in time: in seconds, `min_rate` in bytes a second."""
+    """Limits of connections: numbers, times in seconds, and `min_rate` in bytes a second."""
 
     connections: int
-    """Served at a time, of one client at most half of them; as many may wait for a slot, and the others are
-    closed. Each takes two file descriptors at most, and a process usually has 1,024.
+    """Connections served at a time, at most half of them for one client; as many may wait for a slot, and the
+    others are closed. Each takes two file descriptors at most, and a process usually has 1,024.
     """
     idle_timeout: float
-    """For the whole head of a request, the time before its first byte included; for the wait for a slot; and
-    for each piece of an answer, besides the time that `min_rate` gives it.
+    """The limit for the whole head of a request, including the wait for its first byte; for the wait for a
+    slot; and for connection piece of an answer, in addition to its time at `min_rate`.
     """
     stall_timeout: float
-    """Without progress for so long, a reader gives way when others wait."""
+    """A reader without progress for this long gives way if others wait."""
     min_rate: float
     """An answer may take `idle_timeout` and the time of its bytes at this rate: 5 GB take six days."""
 
@@ -35,22 +35,22 @@ class Limits:
         return max(1, self.connections // 2)
 
     def seconds(self, size: int) -> float:
-        """The longest time in which `size` bytes must have been taken."""
+        """Return the time within which `size` bytes must have been read."""
         return self.idle_timeout + size / self.min_rate
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One connection, as far as its right to a slot is concerned."""
+    """One connection, with what decides about its slot."""
 
     host: str
     cut: Callable[[], object]
-    """Called when the connection loses its slot, or gets none."""
+    """Called if the connection loses its slot, or does not get one."""
     pending: Callable[[], int] = int
-    """Bytes of the answer that wait for the reader: as long as they change, it reads."""
+    """Returns the bytes of the answer that wait for the reader: as long as the number changes, it reads."""
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
-    """Whether there is a request that is being answered."""
+    """True if a request is being answered."""
     progressed: float = 0.0
     client: str = field(init=False)
     _seen: int = field(init=False, default=0)
@@ -58,8 +58,8 @@ class Connection:
     def __post_init__(self) -> None:
         self.client = client_of(self.host)
 
-    def look(self, now: float) -> None:
-        """Note whether the reader has taken something since the last look."""
+    def update_progress(self, now: float) -> None:
+        """Record whether the reader has made progress since the last call."""
         if (pending := self.pending()) != self._seen:
             self._seen, self.progressed = pending, now
 
@@ -74,13 +74,15 @@ class Slots:
         self._waiting: list[Connection] = []
 
     def arrive(self, connection: Connection) -> None:
-        """Give it a slot, now or later. Without room to wait, the client with most that wait loses one."""
+        """Give a connection a slot, now or later. If too many wait, the client with the most waiting ones
+        loses one.
+        """
         connection.progressed = self._clock()
         self._waiting.append(connection)
         self.admit()
         if len(self._waiting) > self._limits.connections:
-            count = Counter(each.client for each in self._waiting)
-            last = max(reversed(self._waiting), key=lambda each: count[each.client])
+            count = Counter(waiting.client for waiting in self._waiting)
+            last = max(reversed(self._waiting), key=lambda waiting: count[waiting.client])
             self._waiting.remove(last)
             last.cut()
 
@@ -92,9 +94,9 @@ class Slots:
         self.admit()
 
     def admit(self) -> None:
-        """Give slots to those who wait, as far as there are any or others must give way."""
-        held = Counter(each.client for each in self._served)
-        for connection in sorted(self._waiting, key=lambda each: held[each.client]):
+        """Give slots to waiting connections, as long as there are free slots or others must give way."""
+        held = Counter(connection.client for connection in self._served)
+        for connection in sorted(self._waiting, key=lambda waiting: held[waiting.client]):
             own = connection.client
             if held[own] >= self._limits.per_client:
                 if not self._give_way(held, own):
@@ -108,19 +110,23 @@ class Slots:
             connection.admitted.set()
 
     def _give_way(self, held: Counter[str], client: str | None = None) -> bool:
-        """Take the slot of one that may lose it, of `client` where one is given; False without such."""
+        """Take a slot from a connection that may lose it, of `client` if one is given; return False if there
+        is none.
+        """
         now = self._clock()
-        for each in self._served:
-            each.look(now)
+        for connection in self._served:
+            connection.update_progress(now)
         since = now - self._limits.stall_timeout
         found = [
-            each
-            for each in self._served
-            if client in (None, each.client) and (not each.busy or each.progressed <= since)
+            connection
+            for connection in self._served
+            if client in (None, connection.client) and (not connection.busy or connection.progressed <= since)
         ]
         if not found:
             return False
-        victim = min(found, key=lambda each: (-held[each.client], each.busy, each.progressed))
+        victim = min(
+            found, key=lambda connection: (-held[connection.client], connection.busy, connection.progressed)
+        )
         self._served.remove(victim)
         held[victim.client] -= 1
         victim.cut()
@@ -128,8 +134,8 @@ class Slots:
 
 
 def client_of(host: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
-    All whose address is not known, as they have gone already, are one.
+    """Return the client of an address: an IPv4 address, or the /64 from which an IPv6 host chooses its
+    addresses. Connections without a known address, as they have already closed, count as one client.
     """
     if not host:
         return ""

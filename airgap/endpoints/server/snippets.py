@@ -1,5 +1,5 @@
-"""What clients put into their configuration to pull from the server in the place of the registries that
-its images are named after. No I/O.
+"""Configuration snippets for clients, to pull from the server instead of the registries that its images are
+named after. No I/O.
 """
 
 import json
@@ -12,7 +12,7 @@ _HUB = "docker.io"
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """The content of one file of a client, and what a person does with it."""
+    """The content of one configuration file of a client, and instructions for it."""
 
     client: str
     path: str
@@ -25,8 +25,8 @@ class Snippet:
 
 
 def make_snippets(client: str, address: str, registries: Sequence[str]) -> list[Snippet]:
-    """Those of one of `CLIENTS` for a server in plain HTTP at `address`, as clients reach it, that has
-    images of `registries`.
+    """Make the snippets of one of `CLIENTS` for a server in plain HTTP at `address`, as clients reach it,
+    with images of `registries`.
     """
     makers: dict[str, Callable[[str, Sequence[str]], list[Snippet]]] = {
         "docker": _docker,
@@ -37,7 +37,7 @@ def make_snippets(client: str, address: str, registries: Sequence[str]) -> list[
 
 
 def _docker(address: str, registries: Sequence[str]) -> list[Snippet]:
-    """Docker has mirrors for Docker Hub only; what else is served it pulls by the server's own name."""
+    """Docker supports mirrors only for Docker Hub; it pulls other images by the server's own name."""
     value: dict[str, object] = {"insecure-registries": [address]}
     note = "merge, then: systemctl reload docker"
     if _HUB in registries:
@@ -48,12 +48,12 @@ def _docker(address: str, registries: Sequence[str]) -> list[Snippet]:
 
 
 def _containerd(address: str, registries: Sequence[str]) -> list[Snippet]:
-    """One file for each registry. The server takes the registry's own place, so that nothing is asked
-    outside; containerd 1.6 does not look at it without a `host`.
+    """Make one file for each registry. The server replaces the registry itself, so that no request goes
+    outside; containerd 1.6 ignores it without a `host`.
     """
     url = f'"http://{address}"'
     content = f'server = {url}\n\n[host.{url}]\n  capabilities = ["pull", "resolve"]\n'
-    note = "read with the next pull; config.toml must have config_path = /etc/containerd/certs.d"
+    note = "takes effect with the next pull; config.toml must have config_path = /etc/containerd/certs.d"
     return [
         Snippet("containerd", f"/etc/containerd/certs.d/{host}/hosts.toml", content, note)
         for host in registries
@@ -64,5 +64,5 @@ def _k3s(address: str, registries: Sequence[str]) -> list[Snippet]:
     lines = ["mirrors:"]
     for host in registries:
         lines += [f'  "{host}":', "    endpoint:", f'      - "http://{address}"']
-    note = "on each node, then: systemctl restart k3s (or k3s-agent); the same in /etc/rancher/rke2"
+    note = "on each node, then: systemctl restart k3s (or k3s-agent); RKE2 reads /etc/rancher/rke2"
     return [Snippet("k3s", "/etc/rancher/k3s/registries.yaml", "\n".join(lines) + "\n", note)]

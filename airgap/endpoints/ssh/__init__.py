@@ -1,4 +1,4 @@
-"""Other machines over SSH: keys known beforehand, logins by key, files over SFTP, commands.
+"""Other machines over SSH: host keys known beforehand, logins by key, files over SFTP, commands.
 
 address      `[user@]host[:port]`
 config_files ssh_config files: which settings count for a host
@@ -43,9 +43,9 @@ class Ssh:
         return SshHost(Connection(self._config.route(address), self._identities))
 
     def dial_engine(self, url: str, program: str) -> Callable[[], PipeSocket]:
-        """Connect to `ssh://[user@]host[:port][/socket]`; what is returned opens connections to its engine,
-        through the client program there: `docker` (18.09 or later) or `podman`. The path of a socket there is
-        for an engine that is not the client's default one.
+        """Connect to `ssh://[user@]host[:port][/socket]`; the returned function opens connections to its
+        engine, through the client program there: `docker` (18.09 or later) or `podman`. A socket's path
+        selects an engine other than the client's default.
         """
         scheme, slashes, rest = url.rpartition("://")
         server, slash, path = rest.partition("/")
@@ -55,7 +55,7 @@ class Ssh:
         return lambda: host.pipe([program, *socket, "system", "dial-stdio"])
 
     def hang_up(self) -> None:
-        """Cut the ways to engines, also for those that wait for an answer."""
+        """Close the connections to engines; calls that wait for an answer fail."""
         while self._engines:
             self._engines.pop().close()
 

@@ -1,4 +1,4 @@
-"""How people write an SSH server: `[user@]host[:port]`."""
+"""The address of an SSH server as people write it: `[user@]host[:port]`."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Self
 
 from airgap.errors import UsageError
 
-# Nothing may begin with a dash, so that no part is ever taken for an option of a program.
+# No part may begin with a dash, so that a program never reads it as an option.
 _GRAMMAR = re.compile(
     r"(?:ssh://)?"
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63})@)?"
@@ -18,7 +18,7 @@ _GRAMMAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server as it was written; `host` may be an alias that ssh_config explains."""
+    """A server as it was written; `host` may be an alias that ssh_config resolves."""
 
     host: str
     user: str | None = None
@@ -26,7 +26,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `[user@]host[:port]`, with or without `ssh://`. Raises `UsageError`."""
+        """Parse `[user@]host[:port]`, with or without `ssh://`. Raises `UsageError`."""
         match = _GRAMMAR.fullmatch(text)
         port = int(match["port"]) if match and match["port"] else None
         if match is None or (port is not None and not 0 < port < 65536):

@@ -1,7 +1,7 @@
-"""The ssh-agent: the keys that it holds (draft-ietf-sshm-ssh-agent), and what is wrong with it.
+"""The ssh-agent: the keys that it holds (draft-ietf-sshm-ssh-agent), and its failures.
 
-paramiko's own client of it waits for ever, reads an answer of any length, and gives up the whole login for
-one odd comment or one signature that is refused.
+paramiko's own client waits for ever, reads an answer of any length, and abandons the whole login for one odd
+comment or one refused signature.
 """
 
 import os
@@ -17,7 +17,7 @@ from airgap.errors import in_words
 _REQUEST_IDENTITIES, _IDENTITIES = b"\x0b", 12
 _LIST_SECONDS = 10.0
 _SIGN_SECONDS = 100.0
-"""A key in hardware may wait for a finger; less than the patience with the server."""
+"""A hardware key may wait for a touch; less than the time limit of a login."""
 _MAX_ANSWER = 256 << 10
 _MAX_KEYS = 2048
 """Both as in OpenSSH."""
@@ -28,15 +28,15 @@ class AgentError(Exception):
 
 
 class HeldKey(paramiko.AgentKey):
-    """A key that the agent holds; `trouble` is why it did not sign with it."""
+    """A key that the agent holds; `trouble` is the reason why the agent did not sign with it."""
 
     def __init__(self, agent: AgentSSH, blob: bytes, comment: str) -> None:
         super().__init__(agent, blob, comment)
         self.trouble = ""
 
     def sign_ssh_data(self, data: Any, algorithm: str | None = None) -> paramiko.Message:
-        """Empty when the agent fails. This runs in paramiko's thread, where an exception would end the
-        connection; so the server refuses this key alone, and the next one has its turn.
+        """Return the signature; empty if the agent fails. This runs in paramiko's thread, where an exception
+        would end the connection; so the server refuses only this key, and the next one is tried.
         """
         try:
             return super().sign_ssh_data(data, algorithm)
@@ -46,8 +46,8 @@ class HeldKey(paramiko.AgentKey):
 
 
 class Agent(AgentSSH):
-    """The agent at `path`, which is by default that of `SSH_AUTH_SOCK`; an empty path means none. `trouble`
-    says why it cannot be used, and is empty where there is none.
+    """The agent at `path`, by default that of `SSH_AUTH_SOCK`; an empty path means none. `trouble` is the
+    reason why it cannot be used, or empty.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -69,19 +69,19 @@ class Agent(AgentSSH):
         kind, answer = self._send_message(_REQUEST_IDENTITIES)
         count = answer.get_int()
         if kind != _IDENTITIES or count > _MAX_KEYS:
-            raise AgentError("not the answer of an ssh-agent")
+            raise AgentError("the answer is not from an ssh-agent")
         found: list[HeldKey] = []
         for _ in range(count):
             blob, comment = answer.get_string(), answer.get_string().decode("utf-8", "replace")
             try:
                 found.append(HeldKey(self, blob, comment))
-            except Exception:  # noqa: BLE001, S112 - paramiko's parsers let out anything; others may be good
+            except Exception:  # noqa: BLE001, S112 - paramiko's parsers raise anything; others may be good
                 continue
         return tuple(found)
 
     def _send_message(self, request: "bytes | paramiko.Message") -> tuple[int, paramiko.Message]:
-        """What paramiko's keys call to have something signed. Once it has failed, an answer might be that to
-        an earlier question: then it is not asked again.
+        """Send a request; paramiko's keys call this for signatures. After a failure, the next answer might
+        belong to an earlier request: then the agent is not used again.
         """
         if self._connection is None:
             raise AgentError(self.trouble or "no agent")
@@ -90,7 +90,7 @@ class Agent(AgentSSH):
             self._connection.send(struct.pack(">I", len(raw)) + raw)
             (size,) = struct.unpack(">I", self._exactly(4))
             if not 0 < size <= _MAX_ANSWER:
-                raise AgentError("not the answer of an ssh-agent")  # noqa: TRY301 - told below, as all others
+                raise AgentError("the answer is not from an ssh-agent")  # noqa: TRY301 - handled below, as all others
             answer = self._exactly(size)
         except (AgentError, OSError) as error:
             self.trouble = "no answer" if isinstance(error, TimeoutError) else in_words(error)
@@ -103,7 +103,7 @@ class Agent(AgentSSH):
         while len(found) < size:
             piece = self._connection.recv(size - len(found)) if self._connection else b""
             if not piece:
-                raise AgentError("it hung up")
+                raise AgentError("it closed the connection")
             found += piece
         return found
 
@@ -120,10 +120,10 @@ class Agent(AgentSSH):
 
 
 def _connect(path: str | None) -> "socket.socket | None":
-    """None where no agent is named."""
+    """Connect to the agent; None if no agent is named."""
     path = os.environ.get("SSH_AUTH_SOCK") if path is None else path
     if not hasattr(socket, "AF_UNIX"):
-        return get_agent_connection()  # Windows has agents of its own
+        return get_agent_connection()  # Windows has its own agents
     if not path:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

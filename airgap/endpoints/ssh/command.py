@@ -1,4 +1,4 @@
-"""Commands on the far side: one argument list, quoted for a POSIX shell, with bounded output."""
+"""Commands on the remote machine: one argument list, quoted for a POSIX shell, with bounded output."""
 
 import contextlib
 import io
@@ -10,21 +10,21 @@ from collections.abc import Iterator, Sequence
 
 import paramiko
 
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.errors import TransportError
 
 ANSWER_SECONDS = 120.0
-_SILENCES = 24
-"""Of the time that a program may be silent, so often it may take in all: a day for long work."""
 """For the start of a command or a subsystem."""
+_MAX_SILENCES = 24
+"""A program may take this many times the limit of its silence in all: a day for long work."""
 _MAX_ERRORS = 16 << 10
 _PACKET = 32_768
 
 
 @contextlib.contextmanager
 def answered(channel: paramiko.Channel, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
-    """A request that the server has to answer in time: paramiko waits for ever, so the channel is closed.
-    Raises `TransportError` then.
+    """Limit the time in which the server answers a request: paramiko waits for ever, so the channel is
+    closed. Raises `TransportError` then.
     """
     late = threading.Event()
 
@@ -47,55 +47,57 @@ def answered(channel: paramiko.Channel, what: str, seconds: float = ANSWER_SECON
 
 
 def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
-    """Run a command. Each word reaches the program as it is, whatever is in it."""
+    """Run a command. Each word reaches the program unchanged."""
     with answered(channel, argv[0]):
         channel.exec_command(shlex.join(argv))
 
 
-def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> Ran:
-    """Wait for its end. Raises `TransportError` when it writes more than `limit` bytes, when it says
-    nothing for `silence` seconds, and when it has not ended after `_SILENCES` times as long.
+def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> CommandResult:
+    """Wait for the command's end. Raises `TransportError` if it writes more than `limit` bytes, prints
+    nothing for `silence` seconds, or has not ended after `_MAX_MAX_SILENCES` times as long.
     """
     channel.settimeout(silence)
-    last = time.monotonic() + _SILENCES * silence
+    last = time.monotonic() + _MAX_SILENCES * silence
     out, errors = bytearray(), bytearray()
-    beside = threading.Thread(target=_take_errors, args=(channel, errors), daemon=True)
-    beside.start()
+    reader = threading.Thread(target=_take_errors, args=(channel, errors), daemon=True)
+    reader.start()
     try:
         while piece := channel.recv(65536):
             out += piece
             if len(out) > limit:
-                raise TransportError("too long an answer", subject=subject, want=f"at most {limit:,} bytes")
+                raise TransportError(
+                    "the answer is too long", subject=subject, want=f"at most {limit:,} bytes"
+                )
             if time.monotonic() > last:
-                most = f"{_SILENCES * silence:,.0f} s at most"
+                most = f"{_MAX_SILENCES * silence:,.0f} s at most"
                 raise TransportError("the program does not end", subject=subject, want=most)
     except TimeoutError:
         raise _silent(subject, silence) from None
-    beside.join(silence)
+    reader.join(silence)
     end = time.monotonic() + silence
     while not channel.exit_status_ready():
         if time.monotonic() > end:
             raise _silent(subject, silence)
         time.sleep(0.01)
-    return Ran(channel.recv_exit_status(), bytes(out), bytes(errors))
+    return CommandResult(channel.recv_exit_status(), bytes(out), bytes(errors))
 
 
 def _take_errors(channel: paramiko.Channel, found: bytearray) -> None:
-    """Read all that it writes to standard error, or it would wait, and keep the beginning."""
+    """Read all of its standard error, or the command would block, and keep the beginning."""
     with contextlib.suppress(OSError):
         while piece := channel.recv_stderr(65536):
             found += piece[: _MAX_ERRORS - len(found)]
 
 
 def _silent(subject: object, silence: float) -> TransportError:
-    hint = "log in there and see what the program waits for"
+    hint = "log in there to see what the command waits for"
     return TransportError(
-        "no word from the program", subject=subject, got=f"{silence:.0f} s of silence", hint=hint
+        "the remote command sent no output", subject=subject, got=f"{silence:.0f} s of silence", hint=hint
     )
 
 
-def last_words(channel: paramiko.Channel) -> str:
-    """What a command that has ended wrote to standard error, as far as it can be quoted."""
+def error_output(channel: paramiko.Channel) -> str:
+    """Return the end of the standard error of a command that has ended."""
     channel.settimeout(2)
     end = time.monotonic() + 2
     while not channel.exit_status_ready() and time.monotonic() < end:
@@ -105,16 +107,16 @@ def last_words(channel: paramiko.Channel) -> str:
 
 
 class PipeSocket:
-    """Standard input and output of a far command, in the form of a connected socket.
+    """Standard input and output of a remote command, in the form of a connected socket.
 
-    As with sockets, the connection ends when it and all files made of it are closed.
+    As with sockets, the connection ends when it and all files made from it are closed.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self._users = 1
         self._closed = False
-        self._heard = False
+        self._received = False
 
     def settimeout(self, seconds: float | None) -> None:
         self._channel.settimeout(seconds)
@@ -127,14 +129,14 @@ class PipeSocket:
         while view:
             sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
             if not sent:
-                raise ConnectionError(self._last_words())
+                raise ConnectionError(self._reason())
             view = view[sent:]
 
     def recv(self, size: int) -> bytes:
         data = self._channel.recv(size)
-        if not data and not self._heard:
-            raise ConnectionError(self._last_words())
-        self._heard = True
+        if not data and not self._received:
+            raise ConnectionError(self._reason())
+        self._received = True
         return data
 
     def shutdown(self, how: int) -> None:
@@ -143,7 +145,7 @@ class PipeSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether it is open and nothing waits to be read."""
+        """Return whether it is open and has no bytes to read."""
         channel = self._channel
         return not (self._closed or channel.closed or channel.eof_received or channel.recv_ready())
 
@@ -157,14 +159,14 @@ class PipeSocket:
             self.drop()
 
     def drop(self) -> None:
-        """One user less."""
+        """Release one user of the channel; the last one closes it."""
         self._users -= 1
         if self._users == 0:
             self._channel.close()
 
-    def _last_words(self) -> str:
-        """Why a command ended before it said anything."""
-        return last_words(self._channel) or "the far command ended"
+    def _reason(self) -> str:
+        """Return the reason why a command ended without output."""
+        return error_output(self._channel) or "the remote command ended"
 
 
 class _PipeFile(io.RawIOBase):

@@ -1,9 +1,9 @@
-"""What ssh_config says of a server, and the way there as a chain of hops.
+"""The ssh_config settings of a server, and the route to it as a chain of hops.
 
 Used are HostName, User, Port, ProxyJump, IdentityFile, IdentitiesOnly, IdentityAgent, UserKnownHostsFile,
 GlobalKnownHostsFile, HostKeyAlias, Host, Match (not `exec`) and Include, in `~/.ssh/config` and then in
-`/etc/ssh/ssh_config`. Nothing there can weaken the check of host keys: StrictHostKeyChecking is not read.
-What would change the way or the trust and is not done here is refused, not passed over.
+`/etc/ssh/ssh_config`. No setting can weaken the check of host keys: StrictHostKeyChecking is not read.
+Unsupported settings that would change the route or the trust are refused, not ignored.
 """
 
 import os
@@ -21,8 +21,8 @@ from airgap.errors import FormatError, UsageError
 
 _MAX_JUMPS = 8
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
-_NOWHERE = Path("/nonexistent")
-"""The home folder of a user who has none (Debian's password file says the same): no file is below it."""
+_NO_HOME = Path("/nonexistent")
+"""The home folder of a user without one, as in Debian's password file: it contains no files."""
 _USERS_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
@@ -35,7 +35,7 @@ _REFUSED = {
         "a line `@revoked * KIND KEY` in a known_hosts file does the same",
     ),
 }
-"""What would change where one connects or whom one trusts, and what to do in its place."""
+"""Settings that would change the route or the trust, and what to use instead."""
 _OFF = {"none", "no", "false"}
 
 
@@ -45,27 +45,27 @@ def _no_passphrase() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SshOptions:
-    """What the command line says; the rest is ssh_config's."""
+    """The options of the command line; the rest comes from ssh_config."""
 
     config_file: Path | None = None
-    """Instead of `~/.ssh/config` and the system's file."""
+    """Used instead of `~/.ssh/config` and the system's file."""
     known_hosts: Path | None = None
-    """Instead of all other files of known hosts."""
+    """Used instead of all other known_hosts files."""
     identities: tuple[Path, ...] = ()
     """Key files, tried before all others."""
     passphrase: Callable[[], bytes] = field(default=_no_passphrase)
-    """Of encrypted files among `identities`."""
+    """Returns the passphrase of encrypted files among `identities`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One server on the way, with all that is needed to log in there."""
+    """One server on the route, with all that is needed to log in there."""
 
     host: str
     port: int
     user: str
     known_as: str
-    """What files of known hosts call it."""
+    """Its name in known_hosts files."""
     known_hosts: tuple[Path, ...]
     identities: tuple[Path, ...]
     """Key files that were named; they need not exist."""
@@ -78,7 +78,7 @@ class Hop:
 
 
 class SshConfig:
-    """The configuration files, read once. Raises `FormatError` for what cannot be read."""
+    """The configuration files, read once. Raises `FormatError` for a file that cannot be read."""
 
     def __init__(self, options: SshOptions) -> None:
         self._options = options
@@ -86,7 +86,7 @@ class SshConfig:
             raise UsageError("no such file", subject=options.config_file, want="an ssh_config file")
         if options.known_hosts is not None and not exists(options.known_hosts):
             raise UsageError("no such file", subject=options.known_hosts, want="a known_hosts file")
-        users = (home_folder() or _NOWHERE) / ".ssh"
+        users = (home_folder() or _NO_HOME) / ".ssh"
         if options.config_file is not None:
             self._files = [ConfigFile.read(options.config_file, users, trusted=True)]
         else:
@@ -96,18 +96,18 @@ class SshConfig:
             ]
 
     def route(self, address: Address) -> tuple[Hop, ...]:
-        """The servers from here to `address`, which is the last of them."""
+        """Return the servers from here to `address`, which is the last of them."""
         return self._route(address, 0)
 
     def _route(self, address: Address, depth: int) -> tuple[Hop, ...]:
         found = self._found(address)
         proxy = found.values.get("proxy")
         if depth > _MAX_JUMPS:
-            raise FormatError("ProxyJump leads in a circle", subject=f"{proxy.where if proxy else address}")
+            raise FormatError("ProxyJump forms a loop", subject=f"{proxy.where if proxy else address}")
         hops: tuple[Hop, ...] = ()
         for jump in _jumps(found):
             stop = Address.parse(jump.strip())
-            # The first one is reached as its own settings say, each further one through the one before.
+            # The first one is reached by its own settings, each further one through the one before.
             hops = (*hops, self._hop(self._found(stop))) if hops else self._route(stop, depth + 1)
         return (*hops, self._hop(found))
 
@@ -115,7 +115,7 @@ class SshConfig:
         found = Found.of(address, self._files)
         for key in _REFUSED:
             if key == "knownhostscommand" and self._options.known_hosts is not None:
-                continue  # it would only add to the files that are not asked
+                continue  # it would only add to files that are not read
             setting = found.values.get(key)
             if setting is not None and setting.words[0].lower() not in _OFF:
                 raise _refusal(setting)
@@ -125,7 +125,7 @@ class SshConfig:
         host, port = found.host, found.address.port or _port(found)
         alias = found.word("hostkeyalias")
         tokens = _tokens(found, port)
-        named = tuple(home(expanded(each, tokens), each.where) for each in found.identities)
+        named = tuple(home(expanded(setting, tokens), setting.where) for setting in found.identities)
         return Hop(
             host=host,
             port=port,
@@ -151,7 +151,7 @@ class SshConfig:
 
 
 def _jumps(found: Found) -> list[str]:
-    """The stops before the last one. Raises `FormatError` where a program would make the way."""
+    """Return the jump hosts. Raises `FormatError` for a ProxyCommand."""
     proxy = found.values.get("proxy")
     if proxy is None or proxy.words[0].lower() == "none":
         return []
@@ -175,7 +175,7 @@ def _agent(found: Found, tokens: dict[str, str]) -> str | None:
 
 def _refusal(setting: Setting) -> FormatError:
     name, instead = _REFUSED[setting.key]
-    hint = f"{instead}; --ssh-config FILE takes another file in the place of all"
+    hint = f"{instead}; --ssh-config FILE replaces all other files"
     return FormatError(f"{name} is not supported", subject=setting.where, got=setting.words[0], hint=hint)
 
 
@@ -187,15 +187,15 @@ def _port(found: Found) -> int:
 
 
 def _tokens(found: Found, port: int) -> dict[str, str]:
-    """What `%` signs stand for (ssh_config(5), TOKENS); `%C` is not among them."""
-    here = socket.gethostname()
+    """Return the values of `%` tokens (ssh_config(5), TOKENS), except `%C`."""
+    host_name = socket.gethostname()
     return {
         "d": str(home_folder() or os.sep),
         "h": found.host,
         "i": str(os.getuid()),
         "k": found.word("hostkeyalias") or found.address.host,
-        "L": here.partition(".")[0],
-        "l": here,
+        "L": host_name.partition(".")[0],
+        "l": host_name,
         "n": found.address.host,
         "p": str(port),
         "r": found.user,

@@ -1,8 +1,8 @@
-"""ssh_config files, read as OpenSSH reads them (ssh_config(5), readconf.c): what they say of one server.
+"""ssh_config files, read as OpenSSH reads them (ssh_config(5), readconf.c): the settings of one server.
 
 The first value of a setting counts, wherever it stands; only IdentityFile adds up. A block ends at the next
 Host or Match, an included file counts only where its block does. No program is ever run: `Match exec` is
-refused. So is each criterion of Match that is not known here, since it decides what counts.
+refused. So are unknown criteria of Match, since they decide which settings count.
 """
 
 import glob
@@ -16,7 +16,7 @@ from typing import Self
 
 from airgap.account import required_name, user_name
 from airgap.endpoints.ssh.address import Address
-from airgap.endpoints.ssh.known_hosts import fits
+from airgap.endpoints.ssh.known_hosts import matches
 from airgap.errors import FormatError
 
 USED = {
@@ -24,7 +24,7 @@ USED = {
     "identityagent", "identityfile", "knownhostscommand", "port", "proxycommand", "proxyjump",
     "revokedhostkeys", "user", "userknownhostsfile",
 }  # fmt: skip
-"""What is looked at; what else a file says is not even parsed."""
+"""The settings that are used; others are not even parsed."""
 
 _MAX_FILE = 1 << 20
 _MAX_DEPTH = 8
@@ -32,8 +32,8 @@ _LINE = re.compile(r'(?P<key>\w+|"\w+")(?:[ \t]*=[ \t]*|[ \t]+)(?P<rest>.*)', re
 _BLANK = " \t\r\f\v"
 _ALONE = ("all", "canonical", "final")
 _WITH_VALUE = ("host", "originalhost", "user", "localuser")
-_NAME_IT = "name the login there: USER@HOST, or `User` in ssh_config"
-_ELSEWHERE = "--ssh-config FILE takes another file in the place of all"
+_NAME_IT = "name the remote user: USER@HOST, or `User` in ssh_config"
+_ELSEWHERE = "--ssh-config FILE replaces all other files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,15 @@ class ConfigFile:
 
     @classmethod
     def read(cls, path: Path, folder: Path, *, trusted: bool) -> Self:
-        """Empty when it is not there. Names of included files start at `folder`. Raises `FormatError`, also
-        for a file that others may have written, unless it is `trusted`.
+        """Read a file; a missing one is empty. Names of included files are relative to `folder`. Raises
+        `FormatError`, also for a file that other users can write, unless it is `trusted`.
         """
         return cls(tuple(_items(path, folder, 0, trusted=trusted)))
 
 
 @dataclass(slots=True)
 class Found:
-    """What was found for a server; `final` in a second reading, which `Match final` asks for."""
+    """The settings found for a server; `final` is true in a second reading, which `Match final` causes."""
 
     address: Address
     values: dict[str, Setting] = field(default_factory=dict)
@@ -83,13 +83,13 @@ class Found:
 
     @classmethod
     def of(cls, address: Address, files: Sequence[ConfigFile]) -> Self:
-        """Raises `FormatError` for a HostName that cannot be followed."""
+        """Read the settings for `address`. Raises `FormatError` for a HostName that cannot be expanded."""
         found = cls(address)
         found._read(files)
         if found.wants_final:
             found.final = True
             host = Setting("", "hostname", (address.host.replace("%", "%%"),))
-            found.values.setdefault("hostname", host)  # OpenSSH takes no other one in the second reading
+            found.values.setdefault("hostname", host)  # OpenSSH keeps it in the second reading
             found._read(files)
         return found
 
@@ -104,7 +104,7 @@ class Found:
         return self.address.user or self.word("user") or required_name(_NAME_IT)
 
     def word(self, key: str) -> str | None:
-        """The one word of a setting."""
+        """Return the single word of a setting."""
         return self.values[key].words[0] if key in self.values else None
 
     def _read(self, files: Sequence[ConfigFile]) -> None:
@@ -112,30 +112,30 @@ class Found:
             self._apply(file, active=True)
 
     def _apply(self, file: ConfigFile, *, active: bool) -> None:
-        here = active
+        applies = active
         for item in file.items:
             if isinstance(item, ConfigFile):
-                self._apply(item, active=here)
+                self._apply(item, active=applies)
             elif isinstance(item, Setting):
-                if here:
+                if applies:
                     self._set(item)
             else:
-                here = self._all_met(item) and active
+                applies = self._are_all_met(item) and active
 
     def _set(self, setting: Setting) -> None:
         if setting.key == "identityfile":
             if setting.words not in [known.words for known in self.identities]:
                 self.identities.append(setting)
         elif setting.key in ("proxyjump", "proxycommand"):
-            self.values.setdefault("proxy", setting)  # whichever comes first keeps the other out
+            self.values.setdefault("proxy", setting)  # whichever comes first excludes the other
         else:
             self.values.setdefault(setting.key, setting)
 
-    def _all_met(self, block: Block) -> bool:
+    def _are_all_met(self, block: Block) -> bool:
         self.wants_final |= any(criterion.name == "final" for criterion in block)
-        return all(self._met(criterion) is criterion.wanted for criterion in block)
+        return all(self._is_met(criterion) is criterion.wanted for criterion in block)
 
-    def _met(self, criterion: Criterion) -> bool:
+    def _is_met(self, criterion: Criterion) -> bool:
         match criterion.name:
             case "all":
                 return True
@@ -150,30 +150,30 @@ class Found:
                 return _listed(self.user, criterion.patterns)
             case "localuser":
                 return _listed(user_name(), criterion.patterns)
-        # The line of a Host block. In the second reading, it is about the name that was found in the first.
+        # The line of a Host block. In the second reading it applies to the name found in the first.
         return _listed(self.host.lower() if self.final else self.address.host, criterion.patterns)
 
 
 def expanded(setting: Setting, tokens: dict[str, str], word: str | None = None) -> str:
-    """The (first) word with what its `%` signs and `${...}` stand for. Raises `FormatError` for those that
-    stand for nothing here.
+    """Return the (first) word with its `%` tokens and `${...}` expanded. Raises `FormatError` for unknown
+    ones.
     """
 
     def stands_for(match: re.Match[str]) -> str:
         token, variable = match["token"], match["variable"]
         value = os.environ.get(variable) if variable is not None else {**tokens, "%": "%"}.get(token)
         if value is None:
-            raise FormatError("cannot be followed", subject=f"{setting.where}: {setting.key}", got=match[0])
+            raise FormatError("cannot be expanded", subject=f"{setting.where}: {setting.key}", got=match[0])
         return value
 
     return re.sub(r"%(?P<token>.?)|\$\{(?P<variable>[^}]*)\}", stands_for, word or setting.words[0])
 
 
 def _listed(name: str, patterns: Sequence[str]) -> bool:
-    """Whether one of them fits, and none of those with a `!`."""
-    if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
+    """Return whether one of the patterns matches, and none of those with a `!`."""
+    if any(pattern[:1] == "!" and matches(name, pattern[1:]) for pattern in patterns):
         return False
-    return any(fits(name, pattern) for pattern in patterns)
+    return any(matches(name, pattern) for pattern in patterns)
 
 
 def _items(path: Path, folder: Path, depth: int, *, trusted: bool) -> Iterator[Setting | Block | ConfigFile]:
@@ -225,7 +225,7 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
             yield Criterion(name, not word.startswith("!"), ())
             continue
         if name not in _WITH_VALUE:
-            raise FormatError("Match: not supported", subject=where, got=word, hint=_ELSEWHERE)
+            raise FormatError("unsupported Match criterion", subject=where, got=word, hint=_ELSEWHERE)
         value = value if equals else next(rest, "")
         if not value:
             raise FormatError(
@@ -235,8 +235,8 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
 
 
 def _words(text: str, where: str) -> tuple[str, ...]:
-    """As OpenSSH splits a line (argv_split): quotes of both kinds, a few escapes, and `#` before a word.
-    Raises `FormatError` for a quote without its end, and when no word or an empty one comes out.
+    """Split a line as OpenSSH does (argv_split): quotes of both kinds, a few escapes, and `#` before a word.
+    Raises `FormatError` for an unclosed quote, and if the result has no word or an empty one.
     """
     words: list[str] = []
     quote, between, at = "", True, 0
@@ -262,21 +262,21 @@ def _words(text: str, where: str) -> tuple[str, ...]:
         else:
             words[-1] += letter
     if quote:
-        raise FormatError("not an ssh_config file", subject=where, got="a quote without its end")
+        raise FormatError("not an ssh_config file", subject=where, got="an unclosed quote")
     if not all(words) or not words:
         raise FormatError("not an ssh_config file", subject=where, want="KEYWORD VALUE", got="an empty value")
     return tuple(words)
 
 
 def _named(word: str, folder: Path, where: str) -> list[str]:
-    """The files that an Include names, in their order."""
+    """Return the files that an Include names, in order."""
     if "%" in word or "${" in word:
-        raise FormatError("cannot be followed", subject=f"{where}: Include", got=word)
+        raise FormatError("cannot be expanded", subject=f"{where}: Include", got=word)
     return sorted(glob.glob(str(folder / home(word, where))))  # noqa: PTH207 - absolute ones
 
 
 def home(text: str, where: str) -> Path:
-    """With `~` as the folder of a user. Raises `FormatError`."""
+    """Return a path with `~` expanded. Raises `FormatError`."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -297,5 +297,5 @@ def _text(path: Path, depth: int, *, trusted: bool) -> str:
     if not trusted and (found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH):
         got = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}"
         want, hint = "a file that you or root alone can write", f"chmod go-w {path}; {_ELSEWHERE}"
-        raise FormatError("others can write it", subject=path, want=want, got=got, hint=hint)
+        raise FormatError("other users can write the file", subject=path, want=want, got=got, hint=hint)
     return raw.decode("utf-8", "surrogateescape")

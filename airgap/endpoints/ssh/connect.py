@@ -1,4 +1,4 @@
-"""One SSH connection, over its jump hosts: every key checked before anything is said, then the login."""
+"""One SSH connection, over its jump hosts: each host key is checked before the login."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import paramiko
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.known_hosts import KnownHosts, Way
+from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError, in_words
@@ -18,14 +18,14 @@ _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
 _MAX_WORDS = 300
-"""Of an error, which may repeat what a stranger said."""
+"""Characters of an error, which may repeat text from an unknown server."""
 
-# What it would log comes out as errors of ours; a trace on stderr helps nobody.
+# Its log messages appear as our errors; a trace on stderr would not help.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Connection:
-    """A logged-in connection to the last of `hops`; `seconds` are the patience with each step."""
+    """A logged-in connection to the last of `hops`; each step may take `seconds`."""
 
     def __init__(
         self, hops: tuple[Hop, ...], identities: Identities, seconds: float = CONNECT_SECONDS
@@ -35,10 +35,10 @@ class Connection:
         self._transports: list[Transport] = []
         try:
             for number, hop in enumerate(hops):
-                with door("cannot connect", hop, ANY, LinkError):
+                with translated("cannot connect", hop, ANY, LinkError):
                     self._transports.append(Transport(self._socket(hop), seconds))
-                    _greet(self.transport, hop, seconds, hops[:number])
-                with door("no login", hop, ANY):
+                    _handshake(self.transport, hop, seconds, hops[:number])
+                with translated("login failed", hop, ANY):
                     log_in(self.transport, hop, identities)
                 self.transport.set_keepalive(_ALIVE_SECONDS)
         except BaseException:
@@ -47,7 +47,7 @@ class Connection:
 
     @property
     def transport(self) -> Transport:
-        """To the last host that was reached."""
+        """The transport to the last host that was reached."""
         return self._transports[-1]
 
     def _socket(self, hop: Hop) -> "socket.socket | paramiko.Channel":
@@ -58,35 +58,37 @@ class Connection:
         return _dial(hop, self._seconds)
 
     def session(self) -> paramiko.Channel:
-        """A new channel for a command or a subsystem. Raises what paramiko raises: use inside `door`."""
+        """Open a new channel for a command or a subsystem. Raises what paramiko raises: use inside
+        `translated`.
+        """
         return self.transport.open_session(timeout=self._seconds)
 
     def lost(self) -> bool:
-        """Whether the link is down. Asked after something failed: paramiko closes the channels first, and
-        lets its thread end a moment later.
+        """Return whether the connection is down. Called after a failure: paramiko closes the channels first,
+        and ends its thread a moment later.
         """
         self.transport.join(_NOTICE_SECONDS)
         return not self.transport.is_active()
 
     def close(self) -> None:
-        """Cut it, also for those that wait for an answer."""
+        """Cut the connection; calls that wait for an answer fail."""
         for transport in reversed(self._transports):
             transport.close()
 
 
 FOREIGN = (paramiko.SSHException, OSError, EOFError)
 ANY = (Exception,)
-"""While one greets a stranger, paramiko lets out whatever its thread stumbled over."""
+"""During the handshake with an unknown server, paramiko raises whatever its thread ran into."""
 
 
 @contextlib.contextmanager
-def door(
+def translated(
     what: str,
     subject: object,
     kinds: tuple[type[Exception], ...] = FOREIGN,
     ours: type[TransportError] = TransportError,
 ) -> Iterator[None]:
-    """Foreign exceptions of `kinds` leave as `ours`."""
+    """Turn foreign exceptions of `kinds` into `ours`."""
     try:
         yield
     except AirgapError:
@@ -102,13 +104,13 @@ def _dial(hop: Hop, seconds: float) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(
         socket, "TCP_USER_TIMEOUT"
-    ):  # Linux: a peer that is gone shows in minutes, not in a quarter hour
+    ):  # Linux: detect a lost peer in minutes, not in a quarter of an hour
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_MILLISECONDS)
     return sock
 
 
-def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
-    """Agree on keys, and see that the server is the one that is known."""
+def _handshake(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
+    """Agree on keys, and check that the server has its known host key."""
     known = KnownHosts.load(hop.known_hosts)
     options = transport.get_security_options()
     first = [name for name in known.algorithms(hop.known_as) if name in options.key_types]
@@ -117,14 +119,14 @@ def _greet(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...
     try:
         transport.start_client(timeout=seconds)
     except (paramiko.SSHException, EOFError) as error:
-        if transport.packetizer.handshake_timed_out():  # paramiko's own clock, at the same moment
+        if transport.packetizer.handshake_timed_out():  # paramiko's own timeout, at the same moment
             raise silence from error
-        if not transport.farewell:
+        if not transport.disconnect_message:
             raise
-        got = f"the server hung up: {transport.farewell}"
+        got = f"the server closed the connection: {transport.disconnect_message}"
         raise LinkError("cannot connect", subject=hop, got=got) from error
-    if not transport.initial_kex_done:  # then paramiko has given up without a word
+    if not transport.initial_kex_done:  # then paramiko has given up without an error
         raise silence
     key = transport.get_remote_server_key()
-    way = Way(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
-    known.check(hop.known_as, key.get_name(), key.asbytes(), way)
+    route = SshRoute(hop.host, hop.port, hop.user, tuple(map(str, jumps)))
+    known.check(hop.known_as, key.get_name(), key.asbytes(), route)

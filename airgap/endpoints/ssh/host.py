@@ -1,4 +1,4 @@
-"""A far machine as the use-cases see it: files and commands over one connection."""
+"""A remote machine as the use-cases see it: files and commands over one connection."""
 
 import contextlib
 import threading
@@ -7,55 +7,55 @@ from functools import cached_property
 
 import paramiko
 
-from airgap.endpoints.remote import LONG_SILENCE, FarFile, FarSpace, Ran
+from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
-from airgap.endpoints.ssh.connect import Connection, door
+from airgap.endpoints.ssh.connect import Connection, translated
 from airgap.endpoints.ssh.opening import open_sftp
 from airgap.endpoints.ssh.sftp import Sftp, StatusError
 from airgap.errors import LinkError, TransportError
 from airgap.oci.digest import Advance, ByteStream
 
 _FULL = 1 << 20
-"""Less than this is no space: the last request may have been as large as 255 KiB."""
+"""Less than this counts as full: the last request may have been as large as 255 KiB."""
 
 
 class SshHost:
-    """`ports.Host` over a connection that was made."""
+    """A `Host` over an open connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.name = connection.name
         self._one_at_a_time = threading.Lock()
-        """Servers may allow a few sessions only."""
+        """Servers may allow only a few sessions."""
 
     def real_path(self, path: str) -> str:
-        with self._door("cannot find", path):
+        with self._translated("cannot find", path):
             return self._sftp.real_path(path)
 
-    def find(self, path: str) -> FarFile | None:
-        with self._door("cannot look at", path):
+    def find(self, path: str) -> RemoteFile | None:
+        with self._translated("cannot inspect", path):
             return self._sftp.find(path)
 
-    def list(self, path: str) -> list[FarFile]:
-        with self._door("cannot list", path):
+    def list(self, path: str) -> list[RemoteFile]:
+        with self._translated("cannot list", path):
             return self._sftp.list(path)
 
     def make_folder(self, path: str) -> None:
-        with self._door("cannot make the folder", path):
+        with self._translated("cannot make the folder", path):
             self._sftp.make_folder(path)
 
     def remove(self, path: str) -> None:
-        with self._door("cannot remove", path):
+        with self._translated("cannot remove", path):
             self._sftp.remove(path)
 
     def rename(self, old: str, new: str) -> None:
-        with self._door("cannot rename", old):
+        with self._translated("cannot rename", old):
             self._sftp.rename(old, new)
 
-    def space(self, path: str) -> FarSpace | None:
+    def space(self, path: str) -> RemoteSpace | None:
         try:
-            with self._door("cannot ask for space", path):
+            with self._translated("cannot read the free space", path):
                 return self._sftp.space(path)
         except TransportError:
             if self._connection.lost():
@@ -63,22 +63,24 @@ class SshHost:
             return None
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
-        with self._door("cannot write", path):
+        with self._translated("cannot write", path):
             self._sftp.write(path, stream, offset, advance)
 
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
-        with self._door("cannot read", path):
+        with self._translated("cannot read", path):
             self._sftp.read(path, size, take)
 
-    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> Ran | None:
-        with self._one_at_a_time, self._door("cannot run", argv[0]):
+    def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
+        with self._one_at_a_time, self._translated("cannot run", argv[0]):
             try:
                 opened = self._connection.session()
-            except paramiko.ChannelException:  # sshd_config(5), MaxSessions: files take one of them
+            except paramiko.ChannelException:  # sshd_config(5), MaxSessions: SFTP uses one session
                 return None
             return self._run(opened, argv, limit, silence)
 
-    def _run(self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float) -> Ran | None:
+    def _run(
+        self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float
+    ) -> CommandResult | None:
         with contextlib.closing(opened) as channel:
             try:
                 start(channel, argv)
@@ -87,14 +89,14 @@ class SshHost:
                 if self._connection.lost():
                     raise
                 return None
-            ran = finish(channel, limit, f"{self.name}: {argv[0]}", silence)
-            if ran.code < 0 and self._connection.lost():
+            result = finish(channel, limit, f"{self.name}: {argv[0]}", silence)
+            if result.code < 0 and self._connection.lost():
                 raise EOFError
-            return ran
+            return result
 
     def pipe(self, argv: Sequence[str]) -> PipeSocket:
-        """A command whose standard input and output are used as a socket."""
-        with self._door("cannot run", " ".join(argv)):
+        """Start a command whose standard input and output are used as a socket."""
+        with self._translated("cannot run", " ".join(argv)):
             channel = self._connection.session()
             start(channel, argv)
             return PipeSocket(channel)
@@ -107,40 +109,42 @@ class SshHost:
         return open_sftp(self._connection)
 
     @contextlib.contextmanager
-    def _door(self, what: str, path: str) -> Iterator[None]:
+    def _translated(self, what: str, path: str) -> Iterator[None]:
         subject = f"{self.name}: {path}"
         try:
-            with door(what, subject):
+            with translated(what, subject):
                 yield
         except StatusError as error:
             raise self._refusal(what, subject, path, error) from error
         except TransportError as error:
             broken = isinstance(error.__cause__, (EOFError, OSError))
             if error.hint is None and (broken or self._connection.lost()):
-                hint = "the link broke off: run the same command again, and it goes on from there"
+                hint = "the connection broke: run the same command again to resume"
                 raise LinkError(what, subject=subject, got=error.got, hint=hint) from error
             raise
 
     def _refusal(self, what: str, subject: str, path: str, error: StatusError) -> TransportError:
-        """Servers say `Failure` for a full disk as for anything else: the reason is looked for."""
+        """Return the error for a refusal, with its likely cause: servers report only `Failure` for a full
+        disk.
+        """
         if error.code == sftp.NO_SUCH_FILE:
             return TransportError(what, subject=subject, got="no such file or folder")
         if error.code == sftp.PERMISSION_DENIED:
             return TransportError(
-                what, subject=subject, got="permission denied", hint="--to DIR names another folder there"
+                what, subject=subject, got="permission denied", hint="name another folder there with --to DIR"
             )
         space = self._space_of(path)
         if space is not None and space.read_only:
             return TransportError(what, subject=subject, got="a read-only file system")
         if space is not None and space.free < _FULL:
             return TransportError(
-                "the far disk is full", subject=subject,
+                "the remote disk is full", subject=subject,
                 got=f"{space.free:,} bytes free",
-                hint="free some space there, then run the same command again: it goes on from there",
+                hint="free some space there, then run the same command again to resume",
             )  # fmt: skip
         return TransportError(what, subject=subject, got=error)
 
-    def _space_of(self, path: str) -> FarSpace | None:
+    def _space_of(self, path: str) -> RemoteSpace | None:
         with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):
             return self._sftp.space(path)
         with contextlib.suppress(StatusError, paramiko.SSHException, OSError, EOFError):

@@ -1,7 +1,7 @@
 """Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-Read here and not by paramiko, whose reader knows neither `@revoked` nor patterns, so that a revoked key
-would be taken for a good one. Host certificates are not checked: the key of a `@cert-authority` is no host's.
+Not read by paramiko, whose reader supports neither `@revoked` nor patterns, so that a revoked key would be
+accepted. Host certificates are not checked: the key of a `@cert-authority` is not a host's key.
 """
 
 import base64
@@ -23,8 +23,8 @@ _PATTERN = set("*?!")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How one gets to a host, for the hints; files of known hosts may call it by another name."""
+class SshRoute:
+    """The route to a host, for the hints; known_hosts files may use another name for it."""
 
     host: str
     port: int
@@ -38,33 +38,33 @@ class KnownKey:
     """One line of a known_hosts file."""
 
     names: str
-    """The first field as it stands: patterns, or one hashed name."""
+    """The first field, unchanged: patterns, or one hashed name."""
     kind: str
     blob: bytes
     marker: str
-    """`@revoked`, `@cert-authority`, or empty for a key of the host's own."""
+    """`@revoked`, `@cert-authority`, or empty for a host's own key."""
     where: str
 
     def is_for(self, name: str) -> bool:
-        """Whether the line is about the host that known_hosts files call `name`."""
+        """Return whether the line is about the host that known_hosts files call `name`."""
         if self.names.startswith("|"):
             return _hashed(self.names, name)
         patterns = self.names.lower().split(",")
-        if any(pattern[:1] == "!" and fits(name, pattern[1:]) for pattern in patterns):
+        if any(pattern[:1] == "!" and matches(name, pattern[1:]) for pattern in patterns):
             return False
-        return any(fits(name, pattern) for pattern in patterns)
+        return any(matches(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHosts:
-    """The lines of some files."""
+    """The lines of several known_hosts files."""
 
     keys: tuple[KnownKey, ...]
     paths: tuple[Path, ...]
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Self:
-        """Files that are not there hold nothing. Raises `TransportError` for one that cannot be read."""
+        """Read files; missing ones count as empty. Raises `TransportError` for one that cannot be read."""
         found: list[KnownKey] = []
         for path in paths:
             for number, line in enumerate(_read(path).splitlines(), 1):
@@ -73,11 +73,13 @@ class KnownHosts:
         return cls(tuple(found), tuple(paths))
 
     def algorithms(self, name: str) -> tuple[str, ...]:
-        """Host key algorithms for which a key of `name` is known: to be asked for before all others."""
+        """Return the host key algorithms for which a key of `name` is known: to be offered before all
+        others.
+        """
         kinds = [key.kind for key in self.keys if not key.marker and key.is_for(name)]
         return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
 
-    def check(self, name: str, kind: str, blob: bytes, way: Way) -> None:
+    def check(self, name: str, kind: str, blob: bytes, route: SshRoute) -> None:
         """Raise `TransportError` unless the key in `blob` is known to be the host's."""
         about = [key for key in self.keys if key.is_for(name)]
         same = [key for key in about if hmac.compare_digest(key.blob, blob)]
@@ -86,7 +88,7 @@ class KnownHosts:
             if key.marker == _REVOKED:
                 raise TransportError(
                     "revoked host key", subject=name, got=f"{offered}, revoked by {key.where}",
-                    hint="somebody may be listening: find out on the host itself what happened",
+                    hint="someone may be intercepting the connection: ask the host's owner what happened",
                 )  # fmt: skip
         if any(not key.marker for key in same):
             return
@@ -96,57 +98,57 @@ class KnownHosts:
                 break
         if others := [key for key in about if not key.marker]:
             raise _changed(name, offered, others[0])
-        raise self._unknown(name, kind, offered, way)
+        raise self._unknown(name, kind, offered, route)
 
-    def _unknown(self, name: str, kind: str, offered: str, way: Way) -> TransportError:
+    def _unknown(self, name: str, kind: str, offered: str, route: SshRoute) -> TransportError:
         path = str(self.paths[0]) if self.paths else "~/.ssh/known_hosts"
         return TransportError(
             "unknown host key",
             subject=name,
             got=offered,
             hint="compare the fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` "
-            f"prints on the host; if it is the same: {_to_store(name, kind, path, way)}",
+            f"prints on the host; if it is the same: {_to_store(name, kind, path, route)}",
         )
 
 
 def _changed(name: str, offered: str, other: KnownKey) -> TransportError:
     path, _, number = other.where.rpartition(":")
     remove = f"`{shlex.join(['ssh-keygen', '-R', name, '-f', path])}`"
-    if _PATTERN & set(other.names):  # which ssh-keygen leaves alone
+    if _PATTERN & set(other.names):  # ssh-keygen does not remove patterns
         remove = f"an editor (line {number}, which is for {other.names})"
     return TransportError(
         "changed host key",
         subject=name,
         want=f"{other.kind} {fingerprint(other.blob)} ({other.where})",
         got=offered,
-        hint="somebody may be listening. If the host was set up anew: compare the fingerprint with the "
-        "one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then remove the old one "
-        f"with {remove} and add the new one",
+        hint="someone may be intercepting the connection. If the host was reinstalled: compare the "
+        "fingerprint with the one that `ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub` prints on it, then "
+        f"remove the old one with {remove} and add the new one",
     )
 
 
-def _to_store(name: str, kind: str, path: str, way: Way) -> str:
-    """The command that adds the key under `name`, from where it can be reached."""
-    alias = name != known_name(way.host, way.port)
-    port = [] if way.port == 22 else ["-p", str(way.port)]
-    if way.jumps:  # ssh-keyscan goes straight to the host; ssh shows the fingerprint, asks, and stores
+def _to_store(name: str, kind: str, path: str, route: SshRoute) -> str:
+    """Return the command that adds the key under `name`, from where it can be reached."""
+    alias = name != known_name(route.host, route.port)
+    port = [] if route.port == 22 else ["-p", str(route.port)]
+    if route.jumps:  # ssh-keyscan connects directly; ssh shows the fingerprint, asks, and stores
         options = ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=ask"]
         options += ["-o", f"HostKeyAlias={name}"] if alias else []
-        command = ["ssh", "-J", ",".join(way.jumps), *options, *port, f"{way.user}@{way.host}", "exit"]
-        return f"`{shlex.join(command)}` shows it once more and asks"
-    scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), way.host])
+        command = ["ssh", "-J", ",".join(route.jumps), *options, *port, f"{route.user}@{route.host}", "exit"]
+        return f"`{shlex.join(command)}` shows it again and asks"
+    scan = shlex.join(["ssh-keyscan", *port, "-t", _scan_type(kind), route.host])
     first = shlex.quote(f'{{$1 = "{name}"; print}}')
     renamed = f" | awk {first}" if alias else ""
     return f"`{scan}{renamed} >> {shlex.quote(path)}`"
 
 
 def known_name(host: str, port: int) -> str:
-    """What known_hosts files call a server."""
+    """Return the name of a server in known_hosts files."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def fingerprint(blob: bytes) -> str:
-    """As OpenSSH prints it: `SHA256:…`."""
+    """Return the fingerprint as OpenSSH prints it: `SHA256:…`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
 
 
@@ -154,13 +156,15 @@ def _scan_type(kind: str) -> str:
     return kind.removeprefix("ssh-") if not kind.startswith("ecdsa") else "ecdsa"
 
 
-def fits(name: str, pattern: str) -> bool:
-    """Whether a pattern of OpenSSH's fits: `*` and `?` only: brackets are part of `[host]:port`."""
+def matches(name: str, pattern: str) -> bool:
+    """Return whether an OpenSSH pattern matches: only `*` and `?` are special; brackets belong to
+    `[host]:port`.
+    """
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _hashed(field: str, name: str) -> bool:
-    """`|1|salt|hash`, where the hash is the HMAC-SHA1 of the name."""
+    """Check a hashed name, `|1|salt|hash`, where the hash is the HMAC-SHA1 of the name."""
     parts = field.split("|")
     if len(parts) != 4 or parts[1] != "1":
         return False
@@ -170,7 +174,7 @@ def _hashed(field: str, name: str) -> bool:
 
 
 def _parse(line: str, where: str) -> KnownKey | None:
-    """None for comments, and for whatever is no line of such a file."""
+    """Parse a line; None for comments, and for anything that is not a valid line."""
     fields = line.split()
     marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
     if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", _REVOKED, _AUTHORITY):

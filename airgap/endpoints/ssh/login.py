@@ -24,23 +24,23 @@ _KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKe
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _MAX_FILE = 64 << 10
 _MAX_WORDS = 300
-"""Of what a server says."""
+"""Characters of a server's message."""
 
 Candidate = tuple[str, Callable[[], paramiko.PKey]]
-"""What a key is called, and how to get it. Raises `KeyFileError`."""
+"""A key's name, and a function that loads it, which raises `KeyFileError`."""
 
 
 class Identities:
-    """Key files, each read once however many hosts want it."""
+    """Key files, each read once for any number of hosts."""
 
     def __init__(self) -> None:
         self._keys: dict[Path, paramiko.PKey] = {}
         self._lock = threading.Lock()
 
     def prepare(self, paths: Sequence[Path], passphrase: Callable[[], bytes]) -> None:
-        """Read and decrypt the files that the agent does not stand for. Raises `KeyFileError`.
+        """Read and decrypt the files whose keys the agent does not hold. Raises `KeyFileError`.
 
-        A passphrase is asked for here only, before many hosts are at work and the terminal is theirs.
+        The passphrase is asked for only here, before connections to many hosts use the terminal.
         """
         with Agent() as agent:
             held = {key.asbytes() for key in agent.keys}
@@ -49,7 +49,9 @@ class Identities:
                 self._keys[path] = _load(path, passphrase)
 
     def key(self, path: Path) -> paramiko.PKey:
-        """The private key in a file. Raises `KeyFileError`, also when it is encrypted and not prepared."""
+        """Return the private key in a file. Raises `KeyFileError`, also if it is encrypted and not
+        prepared.
+        """
         with self._lock:
             if path not in self._keys:
                 self._keys[path] = _load(path, lambda: b"")
@@ -58,7 +60,7 @@ class Identities:
 
 def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
     if _is_public(path):
-        hint = "`ssh-add` gives it the private half; without the agent, name the file of that"
+        hint = "add the private key to the agent with `ssh-add`; without an agent, name the private key file"
         raise KeyFileError("the ssh-agent does not hold the SSH key", subject=path, hint=hint)
     text = _read_private(path)
     with suppress(paramiko.PasswordRequiredException):
@@ -73,8 +75,8 @@ def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
 
 
 def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
-    """Offer one key after the other. Raises `TransportError` when the server takes none of them, and
-    `KeyFileError` when there is nothing to offer but files that cannot be used.
+    """Offer one key after the other. Raises `TransportError` if the server accepts none of them, and
+    `KeyFileError` if there are only files that cannot be used.
     """
     tried: set[bytes] = set()
     refused: list[str] = []
@@ -103,60 +105,64 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
         *(str(error) for error in unusable),
     ]
     raise TransportError(
-        "no login",
+        "login failed",
         subject=hop,
-        want="a key that it accepts",
+        want="a key that the server accepts",
         got="; ".join(found) or "no key here: no agent, no key file",
-        hint="--identity FILE names a key file; `ssh-add` gives one to the agent; its public half belongs "
-        "into ~/.ssh/authorized_keys there",
+        hint="name a key file with --identity FILE, or add a key to the agent with `ssh-add`; its public "
+        "half must be in ~/.ssh/authorized_keys on the host",
     )
 
 
 def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
-    """Whether the server takes `key`, the last of those that were offered."""
+    """Return whether the server accepts `key`, the last of those that were offered."""
     begun = time.monotonic()
     try:
         further = transport.auth_publickey(hop.user, key)
     except paramiko.BadAuthenticationType as error:
         got = str(error)[:_MAX_WORDS]
-        raise TransportError("no login", subject=hop, want="a server that takes keys", got=got) from error
+        raise TransportError(
+            "login failed", subject=hop, want="a server that accepts keys", got=got
+        ) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         if not transport.is_active():
-            raise _hung_up(transport, hop, offered, error) from error
+            raise _closed_error(transport, hop, offered, error) from error
         if not isinstance(error, paramiko.AuthenticationException):
             raise
-        if time.monotonic() - begun >= transport.auth_timeout:  # paramiko says the same of a refusal
+        if time.monotonic() - begun >= transport.auth_timeout:  # paramiko raises the same for a refusal
             got = f"{transport.auth_timeout:.0f} s of silence after {offered[-1]}"
-            raise LinkError("no login", subject=hop, want="an answer", got=got) from error
+            raise LinkError("login failed", subject=hop, want="an answer", got=got) from error
         return False
     if further:
         raise TransportError(
-            "no login",
+            "login failed",
             subject=hop,
-            want="a key to be enough",
-            got=f"it also wants {', '.join(further)[:_MAX_WORDS]}",
+            want="login with a key alone",
+            got=f"the server also requires {', '.join(further)[:_MAX_WORDS]}",
         )
     return True
 
 
-def _hung_up(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
-    """Servers do so after a few keys (sshd_config(5), MaxAuthTries), and an agent may hold many."""
-    if len(offered) == 1 and not transport.farewell:
-        return LinkError("no login", subject=hop, want="an answer", got=f"{error} after {offered[0]}")
+def _closed_error(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
+    """Return the error for a server that closed the connection. Servers do so after a few keys
+    (sshd_config(5), MaxAuthTries), and an agent may hold many.
+    """
+    if len(offered) == 1 and not transport.disconnect_message:
+        return LinkError("login failed", subject=hop, want="an answer", got=f"{error} after {offered[0]}")
     return TransportError(
-        "no login",
+        "login failed",
         subject=hop,
-        want="one of the first keys to be the right one",
-        got=f"the server hung up after {len(offered)}: {transport.farewell or 'without a word'}; "
-        f"offered: {', '.join(offered)}",
-        hint="--identity FILE is offered first, also when the agent holds it: name the one key that the host "
-        "accepts; or give it an IdentityFile with `IdentitiesOnly yes` in ssh_config",
+        want="the right key among the first ones offered",
+        got=f"the server closed the connection after {len(offered)} keys: "
+        f"{transport.disconnect_message or 'no reason given'}; offered: {', '.join(offered)}",
+        hint="name the key that the host accepts with --identity FILE: it is offered first, even from "
+        "the agent; or set IdentityFile and `IdentitiesOnly yes` in ssh_config",
     )
 
 
 def _candidates(hop: Hop, identities: Identities, agent: Agent) -> Iterator[Candidate]:
-    """Named files first (by the agent where it has them), then the agent's others, then the usual files. An
-    agent that fails in between is asked for no further key: each would be one try less at the server.
+    """Yield the named files first (through the agent if it holds them), then the agent's other keys, then the
+    usual files. After a failure the agent is not used again: each failed key would cost a try at the server.
     """
     held = {key.asbytes(): key for key in agent.keys}
     offered: set[bytes] = set()
@@ -183,7 +189,9 @@ def _itself(key: paramiko.PKey) -> paramiko.PKey:
 
 
 def _is_public(path: Path) -> bool:
-    """Whether a public half was named, which stands for a key in the agent (ssh_config(5), IdentityFile)."""
+    """Return whether the path names a public key, which stands for a key in the agent (ssh_config(5),
+    IdentityFile).
+    """
     return path.suffix == ".pub"
 
 
@@ -196,7 +204,7 @@ def _public_blob(path: Path) -> bytes:
 
 
 def _read_private(path: Path) -> str:
-    """A key that others can read is no secret: refused, as ssh does."""
+    """Read a private key. A key that other users can read is refused, as ssh does."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -211,13 +219,15 @@ def _read_private(path: Path) -> str:
 
 
 def _parse(text: str, passphrase: str | None, path: Path) -> paramiko.PKey:
-    """Raises paramiko's `PasswordRequiredException` when there is none given, else `KeyFileError`."""
+    """Parse a private key. Raises paramiko's `PasswordRequiredException` if a passphrase is needed, otherwise
+    `KeyFileError`.
+    """
     for kind in _KINDS:
         try:
             return kind.from_private_key(io.StringIO(text), passphrase)
         except paramiko.PasswordRequiredException:
             raise
-        except Exception:  # noqa: BLE001, S112 - paramiko's parsers let out anything; the next kind is tried
+        except Exception:  # noqa: BLE001, S112 - paramiko's parsers raise anything; the next kind is tried
             continue
     if passphrase is None:
         raise KeyFileError("not a private SSH key", subject=path, want="Ed25519, ECDSA or RSA")

@@ -1,8 +1,8 @@
 """SFTP version 3 over one channel (draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL for extensions).
 
-Written out here because what makes it fast and safe lies below paramiko's `SFTPFile`: large writes with a
-bounded window of requests without an answer, no copies of the data, and the server's extensions
-(`fsync`, `posix-rename`, `statvfs`, `limits`), which paramiko does not show.
+Implemented here because paramiko's `SFTPFile` does not offer what makes it fast and safe: large writes with a
+bounded window of unanswered requests, no copies of the data, and the server's extensions (`fsync`,
+`posix-rename`, `statvfs`, `limits`).
 """
 
 import struct
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.remote import FarFile, FarSpace
+from airgap.endpoints.remote import RemoteFile, RemoteSpace
 from airgap.oci.digest import Advance, ByteStream
 
 _INIT, _VERSION = 1, 2
@@ -32,12 +32,12 @@ _FSYNC, _POSIX_RENAME = b"fsync@openssh.com", b"posix-rename@openssh.com"
 _STATVFS, _LIMITS = b"statvfs@openssh.com", b"limits@openssh.com"
 
 _SMALL_BLOCK = 32_768
-"""What every server takes in one request."""
+"""Bytes that every server accepts in one request."""
 _LARGE_BLOCK = 261_120
-"""What OpenSSH takes: 256 KiB less 1 KiB."""
+"""Bytes that OpenSSH accepts in one request: 256 KiB less 1 KiB."""
 _PACKET = 32_768
 _WINDOW = 8 << 20
-"""Bytes that may be under way without an answer."""
+"""Bytes that may be sent without an answer."""
 _MAX_REPLY = (256 << 10) + 1024
 _REPLY_SECONDS = 1200.0
 _MAX_NAME = 255
@@ -54,20 +54,20 @@ class StatusError(Exception):
 
 
 class ProtocolError(paramiko.SSHException):
-    """An answer that is not what the protocol says."""
+    """An answer that violates the protocol."""
 
 
 class GreetingError(ProtocolError):
-    """Something else than an SFTP server answers: the beginning of what it `said`."""
+    """The answer is not from an SFTP server; `output` is its beginning."""
 
-    def __init__(self, said: bytes) -> None:
+    def __init__(self, output: bytes) -> None:
         super().__init__("not SFTP version 3")
-        self.said = said
+        self.output = output
 
 
 @dataclass(slots=True)
 class _Reply:
-    """An answer that is taken apart from its front; raises `ProtocolError` beyond its end."""
+    """An answer that is parsed from its beginning; raises `ProtocolError` beyond its end."""
 
     kind: int
     body: bytes
@@ -95,7 +95,7 @@ class _Reply:
         return self.raw().decode("utf-8", "surrogateescape")
 
     def attributes(self) -> tuple[int, int]:
-        """Size in bytes and mode; 0 for what is not told."""
+        """Return size in bytes and mode; 0 for a missing one."""
         flags = self.integer()
         size = self.take(">Q")[0] if flags & 1 else 0
         self.take(">II") if flags & 2 else ()
@@ -108,13 +108,14 @@ class _Reply:
 
 
 class Sftp:
-    """One SFTP session; its methods may be called from several threads, and take turns.
+    """One SFTP session; its methods may be called from several threads, and run one at a time.
 
-    They raise `StatusError` for refusals, and `OSError`, `EOFError` or `SSHException` when the link fails.
+    They raise `StatusError` for refusals, and `OSError`, `EOFError` or `SSHException` if the connection
+    fails.
     """
 
     def __init__(self, channel: paramiko.Channel, seconds: float = _REPLY_SECONDS) -> None:
-        """An answer of which a part has come may take `seconds` in all."""
+        """An answer that has begun must be complete within `seconds`."""
         self._channel = channel
         self._seconds = seconds
         self._lock = threading.RLock()
@@ -126,14 +127,14 @@ class Sftp:
     # -- whole operations
 
     def real_path(self, path: str) -> str:
-        """The absolute form of a path."""
+        """Return the absolute form of a path."""
         with self._lock:
             reply = self._ask(_REALPATH, _string(path), _NAME)
             reply.integer()
             return reply.text()
 
-    def find(self, path: str) -> FarFile | None:
-        """What stands there; a symbolic link is not followed."""
+    def find(self, path: str) -> RemoteFile | None:
+        """Return the entry at that path, or None; a symbolic link is not followed."""
         with self._lock:
             try:
                 size, mode = self._ask(_LSTAT, _string(path), _ATTRS).attributes()
@@ -141,11 +142,11 @@ class Sftp:
                 if error.code == NO_SUCH_FILE:
                     return None
                 raise
-        return FarFile(path.rpartition("/")[2], _kind(mode), size)
+        return RemoteFile(path.rpartition("/")[2], _kind(mode), size)
 
-    def list(self, path: str) -> list[FarFile]:
-        """All that is in a folder, at most 200,000 names; links are not followed."""
-        found: list[FarFile] = []
+    def list(self, path: str) -> list[RemoteFile]:
+        """Return all entries of a folder, at most 200,000; links are not followed."""
+        found: list[RemoteFile] = []
         with self._lock:
             handle = self._ask(_OPENDIR, _string(path), _HANDLE).raw()
             try:
@@ -158,7 +159,7 @@ class Sftp:
                         name, _, (size, mode) = reply.text(), reply.raw(), reply.attributes()
                         if len(name) > _MAX_NAME:
                             raise ProtocolError("a name that is too long")
-                        found.append(FarFile(name, _kind(mode), size))
+                        found.append(RemoteFile(name, _kind(mode), size))
                 raise ProtocolError("a folder without an end")
             except StatusError as error:
                 if error.code != EOF:
@@ -176,7 +177,7 @@ class Sftp:
             self._ask(_REMOVE, _string(path), _STATUS)
 
     def rename(self, old: str, new: str) -> None:
-        """`new` is replaced; in one step where the server can."""
+        """Rename a file, replacing `new`; atomically if the server supports it."""
         with self._lock:
             if _POSIX_RENAME in self._extensions:
                 self._ask(_EXTENDED, _string(_POSIX_RENAME) + _string(old) + _string(new), _STATUS)
@@ -185,20 +186,20 @@ class Sftp:
                 self.remove(new)
             self._ask(_RENAME, _string(old) + _string(new), _STATUS)
 
-    def space(self, path: str) -> FarSpace | None:
-        """What the file system has left; None where the server does not tell."""
+    def space(self, path: str) -> RemoteSpace | None:
+        """Return the space left in the file system; None if the server does not report it."""
         if _STATVFS not in self._extensions:
             return None
         with self._lock:
             reply = self._ask(_EXTENDED, _string(_STATVFS) + _string(path), _EXTENDED_REPLY)
         _, unit, _, _, free, *_, flags, _ = reply.take(">11Q")
-        return FarSpace(unit * free, read_only=bool(flags & _READ_ONLY))
+        return RemoteSpace(unit * free, read_only=bool(flags & _READ_ONLY))
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
-        """Write the rest of `stream` from `offset` on; durable, where the server can, when it returns.
+        """Write the rest of `stream` from `offset` on; durable on return, if the server supports it.
 
-        With offset 0 the file is a new one: nothing may have that name, not even a link. What `stream`
-        raises passes on, and the bytes before that stay.
+        With offset 0 the file is created: the name must not exist, not even as a link. What `stream` raises
+        is passed on, and the bytes written before that stay.
         """
         flags = _FLAG_WRITE | (0 if offset else _FLAG_CREATE | _FLAG_EXCLUSIVE)
         with self._lock:
@@ -273,7 +274,7 @@ class Sftp:
                 asked = done
 
     def _finish(self) -> None:
-        """Take the answers that are still to come, so that the next request meets its own."""
+        """Read the outstanding answers, so that the next request gets its own."""
         while self._awaited:
             self._receive()
 
@@ -341,7 +342,9 @@ class Sftp:
         return found
 
     def _up_to(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end of the stream; the channel's timeout bounds the single pieces."""
+        """Return `size` bytes, or fewer at the end of the stream; the channel's timeout applies to each
+        piece.
+        """
         found = bytearray()
         end = time.monotonic() + self._seconds
         while len(found) < size and (piece := self._channel.recv(size - len(found))):
@@ -351,7 +354,7 @@ class Sftp:
         return bytes(found)
 
     def _send(self, view: memoryview) -> None:
-        """Piece by piece: what paramiko is given at a time it copies whole."""
+        """Send piece by piece: paramiko copies each buffer as a whole."""
         while view:
             sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
             if not sent:

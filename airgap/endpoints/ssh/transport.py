@@ -1,4 +1,4 @@
-"""paramiko's transport with our algorithms and patience, and with an ear for a server's last words."""
+"""paramiko's transport with our algorithms and time limits, and with the server's disconnect message."""
 
 import socket
 
@@ -6,10 +6,10 @@ import paramiko
 from paramiko.packet import Packetizer
 
 LOGIN_SECONDS = 120.0
-"""A key in hardware may wait for a finger."""
+"""Seconds; a hardware key may wait for a touch."""
 _MAX_WORDS = 300
 _MAX_PACKET = 512 << 10
-"""OpenSSH's own is 256 KiB; paramiko reads whatever length a stranger claims."""
+"""OpenSSH's limit is 256 KiB; paramiko reads any length that an unknown server claims."""
 _MAX_GREETING = 64 << 10
 
 # AES-GCM is by far the fastest in paramiko, and on every machine with AES instructions.
@@ -23,7 +23,7 @@ _MACS = (
 
 
 class _Packets(Packetizer):
-    """Packets and greetings of a bounded length: whoever sends them is not known yet."""
+    """Packets and greetings of a bounded length: their sender is not verified yet."""
 
     _greeting = 0
 
@@ -33,7 +33,7 @@ class _Packets(Packetizer):
         return super().read_all(n, check_rekey)
 
     def _read_timeout(self, seconds: float) -> bytes:
-        """A piece of the greeting; lines of it are without a limit in paramiko."""
+        """Read a piece of the greeting; paramiko does not limit its lines."""
         piece: bytes = super()._read_timeout(seconds)  # type: ignore[misc]  # not in the stubs
         self._greeting += len(piece)
         if self._greeting > _MAX_GREETING:
@@ -42,12 +42,12 @@ class _Packets(Packetizer):
 
 
 class Transport(paramiko.Transport):
-    """One connection to one server; `seconds` are the patience with its greeting."""
+    """One connection to one server, whose greeting must arrive within `seconds`."""
 
     def __init__(self, sock: "socket.socket | paramiko.Channel", seconds: float) -> None:
         super().__init__(sock, packetizer_class=_Packets)
-        self.farewell = ""
-        """What the server said when it ended the connection (RFC 4253, 11.1)."""
+        self.disconnect_message = ""
+        """The server's message when it ended the connection (RFC 4253, 11.1)."""
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = seconds
         self.auth_timeout = LOGIN_SECONDS
@@ -56,6 +56,6 @@ class Transport(paramiko.Transport):
         options.digests = [name for name in _MACS if name in options.digests]
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
-        """What paramiko has in its place writes it into a log, and tells nobody else."""
+        """Keep the server's disconnect message, which paramiko itself only logs."""
         message.get_int()
-        self.farewell = message.get_string()[:_MAX_WORDS].decode("utf-8", "replace")
+        self.disconnect_message = message.get_string()[:_MAX_WORDS].decode("utf-8", "replace")

@@ -6,7 +6,7 @@ import pytest
 
 from airgap import errors
 from airgap.carry.remote_load import THERE, has_airgap, load_there, no_way
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.errors import DestinationError, PartialError, TransportError
 from tests.support.far import MemoryHost
 
@@ -17,7 +17,7 @@ GOOD = {"bundle": "b", "statement_sha256": SHA, "receipt": "/r", "images": [IMAG
 
 def saying(value: object, code: int = 0, err: bytes = b"") -> MemoryHost:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return MemoryHost(programs={"airgap": lambda _: Ran(code, raw, err)})
+    return MemoryHost(programs={"airgap": lambda _: CommandResult(code, raw, err)})
 
 
 def load(host: MemoryHost):
@@ -52,7 +52,9 @@ def test_none_where_nothing_runs():
 def test_loaded():
     seen = []
     host = MemoryHost(
-        programs={"airgap": lambda argv: seen.append(argv) or Ran(0, json.dumps(GOOD).encode(), b"")}
+        programs={
+            "airgap": lambda argv: seen.append(argv) or CommandResult(0, json.dumps(GOOD).encode(), b"")
+        }
     )
     found = load(host)
     assert (found.way, found.images, found.receipt, found.failure) == (

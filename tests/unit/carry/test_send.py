@@ -9,7 +9,7 @@ import pytest
 from airgap.carry import send as module
 from airgap.carry.send import Destination, HostResult, SendReport, send_bundle
 from airgap.carry.send_to_host import Sent
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.errors import (
     DestinationError,
     IncompleteError,
@@ -195,9 +195,9 @@ class TestLoading:
 
         def airgap(argv):
             if argv[1] != "load":
-                return Ran(0, b"airgap 0.1.0\n", b"")
+                return CommandResult(0, b"airgap 0.1.0\n", b"")
             assert f"{argv[2]}/bundle.dsse.json" in host.tree, "loaded when all is there"
-            return Ran(0, json.dumps(answer).encode(), b"")
+            return CommandResult(0, json.dumps(answer).encode(), b"")
 
         host.programs["airgap"] = airgap
         [result] = send(
@@ -209,7 +209,7 @@ class TestLoading:
         ("answer", "kind", "message"),
         [
             (
-                Ran(
+                CommandResult(
                     2,
                     b'{"error": {"kind": "UsageError", "message": "no site here yet: /x", "hint": "y"}}',
                     b"",
@@ -218,18 +218,18 @@ class TestLoading:
                 "on plant: no site here yet: /x",
             ),
             (
-                Ran(1, b"", b"what?"),
+                CommandResult(1, b"", b"what?"),
                 TransportError,
                 "no answer that can be understood: plant: airgap trust show",
             ),
-            (Ran(1, b"{}", b"what?"), TransportError, "exit code 1: what?"),
+            (CommandResult(1, b"{}", b"what?"), TransportError, "exit code 1: what?"),
             (None, TransportError, "cannot run airgap there: plant"),
         ],
     )
     def test_an_airgap_there_that_can_load_nothing(self, gap, answer, kind, message):
         host = MemoryHost()
         host.programs["airgap"] = lambda argv: (
-            Ran(0, b"airgap 0.1.0\n", b"") if argv[1] == "--version" else answer
+            CommandResult(0, b"airgap 0.1.0\n", b"") if argv[1] == "--version" else answer
         )
         [result] = send(gap, to(host, load="docker")).results
         assert (type(result.error), result.sent) == (kind, None)
@@ -282,7 +282,7 @@ class TestBrokenLinks:
 
         def airgap(argv):
             if argv[1] != "load":
-                return Ran(0, b"airgap 0.1.0\n", b"")
+                return CommandResult(0, b"airgap 0.1.0\n", b"")
             loads.append(argv)
             raise LinkError("cannot run", got="the link broke off")
 

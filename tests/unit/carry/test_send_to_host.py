@@ -8,7 +8,7 @@ from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
 from airgap.carry.send_to_host import Sender, Sent, outgoing
 from airgap.carry.verify import check
-from airgap.endpoints.remote import Ran
+from airgap.endpoints.remote import CommandResult
 from airgap.errors import DigestMismatchError, TransportError
 from airgap.progress import Silent
 from tests.support.bundles import Gap
@@ -172,7 +172,7 @@ class TestTheWay:
     def test_too_little_space(self, host, files):
         host.free = sum(file.size for file in files) - 1
         with pytest.raises(
-            TransportError, match=r"the far disk is full: plant: /home/edge-0001, want [\d,]+ bytes"
+            TransportError, match=r"the remote disk is full: plant: /home/edge-0001, want [\d,]+ bytes"
         ):
             send(host, files)
         assert host.log == []
@@ -198,14 +198,14 @@ class TestProof:
         "program",
         [
             lambda _: None,
-            lambda _: Ran(1, b"", b""),
-            lambda _: Ran(-1, b"", b""),
-            lambda _: Ran(0, b"", b""),
-            lambda argv: Ran(0, b"0" * 64 + b"  x", b""),
-            lambda argv: Ran(0, (b"g" * 64 + b"  x\n") * len(argv[2:]), b""),
-            lambda argv: Ran(0, (b"0" * 63 + b"  x\n") * len(argv[2:]), b""),
-            lambda argv: Ran(0, (b"0" * 64 + b"  x\n") * (len(argv[2:]) + 1), b""),
-            lambda argv: Ran(0, b"Welcome!\n" + (b"0" * 64 + b"  x\n") * len(argv[2:]), b""),
+            lambda _: CommandResult(1, b"", b""),
+            lambda _: CommandResult(-1, b"", b""),
+            lambda _: CommandResult(0, b"", b""),
+            lambda argv: CommandResult(0, b"0" * 64 + b"  x", b""),
+            lambda argv: CommandResult(0, (b"g" * 64 + b"  x\n") * len(argv[2:]), b""),
+            lambda argv: CommandResult(0, (b"0" * 63 + b"  x\n") * len(argv[2:]), b""),
+            lambda argv: CommandResult(0, (b"0" * 64 + b"  x\n") * (len(argv[2:]) + 1), b""),
+            lambda argv: CommandResult(0, b"Welcome!\n" + (b"0" * 64 + b"  x\n") * len(argv[2:]), b""),
         ],
     )
     def test_programs_that_say_something_else(self, gap, host, files, program):
@@ -217,16 +217,16 @@ class TestProof:
         assert send(host, files).files == 2
 
     def test_openssl_is_asked_first(self, host, files):
-        def openssl(argv: Sequence[str]) -> Ran:
+        def openssl(argv: Sequence[str]) -> CommandResult:
             assert argv[:4] == ["openssl", "dgst", "-sha256", "-r"]
             found = host._sha256sum(["sha256sum", "--", *argv[4:]])
-            return Ran(0, found.out.replace(b"  ", b" *"), b"")
+            return CommandResult(0, found.out.replace(b"  ", b" *"), b"")
 
         host.programs["openssl"] = openssl
         assert send(host, files).proved_by == "openssl"
 
     def test_names_that_coreutils_escapes(self, host, files):
-        host.programs["sha256sum"] = lambda argv: Ran(
+        host.programs["sha256sum"] = lambda argv: CommandResult(
             0, host._sha256sum(argv).out.replace(b"\n", b"\n\\")[:-1], b""
         )
         assert send(host, files).proved_by == "sha256sum"
@@ -234,7 +234,7 @@ class TestProof:
     def test_many_files_are_proved_in_batches(self, host, files):
         sizes = []
 
-        def count(argv: Sequence[str]) -> Ran:
+        def count(argv: Sequence[str]) -> CommandResult:
             sizes.append(len(argv) - 2)
             return host._sha256sum(argv)
 

@@ -34,10 +34,10 @@ class Server:
 
     auth_timeout = 120.0
 
-    def __init__(self, wanted: bytes, tries: int = 100, farewell: str = "") -> None:
+    def __init__(self, wanted: bytes, tries: int = 100, disconnect_message: str = "") -> None:
         self.wanted = wanted
         self.tries = tries
-        self.farewell = farewell
+        self.disconnect_message = disconnect_message
         self.offered: list[bytes] = []
 
     def is_active(self) -> bool:

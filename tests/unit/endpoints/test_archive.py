@@ -97,7 +97,7 @@ class TestBad:
     def test_no_such_image_names_those_that_are_there(self, form):
         with pytest.raises(NotFoundError, match="no such image in the archive") as caught:
             Archive(form).identify(ImageReference.parse("other"))
-        assert caught.value.hint == "it has docker.io/t/a:1, docker.io/t/b:1"
+        assert caught.value.hint == "it contains docker.io/t/a:1, docker.io/t/b:1"
 
     def test_a_folder(self, tmp_path):
         with pytest.raises(EndpointError, match="cannot read archive"):

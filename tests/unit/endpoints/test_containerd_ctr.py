@@ -67,7 +67,7 @@ def test_of_many_words_the_last_are_kept():
 def test_a_hint_for_who_is_not_root():
     with pytest.raises(EndpointError) as caught:
         program("echo 'ctr: dial unix /x: connect: permission denied' >&2; exit 1").run("version")
-    assert caught.value.hint == "its socket is root's"
+    assert caught.value.hint == "only root may use its socket: run the same command as root"
 
 
 def test_one_that_gives_up_in_the_middle_says_why():

@@ -25,14 +25,14 @@ def test_the_socket(address: str | None, there: list[str], found: str):
 
 def test_two_sockets_are_one_too_many():
     with pytest.raises(
-        UsageError, match="more than one containerd here, want CONTAINERD_ADDRESS=SOCKET"
+        UsageError, match="more than one containerd found here, want CONTAINERD_ADDRESS=SOCKET"
     ) as caught:
         find_socket({}, [PLAIN, K3S].__contains__)
     assert caught.value.got == f"{PLAIN}, {K3S}"
 
 
 def test_no_socket():
-    with pytest.raises(UnavailableError, match="no containerd here") as caught:
+    with pytest.raises(UnavailableError, match="no containerd found here") as caught:
         find_socket({}, [].__contains__)
     assert "CONTAINERD_ADDRESS" in caught.value.hint
 
@@ -44,5 +44,5 @@ def test_the_program(there: str, found: tuple[str, ...]):
 
 
 def test_no_program():
-    with pytest.raises(UnavailableError, match="no ctr here"):
+    with pytest.raises(UnavailableError, match="cannot find ctr"):
         find_program(lambda _: None)

@@ -93,15 +93,15 @@ class TestEndpoint:
         ],
     )
     def test_no_engine(self, host, hint):
-        with pytest.raises(UnavailableError, match="no engine answers: docker:") as caught:
+        with pytest.raises(UnavailableError, match="the engine does not answer: docker:") as caught:
             DockerEngine(f"docker:{host}").info()
         assert hint in caught.value.hint
 
     def test_ssh_never_goes_the_way_of_the_sdk(self, monkeypatch):
-        with pytest.raises(UsageError, match="SSH is not possible here"):
+        with pytest.raises(UsageError, match="SSH is not available here"):
             DockerEngine("docker:ssh://nobody@127.0.0.1:1").info()
         monkeypatch.setenv("DOCKER_HOST", "ssh://nobody@127.0.0.1:1")
-        with pytest.raises(UsageError, match="SSH is not possible here"):
+        with pytest.raises(UsageError, match="SSH is not available here"):
             DockerEngine().info()
 
     def test_says_why(self, tmp_path):
@@ -110,7 +110,7 @@ class TestEndpoint:
 
     def test_something_else_answers(self, daemon):
         daemon.failures["/version"] = (500, "I am a teapot")
-        with pytest.raises(EndpointError, match=r"cannot ask for its version: .*I am a teapot"):
+        with pytest.raises(EndpointError, match=r"cannot read the engine's version: .*I am a teapot"):
             engine(daemon).info()
 
 
@@ -134,7 +134,7 @@ class TestInfo:
     def test_failure(self, daemon):
         daemon.failures["/info"] = (500, "disk on fire")
         with pytest.raises(
-            EndpointError, match=r"cannot ask for its state: docker:unix:.*, got disk on fire"
+            EndpointError, match=r"cannot read the engine's state: docker:unix:.*, got disk on fire"
         ):
             engine(daemon).info()
 

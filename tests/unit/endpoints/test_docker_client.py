@@ -84,7 +84,9 @@ def test_an_answer_without_an_end(daemon, asking, lie):
 
 def test_says_how_much_it_would_have_read(daemon):
     daemon.lies["/info"] = LIES["chunks"]
-    with pytest.raises(EndpointError, match=r"cannot ask for its state: .*want at most 4,194,304 bytes"):
+    with pytest.raises(
+        EndpointError, match=r"cannot read the engine's state: .*want at most 4,194,304 bytes"
+    ):
         DockerEngine(daemon.endpoint, timeout=20).info()
 
 

@@ -12,7 +12,7 @@ def caused(outer: Exception, cause: Exception) -> Exception:
     return outer
 
 
-GONE = "the engine closed the connection in the middle"
+GONE = "the engine closed the connection before the end"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,6 @@ def test_an_engine_that_says_it_is_podman(tmp_path: Path):
 
 def test_podman_that_does_not_listen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/podman.sock")
-    with pytest.raises(UnavailableError, match="no engine answers: podman") as caught:
+    with pytest.raises(UnavailableError, match="the engine does not answer: podman") as caught:
         DockerEngine("podman").info()
     assert "systemctl start podman.socket" in caught.value.hint

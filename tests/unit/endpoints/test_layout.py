@@ -154,7 +154,7 @@ def test_one_name_in_two_spellings_is_one(folder: Path):
     twin = named(f"GHCR.io:443/{API.repository}:{API.tag}", OTHER)
     (folder / "index.json").write_bytes(index_of(named(str(API)), twin))
     layout = Layout(folder)
-    with pytest.raises(AmbiguousError, match="two images of one name"):
+    with pytest.raises(AmbiguousError, match="two images have the same name"):
         layout.find(API)
     layout.tag(API, IMAGE.descriptor, IMAGE.raw)
     assert (layout.names(), layout.find(API)) == ([API], IMAGE.descriptor.digest)

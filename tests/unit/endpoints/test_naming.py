@@ -53,8 +53,8 @@ HIDDEN = {
     "digest of another": ({REF_NAME: f"ghcr.io/acme/api@{OTHER}"}, "it has the digest of another image"),
     "tag and digest of another": ({CONTAINERD_NAME: f"{API}@{OTHER}"}, "it has the digest of another image"),
     "no digest": ({REF_NAME: "ghcr.io/acme/api@sha256:12"}, "unusable name"),
-    "crane": ({REF_NAME: "ghcr.io/acme/api:i-was-a-digest"}, "no name of its own"),
-    "left by a load": ({CONTAINERD_NAME: f"airgap.invalid/loading/1:{DIGEST.hex}"}, "no name of its own"),
+    "crane": ({REF_NAME: "ghcr.io/acme/api:i-was-a-digest"}, "not a name of its own"),
+    "left by a load": ({CONTAINERD_NAME: f"airgap.invalid/loading/1:{DIGEST.hex}"}, "not a name of its own"),
     "control characters": ({REF_NAME: "a/b:1\x1b[2J"}, "unusable name"),
     "endless": ({REF_NAME: "a/" * 5000}, "unusable name"),
 }

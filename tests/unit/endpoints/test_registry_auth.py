@@ -147,7 +147,7 @@ def test_a_login_that_runs_out_during_an_upload(fake: FakeRegistry) -> None:
     tokens = fake.require_bearer(anonymous=True)
     registry = client(fake)
     fake.fault(method="PUT", status=401, times=1, headers={"www-authenticate": "Bearer"})
-    with pytest.raises(UnavailableError, match="ran out"):
+    with pytest.raises(UnavailableError, match="expired"):
         registry.put_blob(named(fake), BIG_DESCRIPTOR, io.BytesIO(BIG))
     registry.put_blob(named(fake), BIG_DESCRIPTOR, io.BytesIO(BIG))
     assert tokens.issued == 2
@@ -221,15 +221,15 @@ def test_odd_challenges(
 
 
 TOKEN_ANSWERS = [
-    ({"body": b"<html>welcome</html>"}, EndpointError, "gave no token"),
-    ({"body": b"[]"}, EndpointError, "gave no token"),
+    ({"body": b"<html>welcome</html>"}, EndpointError, "the token service sent no token"),
+    ({"body": b"[]"}, EndpointError, "the token service sent no token"),
     ({"body": b"{}"}, EndpointError, "want token or access_token"),
     ({"body": b'{"token":""}'}, EndpointError, "want token or access_token"),
     ({"body": b'{"token":7}'}, EndpointError, "want token or access_token"),
     ({"body": b'{"token":"a b"}'}, EndpointError, "want token or access_token"),
     ({"body": b'{"token":"a\\r\\nX-Evil: 1"}'}, EndpointError, "want token or access_token"),
     ({"body": b'{"token":"\\u00e4"}'}, EndpointError, "want token or access_token"),
-    ({"body": b'{"token":"a","token":"b"}'}, EndpointError, "gave no token"),
+    ({"body": b'{"token":"a","token":"b"}'}, EndpointError, "the token service sent no token"),
     ({"body": b" " * (1 << 19)}, EndpointError, "answer too large"),
     ({"status": 302, "headers": {"location": "/v2/"}}, EndpointError, "HTTP 302"),
     ({"status": 404}, EndpointError, "token service"),

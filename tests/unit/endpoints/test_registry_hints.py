@@ -22,8 +22,8 @@ from airgap.endpoints.registry.hints import is_locked, push_hint
         (403, "(DENIED: the registry is in read-only mode)", "docker login"),
         (400, "(UNKNOWN: read only)", "read-only"),
         (413, "", "client_max_body_size"),
-        (415, "", "documents of this kind"),
-        (400, "(MANIFEST_INVALID: x)", "documents of this kind"),
+        (415, "", "documents of this type"),
+        (400, "(MANIFEST_INVALID: x)", "documents of this type"),
         (418, "", None),
     ],
 )

@@ -213,5 +213,5 @@ def test_what_is_no_mirror(home: FakeRegistry, text: str) -> None:
 def test_errors_of_every_kind_are_ours(home: FakeRegistry, near: FakeRegistry) -> None:
     near.fault(method="HEAD", headers={"docker-content-digest": "md5:1"})
     home.fault(method="HEAD", headers={"docker-content-digest": "md5:1"})
-    with pytest.raises(AirgapError, match="names no digest"):
+    with pytest.raises(AirgapError, match="the registry sent an invalid digest"):
         client(home, mirrors=(near.host,)).resolve(named(home))

@@ -148,7 +148,7 @@ def test_https_through_a_proxy_that_refuses() -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         registry = through(f"http://me:secret@127.0.0.1:{server.getsockname()[1]}")
-        with pytest.raises(UnavailableError, match=r"proxy does not let us through: .* 407 Proxy") as caught:
+        with pytest.raises(UnavailableError, match=r"proxy refused the connection: .* 407 Proxy") as caught:
             registry.resolve(REFERENCE)
         thread.join()
     assert asked[0].startswith(f"CONNECT {FAR} HTTP/1.".encode())
@@ -160,5 +160,5 @@ def test_a_proxy_that_is_not_there() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         registry = through(f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with pytest.raises(UnavailableError, match="the proxy does not let us through"):
+        with pytest.raises(UnavailableError, match="the proxy refused the connection"):
             registry.resolve(REFERENCE)

@@ -106,7 +106,7 @@ ANSWERS = [
     ({"method": "PUT", "status": 413}, EndpointError, "HTTP 413"),
     ({"method": "PUT", "headers": {"docker-content-digest": str(Digest.of(b"x"))}}, DigestMismatchError,
      str(Digest.of(b"x"))),
-    ({"method": "PUT", "headers": {"docker-content-digest": "md5:1"}}, EndpointError, "names no digest"),
+    ({"method": "PUT", "headers": {"docker-content-digest": "md5:1"}}, EndpointError, "the registry sent an invalid digest"),
     ({"method": "PUT", "status": 503}, UnavailableError, "HTTP 503"),
     ({"method": "PUT", "drop_at": -1}, UnavailableError, "cannot reach"),
 ]  # fmt: skip
@@ -243,7 +243,11 @@ def test_a_document_is_sent_again_when_the_connection_breaks(fake: FakeRegistry)
     ("rule", "error", "text"),
     [
         ({"status": 400}, EndpointError, "HTTP 400"),
-        ({"headers": {"docker-content-digest": str(Digest.of(b"x"))}}, DigestMismatchError, "another digest"),
+        (
+            {"headers": {"docker-content-digest": str(Digest.of(b"x"))}},
+            DigestMismatchError,
+            "a different digest",
+        ),
         ({"status": 200}, EndpointError, "HTTP 200"),
     ],
 )

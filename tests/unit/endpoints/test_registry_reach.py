@@ -7,7 +7,7 @@ import pytest
 from airgap.endpoints.logins import Credentials
 from airgap.endpoints.registry import Registry, RegistryOptions
 from airgap.endpoints.registry.config import trusted_hosts
-from airgap.endpoints.registry.reach import Place, is_trusted, may_connect, may_log_in, may_reach, place_of
+from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, may_log_in, may_reach, zone_of
 from airgap.endpoints.registry.transport import Transport
 from airgap.errors import EndpointError, LoginError
 from tests.support.registry import FakeRegistry
@@ -32,17 +32,17 @@ def other() -> Iterator[FakeRegistry]:
     ("host", "place"),
     [
         ("registry.example", None), ("1.registry.example", None), ("registry", None),
-        ("192.0.43.8", Place.OUTSIDE), ("2001:500:88:200::8", Place.OUTSIDE),
-        ("10.0.0.1", Place.PRIVATE), ("192.168.1.1", Place.PRIVATE), ("172.31.0.1", Place.PRIVATE),
-        ("100.64.0.1", Place.PRIVATE), ("fd00::1", Place.PRIVATE), ("::ffff:10.0.0.1", Place.PRIVATE),
-        ("127.0.0.1", Place.MACHINE), ("127.9.9.9", Place.MACHINE), ("127.0.0.1.", Place.MACHINE),
-        ("::1", Place.MACHINE), ("::ffff:127.0.0.1", Place.MACHINE), ("0.0.0.0", Place.MACHINE),
-        ("::", Place.MACHINE), ("169.254.169.254", Place.MACHINE), ("fe80::1%eth0", Place.MACHINE),
-        ("localhost", Place.MACHINE), ("LOCALHOST.", Place.MACHINE), ("a.localhost", Place.MACHINE),
+        ("192.0.43.8", Zone.OUTSIDE), ("2001:500:88:200::8", Zone.OUTSIDE),
+        ("10.0.0.1", Zone.PRIVATE), ("192.168.1.1", Zone.PRIVATE), ("172.31.0.1", Zone.PRIVATE),
+        ("100.64.0.1", Zone.PRIVATE), ("fd00::1", Zone.PRIVATE), ("::ffff:10.0.0.1", Zone.PRIVATE),
+        ("127.0.0.1", Zone.MACHINE), ("127.9.9.9", Zone.MACHINE), ("127.0.0.1.", Zone.MACHINE),
+        ("::1", Zone.MACHINE), ("::ffff:127.0.0.1", Zone.MACHINE), ("0.0.0.0", Zone.MACHINE),
+        ("::", Zone.MACHINE), ("169.254.169.254", Zone.MACHINE), ("fe80::1%eth0", Zone.MACHINE),
+        ("localhost", Zone.MACHINE), ("LOCALHOST.", Zone.MACHINE), ("a.localhost", Zone.MACHINE),
     ],
 )  # fmt: skip
-def test_places(host: str, place: Place | None) -> None:
-    assert place_of(host) is place
+def test_places(host: str, place: Zone | None) -> None:
+    assert zone_of(host) is place
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_places(host: str, place: Place | None) -> None:
 )
 def test_numbers_that_only_resolvers_read(host: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be an IP"):
-        place_of(host)
+        zone_of(host)
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_where_a_registry_may_point(base: str, url: str, may: bool) -> None:
 @pytest.mark.parametrize(
     ("own", "address", "may"),
     [
-        (Place.OUTSIDE, "192.0.43.8", True),
-        (Place.OUTSIDE, "10.0.0.1", False),
-        (Place.OUTSIDE, "127.0.0.1", False),
+        (Zone.OUTSIDE, "192.0.43.8", True),
+        (Zone.OUTSIDE, "10.0.0.1", False),
+        (Zone.OUTSIDE, "127.0.0.1", False),
         (None, "10.0.0.1", False),
         (None, "192.0.43.8", True),
-        (Place.PRIVATE, "10.0.0.1", True),
-        (Place.PRIVATE, "127.0.0.1", False),
-        (Place.MACHINE, "10.0.0.1", True),
-        (Place.MACHINE, "127.0.0.1", False),
+        (Zone.PRIVATE, "10.0.0.1", True),
+        (Zone.PRIVATE, "127.0.0.1", False),
+        (Zone.MACHINE, "10.0.0.1", True),
+        (Zone.MACHINE, "127.0.0.1", False),
     ],
 )
-def test_where_a_name_may_lead(own: Place | None, address: str, may: bool) -> None:
+def test_where_a_name_may_lead(own: Zone | None, address: str, may: bool) -> None:
     assert may_connect(own, address) is may
 
 
@@ -138,7 +138,7 @@ def test_the_user_names_what_belongs_to_a_registry() -> None:
 
 def test_a_registry_on_loopback_does_not_lead_to_other_ports(fake: FakeRegistry, other: FakeRegistry) -> None:
     fake.storage = other
-    with pytest.raises(EndpointError, match="an address inside, which is refused") as caught:
+    with pytest.raises(EndpointError, match="an internal address, which is refused") as caught:
         client(fake, trusted_hosts=()).open_blob(named(fake), BLOB_DESCRIPTOR)
     assert f"AIRGAP_TRUSTED_HOSTS=REGISTRY={other.host}" in str(caught.value.hint)
     assert not other.requests
@@ -147,7 +147,7 @@ def test_a_registry_on_loopback_does_not_lead_to_other_ports(fake: FakeRegistry,
 
 def test_an_upload_does_not_lead_to_other_ports(fake: FakeRegistry, other: FakeRegistry) -> None:
     fake.fault(method="POST", headers={"location": f"{other.url}/v2/acme/api/blobs/uploads/1"})
-    with pytest.raises(EndpointError, match="an address inside"):
+    with pytest.raises(EndpointError, match="an internal address"):
         client(fake).upload(named(fake), BLOB_DESCRIPTOR, lambda _offset: pytest.fail("read"))
     assert not other.requests
 
@@ -158,7 +158,7 @@ def test_a_token_is_not_fetched_from_other_ports(
 ) -> None:
     fake.require_bearer({"u": "p"})
     fake.challenge = f'Bearer realm="{other.url}/token",service="fake"'
-    with pytest.raises(EndpointError, match="an address inside"):
+    with pytest.raises(EndpointError, match="an internal address"):
         client(fake, credentials=Logins(login)).resolve(named(fake))
     assert not other.requests
 
@@ -167,7 +167,7 @@ def test_a_token_is_not_fetched_from_other_ports(
 def test_a_login_does_not_go_to_a_stranger(fake: FakeRegistry, login: Credentials) -> None:
     fake.require_bearer({"u": "p"})
     fake.challenge = 'Bearer realm="https://auth.example/token",service="fake"'
-    with pytest.raises(LoginError, match="given to another host, which is refused") as caught:
+    with pytest.raises(LoginError, match="to another host, which is refused") as caught:
         client(fake, credentials=Logins(login)).resolve(named(fake))
     assert f"AIRGAP_TRUSTED_HOSTS={fake.host}=auth.example" in str(caught.value.hint)
 
@@ -175,7 +175,7 @@ def test_a_login_does_not_go_to_a_stranger(fake: FakeRegistry, login: Credential
 def test_a_name_that_leads_inside(fake: FakeRegistry) -> None:
     """The name is looked up by the system: here a stranger's is what is written as an address."""
     transport = Transport("http://registry.example", RegistryOptions(plain_http=True))
-    with pytest.raises(EndpointError, match="an address inside"):
+    with pytest.raises(EndpointError, match="an internal address"):
         transport.send("GET", f"{fake.url}/v2/", {}, None, "x")
     assert not fake.requests
 

@@ -149,7 +149,7 @@ def test_without_ranges_a_long_way_is_not(fake: FakeRegistry) -> None:
     fake.fault(**GET, drop_at=40_000, times=1)
     fake.fault(**GET, ignore_range=True)
     stream = client(fake, max_skip=39_999).open_blob(named(fake), BLOB_DESCRIPTOR)
-    with pytest.raises(UnavailableError, match=r"cannot go on in the middle: .* got 40,000 bytes"):
+    with pytest.raises(UnavailableError, match=r"cannot resume a download: .* got 40,000 bytes"):
         drain(stream)
     assert len(ranges(fake)) == 2
 
@@ -159,10 +159,10 @@ AFTERWARDS = [
     ({"headers": {"content-range": "bytes 999-49999/50000"}}, EndpointError, "got bytes 999-"),
     ({"headers": {"content-range": "bytes 1000-49999/50001"}}, EndpointError, "want bytes 1000-49999/50000"),
     ({"headers": {"content-range": None}}, EndpointError, "got HTTP 206"),
-    ({"status": 416}, EndpointError, "cannot resume"),
+    ({"status": 416}, EndpointError, "cannot resume the download"),
     ({"status": 404}, NotFoundError, "HTTP 404"),
     ({"status": 403}, AccessDeniedError, "HTTP 403"),
-    ({"status": 200, "ignore_range": True, "body": b"short"}, EndpointError, "995 bytes too few"),
+    ({"status": 200, "ignore_range": True, "body": b"short"}, EndpointError, "995 bytes missing"),
     ({"status": 302, "headers": {"location": "ftp://127.0.0.1/"}}, EndpointError, "usable address"),
 ]
 

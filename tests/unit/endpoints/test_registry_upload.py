@@ -241,7 +241,7 @@ def test_a_registry_that_claims_more_than_it_has(fake: FakeRegistry) -> None:
         ({"method": "PUT", "status": 413}, EndpointError, "HTTP 413"),
         ({"method": "PUT", "status": 400}, EndpointError, "HTTP 400"),
         ({"method": "PUT", "headers": {"docker-content-digest": str(Digest.of(b"x"))}}, DigestMismatchError,
-         "another digest"),
+         "a different digest"),
         ({"method": "POST", "headers": {"location": "ftp://x/"}}, EndpointError, "usable address"),
     ],
 )  # fmt: skip

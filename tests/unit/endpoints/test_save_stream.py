@@ -268,7 +268,7 @@ BAD_OCI = {
     "one name twice": (
         {**(two := hybrid({A_NAME: IMAGES["a"], B_NAME: IMAGES["b"]})),
          "index.json": two["index.json"].replace(B_NAME.encode(), A_NAME.encode())},
-        AmbiguousError, "one name for several",
+        AmbiguousError, "several images have the same name",
     ),
     "layer missing": (_without(HYBRID, LAYER), MissingContentError, "not in the archive"),
     "image manifest missing": (
@@ -346,11 +346,11 @@ BAD_DOCKER = {
         {**S20, f"{IDS['a'].hex}.json": CONFIGS["b"]}, DigestMismatchError, "wrong digest",
     ),
     "no rootfs": ({**changed(S20, Config="c"), "c": b'{"os":"linux"}'}, FormatError, "wrong type"),
-    "too few layers": (changed(S20, Layers=["a1/layer.tar"]), FormatError, "layers do not fit"),
+    "too few layers": (changed(S20, Layers=["a1/layer.tar"]), FormatError, "layers do not match"),
     "layers swapped": (changed(S20, Layers=["a2/layer.tar", "a1/layer.tar"]), DigestMismatchError, "wrong layer"),
     "layer missing": (changed(S20, Layers=["a1/layer.tar", "x"]), MissingContentError, "not in the archive"),
     "layer through a link out": (changed(S20, Layers=["a1/layer.tar", "out"]), MissingContentError, "not in the arch"),
-    "layer is text": (changed(S20, Layers=["a1/layer.tar", "a1/VERSION"]), MissingContentError, "no layer"),
+    "layer is text": (changed(S20, Layers=["a1/layer.tar", "a1/VERSION"]), MissingContentError, "not a layer"),
     "layer flipped": (
         {**S20, "a2/layer.tar": TOPS["a"].replace(b"aaa", b"bbb") + b"\0"}, DigestMismatchError, "wrong layer",
     ),

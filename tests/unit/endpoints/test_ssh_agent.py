@@ -95,14 +95,14 @@ def test_one_odd_key_spoils_no_other(serve, odd):
 @pytest.mark.parametrize(
     ("answer", "want"),
     [
-        (b"", "it hung up"),
-        (b"\0\0", "it hung up"),
-        (b"\0\0\0\0", "not the answer of an ssh-agent"),
-        (b"\xff\xff\xff\xff", "not the answer of an ssh-agent"),
-        (string(FAILURE), "not the answer of an ssh-agent"),
-        (string(listing(count=0xFFFFFFFF)), "not the answer of an ssh-agent"),
-        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "not the answer of an ssh-agent"),
-        (string(listing((public(1), b"")))[:-9], "it hung up"),
+        (b"", "it closed the connection"),
+        (b"\0\0", "it closed the connection"),
+        (b"\0\0\0\0", "the answer is not from an ssh-agent"),
+        (b"\xff\xff\xff\xff", "the answer is not from an ssh-agent"),
+        (string(FAILURE), "the answer is not from an ssh-agent"),
+        (string(listing(count=0xFFFFFFFF)), "the answer is not from an ssh-agent"),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "the answer is not from an ssh-agent"),
+        (string(listing((public(1), b"")))[:-9], "it closed the connection"),
     ],
 )
 def test_answers_that_are_none(serve, answer, want):
@@ -136,7 +136,9 @@ def test_a_refusal_concerns_one_key(serve):
         assert key.sign_ssh_data(b"data") == b"signature"
 
 
-@pytest.mark.parametrize(("answers", "hang", "want"), [((), False, "it hung up"), ((), True, "no answer")])
+@pytest.mark.parametrize(
+    ("answers", "hang", "want"), [((), False, "it closed the connection"), ((), True, "no answer")]
+)
 def test_one_that_dies_is_not_asked_again(serve, monkeypatch, answers, hang, want):
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0.2)
     serve(string(listing((public(1), b"one"), (public(2), b"two"))), *answers, hang=hang)
@@ -169,7 +171,7 @@ def test_a_broken_agent_is_passed_over(serve, tmp_path):
 
 def test_a_broken_agent_is_named_when_nothing_else_helps(serve, tmp_path):
     serve(string(FAILURE))
-    with pytest.raises(TransportError, match="got the ssh-agent: not the answer of an ssh-agent"):
+    with pytest.raises(TransportError, match="got the ssh-agent: the answer is not from an ssh-agent"):
         log_in(Server(b""), hop(), Identities())
     locked = write(tmp_path / "id", passphrase=b"x")
     with pytest.raises(

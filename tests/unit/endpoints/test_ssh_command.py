@@ -65,7 +65,7 @@ def test_words_stay_words(word):
 
 def test_output_is_bounded():
     assert finish(Channel(b"x" * 100, b"words", 3), 100, "p", 5).out == b"x" * 100
-    with pytest.raises(TransportError, match="too long an answer: p, want at most 99 bytes"):
+    with pytest.raises(TransportError, match="the answer is too long: p, want at most 99 bytes"):
         finish(Channel(b"x" * 100), 99, "p", 5)
     ran = finish(Channel(err=b"e" * 100_000, code=1), 10, "p", 5)
     assert (ran.code, len(ran.err)) == (1, 16 << 10)
@@ -89,7 +89,7 @@ class Silent(Channel):
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_silence_has_an_end(closed):
-    with pytest.raises(TransportError, match="no word from the program: p, got 0 s of silence"):
+    with pytest.raises(TransportError, match="the remote command sent no output: p, got 0 s of silence"):
         finish(Silent(closed=closed), 10, "p", 0.05)
 
 
@@ -122,7 +122,7 @@ def test_a_pipe_carries_both_ways():
 def test_a_command_that_ends_at_once_tells_why():
     with pytest.raises(ConnectionError, match="docker: not found"):
         PipeSocket(Channel(err=b"docker: not found\n", code=127)).recv(10)
-    with pytest.raises(ConnectionError, match="the far command ended"):
+    with pytest.raises(ConnectionError, match="the remote command ended"):
         PipeSocket(Channel()).makefile().read(1)
 
 

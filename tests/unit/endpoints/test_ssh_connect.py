@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.connect import Connection, door
+from airgap.endpoints.ssh.connect import Connection, translated
 from airgap.endpoints.ssh.login import Identities
 from airgap.endpoints.ssh.sftp import StatusError
 from airgap.endpoints.ssh.transport import Transport
@@ -94,7 +94,7 @@ def test_lengths_that_no_server_needs(says, want):
     ("says", "want"),
     [
         (HELLO, "got 1 s of silence"),
-        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server hung up: bye"),
+        (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server closed the connection: bye"),
     ],
 )
 def test_what_is_said_of_a_server_that_does_not_agree(says, want):
@@ -103,19 +103,19 @@ def test_what_is_said_of_a_server_that_does_not_agree(says, want):
 
 
 def test_long_words_are_cut():
-    with pytest.raises(TransportError) as caught, door("cannot", "plant"):
+    with pytest.raises(TransportError) as caught, translated("cannot", "plant"):
         raise OSError("x" * 100_000)
     assert len(str(caught.value)) < 400
     assert len(str(StatusError(4, "x" * 100_000))) < 400
 
 
-def test_last_words():
-    farewell = b"\x01\0\0\0\x02" + (1000).to_bytes(4, "big") + b"bye\x1b\xff" + b"x" * 995
-    with server(HELLO + packet(farewell), hang=True) as port:
+def test_the_disconnect_message_is_kept():
+    disconnect_message = b"\x01\0\0\0\x02" + (1000).to_bytes(4, "big") + b"bye\x1b\xff" + b"x" * 995
+    with server(HELLO + packet(disconnect_message), hang=True) as port:
         transport = Transport(socket.create_connection(("127.0.0.1", port)), 1)
         with contextlib.closing(transport), pytest.raises(Exception, match=r".?"):
             transport.start_client(timeout=1)
-    assert transport.farewell == "bye\x1b\ufffd" + "x" * 295
+    assert transport.disconnect_message == "bye\x1b\ufffd" + "x" * 295
 
 
 def test_nobody():
@@ -126,12 +126,12 @@ def test_nobody():
 
 
 @pytest.mark.parametrize("error", [OSError("x"), EOFError(), TimeoutError()])
-def test_the_door(error):
-    with pytest.raises(TransportError, match=r"cannot: plant, got ."), door("cannot", "plant"):
+def test_foreign_exceptions_are_translated(error):
+    with pytest.raises(TransportError, match=r"cannot: plant, got ."), translated("cannot", "plant"):
         raise error
 
 
 @pytest.mark.parametrize("error", [IntegrityError("ours"), ValueError("a defect")])
 def test_what_the_door_lets_through(error):
-    with pytest.raises(type(error)), door("cannot", "plant"):
+    with pytest.raises(type(error)), translated("cannot", "plant"):
         raise error

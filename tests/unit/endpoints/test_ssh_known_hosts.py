@@ -6,12 +6,12 @@ import hmac
 
 import pytest
 
-from airgap.endpoints.ssh.known_hosts import KnownHosts, Way, fingerprint, known_name
+from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute, fingerprint, known_name
 from airgap.errors import TransportError
 
 ONE, TWO = b"first key", b"second key"
 HOST = "plant.example"
-WAY = Way(HOST, 22, "carrier")
+ROUTE = SshRoute(HOST, 22, "carrier")
 
 
 def text(blob: bytes) -> str:
@@ -46,7 +46,7 @@ def known(tmp_path, *lines: str) -> KnownHosts:
 )
 def test_known(tmp_path, names, name):
     known(tmp_path, "# comment", "", f"{names} ssh-ed25519 {text(ONE)} a comment").check(
-        name, "ssh-ed25519", ONE, WAY
+        name, "ssh-ed25519", ONE, ROUTE
     )
 
 
@@ -74,21 +74,21 @@ def test_known(tmp_path, names, name):
 )
 def test_unknown(tmp_path, line):
     with pytest.raises(TransportError, match=f"unknown host key: {HOST}, got ssh-ed25519 SHA256:") as caught:
-        known(tmp_path, line).check(HOST, "ssh-ed25519", ONE, WAY)
+        known(tmp_path, line).check(HOST, "ssh-ed25519", ONE, ROUTE)
     assert f"`ssh-keyscan -t ed25519 {HOST} >> {tmp_path}/known_hosts`" in caught.value.hint
 
 
 @pytest.mark.parametrize(("kind", "scan"), [("ecdsa-sha2-nistp256", "ecdsa"), ("ssh-rsa", "rsa")])
 def test_the_command_names_port_and_kind(tmp_path, kind, scan):
     with pytest.raises(TransportError) as caught:
-        known(tmp_path).check("[10.0.0.1]:2222", kind, ONE, Way("10.0.0.1", 2222, "carrier"))
+        known(tmp_path).check("[10.0.0.1]:2222", kind, ONE, SshRoute("10.0.0.1", 2222, "carrier"))
     assert f"`ssh-keyscan -p 2222 -t {scan} 10.0.0.1 >> " in caught.value.hint
 
 
 def test_changed(tmp_path):
     hosts = known(tmp_path, "# first", f"{HOST} ssh-ed25519 {text(ONE)}")
     with pytest.raises(TransportError) as caught:
-        hosts.check(HOST, "ssh-ed25519", TWO, WAY)
+        hosts.check(HOST, "ssh-ed25519", TWO, ROUTE)
     line = f"{tmp_path}/known_hosts:2"
     assert str(caught.value) == (
         f"changed host key: {HOST}, want ssh-ed25519 {fingerprint(ONE)} ({line}), got ssh-ed25519 {fingerprint(TWO)}"
@@ -98,7 +98,7 @@ def test_changed(tmp_path):
 
 def test_a_second_key_is_as_good(tmp_path):
     hosts = known(tmp_path, f"{HOST} ssh-ed25519 {text(ONE)}", f"{HOST} ssh-rsa {text(TWO)}")
-    hosts.check(HOST, "ssh-rsa", TWO, WAY)
+    hosts.check(HOST, "ssh-rsa", TWO, ROUTE)
     assert hosts.algorithms(HOST) == ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
     assert hosts.algorithms("other") == ()
 
@@ -107,14 +107,14 @@ def test_a_second_key_is_as_good(tmp_path):
 def test_revoked_wins(tmp_path, names):
     hosts = known(tmp_path, f"{HOST} ssh-ed25519 {text(ONE)}", f"@revoked {names} ssh-ed25519 {text(ONE)}")
     with pytest.raises(TransportError, match="revoked host key: plant"):
-        hosts.check(HOST, "ssh-ed25519", ONE, WAY)
+        hosts.check(HOST, "ssh-ed25519", ONE, ROUTE)
 
 
 def test_a_revoked_key_is_no_known_one(tmp_path):
     hosts = known(tmp_path, f"@revoked {HOST} ssh-ed25519 {text(ONE)}")
     assert hosts.algorithms(HOST) == ()
     with pytest.raises(TransportError, match="unknown host key"):
-        hosts.check(HOST, "ssh-ed25519", TWO, WAY)
+        hosts.check(HOST, "ssh-ed25519", TWO, ROUTE)
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -130,7 +130,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_no_text(tmp_path):
     path = tmp_path / "known_hosts"
     path.write_bytes(b"\xff\xfe\x00\n" + f"{HOST} ssh-ed25519 {text(ONE)}\n".encode())
-    KnownHosts.load([path]).check(HOST, "ssh-ed25519", ONE, WAY)
+    KnownHosts.load([path]).check(HOST, "ssh-ed25519", ONE, ROUTE)
 
 
 @pytest.mark.parametrize(
@@ -159,42 +159,42 @@ def test_an_authority_is_no_host(tmp_path, blob):
         rf"unknown host key: .* \({tmp_path}/known_hosts:1 names a certificate authority: host certificates"
     )
     with pytest.raises(TransportError, match=want):
-        hosts.check(HOST, "ssh-ed25519", blob, WAY)
+        hosts.check(HOST, "ssh-ed25519", blob, ROUTE)
     with pytest.raises(
         TransportError, match=r"changed host key: .*known_hosts:1 names a certificate authority"
     ):
-        known(tmp_path, line, f"{HOST} ssh-ed25519 {text(b'own')}").check(HOST, "ssh-ed25519", blob, WAY)
-    known(tmp_path, line, f"{HOST} ssh-ed25519 {text(blob)}").check(HOST, "ssh-ed25519", blob, WAY)
+        known(tmp_path, line, f"{HOST} ssh-ed25519 {text(b'own')}").check(HOST, "ssh-ed25519", blob, ROUTE)
+    known(tmp_path, line, f"{HOST} ssh-ed25519 {text(blob)}").check(HOST, "ssh-ed25519", blob, ROUTE)
 
 
 def test_the_line_that_revokes_is_named(tmp_path):
     good = f"{HOST} ssh-ed25519 {text(ONE)}"
     hosts = known(tmp_path, good, f"@cert-authority {good}", f"@revoked * ssh-ed25519 {text(ONE)}")
     with pytest.raises(TransportError, match=r"revoked by .*known_hosts:3$"):
-        hosts.check(HOST, "ssh-ed25519", ONE, WAY)
+        hosts.check(HOST, "ssh-ed25519", ONE, ROUTE)
 
 
 def test_the_command_for_an_alias(tmp_path):
     with pytest.raises(TransportError, match="unknown host key: seven, got") as caught:
-        known(tmp_path).check("seven", "ssh-ed25519", ONE, Way("10.0.0.1", 2222, "carrier"))
+        known(tmp_path).check("seven", "ssh-ed25519", ONE, SshRoute("10.0.0.1", 2222, "carrier"))
     command = "`ssh-keyscan -p 2222 -t ed25519 10.0.0.1 | awk '{$1 = \"seven\"; print}' >> "
     assert command in caught.value.hint
 
 
 def test_the_command_behind_jumps(tmp_path):
-    way = Way("10.0.0.1", 2222, "carrier", ("u@one:22", "v@two:23"))
+    route = SshRoute("10.0.0.1", 2222, "carrier", ("u@one:22", "v@two:23"))
     with pytest.raises(TransportError) as caught:
-        known(tmp_path).check("[10.0.0.1]:2222", "ssh-ed25519", ONE, way)
+        known(tmp_path).check("[10.0.0.1]:2222", "ssh-ed25519", ONE, route)
     options = f"-o UserKnownHostsFile={tmp_path}/known_hosts -o StrictHostKeyChecking=ask"
     command = f"`ssh -J u@one:22,v@two:23 {options} -p 2222 carrier@10.0.0.1 exit`"
     assert command in caught.value.hint
     with pytest.raises(TransportError) as caught:
-        known(tmp_path).check("seven", "ssh-ed25519", ONE, way)
+        known(tmp_path).check("seven", "ssh-ed25519", ONE, route)
     assert f"{options} -o HostKeyAlias=seven -p 2222 carrier@10.0.0.1 exit`" in caught.value.hint
 
 
 def test_a_changed_key_of_many_hosts(tmp_path):
     with pytest.raises(TransportError, match="changed host key") as caught:
-        known(tmp_path, f"*.example ssh-ed25519 {text(ONE)}").check(HOST, "ssh-ed25519", TWO, WAY)
+        known(tmp_path, f"*.example ssh-ed25519 {text(ONE)}").check(HOST, "ssh-ed25519", TWO, ROUTE)
     assert "with an editor (line 1, which is for *.example)" in caught.value.hint
     assert "-R" not in caught.value.hint

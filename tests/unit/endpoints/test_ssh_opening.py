@@ -93,20 +93,20 @@ class Closed(Channel):
 
 
 LOGINS = {
-    "ends at once": (Closed(code=1), "ended before SFTP began: plant-a, got exit code 1", "log in with ssh"),
-    "prints and ends at once": (Closed(b"no", code=0), "where SFTP should begin: plant-a, got 'no'", "terminals"),
+    "ends at once": (Closed(code=1), "ended before SFTP started: plant-a, got exit code 1", "log in with ssh"),
+    "prints and ends at once": (Closed(b"no", code=0), "prints something before SFTP starts: plant-a, got 'no'", "terminals"),
 
     "prints": (Channel(b"Welcome", b" to\nour\x1b[31m plant"), "got 'Welcome to our\\x1b[31m plant'", "terminals"),
     "prints and waits": (Channel(b"Terms?", TimeoutError()), "got 'Terms?'", "terminals"),
-    "prints little": (Channel(b"Hi"), "prints something where SFTP should begin: plant-a, got 'Hi'", "ForceCommand"),
+    "prints little": (Channel(b"Hi"), "prints something before SFTP starts: plant-a, got 'Hi'", "ForceCommand"),
     "prints before it": (Channel(b"Welcome\n", b"\0\0\0\x05\x02\0\0\0\x03"), "got 'Welcome'", "terminals"),
     "without an end": (Channel(b"x" * 9000), f"got '{'x' * 200}'", "ForceCommand"),
-    "an older protocol": (Channel(b"\0\0\0\x05\x02\0\0\0\x02"), "where SFTP should begin", "another use"),
-    "ends": (Channel(code=1), "ended before SFTP began: plant-a, got exit code 1", "log in with ssh"),
+    "an older protocol": (Channel(b"\0\0\0\x05\x02\0\0\0\x02"), "prints something before SFTP starts", "another use"),
+    "ends": (Channel(code=1), "ended before SFTP started: plant-a, got exit code 1", "log in with ssh"),
     "ends with words": (Channel(errors=b"no way\n", code=1), "got no way", "log in with ssh"),
-    "waits": (Channel(TimeoutError()), "SFTP does not begin: plant-a, got 5 s of silence", "waits for something"),
-    "no sessions": (paramiko.ChannelException(2, "Connect failed"), "opens no session: plant-a", "MaxSessions"),
-    "no subsystem": (Refusing(), "the server has no SFTP: plant-a", "Subsystem sftp internal-sftp"),
+    "waits": (Channel(TimeoutError()), "SFTP does not start: plant-a, got 5 s of silence", "waits for something"),
+    "no sessions": (paramiko.ChannelException(2, "Connect failed"), "refuses to open a session: plant-a", "MaxSessions"),
+    "no subsystem": (Refusing(), "the server does not offer SFTP: plant-a", "Subsystem sftp internal-sftp"),
 }  # fmt: skip
 
 

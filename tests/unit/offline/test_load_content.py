@@ -39,7 +39,7 @@ class Whole(MemoryContent):
             (Digest.parse(text) for text in find_digests(raw)) if descriptor.media_type in INDEX_TYPES else ()
         )
         if any(child not in self.contents for child in children):
-            raise SparseIndexError("not everything in it is there")
+            raise SparseIndexError("the registry lacks content that this document names")
         super().put_document(reference, descriptor, raw)
 
 
