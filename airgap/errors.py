@@ -61,7 +61,7 @@ def printable(text: object) -> str:
     )
 
 
-def in_words(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """What a foreign exception says: of a refusal by the system, wherever in it that is, its words without
     the numbers and without what wrappers say of themselves. Never empty, and never the name of its class,
     which means something to programmers only.

@@ -15,8 +15,8 @@ from airgap.errors import (
     InterruptError,
     MediaError,
     NoSpaceError,
+    describe_cause,
     disk_failed,
-    in_words,
     printable,
 )
 
@@ -148,4 +148,4 @@ def test_whom_to_blame(number, disk):
     ],
 )
 def test_words_without_numbers(error, want):
-    assert in_words(error) == want
+    assert describe_cause(error) == want
