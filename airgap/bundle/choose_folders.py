@@ -10,7 +10,7 @@ from airgap.bundle.folders import BundleFolders, find_folders, new_folders
 from airgap.bundle.graph import ImageGraph
 from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
-from airgap.bundle.volume_table import Cut, Room, VolumeSize, plan_cut
+from airgap.bundle.volume_table import Cut, FreeSpace, VolumeSize, plan_cut
 from airgap.errors import NoSpaceError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -146,13 +146,13 @@ def _still_right(cut: Cut, load: Load, size: VolumeSize | None, limits: Sequence
 def _cut(load: Load, places: Sequence[Path], wanted: VolumeSize | None, limits: Sequence[int | None]) -> Cut:
     size = wanted.size if wanted else None
     if size is not None and len(places) == 1:
-        return plan_cut(load.layers, (), Room(size - load.overhead, limits[0]))
-    rooms = []
+        return plan_cut(load.layers, (), FreeSpace(size - load.overhead, limits[0]))
+    spaces = []
     for number, (folder, limit) in enumerate(zip(places, limits, strict=True), 1):
         own = (folder / load.title, folder / f"{load.title}.v{number}")
         free = room_for(Medium.of(folder).free + sum(map(_taken, own)))
-        rooms.append(Room(max(min(free, size or free) - load.overhead, 0), limit))
-    return plan_cut(load.layers, rooms)
+        spaces.append(FreeSpace(max(min(free, size or free) - load.overhead, 0), limit))
+    return plan_cut(load.layers, spaces)
 
 
 def _preflight(load: Load, folders: BundleFolders, allow_system: bool) -> None:

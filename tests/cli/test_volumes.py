@@ -195,7 +195,7 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
     to = ("--to", gap.folder / "d", "--to", gap.folder / "e", "--volume-size", "4.2MB")
     for command in ("plan", "pack"):
         done = gap.online(command, gap.folder / "stack.yaml", *to, code=11)
-        assert "error: the bundle does not fit, want room for 8," in done.err
+        assert "error: the bundle does not fit, want space for 8," in done.err
         assert ", got 6," in done.err
         assert "hint: another --to adds a medium" in done.err
     assert gap.online.ended() == ("pack", "failed", 11)
