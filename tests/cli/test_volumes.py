@@ -1484,7 +1484,7 @@ def test_receive_refuses_where_a_layer_cannot_be_whole(gap: Gap) -> None:
         done = receive(gap, 1, 2, 3, code=11)
         want = f"want files of {len(WEB.contents[BIG]):,} bytes, got at most 4,000,000"
         assert (
-            f"error: a layer is larger than a file can be there: {gap.folder / 'x'}, {want}\nhint: "
+            f"error: a layer is larger than the largest file that the medium can hold: {gap.folder / 'x'}, {want}\nhint: "
             in done.err
         )
         made = repacked(gap, volumes(gap.folder), "--to", gap.folder / "x")
