@@ -42,7 +42,7 @@ def refused(gap: Gap, *codes: int) -> str:
 def test_a_home_that_others_can_write(loaded: Gap, mode: int) -> None:
     loaded.offline.home.chmod(mode)
     said = refused(loaded, 13)
-    assert f"open to other users: {loaded.offline.home}, want mode 0700, got mode {mode:04o}" in said
+    assert f"writable by other users: {loaded.offline.home}, want mode 0700, got mode {mode:04o}" in said
     assert f"hint: chmod 700 {loaded.offline.home}" in said
 
 
@@ -58,7 +58,7 @@ def test_a_folder_that_the_group_can_write(loaded: Gap, name: str) -> None:
     (loaded.offline.home / name).chmod(0o775)
     loaded.offline("verify", loaded.stick / "stack-0001")
     loaded.offline.home.chmod(0o755)
-    assert "open to other users" in refused(loaded, 13)
+    assert "writable by other users" in refused(loaded, 13)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
