@@ -110,7 +110,10 @@ def test_a_wheel_is_missing(gap, wheels):
 
 
 def test_no_site_yet(fresh, tmp_path):
-    assert "no site here yet" in fresh("kit", "--to", tmp_path / "stick", "--python", PYTHON, code=2).err
+    assert (
+        "there is no site here yet"
+        in fresh("kit", "--to", tmp_path / "stick", "--python", PYTHON, code=2).err
+    )
 
 
 def test_changed_on_the_stick(gap, kit):
