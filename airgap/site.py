@@ -175,7 +175,7 @@ class Site:
         return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in found}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
-        """Return the private key of `owner`; by default the only key, or the only one that may sign bundles."""
+        """Return the private key of `owner`; by default the only one, or the only one with the role."""
         keys = self.public_keys()
         owners = list(keys)
         if owner is None and len(owners) > 1 and self.roots():

@@ -43,7 +43,7 @@ class CheckedSite:
 
     site: Site
     now: datetime
-    """The clock's time, or the latest time in the ledger if that is later: time never goes back."""
+    """The clock's time, or the latest time in the ledger if that is later."""
     alarms: tuple[str, ...]
     """The facts that a person must investigate."""
 
@@ -62,9 +62,9 @@ def check_site(
     """Compare the files at `home` with the ledger there.
 
     With `recording`, marks that are behind the ledger are restored, and alarms are recorded; without it, no
-    file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are not
-    compared, for the command that brings one back. Raises `UsageError` if there is no site, `LedgerError` for
-    a ledger that was cut or changed, and `TrustError` for a trust root that is missing or different, and for
+    file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are
+    not compared, for the command that brings one back. Raises `UsageError` if there is no site, `LedgerError`
+    for a ledger that was cut or changed, and `TrustError` for a trust root that is missing or different, and for
     files that other users can change.
     """
     refuse_shared_folder(home, home=True)
@@ -91,7 +91,7 @@ def check_site(
     if now - clock > _BEHIND:
         alarms.append(
             f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
-            f"{format_time(now)}, so the later time is used: set the clock; if it is right, run `{SETTLE} clock`"
+            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
         )
     _record(check, alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:

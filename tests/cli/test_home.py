@@ -176,7 +176,7 @@ def test_nothing_is_loaded_without_a_key_for_the_receipt(loaded: Gap) -> None:
 def test_another_key_than_the_root_has_is_an_alarm(loaded: Gap) -> None:
     (loaded.online.home / "site.key").unlink()
     SigningKey.generate().save(loaded.online.home / "site.key", None)
-    assert "alarm: site.key is not the key that trust root 1 gives" in loaded.online("trust", "show").err
+    assert "alarm: site.key is not this site's key in trust root 1" in loaded.online("trust", "show").err
 
 
 # -- the clock

@@ -150,7 +150,7 @@ def test_a_mark_that_was_set_forward_is_settled_by_a_person(moved: Gap) -> None:
 
 def test_a_mark_without_a_record_is_settled_by_a_person(moved: Gap) -> None:
     (moved.offline.home / "received" / "other.json").write_bytes(mark(5))
-    assert "has no record of that" in load(moved, 2, 0)
+    assert "has no record of it" in load(moved, 2, 0)
     moved.offline("audit", "settle", "files", "--yes")
     assert "alarm" not in load(moved, 2, 0)
     (moved.offline.home / "received" / "odd.json").write_bytes(b"{")
