@@ -63,9 +63,10 @@ def check_site(
 
     With `recording`, marks that are behind the ledger are restored, and alarms are recorded; without it, no
     file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are
-    not compared, for the command that brings one back. Raises `UsageError` if there is no site, `LedgerError`
-    for a ledger that was cut or changed, and `TrustError` for a trust root that is missing or different, and for
-    files that other users can change.
+    not compared, for the command that brings one back.
+
+    Raises `UsageError` if there is no site, `LedgerError` for a ledger that was cut or changed, and
+    `TrustError` for a trust root that is missing or different, and for files that other users can change.
     """
     refuse_shared_folder(home, home=True)
     for name in FOLDERS:

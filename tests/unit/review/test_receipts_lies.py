@@ -74,7 +74,7 @@ LIES = {
     ),
     "a blob twice": (lambda r: replace(r, keyids=r.keyids * 2), "is listed twice"),
     "a key that is in no root": (lambda r: replace(r, keyids=("0" * 64,)), "unknown key 0000000000000000 is listed"),
-    "a key more": (lambda r: replace(r, keyids=(*r.keyids, "f" * 64)), "does not let it sign bundles"),
+    "a key more": (lambda r: replace(r, keyids=(*r.keyids, "f" * 64)), "may not sign bundles"),
     "no keys": (lambda r: replace(r, keyids=()), "0 keys cannot meet a threshold of 1"),
     "a signer left out": (lambda r: replace(r, keyids=()), "has signed edge-0001, but is not listed"),
     "another threshold": (lambda r: replace(r, threshold=0), "the threshold of trust root 1 is 1, not 0"),
