@@ -79,7 +79,7 @@ class LedgerFacts:
             if (fields["seq"], fields["prev"]) != (line.number, self.head):
                 raise LedgerError(
                     "broken chain", subject=f"{path} line {line.number}", want=f"prev {self.head}",
-                    got=fields["prev"], hint="`airgap audit verify` reports details; leave the file unchanged",
+                    got=fields["prev"], hint="run `airgap audit verify`; leave the file unchanged",
                 )  # fmt: skip
             self._follow(fields, line.number)
         self.number, self.head = line.number, line.sha256

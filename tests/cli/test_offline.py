@@ -187,7 +187,7 @@ def test_what_a_desktop_leaves_is_to_be_removed(gap: Gap, name: str) -> None:
     done = gap.offline("verify", bundle, code=12)
     kind = "folder" if name.endswith("/") else "file"
     assert f"error: {kind} that the statement does not list: {stray}\n" in done.err
-    assert "hint: nothing but the listed files may be there; desktops leave others" in done.err
+    assert "hint: only listed files are allowed; desktops add others" in done.err
 
 
 def test_what_is_no_bundle(gap: Gap) -> None:

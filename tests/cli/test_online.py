@@ -171,7 +171,7 @@ def test_plan_says_when_it_does_not_fit(gap: Gap, monkeypatch: pytest.MonkeyPatc
 def test_plan_refuses_what_pack_refuses(gap: Gap) -> None:
     path = gap.layout(**BOTH)
     done = gap.online("plan", path, "--to", "/media/airgap-no-such-stick", code=11)
-    assert "error: nothing is mounted there: /media/airgap-no-such-stick" in done.err
+    assert "error: no medium is mounted there: /media/airgap-no-such-stick" in done.err
     assert done.out.startswith("IMAGE")
     assert "it fits" not in done.out
     gap.online("plan", path, "--to", "/media/airgap-no-such-stick", "--allow-system-disk")

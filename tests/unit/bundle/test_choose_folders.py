@@ -135,7 +135,7 @@ def test_a_place_that_is_full_but_for_what_is_there(media):
 
 
 def test_a_folder_where_media_are_mounted_and_none_is():
-    with pytest.raises(MediaError, match="nothing is mounted there"):
+    with pytest.raises(MediaError, match="no medium is mounted there"):
         place(NEEDED, [Path("/media/airgap-test")])
 
 
