@@ -1,7 +1,7 @@
-"""Who runs this process, and where their own files are: one answer for the ledger, receipts, keys and SSH.
+"""The user that runs this process and the user's home folder, for the ledger, receipts, keys and SSH.
 
-The kernel knows the user; the environment says whatever somebody has put there. So records name the
-kernel's user, and what login sessions and sudo say of the person behind it is kept apart, as a claim.
+Only the kernel is sure of the user; anyone can set the environment. Records therefore name the kernel's
+user. What login sessions and sudo report about the person behind it is recorded separately, as a claim.
 """
 
 import os
@@ -13,18 +13,18 @@ from airgap.errors import UsageError
 from airgap.hiding import hide
 
 LOGIN_UID = Path("/proc/self/loginuid")
-"""Set once when somebody logs in and kept through su and sudo (pam_loginuid(8)); root can set it."""
+"""Set once at login and kept through su and sudo (pam_loginuid(8)); root can change it."""
 
 _NOT_SET = 0xFFFFFFFF
-"""The login's user of services and of most containers."""
+"""The login user ID of services and of most containers."""
 _UIDS = ("SUDO_UID", "PKEXEC_UID")
 _NAMES = ("SUDO_USER", "DOAS_USER")
 _MAX_NAME = 256
 
 
 def user_name(uid: int | None = None) -> str:
-    """The name of a user (None: of the one that the kernel runs this process as), or `uid 1234` where the
-    user database has no name, as for the arbitrary user IDs of containers.
+    """Return the name of a user (None: of the user that runs this process), or `uid 1234` if the user
+    database has no name for it, which is common in containers.
     """
     uid = os.getuid() if uid is None else uid
     try:
@@ -34,7 +34,7 @@ def user_name(uid: int | None = None) -> str:
 
 
 def required_name(hint: str) -> str:
-    """The name of this user; raises `UsageError` where it has none, with the `hint` how to do without."""
+    """Return the name of this user; raises `UsageError` with `hint` if it has none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError as error:
@@ -44,10 +44,10 @@ def required_name(hint: str) -> str:
 
 
 def claimed_user(environ: Mapping[str, str] = os.environ, login: Path | None = None) -> str | None:
-    """The person who became this user by su, sudo, doas or pkexec, as far as something says so; None where
-    nothing does, or it is the user itself.
+    """Return the user who became this user with su, sudo, doas or pkexec; None if that is not recorded
+    anywhere, or if it is the same user.
 
-    A claim: everybody sets their own environment, and root sets `login` (else `LOGIN_UID`) too.
+    This is only a claim: any user can set the environment, and root can set `login` (default: `LOGIN_UID`).
     """
     found = _login_uid(LOGIN_UID if login is None else login)
     uids = (uid for uid in (found, *(_uid(environ.get(key, "")) for key in _UIDS)) if uid < _NOT_SET)
@@ -57,7 +57,7 @@ def claimed_user(environ: Mapping[str, str] = os.environ, login: Path | None = N
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The user's own folder: `HOME`, else that of the user database; None where there is neither."""
+    """Return the user's home folder: `HOME`, else that of the user database; None if both are missing."""
     if home := environ.get("HOME"):
         return Path(home)
     try:
@@ -67,7 +67,7 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def required_home(what: str, hint: str) -> Path:
-    """`home_folder`; raises `UsageError`, which says for `what` it is needed and how to do without."""
+    """Return `home_folder`; raises `UsageError`, which says that `what` needs it, if it is None."""
     home = home_folder()
     if home is None:
         raise UsageError(

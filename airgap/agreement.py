@@ -1,11 +1,12 @@
 """Compares a receipt with the bundle that was sealed here, and with the trust root that verified it.
 
-A site can sign a receipt that is not true. What it says is measured by what the sealing side has kept: the
-signed statement, the signatures on it, and all versions of the trust root.
+A site can sign a receipt that is not true. A receipt is therefore compared with what the sealing side has
+kept: the signed statement, the signatures on it, and all versions of the trust root.
 
-    disagreements   what cannot be true; such a receipt is evidence, confirms nothing and is no base
-    unconfirmed     what may be true and cannot be compared from here: names given by `--map`, signatures that
-                    were added elsewhere, images in another form, clocks that differ by less than an hour
+    disagreements   facts that cannot be true; such a receipt is evidence, but does not confirm delivery and
+                    cannot be the base of a delta
+    unconfirmed     facts that may be true, but cannot be checked here: names given by `--map`, signatures
+                    that were added elsewhere, images in another form, clocks that differ by less than an hour
 """
 
 from collections import defaultdict
@@ -25,12 +26,12 @@ from airgap.trust.envelope import Envelope
 from airgap.trust.policy import counted_keys
 
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""How far the clocks of two sites may be apart without an alarm. A bundle also loads where the clock is
-further behind: when it is set, loading again gives a receipt that agrees.
+"""How far the clocks of two sites may differ without an alarm. A bundle also loads if the clock is further
+behind; once the clock is set, loading the bundle again gives a receipt that agrees.
 """
-_MOST = 3
-"""Digests that one line names."""
-_SET_CLOCK = "it is not true, or the clock there is to be set and the bundle loaded again"
+_MAX_NAMED = 3
+"""The number of digests that one line names."""
+_SET_CLOCK = "it is not true, or that site must set its clock and load the bundle again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +40,42 @@ class Evidence:
 
     statement: Statement
     envelope: Envelope | None = None
-    """As it was sealed; None when it is not at hand."""
+    """The envelope as it was sealed; None if it is not available."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
 
     @classmethod
     def parse(cls, raw: bytes, where: str, roots: Mapping[int, TrustRoot]) -> Self:
-        """From the kept copy of an envelope. Raises `FormatError`, and `UnknownKeyError` where no key that
-        may sign bundles by one of `roots` has signed it. Threshold, times and revocations are not looked at.
+        """Read the kept copy of an envelope. Raises `FormatError`, and `UnknownKeyError` if it is not signed
+        by a key that may sign bundles in one of `roots`. Threshold, times and revocations are not checked.
         """
         envelope = Envelope.parse(raw, where)
         statement = Statement.parse(envelope.payload, where)
         keys = {k: root.keys[k].public_key for root in roots.values() for k in root.roles["release"].keyids}
         if not any(
-            key.verify(envelope.message, each.sig)
-            for each in envelope.signatures
-            if (key := keys.get(each.keyid)) is not None
+            key.verify(envelope.message, signature.sig)
+            for signature in envelope.signatures
+            if (key := keys.get(signature.keyid)) is not None
         ):
-            raise UnknownKeyError("not counted: not signed by a key that may sign bundles", subject=where)
+            raise UnknownKeyError(
+                "ignored, because it is not signed by a key that may sign bundles", subject=where
+            )
         return cls(statement, envelope, roots)
 
     @property
     def statement_sha256(self) -> str:
-        """In hex."""
+        """The SHA-256 of the statement in hex."""
         return Digest.of(self.statement.to_bytes()).hex
 
 
 def disagreements(receipt: Receipt, evidence: Evidence, now: datetime | None = None) -> Iterator[str]:
-    """What in `receipt` contradicts itself, the sealed bundle, the trust root, or the clock here, one a line.
+    """Yield one line for each fact in `receipt` that contradicts the receipt itself, the sealed bundle, the
+    trust root, or the clock here.
 
-    The ledger's state in it is not looked at: see `review.receipts`.
+    The ledger state in the receipt is not compared: see `review.receipts`.
     """
     late = receipt.time > evidence.statement.expires
-    yield from contradictions(receipt, None if late else now)  # it is told once that the time is wrong
+    yield from contradictions(receipt, None if late else now)  # a wrong time is reported once
     yield from _against_statement(receipt, evidence.statement)
     if evidence.roots:
         yield from _against_root(receipt, evidence)
@@ -79,72 +83,72 @@ def disagreements(receipt: Receipt, evidence: Evidence, now: datetime | None = N
 
 
 def unconfirmed(receipt: Receipt, evidence: Evidence, now: datetime | None = None) -> Iterator[str]:
-    """What `receipt` says that may be true, and that cannot be compared with anything here, a line each."""
+    """Yield one line for each fact in `receipt` that may be true, but cannot be checked from here."""
     pairs, _, absent = _match(receipt, evidence.statement)
-    for told, record in pairs:
-        if told.reference != str(record.name):
-            yield f"{record.name} is called {told.reference} there"
-        if told.verdict in PRESENT and told.target_digest not in _forms(record) and told.reason:
-            yield f"{told.reference} is {told.target_digest} there: {told.reason}"
+    for image, record in pairs:
+        if image.reference != str(record.name):
+            yield f"{record.name} is named {image.reference} there"
+        if image.verdict in PRESENT and image.target_digest not in _forms(record) and image.reason:
+            yield f"{image.reference} is {image.target_digest} there: {image.reason}"
     for record in absent:
         if record.kind != "image":
-            yield f"it says nothing of {record.name}, which is not an image"
+            yield f"it does not mention {record.name}, which is not an image"
     if receipt.holds and not is_base(receipt):
-        yield f"it holds {len(receipt.holds)} blobs, and archives were placed only: it is no base"
+        yield f"it holds {len(receipt.holds)} blobs, but only archives were placed, so it cannot be a base"
     if receipt.time < evidence.statement.created:
         yield f"its time is before the bundle was sealed ({format_time(evidence.statement.created)})"
     if now is not None and receipt.time > now:
-        yield f"its time is still to come ({format_time(receipt.time)})"
+        yield f"its time is in the future ({format_time(receipt.time)})"
     root = evidence.roots.get(receipt.root_version)
     if root is None and evidence.roots and receipt.root_version < min(evidence.roots):
-        yield f"trust root {receipt.root_version}, with which it was verified, is not here"
+        yield f"trust root {receipt.root_version}, which verified it, is not installed here"
     if root is not None and evidence.envelope is not None:
         added = set(receipt.keyids) - counted_keys(evidence.envelope, root, "release", receipt.time)
         for keyid in sorted(added & root.roles["release"].keyids):
-            yield f"{root.key_title(keyid)} is not among the signatures at sealing; it may have signed later"
+            yield f"{root.key_title(keyid)} had not signed at sealing; it may have signed later"
 
 
 def is_base(receipt: Receipt) -> bool:
-    """Whether a delta can build on what it holds: none can on archives that something else imports later."""
+    """Return whether a delta can build on the receipt. Archives that are imported later are not a base."""
     return any(image.verdict in (Verdict.LOADED, Verdict.THERE) for image in receipt.images)
 
 
 def contradictions(receipt: Receipt, now: datetime | None = None) -> Iterator[str]:
-    """What in `receipt` contradicts the rest of it, or the clock."""
+    """Yield one line for each fact in `receipt` that contradicts the rest of it, or the clock."""
     if now is not None and receipt.time - now > CLOCK_TOLERANCE:
-        yield f"its time {format_time(receipt.time)} is after the present: {_SET_CLOCK}"
+        yield f"its time {format_time(receipt.time)} is in the future: {_SET_CLOCK}"
     for image in receipt.images:
-        yield from _odd_image(image)
-    yield from _twice(image.reference for image in receipt.images)
-    yield from _twice(receipt.keyids)
-    want = _result(receipt)
+        yield from _image_contradictions(image)
+    yield from _repeated(image.reference for image in receipt.images)
+    yield from _repeated(receipt.keyids)
+    want = _possible_results(receipt)
     if receipt.result not in want:
-        yield f"its result is {receipt.result}, and by its images it is {' or '.join(want)}"
+        yield f"its result is {receipt.result}, but its images make it {' or '.join(want)}"
     if receipt.holds and not any(image.verdict in PRESENT for image in receipt.images):
         yield f"it holds {len(receipt.holds)} blobs of images that are not there"
     if len(set(receipt.keyids)) < receipt.threshold:
-        yield f"{len(set(receipt.keyids))} keys are said to meet a threshold of {receipt.threshold}"
+        yield f"{len(set(receipt.keyids))} keys cannot meet a threshold of {receipt.threshold}"
 
 
-def _odd_image(image: ReceiptImage) -> Iterator[str]:
+def _image_contradictions(image: ReceiptImage) -> Iterator[str]:
     if image.verdict in PRESENT and image.error is not None:
-        yield f"{image.reference} is {image.verdict}, and has an error: {image.error[:200]}"
+        yield f"{image.reference} is {image.verdict}, but has an error: {image.error[:200]}"
     if image.verdict in PRESENT and image.target_digest is None:
-        yield f"{image.reference} is {image.verdict}, and has no digest at the target"
+        yield f"{image.reference} is {image.verdict}, but has no digest at the target"
     if image.verdict == Verdict.SKIPPED and image.target_digest is not None:
-        yield f"{image.reference} was skipped, and is {image.target_digest} at the target"
+        yield f"{image.reference} was skipped, but is {image.target_digest} at the target"
 
 
-def _twice(names: Iterable[str]) -> Iterator[str]:
+def _repeated(names: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            yield f"{name} is in it twice"
+            yield f"{name} is listed twice"
         seen.add(name)
 
 
-def _result(receipt: Receipt) -> tuple[str, ...]:
-    """The results that fit the verdicts. `refused` was written by older versions."""
+def _possible_results(receipt: Receipt) -> tuple[str, ...]:
+    """Return the results that the verdicts allow. Only older versions wrote `refused`."""
     verdicts = {image.verdict for image in receipt.images}
     if not verdicts & {Verdict.FAILED, Verdict.REFUSED}:
         return ("ok",)
@@ -166,14 +170,14 @@ def _against_statement(receipt: Receipt, statement: Statement) -> Iterator[str]:
             f"its time {format_time(receipt.time)} is before {title} was sealed "
             f"({format_time(statement.created)}): {_SET_CLOCK}"
         )
-    pairs, strange, absent = _match(receipt, statement)
-    for told in strange:
-        yield _strange(told, statement)
+    pairs, unknown, absent = _match(receipt, statement)
+    for image in unknown:
+        yield _describe_unknown(image, statement)
     for record in absent:
         if record.kind == "image":
-            yield f"it says nothing of {record.name} {record.digest}, which is in {title}"
-    for told, record in pairs:
-        yield from _against_record(told, record)
+            yield f"it does not mention {record.name} {record.digest}, which is in {title}"
+    for image, record in pairs:
+        yield from _against_record(image, record)
     yield from _against_blobs(receipt, statement, pairs)
 
 
@@ -183,79 +187,79 @@ Pair = tuple[ReceiptImage, ImageRecord]
 def _match(
     receipt: Receipt, statement: Statement
 ) -> tuple[list[Pair], list[ReceiptImage], list[ImageRecord]]:
-    """Each image of the receipt with that of the bundle; those of the receipt that are none; and those of
-    the bundle that it does not name. `--map` changes a name, and neither its tag nor the digest.
+    """Return pairs of images of the receipt and of the bundle, the images that are only in the receipt, and
+    those that are only in the bundle. `--map` changes a name, but neither its tag nor the digest.
     """
     names = {str(record.name): record for record in statement.images}
     pairs: list[Pair] = []
     renamed: list[ReceiptImage] = []
-    strange: list[ReceiptImage] = []
-    for told in receipt.images:
-        record = names.get(told.reference)
-        if record is not None and str(record.digest) == told.digest:
-            pairs.append((told, names.pop(told.reference)))
+    unknown: list[ReceiptImage] = []
+    for image in receipt.images:
+        record = names.get(image.reference)
+        if record is not None and str(record.digest) == image.digest:
+            pairs.append((image, names.pop(image.reference)))
         else:
-            renamed.append(told)
+            renamed.append(image)
     left: dict[tuple[str, str | None], list[ImageRecord]] = defaultdict(list)
     for record in names.values():
         left[str(record.digest), record.name.tag].append(record)
     signed = {str(record.name) for record in statement.images}
-    for told in renamed:
-        found = left[told.digest, ImageReference.parse(told.reference).tag]
-        if found and told.reference not in signed:
-            pairs.append((told, found.pop(0)))
+    for image in renamed:
+        found = left[image.digest, ImageReference.parse(image.reference).tag]
+        if found and image.reference not in signed:
+            pairs.append((image, found.pop(0)))
         else:
-            strange.append(told)
-    named = {told.reference for told in strange}
+            unknown.append(image)
+    named = {image.reference for image in unknown}
     absent = [record for records in left.values() for record in records if str(record.name) not in named]
-    return pairs, strange, absent
+    return pairs, unknown, absent
 
 
-def _strange(told: ReceiptImage, statement: Statement) -> str:
-    if told.digest not in {str(record.digest) for record in statement.images}:
-        return f"{told.reference} {told.digest} is not in {statement.title}"
-    return f"{told.reference} is another image in {statement.title} than {told.digest}, or none"
+def _describe_unknown(image: ReceiptImage, statement: Statement) -> str:
+    if image.digest not in {str(record.digest) for record in statement.images}:
+        return f"{image.reference} {image.digest} is not in {statement.title}"
+    return f"{image.reference} is not {image.digest} in {statement.title}"
 
 
 def _forms(record: ImageRecord) -> set[str]:
-    """What targets call an image that they have as it was signed: engines that take one platform of it know
-    it by its config or its manifest.
+    """Return the digests under which a target may know an image that it holds as it was signed. An engine
+    that keeps one platform knows the image by its config or its manifest.
     """
-    parts = {str(digest) for each in record.platforms for digest in (each.digest, each.config_digest)}
+    parts = {str(digest) for item in record.platforms for digest in (item.digest, item.config_digest)}
     return {str(record.digest), *parts}
 
 
-def _against_record(told: ReceiptImage, record: ImageRecord) -> Iterator[str]:
-    if told.verdict == Verdict.SKIPPED and record.kind == "image":
-        yield f"{told.reference} was skipped, and is an image"
-    if told.verdict in PRESENT and told.target_digest not in _forms(record) and not told.reason:
-        yield f"{told.reference} is {told.target_digest} at the target, and was signed as {told.digest}"
+def _against_record(image: ReceiptImage, record: ImageRecord) -> Iterator[str]:
+    if image.verdict == Verdict.SKIPPED and record.kind == "image":
+        yield f"{image.reference} was skipped, but is an image"
+    if image.verdict in PRESENT and image.target_digest not in _forms(record) and not image.reason:
+        yield f"{image.reference} is {image.target_digest} at the target, but was signed as {image.digest}"
 
 
 def _against_blobs(receipt: Receipt, statement: Statement, pairs: Iterable[Pair]) -> Iterator[str]:
     held = set(receipt.holds)
     blobs = (name.removeprefix("blobs/") for name in statement.subjects if name.startswith("blobs/"))
-    known = {name.replace("/", ":") for name in blobs} | {str(each.digest) for each in statement.requires}
+    known = {name.replace("/", ":") for name in blobs} | {str(blob.digest) for blob in statement.requires}
     if unknown := sorted(held - known):
-        yield f"it holds {len(unknown)} blobs that {statement.title} does not bring: {_some(unknown)}"
-    there: set[str] = set()
-    not_there: set[str] = set()
-    for told, record in pairs:
-        (there if told.verdict in PRESENT else not_there).update(_forms(record))
-    if wrong := sorted(held & not_there - there):
+        yield f"it holds {len(unknown)} blobs that are not in {statement.title}: {_some(unknown)}"
+    present: set[str] = set()
+    absent: set[str] = set()
+    for image, record in pairs:
+        (present if image.verdict in PRESENT else absent).update(_forms(record))
+    if wrong := sorted(held & absent - present):
         yield f"it holds {len(wrong)} blobs of images that are not there: {_some(wrong)}"
 
 
 def _some(digests: list[str]) -> str:
-    return ", ".join(digests[:_MOST]) + (", …" if digests[_MOST:] else "")
+    return ", ".join(digests[:_MAX_NAMED]) + (", …" if digests[_MAX_NAMED:] else "")
 
 
 def _against_root(receipt: Receipt, evidence: Evidence) -> Iterator[str]:
-    """The version of the root, its threshold, and the keys that count by it."""
+    """Compare the version of the root, its threshold, and the keys that count."""
     statement, root = evidence.statement, evidence.roots.get(receipt.root_version)
     if receipt.root_version < statement.root_version:
         yield (
-            f"it was verified with trust root {receipt.root_version}, and {statement.title} needs "
+            f"it was verified with trust root {receipt.root_version}, but {statement.title} needs "
             f"{statement.root_version} or a later one"
         )
     elif root is None and receipt.root_version > max(evidence.roots):
@@ -268,15 +272,15 @@ def _against_root(receipt: Receipt, evidence: Evidence) -> Iterator[str]:
         yield f"the threshold of {root.name} is {threshold}, not {receipt.threshold}"
     may = root.roles["release"].keyids
     for keyid in sorted(set(receipt.keyids) - may):
-        yield f"{root.key_title(keyid)} is said to have signed, and {root.name} does not let it sign bundles"
+        yield f"{root.key_title(keyid)} is listed as a signer, but may not sign bundles in {root.name}"
     if evidence.envelope is None:
         return
     void = {k for k in root.revoked if _is_void(root, k, statement.serial, receipt.statement_sha256)}
     for keyid in sorted(void & set(receipt.keyids)):
-        yield f"{root.key_title(keyid)} is said to have signed, and is revoked for {statement.title}"
+        yield f"{root.key_title(keyid)} is listed as a signer, but is revoked for {statement.title}"
     signed = counted_keys(evidence.envelope, root, "release", receipt.time) - void
     for keyid in sorted(signed - set(receipt.keyids)):
-        yield f"{root.key_title(keyid)} has signed {statement.title}, and is not named"
+        yield f"{root.key_title(keyid)} has signed {statement.title}, but is not listed"
 
 
 def _is_void(root: TrustRoot, keyid: str, serial: int, statement_sha256: str) -> bool:
@@ -292,7 +296,7 @@ def _against_names(receipt: Receipt, evidence: Evidence) -> Iterator[str]:
 
 
 def look_alikes(site: str, others: Iterable[str]) -> Iterator[str]:
-    """Other sites whose names people read as this one."""
+    """Yield a line for each other site whose name looks like this one."""
     for name in sorted(set(others) - {site}):
         if skeleton(name) == skeleton(site):
-            yield f"{site} is another site than {name}, and the names look alike"
+            yield f"{site} is not {name}, but the names look alike"

@@ -1,4 +1,4 @@
-"""What a file system may not be able to do: to make names durable, and to keep locks."""
+"""Durable names and locks, and file systems that support neither."""
 
 import errno
 import os
@@ -7,22 +7,23 @@ from pathlib import Path
 _NOTHING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
-"""From fsync of a folder: CIFS, 9p, vboxsf and some file systems of programs (FUSE) know none."""
+"""Errors of fsync on a folder where it is not supported: CIFS, 9p, vboxsf and some FUSE file systems."""
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EINVAL})
-"""From flock(2): NFS without its lock service, CIFS, and file systems of programs."""
+"""Errors of flock(2) where not supported: NFS without its lock service, CIFS, some FUSE file systems."""
 
 LOCKS_HINT = (
-    "the file system there keeps no locks, as NFS without its lock service and some CIFS mounts: use a "
+    "this file system does not support locks (NFS without its lock service, some CIFS mounts): use a "
     "folder on a local disk (AIRGAP_HOME names the one for airgap's own files)"
 )
 
 
 def exists(path: Path, *, follow: bool = True) -> bool:
-    """Whether there is anything at `path`; links are followed, unless a link itself is something too. Raises
-    `OSError` when the system cannot tell.
+    """Return whether `path` exists. With `follow=False` a symbolic link exists even if its target does not.
+    Raises `OSError` when the system cannot answer.
 
-    `Path.exists` answers no then, from Python 3.14 on: a disk that fails would have no ledger and no marks.
+    From Python 3.14 on, `Path.exists` returns False then: on a failing disk, the ledger and the marks would
+    seem to be absent.
     """
     try:
         path.stat(follow_symlinks=follow)
@@ -34,7 +35,7 @@ def exists(path: Path, *, follow: bool = True) -> bool:
 
 
 def sync_names(fd: int) -> None:
-    """Make the names in an open folder durable, where its file system can. Raises `OSError`."""
+    """Make the names in an open folder durable, if its file system supports that. Raises `OSError`."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -43,7 +44,7 @@ def sync_names(fd: int) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """As `sync_names`, of the folder at `path`."""
+    """Do the same as `sync_names` for the folder at `path`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_names(fd)

@@ -1,18 +1,18 @@
-"""Every error that airgap raises, and the exit code of each.
+"""The errors that airgap raises, and the exit code of each.
 
-    AirgapError                 1   anything without a code of its own
+    AirgapError                 1   any error without a code of its own
     ├ UsageError                2   the command line asks for something impossible
     ├ PartialError              3   finished, but some images or hosts failed
-    ├ FormatError              10   a manifest or a document is not what its format says
+    ├ FormatError              10   a manifest or a document does not follow its format
     │   └ AmbiguousError            a document that two readers could read differently
-    ├ MediaError               11   a disk or medium failed to read or write
+    ├ MediaError               11   reading or writing a disk or medium failed
     │   └ NoSpaceError
-    ├ IntegrityError           12   bytes are not the bytes that were promised
+    ├ IntegrityError           12   bytes differ from what was signed
     │   ├ DigestMismatchError
     │   ├ SizeMismatchError
     │   ├ MissingContentError
     │   └ UnlistedContentError
-    ├ TrustError               13   a signature, key or trust root does not hold
+    ├ TrustError               13   a signature, key or trust root is not valid
     │   ├ NoTrustRootError
     │   ├ UnsignedError
     │   ├ UnknownKeyError
@@ -20,22 +20,22 @@
     │   ├ ThresholdError
     │   └ KeyFileError
     ├ RollbackError            14   an older, replayed or forked bundle
-    │   └ ExpiredError              … or one outside its time
+    │   └ ExpiredError              … or one outside its validity period
     ├ DestinationError         15   a bundle for another site
-    ├ PolicyError              16   a rule of the operator forbids it
+    ├ PolicyError              16   a rule of the operator forbids the operation
     ├ LedgerError              17   the audit ledger cannot be written or is broken
-    ├ EndpointError            18   a registry or an engine
+    ├ EndpointError            18   a registry or an engine failed or refused
     │   ├ NotFoundError
     │   ├ AccessDeniedError
-    │   │   └ LoginError            the login is refused, or there is none
-    │   ├ RefusedError              it does not take this document, or not under this name
-    │   │   ├ ImmutableTagError     the name may not be moved
-    │   │   └ SparseIndexError      it takes no index of which it lacks manifests
-    │   └ UnavailableError          it may work later
+    │   │   └ LoginError            the login is missing or refused
+    │   ├ RefusedError              the endpoint rejects this document, or this name for it
+    │   │   ├ ImmutableTagError     the name must not be moved
+    │   │   └ SparseIndexError      the endpoint rejects an index whose manifests it lacks
+    │   └ UnavailableError          the same call may succeed later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
-    ├ TransportError           20   SSH
-    │   └ LinkError                 no connection, or it broke off
-    └ InterruptError          130   Ctrl-C, when there is something to tell of what was done before
+    ├ TransportError           20   SSH failed
+    │   └ LinkError                 the connection failed or was lost
+    └ InterruptError          130   Ctrl-C, when earlier steps are done and must be reported
 
 A code belongs to the class; docs/exit-codes.md has the table.
 """
@@ -50,10 +50,10 @@ from airgap.hiding import hide
 
 
 def printable(text: object) -> str:
-    """`text` with every control, bidirectional and unassigned character escaped, and logins hidden (`hide`).
+    """Escape every control, bidirectional and unassigned character of `text`, and hide logins (`hide`).
 
-    Names that come off a medium or a network end up on terminals and in ledgers; an escape
-    sequence or a right-to-left override there could show an operator something else than is true.
+    Names from a medium or a network are shown on terminals and written to ledgers. An escape sequence or a
+    right-to-left override in them could show an operator something that is not true.
     """
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
@@ -61,37 +61,41 @@ def printable(text: object) -> str:
     )
 
 
-def in_words(error: BaseException) -> str:
-    """What a foreign exception says: of a refusal by the system, wherever in it that is, its words without
-    the numbers and without what wrappers say of themselves. Never empty, and never the name of its class,
-    which means something to programmers only.
+def describe_cause(error: BaseException) -> str:
+    """Describe the cause of an exception that is not ours, for people.
+
+    If the operating system refused something, at any depth of the exception, that reason is returned, without
+    error numbers and without the text of wrappers. The result is never empty, and never the name of a class,
+    which only a programmer understands.
     """
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
         inner = inner.__cause__ or next((arg for arg in inner.args if isinstance(arg, Exception)), None)
-    said = _NUMBER.sub("", str(error))
-    if said and not said.startswith(type(error).__name__):  # as of http.client's "IncompleteRead(…)"
-        return said
-    return next((words for kind, words in _SILENT.items() if isinstance(error, kind)), "it gave no reason")
+    text = _NUMBER.sub("", str(error))
+    if text and not text.startswith(type(error).__name__):  # for instance http.client's "IncompleteRead(…)"
+        return text
+    return next(
+        (words for kind, words in _WITHOUT_TEXT.items() if isinstance(error, kind)), "no reason given"
+    )
 
 
-_SILENT: Mapping[type[BaseException], str] = {
-    EOFError: "the other side hung up",
+_WITHOUT_TEXT: Mapping[type[BaseException], str] = {
+    EOFError: "the other side closed the connection",
     TimeoutError: "no answer in time",
-    ConnectionError: "the connection broke",
+    ConnectionError: "the connection was lost",
     MemoryError: "not enough memory",
 }
-"""Of exceptions that come without a word of their own."""
+"""The descriptions of exceptions that carry no text."""
 
 _NUMBER = re.compile(r"\[Errno (?:-?[0-9]+|None)\] ?")
 
 
 class AirgapError(Exception):
-    """What went wrong, on which subject, what was wanted, what was got, and what to do.
+    """An error: what went wrong, with which subject, what was needed and what was found.
 
-    `str()` is the one line that people read; `hint` is the remedy, where there is one.
+    `str()` is the line that people read; `hint`, if there is one, is what they can do about it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -122,7 +126,7 @@ class AirgapError(Exception):
 
 
 class UsageError(AirgapError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = 2
 
@@ -140,35 +144,35 @@ class PartialError(AirgapError):
 
 
 class FormatError(AirgapError):
-    """A manifest, a document or a name is not what its format says."""
+    """A manifest, a document or a name does not follow its format."""
 
     exit_code = 10
 
 
 class AmbiguousError(FormatError):
-    """A document that two readers could understand differently (CVE-2021-41190 and kin)."""
+    """A document that two readers could understand differently (such as CVE-2021-41190)."""
 
 
 class MediaError(AirgapError):
-    """A disk or medium refused to read or to write."""
+    """Reading or writing a disk or medium failed."""
 
     exit_code = 11
 
     @classmethod
     def of(cls, error: OSError, what: str = "cannot be reached", subject: object = None) -> "MediaError":
-        """What the system refused, as ours: with the file that it names where there is no `subject`. To be
-        raised `from` it.
+        """Convert an `OSError`. Without a `subject`, the file that the error names is the subject. Raise the
+        result `from` the error.
         """
         subject = error.filename if subject is None else subject
         got = error.strerror or str(error)
         if error.errno == errno.EFBIG:
-            hint = "the file system or `ulimit -f` takes no file that large; --volume-size cuts a bundle"
+            hint = "the file system or `ulimit -f` limits the file size; --volume-size cuts the bundle"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
         if error.errno in _FULL:
             hint = "free some space or choose another medium, then run the same command again"
             return NoSpaceError(what, subject=subject, got=got, hint=hint)
         if error.errno in _TOO_MANY:
-            hint = "raise the limit of open files, as with `ulimit -n 1024`"
+            hint = "raise the limit of open files, for example with `ulimit -n 1024`"
             return MediaError(what, subject=subject, got=got, hint=hint)
         no_locks = error.errno == errno.ENOLCK or (what == "cannot lock" and error.errno in NO_LOCKS)
         return MediaError(what, subject=subject, got=got, hint=LOCKS_HINT if no_locks else None)
@@ -180,22 +184,22 @@ class NoSpaceError(MediaError):
 
 _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-"""How a system says so."""
+"""The error numbers of a full file system."""
 
 _THE_PATH = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM,
     errno.ENAMETOOLONG,
 }  # fmt: skip
-"""Nothing there, something else, or not for us."""
+"""The error numbers that are about the path: missing, of another kind, or not permitted."""
 
 
 def disk_failed(error: OSError) -> bool:
-    """Whether the disk is to blame for an error, and not the path that was named."""
+    """Return whether the disk caused the error, and not the path that was given."""
     return error.errno not in _THE_PATH
 
 
 class IntegrityError(AirgapError):
-    """Bytes are not the bytes that were promised."""
+    """Bytes differ from what was signed."""
 
     exit_code = 12
 
@@ -209,41 +213,41 @@ class SizeMismatchError(IntegrityError):
 
 
 class MissingContentError(IntegrityError):
-    """Content that is named but not there."""
+    """Content that is listed but absent."""
 
 
 class UnlistedContentError(IntegrityError):
-    """Content that is there but named nowhere, or is no regular file."""
+    """Content that is present but not listed, or that is not a regular file."""
 
 
 class TrustError(AirgapError):
-    """A signature, a key or a trust root does not hold."""
+    """A signature, a key or a trust root is not valid."""
 
     exit_code = 13
 
 
 class NoTrustRootError(TrustError):
-    """No trust root is installed here, so nothing can be trusted yet."""
+    """No trust root is installed here, so no signature can be checked yet."""
 
 
 class UnsignedError(TrustError):
-    """No signature at all."""
+    """There is no signature."""
 
 
 class UnknownKeyError(TrustError):
-    """Signed, but by no key that the trust root gives this role."""
+    """There are signatures, but none by a key that the trust root gives this role."""
 
 
 class SignatureMismatchError(TrustError):
-    """A signature of a known key does not fit the bytes."""
+    """A signature by a known key does not match the bytes."""
 
 
 class ThresholdError(TrustError):
-    """Some signatures hold, but fewer than the trust root demands."""
+    """Some signatures are valid, but fewer than the trust root requires."""
 
 
 class KeyFileError(TrustError):
-    """A key file cannot be used: wrong passphrase, readable by others, unknown kind."""
+    """A key file cannot be used: wrong passphrase, readable by other users, or an unknown kind."""
 
 
 class RollbackError(AirgapError):
@@ -253,7 +257,7 @@ class RollbackError(AirgapError):
 
 
 class ExpiredError(RollbackError):
-    """A bundle or a trust root outside the time in which it may be used."""
+    """A bundle or a trust root outside its validity period."""
 
 
 class DestinationError(AirgapError):
@@ -263,35 +267,35 @@ class DestinationError(AirgapError):
 
 
 class PolicyError(AirgapError):
-    """A rule of the operator forbids it: a tag conflict, a foreign licence, a deny-list."""
+    """A rule of the operator forbids the operation: a tag conflict, a foreign licence, a deny-list."""
 
     exit_code = 16
 
 
 class LedgerError(AirgapError):
-    """The audit ledger cannot be written or is broken; nothing goes on without it."""
+    """The audit ledger cannot be written or is broken; airgap does not continue without it."""
 
     exit_code = 17
 
 
 class EndpointError(AirgapError):
-    """A registry, an engine or another neighbour did not do what was asked."""
+    """A registry, an engine or another endpoint did not do what was requested."""
 
     exit_code = 18
     status: int = 0
-    """The HTTP status of the refusal; 0 for what is none."""
+    """The HTTP status of the response; 0 if there was no response."""
 
 
 class NotFoundError(EndpointError):
-    """The endpoint does not have it."""
+    """The endpoint does not have the content or the name."""
 
 
 class RefusedError(EndpointError):
-    """The endpoint does not take this document, or not under this name; it may take others."""
+    """The endpoint rejects this document, or this name for it; it may accept others."""
 
 
 class ImmutableTagError(RefusedError):
-    """The name means something else at the endpoint, and may not be moved there."""
+    """The name belongs to other content at the endpoint, and must not be moved."""
 
 
 class SparseIndexError(RefusedError):
@@ -299,34 +303,34 @@ class SparseIndexError(RefusedError):
 
 
 class AccessDeniedError(EndpointError):
-    """The endpoint wants a login, or refuses ours."""
+    """The endpoint requires a login, or refuses ours."""
 
 
 class LoginError(AccessDeniedError):
-    """The login itself is refused, or there is none: nothing else will go better."""
+    """The login is missing or refused, so all further requests would fail too."""
 
 
 class UnavailableError(EndpointError):
-    """The endpoint cannot be reached or is overloaded; the same call may work later."""
+    """The endpoint cannot be reached or is overloaded; the same call may succeed later."""
 
 
 class IncompleteError(AirgapError):
-    """An unfinished bundle, a missing volume, or a base that is not there."""
+    """An unfinished bundle, a missing volume or a missing base."""
 
     exit_code = 19
 
 
 class TransportError(AirgapError):
-    """SSH failed: the link, the host key, or the far side's disk."""
+    """SSH failed: the connection, the host key, or the remote host's disk."""
 
     exit_code = 20
 
 
 class LinkError(TransportError):
-    """There is no connection, or it broke off: another one may hold."""
+    """The connection failed or was lost; a new one may succeed."""
 
 
 class InterruptError(AirgapError):
-    """Ctrl-C between several things that are done one after the other: those before it are done."""
+    """Ctrl-C during a sequence of steps; the earlier steps are complete."""
 
     exit_code = 130

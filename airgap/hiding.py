@@ -1,14 +1,14 @@
-"""Logins and tokens in text: found, and hidden, by the forms in which people and programs write them.
+"""Finds and hides logins and tokens in text, by the forms in which people and programs write them.
 
     https://USER:PW@HOST           a URL with a password, of any scheme; with http(s) also a user alone, which
                                    may be a token
-    USER:PW@HOST                   a login before a host without a scheme, as in `registry:USER:PW@HOST`
-    ?token=…&X-Amz-Signature=…     a query that logs in or signs
-    Bearer …, Basic …              what an Authorization header says
+    USER:PW@HOST                   a login before a host without a scheme, for example `registry:USER:PW@HOST`
+    ?token=…&X-Amz-Signature=…     a query with a credential or a signature
+    Bearer …, Basic …              the value of an Authorization header
 
-What is typed or listed with such a thing in it is refused: it would end up in ledgers, receipts and the
-history of shells. What comes from elsewhere is shown and recorded without. It does not find
-secrets in running text.
+airgap refuses arguments and manifests that contain such a secret, because the secret would be recorded in
+ledgers, receipts and shell histories. In text from elsewhere the secret is masked before the text is shown or
+recorded. Secrets in running text are not found.
 """
 
 import re
@@ -22,7 +22,7 @@ LOGIN_HINT = (
 
 _SECRET_NAME = re.compile(r"passw|passphrase|token|authorization|secret|credential", re.IGNORECASE)
 _SLASHES = "(?://|[A-Za-z]:/)"
-"""Of a URL, and of one that was taken for a path."""
+"""The slashes of a URL, also of a URL that went through `Path`."""
 _COLON, _AT = "(?::|%3[Aa])", "(?:@|%40)"
 _DIGEST = r"(?!sha(?:256|512):|\*\*\*@)"
 _URL_LOGIN = re.compile(rf"({_SLASHES}[^\s/?#:@]*){_COLON}[^\s/?#]*{_AT}{_DIGEST}")
@@ -48,11 +48,11 @@ _HEADER = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _HINTS = ("@", "%40", "=", "earer ", "asic ", "EARER ", "ASIC ", "uthorization", "UTHORIZATION")
-"""Without one of them there is nothing to find."""
+"""Text without any of these contains no secret."""
 
 
 def hide(text: str) -> str:
-    """`text` with each secret that has one of these forms masked: `https://user:***@host`. Idempotent."""
+    """Mask each secret in `text` that has one of these forms: `https://user:***@host`. Idempotent."""
     rest = text.replace("@sha256:", "").replace("@sha512:", "")
     if not any(hint in rest for hint in _HINTS):
         return text
@@ -65,11 +65,11 @@ def hide(text: str) -> str:
 
 
 def is_secret_name(key: str) -> bool:
-    """Whether a key, by its name, holds a secret."""
+    """Return whether a key with this name holds a secret."""
     return _SECRET_NAME.search(key) is not None
 
 
 def has_secret(text: str) -> bool:
-    """Whether `hide` would change `text`, as it is or with its percent-encoding undone."""
+    """Return whether `hide` would change `text`, as it is or percent-decoded."""
     decoded = unquote(text)
-    return any(hide(each) != each for each in (text, decoded, unquote(decoded)))
+    return any(hide(form) != form for form in (text, decoded, unquote(decoded)))

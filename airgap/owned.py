@@ -1,7 +1,7 @@
-"""The files of AIRGAP_HOME: whose they are, who else may change them, and how they are read.
+"""Reads the files of AIRGAP_HOME, and checks their owners and modes.
 
-As ssh does with its own files: a file that somebody else owns or may write is not used. Keys, trust roots,
-marks and the ledger decide what is trusted; whoever can change them decides instead.
+As ssh does with its own files, airgap refuses a file that another user owns or can write. Keys, trust roots,
+marks and the ledger decide what is trusted; a user who can change them could decide it instead.
 """
 
 import errno
@@ -13,16 +13,16 @@ from airgap.errors import AirgapError, FormatError, MediaError, TrustError
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _NO_MODES = (
-    "; a file system without owners and modes (FAT) is mounted with `-o uid=…,umask=077`, and a "
-    "container runs as the owner"
+    "; mount a file system without owners and modes (FAT) with `-o uid=…,umask=077`; run a "
+    "container as the owner"
 )
 
 
 def read_owned(path: Path, limit: int) -> bytes:
-    """The whole of one of our own files, of at most `limit` bytes.
+    """Return the content of a file of AIRGAP_HOME, of at most `limit` bytes.
 
     Raises `TrustError` for a link, for anything else that is not a regular file, and as `refuse_shared`
-    does; `FormatError` for a larger one; `MediaError` when the disk fails, also for a file that is absent.
+    does; `FormatError` for a larger file; `MediaError` when the file is absent or the disk fails.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -44,7 +44,7 @@ def read_owned(path: Path, limit: int) -> bytes:
 
 
 def refuse_shared(found: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
-    """Raise for a file that is not a regular one, that another user owns, or that others can write."""
+    """Raise for a file that is not a regular file, that another user owns, or that others can write."""
     if not stat.S_ISREG(found.st_mode):
         raise _other_kind(path, "a regular file", raises)
     refuse_owner(found, path, raises)
@@ -55,8 +55,8 @@ def refuse_shared(found: os.stat_result, path: Path, raises: type[AirgapError] =
 def refuse_shared_folder(path: Path, *, home: bool) -> None:
     """Raise `TrustError` for a folder of AIRGAP_HOME, or for the `home` itself, that others own or can write.
 
-    The home may be a link, its folders may not. A folder that the group can write is let pass below a home
-    that the group cannot enter: a umask of 002 makes such folders.
+    The home may be a link, its folders must not. A folder that the group can write is accepted below a home
+    that the group cannot enter, because a umask of 002 makes such folders.
     """
     try:
         found = path.stat() if home else path.lstat()
@@ -74,8 +74,8 @@ def refuse_shared_folder(path: Path, *, home: bool) -> None:
 
 
 def refuse_owner(found: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
-    """Raise for a file or folder that belongs neither to root nor to this user, nor to whoever became root
-    by sudo: root works in that person's home then.
+    """Raise for a file or folder that belongs neither to root nor to this user, nor to the user who became
+    root with sudo: root then works in that user's home.
     """
     trusted = {0, os.geteuid()}
     claimed = os.environ.get("SUDO_UID", "")
@@ -83,19 +83,19 @@ def refuse_owner(found: os.stat_result, path: Path, raises: type[AirgapError] = 
         trusted.add(int(claimed))
     if found.st_uid not in trusted:
         want = f"owner {' or '.join(f'uid {uid}' for uid in sorted(trusted))}"
-        hint = f"look at it first: somebody else could have written it; `chown` gives it back{_NO_MODES}"
+        hint = f"inspect it, another user could have written it; then give it back with `chown`{_NO_MODES}"
         raise raises("belongs to another user", subject=path, want=want, got=f"uid {found.st_uid}", hint=hint)
 
 
-def _refuse_mode(found: os.stat_result, path: Path, raises: type[AirgapError], most: int) -> None:
+def _refuse_mode(found: os.stat_result, path: Path, raises: type[AirgapError], max_mode: int) -> None:
     mode = stat.S_IMODE(found.st_mode)
     raise raises(
-        "open to other users", subject=path, want=f"mode {most:04o}", got=f"mode {mode:04o}",
-        hint=f"chmod {most:o} {path}, after a look at what is in it{_NO_MODES}",
+        "writable by other users", subject=path, want=f"mode {max_mode:04o}", got=f"mode {mode:04o}",
+        hint=f"chmod {max_mode:o} {path}, but inspect its content first{_NO_MODES}",
     )  # fmt: skip
 
 
 def _other_kind(path: Path, want: str, raises: type[AirgapError] = TrustError) -> AirgapError:
-    got = "a link" if path.is_symlink() else "something else"
-    hint = "it is not as airgap left it: put it back from a backup, or see `airgap audit settle --help`"
+    got = "a link" if path.is_symlink() else "another kind of file"
+    hint = "airgap did not write it like this: restore it from a backup, or see `airgap audit settle --help`"
     return raises(f"not {want}", subject=path, want=want, got=got, hint=hint)

@@ -1,4 +1,4 @@
-"""What long work tells the person who waits. Use-cases speak, `cli` shows."""
+"""Progress reports of long work. Use cases report; `cli` shows the reports."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,17 +8,17 @@ from airgap.oci.digest import Advance
 
 
 class Progress(Protocol):
-    """A listener; its methods may be called from several threads."""
+    """Receives progress reports; its methods may be called from several threads."""
 
     def phase(self, title: str, total: int) -> AbstractContextManager[Advance]:
-        """A stretch of work over `total` bytes; the caller reports bytes as they are done."""
+        """Begin a phase of work on `total` bytes; the caller reports the bytes as they are processed."""
 
     def note(self, text: str) -> None:
-        """One line worth knowing."""
+        """Report one line of information."""
 
 
 class Silent:
-    """Listens to nothing."""
+    """Ignores all reports."""
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Whose receipt it is: proved by the key that the trust root gives to its site."""
+"""Proves which site signed a receipt, by the keys that the trust root gives to each site."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,11 +14,11 @@ from airgap.trust.root import TrustRoot
 def prove_receipt(
     envelope: Envelope, root: TrustRoot, now: datetime, where: str, own: tuple[str, PublicKey] | None = None
 ) -> Receipt:
-    """The receipt in an envelope that a key of its own site signed, by what `root` says at `now`; or that
-    this site signed, whose name and key are `own`.
+    """Return the receipt in an envelope that its own site signed: with a key that `root` gives to that site
+    at `now`, or with this site's key (`own`: name and key of this site).
 
-    Nothing in it is parsed before a signature holds. Raises `FormatError`, and
-    `UnknownKeyError` for a site of which the root has no key or another one.
+    The payload is parsed only after a signature was verified. Raises `FormatError`, and `UnknownKeyError` if
+    `root` has no key, or another key, for the site.
     """
     if envelope.payload_type != STATEMENT_TYPE:
         raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
@@ -44,10 +44,11 @@ def prove_receipt(
 def prove_again(
     envelope: Envelope, roots: Mapping[int, TrustRoot], where: str, own: tuple[str, PublicKey] | None
 ) -> Receipt:
-    """A receipt that was proved when it came: still signed by a key that any of `roots` gives to its site, or
-    by this site, whose name and key are `own`. Keys and roots may have ended since.
+    """Return a receipt that was proved when it was imported: it must still be signed by a key that any of
+    `roots` gives to its site, or by this site (`own`: name and key). Keys and roots may have expired since.
 
-    Raises `FormatError`, and `UnknownKeyError` for what is not signed so: it was not put there by airgap.
+    Raises `FormatError`, and `UnknownKeyError` for a receipt without such a signature: airgap did not put it
+    there.
     """
     if envelope.payload_type != STATEMENT_TYPE:
         raise FormatError("not a receipt", subject=where, want=STATEMENT_TYPE, got=envelope.payload_type)
@@ -61,13 +62,15 @@ def prove_again(
     if own is not None and own[0] == receipt.site:
         keys[own[1].keyid] = own[1]
     if not any(
-        key.verify(envelope.message, each.sig) for key in keys.values() for each in envelope.signatures
+        key.verify(envelope.message, signature.sig)
+        for key in keys.values()
+        for signature in envelope.signatures
     ):
         raise UnknownKeyError(
-            "not counted: the receipt is not signed by its site", subject=where,
+            "the receipt is ignored, because its site did not sign it", subject=where,
             want=f"a key that a trust root here gives to {receipt.site[:64]}",
-            got=", ".join(repr(each.keyid[:16]) for each in envelope.signatures[:4]),
-            hint="`airgap receipt import` takes receipts in; other files do not belong into this folder",
+            got=", ".join(repr(signature.keyid[:16]) for signature in envelope.signatures[:4]),
+            hint="receipts are added with `airgap receipt import`; no other files may be in this folder",
         )  # fmt: skip
     return receipt
 

@@ -5,13 +5,13 @@ site.key  site.pub      the site's own key: signs receipts, unattended, like an 
 keys/<owner>.pem .pub   people's signing keys, encrypted
 trust/<n>.root.json     the installed trust root and its successors
 ledger.jsonl            the audit ledger
-ledger.summary.json     what the ledger says of the files here, up to some line, signed; only saves work
+ledger.summary.json     signed summary of the ledger up to a certain line; only saves work
 sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
-received/<stream>.json  the high-water mark of what was accepted here
-receipts/               what was loaded here, signed
-receipts/<site>/        what came back from other sites
+received/<stream>.json  the high-water mark: the newest bundle that was accepted here
+receipts/               signed receipts of loads here
+receipts/<site>/        receipts that came back from other sites
 """
 
 import contextlib
@@ -43,20 +43,20 @@ from airgap.trust.root import SignedRoot, TrustRoot, walk
 __all__ = ["Mark", "Passphrase", "Site", "default_home", "now"]
 
 Passphrase = Callable[[], bytes]
-"""Asked only when a key is encrypted; gives the passphrase for the key file that it is for."""
+"""Returns the passphrase of a key file; called only if the key is encrypted."""
 
 SITE_GRAMMAR = STREAM_GRAMMAR
-ELSEWHERE = "AIRGAP_HOME names another folder for them: one that is kept, that you own and can write"
+ELSEWHERE = "set AIRGAP_HOME to a permanent folder that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _MAX_SMALL = 64 << 10
-"""Bytes of the site's name, and of a mark."""
+"""Limit in bytes of `site.json`, and of a mark."""
 _MAX_ROOT, _MAX_ROOTS = 4 << 20, 64 << 20
-"""Bytes of a trust root, and of all of them."""
+"""Limits in bytes of one trust root, and of all of them."""
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
 
 def default_home() -> Path:
-    """`AIRGAP_HOME`, else the platform's folder for user data. Raises `UsageError` where there is none."""
+    """Return `AIRGAP_HOME`, else the user's data folder. Raises `UsageError` if both are missing."""
     if home := os.environ.get("AIRGAP_HOME"):
         if has_secret(home):
             raise UsageError(
@@ -72,19 +72,19 @@ def default_home() -> Path:
 
 
 def now() -> datetime:
-    """The present, to the second: read once a command and passed on from there."""
+    """Return the current time in whole seconds. A command reads it once and passes it on."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 class Site:
-    """The folder of one site. Reading it raises `UsageError` when there is none yet."""
+    """The folder of one site. The constructor raises `UsageError` if there is no site yet."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         path = home / "site.json"
         if not exists(path, follow=False):
             raise UsageError(
-                "no site here yet",
+                "there is no site here yet",
                 subject=home,
                 hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
                 "`airgap trust install ROOT-FILE`",
@@ -94,7 +94,7 @@ class Site:
 
     @classmethod
     def create(cls, home: Path, name: str) -> Self:
-        """Make a new site with a key of its own; an existing one of the same name is opened."""
+        """Make a new site with its own key; an existing site is opened, and renamed if it was never used."""
         if not SITE_GRAMMAR.fullmatch(name):
             raise UsageError("not a site name", want="a-z, 0-9 and -, at most 63", got=repr(name))
         if exists(home / "site.json"):
@@ -116,19 +116,19 @@ class Site:
         return cls(home)
 
     def _rename(self, name: str) -> None:
-        """As long as nothing was signed, sealed or accepted under the name, it may have been a slip."""
+        """Change the name, which is allowed only before anything was signed, sealed or accepted under it."""
         if any(exists(self.home / folder) for folder in ("keys", "sent", "received", "receipts")):
             raise UsageError(
-                "there is another site here",
+                "this folder belongs to another site",
                 subject=self.home,
                 want=name,
                 got=self.name,
-                hint="what it has signed and received bears its name; another site needs another AIRGAP_HOME",
+                hint="a site that was used cannot be renamed; another site needs another AIRGAP_HOME",
             )
         self.put_name_back(name)
 
     def put_name_back(self, name: str) -> None:
-        """Write the name that the ledger has."""
+        """Write the name that the ledger records."""
         write_file(self.home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         self.name = name
 
@@ -143,20 +143,20 @@ class Site:
         return self.home / "ledger.jsonl"
 
     def ledger(self, name: str = "") -> Ledger:
-        """The audit ledger, by this machine's clock and time zone, under the site's `name` or another."""
+        """Return the audit ledger with this machine's clock; records name the site, or `name`."""
         return Ledger(self.ledger_path, site=name or self.name, clock=lambda: datetime.now().astimezone())
 
     # -- people's keys
 
     def key_path(self, owner: str) -> Path:
-        """Where the private key of `owner` is kept."""
+        """Return the path of the private key of `owner`."""
         if not _OWNER.fullmatch(owner):
             raise UsageError("not a key name", want="letters, digits, . _ -", got=repr(owner))
         return self.home / "keys" / f"{owner}.pem"
 
     def add_key(self, owner: str, key: SigningKey, passphrase: bytes | None) -> Path:
-        """Keep a new private key, and the public one beside it. Where there is a private one, there is the
-        public one too, whenever the power is cut.
+        """Store a new private key, and its public key beside it. Even after a power failure, each private key
+        has its public key.
         """
         path = self.key_path(owner)
         with media_errors("cannot create", path.parent):
@@ -170,29 +170,31 @@ class Site:
         return path
 
     def public_keys(self) -> dict[str, PublicKey]:
-        """The public halves of the keys here, by owner."""
+        """Return the public keys of the people's keys here, by owner."""
         found = sorted((self.home / "keys").glob("*.pub"))
         return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in found}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
-        """The private key of `owner`, or the only one there is, or the only one that may sign bundles."""
+        """Return the private key of `owner`; by default the only one, or the only one with the role."""
         keys = self.public_keys()
         owners = list(keys)
         if owner is None and len(owners) > 1 and self.roots():
             may_sign = self.root().root.roles["release"].keyids
             owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
         if owner is None and len(owners) != 1:
-            got = ", ".join(owners) or "none"
-            hint = (
-                "`--key OWNER` says which" if owners else "`airgap init` or `airgap key generate` makes one"
-            )
-            raise KeyFileError("which key?", subject=self.home, want="one signing key", got=got, hint=hint)
+            if not owners:
+                hint = "run `airgap init` or `airgap key generate` to make one"
+                raise KeyFileError("no signing key here", subject=self.home, hint=hint)
+            raise KeyFileError(
+                "several signing keys match", subject=self.home, want="one signing key",
+                got=", ".join(owners), hint="name one with `--key OWNER`",
+            )  # fmt: skip
         return SigningKey.load(self.key_path(owner or owners[0]), passphrase)
 
     # -- trust
 
     def roots(self) -> dict[int, bytes]:
-        """The files of all installed roots, by version; empty when there is none."""
+        """Return the files of all installed roots, by version; empty if there are none."""
         found = {}
         left = _MAX_ROOTS
         for path in (self.home / "trust").glob("*.root.json"):
@@ -202,7 +204,7 @@ class Site:
         return dict(sorted(found.items()))
 
     def root(self) -> SignedRoot:
-        """The newest installed root, walked to from the oldest one that was installed by hand."""
+        """Return the newest installed root, after a walk from the oldest one, which was installed by hand."""
         roots = self.roots()
         if not roots:
             raise NoTrustRootError(
@@ -216,27 +218,31 @@ class Site:
         newer = walk(anchor, {version: raw for version, raw in roots.items() if version > oldest})
         found = newer[-1] if newer else anchor
         if found.root.version != max(roots):
-            raise TrustError("the installed roots do not follow one another", subject=self.home / "trust")
+            raise TrustError(
+                "the installed trust roots do not follow one another", subject=self.home / "trust"
+            )
         return found
 
     def root_versions(self) -> dict[int, TrustRoot]:
-        """All versions of the installed trust root, each following from the one before."""
+        """Return all versions of the installed trust root. Raises unless each follows the one before."""
         if not (raws := self.roots()):
             return {}
         self.root()  # walks from the oldest to the newest
         return {version: SignedRoot.parse(raw, f"{version}.root.json").root for version, raw in raws.items()}
 
     def install_root(self, signed: SignedRoot) -> None:
-        """Keep a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` when
-        there is another one of that version meanwhile.
+        """Store a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` if
+        another root of this version was installed in the meantime.
         """
         with alone_in(self._folder("trust")):
             if self.roots().get(signed.root.version, signed.raw) != signed.raw:
-                raise TrustError("another trust root of this version is here", subject=signed.root.name)
+                raise TrustError(
+                    "another trust root of this version is installed here", subject=signed.root.name
+                )
             write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
 
     def put_root_back(self, signed: SignedRoot) -> bool:
-        """Write a root again that the caller knows by the ledger; False when it is there."""
+        """Restore a root that the caller has checked against the ledger; return False if it is present."""
         path = self.home / "trust" / f"{signed.root.version}.root.json"
         with alone_in(self._folder("trust")):
             with contextlib.suppress(AirgapError):
@@ -245,21 +251,21 @@ class Site:
             write_file(path, signed.raw)
             return True
 
-    # -- places in streams
+    # -- marks and envelopes of streams
 
     def sent(self, stream: str) -> Mark | None:
-        """The last bundle of `stream` that was sealed here."""
+        """Return the last bundle of `stream` that was sealed here."""
         return self._mark(self.home / "sent" / f"{stream}.json")
 
     def set_sent(self, stream: str, mark: Mark) -> None:
-        """Remember a sealed bundle."""
+        """Record the last sealed bundle."""
         self._set_mark(self.home / "sent" / f"{stream}.json", mark)
 
     @contextlib.contextmanager
     def packing(self, stream: str) -> Iterator[None]:
-        """Keep other processes from making a bundle of `stream`: two would get one serial.
+        """Keep other processes from making a bundle of `stream`, because both would get the same serial.
 
-        Raises `UsageError` when one is at it. A process that dies lets go.
+        Raises `UsageError` if another process is making one. The lock ends with the process that holds it.
         """
         path = self.home / "sent" / f"{stream}.lock"
         self._folder("sent")
@@ -273,7 +279,7 @@ class Site:
                     raise UsageError(
                         "another bundle of this stream is being made",
                         subject=stream,
-                        hint="wait until the other `airgap pack` has ended, then run this one again",
+                        hint="wait until the other `airgap pack` has finished, then run this one again",
                     ) from error
             yield
         finally:
@@ -281,13 +287,14 @@ class Site:
                 os.close(fd)
 
     def keep_envelope(self, stream: str, serial: int, epoch: int, raw: bytes) -> None:
-        """Keep a copy of a sealed bundle's envelope: the base of a delta when the bundle is gone."""
+        """Store a copy of a sealed bundle's envelope, as the base of a delta when the bundle is gone."""
         self._folder("sent", stream)
         write_file(self.kept_envelope(stream, serial, epoch), raw)
 
     def kept_envelope(self, stream: str, serial: int, epoch: int | None = None) -> Path:
-        """Where the copy is, if there is one: of the bundle in the newest epoch unless `epoch` says which.
-        Serials start again with the epoch; the name of a copy of the first one does not say it.
+        """Return the path of the copy, whether or not it exists; without `epoch`, for the newest epoch.
+
+        Serials start again with each epoch. The file name of a copy from epoch 1 does not contain the epoch.
         """
         folder = self.home / "sent" / stream
         if epoch is None:
@@ -297,37 +304,37 @@ class Site:
         return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
 
     def kept_envelopes(self) -> list[Path]:
-        """The copies of the envelopes of all bundles sealed here."""
+        """Return the copies of the envelopes of all bundles sealed here."""
         return sorted((self.home / "sent").glob("*/*.dsse.json"))
 
     def received(self, stream: str) -> Mark | None:
-        """The high-water mark of `stream`: the newest bundle that was accepted here."""
+        """Return the high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
 
     def marked(self, kind: str) -> list[str]:
-        """The streams that have a mark of the `kind` `sent` or `received`."""
+        """Return the streams that have a mark of `kind`, which is `sent` or `received`."""
         names = (path.name.removesuffix(".json") for path in (self.home / kind).glob("*.json"))
         return sorted(name for name in names if STREAM_GRAMMAR.fullmatch(name))
 
     def receiving(self) -> AbstractContextManager[None]:
-        """Round a look at a high-water mark and the raising of it: other loads wait meanwhile."""
+        """Lock the high-water marks, to read one and then raise it; other loads wait."""
         return alone_in(self._folder("received"))
 
     def set_received(self, stream: str, mark: Mark) -> None:
-        """Raise the high-water mark, within `receiving`; durable before any tag moves."""
+        """Raise the high-water mark, inside `receiving`. It is durable before any tag is moved."""
         self._set_mark(self.home / "received" / f"{stream}.json", mark)
 
     def keep_receipt(self, name: str, raw: bytes) -> Path:
-        """Write a receipt; what a process that was killed has left unfinished there is removed."""
+        """Write a receipt, and remove the unfinished files of processes that were killed."""
         path = self._folder("receipts") / name
         with alone_in(path.parent), media_errors("cannot write", path):
-            for part in path.parent.glob("*.part"):  # whoever writes here is alone: their writers are dead
+            for part in path.parent.glob("*.part"):  # the lock shows that their writers are dead
                 part.unlink()
             write_file(path, raw)
         return path
 
     def kept_receipts(self) -> list[Path]:
-        """Those of loads here, and those of other sites, which have a folder each."""
+        """Return the receipts of loads here, and those of other sites, which have a folder each."""
         folder = self.home / "receipts"
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
@@ -344,7 +351,7 @@ class Site:
         write_file(self._folder(path.parent.name) / path.name, dump(mark.value) + b"\n")
 
     def _folder(self, *names: str) -> Path:
-        """A folder of the home; where it is missing it is made, closed to others whatever the umask."""
+        """Return a folder of the home; if it is missing, make it with mode 0700, whatever the umask."""
         path = self.home
         for name in names:
             path /= name
@@ -356,8 +363,8 @@ class Site:
 def _save_key(
     key: SigningKey, path: Path, passphrase: bytes | None, before: Callable[[], object] = lambda: None
 ) -> None:
-    """Write a private key, whole or not at all, where there is nothing; what is done `before` comes before it
-    has its name. A process that was killed may have left one without.
+    """Write a private key to a new file, whole or not at all; `before` is called before the file gets its
+    name. A process that was killed may have left an unfinished file, which is removed.
     """
     part = path.with_name(path.name + ".part")
     with media_errors("cannot create", path):

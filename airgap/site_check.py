@@ -1,9 +1,9 @@
-"""A site's files against its own ledger, at the start of every command that decides or reports.
+"""Compares a site's files with its ledger, at the start of every command that decides or reports.
 
-The ledger knows which trust roots were installed and which bundles were accepted and sealed. Files that
-say less were rolled back, or lost. What the ledger has in full is put right from it, with an alarm: marks.
-What it knows by its digest only has to be brought back by a person: trust roots. Each comparison below is a
-function of its own; a further one goes into `_COMPARISONS`.
+The ledger records which trust roots were installed and which bundles were accepted and sealed. Files that
+record less were rolled back, or lost. Marks are in the ledger in full, so they are restored from it, with an
+alarm. Of trust roots the ledger has only the digests, so a person must bring them back. Each comparison is a
+function in `_COMPARISONS`.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
 FOLDERS = ("keys", "trust", "sent", "received", "receipts")
-"""Of the home: what is in them decides. Others only save work, or space."""
+"""The folders of the home whose content decides what is trusted."""
 KINDS = ("received", "sent")
 _RAISES = {"received": {"load", "serve"}, "sent": {"pack"}}
-"""The events of commands that raise a mark."""
+"""The events of the commands that raise a mark of each kind."""
 SUMMARY = "ledger.summary.json"
 _SUMMARY_TYPE = "application/vnd.airgap.ledger-summary.v1+json"
 _SUMMARY_LINES = 256
-"""Lines that are read again rather than a summary written."""
+"""A summary is written only after this number of new lines."""
 _BEHIND = timedelta(minutes=5)
-"""How far a clock may be behind the ledger without a word: that much it is set back in good faith."""
+"""How far the clock may be behind the ledger without an alarm, because clocks are corrected."""
 SETTLE = "airgap audit settle"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedSite:
-    """A site whose files say what its ledger says."""
+    """A site whose files agree with its ledger."""
 
     site: Site
     now: datetime
-    """The clock's time, or the latest in the ledger where the clock is behind that: time never goes back."""
+    """The clock's time, or the latest time in the ledger if that is later."""
     alarms: tuple[str, ...]
-    """What a person has to look into."""
+    """The facts that a person must investigate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class _Check:
     site: Site
     facts: LedgerFacts
     recording: bool
-    """Whether what is wrong may be put right."""
+    """Whether wrong marks may be restored."""
 
 
 def check_site(
@@ -61,11 +61,12 @@ def check_site(
 ) -> CheckedSite:
     """Compare the files at `home` with the ledger there.
 
-    With `recording`, marks that are behind the ledger are written again, and alarms are recorded; commands
-    that only look leave everything as it is, and when they are `reporting`, what would be refused is an alarm
-    among the others. Without `roots`, those are not compared: for who is going to bring one back. Raises
-    `UsageError` where there is no site, `LedgerError` for a ledger that was cut or changed, `TrustError` for
-    a trust root that is missing or another one, and for files that others can change.
+    With `recording`, marks that are behind the ledger are restored, and alarms are recorded; without it, no
+    file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are
+    not compared, for the command that brings one back.
+
+    Raises `UsageError` if there is no site, `LedgerError` for a ledger that was cut or changed, and
+    `TrustError` for a trust root that is missing or different, and for files that other users can change.
     """
     refuse_shared_folder(home, home=True)
     for name in FOLDERS:
@@ -90,8 +91,8 @@ def check_site(
     now = max(clock, facts.latest_time or clock)
     if now - clock > _BEHIND:
         alarms.append(
-            f"this machine's clock says {format_time(clock)}, and the ledger has records of "
-            f"{format_time(now)}, which counts: set the clock; if it is right now, `{SETTLE} clock` says so"
+            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
+            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
         )
     _record(check, alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
@@ -100,7 +101,7 @@ def check_site(
 
 
 def _record(check: _Check, alarms: list[str]) -> None:
-    """Under the name that the ledger has: the one in site.json may be what is wrong."""
+    """Record the alarms under the name in the ledger, because the name in site.json may be wrong."""
     if check.recording and alarms:
         check.site.ledger(check.facts.site).append("alarm", NOTE, result="alarm", alarms=alarms)
 
@@ -111,17 +112,18 @@ def _record(check: _Check, alarms: list[str]) -> None:
 def _compare_name(check: _Check) -> Iterator[str]:
     if check.facts.site not in ("", check.site.name):
         raise TrustError(
-            "the site has another name than its ledger says", subject=check.site.home / "site.json",
+            "the site's name differs from its ledger", subject=check.site.home / "site.json",
             want=check.facts.site, got=check.site.name,
-            hint="it says which bundles are for this site: find out who changed it; "
-            f"`{SETTLE} ledger` puts the name back",
+            hint="the name decides which bundles are for this site: find out who changed it; "
+            f"run `{SETTLE} ledger` to restore the name",
         )  # fmt: skip
     yield from ()
 
 
 def _compare_roots(check: _Check) -> Iterator[str]:
-    """A root that the ledger does not know, but that follows from one it knows, came just before the power
-    was cut: it is signed, and recorded now. The first root is one of which the ledger has the beginning.
+    """Compare the trust roots. A root that is not in the ledger, but follows one that is, was installed just
+    before a power failure: it is signed, so it is recorded now. For the first root, the ledger has the begin
+    record of the installation.
     """
     here, known = check.site.roots(), check.facts.roots
     for version, fingerprint in sorted(known.items()):
@@ -130,8 +132,8 @@ def _compare_roots(check: _Check) -> Iterator[str]:
             path = check.site.home / "trust" / f"{version}.root.json"
             raise TrustError(
                 "the trust root is not the one that was installed", subject=path, want=fingerprint, got=got,
-                hint=f"the sending side has it, and so has every later bundle, as trust/{version}.root.json: "
-                f"`airgap trust install` takes it back",
+                hint=f"the sending side has it, and every later bundle has it as trust/{version}.root.json: "
+                f"run `airgap trust install` to bring it back",
             )  # fmt: skip
     begun = set(check.facts.begun.values())
     first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in here.values())
@@ -139,19 +141,19 @@ def _compare_roots(check: _Check) -> Iterator[str]:
         raise LedgerError(
             "the ledger has no record of any trust root", subject=check.site.ledger_path,
             want=f"a record of trust root {max(here)}, which is in trust/", got=f"{check.facts.number} lines",
-            hint="it was cut or replaced: put it back from a backup; "
-            f"`{SETTLE} files` takes the files as they are, and records that",
+            hint="it was cut or replaced: restore it from a backup, or run "
+            f"`{SETTLE} files`, which accepts and records the files as they are",
         )  # fmt: skip
     unknown = sorted(here.keys() - known.keys())
     if unknown:
-        check.site.root()  # each follows from the one before
+        check.site.root()  # raises unless each follows the one before
     for version in unknown if check.recording else ():
         record_root(check.site, version, here[version], "found after an interruption")
     yield from ()
 
 
 def _compare_key(check: _Check) -> Iterator[str]:
-    """Receipts by another key than the sender knows are refused there: it is told here already."""
+    """Warn if the trust root has another key for this site, because the sender would refuse its receipts."""
     try:
         keyid, root = check.site.key.public_key.keyid, check.site.root().root
     except NoTrustRootError:
@@ -162,7 +164,7 @@ def _compare_key(check: _Check) -> Iterator[str]:
     named = root.sites.get(check.site.name)
     if named is not None and keyid not in named.receipt_keyids:
         yield (
-            f"site.key is not the key that {root.name} gives to this site: its receipts will be refused "
+            f"site.key is not this site's key in {root.name}: its receipts will be refused "
             f"(want {', '.join(named.receipt_keyids)}, got {keyid})"
         )
 
@@ -174,27 +176,28 @@ def _compare_marks(check: _Check) -> Iterator[str]:
             yield from _compare_mark(check, kind, stream, known.get(stream))
 
 
-def _compare_mark(check: _Check, kind: str, stream: str, place: Mark | None) -> Iterator[str]:
-    """A mark ahead of the ledger is left: it can only refuse more. It is no alarm while a command that
-    raises such marks has not ended, or was killed before it could record it.
+def _compare_mark(check: _Check, kind: str, stream: str, recorded: Mark | None) -> Iterator[str]:
+    """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more. There
+    is no alarm while a command that raises such marks is running, or if it was killed before it recorded the
+    mark.
     """
     got, problem = _mark(check.site, kind, stream)
-    said = str(problem) if problem else _named(kind, stream, got)
-    if place is None or (got is not None and (got.epoch, got.serial) > (place.epoch, place.serial)):
+    state = str(problem) if problem else _describe_file(kind, stream, got)
+    if recorded is None or (got is not None and (got.epoch, got.serial) > (recorded.epoch, recorded.serial)):
         if problem is not None:
-            problem.hint = f"`{SETTLE} ledger` removes it: the ledger has no record of this stream"
+            problem.hint = f"run `{SETTLE} ledger` to remove it: the ledger has no record of this stream"
             raise problem
         if not _RAISES[kind] & set(check.facts.begun.values()):
-            known = f"only has a record of {_place(place)}" if place else "has no record of that"
+            known = f"only records {_describe_mark(recorded)}" if recorded else "has no record of it"
             yield (
-                f"{said}, and the ledger {known}: the file was changed, or the ledger was cut; "
-                f"`{SETTLE} ledger` or `{SETTLE} files` settles it"
+                f"{state}, but the ledger {known}: the file was changed, or the ledger was cut; "
+                f"run `{SETTLE} ledger` or `{SETTLE} files` to settle it"
             )
-    elif got != place:
+    elif got != recorded:
         if not check.recording:
-            yield f"{said}, and the ledger has a record of {_place(place)}"
-        elif put_right(check.site, kind, stream, place):
-            yield f"{said}; it is put right by the ledger, which has a record of {_place(place)}"
+            yield f"{state}, but the ledger records {_describe_mark(recorded)}"
+        elif put_right(check.site, kind, stream, recorded):
+            yield f"{state}; it was restored from the ledger, which records {_describe_mark(recorded)}"
 
 
 _COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
@@ -202,11 +205,11 @@ _COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
 )  # fmt: skip
 
 
-# -- putting right
+# -- restoring marks
 
 
 def put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
-    """Write a mark that is behind `want`; False when another process has raised it, or is about to."""
+    """Restore a mark that is behind `want`; return False if another process has raised it, or is about to."""
     if kind == "received":
         with site.receiving():
             return _put_right(site, kind, stream, want)
@@ -221,7 +224,7 @@ def _put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
     got, problem = _mark(site, kind, stream)
     if got is not None and (got == want or (got.epoch, got.serial) > (want.epoch, want.serial)):
         return False
-    if problem is not None:  # whatever it is: what has the same content would be left as it is
+    if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
         _remove(site.home / kind / f"{stream}.json")
     (site.set_received if kind == "received" else site.set_sent)(stream, want)
     return True
@@ -233,40 +236,40 @@ def _remove(path: Path) -> None:
 
 
 def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
-    """Let the ledger know a root that is here. The caller has proved it, or a person says it is right."""
+    """Record an installed root in the ledger. The caller has checked it, or a person has confirmed it."""
     fingerprint = sha256(raw).hexdigest()
     site.ledger().append("trust-change", NOTE, change=why, root_version=version, fingerprint=fingerprint)
 
 
 def _mark(site: Site, kind: str, stream: str) -> tuple[Mark | None, AirgapError | None]:
-    """The mark in its file; or why it cannot be read."""
+    """Return the mark in its file, or the error that occurred while reading it."""
     try:
         return (site.received if kind == "received" else site.sent)(stream), None
     except AirgapError as error:
         return None, error
 
 
-def _place(mark: Mark) -> str:
+def _describe_mark(mark: Mark) -> str:
     return f"serial {mark.serial} in epoch {mark.epoch}, statement sha256:{mark.statement_sha256}"
 
 
-def _named(kind: str, stream: str, mark: Mark | None) -> str:
-    return f"{kind}/{stream}.json " + (f"tells of {_place(mark)}" if mark else "is missing")
+def _describe_file(kind: str, stream: str, mark: Mark | None) -> str:
+    return f"{kind}/{stream}.json " + (f"records {_describe_mark(mark)}" if mark else "is missing")
 
 
 # -- the summary
 
 
 def _read_summary(site: Site) -> LedgerFacts | None:
-    """What this site has summarised; None where there is none, or one that this site's key has not signed: it
-    only saves work.
+    """Return the summary of this site; None if there is none, or if this site's key has not signed it. The
+    summary only saves work.
     """
     path = site.home / SUMMARY
     with contextlib.suppress(AirgapError):
         if exists(path, follow=False):
             envelope = Envelope.parse(read_owned(path, 2 * MAX_SUMMARY), str(path))
             key = site.key.public_key
-            signed = any(key.verify(envelope.message, each.sig) for each in envelope.signatures)
+            signed = any(key.verify(envelope.message, signature.sig) for signature in envelope.signatures)
             if signed and envelope.payload_type == _SUMMARY_TYPE:
                 return LedgerFacts.parse(envelope.payload)
     return None
@@ -276,16 +279,16 @@ def _write_summary(site: Site, facts: LedgerFacts) -> None:
     payload = facts.to_bytes()
     if len(payload) <= MAX_SUMMARY:
         raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
-        with contextlib.suppress(AirgapError):  # a full disk is told by what has to be written
+        with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
             write_file(site.home / SUMMARY, raw)
 
 
-# -- what a person decides
+# -- decisions of a person
 
 
 def settle(home: Path, what: str) -> list[str]:
-    """Let `ledger`, `files` or `clock` be right where they disagree; what was changed. The ledger's chain
-    must hold; it has a record of the decision.
+    """Accept the `ledger`, the `files` or the `clock` as right where they disagree; return what was changed.
+    The ledger's chain must be intact; the decision is recorded in it.
     """
     refuse_shared_folder(home, home=True)
     site = Site(home)
@@ -293,7 +296,7 @@ def settle(home: Path, what: str) -> list[str]:
     done: list[str] = []
     if what == "ledger" and facts.site not in ("", site.name):
         site.put_name_back(facts.site)
-        done.append(f"the site is called {facts.site} again")
+        done.append(f"the site's name is {facts.site} again")
     with site.ledger().attempt(OVERRIDE, change=what) as attempt:
         _remove(home / SUMMARY)
         if what == "ledger":
@@ -301,7 +304,7 @@ def settle(home: Path, what: str) -> list[str]:
         elif what == "files":
             done += _record_files(site, facts)
         elif facts.latest:
-            done.append(f"records up to {facts.latest} no longer hold the clock")
+            done.append(f"records up to {facts.latest} no longer override the clock")
         attempt.add(changes=done)
     return done
 
@@ -313,16 +316,16 @@ def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: str) -> Iterator[str]
         path = site.home / kind / f"{stream}.json"
         if stream not in known:
             _remove(path)
-            yield f"{kind}/{stream}.json removed: {problem or _named(kind, stream, got)}"
+            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, got)}"
         elif got != (want := known[stream]):
             (site.set_received if kind == "received" else site.set_sent)(stream, want)
-            yield f"{problem or _named(kind, stream, got)}; now it tells of {_place(want)}"
+            yield f"{problem or _describe_file(kind, stream, got)}; now it records {_describe_mark(want)}"
 
 
 def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
     roots = site.roots()
     if roots:
-        site.root()  # each follows from the one before, or nothing is taken
+        site.root()  # raises unless each follows the one before
     for version, raw in roots.items():
         if facts.roots.get(version) != sha256(raw).hexdigest():
             record_root(site, version, raw, "settled")
@@ -330,9 +333,9 @@ def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
     for kind, name in zip(KINDS, ("accepted", "sealed"), strict=True):
         for stream in site.marked(kind):
             got = site.received(stream) if kind == "received" else site.sent(stream)
-            place = getattr(facts, kind).get(stream)
-            if got is not None and place != got:
+            recorded = getattr(facts, kind).get(stream)
+            if got is not None and recorded != got:
                 site.ledger().append(
                     OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **got.value}}
                 )
-                yield f"{_named(kind, stream, got)}: recorded"
+                yield f"{_describe_file(kind, stream, got)}: recorded"

@@ -1,4 +1,4 @@
-"""Points in time as our signed documents write them: RFC 3339, UTC, whole seconds, one spelling."""
+"""Points in time as signed documents write them: RFC 3339, UTC, whole seconds, one spelling."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ def parse_time(text: str, where: str) -> datetime:
         if _GRAMMAR.fullmatch(text):
             return datetime.fromisoformat(text)
     except ValueError:
-        pass  # the shape of a time, but no day of the calendar: reported like any other wrong text
+        pass  # a date that does not exist is reported like any other wrong text
     raise FormatError("not a time", subject=where, want="such as 2026-01-31T12:00:00Z", got=repr(text))
 
 

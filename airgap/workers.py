@@ -1,4 +1,4 @@
-"""Running independent pieces of work on a few threads."""
+"""Runs independent pieces of work on a few threads."""
 
 import queue
 import threading
@@ -12,8 +12,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Memo(Generic[Key, Item]):
-    """Values that are made once, for several threads: who wants one that is being made waits for it. What
-    `make` raises is not kept.
+    """A cache for several threads that makes each value once: a thread that needs a value that another
+    thread is making waits for it. An exception of `make` is not cached.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Memo(Generic[Key, Item]):
         self._values: dict[Key, Item] = {}
 
     def get(self, key: Key, make: Callable[[], Item]) -> Item:
-        """The value of `key`, made by `make` when it is wanted for the first time."""
+        """Return the value of `key`; the first call makes it with `make`."""
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -32,11 +32,12 @@ class Memo(Generic[Key, Item]):
 
 
 def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> list[AirgapError | None]:
-    """Do every item, at most `jobs` at a time, started in order; for each the error it raised, or None.
+    """Call `do` for every item, at most `jobs` at a time, started in order. Return the error of each item, or
+    None.
 
-    An exception that is not ours is a defect, and raised here when all is done. The threads are
-    daemons: Ctrl-C leaves at once, and an item that still waits for a network does not hold the
-    process. Whatever `do` does must therefore be safe to cut off anywhere.
+    An exception other than `AirgapError` is a defect; it is raised here when all items are finished. The
+    threads are daemons: Ctrl-C ends the process at once, even while an item waits for a network. It must
+    therefore be safe to interrupt `do` at any point.
     """
     results: list[AirgapError | None] = [None] * len(items)
     defects: list[BaseException] = []
@@ -69,7 +70,7 @@ def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> l
 
 
 def run_each(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> None:
-    """As `run_all`, and raise the first item's error."""
+    """Do the same as `run_all`, and raise the error of the first item that failed."""
     for error in run_all(do, items, jobs):
         if error is not None:
             raise error

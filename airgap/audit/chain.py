@@ -1,7 +1,7 @@
 """Reads a ledger, and checks its chain from the first line to the last.
 
-The chain shows an edit, insertion, removal or exchange of any line but the last ones; that lines are
-missing at the end, or that the last one was edited, only shows in a checkpoint that somebody else keeps.
+The chain reveals every changed, inserted, removed or swapped line but the last. Lines missing at the end,
+or a change of the last line, are only revealed by a checkpoint that another site keeps.
 """
 
 import errno
@@ -22,19 +22,19 @@ n=1 prev=$(printf %064d 0); while IFS= read -r line || [ -n "$line" ]; do
 case $line in "{\"seq\":$n,\"prev\":\"$prev\","*) ;; *) echo "line $n: torn, or the chain is broken" ;; esac
 n=$((n + 1)) prev=$(printf %s "$line" | sha256sum | cut -c 1-64); done < ledger.jsonl
 """.strip()
-"""The same check of the chain with a POSIX shell and sha256sum; it prints nothing when the chain holds.
+"""The same check of the chain with a POSIX shell and sha256sum; it prints nothing if the chain is intact.
 
-After a break it goes on from the line as it stands, so each fault is named once. A torn line is
-reported unless the whole of its seq and prev were written."""
+After a break it continues from the line as it is, so each fault is reported once. A torn line is reported
+unless its seq and prev were written in full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the file. `fields` is None where it is no record, and `problem` says why."""
+    """One line of the file. If it is not a record, `fields` is None and `problem` is the reason."""
 
     number: int
     offset: int
-    """In bytes, of its first byte."""
+    """The position of its first byte."""
     raw: bytes
     """Without the newline."""
     ended: bool
@@ -44,36 +44,36 @@ class Line:
 
     @property
     def sha256(self) -> str:
-        """Of the raw bytes, in hex."""
+        """The SHA-256 of the raw bytes in hex."""
         return hashlib.sha256(self.raw).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a check found in a ledger whose chain holds."""
+    """The result of checking a ledger whose chain is intact."""
 
     site: str
-    """Of the last record; empty when there is none."""
+    """The site in the last record; empty if there is none."""
     size: int
-    """Lines, torn ones too: the leaves of the tree."""
+    """The number of lines, including torn ones: the leaves of the tree."""
     head: str
-    """Hex SHA-256 of the last line; 64 zeros when there is none."""
+    """The hex SHA-256 of the last line; 64 zeros if there is none."""
     root: str
-    """Hex Merkle root (RFC 6962) over the raw lines."""
+    """The hex Merkle root (RFC 6962) over the raw lines."""
     open: tuple[Record, ...]
     """Begin records without an end."""
     torn: tuple[int, ...]
-    """Numbers of the lines that a crash cut short, or that lacked their newline."""
+    """The numbers of the lines that a crash cut short, or that lacked their newline."""
     backwards: tuple[int, ...]
-    """Numbers of the lines that are older than the line before them: the clock was set back."""
+    """The numbers of the lines that are older than the line before, because the clock was set back."""
     first_time: str | None
     last_time: str | None
     roots: Mapping[int, str] = field(default_factory=dict, hash=False)
-    """The Merkle roots of its first lines, for those numbers of lines that were asked for and are there."""
+    """The Merkle roots of the first n lines, for each requested n that the ledger has."""
 
 
 class Checkpoint(TypedDict):
-    """A ledger's state in three values, for the other side to keep."""
+    """A ledger's state in three values, which the other side keeps."""
 
     origin: str
     size: int
@@ -81,16 +81,16 @@ class Checkpoint(TypedDict):
 
 
 def checkpoint(state: LedgerState) -> Checkpoint:
-    """The checkpoint of `state`; it is not signed."""
+    """Return the checkpoint of `state`; it is not signed."""
     return {"origin": state.site, "size": state.size, "root": state.root}
 
 
 def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
-    """The lines that the ledger had at one moment, unreadable ones too, after the line `number`, which ends
-    before byte `offset`; the chain is not checked.
+    """Yield the lines that the ledger had at one moment, also unreadable ones, after line `number`, which
+    ends before byte `offset`. The chain is not checked.
 
-    Holds one line in memory at a time. Raises `LedgerError` when the file cannot be read or a line
-    is longer than 4 MiB.
+    Only one line is in memory at a time. Raises `LedgerError` if the file cannot be read or a line is longer
+    than 4 MiB.
     """
     try:
         with open_snapshot(path) as (descriptor, size), os.fdopen(descriptor, "rb", closefd=False) as stream:
@@ -103,7 +103,9 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
                 yield _line(path, number, offset, raw)
                 offset += len(raw)
     except OSError as error:
-        hint = "a site's first record makes its ledger: airgap init" if error.errno == errno.ENOENT else None
+        hint = (
+            "the first record creates the ledger: run `airgap init`" if error.errno == errno.ENOENT else None
+        )
         raise LedgerError(
             "cannot read the ledger", subject=path, got=error.strerror or error, hint=hint
         ) from error
@@ -122,11 +124,11 @@ def _line(path: Path, number: int, offset: int, data: bytes) -> Line:
 
 
 def check_ledger(path: Path, at: Collection[int] = ()) -> LedgerState:
-    """Check every line's number and `prev`, and that each torn line has its `torn` record; keep the roots
-    `at` these numbers of lines.
+    """Check the number and `prev` of every line, and that each torn line has its `torn` record. The state has
+    the Merkle roots `at` the given numbers of lines.
 
-    Torn lines at the very end, whose record the next append will write, are in the state and no error.
-    Raises `LedgerError` naming the line, what was wanted and what was got.
+    Torn lines at the very end are not an error, because the next append writes their record; the state lists
+    them. Raises `LedgerError`, which names the line, the expected value and the actual one.
     """
     check = _Check(path, at)
     for line in read_ledger(path):
@@ -186,7 +188,7 @@ class _Check:
         self._follow(line, fields)
 
     def _check_torn(self, line: Line, fields: dict[str, Any]) -> None:
-        """The bytes that the record names are the unreadable lines, or the line that lacked its newline."""
+        """Check that the record describes the unreadable lines, or the line that lacked its newline."""
         run = self._unreadable or ([self._last] if self._last is not None else [])
         data = b"\n".join(torn.raw for torn in run)
         offset = run[0].offset if run else 0
@@ -198,7 +200,7 @@ class _Check:
             self._torn.append(line.number - 1)
 
     def _follow(self, line: Line, fields: dict[str, Any]) -> None:
-        """Keep what the state tells: the times, the site, and what is begun and not ended."""
+        """Collect the times, the site, and the attempts without an end."""
         if self._last_time is not None and fields["time"] < self._last_time:
             self._backwards.append(line.number)
         self._first_time = self._first_time or fields["time"]
@@ -212,5 +214,5 @@ class _Check:
     def _refuse(self, what: str, line: Line, *, want: object, got: object) -> NoReturn:
         raise LedgerError(
             what, subject=f"{self._path} line {line.number}", want=want, got=got,
-            hint="keep the file as it is; compare it with the checkpoints that the other side holds",
+            hint="leave the file unchanged, and compare it with the checkpoints that the other side holds",
         )  # fmt: skip

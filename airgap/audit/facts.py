@@ -1,8 +1,8 @@
-"""What a ledger says of the state of its site: trust roots, places in streams, the latest time.
+"""The state of a site according to its ledger: trust roots, marks of streams, the latest time.
 
-The files of a site are compared with this at the start of each command. The facts grow record by record, so
-that a summary of the records up to some line (`LedgerFacts.to_bytes`) saves reading them again. It counts
-only for a ledger that has this very line at this place; the records after it are read from the ledger.
+Each command compares the files of the site with these facts. The facts are collected record by record, so a
+summary of the records up to a certain line (`LedgerFacts.to_bytes`) saves reading them again. The summary is
+used only if the ledger has the same line at the same position; later records are read from the ledger.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from airgap.oci.strict_json import Fields, dump, parse_object
 
 MAX_SUMMARY = 4 << 20
 OVERRIDE = "override"
-"""The event of a note by which a person settles what the ledger and the files disagree on."""
+"""The event of a note that a person settled a difference between the ledger and the files."""
 
 _CHANGING = ("load", "serve", "pack", "trust-change")
 _MAX_BEGUN = 64
@@ -30,7 +30,7 @@ _MAX_BEGUN = 64
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a stream: epoch, serial, and the SHA-256 of the statement there."""
+    """The position of a bundle in a stream: epoch, serial, and the SHA-256 of its statement."""
 
     epoch: int
     serial: int
@@ -38,7 +38,7 @@ class Mark:
 
     @property
     def value(self) -> dict[str, object]:
-        """In a mark's file, and in the ledger."""
+        """The JSON value in a mark's file and in the ledger."""
         return {"epoch": self.epoch, "serial": self.serial, "statement_sha256": self.statement_sha256}
 
 
@@ -50,20 +50,20 @@ class LedgerFacts:
     last: int = 0
     offset: int = 0
     head: str = NO_PREVIOUS
-    """SHA-256 of that line."""
+    """The SHA-256 of that line."""
     site: str = ""
     latest: str = ""
-    """The latest time of a record, since a person last said that the clock is right; as in a record."""
+    """The latest time of a record, since a person last confirmed the clock; spelled as in a record."""
     begun: dict[int, str] = field(default_factory=dict)
-    """The attempts without an end that change the files, by the line of their begin: what may explain a file
-    of which there is no record. The event; of the first trust root, the fingerprint that is expected.
+    """The attempts without an end that change files, by the line of their begin. They may explain a file that
+    has no record. The value is the event; for the first trust root, the expected fingerprint.
     """
     roots: dict[int, str] = field(default_factory=dict)
     """The fingerprints of the trust roots that were installed, by version."""
     received: dict[str, Mark] = field(default_factory=dict)
-    """The highest place that was accepted, by stream."""
+    """The newest bundle that was accepted, by stream."""
     sent: dict[str, Mark] = field(default_factory=dict)
-    """The highest place that was sealed, by stream."""
+    """The newest bundle that was sealed, by stream."""
 
     @property
     def latest_time(self) -> datetime | None:
@@ -71,15 +71,15 @@ class LedgerFacts:
         return parse_instant(self.latest, "latest").replace(microsecond=0) if self.latest else None
 
     def take(self, line: Line, path: Path) -> None:
-        """Go on by one line. Raises `LedgerError` for a record that does not continue the chain; torn lines
-        are for `check_ledger` to judge.
+        """Take the next line. Raises `LedgerError` for a record that does not continue the chain; torn lines
+        are not checked here, but by `check_ledger`.
         """
         fields = line.fields
         if fields is not None:
             if (fields["seq"], fields["prev"]) != (line.number, self.head):
                 raise LedgerError(
                     "broken chain", subject=f"{path} line {line.number}", want=f"prev {self.head}",
-                    got=fields["prev"], hint="`airgap audit verify` tells more; keep the file as it is",
+                    got=fields["prev"], hint="run `airgap audit verify`; leave the file unchanged",
                 )  # fmt: skip
             self._follow(fields, line.number)
         self.number, self.head = line.number, line.sha256
@@ -112,7 +112,7 @@ class LedgerFacts:
             self.roots[version] = fingerprint
 
     def to_bytes(self) -> bytes:
-        """The summary."""
+        """Return the summary."""
         return dump(asdict(self))
 
     @classmethod
@@ -129,19 +129,19 @@ class LedgerFacts:
             fields.text("latest"),
             {int(number): event for number, event in fields.string_map("begun").items() if number.isdigit()},
             {int(version): fingerprint for version, fingerprint in roots.items() if version.isdigit()},
-            _places(fields.child("received")),
-            _places(fields.child("sent")),
+            _parse_marks(fields.child("received")),
+            _parse_marks(fields.child("sent")),
         )
         fields.end()
         return found
 
 
 def read_facts(path: Path, summary: LedgerFacts | None = None) -> LedgerFacts:
-    """The facts of the whole ledger, from those of its first lines where there are such; those of an empty
-    one where there is none.
+    """Return the facts of the whole ledger, starting from a `summary` of its first lines, if there is one. A
+    missing ledger gives the facts of an empty one.
 
-    Raises `LedgerError` for a broken chain, and for a ledger that does not have the lines that were
-    summarised: it was cut or written again.
+    Raises `LedgerError` for a broken chain, and for a ledger without the summarised lines: it was cut or
+    replaced.
     """
     if not exists(path):
         if summary is not None:
@@ -170,25 +170,25 @@ def _check_prefix(path: Path, summary: LedgerFacts) -> None:
 
 def _other_ledger(path: Path, summary: LedgerFacts, got: str) -> LedgerError:
     return LedgerError(
-        "the ledger was cut, or another one is in its place", subject=path,
-        want=f"one that has grown out of {summary.number} lines, {summary.offset:,} bytes", got=got,
-        hint="keep a copy and find out who wrote to it; a ledger that came out of a backup is taken with "
+        "the ledger was cut or replaced", subject=path,
+        want=f"one that begins with the known {summary.number} lines, {summary.offset:,} bytes", got=got,
+        hint="keep a copy and find out who wrote to it; if it was restored from a backup, run "
         "`airgap audit settle files`",
     )  # fmt: skip
 
 
 def _keep(known: dict[str, Mark], value: Mapping[str, Any]) -> None:
-    """Keep the place that a record tells, unless a higher one is known."""
+    """Keep the mark in a record, unless a newer one is known."""
     stream, epoch, serial = value.get("stream"), value.get("epoch"), value.get("serial")
     sha256 = value.get("statement_sha256")
     if isinstance(stream, str) and isinstance(sha256, str) and type(epoch) is type(serial) is int:
-        place = Mark(int(str(epoch)), int(str(serial)), sha256)
+        mark = Mark(int(str(epoch)), int(str(serial)), sha256)
         before = known.get(stream)
-        if before is None or (place.epoch, place.serial) >= (before.epoch, before.serial):
-            known[stream] = place
+        if before is None or (mark.epoch, mark.serial) >= (before.epoch, before.serial):
+            known[stream] = mark
 
 
-def _places(fields: Fields) -> dict[str, Mark]:
+def _parse_marks(fields: Fields) -> dict[str, Mark]:
     found = {}
     for stream in fields.keys():  # noqa: SIM118  # a method, not a dict
         item = fields.child(stream)

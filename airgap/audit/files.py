@@ -1,4 +1,4 @@
-"""The ledger's file: opened, locked, and its end read without reading all of it."""
+"""Opens and locks the ledger's file, and reads its end without reading all of it."""
 
 import fcntl
 import hashlib
@@ -17,12 +17,12 @@ from airgap.owned import refuse_shared
 _FIRST_WINDOW = 64 << 10
 _LAST_WINDOW = 2 * MAX_LINE + 2
 _MAX_UNREADABLE = 16
-"""More unreadable lines at the end than crashes leave: then it is no ledger, and is not written to."""
+"""With more unreadable lines at its end, a file is not a ledger, and is not written to."""
 
 
 @dataclass(frozen=True, slots=True)
 class TornBytes:
-    """What a crash left at the end; the SHA-256 is of the bytes without a newline at their end."""
+    """The bytes that a crash left at the end; the SHA-256 does not include a final newline."""
 
     offset: int
     size: int
@@ -31,7 +31,7 @@ class TornBytes:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The last line's number and SHA-256, what is torn there, and whether a newline ends the file."""
+    """The number and SHA-256 of the last line, the torn bytes, and whether the file ends with a newline."""
 
     seq: int
     sha256: str
@@ -41,7 +41,7 @@ class Tail:
 
 @contextmanager
 def open_locked(path: Path) -> Iterator[int]:
-    """A descriptor for reading and appending, held alone; the file is made when it is not there.
+    """Open the file for reading and appending under an exclusive lock; a missing file is created.
 
     Raises `OSError`, and `LedgerError` as `refuse_shared` does. The parent directory must exist.
     """
@@ -60,10 +60,10 @@ def open_locked(path: Path) -> Iterator[int]:
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[tuple[int, int]]:
-    """A descriptor for reading, and the size in bytes at a moment when nobody was writing.
+    """Open the file for reading, and yield its size in bytes at a moment when no process was writing.
 
-    What comes before that size never changes any more, so the lock isn't held while it is read: who
-    reads may append. Raises as `open_locked` does.
+    The bytes before that size never change, so the lock is released before they are read, and the reader may
+    append. Raises as `open_locked` does.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -77,9 +77,9 @@ def open_snapshot(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def read_tail(descriptor: int, path: Path) -> Tail:
-    """The end of the ledger; reads at most two lines' worth (8 MiB). The chain is not checked.
+    """Return the end of the ledger; reads at most two lines (8 MiB). The chain is not checked.
 
-    Raises `LedgerError` when there is no record near the end of a file that is not empty.
+    Raises `LedgerError` if a file that is not empty has no record near its end.
     """
     size = os.fstat(descriptor).st_size
     window = _FIRST_WINDOW
@@ -92,15 +92,15 @@ def read_tail(descriptor: int, path: Path) -> Tail:
             raise LedgerError(
                 "no record at the end of the ledger",
                 subject=path,
-                hint="keep this file as evidence, put it aside, and find out who wrote to it",
+                hint="keep this file as evidence, move it away, and find out who wrote to it",
             )
         window = min(window * 8, _LAST_WINDOW)
 
 
 def _find_tail(data: bytes, start: int) -> Tail | None:
-    """The tail, if the last record or the start of the file is among `data`.
+    """Return the tail, if `data` contains the last record or the start of the file.
 
-    Where `data` starts within a line, its first piece is no record, as no part of a record is one.
+    If `data` starts within a line, its first piece is not a record, because a part of a record never is one.
     """
     ended = not data or data.endswith(b"\n")
     body = data.removesuffix(b"\n")

@@ -1,8 +1,8 @@
 """The append-only audit log of one site: `ledger.jsonl` (DESIGN §8; the form of a line: record.py).
 
-Order of one append: lock, read the last line, write the whole line at once, fsync. A record is there when
-`append` has returned. A line that a crash cut short stays as it is: the next append ends it with a
-newline and writes a `torn` record that names its offset, size and SHA-256. Nothing is ever rewritten.
+An append locks the file, reads the last line, writes the whole new line at once, and calls fsync. A record is
+durable when `append` returns. A line that a crash cut short stays as it is: the next append ends it with a
+newline and writes a `torn` record with its offset, size and SHA-256. No line is ever rewritten.
 """
 
 import hashlib
@@ -54,17 +54,17 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Attempt:
-    """What the end record of an attempt will say, when the attempt comes to its end without an error."""
+    """The content of the end record of an attempt that ends without an error."""
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
-        """Of the begin record."""
+        """The number of the begin record."""
         self.result = "ok"
         self.exit_code = 0
         self.details: dict[str, Json] = {}
 
     def add(self, **details: object) -> None:
-        """Have the end record hold `details`, whatever the result; a later value replaces an earlier one.
+        """Add `details` to the end record, whatever the result; a later value replaces an earlier one.
 
         Raises `ValueError` as `Ledger.append` does.
         """
@@ -72,7 +72,7 @@ class Attempt:
 
 
 class Ledger:
-    """Appends to the ledger at `path`, from any number of threads and processes at a time."""
+    """Appends to the ledger at `path`; safe from several threads and processes at the same time."""
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class Ledger:
         clock: Callable[[], datetime],
         about: Mapping[str, object] = {},
     ) -> None:
-        """`clock` gives the time in the local zone; the fields of `about` go into every record.
+        """Use `clock`, which returns the time in the local zone; every record has the fields of `about`.
 
-        Nothing is opened yet. Raises `ValueError` for an `about` that `append` would refuse.
+        The file is not opened yet. Raises `ValueError` for an `about` that `append` would refuse.
         """
         self.path = path
         self._clock = clock
@@ -100,7 +100,7 @@ class Ledger:
         self._claim: dict[str, Json] = {} if claim is None else {CLAIM: claim}
 
     def append(self, event: str, phase: str, **details: object) -> Record:
-        """Write one record durably; `details` win over `about`.
+        """Write one record durably; `details` override `about`.
 
         Raises `LedgerError` when it cannot be written or could not be read back (larger than 4 MiB,
         keys that differ in case only), and `ValueError` for a programming error: a secret, a value
@@ -117,7 +117,7 @@ class Ledger:
             return self._write(descriptor, tail, event, phase, fields)
 
     def check_writable(self) -> None:
-        """Raise `LedgerError` as `append` would, when there is a ledger; nothing is written."""
+        """Raise `LedgerError` as `append` would, if there is a ledger, without writing to it."""
         if os.path.lexists(self.path):
             with self._opened() as descriptor:
                 read_tail(descriptor, self.path)
@@ -128,22 +128,22 @@ class Ledger:
             with open_locked(self.path) as descriptor:
                 yield descriptor
         except OSError as error:
-            remedy = "see that the file and its directory exist, are yours, writable and not full"
+            remedy = "check that the file and its folder exist, belong to you, are writable and not full"
             raise LedgerError(
                 "cannot write the ledger",
                 subject=self.path,
                 got=error.strerror or error,
-                hint="nothing is done without a record of it: "
+                hint="airgap does not work without a record in the ledger: "
                 f"{LOCKS_HINT if error.errno in NO_LOCKS else remedy}",
             ) from error
 
     @contextmanager
     def attempt(self, event: str, **details: object) -> Iterator[Attempt]:
-        """Keep a begin record before the body runs and an end record after it, however it ends.
+        """Write a begin record before the body runs, and an end record after it, however it ends.
 
         Results: `ok`, or what the body set; `refused` for an error about trust, rollback, destination,
         policy, integrity or format; `partial` for a `PartialError`; `failed` for another error;
-        `aborted` for Ctrl-C. The exception passes on. Raises `LedgerError` when a record cannot be
+        `aborted` for Ctrl-C. The exception is raised again. Raises `LedgerError` when a record cannot be
         written: before the body, or after it, with the body's own exception as its context.
         """
         attempt = Attempt(self.append(event, BEGIN, **details).seq)
@@ -160,7 +160,7 @@ class Ledger:
     def _write(
         self, descriptor: int, tail: Tail, event: str, phase: str, details: Mapping[str, Json]
     ) -> Record:
-        """One line after `tail`; a last line without a newline gets it in the same write."""
+        """Write one line after `tail`; if the last line lacks its newline, the same write adds it."""
         now = self._clock()
         head = {
             "seq": tail.seq + 1,
@@ -172,15 +172,15 @@ class Ledger:
         try:
             parse_record(line, event)
         except FormatError as error:
-            raise LedgerError("the record cannot be kept", subject=self.path, got=error) from error
+            raise LedgerError("the record cannot be written", subject=self.path, got=error) from error
         data = (b"" if tail.ended else b"\n") + line + b"\n"
         written = os.write(descriptor, data)
         os.fsync(descriptor)
         if written != len(data):
             raise LedgerError(
-                "the ledger took only a part of the record", subject=self.path,
+                "only a part of the record was written to the ledger", subject=self.path,
                 want=f"{len(data):,} bytes", got=f"{written:,}",
-                hint="free space on its disk; the part stays, and will be reported as torn",
+                hint="free some space on its disk; the part stays, and will be reported as torn",
             )  # fmt: skip
         return Record(tail.seq + 1, hashlib.sha256(line).hexdigest(), line)
 
@@ -198,7 +198,7 @@ def _outcome(error: BaseException) -> dict[str, object]:
     if isinstance(error, OSError):
         error = MediaError.of(error)
     if not isinstance(error, AirgapError):
-        # The text of a foreign exception may quote anything, also a secret.
+        # The text of a foreign exception may contain anything, even a secret.
         return {"result": "failed", "exit_code": 1, "error": "a defect", "defect": type(error).__name__}
     result = "failed"
     if isinstance(error, _REFUSALS):

@@ -1,7 +1,7 @@
-"""The receipt: what the offline side says it verified and loaded (DESIGN §8). Not its signature.
+"""The receipt: what the offline side verified and loaded, by its own account (DESIGN §8); not its signature.
 
 An in-toto Statement v1 in ASCII with one form only: one subject, one image and one field a line, no
-spaces inside a line. So a person can review what leaves a closed network, and grep can follow it.
+spaces inside a line, so that people can review what leaves a closed network, and grep can search it.
 """
 
 from dataclasses import dataclass, field
@@ -24,48 +24,48 @@ _CLAIM = "claimed_operator"
 
 
 class Verdict(StrEnum):
-    """What became of an image at the target."""
+    """The outcome for an image at the target."""
 
     LOADED = "loaded"
-    """The target itself says that it has it."""
+    """The target itself reports that it has the image."""
     THERE = "already there"
-    """The target had it before, so that nothing was sent."""
+    """The target already had the image, so it was not sent."""
     PLACED = "placed"
-    """An archive of it is where something else reads it later: a node's images folder, a file."""
+    """An archive of the image was written, which is imported later: into a node's images folder or a file."""
     SKIPPED = "skipped"
-    """The target does not take this kind of content. An image that should be there is never skipped."""
+    """The target does not accept this kind of content. A runnable image is never skipped."""
     FAILED = "failed"
     REFUSED = "refused"
-    """Not written any more."""
+    """No longer written."""
 
 
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 PRESENT = frozenset({Verdict.LOADED, Verdict.PLACED, Verdict.THERE})
-"""Verdicts of an image that has arrived."""
+"""The verdicts of an image that has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptImage:
-    """What became of one image of the bundle."""
+    """The outcome for one image of the bundle."""
 
     reference: str
     """The name at the target, in full."""
     digest: str
-    """As the bundle's statement has it."""
+    """The digest in the bundle's statement."""
     verdict: str
     target_digest: str | None = None
-    """What the target calls it now: the image ID, or the manifest's digest; None when it is not there."""
+    """The image ID or manifest digest at the target now; None if the target does not have the image."""
     before: str | None = None
-    """What the name meant at the target before; None when it meant nothing."""
+    """The digest that the name had at the target before; None if the name was unused."""
     error: str | None = None
     reason: str | None = None
-    """Why it was skipped, or why the target has it in another form than the bundle: its digest there differs,
-    or it has no name. Left out of the receipt where there is none, as in those of older versions."""
+    """Why the image was skipped, or why its form at the target differs from the bundle: another digest, or no
+    name. Omitted from the receipt if there is none, as in receipts of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was done with one bundle at one target of one site."""
+    """The result of loading one bundle into one target of one site."""
 
     site: str
     bundle_stream: str
@@ -79,33 +79,33 @@ class Receipt:
     target_version: str
     images: tuple[ReceiptImage, ...]
     keyids: tuple[str, ...]
-    """Keys whose signatures on the bundle hold."""
+    """The keys whose signatures on the bundle counted."""
     threshold: int
     root_version: int
     checkpoint: Checkpoint = field(hash=False)
-    """Of the receiver's ledger."""
+    """The checkpoint of the receiver's ledger."""
     holds: tuple[str, ...]
-    """Digests of the blobs that the target holds now: the base of the next delta."""
+    """The digests of the blobs that the target holds now: the base of the next delta."""
     operator: str
-    """The kernel's user of the process that loaded it: `account.user_name`."""
+    """The kernel's user of the process that loaded the bundle: `account.user_name`."""
     tool_version: str
     target_engine: str = ""
-    """Which engine the target was: product, version, machine and address. Left out of the receipt where it is
-    not known, as in those of older versions."""
+    """The engine of the target: product, version, machine and address. Omitted from the receipt if it is not
+    known, as in receipts of older versions."""
     claimed_operator: str | None = None
-    """The person who became that user by su or sudo, as far as something says so: `account.claimed_user`.
-    Absent from the bytes when None: receipts of airgap before it had this field are read as ever.
+    """The user who became that user with su or sudo, if recorded: `account.claimed_user`. Omitted from the
+    receipt if None, as in receipts of older versions.
     """
 
     @property
     def by(self) -> str:
-        """Who loaded it, for people: `root`, or `root (claims to act for alice)`."""
+        """The user who loaded it, for people: `root`, or `root (claims to act for alice)`."""
         claim = self.claimed_operator
         return self.operator if claim is None else f"{self.operator} (claims to act for {claim})"
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes. Raises `FormatError` for an image digest that is none; other values
-        are checked by `parse` only.
+        """Return the canonical bytes. Raises `FormatError` for an invalid image digest; other values are
+        checked only by `parse`.
         """
         predicate = {
             "site": dump(self.site),
@@ -151,10 +151,10 @@ class Receipt:
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "receipt") -> Self:
-        """The inverse of `to_bytes`, from authenticated bytes of at most 4 MiB.
+        """Read authenticated bytes of at most 4 MiB; the inverse of `to_bytes`.
 
-        Raises `FormatError` for everything that `to_bytes` would not have written just so, unknown
-        fields included. Whether the bundle and the keys exist is not checked.
+        Raises `FormatError` for any bytes that `to_bytes` would not have written, also for unknown fields. It
+        does not check whether the bundle and the keys exist.
         """
         top = Fields(parse_object(raw, where, floats=False), where)
         _one_of((IN_TOTO_STATEMENT,), top, "_type")

@@ -1,4 +1,4 @@
-"""One line of the ledger: its form, and how it is read back.
+"""One line of the ledger: its form, and its parser.
 
 A record is one canonical JSON object (`airgap.oci.strict_json.dump`) of at most 4 MiB, in this order:
 
@@ -34,7 +34,7 @@ NO_PREVIOUS = "0" * 64
 """`prev` of the first line."""
 
 TORN = "torn"
-"""The event that says: before this line, a crash left bytes that are no whole line."""
+"""The event that records that a crash left an incomplete line before this one."""
 
 BEGIN, END, NOTE = "begin", "end", "note"
 PHASES = (BEGIN, END, NOTE)
@@ -49,14 +49,14 @@ EVENTS = (
     "pack", "sign", "kit", "send", "media-write", "media-verify", "receive", "verify", "load", "receipt",
     "kit-verify", "serve", "trust-change", "alarm", "override", TORN,
 )  # fmt: skip
-"""What commands record, for who looks for some of it. `media-write` is what repack and repair do."""
+"""The events that commands record, for filters. `media-write` is the event of repack and repair."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A line as it is in the ledger, without its newline, and the SHA-256 of it in hex."""
+    """A line of the ledger without its newline, and its SHA-256 in hex."""
 
     seq: int
     sha256: str
@@ -64,7 +64,7 @@ class Record:
 
 
 def parse_record(raw: bytes, where: str) -> dict[str, Any]:
-    """The fields of one line, given without its newline; raises `FormatError`.
+    """Return the fields of one line, which is given without its newline; raises `FormatError`.
 
     The types of the head's fields are checked, not the chain.
     """
@@ -86,7 +86,7 @@ def parse_record(raw: bytes, where: str) -> dict[str, Any]:
 
 
 def format_instant(moment: datetime) -> str:
-    """`moment` in UTC, cut to the millisecond. Raises `ValueError` without a time zone."""
+    """Return `moment` in UTC, truncated to milliseconds. Raises `ValueError` without a time zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone")
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -104,7 +104,7 @@ def parse_instant(text: str, where: str) -> datetime:
 
 
 def check_sha256(text: str, where: str) -> str:
-    """`text` itself, when it is a SHA-256 in lower-case hex; else `FormatError`."""
+    """Return `text` if it is a SHA-256 in lower-case hex; else raise `FormatError`."""
     if not _SHA256.fullmatch(text):
         raise FormatError("not a SHA-256", subject=where, want="64 lower-case hex digits", got=repr(text))
     return text

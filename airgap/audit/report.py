@@ -1,4 +1,4 @@
-"""Answers from the ledger: what was done, begin and end joined into one entry."""
+"""Reads entries from the ledger; the begin and end records of an attempt become one entry."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,37 +10,37 @@ from airgap.audit.chain import Line, read_ledger
 from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
 
 OPEN = "open"
-"""The result of an entry that has no end: it is still going on, or it was killed."""
+"""The result of an entry without an end: the attempt is still running, or it was killed."""
 
 UNREADABLE = "unreadable"
-"""The result of an entry for a line that is no record."""
+"""The result of an entry for a line that is not a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt or note. What a line does not say, or says in another type, is None or empty."""
+    """One attempt or note. Values that are missing or of another type are None or empty."""
 
     seq: int
-    """Of the begin or the note: its line."""
+    """The line number of the begin record or the note."""
     time: datetime | None
     event: str
     result: str
     exit_code: int | None
     user: str
     duration: timedelta | None
-    """Between begin and end, by the clock of the site."""
+    """The time between begin and end, by the clock of the site."""
     details: Mapping[str, Any]
-    """Of begin and end together; where both have one, the end's."""
+    """The details of begin and end; the value of the end overrides that of the begin."""
 
     @property
     def bundle(self) -> Mapping[str, Any]:
-        """stream, serial and statement_sha256; empty when no bundle was concerned."""
+        """The stream, serial and statement_sha256 of the bundle; empty if the entry is not about a bundle."""
         bundle = self.details.get("bundle")
         return bundle if isinstance(bundle, dict) else {}
 
     @property
     def title(self) -> str:
-        """Of the bundle: `stream-0007`; empty when none was concerned."""
+        """The title of the bundle, such as `stream-0007`; empty if the entry is not about a bundle."""
         serial = self.bundle.get("serial")
         if "stream" not in self.bundle:
             return ""
@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """Where something was brought or read, as far as the ledger says: a target, a host, a folder."""
+        """The target, host or folder that was written or read, if the ledger records it."""
         if target := self.details.get("target"):
             return str(target)
         keys = ("into", "to", "path", "folder")
@@ -56,7 +56,7 @@ class Entry:
 
     @property
     def reason(self) -> str:
-        """Why it was refused or failed, or what is odd about it."""
+        """Why the attempt was refused or failed, or the alarms."""
         alarms = self.details.get("alarms")
         error = self.details.get("error") or self.details.get("problem")
         return str(error or "") or "; ".join(map(str, alarms if isinstance(alarms, list) else ()))
@@ -77,15 +77,15 @@ def entries(
     digest: str | None = None,
     limit: int | None = None,
 ) -> list[Entry]:
-    """The entries that fit all conditions, in the order of the file; with `limit`, the last so many.
+    """Return the entries that match all conditions, in the order of the file; with `limit`, the last ones.
 
-    `stream` is the name of one, or of one bundle: `edge` or `edge-0007`. `digest` fits an entry that holds
-    the text anywhere in its details, so that a bare hex form or the beginning of one will do. An unreadable
-    line is an entry too, and fits every condition, since it could be about anything. The chain is not
-    checked. Raises `LedgerError` when the file cannot be read.
+    `stream` is the name of a stream or of a bundle: `edge` or `edge-0007`. `digest` matches an entry that has
+    the text anywhere in its details, so a bare hex form or its beginning is enough. An unreadable line is an
+    entry too, and matches every condition, since it could be about anything. The chain is not checked. Raises
+    `LedgerError` if the file cannot be read.
     """
 
-    def fits(entry: Entry) -> bool:
+    def matches(entry: Entry) -> bool:
         return entry.result == UNREADABLE or (
             event in (None, entry.event)
             and (since is None or entry.time is None or entry.time >= since)
@@ -93,12 +93,12 @@ def entries(
             and (digest is None or _mentions(entry.details, digest))
         )
 
-    found = sorted(filter(fits, _join(read_ledger(path))), key=lambda entry: entry.seq)
+    found = sorted(filter(matches, _join(read_ledger(path))), key=lambda entry: entry.seq)
     return found if limit is None else found[max(0, len(found) - limit) :]
 
 
 def _join(lines: Iterator[Line]) -> Iterator[Entry]:
-    """Entries as soon as their end is read, so that only open ones wait in memory."""
+    """Yield entries as soon as their end is read, so that only open ones stay in memory."""
     begun: dict[int, dict[str, Any]] = {}
     for line in lines:
         fields = line.fields

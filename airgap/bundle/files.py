@@ -1,6 +1,6 @@
-"""Files on media: written whole or not at all, read without following anything.
+"""Files on media: written whole or not at all, and read without following links.
 
-Every `OSError` ends here as `MediaError` or `NoSpaceError`.
+Every `OSError` becomes a `MediaError` or `NoSpaceError` here.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from airgap.errors import (
 from airgap.oci.digest import Advance, ByteStream
 
 MAX_FILES = 200_000
-"""Of a bundle, or of a volume."""
+"""The most files of a bundle, or of a volume."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def media_errors(what: str, subject: object) -> Iterator[None]:
-    """Turn `OSError` into ours, with `what` was being done and on which `subject`."""
+    """Turn an `OSError` into a `MediaError` about `what` failed with which `subject`."""
     try:
         yield
     except OSError as error:
@@ -43,8 +43,8 @@ def media_errors(what: str, subject: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def closing_file(fd: int, subject: object, what: str = "cannot write") -> Iterator[int]:
-    """A descriptor that is closed at the end, once. The system may say only then that it could not write
-    what it took before (close(2)); an error that came before counts more.
+    """Yield a descriptor, and close it once at the end. The system may report a failed write only then
+    (close(2)); an earlier error takes precedence.
     """
     try:
         yield fd
@@ -57,7 +57,7 @@ def closing_file(fd: int, subject: object, what: str = "cannot write") -> Iterat
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder, and those above it, durably; one that is there is let be. Raises `OSError`."""
+    """Make a folder and its parents durably; an existing folder is left unchanged. Raises `OSError`."""
     try:
         path.mkdir(mode)
     except FileNotFoundError:
@@ -71,15 +71,15 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write everything, however many calls it takes. Raises `OSError`."""
+    """Write all of `data`, with as many calls as it needs. Raises `OSError`."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to `path`, whole or not at all, and durably. The same content is left alone: it got its
-    name when it was durable, but the name may not be.
+    """Write `data` to `path`, whole or not at all, and durably. A file with the same content is left
+    unchanged, because its content is durable; only its name is made durable again.
     """
     with media_errors("cannot write", path):
         make_folder(path.parent)
@@ -95,13 +95,11 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write what `chunks` gives to `path`, whole or not at all, and durably: when `chunks` raises, `path`
-    is as it was.
-    """
+    """Write `chunks` to `path`, whole or not at all, and durably: if `chunks` raises, `path` is unchanged."""
     part = path.with_name(path.name + ".part")
     with media_errors("cannot write", path):
         make_folder(path.parent)
-        part.unlink(missing_ok=True)  # whatever it is: a pipe would be waited for
+        part.unlink(missing_ok=True)  # of any kind: opening a pipe would wait
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         with closing_file(fd, part):
@@ -120,9 +118,7 @@ def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def is_absent(path: Path) -> bool:
-    """Whether there is nothing of that name. What a disk cannot tell, or may not be looked at, is for those
-    who open it to find.
-    """
+    """Return whether `path` does not exist. Other errors count as existing: opening the file reports them."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -133,7 +129,7 @@ def is_absent(path: Path) -> bool:
 
 
 def holds(path: Path, data: bytes) -> bool:
-    """Whether there is a regular file with exactly this content. Raises `OSError`."""
+    """Return whether `path` is a regular file with exactly this content. Raises `OSError`."""
     try:
         found = path.lstat()
         return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data
@@ -159,7 +155,7 @@ class FileStream:
             return os.readv(self._fd, [buffer])
 
     def seek(self, offset: int) -> None:
-        """Go on reading at `offset` bytes from the start."""
+        """Continue reading at `offset` bytes from the start."""
         os.lseek(self._fd, offset, os.SEEK_SET)
 
     def close(self) -> None:
@@ -176,7 +172,7 @@ class FileStream:
 
 
 def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
-    """All of a stream; raises `SizeMismatchError` over `limit` bytes."""
+    """Read all of a stream; raises `SizeMismatchError` over `limit` bytes."""
     out = bytearray()
     buffer = memoryview(bytearray(1 << 16))
     while got := stream.readinto(buffer):
@@ -188,34 +184,34 @@ def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
 
 
 def unlisted(kind: str, subject: object) -> UnlistedContentError:
-    """The error of a file or a folder that nobody has signed."""
+    """Make the error for a file or folder that is not signed."""
     return UnlistedContentError(
         f"{kind} that the statement does not list",
         subject=subject,
-        hint="nothing but the listed files may be there; desktops leave others, such as .DS_Store, ._NAME "
-        "and System Volume Information: remove what you know to be theirs",
+        hint="only listed files are allowed; desktops add others, such as .DS_Store, ._NAME and "
+        "System Volume Information: remove those that you recognise",
     )
 
 
 def not_plain(subject: object) -> UnlistedContentError:
-    """The error of a link, a pipe, a device, or a file that has another name too."""
+    """Make the error for a link, a pipe, a device, or a file with a second name."""
     return UnlistedContentError(
         "not a regular file with one link",
         subject=subject,
-        hint="bundles have no links, and a file with a second name (a hard link) can be changed by that: "
-        "copy the folder with `cp -r`, and use the copy",
+        hint="a bundle must not contain links, and a file with a hard link can be changed under its other "
+        "name: copy the folder with `cp -r`, and use the copy",
     )
 
 
 class SeekableStream(ByteStream, Protocol):
-    """A `ByteStream` that can go on elsewhere."""
+    """A `ByteStream` that can seek."""
 
     def seek(self, offset: int, /) -> object:
-        """Go on reading at `offset` bytes from the start."""
+        """Continue reading at `offset` bytes from the start."""
 
 
 class FileSlice(io.RawIOBase):
-    """A part of an open file as a `ByteStream`, read by position, so that several may be read at a time."""
+    """A part of an open file as a `ByteStream`, read by position, so that several can be read at once."""
 
     def __init__(self, fd: int, name: object, offset: int, size: int, advance: Advance | None = None) -> None:
         super().__init__()
@@ -238,14 +234,14 @@ class FileSlice(io.RawIOBase):
         return got
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go on reading at `offset` bytes from the start of the part."""
+        """Continue reading at `offset` bytes from the start of the part."""
         if whence != os.SEEK_SET:
             raise io.UnsupportedOperation
         self._position = min(self.start + offset, self._end)
         return self._position - self.start
 
     def skip(self, size: int) -> None:
-        """Go on by `size` bytes; raises `FormatError` beyond the end."""
+        """Skip `size` bytes; raises `FormatError` beyond the end."""
         self._position += size
         if self._position > self._end:
             raise FormatError("truncated archive", subject=self._name, got=f"{self._end:,} bytes")
@@ -260,30 +256,30 @@ class FoundFile:
 
 
 class Files(Protocol):
-    """The files of a bundle, in whatever form they came."""
+    """The files of a bundle, whatever its form."""
 
     @property
     def path(self) -> Path:
         """The folder, or the tar."""
 
     def where(self, name: str) -> str:
-        """What a person would look for to find the file: the path, or the paths of its parts."""
+        """Return where people find the file: its path, or the paths of its parts."""
 
     def open(self, name: str) -> SeekableStream:
-        """A file's content. Raises `MissingContentError` when there is none of that name."""
+        """Open a file. Raises `MissingContentError` if there is no file of that name."""
 
     def read(self, name: str, limit: int) -> bytes:
-        """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
+        """Read all of a small file; raises `SizeMismatchError` over `limit` bytes."""
 
     def has(self, name: str) -> bool:
-        """Whether there is anything under that name."""
+        """Return whether the name exists."""
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
-        """Every file, in no order; anything else, or in other folders, is an `UnlistedContentError`."""
+        """Yield every file, in any order. Raises `UnlistedContentError` for anything else."""
 
 
 class Folder:
-    """A folder on a medium, opened once: all below is opened relative to it, and no link is followed."""
+    """A folder on a medium. Everything in it is opened relative to it, and no link is followed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -299,7 +295,7 @@ class Folder:
         return f"{self.path}/{name}"
 
     def open(self, name: str) -> FileStream:
-        """The regular file `name` (one link, no symbolic link on the way), ready to read."""
+        """Open the regular file `name`, which must have one link and no symbolic link in its path."""
         with self._parent(name) as (parent, leaf), media_errors("cannot read", f"{self.path}/{name}"):
             try:
                 fd = os.open(leaf, _READ, dir_fd=parent)
@@ -316,12 +312,12 @@ class Folder:
         return stream
 
     def read(self, name: str, limit: int) -> bytes:
-        """The whole of a small file; raises `SizeMismatchError` over `limit` bytes."""
+        """Read all of a small file; raises `SizeMismatchError` over `limit` bytes."""
         with self.open(name) as stream:
             return read_small(stream, f"{self.path}/{name}", limit)
 
     def has(self, name: str) -> bool:
-        """Whether there is anything under that name, of any kind."""
+        """Return whether the name exists, of any kind."""
         try:
             with self._parent(name) as (parent, leaf):
                 try:
@@ -333,8 +329,8 @@ class Folder:
         return True
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
-        """Every file below, in no order. Anything that is no regular file with one link, and a folder
-        that is not one of `folders`, raises `UnlistedContentError`.
+        """Yield every file below, in any order. Raises `UnlistedContentError` for anything but a regular file
+        with one link, and for a folder that is not one of `folders`.
         """
         yield from self._walk("", self._fd, folders)
 
@@ -356,7 +352,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _parent(self, name: str) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder that holds `name`, reached without following a link."""
+        """Open the folder that holds `name`, without following a link."""
         *folders, leaf = name.split("/")
         with contextlib.ExitStack() as opened:
             fd = self._fd

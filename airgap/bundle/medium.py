@@ -1,4 +1,4 @@
-"""The medium that a path lies on: what it is, whether it is the one that is meant, and whether it is fit."""
+"""The medium of a path: its description, and the checks that it is the intended and a suitable one."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from airgap.durable import exists
 from airgap.errors import MediaError, NoSpaceError
 
 SYSTEM_FOLDERS = tuple(map(Path, ("/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/home")))
-"""Where the running system lies; one that is no mount point is part of another one."""
+"""The folders of the running system; one that is not a mount point is part of another one."""
 OWN_FOLDERS = tuple(
     map(
         Path,
@@ -33,20 +33,20 @@ OWN_FOLDERS = tuple(
         ],
     )
 )
-"""Nothing below these is for bundles. Not so /home, /opt, /root, /srv, /tmp and /var: there they are made."""
+"""No bundle is written below these. Bundles may be in /home, /opt, /root, /srv, /tmp and /var."""
 PLACES = tuple(map(Path, ("/media", "/run/media", "/mnt", "/Volumes")))
-"""Where people mount what they plug in."""
+"""Where people mount removable media."""
 
 MARGIN = 4 << 20
-"""Bytes left free beside the content, for names, tables and clusters that are not full; and 1 % of it."""
+"""Bytes kept free besides the content, for names, tables and partly used clusters; and 1 % of the content."""
 
 _SHARE = 100
 
 _MARKS = ("bundle.dsse.json", "bundle.dsse.json.part", "volume.json")
-"""What tells the folder of a bundle, or of a volume."""
+"""Files that mark the folder of a bundle or of a volume."""
 
 _KERNEL = ("devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "devpts")
-"""What shows the kernel, and keeps nothing."""
+"""File systems of the kernel, which store no files."""
 _MEMORY = ("tmpfs", "ramfs", *_KERNEL)
 
 _ROOTS = Roots()
@@ -54,7 +54,7 @@ _ROOTS = Roots()
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A mounted file system and the disk below it. What the system does not tell is "" or 0 or False."""
+    """A mounted file system and the disk below it. Unknown values are "", 0 or False."""
 
     mount_point: Path
     source: str = ""
@@ -62,38 +62,38 @@ class Medium:
     file_system: str = ""
     """As mounted: `vfat`, `fuseblk`, `nfs4`."""
     format: str = ""
-    """As it is on the device, where that is known: `exfat` behind `fuseblk`."""
+    """The format on the device, if known: `exfat` behind `fuseblk`."""
     label: str = ""
     uuid: str = ""
     vendor: str = ""
     product: str = ""
     serial: str = ""
     size: int = 0
-    """Bytes that the disk says it has; those of the file system where there is no one disk."""
+    """The size in bytes that the disk reports; that of the file system if there is not exactly one disk."""
     free: int = 0
-    """Bytes that we may still write."""
+    """The bytes that this user can still write."""
     removable: bool = False
     read_only: bool = False
     system: bool = False
-    """It holds the running system, or lies on the same disk."""
+    """It holds the running system, or is on the same disk."""
     device: Device | None = field(default=None, repr=False, compare=False)
-    """The block device of the file system, to ask it more."""
+    """The block device of the file system."""
 
     @classmethod
     def of(cls, path: Path, roots: Roots = _ROOTS) -> "Medium":
-        """The medium of `path`, or of the nearest folder above it that exists.
+        """Return the medium of `path`, or of the nearest existing folder above it.
 
         Raises `MediaError` when that cannot be read. Links are followed.
         """
         with media_errors("cannot read", path):
-            there = _existing(path)
-            space = os.statvfs(there)
+            folder = _existing(path)
+            space = os.statvfs(folder)
         mounts = read_mounts(roots.proc)
-        mount = mount_of(there, mounts)
+        mount = mount_of(folder, mounts)
         total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
         read_only = bool(space.f_flag & os.ST_RDONLY)
         if mount is None:
-            return cls(_mount_point(there), size=total, free=free, read_only=read_only)
+            return cls(_mount_point(folder), size=total, free=free, read_only=read_only)
         device = Device.find(roots, mount.device, mount.source)
         disks = device.disks() if device else frozenset()
         disk = next(iter(disks)) if len(disks) == 1 else None
@@ -118,20 +118,20 @@ class Medium:
 
     @property
     def is_carried(self) -> bool:
-        """Whether a person may carry it away: neither the system's own disk nor memory."""
+        """Return whether the medium can be carried away: it is neither the system's own disk nor memory."""
         return not self.system and self.file_system not in _MEMORY
 
     @property
     def is_direct(self) -> bool:
-        """Whether what the kernel reads without its cache comes from a device: not on file systems of
-        programs (FUSE), networks and memory, and not on files that serve as a device.
+        """Return whether uncached reads of the kernel come from a device. They do not on FUSE, network and
+        memory file systems, and on files that are used as a device.
         """
         if self.device is None or self.file_system.startswith("fuse"):
             return False
         return not any(disk.is_cached for disk in self.device.disks())
 
     def record(self) -> dict[str, object]:
-        """What the ledger keeps; nothing that is not known."""
+        """Return the values for the ledger, without unknown ones."""
         fields: dict[str, object] = {
             "mount_point": clean(str(self.mount_point)),
             "source": self.source,
@@ -148,7 +148,7 @@ class Medium:
         return {key: value for key, value in fields.items() if value not in {"", 0} or value is False}
 
     def describe(self) -> str:
-        """One line for people: `SanDisk Ultra (serial 4C53), vfat "STICK", 31.0 GB, 28.4 GB free at /mnt`."""
+        """Describe it in a line: `SanDisk Ultra (serial 4C53), vfat "STICK", 31.0 GB, 28.4 GB free at /mnt`."""
         name = " ".join(filter(None, (self.vendor, self.product)))
         serial = f"(serial {self.serial})" if self.serial else ""
         kind = self.format or self.file_system or "unknown file system"
@@ -172,18 +172,18 @@ def refuse_unfit(
     places: Sequence[Path] = PLACES,
     what: str = "the bundle",
 ) -> None:
-    """Refuse, before the first byte, to write `need` bytes of `what` below `path`, which lies on `medium`;
-    None where that is not known yet.
+    """Check, before the first byte, that `need` bytes of `what` can be written below `path` on `medium`; None
+    if the size is not known yet.
 
-    Raises `MediaError` for a medium that cannot be written or keeps nothing, for the folder of another
-    bundle, and, unless `allow_system`, where nothing is mounted and for the system's own folders;
-    `NoSpaceError` for one that is too small. A folder elsewhere on the system's disk is fine: that is where
-    bundles for a network are made.
+    Raises `MediaError` for a medium that cannot be written or stores no files, for the folder of another
+    bundle, and, unless `allow_system`, for a mount folder without a medium and for the system's own folders.
+    Raises `NoSpaceError` for a medium that is too small. Other folders on the system's disk are accepted, for
+    bundles that travel over a network.
     """
     _refuse_nested(path)
     if medium.file_system in _KERNEL:
         raise MediaError(
-            "nothing is kept there",
+            "files cannot be stored there",
             subject=path,
             got=f"{medium.file_system} at {medium.mount_point}",
             hint="mount the medium, and name the folder where it is mounted; nothing was written",
@@ -192,12 +192,12 @@ def refuse_unfit(
         raise MediaError(
             "the medium is read-only",
             subject=medium.describe(),
-            hint="flip its switch, or mount it again with write access; nothing was written",
+            hint="use its write-protect switch, or mount it again with write access; nothing was written",
         )
     if not allow_system:
         _refuse_system(medium, path, places)
     if not need:
-        # What is there already is only checked, and a part that is wrong gives its room to the right one.
+        # Existing content is only checked, and a wrong part makes space for the right one.
         return
     want = need + need // _SHARE + MARGIN
     if want > medium.free:
@@ -211,15 +211,15 @@ def refuse_unfit(
 
 
 def room_for(free: int) -> int:
-    """How many bytes of content `refuse_unfit` lets go where so many are free."""
+    """Return how many bytes of content `refuse_unfit` accepts if `free` bytes are free."""
     return max(free - MARGIN, 0) * _SHARE // (_SHARE + 1)
 
 
 def _refuse_nested(path: Path) -> None:
-    """Readers refuse a file too many: a bundle in another one's folder would spoil that one."""
+    """Refuse the folder of a bundle: readers refuse additional files, so a bundle inside would damage it."""
     if any(os.path.lexists(path / name) for name in _MARKS):
         raise MediaError(
-            "this folder is a bundle itself",
+            "this folder is itself a bundle",
             subject=path,
             hint=f"name the folder above it, {_without_links(path).parent}; nothing was written",
         )
@@ -231,36 +231,36 @@ def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:
         top = _without_links(place)
         if target.is_relative_to(top) and not medium.mount_point.is_relative_to(top):
             raise MediaError(
-                "nothing is mounted there",
+                "no medium is mounted there",
                 subject=path,
                 want=f"a medium at or below {place}",
                 got=f"a folder on {medium.mount_point}",
-                hint="mount it first; --allow-system-disk writes there all the same",
+                hint="mount the medium first, or use --allow-system-disk to write there anyway",
             )
-    # What somebody has mounted deeper in is theirs: /dev/shm, /usr/local.
+    # A file system mounted further down belongs to the person who mounted it: /dev/shm, /usr/local.
     own = any(target.is_relative_to(top) and top.is_relative_to(medium.mount_point) for top in OWN_FOLDERS)
     if own or target in SYSTEM_FOLDERS:
         raise MediaError(
-            "this folder is the system's own",
+            "this folder belongs to the system",
             subject=path,
-            hint="name a folder of your own, such as one below /home or /srv, or where a medium is mounted; "
-            "--allow-system-disk writes there all the same",
+            hint="name a folder of your own, such as one below /home or /srv, or on a medium; "
+            "use --allow-system-disk to write there anyway",
         )
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder that exists, without links."""
+    """Return the nearest existing folder, without links."""
     path = _without_links(path)
     return next(folder for folder in (path, *path.parents) if exists(folder))
 
 
 def _without_links(path: Path) -> Path:
-    """As `Path.resolve`, which raises `RuntimeError` for links in a circle."""
+    """Do the same as `Path.resolve`, which raises `RuntimeError` for circular links."""
     return Path(os.path.realpath(path))
 
 
 def _mount_point(path: Path) -> Path:
-    """Where there is no mountinfo, the folder that differs from the one above it by its device."""
+    """Return the mount point without mountinfo: the folder on another device than its parent."""
     return next(folder for folder in (path, *path.parents) if os.path.ismount(folder))
 
 
@@ -278,7 +278,7 @@ def _is_system(mount: Mount, disks: frozenset[Device], mounts: Sequence[Mount], 
 
 
 def _amount(size: int) -> str:
-    """Bytes as the makers of disks count them."""
+    """Format bytes in powers of 1000, as disk makers do."""
     amount = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:

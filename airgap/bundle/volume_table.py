@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """What a volume can take."""
 
     size: int
@@ -88,33 +88,38 @@ def whole_name(name: str) -> str | None:
 
 
 @dataclass(slots=True)
-class _Volume:
+class _OpenVolume:
     number: int
-    room: Room
+    space: FreeSpace
     left: int
 
     def takes(self, size: int) -> bool:
-        return size <= self.left and (self.room.file is None or size <= self.room.file)
+        return size <= self.left and (self.space.file is None or size <= self.space.file)
 
 
-class _Volumes:
-    """The volumes while they fill up; one for each of `rooms`, and more as long as `more` allows."""
+class _OpenVolumes:
+    """The volumes while they fill up; one for each of `spaces`, and more as long as `more` allows."""
 
-    def __init__(self, rooms: Sequence[Room], more: Room | None) -> None:
-        self.volumes = [_Volume(number, room, room.size) for number, room in enumerate(rooms, 1)]
+    def __init__(self, spaces: Sequence[FreeSpace], more: FreeSpace | None) -> None:
+        self.volumes = [_OpenVolume(number, space, space.size) for number, space in enumerate(spaces, 1)]
         self.more = more
 
     def grow(self) -> bool:
         """Add a volume, if there may be more."""
         if self.more is None or len(self.volumes) >= MAX_VOLUMES:
             return False
-        self.volumes.append(_Volume(len(self.volumes) + 1, self.more, self.more.size))
+        self.volumes.append(_OpenVolume(len(self.volumes) + 1, self.more, self.more.size))
         return True
 
     def whole(self, size: int) -> tuple[Part, ...]:
         """A place for a blob in one file; empty when it fits nowhere so."""
         found = next((volume for volume in self.volumes if volume.takes(size)), None)
-        if found is None and self.more and _Volume(0, self.more, self.more.size).takes(size) and self.grow():
+        if (
+            found is None
+            and self.more
+            and _OpenVolume(0, self.more, self.more.size).takes(size)
+            and self.grow()
+        ):
             found = self.volumes[-1]
         if found is None:
             return ()
@@ -122,7 +127,7 @@ class _Volumes:
         return (Part(found.number, size),)
 
     def in_parts(self, size: int) -> tuple[Part, ...]:
-        """Places for a blob in as many files as it takes; empty when there is no room."""
+        """Places for a blob in as many files as it takes; empty when there is no space."""
         parts: list[Part] = []
         number = 0
         while size and (number < len(self.volumes) or self.grow()):
@@ -131,29 +136,29 @@ class _Volumes:
         return () if size or len(parts) > MAX_PARTS else tuple(parts)
 
 
-def plan_cut(sizes: Mapping[Digest, int], rooms: Sequence[Room], more: Room | None = None) -> Cut:
+def plan_cut(sizes: Mapping[Digest, int], spaces: Sequence[FreeSpace], more: FreeSpace | None = None) -> Cut:
     """Whole blobs first, the largest before the others; what fits nowhere whole is cut.
 
-    There is one volume for each of `rooms`, and as many after them as are needed when `more` says
+    There is one volume for each of `spaces`, and as many after them as are needed when `more` says
     what each of those can take. Raises `NoSpaceError` when it does not fit.
     """
-    volumes = _Volumes(rooms, more)
+    volumes = _OpenVolumes(spaces, more)
     places = {}
     for digest in sorted(sizes, key=lambda digest: (-sizes[digest], digest)):
         places[digest] = volumes.whole(sizes[digest])
     for digest, parts in places.items():
         places[digest] = parts or volumes.in_parts(sizes[digest])
         if not places[digest]:
-            raise _too_small(sizes, rooms, more)
+            raise _too_small(sizes, spaces, more)
     used = [part.volume for parts in places.values() for part in parts]
     return Cut(max(used, default=1), {digest: places[digest] for digest in sorted(places)})
 
 
-def _fill(volume: _Volume, left: int, parts: list[Part]) -> int:
+def _fill(volume: _OpenVolume, left: int, parts: list[Part]) -> int:
     """Add parts on the volume, as much of the `left` bytes of a blob as it takes; how much that is."""
     done = 0
     while done < left:
-        size = min(left - done, volume.left, volume.room.file or volume.left)
+        size = min(left - done, volume.left, volume.space.file or volume.left)
         if not size or (size < left - done and size < LEAST_PART):
             break
         parts.append(Part(volume.number, size))
@@ -162,14 +167,16 @@ def _fill(volume: _Volume, left: int, parts: list[Part]) -> int:
     return done
 
 
-def _too_small(sizes: Mapping[Digest, int], rooms: Sequence[Room], more: Room | None) -> NoSpaceError:
-    room = f"{sum(room.size for room in rooms):,} bytes"
+def _too_small(
+    sizes: Mapping[Digest, int], spaces: Sequence[FreeSpace], more: FreeSpace | None
+) -> NoSpaceError:
+    space = f"{sum(space.size for space in spaces):,} bytes"
     if more is not None:
-        room = f"{MAX_VOLUMES} volumes of {max(more.size, 0):,} bytes"
+        space = f"{MAX_VOLUMES} volumes of {max(more.size, 0):,} bytes"
     return NoSpaceError(
         "the bundle does not fit",
-        want=f"room for {sum(sizes.values()):,} bytes of layers",
-        got=room,
+        want=f"space for {sum(sizes.values()):,} bytes of layers",
+        got=space,
         hint="another --to adds a medium, --since leaves out what the other side has; nothing was fetched",
     )
 

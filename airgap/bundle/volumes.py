@@ -1,4 +1,4 @@
-"""A bundle that is cut over several volumes, read in place (FORMAT.md §2.5): one view of all of them."""
+"""A bundle on several volumes, read in place as if it were in one folder (FORMAT.md §2.5)."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -27,14 +27,14 @@ from airgap.errors import (
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 
 _MAX_REPEATED = 64 << 20
-"""Bytes of a file that is on every volume."""
+"""The limit in bytes of a file that is on every volume."""
 
 
 class VolumeSet:
-    """The files of a bundle on several volumes, as `Folder` gives those of one.
+    """The files of a bundle on several volumes, with the interface of `Folder`.
 
-    `paths` are the folders in any order. With `alone`, volumes may be missing: what is on them is
-    listed, with the sizes that `volume.json` claims, and reading it raises `IncompleteError`.
+    `paths` are the folders in any order. With `alone`, volumes may be missing: their files are listed, with
+    the sizes in `volume.json`, but reading them raises `IncompleteError`.
     """
 
     def __init__(self, paths: Sequence[Path], *, alone: bool = False) -> None:
@@ -63,10 +63,10 @@ class VolumeSet:
             raise _foreign(folder.path, self.table.statement_sha256, table.statement_sha256)
         if table.volume in self.folders:
             twin = self.folders[table.volume].path
-            raise IncompleteError(f"volume {table.volume} is here twice", subject=folder.path, got=twin)
+            raise IncompleteError(f"volume {table.volume} was given twice", subject=folder.path, got=twin)
         if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
-                "the volumes tell different cuts",
+                "the volumes have different cuts",
                 subject=folder.where(VOLUME_FILE),
                 want=f"that of {next(iter(self.folders.values())).path}",
                 hint="volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut",
@@ -75,7 +75,7 @@ class VolumeSet:
 
     @property
     def path(self) -> Path:
-        """Of the first volume that is here."""
+        """The folder of the first volume that is present."""
         return self._first.path
 
     @property
@@ -84,14 +84,14 @@ class VolumeSet:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """The numbers of the volumes that are not here."""
+        """The numbers of the volumes that are missing."""
         return tuple(n for n in range(1, self.table.cut.of + 1) if n not in self.folders)
 
     def _incomplete(self, missing: Sequence[int]) -> IncompleteError:
         return missing_volumes(self.path, missing, self.table.cut.of, sorted(self.folders))
 
     def where(self, name: str) -> str:
-        """The path; for a blob in parts, those of all its parts."""
+        """Return the path; for a blob in parts, the paths of all its parts."""
         if name in self._blobs:
             files = self.table.cut.files(self._blobs[name])
         elif name in self.parts:
@@ -105,7 +105,7 @@ class VolumeSet:
         return folder.where(name) if folder else f"{name} on volume {part.volume}"
 
     def open(self, name: str) -> SeekableStream:
-        """See `Files`. Each part of a blob that is cut is checked against `volume.json` on the way: an
+        """See `Files`. Each part of a blob that is cut is checked against `volume.json` while it is read; an
         error names the part.
         """
         digest = self._blobs.get(name)
@@ -117,7 +117,7 @@ class VolumeSet:
         return _Parts(self._folder, files)
 
     def _folder(self, part: Part) -> Folder:
-        """Of the volume that a part is on."""
+        """Return the folder of the volume that has a part."""
         if part.volume not in self.folders:
             raise self._incomplete([part.volume])
         return self.folders[part.volume]
@@ -134,9 +134,10 @@ class VolumeSet:
         return name in self._blobs or self._first.has(name)
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
-        """See `Files`: blobs in parts as one. The volumes have exactly their share, and the same of all
-        else: `MissingContentError`, `SizeMismatchError`, `DigestMismatchError` name the volume's file,
-        and `IncompleteError` a volume without an envelope, or with the table of another bundle.
+        """See `Files`; a blob in parts is one file. Each volume must have exactly its blobs, and all other
+        files must be equal on all volumes. Otherwise `MissingContentError`, `SizeMismatchError` or
+        `DigestMismatchError` names the file. `IncompleteError` names a volume without an envelope, or with
+        the table of another bundle.
         """
         repeated: dict[str, int] = {}
         for number, folder in sorted(self.folders.items()):
@@ -154,7 +155,7 @@ class VolumeSet:
             yield FoundFile(digest.path, sum(part.size for part in parts))
 
     def _repeated(self, number: int, folder: Folder, folders: Collection[str]) -> Iterator[tuple[str, int]]:
-        """The files on a volume that are on every one."""
+        """Yield the files of a volume that are on every volume."""
         wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
         for count, file in enumerate(folder.files(folders)):
             if count >= MAX_FILES:
@@ -176,8 +177,8 @@ class VolumeSet:
             raise MissingContentError("missing file", subject=folder.where(name))
 
     def _is_elsewhere(self, name: str) -> bool:
-        """Whether only a table may give a file this name: a part, or a blob that the table has elsewhere,
-        or in parts. Such a blob beside its parts would be read by tools that know nothing of volumes.
+        """Return whether the name belongs to a part, or to a blob that the table places elsewhere or cuts
+        into parts. Tools without support for volumes would read such a blob instead of its parts.
         """
         return name in self.parts or name in self._blobs or whole_name(name) is not None
 
@@ -231,7 +232,7 @@ class _Parts:
         self.seek(0)
 
     def seek(self, offset: int, /) -> None:
-        """Go on reading at `offset` bytes from the start; the part that it is in is not checked then."""
+        """Continue reading at `offset` bytes from the start. A part is not checked if that is within it."""
         self._stream.close()
         openers = []
         for name, part in self._files:
@@ -251,8 +252,8 @@ class _Parts:
 
 
 def open_part(folder: Folder, name: str, part: Part, offset: int = 0) -> ByteStream:
-    """A file of a blob from `offset` on, checked against `volume.json` when that is its beginning. It
-    finds damage, and proves nothing: the blob's own digest does.
+    """Open a file of a blob at `offset`. From its beginning, it is checked against `volume.json`, which
+    finds damage but proves nothing: only the blob's own digest does.
     """
     stream = folder.open(name)
     if offset:
@@ -262,14 +263,14 @@ def open_part(folder: Folder, name: str, part: Part, offset: int = 0) -> ByteStr
 
 
 def read_table(folder: Files) -> VolumeTable | None:
-    """What a folder says of itself as a volume; None when it is none."""
+    """Return the volume table of a folder; None if it is not a volume."""
     if not folder.has(VOLUME_FILE):
         return None
     return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_TABLE), folder.where(VOLUME_FILE))
 
 
 TOGETHER = (
-    "name the folders of all volumes in one command, or put them together one after the other "
+    "name the folders of all volumes in one command, or join them one after the other "
     "with `airgap receive VOLUME --into DIR`"
 )
 
@@ -277,7 +278,7 @@ TOGETHER = (
 def missing_volumes(
     subject: object, missing: Sequence[int], of: int, here: Sequence[int], hint: str = TOGETHER
 ) -> IncompleteError:
-    """The error of a bundle of which not all volumes are here."""
+    """Make the error for a bundle with missing volumes."""
     return IncompleteError(
         "a volume is missing" if len(missing) == 1 else "volumes are missing",
         subject=subject,
@@ -288,17 +289,17 @@ def missing_volumes(
 
 
 Place = Path | Sequence[Path]
-"""Where a bundle is: its folder, its tar, or the folders of its volumes in any order."""
+"""The location of a bundle: its folder, its tar, or the folders of its volumes in any order."""
 
 
 def paths_of(place: Place) -> tuple[Path, ...]:
-    """The paths of a bundle."""
+    """Return the paths of a bundle."""
     return (place,) if isinstance(place, Path) else tuple(place)
 
 
 def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
-    """The bundle at `place`. Raises `MissingContentError` where there is none, `IncompleteError` for a
-    volume that is missing, unless each is to be looked at `alone`.
+    """Open the bundle at `place`. Raises `MissingContentError` if there is none, and, unless `alone`,
+    `IncompleteError` if a volume is missing.
     """
     first, *others = paths_of(place)
     if not others and first.is_file():
@@ -311,18 +312,17 @@ def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | Vo
 
 
 def is_whole(place: Place) -> bool:
-    """False for volumes of which some are not at `place`."""
+    """Return False if `place` is volumes, and some are missing."""
     tables = list(map(_table_at, paths_of(place)))
     here = {table.volume for table in tables if table}
     return all(table is None or len(here) >= table.cut.of for table in tables)
 
 
 def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
-    """The bundles that `paths` are, in the order of their first: volumes of one bundle together.
+    """Group `paths` into bundles, so that the volumes of one bundle are together, in the order of the first.
 
-    Nothing is believed here but which of them say that they belong together. Raises
-    `IncompleteError` when one lacks a volume and another bundle's was given too, unless they are
-    to be looked at `alone`.
+    The tables are only used for grouping; they are not verified. Unless `alone`, raises `IncompleteError`
+    if a bundle lacks a volume and there are other bundles.
     """
     groups: dict[str, list[Path]] = {}
     tables: dict[str, list[VolumeTable]] = {}
@@ -337,16 +337,16 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
         if missing and len(groups) > 1 and not alone:
             others = [(path, tables[other]) for other in groups if other != key for path in groups[other]]
             _refuse_unreadable([path for path, table in others if not table])
-            foreign = ", ".join(str(path) for path, table in others if table)
-            strange = ", ".join(str(path) for path, table in others if not table)
-            named = {"of another bundle": foreign, "no volume": strange}
+            of_others = ", ".join(str(path) for path, table in others if table)
+            plain = ", ".join(str(path) for path, table in others if not table)
+            named = {"of another bundle": of_others, "not a volume": plain}
             hint = "; ".join(f"{what}: {which}" for what, which in named.items() if which)
             raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
     return [tuple(group) for group in groups.values()]
 
 
 def _refuse_unreadable(paths: Sequence[Path]) -> None:
-    """A volume that cannot be told to belong to a bundle may well be the one that is missing."""
+    """Raise for a volume that cannot be read, because it may be the missing one."""
     for path in paths:
         if path.is_dir():
             with Folder(path) as folder:
@@ -354,15 +354,15 @@ def _refuse_unreadable(paths: Sequence[Path]) -> None:
 
 
 def refuse_several(paths: Sequence[Path]) -> None:
-    """For what is done with one bundle at a time. Raises `UsageError` when `paths` are more."""
+    """Raise `UsageError` if `paths` are more than one bundle, for commands that accept only one."""
     if len(groups := grouped(paths, alone=True)) > 1:
         names = ", ".join(str(path) for group in groups for path in group)
         raise UsageError("more than one bundle", want="one, or the volumes of one", got=names)
 
 
 def _table_at(path: Path) -> VolumeTable | None:
-    """What a volume says of itself, without its files; None for whatever will be refused when it is opened.
-    Raises `MediaError`.
+    """Return the table of a volume, without its parts; None for anything that will be refused when it is
+    opened. Raises `MediaError`.
     """
     try:
         with Folder(path) as folder:

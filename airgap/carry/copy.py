@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.choose_folders import Load, layers_of, place, place_whole
+from airgap.bundle.choose_folders import SpaceNeeded, layers_of, place, place_whole
 from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.filling import fill
@@ -157,7 +157,7 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
 
 def joined_folders(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> BundleFolders:
     """One folder for the whole bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place_whole(_load(bundle), into, allow_system=desk.allow_system)
+    folders = place_whole(_space_needed(bundle), into, allow_system=desk.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
 
@@ -166,7 +166,7 @@ def cut_folders(
     bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, desk: Desk
 ) -> BundleFolders:
     """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place(_load(bundle), places, size, allow_system=desk.allow_system)
+    folders = place(_space_needed(bundle), places, size, allow_system=desk.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
 
@@ -179,10 +179,10 @@ def _refuse_itself(folders: BundleFolders, source: Place, hint: str) -> None:
             raise UsageError("the copy would be written over the bundle itself", subject=folder, hint=hint)
 
 
-def _load(bundle: CheckedBundle) -> Load:
+def _space_needed(bundle: CheckedBundle) -> SpaceNeeded:
     blobs = {digest: blob.size for digest, blob in bundle.blobs.items()}
     cut = layers_of((image.graph for image in bundle.images), blobs, is_material)
-    return Load(bundle.statement.title, cut, blobs, len(bundle.images))
+    return SpaceNeeded(bundle.statement.title, cut, blobs, len(bundle.images))
 
 
 def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> BundleFolders:
@@ -207,7 +207,7 @@ def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place)
 
 def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
     """A volume whose `volume.json` is lost is known by its name, as long as another one has the cut."""
-    layers, title = _load(bundle).layers, bundle.statement.title
+    layers, title = _space_needed(bundle).layers, bundle.statement.title
     cuts: dict[int, tuple[Path, Cut]] = {}
     lost: list[Path] = []
     for path in paths:

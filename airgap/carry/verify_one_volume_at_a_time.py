@@ -39,7 +39,7 @@ class InTurn:
         self.cut = self.cut or here.table.cut
         if here.table.cut != self.cut:
             raise AmbiguousError(
-                "the volumes tell different cuts",
+                "the volumes have different cuts",
                 subject=here.path,
                 hint="start again with the volumes of one cut; `airgap receive` takes volumes of both",
             )

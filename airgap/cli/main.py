@@ -29,7 +29,7 @@ from airgap.cli import (
     verify,
 )
 from airgap.cli.options import help_text
-from airgap.errors import AirgapError, MediaError, UsageError, in_words, printable
+from airgap.errors import AirgapError, MediaError, UsageError, describe_cause, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
 INTERRUPTED = 130
@@ -213,7 +213,7 @@ def _report_other(error: Exception, words: Sequence[str]) -> int:
         return _report(_usage_error(error, told()), words)
     if "--debug" in words:
         console.say(console.trace(error))
-    console.say(f"error: unexpected failure: {printable(in_words(error))}\n")
+    console.say(f"error: unexpected failure: {printable(describe_cause(error))}\n")
     console.say("hint: this is a defect in airgap; --debug shows where\n")
     return 1
 

@@ -79,11 +79,11 @@ def _volumes(
 ) -> tuple[int | None, MediaError | None]:
     """How many volumes there would be, or why `pack` would refuse these places: that is a result, too."""
     from airgap.bundle.choose_folders import count_volumes
-    from airgap.online.choose_folders import load_of
+    from airgap.online.choose_folders import space_needed
 
     try:
-        load = load_of(plan, plan.lock.name)
-        return count_volumes(load, places, size, allow_system=allow_system), None
+        needed = space_needed(plan, plan.lock.name)
+        return count_volumes(needed, places, size, allow_system=allow_system), None
     except MediaError as error:
         return None, error
 

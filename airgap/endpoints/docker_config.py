@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airgap.errors import AccessDeniedError, EndpointError, in_words
+from airgap.errors import AccessDeniedError, EndpointError, describe_cause
 
 MAX_CONFIG = 4 << 20
 """Bytes of a configuration file."""
@@ -46,9 +46,9 @@ def read_json(path: Path, what: str) -> Json | None:
         return None
     except PermissionError as error:
         hint = f"the file belongs to another user, as after `sudo docker login`: sudo chown $USER {path}"
-        raise AccessDeniedError(what, subject=path, got=in_words(error), hint=hint) from error
+        raise AccessDeniedError(what, subject=path, got=describe_cause(error), hint=hint) from error
     except OSError as error:
-        raise EndpointError(what, subject=path, got=in_words(error)) from error
+        raise EndpointError(what, subject=path, got=describe_cause(error)) from error
     if len(raw) > MAX_CONFIG:
         raise EndpointError(what, subject=path, want=f"at most {MAX_CONFIG:,} bytes", got="a larger file")
     return parse_json(raw, what, path)

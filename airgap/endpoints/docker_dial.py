@@ -20,7 +20,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from airgap.endpoints.docker_context import EngineAddress, EngineTls
 from airgap.endpoints.wire import bounded_pools, bounded_response
-from airgap.errors import EndpointError, in_words
+from airgap.errors import EndpointError, describe_cause
 
 Dial = Callable[[], object]
 """Opens one more connection to an engine: a socket-like object, whose `idle` is true if it is open and has no
@@ -139,7 +139,7 @@ class _TlsAdapter(_BoundedAdapter):
                 "cannot use the certificates for the engine",
                 subject=files,
                 want="PEM files that this user may read, and a key that is not encrypted",
-                got=in_words(error) if isinstance(error, FileNotFoundError | PermissionError) else None,
+                got=describe_cause(error) if isinstance(error, FileNotFoundError | PermissionError) else None,
             ) from error
         super().__init__()
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from airgap.endpoints.docker_config import field
 from airgap.endpoints.logins import Credentials, HelperError
-from airgap.errors import in_words
+from airgap.errors import describe_cause
 
 HELPER_SECONDS = 120.0
 """Long enough for a person who has to unlock a key."""
@@ -64,7 +64,7 @@ def _run(path: str, address: str, program: str, host: str, seconds: float) -> by
     except (TimeoutError, subprocess.TimeoutExpired):
         raise _failed(host, program, f"no answer in {seconds:g} seconds") from None
     except OSError as error:
-        raise _failed(host, program, in_words(error)) from error
+        raise _failed(host, program, describe_cause(error)) from error
     if code and _NOT_FOUND.search(raw):
         return None
     if code:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airgap.endpoints.docker_config import home_folder
 from airgap.endpoints.docker_context import EngineAddress
-from airgap.errors import in_words
+from airgap.errors import describe_cause
 
 _BASE = "the engine lacks layers that the bundle leaves out: load its base bundle first"
 _VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
@@ -107,7 +107,7 @@ def wire_words(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, ConnectionError) or "incompleteread" in repr(error).lower():
         return str(error) if type(error) is ConnectionError else _GONE
-    return in_words(error)
+    return describe_cause(error)
 
 
 def _inner(error: BaseException) -> BaseException | None:

@@ -1,6 +1,6 @@
 """Where the files of a plan's bundle go."""
 
-from airgap.bundle.choose_folders import Load, layers_of, place
+from airgap.bundle.choose_folders import SpaceNeeded, layers_of, place
 from airgap.bundle.folders import BundleFolders
 from airgap.errors import UsageError
 from airgap.online.plan import TransferPlan
@@ -21,11 +21,11 @@ def folders_of(plan: TransferPlan, order: Order, title: str) -> BundleFolders:
             subject=plan.exports[0].images[0].reference,
             hint="pack into one folder first, then `airgap repack` cuts it",
         )
-    return place(load_of(plan, title), places, order.volume_size, allow_system=order.allow_system)
+    return place(space_needed(plan, title), places, order.volume_size, allow_system=order.allow_system)
 
 
-def load_of(plan: TransferPlan, title: str) -> Load:
-    """What the bundle called `title` carries, less the exports."""
+def space_needed(plan: TransferPlan, title: str) -> SpaceNeeded:
+    """The space that the bundle called `title` needs, without its exports."""
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
     cut = layers_of((image.graph for image in plan.images), blobs, is_material)
-    return Load(title, cut, blobs, len(plan.lock.images))
+    return SpaceNeeded(title, cut, blobs, len(plan.lock.images))

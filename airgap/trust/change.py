@@ -1,7 +1,7 @@
-"""What may become of a trust root in its next version, and how two versions differ (DESIGN §4). Rules only.
+"""Changes of a trust root, and the differences between two versions (DESIGN §4). Rules only.
 
-Each change gives the same version with other contents; `next_version` numbers it, after looking that
-nobody is locked out by it.
+A change returns the same version with other content; `next_version` raises the number, after checking that
+every role still has enough keys.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,27 +17,27 @@ Change = Callable[[TrustRoot], TrustRoot]
 
 ROOT_LIFETIME = timedelta(days=730)
 EXPIRES_SOON = timedelta(days=30)
-"""How long before a root's end people are told of it."""
+"""How long before a root expires people are warned."""
 
 _SHORT = 16
-"""Digits of a key id that messages show, and that people may name a key by."""
+"""The number of digits of a key id that messages show, and that are enough to name a key."""
 
 
 def next_version(old: TrustRoot, change: Change, now: datetime) -> TrustRoot:
-    """The root that follows `old`. Raises `UsageError` for a change that changes nothing, and for one that
-    leaves a role without enough keys that can act at `now`.
+    """Return the root that follows `old`. Raises `UsageError` for a change that changes nothing, and for one
+    that leaves a role without enough keys that can sign at `now`.
     """
     new = change(old)
     if new == old:
-        raise UsageError("that would change nothing", subject=old.name)
+        raise UsageError("this would not change the trust root", subject=old.name)
     for name in ROLES:
-        able = {keyid for keyid in new.roles[name].keyids if _can_act(new, keyid, now)}
+        able = {keyid for keyid in new.roles[name].keyids if _can_sign(new, keyid, now)}
         _refuse_lockout(new, name, new.roles[name], able)
     return replace(new, version=old.version + 1)
 
 
 def expiry_warning(root: TrustRoot, now: datetime) -> str | None:
-    """What to tell people whose root ends soon, or has ended."""
+    """Return the warning about a root that expires soon or has expired; else None."""
     if now < root.expires - EXPIRES_SOON:
         return None
     if now >= root.expires:
@@ -47,14 +47,14 @@ def expiry_warning(root: TrustRoot, now: datetime) -> str | None:
 
 
 def find_keys(root: TrustRoot, name: str) -> tuple[str, ...]:
-    """The ids of the keys that a person means: all of an owner, or the one with this id or its first 16
-    digits. Raises `UsageError` when there are none.
+    """Return the ids of the keys with this `name`: all keys of an owner, or the key with this id or these
+    first 16 digits. Raises `UsageError` if there are none.
     """
     owned = tuple(sorted(keyid for keyid, key in root.keys.items() if key.owner == name))
     digits = name.lower()
-    meant = [keyid for keyid in root.keys if len(digits) >= _SHORT and keyid.startswith(digits)]
-    if owned or len(meant) == 1:
-        return owned or tuple(meant)
+    matches = [keyid for keyid in root.keys if len(digits) >= _SHORT and keyid.startswith(digits)]
+    if owned or len(matches) == 1:
+        return owned or tuple(matches)
     raise UsageError(
         "no such key in the trust root", subject=name, want="an owner, or a key id",
         got=", ".join(dict.fromkeys(key.owner for _, key in sorted(root.keys.items()))),
@@ -65,14 +65,14 @@ def find_keys(root: TrustRoot, name: str) -> tuple[str, ...]:
 
 
 def add_key(owner: str, key: PublicKey, roles: Iterable[str]) -> Change:
-    """A person's key gets `roles`; it may be in the root already, with others."""
+    """Give `roles` to a person's key, which may already be in the root with other roles."""
 
     def change(root: TrustRoot) -> TrustRoot:
         _refuse_unfit(root, owner, key)
         if key.keyid in root.roles["receipt"].keyids:
             raise UsageError(
-                "a site's own key signs receipts and nothing else", subject=owner, got=key.keyid,
-                hint="it is kept without a passphrase; `airgap key generate` makes a person's key",
+                "a site's own key signs only receipts", subject=owner, got=key.keyid,
+                hint="it has no passphrase; run `airgap key generate` to make a person's key",
             )  # fmt: skip
         keys = {key.keyid: RootKey(key, owner), **root.keys}
         return replace(root, keys=keys, roles=_with(root.roles, roles, key.keyid))
@@ -81,17 +81,17 @@ def add_key(owner: str, key: PublicKey, roles: Iterable[str]) -> Change:
 
 
 def add_site(name: str, key: PublicKey, *, own: str) -> Change:
-    """A receiving site, whose `key` signs its receipts. `own` names the site that changes the root."""
+    """Add a receiving site, whose `key` signs its receipts. `own` names the site that changes the root."""
 
     def change(root: TrustRoot) -> TrustRoot:
         if name == own:
             raise UsageError(
-                "this site has that name itself", subject=name, want="another name for the receiving site",
-                hint="receipts would not tell the two apart",
+                "the receiving site has the name of this site", subject=name, want="another name",
+                hint="otherwise receipts could not distinguish the two sites",
             )  # fmt: skip
         _refuse_unfit(root, name, key)
         if any(key.keyid in root.roles[role].keyids for role in ("root", "release")):
-            raise UsageError("a person's key signs no receipts", subject=name, got=key.keyid)
+            raise UsageError("a person's key cannot sign receipts", subject=name, got=key.keyid)
         known = root.sites[name].receipt_keyids if name in root.sites else frozenset()
         return replace(
             root,
@@ -104,7 +104,7 @@ def add_site(name: str, key: PublicKey, *, own: str) -> Change:
 
 
 def remove(name: str) -> Change:
-    """The keys of an owner or a site, or one key, are gone: nothing that they sign counts, old or new."""
+    """Remove the keys of an owner or a site, or one key: their signatures no longer count, old or new."""
 
     def change(root: TrustRoot) -> TrustRoot:
         return _without(root, find_keys(root, name))
@@ -113,8 +113,8 @@ def remove(name: str) -> Change:
 
 
 def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
-    """Keys are void above a serial, but for the statements `accepted` (hex SHA-256) now or before; they sign
-    no trust roots any more.
+    """Make keys void above a serial, except for the statements `accepted` (hex SHA-256) now or earlier. The
+    keys can no longer sign trust roots.
     """
 
     def change(root: TrustRoot) -> TrustRoot:
@@ -122,17 +122,17 @@ def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
         for keyid in keyids:
             if keyid in root.revoked and after_serial > root.revoked[keyid].after_serial:
                 raise UsageError(
-                    "a key that is void does not become good again", subject=name,
+                    "a revocation cannot be weakened", subject=name,
                     want=f"serial {root.revoked[keyid].after_serial} or below", got=after_serial,
-                    hint="--accept names single bundles that count all the same",
+                    hint="--accept names single bundles that still count",
                 )  # fmt: skip
             if keyid not in root.roles["release"].keyids:
                 raise UsageError(
-                    "only keys that sign bundles are revoked from some serial on", subject=name, got=keyid,
-                    hint="`airgap trust remove` takes a key out of the root",
+                    "only a key that signs bundles can be revoked from a serial on", subject=name, got=keyid,
+                    hint="run `airgap trust remove` to remove a key from the root",
                 )  # fmt: skip
         roles = {**root.roles, "root": _less(root, "root", keyids)}
-        before = {keyid: each.accepted for keyid, each in root.revoked.items()}
+        before = {keyid: revocation.accepted for keyid, revocation in root.revoked.items()}
         void = {
             keyid: Revocation(after_serial, frozenset(accepted) | before.get(keyid, frozenset()))
             for keyid in keyids
@@ -143,12 +143,12 @@ def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
 
 
 def raise_epoch() -> Change:
-    """The next epoch: the serials of all streams start again, and bundles of this epoch no longer count. Keys
-    that are void from some serial on lose their roles: they signed bundles of this epoch only.
+    """Begin the next epoch: the serials of all streams start again, and bundles of this one no longer count.
+    Keys that are void from a serial on lose their roles, because they signed bundles of this epoch only.
     """
 
     def change(root: TrustRoot) -> TrustRoot:
-        void = frozenset(keyid for keyid, each in root.revoked.items() if each.after_serial > 0)
+        void = frozenset(keyid for keyid, revocation in root.revoked.items() if revocation.after_serial > 0)
         roles = {name: _less(root, name, void & root.roles[name].keyids) for name in root.roles}
         return replace(root, epoch=root.epoch + 1, roles=roles)
 
@@ -156,25 +156,27 @@ def raise_epoch() -> Change:
 
 
 def rotate(expires: datetime) -> Change:
-    """Nothing but a new end."""
+    """Change only the expiry."""
     return lambda root: replace(root, expires=expires.replace(microsecond=0))
 
 
 def replace_key(name: str, key: PublicKey) -> Change:
-    """Another key in the place of the one that `name` means, with its owner and its roles."""
+    """Replace the key with this `name` by another one, with the same owner and roles."""
 
     def change(root: TrustRoot) -> TrustRoot:
         keyids = find_keys(root, name)
         if len(keyids) > 1:
-            raise UsageError("which key?", subject=name, want="the id of one", got=", ".join(keyids))
+            raise UsageError(
+                "several keys match", subject=name, want="the id of one key", got=", ".join(keyids)
+            )
         if key.keyid in root.keys:
             raise UsageError("the new key is in the trust root already", subject=name, got=key.keyid)
         (old,) = keyids
         _refuse_unfit(root, root.keys[old].owner, key)
         roles = [role for role in ROLES if old in root.roles[role].keyids]
         sites = {
-            site: Site(each.receipt_keyids | {key.keyid}) if old in each.receipt_keyids else each
-            for site, each in root.sites.items()
+            name: Site(site.receipt_keyids | {key.keyid}) if old in site.receipt_keyids else site
+            for name, site in root.sites.items()
         }
         keys = {**root.keys, key.keyid: RootKey(key, root.keys[old].owner)}
         both = replace(root, keys=keys, roles=_with(root.roles, roles, key.keyid), sites=sites)
@@ -184,7 +186,7 @@ def replace_key(name: str, key: PublicKey) -> Change:
 
 
 def set_threshold(name: str, count: int, *, distinct_owners: bool | None = None) -> Change:
-    """How many keys of a role must sign, and whether of different owners; None leaves that as it is."""
+    """Set how many keys of a role must sign, and whether of different owners; None leaves that unchanged."""
 
     def change(root: TrustRoot) -> TrustRoot:
         role = root.roles[name]
@@ -197,11 +199,11 @@ def set_threshold(name: str, count: int, *, distinct_owners: bool | None = None)
 
 
 def in_turn(*changes: Change) -> Change:
-    """Several changes as one."""
+    """Combine several changes into one, in their order."""
 
     def change(root: TrustRoot) -> TrustRoot:
-        for each in changes:
-            root = each(root)
+        for apply in changes:
+            root = apply(root)
         return root
 
     return change
@@ -209,9 +211,9 @@ def in_turn(*changes: Change) -> Change:
 
 def _refuse_unfit(root: TrustRoot, owner: str, key: PublicKey) -> None:
     if key.keyid in root.keys and root.keys[key.keyid].owner != owner:
-        raise UsageError("the key of another owner", subject=owner, got=root.keys[key.keyid].owner)
+        raise UsageError("the key belongs to another owner", subject=owner, got=root.keys[key.keyid].owner)
     if key.keyid in root.revoked:
-        raise UsageError("a revoked key gets no role again", subject=owner, got=key.keyid)
+        raise UsageError("a revoked key cannot get a role again", subject=owner, got=key.keyid)
 
 
 def _with(roles: Mapping[str, Role], names: Iterable[str], keyid: str) -> dict[str, Role]:
@@ -231,17 +233,17 @@ def _without(root: TrustRoot, keyids: Iterable[str]) -> TrustRoot:
 
 
 def _less(root: TrustRoot, name: str, keyids: Iterable[str]) -> Role:
-    """A role without these keys; refused here in words, for a root that cannot be has no value."""
+    """Return a role without these keys. Raises `UsageError` here, because an invalid root cannot be made."""
     role = replace(root.roles[name], keyids=root.roles[name].keyids - frozenset(keyids))
     _refuse_lockout(root, name, role, role.keyids)
     return role
 
 
-_ACTS = {"root": "trust roots", "release": "bundles", "receipt": "receipts"}
+_SIGNED = {"root": "trust roots", "release": "bundles", "receipt": "receipts"}
 
 
 def _refuse_lockout(root: TrustRoot, name: str, role: Role, keyids: Iterable[str]) -> None:
-    """Raise `UsageError` unless `keyids` are enough for a role. They are in the keys of `root`."""
+    """Raise `UsageError` unless `keyids`, which must be in `root`, are enough for a role."""
     able = sorted(keyids)
     owners = root.owners(able)
     have = len(owners) if role.distinct_owners else len(able)
@@ -250,13 +252,13 @@ def _refuse_lockout(root: TrustRoot, name: str, role: Role, keyids: Iterable[str
     want = f"a key of {missing[0]}" if missing and have >= role.threshold else f"{role.threshold} {whose}"
     if not 1 <= role.threshold <= have or missing:
         raise UsageError(
-            f"nobody could sign {_ACTS[name]} any more", subject=f"role {name}", want=want,
+            f"too few keys could still sign {_SIGNED[name]}", subject=f"role {name}", want=want,
             got=f"{have} ({', '.join(owners)})" if have else "none",
             hint="add a key first (`airgap trust add`), or lower the threshold (`airgap trust threshold`)",
         )  # fmt: skip
 
 
-def _can_act(root: TrustRoot, keyid: str, now: datetime) -> bool:
+def _can_sign(root: TrustRoot, keyid: str, now: datetime) -> bool:
     return keyid not in root.revoked and root.keys[keyid].counts_at(now)
 
 
@@ -264,7 +266,7 @@ def _can_act(root: TrustRoot, keyid: str, now: datetime) -> bool:
 
 
 def describe_change(old: TrustRoot, new: TrustRoot) -> list[str]:
-    """One line for each thing in which `new` differs from `old`, for people who are to sign it."""
+    """Return one line for each difference between `old` and `new`, for the people who have to sign it."""
     before, after = _facts(old), _facts(new)
     lines = [f"trust root {old.version} -> {new.version}"]
     for label in dict.fromkeys((*before, *after)):
@@ -279,7 +281,7 @@ def describe_change(old: TrustRoot, new: TrustRoot) -> list[str]:
 
 
 def _facts(root: TrustRoot) -> dict[str, str]:
-    """All that a root says but its version, each under a label of its own."""
+    """Return everything in a root except its version, each fact under its own label."""
     found = {"epoch": str(root.epoch), "expires": format_time(root.expires)}
     for keyid, key in sorted(root.keys.items()):
         span = f"{_moment(key.not_before)} to {_moment(key.not_after)}"

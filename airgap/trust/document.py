@@ -1,6 +1,6 @@
 """The trust root as a document: which keys may sign what, with which thresholds (DESIGN §4).
 
-Values and their JSON only; who signed such a document is the business of `root.py`.
+Only the values and their JSON; `root.py` checks who signed such a document.
 """
 
 import re
@@ -15,7 +15,7 @@ from airgap.times import format_time, parse_time
 from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
 
 ROLES = ("root", "release", "receipt")
-"""Who may sign a new trust root; a bundle; a receipt."""
+"""The roles: `root` signs trust roots, `release` signs bundles, `receipt` signs receipts."""
 
 MAX_KEYS = 1024
 MAX_OWNER = 128
@@ -24,12 +24,12 @@ MAX_OWNER = 128
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _OWNER = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9._@'-])*", re.ASCII)
-_UNKNOWN = "a newer version of airgap may have written it"
+_UNKNOWN = "a newer version of airgap may have written this root"
 
 
 @dataclass(frozen=True, slots=True)
 class RootKey:
-    """A key, whose it is, and from when to when (both inclusive) its signatures count."""
+    """A key, its owner, and the period (both ends included) in which its signatures count."""
 
     public_key: PublicKey
     owner: str
@@ -37,7 +37,7 @@ class RootKey:
     not_after: datetime | None = None
 
     def counts_at(self, now: datetime) -> bool:
-        """Whether `now` lies within the key's time."""
+        """Return whether `now` is within the key's validity period."""
         return (self.not_before is None or self.not_before <= now) and (
             self.not_after is None or now <= self.not_after
         )
@@ -45,7 +45,7 @@ class RootKey:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Which keys may act, how many must, and whether those must belong to different owners."""
+    """The keys that may sign, how many must sign, and whether they must belong to different owners."""
 
     keyids: frozenset[str]
     threshold: int
@@ -54,10 +54,10 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From when on a key is void: above `after_serial`, but for the statements in `accepted` (hex SHA-256).
+    """A key is void above serial `after_serial`, except for the statements in `accepted` (hex SHA-256).
 
-    Serials are those of a stream; for a key that signs several streams, or that a thief could use to
-    sign "old" bundles, `after_serial` 0 and the full list of accepted statements is the exact form.
+    Serials belong to one stream. For a key that signs several streams, or with which a thief could sign "old"
+    bundles, use `after_serial` 0 and the full list of accepted statements.
     """
 
     after_serial: int
@@ -73,10 +73,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class TrustRoot:
-    """One version of the trust root; consistent in itself, which is not to say trusted.
+    """One version of the trust root. It is consistent, but not necessarily trusted.
 
-    `require_algorithms` holds algorithms or families of `keys.FAMILIES`; what that demands is told
-    at `policy.check_signatures`.
+    `require_algorithms` holds algorithms or families of `keys.FAMILIES`; `policy.check_signatures` explains
+    them.
     """
 
     version: int
@@ -97,26 +97,26 @@ class TrustRoot:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"trust root {self.version}"
 
     @classmethod
     def parse(cls, payload: bytes, where: str) -> Self:
-        """From the payload of a root's envelope. Raises `FormatError`, also for an unknown field."""
+        """Read the payload of a root's envelope. Raises `FormatError`, also for an unknown field."""
         fields = Fields(parse_object(payload, where, floats=False), where)
         version = fields.integer("version")
         epoch = fields.integer("epoch")
         expires = parse_time(fields.text("expires"), f"{where}: expires")
-        keys = {keyid: _key(each) for keyid, each in _entries(fields, "keys")}
-        roles = {name: _role(each) for name, each in _entries(fields, "roles")}
+        keys = {keyid: _key(entry) for keyid, entry in _entries(fields, "keys")}
+        roles = {name: _role(entry) for name, entry in _entries(fields, "roles")}
         required = fields.texts("require_algorithms")
-        revoked = {keyid: _revocation(each) for keyid, each in _entries(fields, "revoked")}
-        sites = {name: _site(each) for name, each in _entries(fields, "sites")}
+        revoked = {keyid: _revocation(entry) for keyid, entry in _entries(fields, "revoked")}
+        sites = {name: _site(entry) for name, entry in _entries(fields, "sites")}
         fields.end(hint=_UNKNOWN)
         return cls(version, epoch, expires, keys, roles, required, revoked, sites)
 
     def to_bytes(self) -> bytes:
-        """The canonical payload: the same root gives the same bytes; `parse` is the inverse."""
+        """Return the canonical payload: equal roots give equal bytes; `parse` is the inverse."""
         return dump(
             {
                 "version": self.version,
@@ -126,8 +126,8 @@ class TrustRoot:
                 "roles": {name: _role_json(self.roles[name]) for name in ROLES},
                 "require_algorithms": list(self.require_algorithms),
                 "revoked": {
-                    keyid: {"after_serial": each.after_serial, "accepted": sorted(each.accepted)}
-                    for keyid, each in sorted(self.revoked.items())
+                    keyid: {"after_serial": revocation.after_serial, "accepted": sorted(revocation.accepted)}
+                    for keyid, revocation in sorted(self.revoked.items())
                 },
                 "sites": {
                     name: {"receipt_keyids": sorted(site.receipt_keyids)}
@@ -142,11 +142,11 @@ class TrustRoot:
         return tuple(sorted(people.values()))
 
     def key_title(self, keyid: str) -> str:
-        """What people are shown where they decide on a key: its owner, and the beginning of its id."""
+        """Return the owner of a key and the first digits of its id, for people who decide on the key."""
         return f"{self.keys[keyid].owner} {keyid[:16]}" if keyid in self.keys else f"unknown key {keyid[:16]}"
 
     def missing_algorithms(self, keyids: Iterable[str]) -> tuple[str, ...]:
-        """What `require_algorithms` demands and none of these keys is of."""
+        """Return the entries of `require_algorithms` that none of these keys satisfies."""
         algorithms = {self.keys[keyid].public_key.algorithm for keyid in keyids}
         return tuple(
             demanded
@@ -156,7 +156,7 @@ class TrustRoot:
 
 
 def skeleton(name: str) -> str:
-    """The same for two names that a reader could confuse; for comparison only, never shown.
+    """Return a form that is equal for two names that a reader could confuse; for comparison, never shown.
 
     Names of people and sites are ASCII, the restriction level "ASCII-Only" of Unicode TR39 §5.2: invisible
     characters, variation selectors and letters of other scripts cannot occur. What remains confusable within
@@ -256,7 +256,7 @@ def _check_keys(root: TrustRoot) -> None:
         where = f"{root.name}: key {keyid}"
         if key.public_key.keyid != keyid:
             raise FormatError(
-                "key id is not that of the key", subject=where, want=key.public_key.keyid, got=keyid
+                "the key id does not match the key", subject=where, want=key.public_key.keyid, got=keyid
             )
         if len(key.owner) > MAX_OWNER or not _OWNER.fullmatch(key.owner):
             raise FormatError(
@@ -273,7 +273,7 @@ def _check_keys(root: TrustRoot) -> None:
 
 
 def _check_times(where: str, *times: datetime | None) -> None:
-    """What `format_time` would not write as it is must not get into a document."""
+    """Refuse times that `format_time` would not write unchanged."""
     for when in times:
         if when is not None and (when.utcoffset() is None or when.microsecond):
             raise FormatError("not a time in whole seconds with a zone", subject=where, got=when)
@@ -285,18 +285,21 @@ def _check_roles(root: TrustRoot) -> None:
     for name, role in root.roles.items():
         where = f"{root.name}: role {name}"
         _check_known(root, role.keyids, where)
-        most = len(root.owners(role.keyids)) if role.distinct_owners else len(role.keyids)
-        if not 1 <= role.threshold <= most:
+        max_threshold = len(root.owners(role.keyids)) if role.distinct_owners else len(role.keyids)
+        if not 1 <= role.threshold <= max_threshold:
             whose = "owners" if role.distinct_owners else "keys"
             raise FormatError(
-                "threshold cannot be met", subject=where, want=f"1 to {most} ({whose})", got=role.threshold
+                "the threshold cannot be met",
+                subject=where,
+                want=f"1 to {max_threshold} ({whose})",
+                got=role.threshold,
             )
 
 
 def _check_known(root: TrustRoot, keyids: Iterable[str], where: str) -> None:
     for keyid in sorted(keyids):
         if keyid not in root.keys:
-            raise FormatError("names a key that is not in keys", subject=where, got=keyid)
+            raise FormatError("the key is not listed in keys", subject=where, got=keyid)
 
 
 def _check_algorithms(root: TrustRoot) -> None:
@@ -304,13 +307,11 @@ def _check_algorithms(root: TrustRoot) -> None:
     for demanded in root.require_algorithms:
         if demanded not in {*ALGORITHMS, *FAMILIES} or root.require_algorithms.count(demanded) > 1:
             known = ", ".join(dict.fromkeys((*FAMILIES, *ALGORITHMS)))
-            raise FormatError(
-                "unknown algorithm, or one twice", subject=where, want=known, got=repr(demanded)
-            )
+            raise FormatError("unknown or repeated algorithm", subject=where, want=known, got=repr(demanded))
     for name in ("root", "release"):
         if missing := root.missing_algorithms(root.roles[name].keyids):
             raise FormatError(
-                "no key of a required algorithm", subject=f"{where}: role {name}", want=missing[0]
+                "no key with a required algorithm", subject=f"{where}: role {name}", want=missing[0]
             )
 
 
@@ -326,7 +327,7 @@ def _check_revocations(root: TrustRoot) -> None:
 
 def _check_sites(root: TrustRoot) -> None:
     if len({skeleton(name) for name in root.sites}) < len(root.sites):
-        raise FormatError("two sites have names that look alike", subject=root.name)
+        raise FormatError("the names of two sites look alike", subject=root.name)
     for name, site in root.sites.items():
         where = f"{root.name}: site {name!r}"
         if not _SITE.fullmatch(name):

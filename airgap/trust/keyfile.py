@@ -1,4 +1,4 @@
-"""Private key files: read only where nobody else can, written whole or not at all (DESIGN §4)."""
+"""Private key files: refused if other users can read them, written whole or not at all (DESIGN §4)."""
 
 import os
 import stat
@@ -15,14 +15,14 @@ _OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def read_private(path: Path) -> bytes:
-    """The bytes of the key file at `path`.
+    """Return the bytes of the key file at `path`.
 
-    Raises `KeyFileError` for what is no regular file (a link included, so that the file that was
-    checked is the file that is read), for one that another user owns, that group or others can read or write,
-    and for one above `MAX_KEY_FILE`; `MediaError` when the disk fails.
+    Raises `KeyFileError` for anything but a regular file (also for a link, so that the file that was checked
+    is the file that is read), for a file that another user owns or that group or others can read or write,
+    and for a file above `MAX_KEY_FILE`; `MediaError` when the disk fails.
     """
     try:
-        # O_NONBLOCK: a pipe under the name of a key must be refused, not waited for
+        # O_NONBLOCK: open must not wait if the path is a pipe; a pipe is refused below
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             _check(os.fstat(descriptor), path)
@@ -46,16 +46,16 @@ def _check(status: os.stat_result, path: Path) -> None:
     refuse_owner(status, path, KeyFileError)
     if status.st_mode & _OTHERS:
         raise KeyFileError(
-            "key file open to others", subject=path, want="mode 0600",
+            "other users can access the key file", subject=path, want="mode 0600",
             got=f"mode {stat.S_IMODE(status.st_mode):04o}", hint=f"chmod 600 {path}",
         )  # fmt: skip
 
 
 def write_private(path: Path, raw: bytes) -> None:
-    """Create `path` with mode 0600 and make it durable; on an error nothing is left behind.
+    """Create `path` with mode 0600 and make it durable; after an error no file is left.
 
-    Raises `KeyFileError` when there is something at `path` already: a key is never overwritten;
-    `MediaError` when the disk refuses.
+    Raises `KeyFileError` if `path` exists, because a key is never overwritten; `MediaError` when the disk
+    fails.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

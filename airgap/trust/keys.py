@@ -1,6 +1,6 @@
-"""Keys: what signs and what verifies (DESIGN §4). The algorithm is a property of the key.
+"""Signing keys and public keys (DESIGN §4). The algorithm is a property of the key.
 
-A signature never says how it is to be checked, so nobody who writes one can choose a weaker way.
+A signature never says how to check it, so an attacker who writes one cannot choose a weaker check.
 ECDSA signatures are DER (RFC 3279 §2.2.3) and Ed25519 and ML-DSA are "pure" (RFC 8032, FIPS 204, empty
 context), as the `openssl` command makes and checks them.
 """
@@ -31,10 +31,10 @@ else:
 
 DEFAULT_ALGORITHM = "ecdsa-p256"
 ALGORITHMS = (DEFAULT_ALGORITHM, "ecdsa-p384", "ed25519", "ml-dsa-65", "ml-dsa-87")
-"""All that a key may be; the last two only where `cryptography` has them."""
+"""All supported algorithms; the last two only if `cryptography` has them."""
 
 FAMILIES = ("ecdsa", "ed25519", "ml-dsa")
-"""What a trust root may demand besides an exact algorithm."""
+"""Families that a trust root may require instead of an exact algorithm."""
 
 MAX_PUBLIC_PEM = 16 << 10
 """Bytes; an ML-DSA-87 public key is under 4 KiB."""
@@ -49,23 +49,23 @@ _FIELD = 2**255 - 19
 _SIGN_OF_X = 1 << 255
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
-"""The y of all points whose order divides 8."""
+"""The y coordinates of all points whose order divides 8."""
 
 
 def is_of(algorithm: str, demanded: str) -> bool:
-    """Whether `algorithm` is the demanded one, or of the demanded family."""
+    """Return whether `algorithm` is `demanded`, or belongs to the family `demanded`."""
     return algorithm == demanded or algorithm.startswith(f"{demanded}-")
 
 
 class Signer(Protocol):
-    """Whatever can sign with one private key: a key file, an ssh-agent."""
+    """Anything that can sign with one private key."""
 
     @property
     def public_key(self) -> "PublicKey":
         """The key that verifies what `sign` makes."""
 
     def sign(self, message: bytes) -> bytes:
-        """The signature over `message` itself (not over a hash of it)."""
+        """Return the signature over `message` itself (not over a hash of it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, text: str | bytes, where: str) -> Self:
-        """From a PEM `PUBLIC KEY`, re-encoded, so that one key has one PEM and one id.
+        """Read a PEM `PUBLIC KEY` and encode it again, so that one key has one PEM and one id.
 
         Raises `FormatError` for anything else and for a kind of key that is not in `ALGORITHMS`.
         """
@@ -101,7 +101,7 @@ class PublicKey:
 
     @classmethod
     def _of(cls, key: Any) -> Self:
-        """From a key object of `cryptography`; raises ValueError for a kind that we do not use."""
+        """Convert a key object of `cryptography`; raises ValueError for an unsupported kind."""
         algorithm = _algorithm_of(key)
         _refuse_small_order(key)
         encoding, spki = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -109,7 +109,7 @@ class PublicKey:
         return cls(key.public_bytes(encoding.PEM, spki).decode("ascii"), keyid, algorithm)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` is one that this key's owner made over `message`."""
+        """Return whether `signature` is a signature of this key over `message`."""
         key: Any = serialization.load_pem_public_key(self.pem.encode("ascii"))
         try:
             if self.algorithm in _ECDSA:
@@ -127,7 +127,7 @@ class SigningKey:
     """A private key held in memory; implements `Signer`."""
 
     def __init__(self, private: Any) -> None:
-        """From a private key object of `cryptography`; raises ValueError for a kind that we do not use."""
+        """Take a private key object of `cryptography`; raises ValueError for an unsupported kind."""
         self._private = private
         self._public = PublicKey._of(private.public_key())  # noqa: SLF001  # the other half of one thing
 
@@ -137,7 +137,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls, algorithm: str = DEFAULT_ALGORITHM) -> Self:
-        """A new key; raises `UsageError` for an algorithm that is unknown or not to be had here."""
+        """Make a new key; raises `UsageError` for an algorithm that is unknown or not available here."""
         try:
             if algorithm in _ECDSA:
                 return cls(ec.generate_private_key(_ECDSA[algorithm][0]()))
@@ -151,7 +151,7 @@ class SigningKey:
 
     @classmethod
     def load(cls, path: Path, passphrase: Callable[[], bytes]) -> Self:
-        """The key in the PEM file at `path`; `passphrase` is called only if that is encrypted.
+        """Read the key in the PEM file at `path`; `passphrase` is called only if the file is encrypted.
 
         Raises `KeyFileError`: see `read_private`, and for a wrong passphrase and a kind of key
         that is not in `ALGORITHMS`.
@@ -159,7 +159,7 @@ class SigningKey:
         raw = read_private(path)
         try:
             return cls(serialization.load_pem_private_key(raw, None))
-        except TypeError:  # how `cryptography` says that the key is encrypted
+        except TypeError:  # `cryptography` raises this if the key is encrypted
             return cls._decrypt(raw, passphrase(), path)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise _unusable(path, error) from error
@@ -179,10 +179,10 @@ class SigningKey:
             raise _unusable(path, error) from error
 
     def save(self, path: Path, passphrase: bytes | None) -> None:
-        """Write PKCS#8 PEM to a new file, encrypted when there is a passphrase.
+        """Write PKCS#8 PEM to a new file, encrypted if there is a passphrase.
 
         Raises `KeyFileError` for an empty or overlong passphrase and for a file that exists,
-        `MediaError` when the disk refuses.
+        `MediaError` when the disk fails.
         """
         try:
             raw: bytes = self._private.private_bytes(
@@ -204,7 +204,7 @@ class SigningKey:
 
 
 def available() -> tuple[str, ...]:
-    """The algorithms that the installed `cryptography` can serve."""
+    """The algorithms that the installed `cryptography` supports."""
     return tuple(name for name in ALGORITHMS if name in _ML_DSA or not name.startswith("ml-dsa"))
 
 
@@ -220,13 +220,13 @@ def _algorithm_of(key: Any) -> str:
         if isinstance(key, kind):
             return name
     named = type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
-    raise ValueError(f"a key of another kind ({named})")
+    raise ValueError(f"an unsupported kind of key ({named})")
 
 
 def _refuse_small_order(key: Any) -> None:
     """Raise ValueError for an Ed25519 point of small order or with a non-canonical y (RFC 8032 §5.1.3).
 
-    With such a key one signature verifies for many messages, so that nobody in particular has signed.
+    With such a key, one signature is valid for many messages, so it proves nothing about the signer.
     """
     if isinstance(key, ed25519.Ed25519PublicKey):
         raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -236,7 +236,7 @@ def _refuse_small_order(key: Any) -> None:
 
 
 def _is_der(signature: bytes) -> bool:
-    """Whether an ECDSA signature is in DER, the one encoding of its two numbers (X.690 §10)."""
+    """Return whether an ECDSA signature is in DER, the one accepted encoding of its numbers (X.690 §10)."""
     try:
         return encode_dss_signature(*decode_dss_signature(signature)) == signature
     except ValueError:
@@ -246,7 +246,7 @@ def _is_der(signature: bytes) -> bool:
 def _deterministic(digest: hashes.HashAlgorithm) -> ec.ECDSA:
     """ECDSA with the nonce of RFC 6979, where `cryptography` (43) and its OpenSSL (3.2) have it.
 
-    The same bundle then gets the same signature, and no weak random number can give the key away.
+    The same bundle then gets the same signature, and a weak random number cannot reveal the key.
     """
     try:
         return ec.ECDSA(digest, deterministic_signing=True)
@@ -257,7 +257,10 @@ def _deterministic(digest: hashes.HashAlgorithm) -> ec.ECDSA:
 def _unavailable(algorithm: str) -> UsageError:
     hint = "ML-DSA needs the Python package cryptography 47 or newer" if algorithm in ALGORITHMS else None
     return UsageError(
-        "no such key algorithm here", want=" or ".join(available()), got=repr(algorithm), hint=hint
+        "this key algorithm is not available here",
+        want=" or ".join(available()),
+        got=repr(algorithm),
+        hint=hint,
     )
 
 
@@ -265,5 +268,5 @@ def _unusable(path: Path, error: Exception) -> KeyFileError:
     return KeyFileError(
         "not a usable private key", subject=path,
         want=f"PKCS#8 PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
-        hint="airgap key generate makes one",
+        hint="run `airgap key generate` to make one",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether enough of the right people signed (DESIGN §4, "Threshold"). Rules only: no I/O, no clock."""
+"""Checks whether enough of the right people signed (DESIGN §4, "Threshold"). Rules only: no I/O, no clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -9,16 +9,16 @@ from airgap.times import format_time
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope, Signature
 
-_ADDS = {"root": "`airgap trust sign FILE` adds a signature", "release": "`airgap sign` adds one"}
-"""How a role gets the signatures that it lacks."""
+_ADDS = {"root": "run `airgap trust sign FILE` to add a signature", "release": "run `airgap sign` to add one"}
+"""The command that adds a signature for a role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whose signatures count. `keyids` and `owners` are sorted.
+    """The keys whose signatures count. `keyids` and `owners` are sorted.
 
-    `ignored` has the key id, as the envelope states it (so proving nothing), of each signature that
-    did not count.
+    `ignored` has the key id of each signature that did not count. The envelope states these ids; they prove
+    nothing.
     """
 
     role: str
@@ -28,45 +28,45 @@ class Verdict:
     owners: tuple[str, ...]
     ignored: tuple[str, ...]
     signers: tuple[str, ...] = field(default=(), compare=False)
-    """Owner and beginning of the id of each of `keyids`, for people."""
+    """The owner and the first digits of the id of each of `keyids`, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """The signatures of an envelope, sorted."""
+    """The signatures of an envelope, sorted by whether they count."""
 
-    held: dict[str, Signature]
-    """Those that hold under the key of the role that they name, by its id."""
+    valid: dict[str, Signature]
+    """The signatures that are valid under the key of the role that they name, by key id."""
     late: tuple[str, ...]
-    """Those of `held` that are outside their time."""
+    """The keys in `valid` that are outside their validity period."""
     failed: tuple[str, ...]
-    """Stated key ids of the others."""
+    """The stated key ids of all other signatures."""
 
 
 def check_signatures(
     envelope: Envelope, root: TrustRoot, role: str, now: datetime, where: str = "signatures"
 ) -> Verdict:
-    """The verdict on `envelope`, when enough keys of `role` signed it by what `root` says at `now`.
+    """Return the verdict on `envelope` if enough keys of `role`, as `root` defines it, signed it at `now`.
 
-    A key counts when the role has it, `now` is within its time and the signature that names it holds under
-    it. Where the role wants distinct owners, owners are counted in place of keys. For the roles `root` and
-    `release` each entry of `require_algorithms` must be met by at least one counted key: an algorithm
-    (`ecdsa-p256`) by a key of exactly that, a family (`ecdsa`) by a key of any in it; one key may meet
-    several. Receipts are exempt: one site answers with one key.
+    A key counts if the role has it, `now` is within its validity period, and the signature that names it is
+    valid. If the role requires distinct owners, owners are counted instead of keys. For the roles `root` and
+    `release`, at least one counted key must satisfy each entry of `require_algorithms`: an algorithm
+    (`ecdsa-p256`) is satisfied by a key of exactly that algorithm, a family (`ecdsa`) by any key of the
+    family; one key may satisfy several entries. Receipts are exempt, because a site signs with one key.
 
-    Raises `ExpiredError` for a root past its time, `UnknownKeyError` when nothing is signed by a key of
-    the role, `SignatureMismatchError` when the threshold is missed and a signature that names a key of
-    the role does not hold, else `ThresholdError`. Revocations are not checked: see `check_revocations`.
+    Raises `ExpiredError` for an expired root, `UnknownKeyError` if no key of the role signed,
+    `SignatureMismatchError` if the threshold is not met and a signature that names a key of the role is not
+    valid, else `ThresholdError`. Revocations are not checked: see `check_revocations`.
     """
     _refuse_expired(root, now)
-    return _judge(envelope, root, role, where, now)
+    return _check_role(envelope, root, role, where, now)
 
 
 def check_signatures_so_far(
     envelope: Envelope, root: TrustRoot, role: str, now: datetime, where: str = "signatures"
 ) -> Verdict:
-    """As `check_signatures`, while others are still to sign: the threshold and the algorithms may be missed,
-    but every signature must count.
+    """Do the same as `check_signatures` while further people have to sign: the threshold and the algorithms
+    need not be met, but every signature must count.
     """
     _refuse_expired(root, now)
     count = _count(envelope, root, role, now)
@@ -77,14 +77,14 @@ def check_signatures_so_far(
         if not isinstance(refusal, ThresholdError):
             raise refusal
         raise UnknownKeyError("a signature that does not count", subject=where, want=want, got=got)
-    keyids = tuple(sorted(count.held))
+    keyids = tuple(sorted(count.valid))
     return Verdict(
         role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), (), _titles(root, keyids)
     )
 
 
 def lacks(verdict: Verdict, root: TrustRoot) -> str | None:
-    """What is wanted beside the keys of `verdict`; None when they are enough."""
+    """Return what is needed besides the keys of `verdict`; None if they are enough."""
     lack = _lack(root, verdict.role, verdict.keyids)
     return None if lack is None else lack[0]
 
@@ -99,39 +99,39 @@ def _refuse_expired(root: TrustRoot, now: datetime) -> None:
 
 
 def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> Verdict:
-    """As `check_signatures` for the role `root`, at no time: for walking along roots of the past.
+    """Do the same as `check_signatures` for the role `root`, but at no particular time, to walk past roots.
 
-    Neither the expiry of the root nor the times of its keys are looked at (TUF 5.3: an expired
-    root may still name its successor). Raises a `TrustError`.
+    Neither the expiry of the root nor the validity periods of its keys are checked (TUF 5.3: an expired root
+    may still name its successor). Raises a `TrustError`.
     """
-    return _judge(envelope, root, "root", where, None)
+    return _check_role(envelope, root, "root", where, None)
 
 
 def counted_keys(envelope: Envelope, root: TrustRoot, role: str, now: datetime) -> frozenset[str]:
-    """The keys of `role` whose signatures hold and count at `now`, enough or not. Revocations and the expiry
-    of the root are not looked at.
+    """Return the keys of `role` whose signatures count at `now`, whether or not they are enough. Revocations
+    and the expiry of the root are not checked.
     """
     count = _count(envelope, root, role, now)
-    return frozenset(count.held.keys() - set(count.late))
+    return frozenset(count.valid.keys() - set(count.late))
 
 
 def root_signers(envelope: Envelope, root: TrustRoot) -> tuple[tuple[str, ...], str | None]:
-    """The keys of the role `root` whose signatures hold, sorted, and what is wanted besides; None when these
-    are enough. For what is on its way to be signed: `check_root_signatures` judges.
+    """Return the keys of the role `root` with a valid signature, sorted, and what is needed besides, or None
+    if they are enough. For documents that people are still signing; `check_root_signatures` decides.
     """
-    held = tuple(sorted(_count(envelope, root, "root", None).held))
-    lack = _lack(root, "root", held)
-    return held, lack and f"{lack[0]}, got {lack[1]}"
+    signed = tuple(sorted(_count(envelope, root, "root", None).valid))
+    lack = _lack(root, "root", signed)
+    return signed, lack and f"{lack[0]}, got {lack[1]}"
 
 
 def check_revocations(
     verdict: Verdict, root: TrustRoot, serial: int, statement_sha256: str, where: str = "signatures"
 ) -> Verdict:
-    """The verdict without the keys that `root` has revoked for this statement.
+    """Return the verdict without the keys that `root` has revoked for this statement.
 
-    A revoked key is void for serials above its `after_serial`, except for the statements listed as
-    accepted (by hex SHA-256 of their bytes). Raises `TrustError`, naming the keys, when what is left
-    misses the threshold. `verdict` must be one on this statement, by this root.
+    A revoked key is void for serials above its `after_serial`, except for the statements that are listed as
+    accepted (by the hex SHA-256 of their bytes). Raises `TrustError`, which names the keys, if the remaining
+    keys do not meet the threshold. `verdict` must be about this statement and this root.
     """
     void = tuple(
         keyid
@@ -152,9 +152,9 @@ def check_revocations(
     return replace(verdict, keyids=left, owners=root.owners(left), ignored=ignored, signers=signers)
 
 
-def _judge(envelope: Envelope, root: TrustRoot, role: str, where: str, now: datetime | None) -> Verdict:
+def _check_role(envelope: Envelope, root: TrustRoot, role: str, where: str, now: datetime | None) -> Verdict:
     count = _count(envelope, root, role, now)
-    counted = tuple(sorted(count.held.keys() - set(count.late)))
+    counted = tuple(sorted(count.valid.keys() - set(count.late)))
     if (lack := _lack(root, role, counted)) is not None:
         raise _refusal(root, role, where, count, lack)
     ignored = (*count.failed, *count.late)
@@ -165,21 +165,21 @@ def _judge(envelope: Envelope, root: TrustRoot, role: str, where: str, now: date
 
 
 def _count(envelope: Envelope, root: TrustRoot, role: str, now: datetime | None) -> _Count:
-    """A signature counts under the key that it names, and under no other: nobody can rename it."""
+    """A signature counts only under the key that it names, so a changed key id makes it worthless."""
     keyids = root.roles[role].keyids
-    held = {
+    valid = {
         signature.keyid: signature
         for signature in envelope.signatures
         if signature.keyid in keyids
         and root.keys[signature.keyid].public_key.verify(envelope.message, signature.sig)
     }
-    failed = tuple(each.keyid for each in envelope.signatures if each.keyid not in held)
-    late = () if now is None else tuple(sorted(k for k in held if not root.keys[k].counts_at(now)))
-    return _Count(held, late, failed)
+    failed = tuple(signature.keyid for signature in envelope.signatures if signature.keyid not in valid)
+    late = () if now is None else tuple(sorted(k for k in valid if not root.keys[k].counts_at(now)))
+    return _Count(valid, late, failed)
 
 
 def _lack(root: TrustRoot, role: str, keyids: Iterable[str]) -> tuple[str, str] | None:
-    """What is wanted and what is there, when these keys do not satisfy the role."""
+    """Return what is needed and what was found, if these keys do not satisfy the role; else None."""
     rule, keyids = root.roles[role], tuple(keyids)
     counted = root.owners(keyids) if rule.distinct_owners else keyids
     if len(counted) < rule.threshold:
@@ -192,23 +192,23 @@ def _lack(root: TrustRoot, role: str, keyids: Iterable[str]) -> tuple[str, str] 
 
 
 def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[str, str]) -> TrustError:
-    """The error that tells best why the role is not satisfied."""
+    """Return the error that explains best why the role is not satisfied."""
     want, got = lack
-    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids and keyid not in count.held]
+    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids and keyid not in count.valid]
     if known:
         return SignatureMismatchError(
-            f"a signature does not fit the signed bytes ({_named(root, known)})",
+            f"a signature does not match the signed bytes ({_named(root, known)})",
             subject=where, want=want, got=got,
-            hint="the file was changed after signing, or damaged: get it again",
+            hint="the file was changed after signing, or is damaged: get it again",
         )  # fmt: skip
-    if not count.held:
+    if not count.valid:
         return UnknownKeyError(
-            f"signed by no key that {root.name} gives the role {role}", subject=where, want=want,
+            f"not signed by a key that has the role {role} in {root.name}", subject=where, want=want,
             got=", ".join(repr(keyid[:16]) for keyid in count.failed),
             hint="compare the signer's fingerprint, or install the newer trust root that names the key",
         )  # fmt: skip
     if count.late:
-        got += f"; outside their time: {_named(root, count.late)}"
+        got += f"; outside their validity period: {_named(root, count.late)}"
     return ThresholdError("too few signatures", subject=where, want=want, got=got, hint=_ADDS.get(role))
 
 

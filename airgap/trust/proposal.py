@@ -1,6 +1,6 @@
-"""A trust root on its way: the next version, and the signatures that it has so far (DESIGN §4).
+"""A proposed trust root: the next version, with the signatures that it has so far (DESIGN §4).
 
-The file is an envelope like that of a root; when enough people have signed, it is one.
+The file is an envelope like that of a root. Once enough people have signed, it is a root file.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from airgap.trust.root import SignedRoot, check_follows
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A next version of `old` under signatures that all hold, one of them by a key of `old`."""
+    """A next version of `old`. All signatures are valid, and at least one is by a key of `old`."""
 
     old: SignedRoot
     new: TrustRoot
@@ -24,11 +24,11 @@ class Proposal:
 
     @classmethod
     def parse(cls, raw: bytes, old: SignedRoot, where: str) -> Self:
-        """From the bytes of a proposal's file, by the installed root.
+        """Read the bytes of a proposal file, and check it against the installed root `old`.
 
-        Nothing but the envelope is parsed before a signature by a root key of `old` holds. Raises
-        `FormatError` for another kind of document, a `TrustError` when no such key signed, for a signature
-        by any other key than the root keys of both versions, and for a root that may not follow `old`.
+        Only the envelope is parsed before a signature by a root key of `old` is verified. Raises
+        `FormatError` for another kind of document, and a `TrustError` if no such key signed, if any
+        signature is not by a root key of either version, or if the root may not follow `old`.
         """
         envelope = Envelope.parse(raw, where)
         if envelope.payload_type != ROOT_TYPE:
@@ -36,33 +36,33 @@ class Proposal:
         by_old, _ = root_signers(envelope, old.root)
         if not by_old:
             raise UnknownKeyError(
-                f"signed by no root key of {old.root.name}", subject=where,
-                hint="another proposal, or one for a version that is not installed here",
+                f"not signed by a root key of {old.root.name}", subject=where,
+                hint="it may be another proposal, or one for a version that is not installed here",
             )  # fmt: skip
         new = TrustRoot.parse(envelope.payload, where)
         check_follows(old.root, new, where)
         by_new, _ = root_signers(envelope, new)
         if len({*by_old, *by_new}) != len(envelope.signatures):
             want = f"signatures by root keys of versions {old.root.version} and {new.version} only"
-            raise TrustError("a signature that does not hold", subject=where, want=want)
+            raise TrustError("a signature is not valid", subject=where, want=want)
         return cls(old, new, envelope)
 
     @classmethod
     def make(cls, old: SignedRoot, new: TrustRoot, first: Signer) -> Self:
-        """Under the signature of `first`. Raises `UnknownKeyError` when that is no root key of `old`."""
+        """Make a proposal that `first` signs. Raises `UnknownKeyError` if that is not a root key of `old`."""
         if first.public_key.keyid not in old.root.roles["root"].keyids:
             raise UnknownKeyError("this key may not sign trust roots", subject=first.public_key.keyid)
         return cls(old, new, Envelope.sign(ROOT_TYPE, new.to_bytes(), [first]))
 
     def signed(self, signer: Signer) -> "Proposal":
-        """With one signature more. Raises as `Envelope.with_signature`, and `UnknownKeyError`."""
+        """Return the proposal with one more signature. Raises as `with_signature` of `Envelope`."""
         if signer.public_key.keyid not in self.eligible:
             raise UnknownKeyError("this key may not sign this trust root", subject=signer.public_key.keyid)
         return Proposal(self.old, self.new, self.envelope.with_signature(signer))
 
     @property
     def eligible(self) -> frozenset[str]:
-        """The keys whose signatures count: for the old version, the new one, or both."""
+        """The keys whose signatures count, for the old version, the new one, or both."""
         return self.old.root.roles["root"].keyids | self.new.roles["root"].keyids
 
     @property
@@ -73,21 +73,21 @@ class Proposal:
         )
 
     def key_title(self, keyid: str) -> str:
-        """As `TrustRoot.key_title`, of a key of either version."""
+        """Return `TrustRoot.key_title` for a key of either version."""
         return (self.new if keyid in self.new.keys else self.old.root).key_title(keyid)
 
     @property
     def wants(self) -> tuple[str, ...]:
-        """What is wanted still, by each of the two versions; empty when it is complete."""
+        """What is still needed, for each of the two versions; empty when the proposal is complete."""
         lacks = ((root, root_signers(self.envelope, root)[1]) for root in (self.old.root, self.new))
         return tuple(f"by {root.name}: {lack}" for root, lack in lacks if lack)
 
     @property
     def who(self) -> tuple[str, ...]:
-        """The owners of keys that could sign still."""
+        """The owners of keys that can still sign."""
         keys = {**self.new.keys, **self.old.root.keys}
         return tuple(sorted({keys[keyid].owner for keyid in self.eligible - self.signers}))
 
     def complete(self) -> SignedRoot:
-        """The root that it has become. Raises as `SignedRoot.successor`."""
+        """Return the signed root, once it is complete. Raises as `SignedRoot.successor`."""
         return self.old.successor(self.envelope.to_bytes(), f"{self.new.version}.root.json")

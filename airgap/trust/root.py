@@ -21,15 +21,15 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_STEPS = 1024
-"""Versions that one walk goes at most; the next walk goes on from there."""
+"""The most versions in one walk; the next walk continues from there."""
 
 MAX_EPOCH_RISE = 1_000
-"""How far one version may raise the epoch: no slip uses up the numbers."""
+"""How far one version may raise the epoch, so that a mistake cannot use up the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRoot:
-    """A root whose own threshold signed it. That says nothing yet on whether *we* trust it."""
+    """A root that the threshold of its own keys signed. That alone does not make it trusted."""
 
     root: TrustRoot
     envelope: Envelope
@@ -37,10 +37,10 @@ class SignedRoot:
 
     @classmethod
     def parse(cls, raw: bytes, where: str) -> Self:
-        """From the bytes of a root file.
+        """Read the bytes of a root file.
 
-        Raises `FormatError` for what is malformed or another kind of document, a `TrustError` when the
-        root is not signed by the threshold of its own root role. Times are not checked.
+        Raises `FormatError` for a malformed or another kind of document, a `TrustError` if the root is not
+        signed by the threshold of its own root role. Times are not checked.
         """
         return cls._of(_open(raw, where), raw, where)
 
@@ -52,17 +52,17 @@ class SignedRoot:
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 of the file, to compare out of band; `sha256sum 1.root.json` prints it too."""
+        """The hex SHA-256 of the file, to compare over another channel; `sha256sum` prints it too."""
         return hashlib.sha256(self.raw).hexdigest()
 
     def successor(self, raw: bytes, where: str) -> "SignedRoot":
-        """The next version, in the bytes of a root file that this one and itself have signed.
+        """Return the next version, from the bytes of a root file that both this root and the new one signed.
 
-        Nothing in `raw` but the envelope is parsed before this root's signatures hold. Raises as `parse`
-        does, and `TrustError` for a version that is not the next one, for an epoch that falls, or rises by
-        more than `MAX_EPOCH_RISE`, for a revocation that is dropped or made weaker, and for a new epoch in
-        which the root still gives a role to a key that is revoked from some serial on: serials start again
-        with the epoch, and that key would be good again.
+        Only the envelope in `raw` is parsed before the signatures by this root's keys are verified. Raises as
+        `parse` does, and `TrustError` for a version that is not the next one, for an epoch that decreases, or
+        increases by more than `MAX_EPOCH_RISE`, for a revocation that is dropped or weakened, and for a new
+        epoch in which the root still gives a role to a key that is revoked from a serial on: serials start
+        again with each epoch, so the key would be valid again.
         """
         envelope = _open(raw, where)
         check_root_signatures(envelope, self.root, f"{where} by the keys of {self.root.name}")
@@ -72,28 +72,28 @@ class SignedRoot:
 
 
 def check_follows(old: TrustRoot, new: TrustRoot, where: str) -> None:
-    """Raise `TrustError` unless `new` may come after `old`, whoever signed it; see `SignedRoot.successor`."""
+    """Raise `TrustError` unless `new` may follow `old`: see `SignedRoot.successor`. Ignores signatures."""
     if new.version != old.version + 1:
         raise TrustError(
             "wrong version of the trust root", subject=where, want=old.version + 1, got=new.version
         )
     if new.epoch < old.epoch:
-        raise TrustError("the epoch falls", subject=where, want=f"at least {old.epoch}", got=new.epoch)
+        raise TrustError("the epoch decreases", subject=where, want=f"at least {old.epoch}", got=new.epoch)
     if new.epoch > old.epoch + MAX_EPOCH_RISE:
         want = f"at most {old.epoch + MAX_EPOCH_RISE}"
-        raise TrustError("the epoch rises too far", subject=where, want=want, got=new.epoch)
+        raise TrustError("the epoch increases too much", subject=where, want=want, got=new.epoch)
     _refuse_weaker_revocations(old, new, where)
     if new.epoch > old.epoch:
         _refuse_revived_keys(new, where)
 
 
 def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedRoot]:
-    """The roots after `installed`, in order, each a `successor` of the one before.
+    """Return the roots after `installed`, in order, each a `successor` of the one before.
 
-    `candidates` are root files by version, as found on a medium. A version that is not there ends
-    the walk, and so do `MAX_STEPS`. Raises as `SignedRoot.successor` does: a bad candidate in the path
-    is an attack or a damaged medium, and nothing after it can be trusted. An expired root is walked
-    over; whoever uses the last one checks its time (`policy.check_signatures` does).
+    `candidates` are root files by version, as found on a medium. The walk ends at a missing version, or after
+    `MAX_STEPS`. Raises as `SignedRoot.successor` does: a bad candidate is an attack or a damaged medium, and
+    the versions after it cannot be trusted. Expired roots are accepted during the walk; the caller must check
+    the expiry of the last one (`policy.check_signatures` does).
     """
     found: list[SignedRoot] = []
     last = installed
@@ -104,7 +104,7 @@ def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedR
 
 
 def new_root(owner: str, key: PublicKey, site: str, site_key: PublicKey, *, expires: datetime) -> TrustRoot:
-    """Version 1 for one owner with one key, and one site. Raises `FormatError` for impossible names.
+    """Make version 1 for one owner with one key, and one site. Raises `FormatError` for invalid names.
 
     One key signs roots and bundles, the site's key signs its receipts, each threshold is 1.
     """
@@ -128,14 +128,14 @@ def _open(raw: bytes, where: str) -> Envelope:
 
 
 def _refuse_weaker_revocations(old: TrustRoot, new: TrustRoot, where: str) -> None:
-    """A revocation stays in every later version, also when its key is in none: a version that drops it would
-    let the next one take the key up again, and what a thief has signed would count.
+    """A revocation must stay in every later version, even if its key is gone. Otherwise a later version could
+    add the key again, and everything that a thief signed with it would count.
     """
     for keyid, before in sorted(old.revoked.items()):
         now = new.revoked.get(keyid)
         if now is None or now.after_serial > before.after_serial:
             raise TrustError(
-                "a key that is revoked does not become good again", subject=f"{where}: revoked {keyid}",
+                "a revocation must not be weakened or dropped", subject=f"{where}: revoked {keyid}",
                 want=f"void above serial {before.after_serial} or below",
                 got="no revocation" if now is None else f"void above serial {now.after_serial}",
             )  # fmt: skip
@@ -146,7 +146,7 @@ def _refuse_revived_keys(root: TrustRoot, where: str) -> None:
         for keyid in sorted(role.keyids & root.revoked.keys()):
             if root.revoked[keyid].after_serial > 0:
                 raise TrustError(
-                    "a new epoch may not give a role to a revoked key",
+                    "a new epoch must not give a role to a revoked key",
                     subject=f"{where}: role {name}",
                     got=keyid,
                 )

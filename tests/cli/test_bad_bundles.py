@@ -95,7 +95,7 @@ CANONICAL = "not in canonical form"
 VIEWS = "manifest.json and index.json describe different images"
 
 DAMAGE: dict[str, Case] = {
-    "flip envelope's payload": (flip(ENVELOPE_FILE, 12), 13, "does not fit the signed bytes (alice"),
+    "flip envelope's payload": (flip(ENVELOPE_FILE, 12), 13, "does not match the signed bytes (alice"),
     "flip envelope's end": (flip(ENVELOPE_FILE), 10, "not JSON: bundle.dsse.json"),
     "flip statement": (flip(STATEMENT_FILE, 100), 12, NOT_SIGNED),
     "flip sums": (flip(SUMS_FILE, 5), 12, WRONG),
@@ -177,20 +177,20 @@ DAMAGE: dict[str, Case] = {
 ENVELOPES: dict[str, Case] = {
     "no signature": (envelope(lambda value: value.update(signatures=[])), 13, "no signature"),
     "unknown key": (
-        lambda gap: gap.seal(gap.envelope.payload, STRANGER), 13, "signed by no key that trust root 1 gives the role release",
+        lambda gap: gap.seal(gap.envelope.payload, STRANGER), 13, "not signed by a key that has the role release in trust root 1",
     ),
     "another's key id": (
-        envelope(lambda value: value["signatures"][0].update(keyid="ab" * 32)), 13, "signed by no key",
+        envelope(lambda value: value["signatures"][0].update(keyid="ab" * 32)), 13, "not signed by a key",
     ),
     "no key id": (envelope(lambda value: value["signatures"][0].pop("keyid")), 10, "not in canonical form"),
-    "path for key id": (envelope(lambda value: value["signatures"][0].update(keyid="../../x")), 13, "signed by no key"),
+    "path for key id": (envelope(lambda value: value["signatures"][0].update(keyid="../../x")), 13, "not signed by a key"),
     "signature of another statement": (
         lambda gap: envelope(lambda value: value["signatures"][0].update(sig=b64(gap.key.sign(b"else"))))(gap),
-        13, "does not fit the signed bytes (alice",
+        13, "does not match the signed bytes (alice",
     ),
     "signature over the bare payload": (
         lambda gap: envelope(lambda value: value["signatures"][0].update(sig=b64(gap.key.sign(gap.envelope.payload))))(gap),
-        13, "does not fit the signed bytes",
+        13, "does not match the signed bytes",
     ),
     "other payload type": (
         lambda gap: gap.seal(gap.envelope.payload, payload_type="application/json"), 13, "unexpected payload type",
@@ -199,7 +199,7 @@ ENVELOPES: dict[str, Case] = {
         lambda gap: gap.seal(gap.root.envelope.payload, payload_type=gap.root.envelope.payload_type), 13, "unexpected payload type",
     ),
     "payload type changed after signing": (
-        envelope(lambda value: value.update(payloadType="application/json")), 13, "does not fit the signed bytes",
+        envelope(lambda value: value.update(payloadType="application/json")), 13, "does not match the signed bytes",
     ),
     "two envelopes": (lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: raw + raw), 10, "not JSON"),
     "list of envelopes": (lambda gap: gap.rewrite(ENVELOPE_FILE, lambda raw: b"[" + raw + b"]"), 10, "not a JSON object"),
@@ -307,7 +307,7 @@ JUDGED: dict[str, Case] = {
     "root left out": (broken_chain, 13, "made under a newer trust root than is known here"),
     "root of another version": (renamed_root, 13, "wrong version of the trust root"),
     "root signed by a stranger": (stranger_root, 13, "by the keys of trust root 1"),
-    "falling epoch": (falling_epoch, 13, "the epoch falls"),
+    "falling epoch": (falling_epoch, 13, "the epoch decreases"),
     "root that is no root": (forge("trust/2.root.json", b"{}"), 10, "2.root.json"),
     "expired root in the bundle": (late_root, 14, "the trust root has expired: trust root 2"),
     "expired root": (installed(expires=lambda gap: gap.now - DAY), 14, "the trust root has expired: trust root 1"),

@@ -146,7 +146,7 @@ def ledger_as(make: Callable[[Path], object]) -> Harm:
 
 
 RECEIVERS: dict[str, Case] = {
-    "no site": (lambda gap: shutil.rmtree(gap.home), 2, "no site here yet"),
+    "no site": (lambda gap: shutil.rmtree(gap.home), 2, "there is no site here yet"),
     "site file is no JSON": (lambda gap: (gap.home / "site.json").write_bytes(b"plant-7"), 10, "not JSON"),
     "folder for ledger": (ledger_as(Path.mkdir), 17, "cannot write the ledger"),
     "link for ledger": (ledger_as(lambda path: path.symlink_to("/dev/null")), 17, "cannot write the ledger"),
@@ -198,7 +198,7 @@ def file_for_bundle(gap: Gap) -> None:
 ROOTLESS: dict[str, Case] = {
     "no trust root": (lose_roots, 13, "the trust root is not the one that was installed"),
     "root by a stranger": (replace_root, 13, "2.root.json"),
-    "root left out": (gap_in_roots, 13, "the installed roots do not follow one another"),
+    "root left out": (gap_in_roots, 13, "the installed trust roots do not follow one another"),
     "damaged root": (damage_root, 13, "1.root.json"),
 }
 

@@ -80,7 +80,7 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
         (("--to", "x", "--python", "3.9"), 2, "error: no such Python for airgap: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
-        (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
+        (("--to", "/media/none", "--python", PYTHON), 11, "error: no medium is mounted there: /media/none, want "),
         (("--wrong",), 2, "no such option"),
         (("verify", "nowhere"), 2, "error: no such file or folder: nowhere"),
     ],
@@ -110,7 +110,10 @@ def test_a_wheel_is_missing(gap, wheels):
 
 
 def test_no_site_yet(fresh, tmp_path):
-    assert "no site here yet" in fresh("kit", "--to", tmp_path / "stick", "--python", PYTHON, code=2).err
+    assert (
+        "there is no site here yet"
+        in fresh("kit", "--to", tmp_path / "stick", "--python", PYTHON, code=2).err
+    )
 
 
 def test_changed_on_the_stick(gap, kit):

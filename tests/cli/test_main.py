@@ -124,7 +124,7 @@ def test_manifests_that_cannot_be_read(
 def test_debug_shows_where_and_keeps_the_code(fresh: Side) -> None:
     done = fresh("trust", "show", "--debug", code=2)
     assert "Traceback (most recent call last)" in done.err
-    assert done.err.splitlines()[-2].startswith("error: no site here yet")
+    assert done.err.splitlines()[-2].startswith("error: there is no site here yet")
     assert "Traceback" not in fresh("trust", "show", code=2).err
 
 

@@ -145,15 +145,13 @@ def test_a_signature_that_was_added_after_sealing(gap: Gap) -> None:
     [value] = gap.online("receipt", "import", loaded(gap, bundle), "--json").json["receipts"]
     assert value["alarms"] == []
     title = f"bob {shown['keyid'][:16]}"
-    assert value["unconfirmed"] == [
-        f"{title} is not among the signatures at sealing; it may have signed later"
-    ]
+    assert value["unconfirmed"] == [f"{title} had not signed at sealing; it may have signed later"]
 
 
 def test_names_given_by_map_are_told(gap: Gap) -> None:
     introduce(gap)
     said = gap.online("receipt", "import", mapped(gap)).out.splitlines()
-    assert "not confirmed: example.com/api:1 is called harbor.example/mirror/api:1 there" in said
+    assert "not confirmed: example.com/api:1 is named harbor.example/mirror/api:1 there" in said
 
 
 # -- who can write into the site's folder
@@ -250,7 +248,10 @@ def test_a_sealed_bundle_that_nobody_signed_is_no_measure(answered: Gap) -> None
     path.write_bytes(Envelope.sign(STATEMENT_TYPE, payload, [stranger]).to_bytes())
     report = answered.online("audit", "report", "--json").json
     assert report["sent"] == []
-    assert any("not counted: not signed by a key that may sign bundles" in each for each in report["alarms"])
+    assert any(
+        "ignored, because it is not signed by a key that may sign bundles" in each
+        for each in report["alarms"]
+    )
 
 
 # -- a site that lies
@@ -264,8 +265,8 @@ def test_a_lie_is_told_everywhere(gap: Gap) -> None:
     path = gap.folder / "lie.json"
     raw = Envelope.sign(STATEMENT_TYPE, lie.to_bytes(), [Site(gap.offline.home).key]).to_bytes()
     path.write_bytes(raw)
-    left_out = f"it says nothing of {told.images[0].reference} {told.images[0].digest}"
-    signer = "unknown key 0000000000000000 is said to have signed"
+    left_out = f"it does not mention {told.images[0].reference} {told.images[0].digest}"
+    signer = "unknown key 0000000000000000 is listed as a signer"
     done = gap.online("receipt", "import", path, code=13)
     page = gap.folder / "page.html"
     report = gap.online("audit", "report", "--html", page).out

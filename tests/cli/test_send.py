@@ -82,7 +82,7 @@ def test_a_bad_bundle_is_recorded(gap: Gap):
 
 
 def test_a_site_without_trust(fresh, tmp_path):
-    assert "no site here yet" in fresh("send", tmp_path, "plant", code=2).err
+    assert "there is no site here yet" in fresh("send", tmp_path, "plant", code=2).err
 
 
 # -- `load` through SSH has the same options

@@ -51,7 +51,7 @@ def test_init_twice_is_refused_and_changes_nothing(fresh: Side) -> None:
 def test_init_under_another_name_is_refused(fresh: Side) -> None:
     fresh("init", "--owner", "alice", "--site", "hq")
     done = fresh("init", "--owner", "alice", "--site", "lab", code=2)
-    assert f"there is another site here: {fresh.home}, want lab, got hq" in done.err
+    assert f"this folder belongs to another site: {fresh.home}, want lab, got hq" in done.err
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_init_under_another_name_is_refused(fresh: Side) -> None:
         (("--owner", "a" * 64), 2, "not a key name"),
         (("--site", "HQ"), 2, "not a site name, want a-z, 0-9 and -, at most 63, got 'HQ'"),
         (("--site", "../x"), 2, "not a site name"),
-        (("--algorithm", "rsa-4096"), 2, "no such key algorithm here"),
+        (("--algorithm", "rsa-4096"), 2, "this key algorithm is not available here"),
         (("--passphrase-file", "/nowhere/at/all"), 13, "cannot read the passphrase: /nowhere/at/all"),
         (("--passphrase-file", "/dev/null"), 13, "the passphrase is empty: /dev/null"),
         (("--nonsense",), 2, "no such option"),
@@ -141,7 +141,7 @@ def test_without_a_site(
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "bundle.dsse.json").write_text("{}")
     done = fresh(*words, code=2)
-    assert "no site here yet" in done.err
+    assert "there is no site here yet" in done.err
     assert not fresh.home.exists()
 
 

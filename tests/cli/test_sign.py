@@ -36,7 +36,7 @@ def test_a_bundle_loads_when_both_have_signed(two: Gap) -> None:
         words = ("--to", f"oci:{two.folder}/out") if command == "load" else ()
         done = two.offline(command, bundle, *words, code=13)
         assert "too few signatures" in done.err
-        assert "hint: `airgap sign` adds one" in done.err
+        assert "hint: run `airgap sign` to add one" in done.err
     shown = two.offline("inspect", bundle, "--json").json
     assert shown["owners"] == ["alice"]
     assert shown["refusal"].startswith("too few signatures, want 2 of 2 keys of different owners")
@@ -97,7 +97,7 @@ def test_a_third_signature_that_nobody_asked_for(two: Gap) -> None:
 def test_who_signs_has_to_be_said(two: Gap) -> None:
     path = two.layout(api=simple_image("api"))
     two.online("pack", path, "--to", two.stick, "--key", "alice")
-    assert "which key?" in two.online("sign", two.stick / "stack-0001", code=13).err
+    assert "several signing keys match" in two.online("sign", two.stick / "stack-0001", code=13).err
     two.offline("sign", two.stick / "stack-0001", code=13)  # a site that only receives has no such key
 
 

@@ -195,7 +195,7 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
     to = ("--to", gap.folder / "d", "--to", gap.folder / "e", "--volume-size", "4.2MB")
     for command in ("plan", "pack"):
         done = gap.online(command, gap.folder / "stack.yaml", *to, code=11)
-        assert "error: the bundle does not fit, want room for 8," in done.err
+        assert "error: the bundle does not fit, want space for 8," in done.err
         assert ", got 6," in done.err
         assert "hint: another --to adds a medium" in done.err
     assert gap.online.ended() == ("pack", "failed", 11)
@@ -396,9 +396,7 @@ def test_send_takes_further_volumes_by_option(sound: Gap) -> None:
 # -- volumes that do not belong together
 
 
-TOGETHER = (
-    "hint: name the folders of all volumes in one command, or put them together one after the other with "
-)
+TOGETHER = "hint: name the folders of all volumes in one command, or join them one after the other with "
 
 
 @pytest.mark.parametrize(
@@ -492,7 +490,7 @@ def test_two_volumes_of_the_same_number(gap: Gap, command: str) -> None:
         command, ()
     )
     done = gap.offline(command, *some(gap, 1, 2), twin, *some(gap, 3), *words, code=19)
-    assert f"volume 2 is here twice: {twin}, got {volumes(gap.folder)[1]}\n" in done.err
+    assert f"volume 2 was given twice: {twin}, got {volumes(gap.folder)[1]}\n" in done.err
     assert gap.offline.ended() == (command, "failed", 19)
 
 
@@ -502,7 +500,7 @@ def test_volumes_of_two_cuts_of_one_bundle(gap: Gap) -> None:
     assert len(cut) == 3
     done = gap.offline("verify", *some(gap, 1, 2), cut[2], code=10)
     assert (
-        f"the volumes tell different cuts: {cut[2]}/volume.json, want that of {some(gap, 1)[0]}" in done.err
+        f"the volumes have different cuts: {cut[2]}/volume.json, want that of {some(gap, 1)[0]}" in done.err
     )
     assert (
         "hint: volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut" in done.err
@@ -570,7 +568,7 @@ HARMS: dict[str, tuple[Harm, int, str]] = {
     "table not canonical": (table_of(lambda raw: raw + b" "), 10, "not in canonical form: {volume}/volume.json"),
     "table with a field more": (table_of(lambda raw: raw.replace(b'"of"', b'"x":1,"of"', 1)), 10, "volume.json"),
     "volume 9 of 3": (table_of(lambda raw: raw.replace(b'"volume":2,\n', b'"volume":9,\n', 1)), 10, "no such volume"),
-    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3\nhint: no volume: {volume}\n"),
+    "no table": (removed("volume.json"), 19, "want volume 2 of 3, got volume 1, 3\nhint: not a volume: {volume}\n"),
 }  # fmt: skip
 
 
@@ -781,7 +779,7 @@ def test_volumes_of_two_cuts_one_after_the_other(gap: Gap, monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdin", Terminal(str(cut[1])))
     done = gap.offline("verify", *some(gap, 1), code=10)
     assert (
-        f"error: the volumes tell different cuts: {cut[1]}\nhint: start again with the volumes of one"
+        f"error: the volumes have different cuts: {cut[1]}\nhint: start again with the volumes of one"
         in done.err
     )
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, (*cut, *some(gap, 2, 3)))))
@@ -1484,7 +1482,7 @@ def test_receive_refuses_where_a_layer_cannot_be_whole(gap: Gap) -> None:
         done = receive(gap, 1, 2, 3, code=11)
         want = f"want files of {len(WEB.contents[BIG]):,} bytes, got at most 4,000,000"
         assert (
-            f"error: a layer is larger than a file can be there: {gap.folder / 'x'}, {want}\nhint: "
+            f"error: a layer is larger than the largest file that the medium can hold: {gap.folder / 'x'}, {want}\nhint: "
             in done.err
         )
         made = repacked(gap, volumes(gap.folder), "--to", gap.folder / "x")

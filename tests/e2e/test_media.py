@@ -89,7 +89,7 @@ class TestMedium:
         path = place / "mounted" / "bundle"
         with MAKERS[kind](place):
             refuse_unfit(Medium.of(path), path, 1, places=[place])
-        with pytest.raises(MediaError, match="nothing is mounted there"):
+        with pytest.raises(MediaError, match="no medium is mounted there"):
             refuse_unfit(Medium.of(path), path, 1, places=[place])
 
     @pytest.mark.parametrize("kind", ["ext4", "tmpfs"])

@@ -177,7 +177,7 @@ def test_a_stick_that_is_not_there(world: World) -> None:
         for words in (("verify",), ("load", "--to", f"oci:{gap.folder}/out")):
             err = gap.offline(words[0], *volumes, *words[1:], code=19).err
             assert f"a volume is missing: {volumes[0]}, want volume 2 of 3, got volume 1, 3" in err
-            assert f"hint: no volume: {volumes[1]}" in err
+            assert f"hint: not a volume: {volumes[1]}" in err
     [pid] = run("pgrep", "-f", f"^fusefat .*{world.sticks[0].mount_point}").stdout.split()
     os.kill(int(pid), signal.SIGKILL)
     err = gap.offline("verify", *volumes, code=11).err

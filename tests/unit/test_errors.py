@@ -15,8 +15,8 @@ from airgap.errors import (
     InterruptError,
     MediaError,
     NoSpaceError,
+    describe_cause,
     disk_failed,
-    in_words,
     printable,
 )
 
@@ -141,11 +141,11 @@ def test_whom_to_blame(number, disk):
         ),
         (TimeoutError("timed out"), "timed out"),
         (ValueError("it said [Errno -2] Name or service not known"), "it said Name or service not known"),
-        (EOFError(), "the other side hung up"),
+        (EOFError(), "the other side closed the connection"),
         (TimeoutError(), "no answer in time"),
-        (http.client.IncompleteRead(b"", 5), "it gave no reason"),
-        (RuntimeError(), "it gave no reason"),
+        (http.client.IncompleteRead(b"", 5), "no reason given"),
+        (RuntimeError(), "no reason given"),
     ],
 )
 def test_words_without_numbers(error, want):
-    assert in_words(error) == want
+    assert describe_cause(error) == want

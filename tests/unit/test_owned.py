@@ -31,7 +31,7 @@ def test_read(file, mode):
 def test_others_can_write_it(file, mode):
     file.chmod(mode)
     with pytest.raises(
-        TrustError, match=f"open to other users: .*want mode 0644, got mode {mode:04o}"
+        TrustError, match=f"writable by other users: .*want mode 0644, got mode {mode:04o}"
     ) as caught:
         read_owned(file, 4)
     assert caught.value.hint.startswith(f"chmod 644 {file}")
@@ -52,7 +52,7 @@ def test_a_link(file, to):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TrustError, match=r"not a regular file: .*, got something else"):
+    with pytest.raises(TrustError, match=r"not a regular file: .*, got another kind of file"):
         read_owned(tmp_path / "pipe", 4)
 
 
@@ -99,7 +99,7 @@ def test_the_home_may_be_a_link_and_what_it_means_is_looked_at(tmp_path):
     with pytest.raises(TrustError, match=r"not a folder: .*, got a link"):
         refuse_shared_folder(link, home=False)
     real.chmod(0o770)
-    with pytest.raises(TrustError, match="open to other users"):
+    with pytest.raises(TrustError, match="writable by other users"):
         refuse_shared_folder(link, home=True)
     assert stat.S_IMODE(real.stat().st_mode) == 0o770
 
@@ -107,5 +107,5 @@ def test_the_home_may_be_a_link_and_what_it_means_is_looked_at(tmp_path):
 def test_a_folder_that_is_none(tmp_path):
     refuse_shared_folder(tmp_path / "none", home=False)
     (tmp_path / "file").touch()
-    with pytest.raises(TrustError, match=r"not a folder: .*, got something else"):
+    with pytest.raises(TrustError, match=r"not a folder: .*, got another kind of file"):
         refuse_shared_folder(tmp_path / "file", home=False)

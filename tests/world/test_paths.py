@@ -115,7 +115,7 @@ PATHS = {
     "lock": paths(
         "lock files", "both files lie side by side, and the wrong one is given",
         "measured", "the manifest is named",
-        Thing("lock", "pack {} --to out", "not a manifest: {}, got a lock", "the manifest that it belongs to: {folder}/stack.yaml"),
+        Thing("lock", "pack {} --to out", "not a manifest: {}, got a lock", "name the manifest of this lock: {folder}/stack.yaml"),
     ),
     "kit": paths(
         "a medium with a kit and bundles", "the kit's folder is given to `verify`",
@@ -139,8 +139,8 @@ PATHS = {
     ),
     "private key": paths(
         "cosign", "a key of the wrong half is answered with `invalid pem block`",
-        "sigstore/cosign#1051", "a private key is named, and that it must not be handed out",
-        Thing("private key of cosign", "trust install {}", "not a trust root: {}, got a private key", "never handed out"),
+        "sigstore/cosign#1051", "a private key is named, and must not be copied",
+        Thing("private key of cosign", "trust install {}", "not a trust root: {}, got a private key", "never copy it"),
     ),
     "certificate": paths(
         "cosign", "a certificate is given where a key is wanted",
@@ -175,7 +175,7 @@ PATHS = {
     "envelope": paths(
         "bundles in a file manager", "a file inside the bundle is given in its place",
         "measured", "the folder is named",
-        Thing("envelope of a bundle", "verify {}", "not a bundle: {}, got the envelope of a bundle", "name the folder that it is in: {folder}"),
+        Thing("envelope of a bundle", "verify {}", "not a bundle: {}, got the envelope of a bundle", "name the folder that holds it: {folder}"),
     ),
     "ledger": paths(
         "ledgers", "the ledger is given to `receipt show`",

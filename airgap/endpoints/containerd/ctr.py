@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from airgap.errors import EndpointError, UnavailableError, in_words
+from airgap.errors import EndpointError, UnavailableError, describe_cause
 
 MAX_OUTPUT = 16 << 20
 """Bytes of an answer; more is an error."""
@@ -81,7 +81,7 @@ class CtrProgram:
             process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             raise UnavailableError(
-                f"cannot run {argv[0]}", subject=self.subject, got=in_words(error)
+                f"cannot run {argv[0]}", subject=self.subject, got=describe_cause(error)
             ) from error
         try:
             yield process

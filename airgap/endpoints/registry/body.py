@@ -9,7 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.wire import EndlessAnswerError
-from airgap.errors import EndpointError, SizeMismatchError, in_words
+from airgap.errors import EndpointError, SizeMismatchError, describe_cause
 from airgap.oci.digest import CHUNK, ByteStream
 
 _ENOUGH = 1 << 18
@@ -47,7 +47,7 @@ class Download(io.RawIOBase):
             raise endless(error, self._subject) from error
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
-            raise self._cut(in_words(error)) from error
+            raise self._cut(describe_cause(error)) from error
         self._count(got)
         return got
 

@@ -27,7 +27,7 @@ from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.proxies import Proxy
 from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, zone_of
 from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
-from airgap.errors import EndpointError, UsageError, in_words
+from airgap.errors import EndpointError, UsageError, describe_cause
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
 _NAME = "the certificate must list this name or address as subjectAltName; its common name is ignored"
@@ -241,7 +241,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
         failed = TemporaryError("no answer in time", subject=subject, got=got)
         failed.timed_out = True
     else:
-        failed = TemporaryError("cannot reach the registry", subject=subject, got=in_words(cause))
+        failed = TemporaryError("cannot reach the registry", subject=subject, got=describe_cause(cause))
     failed.reached = reached
     return failed
 
@@ -253,7 +253,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
-    got, hint = getattr(cause, "reason", None) or in_words(cause), None
+    got, hint = getattr(cause, "reason", None) or describe_cause(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message
         hint = _CERTIFICATE_HINTS.get(cause.verify_code)

@@ -17,7 +17,7 @@ from airgap.endpoints.server.catalogue import Catalogue
 from airgap.endpoints.server.exchange import Exchange, Log
 from airgap.endpoints.server.head import MAX_HEAD
 from airgap.endpoints.server.slots import Connection, Limits, Slots
-from airgap.errors import AirgapError, in_words
+from airgap.errors import AirgapError, describe_cause
 
 _CLOSE_SECONDS = 5.0
 _BACKLOG = 128
@@ -74,7 +74,7 @@ class HttpServer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log(f"error: {in_words(error)}; connection cut")
+            self._log(f"error: {describe_cause(error)}; connection cut")
 
     async def _connected(
         self, slots: Slots, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -95,7 +95,7 @@ class HttpServer:
         except AirgapError as error:
             self._log(f"error: {error}; connection cut")
         except OSError as error:
-            self._log(f"{connection.host} error: {in_words(error)}; connection cut")
+            self._log(f"{connection.host} error: {describe_cause(error)}; connection cut")
         finally:
             slots.leave(connection)
             writer.transport.abort()

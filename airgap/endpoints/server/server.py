@@ -8,7 +8,7 @@ from airgap.endpoints.server.catalogue import NamedSource, build
 from airgap.endpoints.server.exchange import Log
 from airgap.endpoints.server.http import HttpServer
 from airgap.endpoints.server.slots import Limits
-from airgap.errors import EndpointError, in_words
+from airgap.errors import EndpointError, describe_cause
 
 
 def _silent(_line: str) -> None:
@@ -49,7 +49,7 @@ class ImageServer:
             self._http = HttpServer(bind, catalogue, log, limits)
         except (OSError, OverflowError) as error:
             raise EndpointError(
-                "cannot listen", subject=f"{bind[0]}:{bind[1]}", got=in_words(error)
+                "cannot listen", subject=f"{bind[0]}:{bind[1]}", got=describe_cause(error)
             ) from error
         self._thread: threading.Thread | None = None
 

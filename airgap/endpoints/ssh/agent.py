@@ -12,7 +12,7 @@ from typing import Any, Self
 import paramiko
 from paramiko.agent import AgentSSH, get_agent_connection
 
-from airgap.errors import in_words
+from airgap.errors import describe_cause
 
 _REQUEST_IDENTITIES, _IDENTITIES = b"\x0b", 12
 _LIST_SECONDS = 10.0
@@ -93,7 +93,7 @@ class Agent(AgentSSH):
                 raise AgentError("the answer is not from an ssh-agent")  # noqa: TRY301 - handled below, as all others
             answer = self._exactly(size)
         except (AgentError, OSError) as error:
-            self.trouble = "no answer" if isinstance(error, TimeoutError) else in_words(error)
+            self.trouble = "no answer" if isinstance(error, TimeoutError) else describe_cause(error)
             self.close()
             raise AgentError(self.trouble) from error
         return answer[0], paramiko.Message(answer[1:])

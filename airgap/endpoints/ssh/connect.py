@@ -11,7 +11,7 @@ from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
-from airgap.errors import AirgapError, LinkError, TransportError, in_words
+from airgap.errors import AirgapError, LinkError, TransportError, describe_cause
 
 CONNECT_SECONDS = 20.0
 _ALIVE_SECONDS = 30
@@ -94,7 +94,7 @@ def translated(
     except AirgapError:
         raise
     except kinds as error:
-        words = error.text if isinstance(error, paramiko.ChannelException) else in_words(error)
+        words = error.text if isinstance(error, paramiko.ChannelException) else describe_cause(error)
         raise ours(what, subject=subject, got=words[:_MAX_WORDS]) from error
 
 

@@ -73,7 +73,7 @@ class TestFirst:
         assert install_root(home, "plant-7", gap.root, None).site == "plant-7"
         assert Site(home).name == "plant-7"
         (home / "received").mkdir()
-        with pytest.raises(UsageError, match="there is another site here"):
+        with pytest.raises(UsageError, match="this folder belongs to another site"):
             install_root(home, "plant-8", gap.root, None)
         assert Site(home).name == "plant-7"
 

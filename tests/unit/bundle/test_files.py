@@ -73,7 +73,7 @@ class TestMediaErrors:
         [
             (errno.ENOSPC, NoSpaceError, "free some space"),
             (errno.EDQUOT, NoSpaceError, "free some space"),
-            (errno.EFBIG, NoSpaceError, "the file system or `ulimit -f` takes no file that large"),
+            (errno.EFBIG, NoSpaceError, "the file system or `ulimit -f` limits the file size"),
             (errno.EIO, MediaError, ""),
             (errno.EROFS, MediaError, ""),
         ],

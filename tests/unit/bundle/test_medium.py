@@ -225,7 +225,7 @@ class TestRefusals:
         refuse_unfit(STICK, tmp_path / "edge-0001", 1)
         (tmp_path / "edge-0001").mkdir()
         (tmp_path / "edge-0001" / name).touch()
-        with pytest.raises(MediaError, match="this folder is a bundle itself") as caught:
+        with pytest.raises(MediaError, match="this folder is itself a bundle") as caught:
             refuse_unfit(STICK, tmp_path / "edge-0001", None, allow_system=True)
         assert str(tmp_path) + ";" in caught.value.hint
 
@@ -237,7 +237,7 @@ class TestRefusals:
     def test_nothing_mounted(self, place):
         medium = Medium(Path("/"), free=1 << 40, system=True)
         path = place / "airgap-no-such-stick" / "x"
-        with pytest.raises(MediaError, match="nothing is mounted there") as caught:
+        with pytest.raises(MediaError, match="no medium is mounted there") as caught:
             refuse_unfit(medium, path, 1)
         assert "--allow-system-disk" in caught.value.hint
         refuse_unfit(medium, path, 1, allow_system=True)
@@ -253,7 +253,7 @@ class TestRefusals:
 
     def test_through_a_link(self, tmp_path):
         (tmp_path / "stick").symlink_to(tmp_path / "media/me/STICK")
-        with pytest.raises(MediaError, match="nothing is mounted there"):
+        with pytest.raises(MediaError, match="no medium is mounted there"):
             refuse_unfit(
                 Medium(Path("/"), free=1 << 40), tmp_path / "stick/x", 1, places=[tmp_path / "media"]
             )
@@ -262,7 +262,7 @@ class TestRefusals:
     def test_the_systems_own_folders(self, folder):
         medium = Medium(folder, free=1 << 40, system=True)
         if folder.resolve() == folder:
-            with pytest.raises(MediaError, match="the system's own"):
+            with pytest.raises(MediaError, match="belongs to the system"):
                 refuse_unfit(medium, folder, 1)
         refuse_unfit(medium, folder, 1, allow_system=True)
 
@@ -271,7 +271,7 @@ class TestRefusals:
     )
     def test_below_the_systems_own_folders(self, path):
         medium = Medium(Path("/"), free=1 << 40, system=True)
-        with pytest.raises(MediaError, match="the system's own"):
+        with pytest.raises(MediaError, match="belongs to the system"):
             refuse_unfit(medium, Path(path), 1)
         refuse_unfit(medium, Path(path), 1, allow_system=True)
 
@@ -282,7 +282,7 @@ class TestRefusals:
     def test_what_keeps_nothing(self, kind):
         medium = Medium(Path("/data"), file_system=kind, free=1 << 40)
         assert not medium.is_carried
-        with pytest.raises(MediaError, match="nothing is kept there"):
+        with pytest.raises(MediaError, match="files cannot be stored there"):
             refuse_unfit(medium, Path("/data/sdz"), 1, allow_system=True)
 
     @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from airgap.bundle.volume_table import (
     MAX_TABLE,
     MAX_VOLUMES,
     Cut,
+    FreeSpace,
     Part,
-    Room,
     VolumeTable,
     plan_cut,
     whole_name,
@@ -53,76 +53,82 @@ def laid(cut: Cut, blobs: dict[Digest, int]) -> list[list[tuple[int, int]]]:
 
 class TestPlanning:
     @pytest.mark.parametrize(
-        ("blobs", "rooms", "more", "want"),
+        ("blobs", "spaces", "more", "want"),
         [
-            ((), [Room(9)], None, []),
-            ((), [], Room(9), []),
-            ((5,), [Room(5)], None, [[(1, 5)]]),
-            ((0,), [Room(0)], None, [[(1, 0)]]),
-            ((4, 5, 6), [Room(10), Room(6)], None, [[(1, 4)], [(2, 5)], [(1, 6)]]),
-            ((5, 5, 5), [], Room(9), [[(1, 5)], [(2, 5)], [(3, 5)]]),
-            ((4, 5), [Room(4)], Room(9), [[(1, 4)], [(2, 5)]]),
+            ((), [FreeSpace(9)], None, []),
+            ((), [], FreeSpace(9), []),
+            ((5,), [FreeSpace(5)], None, [[(1, 5)]]),
+            ((0,), [FreeSpace(0)], None, [[(1, 0)]]),
+            ((4, 5, 6), [FreeSpace(10), FreeSpace(6)], None, [[(1, 4)], [(2, 5)], [(1, 6)]]),
+            ((5, 5, 5), [], FreeSpace(9), [[(1, 5)], [(2, 5)], [(3, 5)]]),
+            ((4, 5), [FreeSpace(4)], FreeSpace(9), [[(1, 4)], [(2, 5)]]),
             # a file may be too large where the room is not
-            ((3 * MIB,), [Room(9 * MIB, 2 * MIB)], None, [[(1, 2 * MIB), (1, MIB)]]),
-            ((3 * MIB,), [Room(9 * MIB, 2 * MIB), Room(3 * MIB)], None, [[(2, 3 * MIB)]]),
+            ((3 * MIB,), [FreeSpace(9 * MIB, 2 * MIB)], None, [[(1, 2 * MIB), (1, MIB)]]),
+            ((3 * MIB,), [FreeSpace(9 * MIB, 2 * MIB), FreeSpace(3 * MIB)], None, [[(2, 3 * MIB)]]),
             # the whole blobs first, then the one that fits nowhere, in what is left
             (
                 (5 * MIB, 2 * MIB),
-                [Room(3 * MIB), Room(4 * MIB)],
+                [FreeSpace(3 * MIB), FreeSpace(4 * MIB)],
                 None,
                 [[(1, MIB), (2, 4 * MIB)], [(1, 2 * MIB)]],
             ),
-            ((5 * MIB,), [], Room(2 * MIB), [[(1, 2 * MIB), (2, 2 * MIB), (3, MIB)]]),
+            ((5 * MIB,), [], FreeSpace(2 * MIB), [[(1, 2 * MIB), (2, 2 * MIB), (3, MIB)]]),
             # no part below a megabyte but the last: a few bytes that are left on a volume stay free
-            ((3 * MIB + 1,), [Room(MIB - 1), Room(9 * MIB, 3 * MIB)], None, [[(2, 3 * MIB), (2, 1)]]),
+            (
+                (3 * MIB + 1,),
+                [FreeSpace(MIB - 1), FreeSpace(9 * MIB, 3 * MIB)],
+                None,
+                [[(2, 3 * MIB), (2, 1)]],
+            ),
         ],
     )
-    def test_what_goes_where(self, blobs, rooms, more, want):
-        found = plan_cut(sizes(*blobs), rooms, more)
+    def test_what_goes_where(self, blobs, spaces, more, want):
+        found = plan_cut(sizes(*blobs), spaces, more)
         assert laid(found, sizes(*blobs)) == want
         assert found.of == max((volume for parts in want for volume, _ in parts), default=1)
         assert found.same_as(sizes(*blobs))
 
     @pytest.mark.parametrize(
-        ("blobs", "rooms", "more", "got"),
+        ("blobs", "spaces", "more", "got"),
         [
             ((5,), [], None, "0 bytes"),
-            ((5,), [Room(4)], None, "4 bytes"),
+            ((5,), [FreeSpace(4)], None, "4 bytes"),
             ((0,), [], None, "0 bytes"),
-            ((3, 3), [Room(5)], None, "5 bytes"),
-            ((3 * MIB,), [Room(MIB), Room(MIB - 1), Room(MIB)], None, "3,145,727 bytes"),
-            ((5,), [], Room(0), "999 volumes of 0 bytes"),
-            ((5,), [], Room(-7), "999 volumes of 0 bytes"),
-            ((0,), [], Room(-7), "999 volumes of 0 bytes"),
-            ((1000 * MIB,), [], Room(MIB), "999 volumes of 1,048,576 bytes"),
-            ((1001 * MIB,), [Room(2000 * MIB, MIB)], None, "2,097,152,000 bytes"),
+            ((3, 3), [FreeSpace(5)], None, "5 bytes"),
+            ((3 * MIB,), [FreeSpace(MIB), FreeSpace(MIB - 1), FreeSpace(MIB)], None, "3,145,727 bytes"),
+            ((5,), [], FreeSpace(0), "999 volumes of 0 bytes"),
+            ((5,), [], FreeSpace(-7), "999 volumes of 0 bytes"),
+            ((0,), [], FreeSpace(-7), "999 volumes of 0 bytes"),
+            ((1000 * MIB,), [], FreeSpace(MIB), "999 volumes of 1,048,576 bytes"),
+            ((1001 * MIB,), [FreeSpace(2000 * MIB, MIB)], None, "2,097,152,000 bytes"),
         ],
     )
-    def test_what_does_not_fit(self, blobs, rooms, more, got):
+    def test_what_does_not_fit(self, blobs, spaces, more, got):
         with pytest.raises(NoSpaceError) as caught:
-            plan_cut(sizes(*blobs), rooms, more)
-        want = f"want room for {sum(blobs):,} bytes of layers"
+            plan_cut(sizes(*blobs), spaces, more)
+        want = f"want space for {sum(blobs):,} bytes of layers"
         assert str(caught.value) == f"the bundle does not fit, {want}, got {got}"
         assert "nothing was fetched" in caught.value.hint
 
     def test_the_most_parts_and_volumes(self):
-        found = plan_cut(sizes(MAX_PARTS * MIB), [Room(MAX_PARTS * MIB, MIB)])
+        found = plan_cut(sizes(MAX_PARTS * MIB), [FreeSpace(MAX_PARTS * MIB, MIB)])
         (parts,) = found.parts.values()
         assert len(parts) == MAX_PARTS
-        assert plan_cut(sizes(MAX_VOLUMES * MIB), [], Room(MIB)).of == MAX_VOLUMES
+        assert plan_cut(sizes(MAX_VOLUMES * MIB), [], FreeSpace(MIB)).of == MAX_VOLUMES
 
     @settings(max_examples=150)
     @given(
         blobs=st.lists(st.integers(0, 9 * MIB), max_size=12),
-        rooms=st.lists(
-            st.builds(Room, st.integers(0, 30 * MIB), st.none() | st.integers(MIB, 9 * MIB)), max_size=4
+        spaces=st.lists(
+            st.builds(FreeSpace, st.integers(0, 30 * MIB), st.none() | st.integers(MIB, 9 * MIB)), max_size=4
         ),
-        more=st.none() | st.builds(Room, st.integers(-5, 30 * MIB), st.none() | st.integers(MIB, 9 * MIB)),
+        more=st.none()
+        | st.builds(FreeSpace, st.integers(-5, 30 * MIB), st.none() | st.integers(MIB, 9 * MIB)),
     )
-    def test_whatever_is_planned_holds(self, blobs, rooms, more):
+    def test_whatever_is_planned_holds(self, blobs, spaces, more):
         wanted = sizes(*blobs)
         try:
-            found = plan_cut(wanted, rooms, more)
+            found = plan_cut(wanted, spaces, more)
         except NoSpaceError:
             return
         assert found.same_as(wanted)
@@ -134,11 +140,11 @@ class TestPlanning:
             assert len(parts) == 1 or parts[-1].size
             for part in parts:
                 filled[part.volume] = filled.get(part.volume, 0) + part.size
-                room = rooms[part.volume - 1] if part.volume <= len(rooms) else more
+                room = spaces[part.volume - 1] if part.volume <= len(spaces) else more
                 assert room.file is None or part.size <= room.file
         for volume, size in filled.items():
-            assert size <= (rooms[volume - 1] if volume <= len(rooms) else more).size
-        assert plan_cut(dict(reversed(wanted.items())), rooms, more) == found
+            assert size <= (spaces[volume - 1] if volume <= len(spaces) else more).size
+        assert plan_cut(dict(reversed(wanted.items())), spaces, more) == found
 
 
 class TestCut:

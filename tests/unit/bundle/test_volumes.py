@@ -229,7 +229,7 @@ NOT_ONE = {
     "the same volume twice": (
         lambda v: (*v.folders, v[2]),
         IncompleteError,
-        "volume 2 is here twice: {2}, got {2}",
+        "volume 2 was given twice: {2}, got {2}",
     ),
     "a copy of a volume": (
         lambda v: (*v.folders, v[2].rename(v[2].parent / "x")),
@@ -280,7 +280,7 @@ NOT_ONE = {
     "two volumes with one number": (
         lambda v: (v.retable(lambda d: d.update(volume=1), 2), v.folders)[1],
         IncompleteError,
-        "volume 1 is here twice: {2}, got {1}",
+        "volume 1 was given twice: {2}, got {1}",
     ),
     "a volume of another bundle": (
         lambda v: (v.retable(lambda d: d.update(statement_sha256="0" * 64), 3), v.folders)[1],
@@ -290,12 +290,12 @@ NOT_ONE = {
     "a volume of another cut": (
         lambda v: (v.retable(lambda d: d["blobs"].pop(), 3), v.folders)[1],
         AmbiguousError,
-        "the volumes tell different cuts: {3}/volume.json, want that of {1}",
+        "the volumes have different cuts: {3}/volume.json, want that of {1}",
     ),
     "another number of volumes": (
         lambda v: (v.retable(lambda d: d.update(of=4), 2), v.folders)[1],
         AmbiguousError,
-        "the volumes tell different cuts: {2}/volume.json",
+        "the volumes have different cuts: {2}/volume.json",
     ),
     "one volume less than the tables say": (
         lambda v: (v.retable(lambda d: d.update(of=4)), v.folders)[1],

@@ -116,7 +116,7 @@ def test_what_could_not_be_taken_yet_is_said(gap, volumes):
 
 def test_not_into_another_bundle(gap, volumes):
     before = content(gap.bundle)
-    with pytest.raises(MediaError, match="this folder is a bundle itself"):
+    with pytest.raises(MediaError, match="this folder is itself a bundle"):
         receive(volumes, gap.bundle, desk(gap))
     assert content(gap.bundle) == before
 

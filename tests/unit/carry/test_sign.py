@@ -79,7 +79,7 @@ def content(*folders: Path) -> dict[str, bytes]:
 def test_with_the_second_signature_it_loads(gap):
     with pytest.raises(ThresholdError) as caught:
         loads(gap)
-    assert caught.value.hint == "`airgap sign` adds one"
+    assert caught.value.hint == "run `airgap sign` to add one"
     before = content(gap.bundle)
     done = put(gap)
     assert (done.owners, done.wanted, done.fresh) == (("alice", "bob"), None, True)

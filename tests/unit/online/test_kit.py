@@ -273,7 +273,7 @@ class TestMedium:
 
     def test_unfit_before_anything_is_fetched(self, bench, monkeypatch):
         monkeypatch.setattr("airgap.online.kit.collect", fail(AssertionError("fetched")))
-        with pytest.raises(MediaError, match="nothing is mounted there: /media/no-stick-here"):
+        with pytest.raises(MediaError, match="no medium is mounted there: /media/no-stick-here"):
             bench.make(to=Path("/media/no-stick-here"))
         assert (bench.ended()["result"], bench.ended()["exit_code"]) == ("failed", 11)
         with pytest.raises(AssertionError, match="fetched"):

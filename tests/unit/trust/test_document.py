@@ -186,8 +186,8 @@ BAD = {
     "key without PEM": (_drop("keys", ALICE, "pem"), "want a string, got nothing"),
     "key with garbage": (_set("keys", ALICE, "pem", "x"), "not a usable public key"),
     "key of another kind": (_set("keys", ALICE, "pem", RSA), "not a usable public key"),
-    "key under a wrong id": (_swap, "key id is not that of the key"),
-    "one key under two ids": (_same_key_twice, "key id is not that of the key"),
+    "key under a wrong id": (_swap, "the key id does not match the key"),
+    "one key under two ids": (_same_key_twice, "the key id does not match the key"),
     "no owner": (_drop("keys", ALICE, "owner"), "want a string, got nothing"),
     "empty owner": (_set("keys", ALICE, "owner", ""), "not an owner's name"),
     "owner with a space at the end": (_set("keys", ALICE, "owner", "bob "), "not an owner's name"),
@@ -202,7 +202,7 @@ BAD = {
     "role unknown": (_set("roles", "log", {"keyids": [ALICE], "threshold": 1, "distinct_owners": False}), "wrong roles"),
     "role case twin": (_set("roles", "Root", {}), "differ in case only"),
     "role without keys": (_set("roles", "root", "keyids", []), r"cannot be met: .*, want 1 to 0 \(keys\)"),
-    "role names an unknown key": (_set("roles", "root", "keyids", [UNKNOWN]), "names a key that is not in keys"),
+    "role names an unknown key": (_set("roles", "root", "keyids", [UNKNOWN]), "the key is not listed in keys"),
     "role names a key twice": (_set("roles", "release", "keyids", [ALICE, ALICE, BOB]), "same value twice"),
     "role names no id": (_set("roles", "root", "keyids", ["alice"]), "not an id"),
     "role names an id in capitals": (_set("roles", "root", "keyids", [ALICE.upper()]), "not an id"),
@@ -222,9 +222,9 @@ BAD = {
     "owner with two spaces": (_set("keys", BOB, "owner", "alice  b"), "not an owner's name"),
     "distinct_owners a string": (_set("roles", "root", "distinct_owners", "no"), "want a boolean"),
     "distinct_owners missing": (_drop("roles", "root", "distinct_owners"), "want a boolean, got nothing"),
-    "algorithm unknown": (_set("require_algorithms", ["rsa"]), "unknown algorithm, or one twice: .*'rsa'"),
-    "algorithm twice": (_set("require_algorithms", ["ecdsa", "ecdsa"]), "one twice"),
-    "algorithm in capitals": (_set("require_algorithms", ["ECDSA"]), "unknown algorithm"),
+    "algorithm unknown": (_set("require_algorithms", ["rsa"]), "unknown or repeated algorithm: .*'rsa'"),
+    "algorithm twice": (_set("require_algorithms", ["ecdsa", "ecdsa"]), "repeated algorithm"),
+    "algorithm in capitals": (_set("require_algorithms", ["ECDSA"]), "unknown or repeated algorithm"),
     "algorithm a number": (_set("require_algorithms", [1]), "want strings"),
     "algorithm without a key": (_set("require_algorithms", ["ml-dsa"]), "role root, want ml-dsa"),
     "revoked no id": (_set("revoked", "x", {"after_serial": 1, "accepted": []}), "not an id"),
@@ -237,7 +237,7 @@ BAD = {
     "site name a path": (_set("sites", "../x", {"receipt_keyids": []}), "not a site name"),
     "site name too long": (_set("sites", "x" * 65, {"receipt_keyids": []}), "not a site name"),
     "site names that differ in case": (_set("sites", "PLANT-7", {"receipt_keyids": []}), "differ in case only"),
-    "site with an unknown key": (_set("sites", "plant-7", "receipt_keyids", [UNKNOWN]), "not in keys"),
+    "site with an unknown key": (_set("sites", "plant-7", "receipt_keyids", [UNKNOWN]), "not listed in keys"),
     "site without keys": (_drop("sites", "plant-7", "receipt_keyids"), "got nothing"),
 }  # fmt: skip
 
@@ -277,13 +277,13 @@ def _root_key(name, **fields):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"keys": {UNKNOWN: _root_key("alice")}}, "key id is not that of the key"),
+        ({"keys": {UNKNOWN: _root_key("alice")}}, "the key id does not match the key"),
         ({"expires": NOW.replace(tzinfo=None)}, "whole seconds with a zone"),
         ({"expires": NOW + timedelta(microseconds=1)}, "whole seconds with a zone"),
         ({"revoked": {BOB: Revocation(-1, frozenset())}}, "negative after_serial"),
         ({"revoked": {BOB: Revocation(1, frozenset({"x"}))}}, "not an id"),
         ({"roles": {"root": role("root"), "release": role("alice")}}, "wrong roles"),
-        ({"sites": {"a": Site(frozenset()), "A": Site(frozenset())}}, "two sites have names that look alike"),
+        ({"sites": {"a": Site(frozenset()), "A": Site(frozenset())}}, "the names of two sites look alike"),
         ({"keys": {f"{i:064x}": _root_key("alice") for i in range(MAX_KEYS + 1)}}, "got 1025 keys"),
     ],
 )
@@ -312,7 +312,7 @@ def test_names_that_look_alike_have_one_skeleton(one, other):
 
 def test_sites_that_look_alike_are_refused():
     sites = {"plant-1": Site(frozenset({ALICE})), "plant-l": Site(frozenset({ALICE}))}
-    with pytest.raises(FormatError, match="two sites have names that look alike"):
+    with pytest.raises(FormatError, match="the names of two sites look alike"):
         make_root("alice", sites=sites)
 
 

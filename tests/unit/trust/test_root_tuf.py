@@ -118,7 +118,7 @@ TAKEN = {
 """Roots that follow, by case."""
 
 REFUSED: dict[str, tuple[bytes, type[AirgapError], str]] = {
-    "test_unsigned_metadata[root]": (second("2"), TrustError, "signed by no key"),
+    "test_unsigned_metadata[root]": (second("2"), TrustError, "not signed by a key"),
     "test_url_and_metadata_version_mismatch[root]": (second(number=3), TrustError, "want 2, got 3"),
     "test_custom_fields": (
         change(second(), lambda root: root.update({"custom-field": "value"}), "1"), FormatError, "custom-field",
@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[bytes, type[AirgapError], str]] = {
     "test_snapshot_has_too_few_keys": (
         change(second(), lambda root: root["roles"]["release"].update(threshold=6), "1"),
         FormatError,
-        "threshold cannot be met",
+        "the threshold cannot be met",
     ),
 }  # fmt: skip
 """What is not taken, by case: the file, and the error."""
