@@ -22,7 +22,7 @@ from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
 from airgap.bundle.writer import BundleWriter
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle
 from airgap.carry.verify_recorded import raise_wrong
 from airgap.durable import exists
@@ -59,16 +59,16 @@ class Copied:
     """Those that are here, and of which not all could be taken: a layer's earlier part was missing."""
 
 
-def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Copied:
+def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Copied:
     """Write the bundle to `folders`. Blobs that are on volumes that are not here are left out, and the
     envelope with them: `Copied.wants` names the volumes.
     """
-    with begin_copy(bundle, folders, desk) as work:
+    with begin_copy(bundle, folders, operator) as work:
         return work.go_on(bundle)
 
 
 @contextlib.contextmanager
-def begin_copy(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Iterator["Copy"]:
+def begin_copy(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Iterator["Copy"]:
     """A copy in `folders`, which are locked for this process. Raises as `refuse_another`, and
     `UnlistedContentError` for what would be one file too many in the end.
     """
@@ -77,8 +77,8 @@ def begin_copy(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Ite
         refuse_another(path, bundle)
         _refuse_strays(path, bundle)
 
-    with BundleWriter.open(folders, desk.progress.note, check=check) as writer:
-        yield Copy(writer, desk)
+    with BundleWriter.open(folders, operator.progress.note, check=check) as writer:
+        yield Copy(writer, operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Copy:
     """
 
     writer: BundleWriter
-    desk: Desk
+    operator: Operator
 
     def go_on(self, bundle: CheckedBundle) -> Copied:
         """Take what `bundle` has here, and finish the copy when that was the last of it."""
@@ -98,13 +98,13 @@ class Copy:
             bundle.blobs.values(),
             lambda blob, advance: _copy_blob(bundle, store, blob, advance),
             title="copying",
-            jobs=self.desk.jobs,
-            phase=self.desk.progress.phase,
+            jobs=self.operator.jobs,
+            phase=self.operator.progress.phase,
             before_change=self.writer.mark_unfinished,
         )
         pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
         wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
-        raise_wrong(wrong, bundle.folder.path, self.desk.progress)
+        raise_wrong(wrong, bundle.folder.path, self.operator.progress)
         for _, error in errors:
             if not isinstance(error, IncompleteError):
                 raise error
@@ -112,7 +112,7 @@ class Copy:
             wants, again = _wanted(bundle.folder, folders, pending)
             return Copied(folders, store.written, wants=wants, again=again)
         _seal(bundle, self.writer)
-        proof = self.writer.prove(self.desk.progress.phase, self.desk.read_back)
+        proof = self.writer.prove(self.operator.progress.phase, self.operator.read_back)
         return Copied(folders, store.written, proof)
 
 
@@ -155,18 +155,18 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     writer.seal(contents, envelope.payload, envelope.to_bytes(), envelope.raw_signatures)
 
 
-def joined_folders(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> BundleFolders:
+def joined_folders(bundle: CheckedBundle, source: Place, into: Path, operator: Operator) -> BundleFolders:
     """One folder for the whole bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place_whole(_load(bundle), into, allow_system=desk.allow_system)
+    folders = place_whole(_load(bundle), into, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
 
 
 def cut_folders(
-    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, desk: Desk
+    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, operator: Operator
 ) -> BundleFolders:
     """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place(_load(bundle), places, size, allow_system=desk.allow_system)
+    folders = place(_load(bundle), places, size, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
 

@@ -26,19 +26,19 @@ Ask = Callable[[Wanted], Place | None]
 """Asks a person for a volume: where it is, or None when nobody can be asked."""
 
 
-def nobody(_: Wanted) -> None:
+def never_ask(_: Wanted) -> None:
     """Where no person can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Operator:
     """The site, the time, and the person who waits and may be asked."""
 
     site: Site
     now: datetime
     progress: Progress
     jobs: int = 2
-    ask: Ask = nobody
+    ask: Ask = never_ask
     allow_system: bool = False
     """Write where nothing is mounted, and into the system's own folders, all the same."""
     accept_jump: bool = False

@@ -9,7 +9,7 @@ from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.locks import claimed
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.bundle.writer import add_signature
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
 from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded
 from airgap.durable import sync_folder
@@ -34,7 +34,7 @@ class Signed:
     """False when it had this signature already."""
 
 
-def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
+def sign(place: Place, signer: Signer, operator: Operator) -> Signed:
     """Check all of the bundle, whichever site it is for, and add one signature, on every volume.
 
     Run again after an interruption, it finishes. Raises `UsageError` for a tar, `UnknownKeyError` for a key
@@ -43,26 +43,27 @@ def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
     """
     paths = paths_of(place)
     keyid = signer.public_key.keyid
-    with recorded(place, desk.site, "sign", key=keyid) as attempt:
+    with recorded(place, operator.site, "sign", key=keyid) as attempt:
         _refuse_tar(paths)
         with open_bundle(place):  # what is no bundle is not to become a folder
             pass
         with claimed(paths):
             _finish(paths, signer)
-            who = replace(keeper(desk.site, desk.now), partly=True)
+            who = replace(keeper(operator.site, operator.now), partly=True)
             with open_bundle(place) as folder:
                 bundle = check(folder, who)
                 attempt.add(**bundle_details(bundle))
                 root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
-                _refuse(bundle, signer, root, desk)
+                _refuse(bundle, signer, root, operator)
                 signers = ", ".join(bundle.verdict.signers)
-                desk.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
-                raise_wrong(verify_content(bundle, desk.progress, desk.jobs), folder.path, desk.progress)
+                operator.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
+                wrong = verify_content(bundle, operator.progress, operator.jobs)
+                raise_wrong(wrong, folder.path, operator.progress)
             fresh = keyid not in bundle.verdict.keyids
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
             if fresh:
                 add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])
-        verdict = check_signatures_so_far(envelope, root, "release", desk.now)
+        verdict = check_signatures_so_far(envelope, root, "release", operator.now)
         attempt.add(owners=list(verdict.owners), fresh=fresh)
         return Signed(bundle, verdict.owners, lacks(verdict, root), fresh)
 
@@ -77,7 +78,7 @@ def _refuse_tar(paths: Sequence[Path]) -> None:
         )
 
 
-def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) -> None:
+def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, operator: Operator) -> None:
     statement, key = bundle.statement, signer.public_key
     check_root_named(statement, root)
     check_revocations(bundle.verdict, root, statement.serial, bundle.statement_sha256)
@@ -86,7 +87,7 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) 
         entry is None
         or key.keyid not in root.roles["release"].keyids
         or key.keyid in root.revoked
-        or not entry.counts_at(desk.now)
+        or not entry.counts_at(operator.now)
     ):
         raise UnknownKeyError(
             "this key may not sign bundles now",
@@ -94,12 +95,12 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) 
             want=f"a key to which {root.name} gives the role release",
             hint="`airgap trust show` tells who may",
         )
-    if statement.expires <= desk.now:
+    if statement.expires <= operator.now:
         raise ExpiredError(
             "the bundle has expired",
             subject=statement.title,
             want=f"before {format_time(statement.expires)}",
-            got=format_time(desk.now),
+            got=format_time(operator.now),
             hint="pack it anew",
         )
 

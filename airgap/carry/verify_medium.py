@@ -13,7 +13,7 @@ from airgap.bundle.read_back import Written
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.bundle.volumes import Place, VolumeSet, open_bundle
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_details, keeper, recorded
 from airgap.oci.digest import Digest
@@ -30,15 +30,15 @@ class MediumReport:
     of: int
 
 
-def check_media(place: Place, desk: Desk) -> MediumReport:
+def check_media(place: Place, operator: Operator) -> MediumReport:
     """Steps 1 to 6, 8 and 9, and every byte that is here, read from the media. Raises what is wrong.
 
     Parts of a blob are compared with what `volume.json` says: proof is when all volumes are verified.
     """
-    with recorded(place, desk.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
-        bundle = check(folder, keeper(desk.site, desk.now))
+    with recorded(place, operator.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
+        bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))
-        proof = prove(_groups(folder, bundle), desk.progress.phase, wanted=True)
+        proof = prove(_groups(folder, bundle), operator.progress.phase, wanted=True)
         volumes: tuple[int, ...] = ()
         of = 1
         if isinstance(folder, VolumeSet):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from airgap.bundle.volume_table import Cut, Part
 from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded, verify_here
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
@@ -98,18 +98,18 @@ def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance
         copy(stream, hasher.update if hasher else lambda _: None, advance)
 
 
-def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
+def verify_in_turn(place: Place, operator: Operator) -> VerifiedBundle:
     """All ten steps over a bundle of which some volumes are at `place`; the person gives the others.
 
     Raises `IncompleteError`, after what is here was read, when nobody does.
     """
     passing: InTurn | None = None
     first = ""
-    with recorded(place, desk.site, "verify") as attempt:
+    with recorded(place, operator.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
-                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
-                bundle = verify_here(here, desk.site, desk.now, who)
+                who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+                bundle = verify_here(here, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
                 if not isinstance(here, VolumeSet):
                     raise IncompleteError("not a volume", subject=here.path)
@@ -117,19 +117,19 @@ def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
                 if bundle.statement_sha256 != first:  # it was another when it was looked at before
                     raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
                 passing = passing or InTurn(bundle.blobs)
-                _read(here, desk, passing)
+                _read(here, operator, passing)
             attempt.add(volumes=sorted(passing.volumes))
             wanted = passing.wants(here)
             if not wanted:
                 for digest in bundle.blobs.keys() - passing.good:
                     raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
                 return bundle
-            place = desk.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
+            place = operator.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
 
 
-def _read(here: VolumeSet, desk: Desk, passing: InTurn) -> None:
+def _read(here: VolumeSet, operator: Operator, passing: InTurn) -> None:
     names = ", ".join(map(str, sorted(here.folders)))
     total = sum(part.size for _, part in here.parts.values() if part.volume in here.folders)
-    with desk.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
-        wrong = passing.read(here, desk.jobs, advance)
-    raise_wrong(wrong, here.path, desk.progress)
+    with operator.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
+        wrong = passing.read(here, operator.jobs, advance)
+    raise_wrong(wrong, here.path, operator.progress)

@@ -14,7 +14,7 @@ from airgap.bundle.contents import FOLDERS
 from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify_one_volume_at_a_time import InTurn, verify_in_turn
 from airgap.errors import DigestMismatchError, IncompleteError, MediaError, SizeMismatchError
 from airgap.oci.digest import Digest
@@ -145,8 +145,8 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    desk = Desk(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
-    return verify_in_turn(place, desk)
+    operator = Operator(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    return verify_in_turn(place, operator)
 
 
 def test_all_ten_steps(gap, volumes):
@@ -206,7 +206,7 @@ def test_what_no_table_lists_is_proved_all_the_same(gap, volumes):
         verify(gap, volumes[0], *volumes[1:])
 
 
-class Swapping(Desk):
+class Swapping(Operator):
     """A medium that is another one when it is opened again."""
 
     def next_volume(self, *args):
@@ -225,6 +225,6 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
         target.parent.mkdir(exist_ok=True)
         strange.rename(target)
     left = list(volumes[1:])
-    desk = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
     with pytest.raises(IncompleteError, match="a volume of another bundle"):
-        verify_in_turn(volumes[0], desk)
+        verify_in_turn(volumes[0], operator)
