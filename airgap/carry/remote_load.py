@@ -51,7 +51,7 @@ def has_airgap(host: Host) -> bool:
     return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
 
 
-def no_way(host: Host) -> TransportError:
+def cannot_load_error(host: Host) -> TransportError:
     """For a host that has no airgap, when something else than its engine is to be loaded."""
     return TransportError(
         "no airgap there to load with",
@@ -61,7 +61,7 @@ def no_way(host: Host) -> TransportError:
     )
 
 
-def see_that_it_can_load(host: Host) -> None:
+def check_remote_can_load(host: Host) -> None:
     """Raise what keeps the airgap there from loading anything, a site or a trust root that it lacks: known
     before the first byte is sent, and not after the last.
     """

@@ -13,10 +13,10 @@ from airgap.carry.remote_load import (
     LoadedThere,
     LoadFromHere,
     PipingHost,
+    cannot_load_error,
+    check_remote_can_load,
     has_airgap,
     load_there,
-    no_way,
-    see_that_it_can_load,
 )
 from airgap.carry.send_to_host import Outgoing, Sender, Sent, outgoing
 from airgap.carry.verify import CheckedBundle, check
@@ -36,7 +36,7 @@ RECONNECTS = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the first of them; each next pause is twice as long."""
 
-_FAREWELL_SECONDS = 3.0
+_CANCEL_SECONDS = 3.0
 """How long Ctrl-C waits for the records of what it broke off."""
 
 
@@ -200,11 +200,11 @@ class _Sending:
                 self._open.append(host)
             if wanted.load is not None and not has_airgap(host):
                 if wanted.from_here is None:
-                    raise no_way(host)
+                    raise cannot_load_error(host)
                 result.loaded = wanted.from_here(host, progress)
             else:
                 if wanted.load is not None:
-                    see_that_it_can_load(host)
+                    check_remote_can_load(host)
                 self._send(host, wanted, result, progress)
 
     def _send(self, host: Host, wanted: Destination, result: HostResult, progress: Progress) -> None:
@@ -224,7 +224,7 @@ class _Sending:
             hosts = list(self._open)
         for host in hosts:
             host.close()
-        end = time.monotonic() + _FAREWELL_SECONDS
+        end = time.monotonic() + _CANCEL_SECONDS
         while self._running and time.monotonic() < end:
             time.sleep(0.02)
 
