@@ -795,7 +795,9 @@ def test_the_end_of_the_input_is_an_answer(gap: Gap, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sys.stdin", Terminal())
     done = gap.offline(command, *some(gap, 1), *words, code=19)
     assert f"\nerror: volumes are missing: {TITLE}, want volume 2, 3 of 3, got volume 1\nhint: " in done.err
-    assert ("hint: what came is kept: run the same command again" in done.err) == (command != "verify")
+    assert ("hint: the copied content is kept: run the same command again" in done.err) == (
+        command != "verify"
+    )
     event = "verify" if command == "verify" else "receive"
     assert gap.offline.ended() == (event, "failed", 19)
 
@@ -841,7 +843,7 @@ def test_load_puts_volumes_together_when_it_has_to_ask(gap: Gap, monkeypatch: py
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, some(gap, 2, 3))))
     out = gap.folder / "out"
     done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}")
-    assert "not all volumes are here: they are put together on this machine's disk first\n" in done.err
+    assert "not all volumes are inserted: they are joined on this machine's disk first\n" in done.err
     loaded(out)
     assert list((gap.offline.home / "staging").iterdir()) == []
     events = [(r["event"], r["result"]) for r in gap.offline.records() if r["phase"] == "end"]
@@ -889,7 +891,7 @@ def test_volumes_are_put_together_one_call_each(gap: Gap) -> None:
     into = gap.folder / "x" / TITLE
     done = receive(gap, 1, code=19)
     assert f"volumes are missing: {TITLE}, want volume 2, 3 of 3, got volume 1\n" in done.err
-    assert "hint: what came is kept: run the same command again with the first of the volumes" in done.err
+    assert "hint: the copied content is kept: run the same command again with the next volume" in done.err
     assert gap.offline.ended() == ("receive", "failed", 19)
     done = gap.offline("verify", into, code=19)
     assert "a copy, with the `receive`, `repack` or `send` that began it" in done.err
@@ -1347,8 +1349,11 @@ def test_a_copy_with_the_same_damage_does_not(gap: Gap) -> None:
 def test_volumes_are_mended_together(gap: Gap, numbers: tuple[int, ...], got: str) -> None:
     done = gap.offline("repair", *some(gap, *numbers), "--from", whole_of(gap), code=2)
     names = got.format("", *volumes(gap.folder))
-    assert f"all volumes are mended together: {TITLE}, want the folders of 3 volumes, got {names}" in done.err
-    assert "hint: name all of them, or make new ones" in done.err
+    assert (
+        f"all volumes must be repaired together: {TITLE}, want the folders of 3 volumes, got {names}"
+        in done.err
+    )
+    assert "hint: name all volumes, or make new ones" in done.err
 
 
 @pytest.mark.parametrize(
@@ -1364,7 +1369,7 @@ def test_a_table_that_lies_does_no_harm(gap: Gap, change: Callable[[bytes], byte
     for folder in folders:
         table_of(change)(folder)
     done = gap.offline("repair", *folders, "--from", whole_of(gap), code=2)
-    assert "want a volume.json that tells the cut" in done.err
+    assert "want a volume.json that records the cut" in done.err
 
 
 def test_sums_of_parts_that_lie_cost_only_time(gap: Gap) -> None:
@@ -1395,14 +1400,17 @@ def test_repair_refuses_another_bundle(gap: Gap) -> None:
     done = gap.offline("repair", *others, "--from", whole_of(gap), code=2)
     assert f"--from is not a copy of this bundle: {others[0]}, want a copy with statement sha256:" in done.err
     assert f", got {TITLE}, statement sha256:" in done.err
-    assert "hint: name a copy of this one with --from" in done.err
+    assert "hint: name a copy of this bundle with --from" in done.err
     assert stamps(*others) == before
 
 
 def test_a_tar_is_not_mended(gap: Gap) -> None:
     path = gap.folder / "x.tar"
     path.write_bytes(b"tar")
-    assert f"a tar is not mended: {path}" in gap.offline("repair", path, "--from", whole_of(gap), code=2).err
+    assert (
+        f"a tar cannot be repaired: {path}"
+        in gap.offline("repair", path, "--from", whole_of(gap), code=2).err
+    )
     assert path.read_bytes() == b"tar"
 
 

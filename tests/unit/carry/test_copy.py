@@ -256,7 +256,7 @@ REFUSED = {
 def test_what_is_not_all_of_one_copy(gap, volumes, paths):
     given = paths(gap, volumes)
     before = stamps(*volumes)
-    with pytest.raises(UsageError, match="all volumes are mended together: edge-0001, want ") as caught:
+    with pytest.raises(UsageError, match="all volumes must be repaired together: edge-0001, want ") as caught:
         folders_of(gap, given)
     assert "airgap repack" in (caught.value.hint or "")
     assert stamps(*volumes) == before
@@ -272,7 +272,7 @@ def test_a_copy_in_a_folder_of_another_name(gap, tmp_path):
     (other / "bundle.dsse.json").write_bytes(b"{}")
     assert folders_of(gap, [other]) == BundleFolders((other,))
     (other / "statement.json").unlink()
-    with pytest.raises(UsageError, match=r"nothing there tells that it is a copy: .*renamed, want edge-0001"):
+    with pytest.raises(UsageError, match=r"not recognisable as a copy: .*renamed, want edge-0001"):
         folders_of(gap, [other])
     assert folders_of(gap, [other.rename(tmp_path / TITLE)]) == BundleFolders((tmp_path / TITLE,))
 
@@ -310,7 +310,7 @@ def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, operator
 def test_a_tar_is_no_copy_to_mend(gap, tmp_path):
     path = tmp_path / "edge-0001.tar"
     path.write_bytes(b"")
-    with pytest.raises(UsageError, match="a tar is not mended"):
+    with pytest.raises(UsageError, match="a tar cannot be repaired"):
         folders_of(gap, [path])
 
 

@@ -92,7 +92,7 @@ def test_what_came_is_kept_when_nobody_answers(gap, volumes):
     with pytest.raises(IncompleteError) as caught:
         receive(volumes[0], gap.folder / "x", operator(gap, volumes[1]))
     assert str(caught.value) == "a volume is missing: edge-0001, want volume 3 of 3, got volume 2"
-    assert caught.value.hint.startswith("what came is kept")
+    assert caught.value.hint.startswith("the copied content is kept")
     assert records(gap)[-1]["result"] == "failed"
     kept = [path for path in (gap.folder / "x").rglob("*.part") if path.stat().st_size]
     assert kept
@@ -106,12 +106,12 @@ def test_what_could_not_be_taken_yet_is_said(gap, volumes):
     here, notes = operator(gap, progress=progress), progress.notes
     with pytest.raises(IncompleteError) as caught:
         receive(volumes[1], gap.folder / "x", here)
-    assert "after that, volume 2 is wanted again" in caught.value.hint
-    assert notes[-2].startswith("volume 2 of 3: taken in part; it is asked for again")
+    assert "after that, volume 2 is needed again" in caught.value.hint
+    assert notes[-2].startswith("volume 2 of 3: copied in part; it is needed again")
     assert notes[-1] == "next: volume 1"
     with pytest.raises(IncompleteError, match="want volume 2, 3 of 3"):
         receive(volumes[0], gap.folder / "x", here)
-    assert notes[-2:] == ["volume 1 of 3: taken", "next: volume 2"]
+    assert notes[-2:] == ["volume 1 of 3: copied", "next: volume 2"]
 
 
 def test_not_into_another_bundle(gap, volumes):
@@ -248,12 +248,12 @@ def test_a_private_copy_lasts_until_it_is_discarded(gap, volumes):
     paths = gather(volumes[0], operator(gap, *volumes[1:], progress=progress))
     assert content(paths[0]) == content(gap.bundle)
     assert paths == (gap.home / "staging" / TITLE,)
-    assert progress.notes[0].startswith("not all volumes are here")
+    assert progress.notes[0].startswith("not all volumes are inserted")
     discard(paths)
     assert not paths[0].exists()
 
 
-def test_a_private_copy_goes_on_where_it_was(gap, volumes):
+def test_a_private_copy_is_resumed(gap, volumes):
     with pytest.raises(IncompleteError):
         gather(volumes[0], operator(gap))
     kept = stamps(gap.home / "staging")
