@@ -14,7 +14,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.carry.keep_accepted import keep_root
 from airgap.carry.verify import (
-    MEND,
+    REPAIR_HINT,
     CheckedBundle,
     Receiver,
     VerifiedBundle,
@@ -91,9 +91,9 @@ def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))
-        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=MEND)
+        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=REPAIR_HINT)
     if wrong:
-        wrong[0].hint = wrong[0].hint or MEND
+        wrong[0].hint = wrong[0].hint or REPAIR_HINT
         raise wrong[0]
 
 

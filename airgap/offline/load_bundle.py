@@ -13,7 +13,7 @@ from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.bundle.volumes import Place
 from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.remote_load import FROM_HERE, LoadedThere
-from airgap.carry.verify import MEND, VerifiedBundle
+from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keeper, opened
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
@@ -50,11 +50,11 @@ class LoadReport:
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
         if not failed or len(failed) == len(self.results):
             for error in damaged:
-                error.hint = error.hint or MEND
+                error.hint = error.hint or REPAIR_HINT
             return failed[0].error if failed else None
         hint = "see above why; run the same command again for the rest"
         if damaged:
-            hint = f"{MEND}; then run the same command again for the rest"
+            hint = f"{REPAIR_HINT}; then run the same command again for the rest"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
     def as_remote(self) -> LoadedThere:

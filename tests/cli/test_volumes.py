@@ -251,7 +251,7 @@ def test_pack_goes_on_with_the_cut_that_it_began(gap: Gap, monkeypatch: pytest.M
     }
     partial = f"{folders[1].name}/{BIG.path}.001"
     assert 0 < begun[f"{partial}.part"][2] < 4_000_000
-    assert "unfinished bundle" in gap.offline("verify", *folders, code=19).err
+    assert "not a finished bundle" in gap.offline("verify", *folders, code=19).err
     value = gap.online(*words, "--json").json
     assert value["volumes"] == list(map(str, folders))
     now = stamps(*folders)
@@ -653,7 +653,7 @@ def test_a_medium_that_is_pulled_out_meanwhile(gap: Gap, monkeypatch: pytest.Mon
 
 def test_damage_comes_with_the_remedy(gap: Gap) -> None:
     flip(part(gap.folder, 2))
-    hint = "hint: `airgap repair` writes what is wrong from another copy; so does `airgap pack` again"
+    hint = "hint: write the damaged files again with `airgap repair` from another copy, or with `airgap pack`"
     assert hint in gap.offline("verify", *volumes(gap.folder), code=12).err
     flip(volumes(gap.folder)[0] / TOP.path)
     done = gap.offline("verify", *volumes(gap.folder), code=12)
@@ -894,7 +894,7 @@ def test_volumes_are_put_together_one_call_each(gap: Gap) -> None:
     assert "hint: the copied content is kept: run the same command again with the next volume" in done.err
     assert gap.offline.ended() == ("receive", "failed", 19)
     done = gap.offline("verify", into, code=19)
-    assert "a copy, with the `receive`, `repack` or `send` that began it" in done.err
+    assert "a copy with the same `receive`, `repack` or `send`" in done.err
     kept = stamps(into)
     assert f"{TITLE}/{TOP.path}" in kept
     done = receive(gap, 2, code=19)
@@ -949,7 +949,7 @@ def test_a_part_that_is_wrong_is_named_and_not_kept(gap: Gap) -> None:
     receive(gap, 1, code=19)
     done = receive(gap, 2, code=12)
     assert f"wrong digest: {part(gap.folder, 2)}, want " in done.err
-    assert "\nhint: `airgap repair` writes what is wrong from another copy" in done.err
+    assert "\nhint: write the damaged files again with `airgap repair` from another copy" in done.err
     assert not (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
     flip(part(gap.folder, 2), 3)  # a better reader of the same medium
     done = receive(gap, 1, 2, 3)
@@ -996,7 +996,7 @@ def test_receive_takes_what_is_for_this_site_only(gap: Gap) -> None:
     words = ("--to", gap.folder / "d", "--volume-size", VOLUME_SIZE, "--json")
     made = gap.online("pack", path, *words).json["volumes"]
     done = gap.offline("receive", *made, "--into", gap.folder / "x", code=15)
-    assert "bundle for another site: stack-0002, want lab, got plant-7" in done.err
+    assert "the bundle is for another site: stack-0002, want lab, got plant-7" in done.err
     assert not (gap.folder / "x").exists()
     assert gap.offline.ended() == ("receive", "refused", 15)
 

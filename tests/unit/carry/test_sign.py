@@ -190,7 +190,7 @@ def test_a_tar_and_what_is_no_bundle(gap):
         put(gap, gap.folder / "none")
     assert not (gap.folder / "none").exists()
     (gap.bundle / ENVELOPE_FILE).unlink()
-    refused(gap, IncompleteError, match="unfinished bundle")
+    refused(gap, IncompleteError, match="not a finished bundle")
 
 
 def test_links_on_the_medium_lead_nowhere(gap):

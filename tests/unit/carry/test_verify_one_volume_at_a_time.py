@@ -175,7 +175,7 @@ def test_a_bundle_that_is_not_cut(gap):
 def test_a_volume_is_judged_before_it_is_read(gap, volumes):
     """Each of the volumes brings its own envelope: none is believed for another's sake."""
     (volumes[1] / "bundle.dsse.json").unlink()
-    with pytest.raises(IncompleteError, match="unfinished bundle, or none"):
+    with pytest.raises(IncompleteError, match="not a finished bundle"):
         verify(gap, volumes[0], *volumes[1:])
 
 

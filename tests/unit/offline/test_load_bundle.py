@@ -211,7 +211,7 @@ class TestLoad:
                 return super().find(reference)
 
         target = Slow()
-        with pytest.raises(RollbackError, match="older than what was accepted here"):
+        with pytest.raises(RollbackError, match="older than the last accepted bundle"):
             load(gap, target)
         assert (mark(gap), target.names, target.contents) == (newer, {}, {})
 
@@ -336,11 +336,11 @@ class TestStream:
         target = MemoryContent()
         load(gap, target, path=serials[1])
         names = dict(target.names)
-        with pytest.raises(RollbackError, match="older than what was accepted here"):
+        with pytest.raises(RollbackError, match="older than the last accepted bundle"):
             load(gap, target, path=serials[0])
         assert (target.names, mark(gap).serial) == (names, 2)
 
     def test_expired_since(self, gap, serials):
         load(gap, MemoryContent(), path=serials[0])
-        with pytest.raises(RollbackError, match="bundle expired"):
+        with pytest.raises(RollbackError, match="the bundle has expired"):
             load(gap, MemoryContent(), path=serials[0], now=gap.now + 100 * DAY)
