@@ -165,7 +165,7 @@ def test_other_failures_are_loaded_again(gap: Gap) -> None:
     api.verdict, api.error = FAILED, UnavailableError("busy")
     failure = LoadReport(found, (api, web), bundle).failure
     assert failure is not None
-    assert failure.hint == "see above why; run the same command again for the rest"
+    assert failure.hint == "see the reasons above; run the same command again for the rest"
 
 
 @pytest.mark.parametrize("name", ["bundle.dsse.json", "index.json", "SHA256SUMS", API.layers[0].path])

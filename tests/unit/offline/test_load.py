@@ -433,7 +433,7 @@ class TestBase:
 
     def test_an_archive_has_none(self, delta):
         target = MemoryFile()
-        with pytest.raises(IncompleteError, match="an archive has no base"):
+        with pytest.raises(IncompleteError, match="a delta cannot be loaded into an archive"):
             go(delta, target)
         assert target.raw is None
 

@@ -330,7 +330,7 @@ class TestStream:
         progress = Listening()
         load(gap, MemoryContent(), path=serials[0])
         load(gap, MemoryContent(), path=serials[2], progress=progress)
-        assert progress.notes == [f"1 bundles of {STREAM} before this one never came here"]
+        assert progress.notes == [f"{STREAM}-0002 never arrived here"]
 
     def test_back(self, gap, serials):
         target = MemoryContent()
