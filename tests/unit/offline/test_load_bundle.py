@@ -288,15 +288,15 @@ class TestLoad:
         receipt = Receipt.parse(Envelope.parse(report.receipt.read_bytes(), "r").payload, "r")
         assert (receipt.result, receipt.holds) == ("failed", ())
 
-    def test_the_account_is_no_reason_to_fail(self, gap):
-        """What was loaded is loaded, and told; the account of it only saves later loads work."""
+    def test_a_load_succeeds_when_the_holdings_cannot_be_saved(self, gap):
+        """The load succeeds and is reported; the holdings only save later loads work."""
         (gap.home / "holdings").touch()
         listening = Listening()
         report = load(gap, MemoryContent(), progress=listening)
         assert report.failure is None
         assert report.receipt.exists()
         assert (ended(gap)["result"], ended(gap)["exit_code"]) == ("ok", 0)
-        [note] = [note for note in listening.notes if "written down" in note]
+        [note] = [note for note in listening.notes if "was not saved" in note]
         assert str(gap.home / "holdings") in note
 
     def test_archive(self, gap):
