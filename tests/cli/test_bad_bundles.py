@@ -292,7 +292,7 @@ STATEMENTS: dict[str, Case] = {
     "image left out": (restate(images=lambda gap: gap.statement.images[1:]), 10, "name different images"),
     "wrong config digest": (first_platform(config_digest=OTHER_CONFIG), 10, "platforms are not those of the image"),
     "wrong platform": (first_platform(platform="linux/s390x"), 10, "platforms are not those of the image"),
-    "wrong total": (restate(total_bytes=7), 12, "wrong size in all"),
+    "wrong total": (restate(total_bytes=7), 12, "wrong total size"),
 }  # fmt: skip
 
 JUDGED: dict[str, Case] = {
@@ -344,12 +344,12 @@ LIES: dict[str, Case] = {
     "other layout": (forge("oci-layout", b'{"imageLayoutVersion":"2.0.0"}'), 10, "unknown layout version"),
     "other sums": (lying_sums, 10, "SHA256SUMS and the statement differ"),
     "no sums": (forge("oci-layout", None), 12, "not listed in the statement: oci-layout"),
-    "unreachable blob": (forge(Digest.of(b"cargo").path, b"cargo"), 12, "blob that belongs to no image"),
+    "unreachable blob": (forge(Digest.of(b"cargo").path, b"cargo"), 12, "a blob that no image refers to"),
     "layer left out": (forge(LAYER.path, None), 12, "neither listed nor required"),
     "config left out": (forge(CONFIG.path, None), 12, "not listed in the statement"),
     "image manifest left out": (forge(MANIFEST.path, None), 12, "not listed in the statement"),
     "blob under another's name": (
-        lambda gap: gap.forge({LAYER.path: noise((gap.bundle / LAYER.path).stat().st_size, 9)}), 10, "listed under another digest than its name",
+        lambda gap: gap.forge({LAYER.path: noise((gap.bundle / LAYER.path).stat().st_size, 9)}), 10, "name is not its listed digest",
     ),
     "config under another's name": (
         lambda gap: gap.forge({CONFIG.path: (gap.bundle / OTHER_CONFIG.path).read_bytes()}), 12, WRONG,

@@ -102,7 +102,7 @@ def test_verify_tells_of_every_wrong_blob(gap: Gap) -> None:
         changed(bundle / image.layers[0].path)
     done = gap.offline("verify", bundle, code=12)
     assert sum("wrong digest" in line for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {bundle}, got 2 wrong blobs" in done.err
+    assert f"error: the bundle is damaged: {bundle}, got 2 wrong blobs" in done.err
     assert gap.offline.ended() == ("verify", "refused", 12)
 
 

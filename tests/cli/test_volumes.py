@@ -658,7 +658,7 @@ def test_damage_comes_with_the_remedy(gap: Gap) -> None:
     flip(volumes(gap.folder)[0] / TOP.path)
     done = gap.offline("verify", *volumes(gap.folder), code=12)
     assert sum("wrong digest: " in line for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n{hint}" in done.err
+    assert f"error: the bundle is damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n{hint}" in done.err
 
 
 def test_a_table_that_lies_of_the_parts_is_found(gap: Gap) -> None:
@@ -781,7 +781,7 @@ def test_volumes_of_two_cuts_one_after_the_other(gap: Gap, monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdin", Terminal(str(cut[1])))
     done = gap.offline("verify", *some(gap, 1), code=10)
     assert (
-        f"error: the volumes tell different cuts: {cut[1]}\nhint: start again with the volumes of one"
+        f"error: the volumes are of different cuts: {cut[1]}\nhint: start again with the volumes of one"
         in done.err
     )
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, (*cut, *some(gap, 2, 3)))))
@@ -969,7 +969,7 @@ def test_all_that_is_wrong_is_told(gap: Gap) -> None:
     flip(volumes(gap.folder)[0] / TOP.path)
     done = receive(gap, 1, 2, 3, code=12)
     assert sum(line.startswith("wrong digest: ") for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
+    assert f"error: the bundle is damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])

@@ -15,7 +15,7 @@ from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
 from airgap.carry.operator import Operator
-from airgap.carry.verify_one_volume_at_a_time import InTurn, verify_in_turn
+from airgap.carry.verify_one_volume_at_a_time import VolumePass, verify_in_turn
 from airgap.errors import DigestMismatchError, IncompleteError, MediaError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -36,16 +36,16 @@ def volumes(gap: Gap) -> list[Path]:
     return cut_in_thirds(gap, gap.folder / "cut")
 
 
-def begin(volumes: list[Path]) -> InTurn:
+def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
         documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
         sizes = {file.name: file.size for file in here.files(FOLDERS)}
-    return InTurn({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
+    return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
-def pass_by(passing: InTurn, volumes: list[Path], numbers, jobs: int = 1):
+def pass_by(passing: VolumePass, volumes: list[Path], numbers, jobs: int = 1):
     """Have these volumes read; what was wrong, and what is wanted then."""
     with VolumeSet([volumes[number - 1] for number in sorted(numbers)], alone=True) as here:
         return passing.read(here, jobs, lambda _: None), passing.wants(here)
