@@ -1,4 +1,4 @@
-"""Changing the trust root: make its next version, sign it, and install it when enough people have signed."""
+"""Change the trust root: make the next version, sign it, and install it when it has enough signatures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,48 +19,48 @@ from airgap.trust.root import SignedRoot
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """The keys of this site that sign: those named, else all that may, as long as signatures are wanted."""
+    """The keys of this site that sign: the named ones, else all that may, as far as they are needed."""
 
     names: Sequence[str]
     passphrase: Callable[[str], Passphrase]
-    """Asks for that of the key with this name."""
+    """Asks for the passphrase of the key with this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What became of a change."""
+    """The result of a change."""
 
     proposal: Proposal
     lines: tuple[str, ...]
-    """What is different, for people."""
+    """The differences, for people."""
     path: Path
-    """The installed root; or, while signatures are wanted, the proposal."""
+    """The installed root or, while signatures are missing, the proposal."""
     fingerprint: str | None
-    """Of the installed root; None while signatures are wanted."""
+    """Fingerprint of the installed root; None while signatures are missing."""
 
 
 def compare_keyid(key: PublicKey, owner: str, told: str | None) -> None:
-    """Raise unless a person got this key's id by another way than the key."""
+    """Raise unless `told`, the key id that a person got by another way than the key, is this key's."""
     if told is None:
         raise UsageError(
-            "whose key is it?", subject=owner, want="--keyid, as the owner told it",
-            hint="`airgap key list` prints it there; take it by another way than the key came",
+            "--keyid is missing", subject=owner,
+            hint=f"ask {owner} for it, by another way than the key came (`airgap key list` there)",
         )  # fmt: skip
     given = "".join(told.lower().split()).replace(":", "")
     if len(given) != len(key.keyid):
         raise UsageError("not a key id", subject=owner, want=f"{len(key.keyid)} hex digits", got=len(given))
     if given != key.keyid:
         raise TrustError(
-            "another key id", subject=owner, want=given, got=key.keyid,
-            hint="the file is not the key that its owner meant: do not use it",
+            "wrong key id", subject=owner, want=given, got=key.keyid,
+            hint="the file is not the key of its owner: do not use it",
         )  # fmt: skip
 
 
 def change_root(
     site: Site, what: str, change: Change, signers: Signers, *, now: datetime, proposal: Path | None
 ) -> Changed:
-    """Make the next version. It is installed when the keys here are enough; else it is written to `proposal`,
-    by default `N.root.proposal.json` in the present folder, for others to sign.
+    """Make and sign the next version. It is installed when the keys of this site are enough; else it is
+    written to `proposal`, by default `N.root.proposal.json` in the current folder, for others to sign.
     """
     with site.ledger().attempt("trust-change", change=what) as attempt:
         old = site.root()
@@ -69,25 +69,26 @@ def change_root(
         path = proposal or Path(f"{new.version}.root.proposal.json")
         mine = _names(site, old.root.roles["root"].keyids, signers, ())
         if not mine:
-            want = f"one with the role root in {old.root.name}"
-            here = ", ".join(site.public_keys()) or "none"
-            raise KeyFileError("no key here may sign trust roots", subject=site.home, want=want, got=here)
+            want = f"a key with the role root in {old.root.name}"
+            keys = ", ".join(site.public_keys()) or "none"
+            raise KeyFileError(
+                "no key of this site may sign trust roots", subject=site.home, want=want, got=keys
+            )
         found = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
         more = mine[1:] + _names(site, found.eligible, signers, mine)
         found = _signed(found, site, more, signers)
         if found.wants and exists(path):
             raise UsageError(
-                "there is a file already",
+                "the file already exists",
                 subject=path,
-                hint="move it away, or choose another with --proposal",
+                hint="move it away, or choose another file with --proposal",
             )
         return _keep(found, site, path, attempt)
 
 
 def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposal], None]) -> Changed:
-    """Add a signature to the proposal at `path`, after `agree` has shown it to a person; install it when
-    it is complete. One that was installed already stays so: the same command can run again. Raises whatever
-    `agree` raises.
+    """Add a signature to the proposal at `path`, after `agree` has shown it to a person; install it when it
+    is complete. The command can be repeated after the root was installed. Raises whatever `agree` raises.
     """
     with site.ledger().attempt("trust-change", change="sign", path=str(path)) as attempt:
         raw = _read(path)
@@ -96,22 +97,23 @@ def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposa
         names = _names(site, found.eligible - found.signers, signers, ())
         if found.wants and not names:
             raise KeyFileError(
-                "no key here can sign it still", subject=path, want=f"a key of {', '.join(found.who)}",
+                "no key of this site can add a signature", subject=path,
+                want=f"a key of {', '.join(found.who)}",
                 got=", ".join(site.public_keys()) or "none",
             )  # fmt: skip
         agree(found)
         found = _signed(found, site, names, signers)
         if _read(path) != raw:
             raise TrustError(
-                "changed meanwhile", subject=path, hint="look at it again, with the same command"
+                "the file has changed meanwhile", subject=path, hint="review it again with the same command"
             )
         write_file(path, found.envelope.to_bytes())
         return _keep(found, site, path, attempt)
 
 
 def _root_before(raw: bytes, site: Site) -> SignedRoot:
-    """The root that a proposal follows: the newest installed one, or the one before it if the proposal is the
-    newest itself.
+    """Return the root that a proposal follows: the newest installed one, or the one before it when the
+    proposal itself is the newest.
     """
     newest = site.root()
     before = site.roots().get(newest.root.version - 1)
@@ -126,15 +128,15 @@ def _read(path: Path) -> bytes:
 
 
 def _names(site: Site, keyids: frozenset[str], signers: Signers, done: Sequence[str]) -> list[str]:
-    """The names of the keys here that are among `keyids` and wanted, in order. Raises `KeyFileError` for a
-    name that was given and is none here.
+    """Return the names of this site's keys that are in `keyids`, of the named signers if any, without those
+    in `done`. Raises `KeyFileError` for a named signer that the site does not have.
     """
-    here = site.public_keys()
+    keys = site.public_keys()
     for name in signers.names:
-        if name not in here:
-            raise KeyFileError("no such key", subject=name, got=", ".join(here) or "none")
-    names = signers.names or list(here)
-    return [name for name in names if here[name].keyid in keyids and name not in done]
+        if name not in keys:
+            raise KeyFileError("no such key", subject=name, got=", ".join(keys) or "none")
+    names = signers.names or list(keys)
+    return [name for name in names if keys[name].keyid in keyids and name not in done]
 
 
 def _signed(proposal: Proposal, site: Site, names: Sequence[str], signers: Signers) -> Proposal:

@@ -1,4 +1,4 @@
-"""Making a sending site: keys, the first trust root, and the ledger's first record."""
+"""Set up a sending site: keys, the first trust root, and the ledger's first record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from airgap.trust.root import SignedRoot, new_root
 
 @dataclass(frozen=True, slots=True)
 class MadeSite:
-    """What `set_up` made, and what a person needs to know of it."""
+    """The site that `set_up` made, with what a person needs to know about it."""
 
     site: str
     home: Path
@@ -36,14 +36,16 @@ def set_up(
     passphrase: Callable[[], bytes],
     now: datetime,
 ) -> MadeSite:
-    """Make the site at `home`, or finish making it after an interruption.
+    """Set up the site at `home`, or finish it after an interruption.
 
-    Raises `UsageError` when there is a trust root already: nothing that others rely on is replaced.
+    Raises `UsageError` when the site already has a trust root, as others rely on that.
     """
     site = Site.create(home, name)
     if site.roots():
         raise UsageError(
-            "this site is set up already", subject=home, hint="`airgap trust show` shows its root and keys"
+            "this site is already set up",
+            subject=home,
+            hint="show its root and keys with `airgap trust show`",
         )
     with site.ledger().attempt("trust-change", change="init", owner=owner) as attempt:
         path = site.key_path(owner)

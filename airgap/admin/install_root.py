@@ -1,4 +1,4 @@
-"""Installing a trust root: the one decision that no signature can make for a person."""
+"""Install a trust root: the one decision that a person makes without a signature."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ _FULL = 64
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What `install_root` did."""
+    """The result of `install_root`."""
 
     site: str
     owners: tuple[str, ...]
@@ -24,7 +24,7 @@ class Installed:
 
 
 def read_root(path: Path) -> SignedRoot:
-    """The root in a file from anywhere; that it is signed by itself says nothing of trust yet."""
+    """Read a root from a file. Its own signature is checked, which does not make it trusted."""
     with Folder(path.absolute().parent) as folder:
         return SignedRoot.parse(folder.read(path.name, MAX_ENVELOPE), str(path))
 
@@ -32,11 +32,11 @@ def read_root(path: Path) -> SignedRoot:
 def install_root(
     home: Path, name: str | None, signed: SignedRoot, fingerprint: str | None, *, default: str = "site"
 ) -> Installed:
-    """Trust `signed` from now on. Makes the site at `home` when there is none, called `name`, else `default`.
+    """Trust `signed` from now on. If there is no site at `home`, make one, named `name` or else `default`.
 
-    The first root needs its `fingerprint`, as a person got it by another way. Later ones must
-    follow from the installed one by their signatures, and need none; one that is given is compared. Raises
-    `UsageError` for another name than the site has, once it has received or signed anything.
+    The first root needs its `fingerprint`, which a person got by another way. Later ones must follow from the
+    installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a new
+    name once the site has received or signed anything.
     """
     owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
     if not exists(home / "site.json"):
@@ -46,24 +46,24 @@ def install_root(
     about = {"root_version": signed.root.version, "expects": signed.fingerprint}
     with site.ledger().attempt("trust-change", change="install", **about) as attempt:
         attempt.add(root_version=signed.root.version, fingerprint=signed.fingerprint)
-        told = read_facts(site.ledger_path).roots.get(signed.root.version)
-        if fingerprint is not None or (told is None and not site.roots()):
+        recorded = read_facts(site.ledger_path).roots.get(signed.root.version)
+        if fingerprint is not None or (recorded is None and not site.roots()):
             _compare(signed, fingerprint)
         if name not in (None, site.name):
             attempt.add(renamed={"from": site.name, "to": name})
             site = Site.create(home, name)
-        fresh = _put_back(site, signed, told) if told is not None else _install(site, signed)
+        fresh = _put_back(site, signed, recorded) if recorded is not None else _install(site, signed)
     return Installed(site.name, owners, fresh)
 
 
-def _put_back(site: Site, signed: SignedRoot, told: str) -> bool:
-    """A root of a version that was installed here before: the very same, by the ledger's record of it."""
-    if signed.fingerprint != told:
+def _put_back(site: Site, signed: SignedRoot, recorded: str) -> bool:
+    """Restore a root that was installed before. Raises `TrustError` unless the ledger recorded the same."""
+    if signed.fingerprint != recorded:
         if site.roots():
             _successor(site, signed)
         raise TrustError(
             "another trust root of this version was installed here", subject=signed.root.name,
-            want=told, got=signed.fingerprint,
+            want=recorded, got=signed.fingerprint,
         )  # fmt: skip
     return site.put_root_back(signed)
 
@@ -84,26 +84,25 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
     subject = f"trust root {signed.root.version}"
     if fingerprint is None:
         raise UsageError(
-            "whose root is it?",
+            "--fingerprint is missing",
             subject=subject,
-            want="--fingerprint, as the sending side told it",
-            hint="`airgap trust show` prints it there; take it by another way than the file came",
+            hint="ask the sending side for it, by another way than the file came (`airgap trust show` there)",
         )
     given = "".join(fingerprint.lower().split()).replace(":", "")
     if len(given) != _FULL:
         raise UsageError("not a fingerprint", subject=subject, want="64 hex digits", got=f"{len(given)}")
     if given != signed.fingerprint:
         raise TrustError(
-            "another fingerprint",
+            "wrong fingerprint",
             subject=subject,
             want=given,
             got=signed.fingerprint,
-            hint="the file is not the one that the sending side meant: do not use it",
+            hint="the file is not the trust root of the sending side: do not use it",
         )
 
 
 def _successor(site: Site, signed: SignedRoot) -> SignedRoot:
-    """The same, when it follows from what is installed; else `TrustError`."""
+    """Return `signed` when it follows from the installed root. Raises `TrustError` otherwise."""
     current = site.root()
     newer = walk(current, {signed.root.version: signed.raw})
     if newer:
@@ -113,12 +112,12 @@ def _successor(site: Site, signed: SignedRoot) -> SignedRoot:
         raise TrustError(
             "this is another sender's trust root",
             subject=f"trust root {signed.root.version}",
-            want=f"one that follows from that of {owners}, which is installed here",
-            hint="a site trusts one sending side; another one needs another AIRGAP_HOME",
+            want=f"one that follows the installed root of {owners}",
+            hint="a site trusts one sending side; use another AIRGAP_HOME for this one",
         )
     raise TrustError(
         "does not follow the installed trust root",
         subject=f"trust root {signed.root.version}",
         want=f"version {current.root.version + 1}, signed by version {current.root.version}",
-        hint="install the versions between first; they travel in every bundle",
+        hint="install the versions in between first; every bundle contains them",
     )

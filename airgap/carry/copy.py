@@ -1,7 +1,7 @@
-"""A bundle written once more: put together from its volumes, cut anew, or mended from another copy.
+"""Write a bundle again: joined from its volumes, cut again, or repaired from another copy.
 
-The statement and its signatures stay what they are; every byte is checked on its way. What is there
-already is read, and only what is missing or wrong is written.
+The statement and its signatures are unchanged, and every byte is checked while it is copied. Existing files
+are read, and only missing or wrong ones are written.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
 from airgap.bundle.writer import BundleWriter
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle
 from airgap.carry.verify_recorded import raise_wrong
 from airgap.durable import exists
@@ -46,65 +46,65 @@ _SMALL = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy is now."""
+    """The state of a copy."""
 
     folders: BundleFolders
     written: int
-    """Blobs that were written; the others were there, and right."""
+    """Number of blobs that were written; the others were already there and correct."""
     proof: OnMedia | None = None
-    """What the media were seen to hold; None for an unfinished copy."""
+    """How the media were checked after writing; None for an unfinished copy."""
     wants: tuple[int, ...] = ()
-    """The volumes whose content is still missing, the next one first; the copy is unfinished then."""
+    """The volumes whose content is still missing, next one first; not empty for an unfinished copy."""
     again: tuple[int, ...] = ()
-    """Those that are here, and of which not all could be taken: a layer's earlier part was missing."""
+    """The inserted volumes that are needed again, as an earlier part of one of their layers is missing."""
 
 
-def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Copied:
-    """Write the bundle to `folders`. Blobs that are on volumes that are not here are left out, and the
-    envelope with them: `Copied.wants` names the volumes.
+def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Copied:
+    """Write the bundle to `folders`. Blobs on missing volumes are left out, and so is the envelope:
+    `Copied.wants` names those volumes.
     """
-    with begin_copy(bundle, folders, desk) as work:
-        return work.go_on(bundle)
+    with begin_copy(bundle, folders, operator) as work:
+        return work.take(bundle)
 
 
 @contextlib.contextmanager
-def begin_copy(bundle: CheckedBundle, folders: BundleFolders, desk: Desk) -> Iterator["Copy"]:
-    """A copy in `folders`, which are locked for this process. Raises as `refuse_another`, and
-    `UnlistedContentError` for what would be one file too many in the end.
+def begin_copy(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Iterator["Copy"]:
+    """Begin a copy in `folders`, which are locked for this process. Raises as `refuse_another`, and
+    `UnlistedContentError` for files that the finished copy may not contain.
     """
 
     def check(path: Path) -> None:
         refuse_another(path, bundle)
-        _refuse_strays(path, bundle)
+        _refuse_unlisted(path, bundle)
 
-    with BundleWriter.open(folders, desk.progress.note, check=check) as writer:
-        yield Copy(writer, desk)
+    with BundleWriter.open(folders, operator.progress.note, check=check) as writer:
+        yield Copy(writer, operator)
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy while it is made, of all volumes at once or of one after the other; what one of them brought
-    is not read again for the next.
+    """A copy in progress, of all volumes at once or of one after the other. Content of one volume is not
+    read again for the next.
     """
 
     writer: BundleWriter
-    desk: Desk
+    operator: Operator
 
-    def go_on(self, bundle: CheckedBundle) -> Copied:
-        """Take what `bundle` has here, and finish the copy when that was the last of it."""
+    def take(self, bundle: CheckedBundle) -> Copied:
+        """Copy the content that `bundle` has here, and finish the copy when nothing is missing."""
         folders, store = self.writer.folders, self.writer.store
         errors = fill(
             store,
             bundle.blobs.values(),
             lambda blob, advance: _copy_blob(bundle, store, blob, advance),
             title="copying",
-            jobs=self.desk.jobs,
-            phase=self.desk.progress.phase,
+            jobs=self.operator.jobs,
+            phase=self.operator.progress.phase,
             before_change=self.writer.mark_unfinished,
         )
         pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
         wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
-        raise_wrong(wrong, bundle.folder.path, self.desk.progress)
+        raise_wrong(wrong, bundle.folder.path, self.operator.progress)
         for _, error in errors:
             if not isinstance(error, IncompleteError):
                 raise error
@@ -112,7 +112,7 @@ class Copy:
             wants, again = _wanted(bundle.folder, folders, pending)
             return Copied(folders, store.written, wants=wants, again=again)
         _seal(bundle, self.writer)
-        proof = self.writer.prove(self.desk.progress.phase, self.desk.read_back)
+        proof = self.writer.prove(self.operator.progress.phase, self.operator.read_back)
         return Copied(folders, store.written, proof)
 
 
@@ -131,22 +131,22 @@ def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advanc
 def _wanted(
     volumes: VolumeSet, folders: BundleFolders, pending: Sequence[Descriptor]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The volumes that the blobs go on with: those that are not here, and those that are."""
+    """Return the volumes that the pending blobs need next: the missing ones, and the inserted ones."""
     store = folders.store()
-    found: set[int] = set()
+    needed: set[int] = set()
     for blob in pending:
         (segment,) = store.segments(blob.digest, blob.size)
         done = size_of(segment.part) or 0
         for _, part in volumes.table.cut.files(blob.digest):
             done -= part.size
             if done < 0:
-                found.add(part.volume)
-    here = set(volumes.folders)
-    return tuple(sorted(found - here)) or volumes.missing, tuple(sorted(found & here))
+                needed.add(part.volume)
+    inserted = set(volumes.folders)
+    return tuple(sorted(needed - inserted)) or volumes.missing, tuple(sorted(needed & inserted))
 
 
 def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
-    """All files but the blobs, under the same statement and signatures."""
+    """Write all files but the blobs, with the same statement and signatures."""
     writer.store.prune(set(bundle.blobs))
     subjects = bundle.statement.subjects
     small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
@@ -155,24 +155,24 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     writer.seal(contents, envelope.payload, envelope.to_bytes(), envelope.raw_signatures)
 
 
-def joined_folders(bundle: CheckedBundle, source: Place, into: Path, desk: Desk) -> BundleFolders:
-    """One folder for the whole bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place_whole(_space_needed(bundle), into, allow_system=desk.allow_system)
+def joined_folders(bundle: CheckedBundle, source: Place, into: Path, operator: Operator) -> BundleFolders:
+    """Choose one folder for the whole bundle at `source`. Raises `UsageError` when it is the source."""
+    folders = place_whole(_space_needed(bundle), into, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
 
 
 def cut_folders(
-    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, desk: Desk
+    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, operator: Operator
 ) -> BundleFolders:
-    """A new cut of the bundle at `source`. Raises `UsageError` when it would lie where that is."""
-    folders = place(_space_needed(bundle), places, size, allow_system=desk.allow_system)
+    """Cut the bundle at `source` again. Raises `UsageError` when a folder is the source itself."""
+    folders = place(_space_needed(bundle), places, size, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
 
 
 def _refuse_itself(folders: BundleFolders, source: Place, hint: str) -> None:
-    """What is read may not be written over: where it is damaged, it would be made unfinished too."""
+    """Raise `UsageError` for a folder of the source: copying over it could leave the source unfinished."""
     taken = {path.resolve() for path in paths_of(source)}
     for folder in folders.paths:
         if folder.resolve() in taken:
@@ -186,9 +186,9 @@ def _space_needed(bundle: CheckedBundle) -> SpaceNeeded:
 
 
 def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> BundleFolders:
-    """The folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes tell.
+    """Return the folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes record.
 
-    Raises `UsageError` for a copy of another bundle, and when no volume tells the cut any more.
+    Raises `UsageError` for a copy of another bundle, and when no volume records the cut any more.
     """
     for path in paths:
         found = _statement_in(path) if path.is_dir() else None
@@ -198,7 +198,7 @@ def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place)
                 subject=path,
                 want=f"a copy with statement sha256:{found}",
                 got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
-                hint="name a copy of this one with --from; nothing was written",
+                hint="name a copy of this bundle with --from; nothing was written",
             )
     folders = _damaged(paths, bundle)
     _refuse_itself(folders, source, "name another copy with --from")
@@ -206,7 +206,7 @@ def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place)
 
 
 def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
-    """A volume whose `volume.json` is lost is known by its name, as long as another one has the cut."""
+    """A volume whose `volume.json` is lost is recognised by its name, if another volume records the cut."""
     layers, title = _space_needed(bundle).layers, bundle.statement.title
     cuts: dict[int, tuple[Path, Cut]] = {}
     lost: list[Path] = []
@@ -218,8 +218,8 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
             lost.append(path)
     if not cuts and len(paths) == 1 and not _is_volume(paths[0]):
         if paths[0].name != title and _statement_in(paths[0]) is None:
-            hint = "`airgap repack` makes a new one from the other copy"
-            raise UsageError("nothing there tells that it is a copy", subject=paths[0], want=title, hint=hint)
+            hint = "make a new copy from the other one with `airgap repack`"
+            raise UsageError("not recognisable as a copy", subject=paths[0], want=title, hint=hint)
         return BundleFolders((paths[0],))
     cut = next((cut for _, cut in cuts.values()), None)
     if cut is not None:
@@ -227,11 +227,11 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
         cuts |= {names[path.name]: (path, cut) for path in lost if path.name in names}
     if cut is None or len(cuts) != cut.of or len(paths) != cut.of:
         raise UsageError(
-            "all volumes are mended together",
+            "all volumes must be repaired together",
             subject=title,
-            want=f"the folders of {cut.of} volumes" if cut else "a volume.json that tells the cut",
+            want=f"the folders of {cut.of} volumes" if cut else "a volume.json that records the cut",
             got=", ".join(map(str, paths)),
-            hint="name all of them, or make new ones from the other copy with `airgap repack`",
+            hint="name all volumes, or make new ones from the other copy with `airgap repack`",
         )
     return BundleFolders(tuple(cuts[number][0] for number in sorted(cuts)), cut)
 
@@ -241,10 +241,10 @@ def _is_volume(path: Path) -> bool:
 
 
 def _table_of(path: Path) -> VolumeTable | None:
-    """What a damaged volume says of itself; None when it says nothing that can be used."""
+    """Read the table of a damaged volume; None when it is missing or malformed."""
     if path.is_file():
-        hint = "make a new one: `airgap pack --tar`; or a folder from the other copy, with `airgap repack`"
-        raise UsageError("a tar is not mended", subject=path, hint=hint)
+        hint = "make a new tar with `airgap pack --tar`, or a folder from the other copy with `airgap repack`"
+        raise UsageError("a tar cannot be repaired", subject=path, hint=hint)
     try:
         with Folder(path) as folder:
             return read_table(folder)
@@ -253,8 +253,8 @@ def _table_of(path: Path) -> VolumeTable | None:
 
 
 def refuse_another(path: Path, bundle: CheckedBundle) -> None:
-    """Raise `UsageError` where a folder holds, or has begun to hold, another bundle than this one: what is
-    written would make one of the two that is none of them.
+    """Raise `UsageError` when a folder holds another bundle than this one, finished or not: writing to it
+    would mix the two.
     """
     found = _statement_in(path)
     if found not in (None, bundle.statement_sha256):
@@ -263,13 +263,13 @@ def refuse_another(path: Path, bundle: CheckedBundle) -> None:
             subject=path,
             want=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
             got=f"sha256:{found}",
-            hint="move it away, or choose another folder",
+            hint="move that bundle away, or choose another folder",
         )
 
 
-def _refuse_strays(path: Path, bundle: CheckedBundle) -> None:
-    """What a copy neither replaces nor removes is refused when it is sealed: to refuse it before the first
-    change leaves a copy that was sealed as it is.
+def _refuse_unlisted(path: Path, bundle: CheckedBundle) -> None:
+    """Raise `UnlistedContentError` for files that a copy neither replaces nor removes. Sealing would refuse
+    them too; refusing them before the first change leaves a sealed copy unchanged.
     """
     own = {name for name in bundle.statement.subjects if "/" not in name}
     own |= {ENVELOPE_FILE, STATEMENT_FILE, VOLUME_FILE, f"{VOLUME_FILE}.part"}
@@ -281,10 +281,8 @@ def _refuse_strays(path: Path, bundle: CheckedBundle) -> None:
                 is_folder = found.is_dir() and not found.is_symlink()
                 if name in (FOLDERS if is_folder else own):
                     continue
-                if is_folder or below in (
-                    "",
-                    "blobs",
-                ):  # of the other folders a copy removes what is too many
+                # in the other folders, a copy removes unlisted files
+                if is_folder or below in ("", "blobs"):
                     raise UnlistedContentError(
                         f"a {'folder' if is_folder else 'file'} that does not belong there",
                         subject=found,
@@ -293,8 +291,8 @@ def _refuse_strays(path: Path, bundle: CheckedBundle) -> None:
 
 
 def _statement_in(path: Path) -> str | None:
-    """SHA-256 of the statement of the bundle that a folder holds or has begun to hold, as its envelope says,
-    else the statement; None where neither can be understood.
+    """Return the SHA-256 of the statement in a folder, finished or not: of its envelope's payload, else of
+    the statement file; None when neither can be parsed.
     """
     with contextlib.suppress(MissingContentError), Folder(path) as folder:
         for name in (ENVELOPE_FILE, SET_ASIDE):

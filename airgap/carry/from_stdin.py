@@ -1,8 +1,8 @@
-"""A bundle from standard input: kept in the site's own folder while it is verified and loaded.
+"""Read a bundle from standard input into the site's folder, where it is verified and loaded.
 
-A pipe can be read once only, but what is loaded must have been checked as a whole before. The copy
-takes the bundle's size on the disk of `AIRGAP_HOME`, and is removed afterwards; what a process that
-was killed has left is removed by the next one.
+A pipe can be read only once, but the whole bundle must be checked before any of it is loaded. The copy needs
+the bundle's size on the disk of `AIRGAP_HOME` and is removed afterwards. The copy of a process that was
+killed is removed by the next one.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from airgap.progress import Progress
 
 @contextlib.contextmanager
 def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
-    """The path of a private copy of `stream`, for as long as the context lasts."""
+    """Yield the path of a private copy of `stream`, which exists while the context lasts."""
     folder = home / "staging"
     with media_errors("cannot write", folder):
         make_folder(folder, 0o700)
     with alone_in(folder), media_errors("cannot write", folder):
-        _remove_left(folder)
+        _remove_abandoned(folder)
         fd, name = tempfile.mkstemp(".tar", dir=folder)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     path = Path(name)
@@ -37,20 +37,20 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
                 with media_errors("cannot write", path):
                     write_all(fd, chunk)
                 advance(len(chunk))
-        with _called_standard_input(path):
+        with _name_standard_input(path):
             yield path
 
 
 @contextlib.contextmanager
-def _called_standard_input(path: Path) -> Iterator[None]:
-    """Errors name the pipe: the copy is gone when they are read."""
+def _name_standard_input(path: Path) -> Iterator[None]:
+    """Name standard input in errors: the copy no longer exists when a person reads them."""
     try:
         yield
     except AirgapError as error:
         for part in ("subject", "want", "got", "hint"):
-            said = getattr(error, part)
-            if said is not None and str(path) in str(said):
-                setattr(error, part, str(said).replace(str(path), "standard input"))
+            value = getattr(error, part)
+            if value is not None and str(path) in str(value):
+                setattr(error, part, str(value).replace(str(path), "standard input"))
         raise
 
 
@@ -63,8 +63,8 @@ def _removed(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _remove_left(folder: Path) -> None:
-    """Remove the copies that no process holds a lock on."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the copies that no process has locked."""
     for path in folder.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             _remove_unlocked(path)

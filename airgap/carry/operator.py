@@ -1,4 +1,4 @@
-"""Who works with a bundle here, and how; and the question for the next volume of one."""
+"""The person who works with a bundle on this machine, and the question for its next volume."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,44 +13,44 @@ from airgap.site import Site
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A volume that has to be put in."""
+    """A volume that a person is asked to insert."""
 
     title: str
     number: int
     of: int
     near: Path
-    """The folder in which the last one was."""
+    """The folder that held the previous volume."""
 
 
 Ask = Callable[[Wanted], Place | None]
-"""Asks a person for a volume: where it is, or None when nobody can be asked."""
+"""Asks a person for a volume and returns its path; None when no person can be asked."""
 
 
-def nobody(_: Wanted) -> None:
-    """Where no person can be asked."""
+def never_ask(_: Wanted) -> None:
+    """The `Ask` for a process without a terminal: no person can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """The site, the time, and the person who waits and may be asked."""
+class Operator:
+    """The site, the time, and the person who waits and can be asked for volumes."""
 
     site: Site
     now: datetime
     progress: Progress
     jobs: int = 2
-    ask: Ask = nobody
+    ask: Ask = never_ask
     allow_system: bool = False
-    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    """Also write to folders on the system disk, where no medium is mounted."""
     accept_jump: bool = False
-    """Take a bundle whose serial rises as far as it will."""
+    """Accept a bundle however far its serial is above the last accepted one."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
+    """Read everything back from the medium at the end. None: only when it is not the system disk."""
 
     def next_volume(
         self, last: Place, here: VolumeSet, title: str, wanted: Sequence[int], hint: str
     ) -> Place:
-        """Where the first of the `wanted` volumes is, which a person has put in; what is no volume of
-        the bundle is told, and asked for again. Raises `IncompleteError` when nobody answers.
+        """Ask for the first of the `wanted` volumes until it is inserted; return its place. An answer that is
+        not a volume of this bundle is noted. Raises `IncompleteError` when there is no answer.
         """
         of, sha256 = here.table.cut.of, here.table.statement_sha256
         question = Wanted(title, wanted[0], of, paths_of(last)[-1].parent)

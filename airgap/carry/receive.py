@@ -1,4 +1,4 @@
-"""Taking a bundle off its media: receive puts it together, repack cuts it anew, repair mends a copy."""
+"""Copy a bundle from its media: `receive` joins volumes, `repack` cuts again, `repair` repairs a copy."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,84 +19,84 @@ from airgap.carry.copy import (
     damaged_folders,
     joined_folders,
 )
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_here
 
-_NEXT = "run the same command again with the first of the volumes that are wanted"
+_NEXT = "run the same command again with the next volume"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A copy that is whole."""
+    """A complete copy."""
 
     bundle: CheckedBundle
     paths: tuple[Path, ...]
     written: int
-    """Blobs that were written; the others were there, and right."""
+    """Number of blobs that were written; the others were already there and correct."""
     proof: OnMedia
 
 
-def receive(place: Place, into: Path, desk: Desk) -> Received:
-    """Put a bundle together in `into`, as one folder, from all its volumes or one after the other.
+def receive(place: Place, into: Path, operator: Operator) -> Received:
+    """Join a bundle in `into`, as one folder, from all its volumes at once or one after the other.
 
-    It is verified for this site first. What an earlier call has brought is read and kept; when
-    volumes are missing and nobody can be asked for them, `IncompleteError` names the next.
+    The bundle is verified for this site first. Content from an earlier call is checked and kept. Raises
+    `IncompleteError`, which names the next volume, when volumes are missing and no person can be asked.
     """
     work: Copy | None = None
-    with recorded(place, desk.site, "receive", into=str(into)) as attempt, ExitStack() as held:
+    with recorded(place, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
-            with open_bundle(place, alone=True) as here:
-                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
-                bundle = verify_here(here, desk.site, desk.now, who)
+            with open_bundle(place, alone=True) as folder:
+                who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+                bundle = verify_here(folder, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
-                folders = joined_folders(bundle, place, into, desk)
-                work = work or held.enter_context(begin_copy(bundle, folders, desk))
-                copied = work.go_on(bundle)
-            if not isinstance(here, VolumeSet) or not copied.wants:
+                folders = joined_folders(bundle, place, into, operator)
+                work = work or held.enter_context(begin_copy(bundle, folders, operator))
+                copied = work.take(bundle)
+            if not isinstance(folder, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, attempt)
-            place = desk.next_volume(
-                place, here, bundle.statement.title, copied.wants, _tell_taken(here, copied, desk)
+            place = operator.next_volume(
+                place, folder, bundle.statement.title, copied.wants, _note_taken(folder, copied, operator)
             )
 
 
-def _tell_taken(here: VolumeSet, copied: Copied, desk: Desk) -> str:
-    """Say what was taken and what comes next; the hint where nobody can be asked for that."""
-    for number in sorted(here.folders):
-        later = "taken in part; it is asked for again, after what comes before it in a layer"
-        taken = later if number in copied.again else "taken"
-        desk.progress.note(f"volume {number} of {here.table.cut.of}: {taken}")
-    desk.progress.note(f"next: volume {copied.wants[0]}")
+def _note_taken(volumes: VolumeSet, copied: Copied, operator: Operator) -> str:
+    """Note which volumes were copied and which is next; return the hint for when no person can be asked."""
+    for number in sorted(volumes.folders):
+        partly = "copied in part; it is needed again, after the volume with the beginning of its layer"
+        state = partly if number in copied.again else "copied"
+        operator.progress.note(f"volume {number} of {volumes.table.cut.of}: {state}")
+    operator.progress.note(f"next: volume {copied.wants[0]}")
     if not copied.again:
-        return f"what came is kept: {_NEXT}"
+        return f"the copied content is kept: {_NEXT}"
     again = ", ".join(map(str, copied.again))
-    return f"what was taken is kept: {_NEXT}; after that, volume {again} is wanted again"
+    return f"the copied content is kept: {_NEXT}; after that, volume {again} is needed again"
 
 
-def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, desk: Desk) -> Received:
+def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, operator: Operator) -> Received:
     """Write the bundle in `to`, whole or cut into volumes, with the same statement and signatures."""
-    with _checked(place, desk, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
-        folders = cut_folders(bundle, place, to, size, desk)
-        copied = copy_bundle(bundle, folders, desk)
+    with _checked(place, operator, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
+        folders = cut_folders(bundle, place, to, size, operator)
+        copied = copy_bundle(bundle, folders, operator)
         return _received(bundle, copied, attempt)
 
 
-def repair(place: Place, source: Place, desk: Desk) -> Received:
-    """Mend the copy of a bundle at `place` from another one: only files that are wrong are written."""
+def repair(place: Place, source: Place, operator: Operator) -> Received:
+    """Repair the copy of a bundle at `place` from another copy, `source`; only wrong files are written."""
     damaged = ", ".join(map(str, paths_of(place)))
-    with _checked(source, desk, "media-write", repairs=damaged) as (bundle, attempt):
+    with _checked(source, operator, "media-write", repairs=damaged) as (bundle, attempt):
         folders = damaged_folders(paths_of(place), bundle, source)
-        copied = copy_bundle(bundle, folders, desk)
+        copied = copy_bundle(bundle, folders, operator)
         return _received(bundle, copied, attempt)
 
 
 @contextmanager
 def _checked(
-    place: Place, desk: Desk, event: str, **details: object
+    place: Place, operator: Operator, event: str, **details: object
 ) -> Iterator[tuple[CheckedBundle, Attempt]]:
-    """A bundle that passed all steps but the judgement for this site, in a recorded attempt."""
-    with recorded(place, desk.site, event, **details) as attempt, open_bundle(place) as folder:
-        bundle = check(folder, keeper(desk.site, desk.now))
+    """A bundle that passed every step but 7 (whether it is for this site, now), in a recorded attempt."""
+    with recorded(place, operator.site, event, **details) as attempt, open_bundle(place) as folder:
+        bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
@@ -107,17 +107,17 @@ def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Receiv
     return Received(bundle, copied.folders.paths, copied.written, proof)
 
 
-def gather(place: Place, desk: Desk) -> tuple[Path, ...]:
-    """A private copy of a bundle whose volumes come one after the other, in the site's own folder.
+def gather(place: Place, operator: Operator) -> tuple[Path, ...]:
+    """Join a bundle whose volumes are inserted one after the other into a private copy in the site's folder.
 
-    It takes the bundle's size on that disk. What is there of it already is used, so it is to stay, after
-    whatever error, until all of it was loaded; then `discard` removes it.
+    The copy needs the bundle's size on that disk. A later call resumes it, so the caller keeps it after any
+    error until all of it is loaded, and removes it with `discard`.
     """
-    desk.progress.note("not all volumes are here: they are put together on this machine's disk first")
-    return receive(place, desk.site.home / "staging", desk).paths
+    operator.progress.note("not all volumes are inserted: they are joined on this machine's disk first")
+    return receive(place, operator.site.home / "staging", operator).paths
 
 
 def discard(paths: Sequence[Path]) -> None:
-    """Remove a private copy."""
+    """Remove a private copy that `gather` made."""
     for path in paths:
         shutil.rmtree(path, ignore_errors=True)

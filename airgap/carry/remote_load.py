@@ -1,4 +1,6 @@
-"""Loading on the far side, after a bundle was sent: by its own airgap, else from here into its engine."""
+"""Load a bundle on a remote host after it was sent: by the host's own airgap, or from this machine into its
+Docker engine.
+"""
 
 import contextlib
 import re
@@ -23,51 +25,51 @@ _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 
 @dataclass(frozen=True, slots=True)
 class LoadedThere:
-    """What a load on a far host did."""
+    """The result of a load on a remote host."""
 
     way: str
     """`THERE` or `FROM_HERE`."""
     images: tuple[tuple[str, str], ...]
-    """The reference and the verdict of each."""
+    """Reference and verdict of each image."""
     receipt: str
-    """The file of the receipt: on the host, or here."""
+    """Path of the receipt: on the host for `THERE`, on this machine for `FROM_HERE`."""
     failure: AirgapError | None = None
 
 
 class PipingHost(Host, Protocol):
-    """A host whose programs can be spoken with."""
+    """A host that can run a program with its input and output connected to us."""
 
     def pipe(self, argv: Sequence[str]) -> object:
-        """A program whose input and output are used as a socket."""
+        """Start a program and return its input and output as a socket."""
 
 
 LoadFromHere = Callable[[PipingHost, Progress], LoadedThere]
-"""Loads the bundle from this machine into the host's engine, over the link that is there."""
+"""Load the bundle from this machine into the host's engine, over the existing connection."""
 
 
 def has_airgap(host: Host) -> bool:
-    """Whether the login finds an airgap there."""
+    """Return whether the login finds an `airgap` program on the host."""
     ran = host.run(["airgap", "--version"], 4096, _ANSWER_SECONDS)
     return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
 
 
-def no_way(host: Host) -> TransportError:
-    """For a host that has no airgap, when something else than its engine is to be loaded."""
+def cannot_load_error(host: Host) -> TransportError:
+    """The error for a host without airgap when the target is not its Docker engine."""
     return TransportError(
-        "no airgap there to load with",
+        "airgap is not installed on the host",
         subject=host.name,
-        got="no `airgap` in the PATH of its login",
-        hint="install airgap there; a Docker engine can be loaded without: --load docker",
+        got="no `airgap` in the PATH of the login",
+        hint="install airgap on the host, or load into its Docker engine without it: --load docker",
     )
 
 
-def see_that_it_can_load(host: Host) -> None:
-    """Raise what keeps the airgap there from loading anything, a site or a trust root that it lacks: known
-    before the first byte is sent, and not after the last.
+def check_remote_can_load(host: Host) -> None:
+    """Raise the error that would make the host's airgap refuse every load, such as a missing site or trust
+    root, before the first byte is sent.
     """
     ran = host.run(["airgap", "trust", "show", "--json"], _MAX_RESULT, _ANSWER_SECONDS)
     if ran is None:
-        raise TransportError("cannot run airgap there", subject=host.name)
+        raise TransportError("cannot run airgap on the host", subject=host.name)
     if ran.code == 0:
         return
     with _understood(ran, where := f"{host.name}: airgap trust show"):
@@ -78,25 +80,25 @@ def see_that_it_can_load(host: Host) -> None:
 
 @contextlib.contextmanager
 def _understood(ran: CommandResult, where: str) -> Iterator[None]:
-    """Raises `TransportError`, with what the program said, for an answer that is not what it should be."""
+    """Raise `TransportError`, with the program's output, when its answer is malformed."""
     try:
         yield
     except FormatError as error:
-        said = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
-        got = f"exit code {ran.code}: {said}" if ran.code else error
-        raise TransportError("no answer that can be understood", subject=where, got=got) from error
+        stderr = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
+        got = f"exit code {ran.code}: {stderr}" if ran.code else error
+        raise TransportError("the answer cannot be understood", subject=where, got=got) from error
 
 
 def load_there(host: Host, folder: str, target: str, sha256: str, references: Collection[str]) -> LoadedThere:
-    """Have the host's own airgap load the bundle with this statement, which is in `folder` there and has
-    images of these names.
+    """Have the host's own airgap load the bundle in its folder `folder`, and check that the answer is about
+    the statement `sha256` and exactly the images in `references`.
 
-    Raises what the load raises, as the class that it is there, and `TransportError` for an answer that
-    cannot be understood.
+    Raises the error of the remote load, in its own class, and `TransportError` for an answer that cannot be
+    understood.
     """
     ran = host.run(["airgap", "load", folder, "--to", target, "--json", "--quiet"], _MAX_RESULT)
     if ran is None:
-        raise TransportError("cannot run airgap there", subject=host.name)
+        raise TransportError("cannot run airgap on the host", subject=host.name)
     where = f"{host.name}: airgap load"
     with _understood(ran, where):
         fields = Fields(parse_object(ran.out, where), where)
@@ -109,7 +111,7 @@ def load_there(host: Host, folder: str, target: str, sha256: str, references: Co
 def _loaded(
     fields: Fields, sha256: str, references: Collection[str], failure: AirgapError | None
 ) -> LoadedThere:
-    """What it says goes into our ledger, so it may speak of the bundle's images only, and not at length."""
+    """The answer goes into our ledger, so it may name only the bundle's images, and its length is limited."""
     found = fields.text("statement_sha256")
     if found != sha256:
         raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
@@ -119,16 +121,18 @@ def _loaded(
             raise FormatError(
                 "not an image of the bundle", subject=fields.where, got=f"{reference}: {verdict}"[:300]
             )
-    told = [reference for reference, _ in images]
-    if sorted(told) != sorted(references):
-        raise FormatError("not each image of the bundle once", subject=fields.where, got=len(told))
+    names = [reference for reference, _ in images]
+    if sorted(names) != sorted(references):
+        raise FormatError(
+            "the answer does not name each image of the bundle once", subject=fields.where, got=len(names)
+        )
     if failure is None and Verdict.FAILED in (verdict for _, verdict in images):
         raise FormatError("an image that failed without an error", subject=fields.where)
     return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
 
 
 def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | None:
-    """The error that the far airgap tells of, as its own class."""
+    """The error that the remote airgap reported, in its own class; None when it succeeded."""
     if not fields.has("error") or fields.take("error") is None:
         if ran.code:
             raise FormatError("an exit code without an error", subject=fields.where, got=ran.code)
@@ -136,9 +140,9 @@ def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | Non
     error = fields.child("error")
     kind = getattr(errors, error.text("kind"), None)
     if not (isinstance(kind, type) and issubclass(kind, AirgapError) and kind.exit_code == ran.code):
-        raise FormatError("not an error of airgap", subject=error.where, got=error.text("kind")[:80])
-    said, advice = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT]
+        raise FormatError("not an airgap error", subject=error.where, got=error.text("kind")[:80])
+    message, advice = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT]
     hint = f"on {host}: {advice}" if advice else None
     if issubclass(kind, PartialError):
-        return PartialError(f"on {host}: {said}", hint=hint)
-    return kind(f"on {host}: {said}", hint=hint)
+        return PartialError(f"on {host}: {message}", hint=hint)
+    return kind(f"on {host}: {message}", hint=hint)

@@ -1,4 +1,6 @@
-"""Sending a bundle to hosts: checked once here, proved on each, one attempt in the ledger for each."""
+"""Send a bundle to hosts: it is checked once here and proved on each host, and the ledger gets one attempt
+for each host.
+"""
 
 import threading
 import time
@@ -13,10 +15,10 @@ from airgap.carry.remote_load import (
     LoadedThere,
     LoadFromHere,
     PipingHost,
+    cannot_load_error,
+    check_remote_can_load,
     has_airgap,
     load_there,
-    no_way,
-    see_that_it_can_load,
 )
 from airgap.carry.send_to_host import Outgoing, Sender, Sent, outgoing
 from airgap.carry.verify import CheckedBundle, check
@@ -28,36 +30,36 @@ from airgap.site import Site
 from airgap.workers import run_all
 
 DEFAULT_FOLDER = "airgap-bundles"
-"""Below the folder of the login."""
+"""Relative to the home folder of the login."""
 
 RECONNECTS = 5
-"""How often a link that broke off is made anew, for each host."""
+"""How often a broken connection is opened again, for each host."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before the first of them; each next pause is twice as long."""
+"""Seconds before the first reconnect; each further pause is twice as long."""
 
-_FAREWELL_SECONDS = 3.0
-"""How long Ctrl-C waits for the records of what it broke off."""
+_CANCEL_SECONDS = 3.0
+"""How long Ctrl-C waits until the aborted attempts are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One host, and what is wanted there."""
+    """One host, and what to do there."""
 
     name: str
-    """As the operator calls it; no two are the same."""
+    """The name that the operator gave; unique in one command."""
     open: Callable[[], PipingHost]
     folder: str = DEFAULT_FOLDER
-    """Where bundles are kept there; the bundle is a folder in it."""
+    """The folder for bundles on the host; the bundle becomes a folder in it."""
     load: str | None = None
-    """The target, in the words of the far airgap."""
+    """The target, as the remote airgap spells it in `--to`."""
     from_here: LoadFromHere | None = None
-    """For a host without airgap, where `load` is its Docker engine: then nothing else is sent."""
+    """Loads into the Docker engine of a host without airgap; then no bundle folder is sent."""
 
 
 @dataclass(slots=True)
 class HostResult:
-    """What became of one host."""
+    """The result for one host."""
 
     name: str
     sent: Sent | None = None
@@ -66,7 +68,7 @@ class HostResult:
 
     @property
     def state(self) -> str:
-        """In a word or two."""
+        """The result in a word or two, for people."""
         if self.error is not None:
             return "failed"
         if self.loaded is not None:
@@ -77,15 +79,15 @@ class HostResult:
 
 @dataclass(frozen=True, slots=True)
 class SendReport:
-    """What a sending did, in the order of the hosts."""
+    """The results of one `send`, in the order of the hosts."""
 
     bundle: CheckedBundle
     results: tuple[HostResult, ...]
 
     @property
     def failure(self) -> AirgapError | None:
-        """An error of the first host's kind when all failed with one code, a `PartialError` for other
-        failures.
+        """None when no host failed; an error of the first host's class when all failed with the same exit
+        code; else a `PartialError`.
         """
         errors = {result.name: result.error for result in self.results if result.error is not None}
         if not errors:
@@ -96,7 +98,7 @@ class SendReport:
         alike = len({error.exit_code for error in errors.values()}) == 1 and type(first) is not PartialError
         if len(errors) == len(self.results) and alike:
             return type(first)(f"all {len(errors)} hosts failed, the first with: {first}", hint=first.hint)
-        hint = "running the same command again goes on with them"
+        hint = "run the same command again to resume"
         return PartialError("some hosts failed", errors, len(self.results), hint=hint)
 
 
@@ -111,11 +113,11 @@ def send_bundle(
     reconnects: int = RECONNECTS,
     first_pause: float = _FIRST_PAUSE,
 ) -> SendReport:
-    """Check the bundle, which may be for another site, and bring it to all hosts, `jobs` at a time.
+    """Check the bundle, which may be for another site, and send it to all hosts, `jobs` at a time.
 
-    A link that breaks off while files are sent is made anew up to `reconnects` times, `first_pause`
-    seconds after the first break. Raises what is wrong with the bundle; what goes wrong with a host is in
-    its result. `progress` gives the listener for a host.
+    A connection that breaks while files are sent is opened again up to `reconnects` times, `first_pause`
+    seconds after the first break. Raises the errors of the bundle; an error of a host is in its result.
+    `progress` returns the listener for a host.
     """
     refuse_others(place)
     with open_bundle(place) as folder:
@@ -129,8 +131,8 @@ def send_bundle(
         work = _Sending(place, site, bundle, files, progress, pauses)
         results = [HostResult(host.name) for host in hosts]
         try:
-            run_all(lambda pair: work.one(*pair), list(zip(hosts, results, strict=True)), jobs)
-        except BaseException:  # Ctrl-C comes here, and not to the threads
+            run_all(lambda pair: work.send_to(*pair), list(zip(hosts, results, strict=True)), jobs)
+        except BaseException:  # only the main thread receives Ctrl-C
             work.cancel()
             raise
         return SendReport(bundle, tuple(results))
@@ -138,7 +140,7 @@ def send_bundle(
 
 @dataclass(slots=True)
 class _Sending:
-    """The work on all hosts."""
+    """The state that the sends to all hosts share."""
 
     place: Place
     site: Site
@@ -151,24 +153,26 @@ class _Sending:
     _running: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def one(self, wanted: Destination, result: HostResult) -> None:
-        """Bring the bundle to one host, in a recorded attempt."""
+    def send_to(self, destination: Destination, result: HostResult) -> None:
+        """Send the bundle to one host, in a recorded attempt."""
         if self.cancelled.is_set():
             return
-        self._running.add(wanted.name)
+        self._running.add(destination.name)
         try:
-            self._attempt(wanted, result)
+            self._attempt(destination, result)
         except AirgapError as error:
             result.error = error
-            self.progress(wanted.name).note(f"failed: {error}")
+            self.progress(destination.name).note(f"failed: {error}")
         finally:
-            self._running.discard(wanted.name)
+            self._running.discard(destination.name)
 
-    def _attempt(self, wanted: Destination, result: HostResult) -> None:
-        with recorded(self.place, self.site, "send", target=wanted.name, load=wanted.load) as attempt:
+    def _attempt(self, destination: Destination, result: HostResult) -> None:
+        with recorded(
+            self.place, self.site, "send", target=destination.name, load=destination.load
+        ) as attempt:
             attempt.add(**bundle_details(self.bundle))
             try:
-                self._bring(wanted, result)
+                self._send_with_reconnects(destination, result)
             except (TransportError, EndpointError):
                 if self.cancelled.is_set():
                     raise KeyboardInterrupt from None
@@ -178,13 +182,13 @@ class _Sending:
             if result.loaded is not None and result.loaded.failure is not None:
                 raise result.loaded.failure
 
-    def _bring(self, wanted: Destination, result: HostResult) -> None:
-        """Over as many links as it takes, when they break off while files are sent."""
-        progress = self.progress(wanted.name)
+    def _send_with_reconnects(self, destination: Destination, result: HostResult) -> None:
+        """Send, and connect again when the connection breaks while files are sent."""
+        progress = self.progress(destination.name)
         progress.note("connecting")
         for pause in (*self.pauses, None):
             try:
-                self._over_a_link(wanted, result, progress)
+                self._send_once(destination, result, progress)
                 break
             except LinkError as error:
                 if pause is None or result.sent is None or result.sent.complete:
@@ -194,48 +198,46 @@ class _Sending:
                     raise
         progress.note(result.state)
 
-    def _over_a_link(self, wanted: Destination, result: HostResult, progress: Progress) -> None:
-        with closing(wanted.open()) as host:
+    def _send_once(self, destination: Destination, result: HostResult, progress: Progress) -> None:
+        with closing(destination.open()) as host:
             with self._lock:
                 self._open.append(host)
-            if wanted.load is not None and not has_airgap(host):
-                if wanted.from_here is None:
-                    raise no_way(host)
-                result.loaded = wanted.from_here(host, progress)
+            if destination.load is not None and not has_airgap(host):
+                if destination.from_here is None:
+                    raise cannot_load_error(host)
+                result.loaded = destination.from_here(host, progress)
             else:
-                if wanted.load is not None:
-                    see_that_it_can_load(host)
-                self._send(host, wanted, result, progress)
+                if destination.load is not None:
+                    check_remote_can_load(host)
+                self._send(host, destination, result, progress)
 
-    def _send(self, host: Host, wanted: Destination, result: HostResult, progress: Progress) -> None:
-        folder = f"{_folders(host, wanted.folder)}/{self.bundle.statement.title}"
+    def _send(self, host: Host, destination: Destination, result: HostResult, progress: Progress) -> None:
+        folder = f"{_make_folders(host, destination.folder)}/{self.bundle.statement.title}"
         result.sent = result.sent or Sent(folder)
         Sender(host, result.sent, self.files, progress).run()
-        if wanted.load is not None:
-            with progress.phase(f"loading into {wanted.load} there", 0):
+        if destination.load is not None:
+            with progress.phase(f"loading into {destination.load} on the host", 0):
                 names = {str(image.name) for image in self.bundle.images}
                 sha256 = self.bundle.statement_sha256
-                result.loaded = load_there(host, folder, wanted.load, sha256, names)
+                result.loaded = load_there(host, folder, destination.load, sha256, names)
 
     def cancel(self) -> None:
-        """Cut all connections, and give the attempts a moment to be recorded as aborted."""
+        """Close all connections, and wait up to `_CANCEL_SECONDS` for the records of the aborted attempts."""
         self.cancelled.set()
         with self._lock:
             hosts = list(self._open)
         for host in hosts:
             host.close()
-        end = time.monotonic() + _FAREWELL_SECONDS
+        end = time.monotonic() + _CANCEL_SECONDS
         while self._running and time.monotonic() < end:
             time.sleep(0.02)
 
 
-def _folders(host: Host, folder: str) -> str:
-    """Make the folder for bundles and those above it; its absolute path."""
+def _make_folders(host: Host, folder: str) -> str:
+    """Make the folder for bundles and its parents; return its absolute path."""
     folder = (folder.removeprefix("~/") if folder != "~" else "").rstrip("/") or "."
     if folder.startswith("~"):
-        raise UsageError(
-            "no shell is there to know whose folder that is", subject=folder, want="a path, or ~/..."
-        )
+        raise UsageError("~USER is not supported in a remote folder", subject=folder, want="a path, or ~/...")
     steps = folder.split("/")
     for count in range(1, len(steps) + 1):
         step = "/".join(steps[:count])
@@ -246,11 +248,11 @@ def _folders(host: Host, folder: str) -> str:
 
 def _effect(result: HostResult) -> dict[str, object]:
     sent, loaded = result.sent, result.loaded
-    found: dict[str, object] = {}
+    details: dict[str, object] = {}
     if sent is not None:
-        found |= {"folder": sent.folder, "sent_files": sent.files, "sent_bytes": sent.bytes}
-        found |= {"files_there": sent.there, "proved_by": sent.proved_by}
+        details |= {"folder": sent.folder, "sent_files": sent.files, "sent_bytes": sent.bytes}
+        details |= {"files_there": sent.there, "proved_by": sent.proved_by}
     if loaded is not None:
-        found |= {"way": loaded.way, "receipt": loaded.receipt}
-        found["effect"] = [{"reference": name, "verdict": verdict} for name, verdict in loaded.images]
-    return found
+        details |= {"way": loaded.way, "receipt": loaded.receipt}
+        details["effect"] = [{"reference": name, "verdict": verdict} for name, verdict in loaded.images]
+    return details

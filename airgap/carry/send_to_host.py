@@ -1,7 +1,7 @@
-"""One bundle to one host: only what the host lacks or has wrong, each file proved there, the envelope last.
+"""Send one bundle to one host: only missing or wrong files, each proved on the host, the envelope last.
 
-The far folder looks like an unfinished bundle from the first change to the last: the envelope goes away
-before anything else is touched, and comes back when everything else is there and proved.
+The remote folder is an unfinished bundle from the first change to the last: the envelope is removed before
+any other file is changed, and is written when every other file is complete and proved.
 """
 
 import io
@@ -21,18 +21,20 @@ from airgap.workers import run_all
 
 PART = ".part"
 LANES = 2
-"""One sends while the other has the host prove what was sent."""
+"""One lane sends while the host hashes what the other lane has sent."""
 _BATCH_BYTES = 64 << 20
 _BATCH_FILES = 100
 _MAX_SUMS = 256 << 10
 TOOLS = (("openssl", "dgst", "-sha256", "-r"), ("sha256sum", "--"))
-"""What hashes files there, in one form of output. OpenSSL is several times faster than older coreutils."""
+"""Programs that hash files on the host, with the same output format. OpenSSL is several times faster than
+older coreutils.
+"""
 _SUM = re.compile(rb"\\?([0-9a-f]{64}) [ *].*")
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One file of a bundle on its way."""
+    """One file of a bundle to be sent."""
 
     name: str
     size: int
@@ -42,31 +44,31 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Sent:
-    """What a sending did to the far folder."""
+    """What was sent into the remote folder."""
 
     folder: str
     names: set[str] = field(default_factory=set)
-    """Files that went over the line, as a whole or in part."""
+    """Files that were transferred, whole or in part."""
     bytes: int = 0
-    """That went over the line."""
+    """Bytes that were transferred."""
     there: int = 0
-    """Files that were there already, and right."""
+    """Number of files that the host already had, with the right content."""
     complete: bool = False
-    """Whether all is there, and proved."""
+    """Whether every file is on the host and proved."""
     proved_by: str = TOOLS[0][0]
-    """The program that hashed the files there: `openssl`, `sha256sum`, or `reading back`."""
+    """The program that hashed the files on the host (`openssl`, `sha256sum`), or `reading back`."""
 
     @property
     def files(self) -> int:
-        """How many went over the line."""
+        """Number of files that were transferred."""
         return len(self.names)
 
 
 def outgoing(bundle: CheckedBundle) -> list[Outgoing]:
-    """Every file, the largest first and the envelope last. Content is read through checking readers."""
+    """Return every file of the bundle, largest first and the envelope last, each with a checked reader."""
     listed = [_listed(bundle, name) for name in bundle.statement.subjects]
     envelope = bundle.envelope
-    small = {signature_file(each.keyid): each.sig for each in envelope.signatures}
+    small = {signature_file(signature.keyid): signature.sig for signature in envelope.signatures}
     small |= {STATEMENT_FILE: envelope.payload, ENVELOPE_FILE: envelope.to_bytes()}
     loose = [_small(name, content) for name, content in small.items()]
     return [*sorted(listed, key=lambda file: (-file.size, file.name)), *loose]
@@ -88,21 +90,21 @@ def _small(name: str, raw: bytes) -> Outgoing:
 
 @dataclass(slots=True)
 class Sender:
-    """Brings `files`, whose last one is the envelope, into the folder of `sent` on `host`."""
+    """Sends `files`, the last of which is the envelope, into the folder `sent.folder` on `host`."""
 
     host: Host
     sent: Sent
-    """Of this sending: with what went over links that broke."""
+    """The running totals, including earlier connections that broke."""
     files: Sequence[Outgoing]
     progress: Progress
     _parts: dict[str, int] = field(default_factory=dict)
-    """Sizes of what earlier attempts left unfinished, by the name that it shall have."""
+    """Sizes of the partial files that earlier attempts left, by their final name."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed: bool = False
     _tools: list[tuple[str, ...]] = field(default_factory=lambda: list(TOOLS))
 
     def run(self) -> Sent:
-        """Send. Raises `TransportError`, and for wrong content here what the readers raise."""
+        """Send the files. Raises `TransportError`, and the readers' errors for wrong local content."""
         self._make_folders()
         there = self._survey()
         right = self._prove_there(there)
@@ -117,9 +119,9 @@ class Sender:
         if ENVELOPE_FILE in there:
             if not right & {STATEMENT_FILE, ENVELOPE_FILE}:
                 raise TransportError(
-                    "another bundle of this name is there",
+                    "the host has another bundle with this name",
                     subject=self._where(""),
-                    hint="--to DIR names another folder; if it is of no use any more, remove it there",
+                    hint="choose another folder with --to DIR, or remove the old bundle on the host",
                 )
             self.host.remove(self._path(ENVELOPE_FILE))
         *rest, envelope = [*(file for file in todo if file.name != ENVELOPE_FILE), self.files[-1]]
@@ -137,7 +139,7 @@ class Sender:
     def _where(self, name: str) -> str:
         return f"{self.host.name}: {self._path(name)}"
 
-    # -- what is there
+    # -- what the host has
 
     def _make_folders(self) -> None:
         wanted = {name.rpartition("/")[0] for name in (file.name for file in self.files)} - {""}
@@ -147,11 +149,11 @@ class Sender:
             if found is None:
                 self.host.make_folder(self._path(name))
             elif found.kind != "folder":
-                raise self._in_the_way(name, "no folder")
+                raise self._in_the_way(name, "not a folder")
 
     def _survey(self) -> dict[str, int]:
-        """Sizes of the bundle's files that are there. Whatever else is there is refused: a bundle holds
-        what its statement lists, and nothing is removed that we did not put there.
+        """Return the sizes of the bundle's files on the host. Raises `TransportError` for any other file: a
+        bundle holds only what its statement lists, and airgap removes only files that it wrote.
         """
         names = {file.name for file in self.files}
         found: dict[str, int] = {}
@@ -163,28 +165,28 @@ class Sender:
                 if entry.kind == "folder" and name in FOLDERS:
                     continue
                 if entry.kind != "file":
-                    raise self._in_the_way(name, "no regular file")
+                    raise self._in_the_way(name, "not a regular file")
                 if name in names:
                     found[name] = entry.size
                 elif name.endswith(PART) and (final := name.removesuffix(PART)) in names:
                     self._parts[final] = entry.size
                 else:
-                    raise self._in_the_way(name, "a file that the bundle does not have")
+                    raise self._in_the_way(name, "not a file of this bundle")
         return found
 
     def _in_the_way(self, name: str, got: str) -> TransportError:
         return TransportError(
-            "something else is in the way", subject=self._where(name), got=got,
-            hint="remove it there, or name another folder with --to DIR",
+            "the remote folder holds something else", subject=self._where(name), got=got,
+            hint="remove it on the host, or choose another folder with --to DIR",
         )  # fmt: skip
 
     def _prove_there(self, there: dict[str, int]) -> set[str]:
-        """Names of the files that are there and right."""
+        """Return the names of the files that the host has with the right content."""
         same = [file for file in self.files if there.get(file.name) == file.size]
         if not same:
             return set()
         right: set[str] = set()
-        with self.progress.phase("checking what is there", sum(file.size for file in same)) as advance:
+        with self.progress.phase("checking files on the host", sum(file.size for file in same)) as advance:
             for batch in _batches(same):
                 sums = self._sums([(self._path(file.name), file.size) for file in batch])
                 right |= {file.name for file, found in zip(batch, sums, strict=True) if found == file.sha256}
@@ -196,12 +198,12 @@ class Sender:
         if space is None:
             return
         if space.read_only:
-            raise TransportError("a read-only file system", subject=self._where(""))
+            raise TransportError("the remote file system is read-only", subject=self._where(""))
         if space.free < wanted:
             raise TransportError(
                 "the remote disk is full", subject=self._where(""),
                 want=f"{wanted:,} bytes free", got=f"{space.free:,}",
-                hint="free some space there, then run the same command again",
+                hint="free some space on the host, then run the same command again",
             )  # fmt: skip
 
     # -- sending
@@ -217,7 +219,7 @@ class Sender:
                 raise error
 
     def _send_batch(self, batch: Sequence[Outgoing], advance: Advance) -> None:
-        """Send, prove, and only then give the right names. After a failure the other lanes stop too."""
+        """Send and prove the files, and only then rename them. After a failure the other lane stops too."""
         if self._failed:
             return
         try:
@@ -230,7 +232,7 @@ class Sender:
             raise
 
     def _write(self, file: Outgoing, offset: int, advance: Advance) -> bool:
-        """Fill the part of a file; whether it was gone on with in the middle."""
+        """Write the rest of a partial file; return whether it was resumed after its beginning."""
         path = self._path(file.name + PART)
         if not offset and file.name in self._parts:
             self.host.remove(path)
@@ -244,18 +246,18 @@ class Sender:
         return offset > 0
 
     def _counting(self, name: str, advance: Advance) -> Advance:
-        def went_over(count: int) -> None:
+        def count_sent(count: int) -> None:
             with self._lock:
                 self.sent.names.add(name)
                 self.sent.bytes += count
             advance(count)
 
-        return went_over
+        return count_sent
 
     # -- proof
 
     def _prove(self, batch: Sequence[Outgoing], resumed: Sequence[Outgoing]) -> None:
-        """Parts that were gone on with may have begun wrong: those are sent once more, whole."""
+        """Check the partial files. The beginning of a resumed one may be wrong: it is sent again, whole."""
         wrong = self._wrong_parts(batch)
         for file in wrong:
             if file in resumed:
@@ -263,7 +265,7 @@ class Sender:
         again = [file for file in wrong if file in resumed]
         for file in [*(file for file in wrong if file not in resumed), *self._wrong_parts(again)]:
             raise TransportError(
-                "the host has other bytes than were sent",
+                "the host stored other bytes than were sent",
                 subject=self._where(file.name + PART),
                 want=f"sha256:{file.sha256}",
                 hint="its disk or its memory may be failing",
@@ -276,7 +278,9 @@ class Sender:
         return [file for file, found in zip(batch, sums, strict=True) if found != file.sha256]
 
     def _sums(self, files: Sequence[tuple[str, int]]) -> list[str]:
-        """SHA-256 of far files: by a program there, or, where none does it, of what the host hands back."""
+        """Return the SHA-256 of remote files, computed by a program on the host or, without one, from the
+        content that is read back.
+        """
         for tool in tuple(self._tools):
             ran = self.host.run([*tool, *(path for path, _ in files)], _MAX_SUMS)
             found = _parse_sums(ran.out, len(files)) if ran is not None and ran.code == 0 else None
@@ -284,9 +288,11 @@ class Sender:
                 self.sent.proved_by = tool[0]
                 return found
             with self._lock:
-                self._tools = [each for each in self._tools if each != tool]
+                self._tools = [other for other in self._tools if other != tool]
                 if not self._tools:
-                    self.progress.note("no program there that hashes files: they are read back instead")
+                    self.progress.note(
+                        "the host has no program that hashes files: they are read back instead"
+                    )
         self.sent.proved_by = "reading back"
         return [self._read_back(path, size) for path, size in files]
 
@@ -297,18 +303,18 @@ class Sender:
 
 
 def _parse_sums(out: bytes, count: int) -> list[str] | None:
-    """The sums, when there is one line for each file and nothing else."""
+    """Return the sums; None unless the output is one line for each file and nothing else."""
     matches = [_SUM.fullmatch(line) for line in out.split(b"\n")[:-1]]
     found = [match[1].decode("ascii") for match in matches if match is not None]
     return found if len(found) == len(matches) == count else None
 
 
 def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Few enough for one command line, and small enough that proof follows soon."""
+    """Split the files so that the names fit a command line and each batch is proved soon after it is sent."""
     batch: list[Outgoing] = []
     for file in files:
         if batch and (
-            len(batch) == _BATCH_FILES or sum(each.size for each in batch) + file.size > _BATCH_BYTES
+            len(batch) == _BATCH_FILES or sum(queued.size for queued in batch) + file.size > _BATCH_BYTES
         ):
             yield batch
             batch = []
@@ -318,7 +324,7 @@ def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def _skip(stream: ByteStream, size: int) -> None:
-    """Read what is there already: the reader checks the whole."""
+    """Read and drop the bytes that the host already has, so that the reader checks the whole content."""
     buffer = memoryview(bytearray(min(size, CHUNK) or 1))
     while size:
         got = stream.readinto(buffer[: min(size, len(buffer))]) or 0

@@ -1,4 +1,4 @@
-"""A further signature on a sealed bundle. A signature means a check: every byte is read first."""
+"""Add a signature to a sealed bundle. A signature vouches for the content, so every byte is checked first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.locks import claimed
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.bundle.writer import add_signature
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
 from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded
 from airgap.durable import sync_folder
@@ -23,46 +23,47 @@ from airgap.trust.root import TrustRoot
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A bundle with the signature."""
+    """A bundle that has the signature."""
 
     bundle: CheckedBundle
     owners: tuple[str, ...]
-    """Whose signatures it has now."""
+    """The owners of its signatures."""
     wanted: str | None
-    """Which more it needs before it loads; None when they are enough."""
+    """Which signatures it still needs before it can be loaded; None when it has enough."""
     fresh: bool
-    """False when it had this signature already."""
+    """False when the bundle already had this signature."""
 
 
-def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
-    """Check all of the bundle, whichever site it is for, and add one signature, on every volume.
+def sign(place: Place, signer: Signer, operator: Operator) -> Signed:
+    """Check the whole bundle, whichever site it is for, and add one signature, on every volume.
 
-    Run again after an interruption, it finishes. Raises `UsageError` for a tar, `UnknownKeyError` for a key
-    that may not sign bundles now, `ExpiredError` for a bundle that nobody may load any more, and whatever
-    is wrong with the bundle, signatures that do not count among it.
+    After an interruption, a second run finishes the work. Raises `UsageError` for a tar, `UnknownKeyError`
+    for a key that may not sign bundles now, `ExpiredError` for an expired bundle, and the errors of the
+    bundle, such as signatures that do not count.
     """
     paths = paths_of(place)
     keyid = signer.public_key.keyid
-    with recorded(place, desk.site, "sign", key=keyid) as attempt:
+    with recorded(place, operator.site, "sign", key=keyid) as attempt:
         _refuse_tar(paths)
-        with open_bundle(place):  # what is no bundle is not to become a folder
+        with open_bundle(place):  # lock nothing in a path that is not a bundle
             pass
         with claimed(paths):
             _finish(paths, signer)
-            who = replace(keeper(desk.site, desk.now), partly=True)
+            who = replace(keeper(operator.site, operator.now), partly=True)
             with open_bundle(place) as folder:
                 bundle = check(folder, who)
                 attempt.add(**bundle_details(bundle))
                 root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
-                _refuse(bundle, signer, root, desk)
+                _refuse(bundle, signer, root, operator)
                 signers = ", ".join(bundle.verdict.signers)
-                desk.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
-                raise_wrong(verify_content(bundle, desk.progress, desk.jobs), folder.path, desk.progress)
+                operator.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
+                wrong = verify_content(bundle, operator.progress, operator.jobs)
+                raise_wrong(wrong, folder.path, operator.progress)
             fresh = keyid not in bundle.verdict.keyids
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
             if fresh:
                 add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])
-        verdict = check_signatures_so_far(envelope, root, "release", desk.now)
+        verdict = check_signatures_so_far(envelope, root, "release", operator.now)
         attempt.add(owners=list(verdict.owners), fresh=fresh)
         return Signed(bundle, verdict.owners, lacks(verdict, root), fresh)
 
@@ -70,14 +71,14 @@ def sign(place: Place, signer: Signer, desk: Desk) -> Signed:
 def _refuse_tar(paths: Sequence[Path]) -> None:
     if any(path.is_file() for path in paths):
         raise UsageError(
-            "a tar cannot be signed where it is",
+            "a tar cannot be signed",
             subject=paths[0],
             want="a folder, or the folders of all volumes",
-            hint="`airgap repack TAR --to DIR` makes a folder of it, under the same signatures",
+            hint="make a folder of it, with the same signatures: `airgap repack TAR --to DIR`",
         )
 
 
-def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) -> None:
+def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, operator: Operator) -> None:
     statement, key = bundle.statement, signer.public_key
     check_root_named(statement, root)
     check_revocations(bundle.verdict, root, statement.serial, bundle.statement_sha256)
@@ -86,39 +87,39 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, desk: Desk) 
         entry is None
         or key.keyid not in root.roles["release"].keyids
         or key.keyid in root.revoked
-        or not entry.counts_at(desk.now)
+        or not entry.counts_at(operator.now)
     ):
         raise UnknownKeyError(
             "this key may not sign bundles now",
             subject=f"{entry.owner} {key.keyid}" if entry else key.keyid,
-            want=f"a key to which {root.name} gives the role release",
-            hint="`airgap trust show` tells who may",
+            want=f"a key with the role release in {root.name}",
+            hint="`airgap trust show` lists the keys that may sign bundles",
         )
-    if statement.expires <= desk.now:
+    if statement.expires <= operator.now:
         raise ExpiredError(
             "the bundle has expired",
             subject=statement.title,
             want=f"before {format_time(statement.expires)}",
-            got=format_time(desk.now),
-            hint="pack it anew",
+            got=format_time(operator.now),
+            hint="pack it again",
         )
 
 
 def _finish(paths: Sequence[Path], signer: Signer) -> None:
-    """Do the rest of what this signer was killed over; what others have left is for the check to refuse."""
+    """Finish this signer's interrupted signature. Remains of other signers are refused by the check later."""
     key = signer.public_key
-    found = {path: _envelope(path) for path in paths}
-    for path in paths:  # half files of a sealed bundle: a reader refuses them, and nothing is in them
+    envelopes = {path: _envelope(path) for path in paths}
+    for path in paths:  # readers refuse partial files in a sealed bundle
         for name in (signature_file(key.keyid), ENVELOPE_FILE):
             _remove(path / f"{name}.part")
-    best = max(found.values(), key=lambda envelope: len(envelope.signatures))
+    best = max(envelopes.values(), key=lambda envelope: len(envelope.signatures))
     own = [s for s in best.signatures if s.keyid == key.keyid and key.verify(best.message, s.sig)]
     if not own:
         for path in paths:
             _remove(path / signature_file(key.keyid))
         return
-    before = (best.message, tuple(each for each in best.signatures if each not in own))
-    behind = [path for path, each in found.items() if (each.message, each.signatures) == before]
+    before = (best.message, tuple(other for other in best.signatures if other not in own))
+    behind = [path for path, found in envelopes.items() if (found.message, found.signatures) == before]
     add_signature(behind, best.to_bytes(), key.keyid, best.raw_signatures[key.keyid])
 
 
@@ -128,11 +129,9 @@ def _envelope(path: Path) -> Envelope:
             return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE), folder.where(ENVELOPE_FILE))
         except MissingContentError as error:
             raise IncompleteError(
-                "unfinished bundle, or none",
+                f"not a finished bundle (no {ENVELOPE_FILE})",
                 subject=path,
-                want=ENVELOPE_FILE,
-                got="no such file",
-                hint="only a sealed bundle can be signed: finish it with the command that began it",
+                hint="finish the bundle with the command that began it, then sign it",
             ) from error
 
 

@@ -1,20 +1,20 @@
-"""A bundle's place in its stream, against what this site has accepted there (FORMAT.md §7.1). Rules only."""
+"""The rules for a bundle's place in its stream, given the last accepted bundle (FORMAT.md §7.1)."""
 
 from airgap.bundle.statement import Statement
 from airgap.errors import RollbackError
 from airgap.site import Mark
 
 MAX_RISE = 1_000
-"""How far a serial may be above the one that was accepted last."""
+"""How far a serial may be above the last accepted one."""
 MAX_FIRST = 1_000_000
-"""The highest serial of the first bundle of a stream that a site accepts."""
+"""The highest serial that a site accepts in the first bundle of a stream."""
 
-_ASK = "two different bundles claim one place in the stream: ask the sending side which of them is theirs"
+_ASK = "two different bundles have the same place in the stream: ask the sending side which one it sealed"
 
 
 def check_place(statement: Statement, sha256: str, mark: Mark | None, *, accept_jump: bool = False) -> None:
-    """Raise `RollbackError` unless the bundle is the marked one, or may come after it. `mark` is the last
-    one accepted in the stream; `accept_jump` lets a serial rise as far as it will.
+    """Raise `RollbackError` unless the bundle is the marked one or may follow it. `mark` is the last bundle
+    accepted in the stream; `accept_jump` accepts a serial however far it is above that.
     """
     if mark is not None and sha256 == mark.statement_sha256:
         return
@@ -26,8 +26,8 @@ def check_place(statement: Statement, sha256: str, mark: Mark | None, *, accept_
 
 
 def left_fork(statement: Statement, mark: Mark | None) -> str | None:
-    """What to tell people of a bundle that begins a new epoch, and whose sender did not seal what this site
-    accepted last in the earlier one: the epoch was raised to leave that behind.
+    """Return a warning when the bundle begins a new epoch and its sender did not seal the bundle that this
+    site accepted last in the earlier epoch; else None. The new epoch was begun to leave that bundle behind.
     """
     before = statement.previous
     if mark is None or before is None or mark.epoch >= statement.epoch or statement.serial > 1:
@@ -36,8 +36,8 @@ def left_fork(statement: Statement, mark: Mark | None) -> str | None:
         return None
     return (
         f"{statement.stream}-{mark.serial:04d} of epoch {mark.epoch}, which was accepted here (statement "
-        f"sha256:{mark.statement_sha256}), is not the one that the sending side sealed "
-        f"(sha256:{before.statement_sha256}): find out what it brought"
+        f"sha256:{mark.statement_sha256}), is not the bundle that the sending side sealed "
+        f"(sha256:{before.statement_sha256}): find out what it installed"
     )
 
 
@@ -45,18 +45,17 @@ def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
     place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
     if place < accepted:
         raise RollbackError(
-            "older than what was accepted here",
+            "older than the last accepted bundle",
             subject=statement.title,
             want=f"serial {mark.serial} again, or a later one, in epoch {mark.epoch}",
             got=f"serial {statement.serial} in epoch {statement.epoch}",
-            hint="to go back, pack the old manifest and lock again on the sending side, for a new serial; "
-            "`airgap verify --media` still checks the bytes of this bundle; where a stolen key has used up "
-            "the serials, `airgap trust epoch` there lets them start again",
+            hint="to go back, pack the old manifest and lock again on the sending side, with a new serial; "
+            "to check only the bytes, use `airgap verify --media`; if a stolen key has used up the serials, "
+            "start them again with `airgap trust epoch` on the sending side",
         )
     if place == accepted:
         raise RollbackError(
-            "another bundle with this serial was accepted here before (equivocation)",
-            subject=statement.title,
+            f"there are two different bundles {statement.title}",
             want=f"statement sha256:{mark.statement_sha256}",
             got=f"sha256:{sha256}",
             hint=_ASK,
@@ -64,24 +63,24 @@ def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
 
 
 def _refuse_fork(statement: Statement, mark: Mark | None) -> None:
-    """`previous` names the bundle before, and that is the one which was accepted here, if it was."""
+    """Refuse a bundle whose `previous` is not the bundle that was accepted here with that serial."""
     before, serial = statement.previous, statement.serial
     if before is not None and serial > 1 and before.serial != serial - 1:
         raise RollbackError(
-            "does not follow the bundle that it names as the one before it", subject=statement.title,
-            want=f"serial {serial - 1} as the one before", got=before.serial,
+            "the serial does not follow that of the previous bundle", subject=statement.title,
+            want=f"previous serial {serial - 1}", got=before.serial,
         )  # fmt: skip
     if before is None or mark is None or (mark.epoch, mark.serial + 1) != (statement.epoch, serial):
         return
     if before.statement_sha256 != mark.statement_sha256:
         raise RollbackError(
-            "forked: it does not follow the bundle that was accepted here",
+            "forked: the bundle does not follow the last accepted one",
             subject=statement.title,
-            want=f"one that follows {statement.stream}-{mark.serial:04d} with statement "
+            want=f"a bundle that follows {statement.stream}-{mark.serial:04d} with statement "
             f"sha256:{mark.statement_sha256}",
             got=f"sha256:{before.statement_sha256}",
-            hint=f"{_ASK}; if this one is, a key was misused: `airgap trust revoke` and `airgap trust epoch` "
-            "there",
+            hint=f"{_ASK}; if it sealed this one, a key was misused: use `airgap trust revoke` and "
+            "`airgap trust epoch` on the sending side",
         )
 
 
@@ -91,10 +90,10 @@ def _refuse_jump(statement: Statement, mark: Mark | None) -> None:
         most = MAX_RISE + (mark.serial if mark.epoch == statement.epoch else 0)
     if statement.serial > most:
         raise RollbackError(
-            "the serial rises too far",
+            "the serial is too high",
             subject=statement.title,
             want=f"at most {most}, after {mark.serial} in epoch {mark.epoch}" if mark else f"at most {most}",
             got=statement.serial,
-            hint="once it is accepted, all below it is refused: ask the sending side whether this is their "
-            "serial; if it is, --accept-jump takes it",
+            hint="once it is accepted, every lower serial is refused: ask the sending side whether this is "
+            "its serial, then use --accept-jump",
         )

@@ -1,8 +1,8 @@
-"""Proving a bundle, in the order of FORMAT.md §7; the step numbers are the same there.
+"""Verify a bundle in the order of FORMAT.md §7, with its step numbers.
 
-Everything is checked before it is used, and the first failure ends it. No socket is opened.
-`verify` takes steps 1 to 9; step 10, the content of the layers, happens wherever they are consumed,
-through `VerifiedBundle.open_blob`, or all at once in `verify_content`.
+Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
+`verify` does steps 1 to 9. Step 10, the content of the blobs, is done where they are read, through
+`VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
 """
 
 import contextlib
@@ -38,36 +38,37 @@ from airgap.trust.policy import Verdict, check_revocations, check_signatures, ch
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
 from airgap.workers import run_all
 
-MEND = (
-    "`airgap repair` writes what is wrong from another copy; so does `airgap pack` again on the sending side"
+REPAIR_HINT = (
+    "write the damaged files again with `airgap repair` from another copy, or with `airgap pack` "
+    "on the sending side"
 )
 
 
 def _keep_none(_: SignedRoot) -> None:
-    """For those who only look."""
+    """Keep no root: for commands that only read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Who verifies: what this site trusts, is called, and has accepted before."""
+    """The verifying site: its name, its trust root, and what it has accepted before."""
 
     site: str
     root: SignedRoot
     mark: Callable[[str], Mark | None]
-    """The high-water mark of a stream."""
+    """Returns the high-water mark of a stream."""
     now: datetime
     partly: bool = False
-    """Whether others may still be to sign: for who inspects a bundle, or signs it too."""
+    """Accept fewer signatures than the threshold: to inspect a bundle, or to add a signature."""
     accept_jump: bool = False
-    """Whether a serial may rise as far as it will."""
+    """Accept a serial however far it is above the last accepted one."""
     keep: Callable[[SignedRoot], None] = _keep_none
-    """What is done with each trust root that follows from the installed one, as soon as that is known."""
+    """Called with each trust root that follows from the installed one, as soon as it is verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedBundle:
-    """A bundle that is authentic and whole but for its layers: steps 1 to 6, 8 and 9. Whether it is for
-    this site, now, nobody has asked: it may be sent, copied and mended, and not loaded.
+    """A bundle that passed steps 1 to 6, 8 and 9: authentic and whole, except that blobs are not read yet.
+    Step 7, whether it is for this site now, is not done: it may be sent, copied and repaired, not loaded.
     """
 
     folder: Files
@@ -75,14 +76,14 @@ class CheckedBundle:
     statement_sha256: str
     verdict: Verdict
     newer_roots: tuple[SignedRoot, ...]
-    """Roots that the bundle brought and that follow the installed one."""
+    """Trust roots in the bundle that follow from the installed one."""
     images: tuple[VerifiedImage, ...]
     sizes: Mapping[str, int] = field(hash=False)
-    """Bytes of each file that the statement lists, by name."""
+    """Size in bytes of each file that the statement lists, by name."""
     envelope: Envelope
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
-        """Step 10 for one blob: its content, checked before the last byte is handed out."""
+        """Step 10 for one blob: return its content, which is checked before the last byte is read."""
         name = descriptor.digest.path
         subject = self.folder.where(name)
         if name not in self.statement.subjects:
@@ -94,14 +95,14 @@ class CheckedBundle:
         return CheckedReader(reader, listed, descriptor.size, subject)
 
     def read(self, name: str, limit: int) -> bytes:
-        """A small file that the statement lists, checked; raises `SizeMismatchError` over `limit` bytes."""
+        """Read a listed small file and check it. Raises `SizeMismatchError` for more than `limit` bytes."""
         return Contents(self.folder, self.statement, self.sizes).read(name, limit)
 
     @property
     def blobs(self) -> dict[Digest, Descriptor]:
-        """What is carried under `blobs/`, each once."""
-        found = {d: blob for image in self.images for d, blob in image.graph.contents.items()}
-        return {digest: blob for digest, blob in found.items() if digest.path in self.sizes}
+        """The blobs in the bundle, without those that a delta leaves out."""
+        blobs = {d: blob for image in self.images for d, blob in image.graph.contents.items()}
+        return {digest: blob for digest, blob in blobs.items() if digest.path in self.sizes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,12 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def repeat(self) -> bool:
-        """Whether this very bundle was accepted here before."""
+        """Whether this site has accepted exactly this bundle before."""
         return self.mark is not None and self.mark.statement_sha256 == self.statement_sha256
 
     @property
     def missed(self) -> int:
-        """How many bundles of the stream never came here, between the last one accepted and this."""
+        """Number of bundles of the stream between the last accepted one and this one."""
         statement, mark = self.statement, self.mark
         if mark is None or mark.epoch != statement.epoch:
             return 0
@@ -126,14 +127,14 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def left_fork(self) -> str | None:
-        """See `place.left_fork`."""
+        """See `stream_place.left_fork`."""
         return left_fork(self.statement, self.mark)
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A statement that passed steps 1 to 6: signed by those it must be signed by. Nothing is said yet
-    of the files, nor whether the bundle is for this site, now.
+    """A statement that passed steps 1 to 6: it has the required signatures. The files are not checked yet,
+    nor whether the bundle is for this site now.
     """
 
     statement: Statement
@@ -145,20 +146,20 @@ class Authenticated:
 
 
 def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
-    """Steps 1 to 6."""
-    # 1, 2: the envelope, once and capped, decoded strictly.
+    """Do steps 1 to 6."""
+    # 1, 2: read the envelope once, up to a limit, and decode it strictly.
     envelope = read_envelope(folder)
-    # 3: the chain of trust roots, from the one installed here.
+    # 3: follow the chain of trust roots from the installed one.
     newer = _walk_roots(folder, receiver)
     root = (newer[-1] if newer else receiver.root).root
-    # 4, 5: signatures over the very bytes that came, then what kind of bytes they are.
+    # 4, 5: check the signatures over the received bytes, then the type of the payload.
     rule = check_signatures_so_far if receiver.partly else check_signatures
     verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
     if envelope.payload_type != STATEMENT_TYPE:
         raise TrustError(
             "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
         )
-    # 6: the same bytes in the file that stock tools check; only now are they parsed.
+    # 6: compare the payload with the file that stock tools check; only then parse it.
     sha256 = Digest.of(envelope.payload).hex
     if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
         subject = folder.where(STATEMENT_FILE)
@@ -170,17 +171,17 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
-    """Steps 1 to 6, 8 and 9."""
+    """Do steps 1 to 6, 8 and 9."""
     found = authenticate(folder, receiver)
     return _check(folder, found, found.verdict)
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
-    """Steps 1 to 9. Raises whatever the first failing step says; afterwards all but layers is proved."""
+    """Do steps 1 to 9. Raises the error of the first failing step; afterwards only blobs are unproved."""
     found = authenticate(folder, receiver)
-    # 7: is it for us, now, and not older than what we have?
+    # 7: the bundle is for this site, now, and not older than what was accepted.
     mark = receiver.mark(found.statement.stream)
-    judge(found, receiver, mark)
+    check_receiver(found, receiver, mark)
     verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
     checked = _check(folder, found, verdict)
     return VerifiedBundle(
@@ -198,14 +199,14 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
 
 def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
     try:
-        # 8: exactly the files that are listed, and the signatures once more for stock tools.
+        # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
         sizes = check_files(folder, found.statement, found.envelope.signatures)
-        # 9: the small files, and what they say of the images.
+        # 9: check the small files, and that they agree on the images.
         images = Contents(folder, found.statement, sizes).images()
-    except UnlistedContentError:  # what is too many is nowhere to be had from another copy
+    except UnlistedContentError:  # another copy cannot repair an additional file
         raise
     except IntegrityError as error:
-        error.hint = error.hint or MEND
+        error.hint = error.hint or REPAIR_HINT
         raise
     return CheckedBundle(
         folder,
@@ -220,38 +221,36 @@ def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBund
 
 
 def read_envelope(folder: Files) -> Envelope:
-    """Steps 1 and 2. A folder without an envelope is an unfinished bundle."""
+    """Do steps 1 and 2. Raises `IncompleteError` for a folder without an envelope."""
     try:
         raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
     except MissingContentError as error:
         raise IncompleteError(
-            "unfinished bundle, or none",
+            f"not a finished bundle (no {ENVELOPE_FILE})",
             subject=folder.path,
-            want=ENVELOPE_FILE,
-            got="no such file",
-            hint=_meant(folder.path) or _FINISH,
+            hint=_bundles_below(folder.path) or _FINISH,
         ) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
 
 
 _FINISH = (
-    "on the sending side, run the same `airgap pack` again to finish it; a copy, with the `receive`, "
-    "`repack` or `send` that began it, or with `airgap repair` from another copy"
+    "finish it with the `airgap pack` that began it, or a copy with the same `receive`, `repack` or `send`, "
+    "or with `airgap repair` from another copy"
 )
 
 
-def _meant(path: Path) -> str | None:
-    """A hint for who names the medium in place of the bundle on it."""
+def _bundles_below(path: Path) -> str | None:
+    """A hint that names the bundles below, when the path of the medium was given instead of the bundle."""
     if not path.is_dir():
         return None
-    below = sorted(each.parent for each in path.glob(f"*/{ENVELOPE_FILE}"))
-    return f"a bundle's own folder is wanted: {', '.join(map(str, below))}" if below else None
+    below = sorted(envelope.parent for envelope in path.glob(f"*/{ENVELOPE_FILE}"))
+    return f"give the folder of the bundle: {', '.join(map(str, below))}" if below else None
 
 
 def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
-    """The roots in the bundle that follow the installed one without a gap, each read only when the
-    one before has signed it: a folder full of other files costs nothing. Each is kept before the next is
-    read, whatever becomes of the bundle (TUF 5.3.8).
+    """Return the roots in the bundle that follow from the installed one without a gap. Each is read only
+    when the previous one is verified, so a folder full of other files costs nothing. Each is kept before
+    the next is read, even if the bundle is refused later (TUF 5.3.8).
     """
     found: list[SignedRoot] = []
     last = receiver.root
@@ -263,14 +262,14 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
 
 
 def check_root_named(statement: Statement, root: TrustRoot) -> None:
-    """A bundle of an earlier epoch could revive serials and keys that the new epoch has ended."""
+    """Refuse a bundle of another epoch: it could bring back serials and keys that the new epoch has ended."""
     if statement.root_version > root.version:
         raise TrustError(
-            "made under a newer trust root than is known here",
+            "made under a newer trust root than this site has",
             subject=statement.title,
             want=f"at most version {root.version}",
             got=f"version {statement.root_version}",
-            hint="install the newer root: airgap trust install",
+            hint="install the newer root with `airgap trust install`",
         )
     if statement.epoch != root.epoch:
         raise RollbackError(
@@ -278,17 +277,19 @@ def check_root_named(statement: Statement, root: TrustRoot) -> None:
         )
 
 
-def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
-    """Step 7, but for revocations."""
+def check_receiver(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
+    """Do step 7, except revocations."""
     statement = found.statement
     check_root_named(statement, found.root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)
-        raise DestinationError("bundle for another site", subject=subject, want=want, got=receiver.site)
+        raise DestinationError(
+            "the bundle is for another site", subject=subject, want=want, got=receiver.site
+        )
     if receiver.now < statement.not_before:
         raise ExpiredError(
-            "bundle not valid yet",
+            "the bundle is not valid yet",
             subject=subject,
             want=f"not before {format_time(statement.not_before)}",
             got=format_time(receiver.now),
@@ -296,7 +297,7 @@ def judge(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
         )
     if receiver.now >= statement.expires:
         raise ExpiredError(
-            "bundle expired",
+            "the bundle has expired",
             subject=subject,
             want=f"before {format_time(statement.expires)}",
             got=format_time(receiver.now),
@@ -312,8 +313,8 @@ def check_files(
     envelope: str = ENVELOPE_FILE,
     folders: Collection[str] = FOLDERS,
 ) -> dict[str, int]:
-    """Step 8: sizes of the listed files, when they and nothing else are there."""
-    loose = {signature_file(each.keyid, envelope): each.sig for each in signatures}
+    """Do step 8: exactly the listed files exist. Returns their sizes."""
+    loose = {signature_file(signature.keyid, envelope): signature.sig for signature in signatures}
     expected = {*statement.subjects, envelope, STATEMENT_FILE, *loose}
     sizes: dict[str, int] = {}
     for file in folder.files(folders):
@@ -331,7 +332,7 @@ def check_files(
 
 
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
-    """Step 10 for every blob of the bundle; all that is wrong, not only the first."""
+    """Do step 10 for every blob of the bundle; return all errors, not only the first."""
     todo = sorted(bundle.blobs.values(), key=lambda blob: -blob.size)
     with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
 

@@ -1,4 +1,4 @@
-"""Checking a kit by an airgap that is installed already, with the trust root of this site, and copying it."""
+"""Verify a kit with an installed airgap and this site's trust root, and copy it."""
 
 import contextlib
 import shutil
@@ -36,27 +36,27 @@ from airgap.trust.policy import Verdict, check_signatures
 
 @dataclass(frozen=True, slots=True)
 class VerifiedKit:
-    """A kit whose signatures and files hold."""
+    """A kit whose signatures and files are verified."""
 
     statement: KitStatement
     statement_sha256: str
     verdict: Verdict
     copy: Path | None
-    """The folder with the very bytes that were checked."""
+    """The folder with exactly the bytes that were checked."""
 
 
 def verify_kit(
     path: Path, site: Site, now: datetime, *, allow_downgrade: bool = False, into: Path | None = None
 ) -> VerifiedKit:
-    """Signatures, then the version, then the file set, then every byte; the ledger has a record of it.
+    """Check the signatures, then the version, then the file set, then every byte, in a recorded attempt.
 
-    With `into`, the bytes that were checked are written to a new folder there, named after the kit, as they
-    are read: a medium may answer otherwise when it is read again, so only that copy is to be run. Without
-    `into`, nothing is proved about what a later read of the medium gives. A refused kit leaves no copy.
+    With `into`, the checked bytes are written to a new folder in it, named after the kit, while they are
+    read. Only that copy should be run: a medium may return other bytes when it is read again, and without
+    `into` a later read is unproved. A refused kit leaves no copy.
 
-    The kit is signed by whoever may release bundles here. Its signatures carry no time and no place in a
-    stream, so all that is asked is that it is not older than the airgap that asks. The installer in the
-    kit asks too, but that of an old kit may not: here is where it counts.
+    The kit is signed with keys that may sign bundles. Its signatures have no time and no place in a stream,
+    so it is only required not to be older than this airgap. The installer in the kit checks that too, but
+    the installer of an old kit may not, so the check here is the decisive one.
     """
     refuse_others(path, KIT)
     ledger, words = site.ledger(), {"path": str(path.absolute()), "allow_downgrade": allow_downgrade}
@@ -85,9 +85,7 @@ def _envelope(folder: Folder) -> Envelope:
     try:
         raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
     except MissingContentError as error:
-        raise IncompleteError(
-            "unfinished kit, or none", subject=folder.path, want=ENVELOPE_FILE, got="no such file"
-        ) from error
+        raise IncompleteError(f"not a finished kit (no {ENVELOPE_FILE})", subject=folder.path) from error
     return Envelope.parse(raw, ENVELOPE_FILE)
 
 
@@ -98,17 +96,17 @@ def _refuse_older(statement: KitStatement) -> None:
         raise FormatError(str(error), subject=statement.title) from error
     if older:
         raise RollbackError(
-            "older than the airgap that checks it",
+            "the kit is older than this airgap",
             subject=statement.title,
             want=f"airgap {__version__} or later",
             got=statement.version,
-            hint="an old one may lack checks; --allow-downgrade takes it all the same, as in install.sh",
+            hint="an older airgap may lack checks; to accept it, use --allow-downgrade, as in install.sh",
         )
 
 
 @contextlib.contextmanager
 def _new_folder(path: Path | None) -> Iterator[None]:
-    """A folder that only this user can write to, and that is removed when the block raises."""
+    """Make a folder that only this user can write to; remove it when the block raises."""
     if path is None:
         yield
         return
@@ -118,7 +116,10 @@ def _new_folder(path: Path | None) -> Iterator[None]:
     except MediaError as error:
         if isinstance(error.__cause__, FileExistsError):
             raise UsageError(
-                "already there", subject=path, want="a new folder", hint="remove it, or choose another --into"
+                "already exists",
+                subject=path,
+                want="a new folder",
+                hint="remove it, or choose another --into",
             ) from error
         raise
     try:
@@ -129,11 +130,11 @@ def _new_folder(path: Path | None) -> Iterator[None]:
 
 
 def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, copy: Path | None) -> None:
-    """Exactly the files that are listed, each with its digest, and the list that the installer reads."""
+    """Check that exactly the listed files exist, with their digests, and the list for the installer."""
     sizes = check_files(folder, statement, envelope.signatures, ENVELOPE_FILE, FOLDERS)
     if (total := sum(sizes.values())) != statement.total_bytes:
         want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
-        raise SizeMismatchError("wrong size of all files", subject=folder.path, want=want, got=got)
+        raise SizeMismatchError("wrong total size of the files", subject=folder.path, want=want, got=got)
     for name, sha256 in statement.subjects.items():
         chunks = _checked(folder, name, sha256, sizes[name])
         if copy is None:
@@ -142,16 +143,16 @@ def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, co
             write_stream(copy / name, chunks)
     sums = sha256sums({name: sha256 for name, sha256 in statement.subjects.items() if name != SUMS_FILE})
     if Digest.of(sums).hex != statement.subjects.get(SUMS_FILE):
-        raise DigestMismatchError("not the sums that were signed", subject=folder.where(SUMS_FILE))
+        raise DigestMismatchError("not the signed checksums", subject=folder.where(SUMS_FILE))
     if copy is not None:
-        loose = {signature_file(each.keyid, ENVELOPE_FILE): each.sig for each in envelope.signatures}
+        loose = {signature_file(sig.keyid, ENVELOPE_FILE): sig.sig for sig in envelope.signatures}
         written = {STATEMENT_FILE: envelope.payload, **loose, ENVELOPE_FILE: envelope.to_bytes()}
         for name, raw in written.items():
             write_stream(copy / name, [raw])
 
 
 def _checked(folder: Folder, name: str, sha256: str, size: int) -> Iterator[bytes]:
-    """The content of a file, in pieces; raises before the last one unless size and digest hold."""
+    """Yield the content of a file in chunks. Raises before the last one unless size and digest are right."""
     buffer = memoryview(bytearray(CHUNK))
     with contextlib.closing(
         CheckedReader(folder.open(name), Digest("sha256", sha256), size, folder.where(name))

@@ -1,5 +1,5 @@
-"""Whether a medium still holds the bundle, or the volumes, that were written to it: after it was plugged in
-again, on either side. Nothing is loaded, and it is not asked whether the bundle is for this site.
+"""Check that a medium still holds the bundle or volumes that were written to it, after it was plugged in
+again, on either side. No image is loaded, and the bundle may be for another site.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from airgap.bundle.read_back import Written
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.bundle.volumes import Place, VolumeSet, open_bundle
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_details, keeper, recorded
 from airgap.oci.digest import Digest
@@ -21,7 +21,7 @@ from airgap.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class MediumReport:
-    """What was found on a medium."""
+    """The result of checking a medium."""
 
     bundle: CheckedBundle
     proof: OnMedia
@@ -30,15 +30,16 @@ class MediumReport:
     of: int
 
 
-def check_media(place: Place, desk: Desk) -> MediumReport:
-    """Steps 1 to 6, 8 and 9, and every byte that is here, read from the media. Raises what is wrong.
+def check_media(place: Place, operator: Operator) -> MediumReport:
+    """Do steps 1 to 6, 8 and 9, and read every byte of the inserted media. Raises the first error.
 
-    Parts of a blob are compared with what `volume.json` says: proof is when all volumes are verified.
+    Parts of a blob are compared with the digests in `volume.json`, which is not signed: only verifying all
+    volumes proves the blob.
     """
-    with recorded(place, desk.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
-        bundle = check(folder, keeper(desk.site, desk.now))
+    with recorded(place, operator.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
+        bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))
-        proof = prove(_groups(folder, bundle), desk.progress.phase, wanted=True)
+        proof = prove(_groups(folder, bundle), operator.progress.phase, wanted=True)
         volumes: tuple[int, ...] = ()
         of = 1
         if isinstance(folder, VolumeSet):
@@ -50,7 +51,7 @@ def check_media(place: Place, desk: Desk) -> MediumReport:
 def _groups(folder: Files, bundle: CheckedBundle) -> dict[Path, list[Written]]:
     if isinstance(folder, VolumeSet):
         return {
-            each.path: list(_on_volume(folder, number, bundle)) for number, each in folder.folders.items()
+            volume.path: list(_on_volume(folder, number, bundle)) for number, volume in folder.folders.items()
         }
     if isinstance(folder, TarFolder):
         return {folder.path.parent: list(_in_tar(folder, bundle))}
@@ -58,7 +59,7 @@ def _groups(folder: Files, bundle: CheckedBundle) -> dict[Path, list[Written]]:
 
 
 def _files(bundle: CheckedBundle) -> Iterator[tuple[str, str, int]]:
-    """Names, SHA-256 and sizes of all files of a bundle that is not cut."""
+    """Yield names, SHA-256 and sizes of all files of a bundle that is not cut."""
     for name, sha256 in bundle.statement.subjects.items():
         yield name, sha256, bundle.sizes[name]
     yield from _sealed(bundle)
@@ -66,7 +67,7 @@ def _files(bundle: CheckedBundle) -> Iterator[tuple[str, str, int]]:
 
 def _sealed(bundle: CheckedBundle) -> Iterator[tuple[str, str, int]]:
     raw = {STATEMENT_FILE: bundle.envelope.payload, ENVELOPE_FILE: bundle.envelope.to_bytes()}
-    raw |= {signature_file(each.keyid): each.sig for each in bundle.envelope.signatures}
+    raw |= {signature_file(signature.keyid): signature.sig for signature in bundle.envelope.signatures}
     for name, data in raw.items():
         yield name, Digest.of(data).hex, len(data)
 

@@ -1,5 +1,5 @@
-"""Proving a bundle whose volumes come one after the other, through one port: nothing is kept of them but
-the hashes of the blobs that go on with the next volume.
+"""Verify a bundle whose volumes are inserted one after the other. Only the hash states of blobs that continue
+on the next volume are kept.
 """
 
 import contextlib
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from airgap.bundle.volume_table import Cut, Part
 from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded, verify_here
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
@@ -18,30 +18,30 @@ from airgap.workers import run_all
 
 
 @dataclass(slots=True)
-class InTurn:
-    """The `blobs` of one bundle, as its volumes pass by. What has to be proved is what is signed; a cut only
-    says where it is.
+class VolumePass:
+    """The progress of verifying the `blobs` of one bundle, volume by volume. The signed digests are proved;
+    the unsigned cut only locates the parts.
     """
 
     blobs: Mapping[Digest, Descriptor]
     volumes: set[int] = field(default_factory=set)
-    """Those that were read."""
+    """The volumes that were read."""
     good: set[Digest] = field(default_factory=set)
     begun: dict[Digest, tuple[Hasher, int]] = field(default_factory=dict)
-    """Of a blob in parts: the hash of its first parts, and how many those are."""
+    """For a blob in parts: the hash of its first parts, and their number."""
     cut: Cut | None = None
-    """What the first of them tells."""
+    """The cut of the first volume."""
 
     def read(self, here: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
-        """Read all that is on the volumes that are here; what is wrong there. Raises `AmbiguousError` for
-        a volume of another cut of the bundle: its parts do not go on where those before ended.
+        """Read all parts on the inserted volumes; return the errors. Raises `AmbiguousError` for a volume of
+        another cut of the bundle, whose parts do not continue the earlier ones.
         """
         self.cut = self.cut or here.table.cut
         if here.table.cut != self.cut:
             raise AmbiguousError(
                 "the volumes have different cuts",
                 subject=here.path,
-                hint="start again with the volumes of one cut; `airgap receive` takes volumes of both",
+                hint="start again with the volumes of one cut, or use `airgap receive`, which accepts both",
             )
 
         def read(digest: Digest) -> None:
@@ -83,13 +83,13 @@ class InTurn:
             self.good.add(digest)
 
     def wants(self, here: VolumeSet) -> list[int]:
-        """The volumes to go on with, the next one first; empty when every blob is proved."""
-        found = set(range(1, here.table.cut.of + 1)) - self.volumes
+        """Return the volumes that are still needed, next one first; empty when every blob is proved."""
+        needed = set(range(1, here.table.cut.of + 1)) - self.volumes
         for digest in here.table.cut.parts:
             if digest in self.blobs and digest not in self.good:
                 _, done = self.begun.get(digest, (None, 0))
-                found |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
-        return sorted(found)
+                needed |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
+        return sorted(needed)
 
 
 def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance: Advance) -> None:
@@ -98,38 +98,38 @@ def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance
         copy(stream, hasher.update if hasher else lambda _: None, advance)
 
 
-def verify_in_turn(place: Place, desk: Desk) -> VerifiedBundle:
-    """All ten steps over a bundle of which some volumes are at `place`; the person gives the others.
+def verify_in_turn(place: Place, operator: Operator) -> VerifiedBundle:
+    """Do all ten steps for a bundle of which some volumes are at `place`; the operator inserts the others.
 
-    Raises `IncompleteError`, after what is here was read, when nobody does.
+    Raises `IncompleteError`, after the inserted volumes were read, when no person can be asked.
     """
-    passing: InTurn | None = None
+    passing: VolumePass | None = None
     first = ""
-    with recorded(place, desk.site, "verify") as attempt:
+    with recorded(place, operator.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
-                who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
-                bundle = verify_here(here, desk.site, desk.now, who)
+                who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+                bundle = verify_here(here, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
                 if not isinstance(here, VolumeSet):
                     raise IncompleteError("not a volume", subject=here.path)
                 first = first or bundle.statement_sha256
-                if bundle.statement_sha256 != first:  # it was another when it was looked at before
+                if bundle.statement_sha256 != first:  # the medium was exchanged after it was recognised
                     raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
-                passing = passing or InTurn(bundle.blobs)
-                _read(here, desk, passing)
+                passing = passing or VolumePass(bundle.blobs)
+                _read(here, operator, passing)
             attempt.add(volumes=sorted(passing.volumes))
             wanted = passing.wants(here)
             if not wanted:
                 for digest in bundle.blobs.keys() - passing.good:
                     raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
                 return bundle
-            place = desk.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
+            place = operator.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
 
 
-def _read(here: VolumeSet, desk: Desk, passing: InTurn) -> None:
+def _read(here: VolumeSet, operator: Operator, passing: VolumePass) -> None:
     names = ", ".join(map(str, sorted(here.folders)))
     total = sum(part.size for _, part in here.parts.values() if part.volume in here.folders)
-    with desk.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
-        wrong = passing.read(here, desk.jobs, advance)
-    raise_wrong(wrong, here.path, desk.progress)
+    with operator.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
+        wrong = passing.read(here, operator.jobs, advance)
+    raise_wrong(wrong, here.path, operator.progress)

@@ -1,4 +1,4 @@
-"""Verification in a recorded attempt: what every command does that is given a bundle."""
+"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
 from airgap.carry.keep_accepted import keep_root
 from airgap.carry.verify import (
-    MEND,
+    REPAIR_HINT,
     CheckedBundle,
     Receiver,
     VerifiedBundle,
@@ -28,12 +28,12 @@ from airgap.site import Site
 
 
 def receiver(site: Site, now: datetime) -> Receiver:
-    """What `site` knows that a verification needs; nothing is kept of it."""
+    """Return the state of `site` for a verification that keeps nothing."""
     return Receiver(site.name, site.root(), site.received, now)
 
 
 def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
-    """As `receiver`, for an attempt that is recorded: roots that the bundle brought are kept."""
+    """Like `receiver`, for a recorded attempt: verified trust roots from the bundle are kept."""
     return replace(receiver(site, now), accept_jump=accept_jump, keep=partial(keep_root, site))
 
 
@@ -41,7 +41,7 @@ def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
 def opened(
     place: Place, site: Site, event: str, now: datetime, *, who: Receiver | None = None, **details: object
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
-    """A bundle that passed steps 1 to 9, in a recorded attempt; roots that it brought are kept."""
+    """Yield a bundle that passed steps 1 to 9, in a recorded attempt; its verified trust roots are kept."""
     if who is not None and who.accept_jump:
         details["accept_jump"] = True
     with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
@@ -51,8 +51,8 @@ def opened(
 
 
 def refuse_others(place: Place, need: Need = BUNDLE) -> None:
-    """Raise `UsageError` for a path where nothing is, or something else than is needed: the person who typed
-    it made a mistake, and no bundle was looked at. Beside a volume, the reader names those that are missing.
+    """Raise `UsageError` for a path that does not exist or is not what is needed: a typing mistake, which the
+    ledger does not record. Beside a volume, absent paths are left to the reader, which names missing volumes.
     """
     paths = paths_of(place)
     if any(recognise(path).kind is Kind.VOLUME for path in paths):
@@ -62,8 +62,8 @@ def refuse_others(place: Place, need: Need = BUNDLE) -> None:
 
 
 def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
-    """The ledger's begin and end round something that is done with the bundle at `place`; nothing is
-    recorded, and `UsageError` raised, where there is none.
+    """Record the begin and end of an event with the bundle at `place` in the ledger. Raises `UsageError`,
+    and records nothing, when `place` is not a bundle.
     """
     refuse_others(place)
     path = ", ".join(str(path.absolute()) for path in paths_of(place))
@@ -71,14 +71,14 @@ def recorded(place: Place, site: Site, event: str, **details: object) -> Abstrac
 
 
 def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None = None) -> VerifiedBundle:
-    """Steps 1 to 9; roots that the bundle brought are kept, also when it is then refused."""
+    """Do steps 1 to 9. Verified trust roots from the bundle are kept even if it is refused later."""
     return verify(folder, who or keeper(site, now))
 
 
 def verify_bundle(
     place: Place, site: Site, now: datetime, jobs: int, progress: Progress, *, who: Receiver | None = None
 ) -> VerifiedBundle:
-    """All ten steps. Raises the first of what is wrong, after telling of every wrong blob."""
+    """Do all ten steps. Notes every wrong blob, then raises one error."""
     with opened(place, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
@@ -87,18 +87,20 @@ def verify_bundle(
 
 
 def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress) -> None:
-    """Raise the error when there is one; of several, tell all, and raise that there are."""
+    """Raise the error when there is one. When there are several, note each and raise a summary."""
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))
-        raise IntegrityError("damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=MEND)
+        raise IntegrityError(
+            "the bundle is damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=REPAIR_HINT
+        )
     if wrong:
-        wrong[0].hint = wrong[0].hint or MEND
+        wrong[0].hint = wrong[0].hint or REPAIR_HINT
         raise wrong[0]
 
 
 def bundle_details(bundle: CheckedBundle) -> dict[str, object]:
-    """What a record says of a bundle."""
+    """Return the fields about a bundle in a ledger record."""
     statement, verdict = bundle.statement, bundle.verdict
     return {
         "bundle": {

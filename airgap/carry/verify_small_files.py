@@ -1,4 +1,4 @@
-"""What a bundle's small files say of its images, and that they all say the same (FORMAT.md §7, step 9)."""
+"""Check that a bundle's small files agree about its images (FORMAT.md §7, step 9)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -42,16 +42,16 @@ class VerifiedImage:
     record: ImageRecord
     graph: ImageGraph
     renamed: ImageReference | None = None
-    """The name that this load gives it in the place of the signed one."""
+    """The name that replaces the signed one in this load."""
 
     @property
     def name(self) -> ImageReference:
-        """The name that it shall have here, in the form in which targets keep it."""
+        """The name that the image gets in the target, in the form that targets keep."""
         return (self.renamed or self.record.name).kept
 
     @property
     def full_name(self) -> ImageReference:
-        """`name`, with the digest where the image was asked for by one: a pod may ask so, too."""
+        """`name`, with the digest if the manifest gave one with the tag: a pod may use that form, too."""
         asked = self.record.reference.digest is not None and self.name.tag is not None
         return self.name.with_digest(self.record.digest) if asked else self.name
 
@@ -65,7 +65,7 @@ class Contents:
     sizes: Mapping[str, int] = field(hash=False)
 
     def images(self) -> tuple[VerifiedImage, ...]:
-        """Every small file checked, and the images as all of them tell it."""
+        """Check every small file and return the images on which all of them agree."""
         self._check_sums()
         self._check_others()
         entries = read_index(self.read(INDEX_FILE, MAX_INDEX))
@@ -83,7 +83,7 @@ class Contents:
         return images
 
     def read(self, name: str, limit: int) -> bytes:
-        """A listed file, when its SHA-256 is the signed one."""
+        """Read a listed file. Raises `DigestMismatchError` unless its SHA-256 is the signed one."""
         if name not in self.statement.subjects:
             raise MissingContentError("not listed in the statement", subject=name)
         raw = self.folder.read(name, limit)
@@ -107,7 +107,9 @@ class Contents:
     def _image(
         self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
     ) -> VerifiedImage:
-        """`recorded` are the manifests of all images: two may carry different platforms of one index."""
+        """Return one image. `recorded` has the manifests of all images, as two images may carry different
+        platforms of one index.
+        """
         if record.digest != descriptor.digest:
             raise AmbiguousError(
                 "index.json and the statement differ",
@@ -118,7 +120,7 @@ class Contents:
         own = {platform.digest for platform in record.platforms}
 
         def carried(index: ImageIndex) -> list[Descriptor]:
-            """The entries that the bundle holds, but for those that it holds for other images only."""
+            """Return the index entries in the bundle, without those that only other images have."""
             listed = (entry for entry in index.manifests if entry.digest.path in self.statement.subjects)
             return [entry for entry in listed if entry.digest in own or entry.digest not in recorded]
 
@@ -131,14 +133,16 @@ class Contents:
         return self.read(descriptor.digest.path, descriptor.size)
 
     def _check_blobs(self, images: tuple[VerifiedImage, ...]) -> None:
-        """All that is reachable is listed, or required of the target, and all that is listed is reachable."""
+        """Check that every reachable blob is listed or required, and that every listed blob is reachable."""
         required = {item.digest: item.size for item in self.statement.requires}
         manifests = [item.manifest for image in images for item in image.graph.manifests]
         layers = {layer.digest for manifest in manifests for layer in manifest.layers}
         foreign = {digest for image in images for digest in image.graph.foreign}
         for digest in required:
             if digest not in layers or digest.path in self.sizes:
-                raise AmbiguousError("required, but carried or no layer", subject="requires", got=digest)
+                raise AmbiguousError(
+                    "a required blob is in the bundle, or is not a layer", subject="requires", got=digest
+                )
             if digest in foreign:
                 raise AmbiguousError("a foreign layer is not in the bundle", subject="requires", got=digest)
         reached = set()
@@ -147,7 +151,7 @@ class Contents:
                 reached.add(digest.path)
                 if digest.path not in self.sizes:
                     if required.get(digest) != descriptor.size:
-                        what = "blob that is neither listed nor required"
+                        what = "a blob is neither listed nor required"
                         raise MissingContentError(what, subject=image.name, want=digest)
                 elif self.sizes[digest.path] != descriptor.size:
                     raise SizeMismatchError(
@@ -158,12 +162,12 @@ class Contents:
                     )
         for name in self.statement.subjects:
             if name.startswith("blobs/") and name not in reached:
-                raise UnlistedContentError("blob that belongs to no image", subject=name)
+                raise UnlistedContentError("a blob that no image refers to", subject=name)
             if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
-                raise AmbiguousError("blob listed under another digest than its name", subject=name)
+                raise AmbiguousError("the blob's name is not its listed digest", subject=name)
 
     def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
-        """The upstream signatures hold here as they did where the bundle was made."""
+        """Check the upstream signatures again, as when the bundle was made."""
         roots = {image.record.digest: image for image in images}
         for image in images:
             claim = image.record.upstream_signature
@@ -172,7 +176,7 @@ class Contents:
             key = PublicKey.from_pem(claim.key, f"{image.name}: upstream_signature")
             holder = roots.get(claim.manifest)
             if holder is None or key.keyid != claim.keyid:
-                raise AmbiguousError("the upstream signature is not here", subject=image.name)
+                raise AmbiguousError("the upstream signature is missing", subject=image.name)
             manifests = [item.manifest for item in holder.graph.manifests]
             materials = [found for manifest in manifests for found in materials_of(manifest, self._document)]
             check_image(image.record.digest, key, materials)
@@ -181,9 +185,7 @@ class Contents:
         total = sum(self.sizes.values())
         if total != self.statement.total_bytes:
             want = f"{self.statement.total_bytes:,} bytes"
-            raise SizeMismatchError(
-                "wrong size in all", subject=self.folder.path, want=want, got=f"{total:,}"
-            )
+            raise SizeMismatchError("wrong total size", subject=self.folder.path, want=want, got=f"{total:,}")
 
     def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
         views = [view for image in images if (view := image.graph.docker_view(image.name))]

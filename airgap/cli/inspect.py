@@ -46,14 +46,14 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
 
 def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
     """Why `airgap load` would refuse it here and now, as far as the statement tells."""
-    from airgap.carry.verify import judge
+    from airgap.carry.verify import check_receiver
     from airgap.errors import AirgapError
     from airgap.trust.policy import check_revocations, lacks
 
     if (wanted := lacks(found.verdict, found.root)) is not None:
         return f"too few signatures, want {wanted}: `airgap sign` adds one"
     try:
-        judge(found, who, who.mark(found.statement.stream))
+        check_receiver(found, who, who.mark(found.statement.stream))
         check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
     except AirgapError as error:
         return str(error)

@@ -35,7 +35,7 @@ from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
-    from airgap.carry.operator import Desk
+    from airgap.carry.operator import Operator
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
@@ -79,7 +79,7 @@ def run(
     from airgap.bundle.volumes import grouped
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli.endpoints import Endpoints, ssh_of
-    from airgap.cli.operator_prompt import desk
+    from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
     if on_conflict not in ("replace", "refuse"):
@@ -88,7 +88,7 @@ def run(
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
-    here = desk(jobs, quiet=quiet, accept_jump=accept_jump)
+    here = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
     places = grouped(bundles)
     reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
     _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
@@ -105,7 +105,7 @@ class Order:
     allow_urls: bool
 
 
-def _load(place: "Place", order: Order, here: "Desk") -> "LoadReport":
+def _load(place: "Place", order: Order, here: "Operator") -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
 
     return load_bundle(
@@ -145,7 +145,7 @@ def _show(
 
 
 def _load_each(
-    places: "Sequence[Place]", here: "Desk", load: "Callable[[Place], LoadReport]"
+    places: "Sequence[Place]", here: "Operator", load: "Callable[[Place], LoadReport]"
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
     """Load one bundle after the other, up to the first that is refused: what was loaded before it is told."""
     from airgap.bundle.volumes import paths_of
@@ -164,11 +164,11 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(place: "Place", here: "Desk", load: "Callable[[Place], LoadReport]") -> "LoadReport":
+def _load_whole(place: "Place", here: "Operator", load: "Callable[[Place], LoadReport]") -> "LoadReport":
     """Load the bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
     from airgap.bundle.volumes import is_whole, paths_of
     from airgap.carry.from_stdin import staged
-    from airgap.carry.operator import nobody
+    from airgap.carry.operator import never_ask
     from airgap.carry.receive import discard, gather
 
     if paths_of(place) == (STDIN,):
@@ -176,7 +176,7 @@ def _load_whole(place: "Place", here: "Desk", load: "Callable[[Place], LoadRepor
             raise UsageError("standard input is closed", want="a tar to load")
         with staged(sys.stdin.buffer, here.site.home, here.progress) as copy:
             return load(copy)
-    if is_whole(place) or here.ask is nobody:
+    if is_whole(place) or here.ask is never_ask:
         return load(place)
     together = gather(place, here)
     report = load(together)

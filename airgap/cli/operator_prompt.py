@@ -11,25 +11,25 @@ from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
 if TYPE_CHECKING:
-    from airgap.carry.operator import Desk, Wanted
+    from airgap.carry.operator import Operator, Wanted
     from airgap.carry.receive import Received
 
 
-def desk(
+def make_operator(
     jobs: int,
     *,
     quiet: bool,
     allow_system: bool = False,
     read_back: bool | None = None,
     accept_jump: bool = False,
-) -> "Desk":
+) -> "Operator":
     """This site, now; a person is asked for volumes when there is one at a terminal."""
-    from airgap.carry.operator import Desk, nobody
+    from airgap.carry.operator import Operator, never_ask
 
-    ask = next_volume if sys.stdin and sys.stdin.isatty() else nobody
+    ask = next_volume if sys.stdin and sys.stdin.isatty() else never_ask
     progress = console.make_progress(quiet=quiet)
     here = open_site()
-    return Desk(here.site, here.now, progress, jobs, ask, allow_system, accept_jump, read_back)
+    return Operator(here.site, here.now, progress, jobs, ask, allow_system, accept_jump, read_back)
 
 
 def next_volume(wanted: "Wanted") -> Path | None:

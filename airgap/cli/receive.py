@@ -32,10 +32,10 @@ def run(
     from airgap.carry.receive import receive
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.operator_prompt import desk, received_lines, received_value
+    from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
     refuse_others(bundles)
-    here = desk(
+    here = make_operator(
         jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back, accept_jump=accept_jump
     )
     found = [receive(place, into, here) for place in grouped(bundles, alone=True)]

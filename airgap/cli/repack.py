@@ -41,13 +41,13 @@ def run(
     from airgap.carry.receive import repack
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.operator_prompt import desk, received_lines, received_value
+    from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
 
     refuse_others(bundle)
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
-    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    here = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repack(bundle, to, size, here)
     lines = received_lines(found)
     if not found.written and len(found.paths) > 1:

@@ -35,11 +35,11 @@ def run(
     from airgap.carry.receive import repair
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.operator_prompt import desk, received_lines, received_value
+    from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.durable import exists
 
     refuse_others([*filter(exists, bundle), *source])  # a volume that was lost is made again
     refuse_several(source)
-    here = desk(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    here = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
     found = repair(bundle, source, here)
     console.show_result(received_value(found), received_lines(found), as_json=json)

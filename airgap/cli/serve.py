@@ -63,7 +63,7 @@ def _opened(
     from airgap.bundle.contents import ENVELOPE_FILE
     from airgap.bundle.volumes import grouped
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli.operator_prompt import desk
+    from airgap.cli.operator_prompt import make_operator
     from airgap.endpoints.layout import Layout
     from airgap.offline.serve_bundles import served
 
@@ -72,7 +72,9 @@ def _opened(
     sealed = [place for place in places if place[0].is_file() or (place[0] / ENVELOPE_FILE).exists()]
     if not sealed:
         return [Layout(place[0]) for place in places]
-    bundles = iter(stack.enter_context(served(sealed, desk(2, quiet=quiet, accept_jump=accept_jump))))
+    bundles = iter(
+        stack.enter_context(served(sealed, make_operator(2, quiet=quiet, accept_jump=accept_jump)))
+    )
     return [next(bundles) if place in sealed else Layout(place[0]) for place in places]
 
 

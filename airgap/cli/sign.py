@@ -25,11 +25,11 @@ def run(
     from airgap.carry.sign import sign
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console, passphrase
-    from airgap.cli.operator_prompt import desk
+    from airgap.cli.operator_prompt import make_operator
 
     refuse_others(bundle)
     refuse_several(bundle)
-    here = desk(jobs, quiet=quiet)
+    here = make_operator(jobs, quiet=quiet)
     done = sign(bundle, here.site.signing_key(key, passphrase.existing(passphrase_file)), here)
     title = done.bundle.statement.title
     value = {

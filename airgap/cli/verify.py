@@ -17,7 +17,7 @@ from airgap.errors import UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
-    from airgap.carry.operator import Desk
+    from airgap.carry.operator import Operator
     from airgap.carry.verify import VerifiedBundle
 
 _HOLLOW = "the bundle has its index, and none of the images in it: there is nothing to load"
@@ -43,7 +43,7 @@ def run(
     from airgap.bundle.volumes import grouped
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
-    from airgap.cli.operator_prompt import desk
+    from airgap.cli.operator_prompt import make_operator
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
         raise UsageError(
@@ -52,7 +52,7 @@ def run(
             hint="write it to a file and verify that; `airgap load -` verifies what it reads before it loads",
         )
     refuse_others(bundles)
-    here = desk(jobs, quiet=quiet, accept_jump=accept_jump)
+    here = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
     if media:
         _check_media(bundles, here, json)
         return
@@ -67,7 +67,7 @@ def run(
     console.show_result({"bundles": values}, lines, as_json=json)
 
 
-def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
+def _check_media(bundles: list[Path], here: "Operator", as_json: bool) -> None:
     from airgap.bundle.volumes import grouped, paths_of
     from airgap.carry.verify_medium import check_media
     from airgap.cli import console
@@ -90,7 +90,7 @@ def _check_media(bundles: list[Path], here: "Desk", as_json: bool) -> None:
     console.show_result({"bundles": values}, lines, as_json=as_json)
 
 
-def _verify(place: "Place", here: "Desk") -> "VerifiedBundle":
+def _verify(place: "Place", here: "Operator") -> "VerifiedBundle":
     from airgap.bundle.volumes import is_whole
     from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
     from airgap.carry.verify_recorded import keeper, verify_bundle

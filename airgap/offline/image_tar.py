@@ -1,7 +1,8 @@
-"""Images of a verified bundle as the tar stream that engines load (DESIGN §5).
+"""Write images of a verified bundle as the tar stream that engines load.
 
-Nothing is forwarded: every name and table in it is made here from verified documents, every blob is
-checked on its way, and the tables come last, so that an engine registers nothing before all is proved.
+No header or table of an archive is forwarded: every name and table is made here from verified documents,
+every blob is checked while it is sent, and the tables come last, so that an engine registers no unproved
+image.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from airgap.offline.decompress import UnpackedLayer, claim_gzip, form_of, measur
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One file of the stream."""
+    """One file in the stream."""
 
     size: int
     open: Callable[[], ByteStream]
@@ -39,13 +40,13 @@ class _Member:
 
 @dataclass(slots=True)
 class ImageTar:
-    """Collects images, then gives the stream. Content that images share is sent once."""
+    """Collects images, then yields the stream. Content that images share is sent once."""
 
     bundle: VerifiedBundle
     unpack: frozenset[str] = frozenset()
     """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
     keep_packed: frozenset[Digest] = frozenset()
-    """Layers that are sent as they are all the same."""
+    """Layers that are sent compressed in any case."""
     leave_out: frozenset[Digest] = frozenset()
     """Layers that the engine is proved to have."""
     members: dict[str, _Member] = field(default_factory=dict)
@@ -53,17 +54,17 @@ class ImageTar:
     views: list[DockerView] = field(default_factory=list)
 
     def add_whole(self, image: VerifiedImage, view: CarriedManifest | None) -> None:
-        """All that is carried of the image; `view` is what `manifest.json` shows of it."""
+        """Add all carried content of the image; `view` is its manifest in `manifest.json`."""
         for blob in image.graph.blobs.values():
             self._add_blob(blob)
-        for descriptor, raw in image.graph.documents.values():  # an index may have been made here
+        for descriptor, raw in image.graph.documents.values():  # a reduced index is not in the bundle
             self.members.setdefault(descriptor.digest.path, _small(raw))
         self.images.append(image)
         if view is not None:
             self.views.append(DockerView.of(image.name, view.manifest))
 
     def add_runnable(self, image: VerifiedImage, item: CarriedManifest) -> None:
-        """Config and layers of one manifest, as graph-driver engines know images."""
+        """Add config and layers of one manifest, which is all that graph-driver engines keep of an image."""
         self._add_blob(item.manifest.config)
         diff_ids = item.config.diff_ids if item.config else ()
         layers = []
@@ -72,7 +73,7 @@ class ImageTar:
         self.views.append(DockerView(image.name, item.manifest.config.digest.path, tuple(layers)))
 
     def _add_layer(self, layer: Descriptor, diff_id: Digest) -> str:
-        """The name under which the layer is sent."""
+        """Add a layer and return its name in the stream."""
         unpacked = None
         if layer.digest not in self.leave_out | self.keep_packed and form_of(layer) in self.unpack:
             unpacked = self._unpacked(layer, diff_id)
@@ -101,7 +102,7 @@ class ImageTar:
         return sum(member.size for member in self.members.values())
 
     def chunks(self, advance: Advance) -> Iterator[bytes]:
-        """The tar. Raises, in the middle, for content that is not what was signed."""
+        """Yield the tar. Raises, in the middle, for content that differs from what was signed."""
         for name, member in self.members.items():
             yield from _file(name, member, advance)
         yield from _file(OCI_LAYOUT_FILE, _small(OCI_LAYOUT), None) if self.images else ()
@@ -128,10 +129,10 @@ def _file(name: str, member: _Member, advance: Advance | None) -> Iterator[bytes
 
 
 def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
-    """The manifest of `image` that an engine for `platform` shall have.
+    """Return the manifest of `image` that an engine for `platform` gets.
 
-    An image that was carried for one platform only goes as it is: the engine may emulate.
-    Raises `EndpointError` when there is none.
+    An image that is carried for one platform only is sent in any case: the engine may emulate it.
+    Raises `EndpointError` when no manifest fits.
     """
     found = [item for item in image.graph.manifests if item.config]
     chosen = image.graph.for_platform(platform)
@@ -139,7 +140,7 @@ def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
         chosen = found[0]
     if chosen is None:
         raise EndpointError(
-            "nothing in it for this engine" if found else "an artifact, not an image",
+            "the image has no platform for this engine" if found else "an artifact, not an image",
             subject=image.name,
             want=platform,
             got=", ".join(str(item.platform) for item in image.graph.manifests),

@@ -1,4 +1,4 @@
-"""Bringing a verified bundle's images to a target: old names stay as they were until all is proved."""
+"""Load a verified bundle's images into a target. Existing names are unchanged until the content is proved."""
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -41,19 +41,18 @@ from airgap.workers import run_each
 
 
 def load(target: Target, loading: Loading) -> list[LoadedImage]:
-    """Load every image; one image's failure leaves the others alone and is in its result.
+    """Load every image. The failure of one image is in its result and does not affect the others.
 
-    Raises `IncompleteError`, before anything changes, when a blob that the bundle leaves out is not
-    at the target; `PolicyError`, before anything changes, when a name means something else there and
-    `on_conflict` is `refuse`; `UsageError`, before anything changes, when two images would have one
-    name; and whatever the target says when it cannot be reached at all.
+    Before anything changes, raises `IncompleteError` when the target lacks a blob that the bundle leaves
+    out, `PolicyError` when a name means another image at the target and `on_conflict` is `refuse`,
+    `UsageError` when two images would have one name, and the target's own error when it is unreachable.
     """
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if isinstance(target, FileTarget):
         for refusal in filter(None, (refused(image, target, loading) for image in images)):
             raise refusal
         return _load_file(target, loading, images)
-    _refuse_one_place(target, images)
+    _refuse_same_name(target, images)
     loader = _loader(target, loading)
     results = [_look(loader, image, target, loading) for image in images]
     todo = [result for result in results if result.verdict == LOADED]
@@ -63,7 +62,7 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     loading.before_names_move()
     with _swept(target):
         _load_all(loader, todo, target.name, loading)
-    _ask_again(loader.now, results, loading.jobs)
+    _confirm_all(loader.now, results, loading.jobs)
     return results
 
 
@@ -88,7 +87,7 @@ def _loader(target: ContentTarget | StreamTarget | FolderTarget, loading: Loadin
 
 @contextlib.contextmanager
 def _swept(target: Target) -> Iterator[None]:
-    """Nothing passing is there afterwards, neither of ours nor of a load that was killed before."""
+    """Remove temporary content from the target, of this load and of earlier ones that were killed."""
     if not isinstance(target, SweptTarget):
         yield
         return
@@ -100,11 +99,11 @@ def _swept(target: Target) -> Iterator[None]:
             target.sweep()
 
 
-def _ask_again(
+def _confirm_all(
     now: Callable[[LoadedImage, Digest], Digest | None], results: Sequence[LoadedImage], jobs: int
 ) -> None:
-    """Ask the target for every name once more, last of all: another process, the next image of the bundle or
-    the target itself may have moved or removed it since. What it no longer says has failed.
+    """Look up every name again at the end: another process, a later image of the bundle or the target itself
+    may have moved or removed it. An image whose name no longer means it has failed.
     """
 
     def ask(item: tuple[LoadedImage, Digest]) -> None:
@@ -116,7 +115,7 @@ def _ask_again(
         except AirgapError as error:
             result.verdict, result.error = FAILED, error
 
-    present = [(each, each.after) for each in results if each.verdict in PRESENT and each.after]
+    present = [(result, result.after) for result in results if result.verdict in PRESENT and result.after]
     run_each(ask, present, jobs)
 
 
@@ -126,10 +125,10 @@ def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading:
             loader.load_all(todo, advance)
 
 
-def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
-    """Raise `UsageError` for two names that would be one there: a registry knows repositories and tags only,
-    and a folder knows files. At a registry one image may have both, as either is then answered with it; and
-    lists of referrers have tags of their own.
+def _refuse_same_name(target: Target, images: Sequence[VerifiedImage]) -> None:
+    """Raise `UsageError` for two image names that would be one name at the target: a registry has only
+    repositories and tags, a folder only files. At a registry the same image may have both names. The tags of
+    lists of referrers count too.
     """
     is_registry = isinstance(target, MountingTarget)
     places: dict[Hashable, VerifiedImage] = {}
@@ -137,15 +136,15 @@ def _refuse_one_place(target: Target, images: Sequence[VerifiedImage]) -> None:
         other = places.setdefault(_place(target, image.name), image)
         if other is image or (is_registry and other.record.digest == image.record.digest):
             continue
-        raise _one_place(target, image, other.name)
+        raise _same_name_error(target, image, other.name)
     for image in images if is_registry else ():
         for subject in filter(None, (item.manifest.subject for item in image.graph.manifests)):
             tag = replace(image.name, tag=fallback_tag(subject.digest), digest=None)
             if (found := places.get(_place(target, tag))) is not None:
-                raise _one_place(target, found, f"the list of what refers to {subject.digest}")
+                raise _same_name_error(target, found, f"the list of what refers to {subject.digest}")
 
 
-def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageError:
+def _same_name_error(target: Target, image: VerifiedImage, other: object) -> UsageError:
     kind = "registry" if isinstance(target, MountingTarget) else "target"
     return UsageError(
         f"two images would have one name at the {kind}",
@@ -156,7 +155,7 @@ def _one_place(target: Target, image: VerifiedImage, other: object) -> UsageErro
 
 
 def _place(target: Target, name: ImageReference) -> Hashable:
-    """What the target keeps of a name."""
+    """Return the part of a name that the target keeps."""
     if isinstance(target, MountingTarget):
         return replace(name, registry="")
     return target.place(name) if isinstance(target, PlacingTarget) else name.normal
@@ -169,7 +168,7 @@ def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> Non
                 "the base is not at the target",
                 subject=f"{target}: {result.image.name}",
                 want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
-                hint="load the bundle that it builds on first, or ask the sending side for a full one "
+                hint="load the base bundle first, or ask the sending side for a full bundle "
                 "(airgap pack --full); nothing was changed",
             )
 
@@ -182,18 +181,18 @@ def _refuse_conflicts(todo: Sequence[LoadedImage]) -> None:
                 subject=result.image.name,
                 want=result.image.record.digest,
                 got=result.before,
-                hint="--on-conflict replace moves the name; nothing was changed",
+                hint="move the name with --on-conflict replace; nothing was changed",
             )
 
 
 def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedImage]) -> list[LoadedImage]:
-    """All images as one archive: nothing to compare with, whole or not at all."""
+    """Write all images into one archive, which is complete or absent. Earlier content is not compared."""
     if requires := loading.bundle.statement.requires:
         raise IncompleteError(
-            "an archive has no base to build on",
+            "a delta cannot be loaded into an archive",
             subject=target.name,
             want=requires[0].digest,
-            hint="load the delta where its base is, or ask for a full bundle (airgap pack --full)",
+            hint="load it into the target that has its base, or ask for a full bundle (airgap pack --full)",
         )
     tar = ImageTar(loading.bundle)
     for image in images:
@@ -206,5 +205,5 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     results = [LoadedImage(image, PLACED, after=image.record.digest) for image in images]
     if isinstance(target, ListedFile):
         names = cache(target.names)
-        _ask_again(lambda result, _: names().get(result.image.name), results, loading.jobs)
+        _confirm_all(lambda result, _: names().get(result.image.name), results, loading.jobs)
     return results

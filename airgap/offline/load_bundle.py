@@ -1,4 +1,4 @@
-"""One load, from the bundle on its medium to the receipt."""
+"""Load one bundle, from its medium to the receipt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.bundle.volumes import Place
 from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.remote_load import FROM_HERE, LoadedThere
-from airgap.carry.verify import MEND, VerifiedBundle
+from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keeper, opened
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
@@ -29,7 +29,7 @@ from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did."""
+    """The results of a load."""
 
     bundle: VerifiedBundle
     results: tuple[LoadedImage, ...]
@@ -37,28 +37,28 @@ class LoadReport:
 
     @property
     def failed(self) -> list[LoadedImage]:
-        """The images that are not there now."""
+        """The images that could not be loaded."""
         return [result for result in self.results if result.verdict == FAILED]
 
     @property
     def failure(self) -> AirgapError | None:
-        """The error of a load of which not all succeeded: the first image's own when none did. What is
-        damaged stays so however often it is loaded: then the hint is how to mend it.
+        """None when all images were loaded; the first image's error when all failed; else a `PartialError`.
+        For damaged content the hint is how to repair it, as loading again would not help.
         """
         failed = self.failed
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
         if not failed or len(failed) == len(self.results):
             for error in damaged:
-                error.hint = error.hint or MEND
+                error.hint = error.hint or REPAIR_HINT
             return failed[0].error if failed else None
-        hint = "see above why; run the same command again for the rest"
+        hint = "see the reasons above; run the same command again for the rest"
         if damaged:
-            hint = f"{MEND}; then run the same command again for the rest"
+            hint = f"{REPAIR_HINT}; then run the same command again for the rest"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
     def as_remote(self) -> LoadedThere:
-        """The same of a load from here into the engine of another host."""
+        """The same results as those of a load from this machine into the engine of a remote host."""
         images = tuple((str(result.image.name), str(result.verdict)) for result in self.results)
         return LoadedThere(FROM_HERE, images, str(self.receipt), self.failure)
 
@@ -76,14 +76,16 @@ def load_bundle(
     allow_urls: bool = False,
     accept_jump: bool = False,
 ) -> LoadReport:
-    """Verify, load, remember, and write the receipt. Failed images are in the report."""
+    """Verify and load the bundle, record it in the ledger, and write the receipt. Failed images are in the
+    report.
+    """
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
     who = keeper(site, now, accept_jump=accept_jump)
     with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
-        key = site.key  # nothing is loaded that no receipt could tell of
-        _tell_place(bundle, progress)
+        key = site.key  # fail before loading when no receipt could be signed
+        _note_place_in_stream(bundle, progress)
         if engine := engine_of(target):
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
@@ -103,19 +105,26 @@ def load_bundle(
     return report
 
 
-def _tell_place(bundle: VerifiedBundle, progress: Progress) -> None:
+def _note_place_in_stream(bundle: VerifiedBundle, progress: Progress) -> None:
     if bundle.missed:
-        progress.note(f"{bundle.missed} bundles of {bundle.statement.stream} before this one never came here")
+        progress.note(_missed_text(bundle))
     if fork := bundle.left_fork:
         progress.note(f"alarm: {fork}")
 
 
+def _missed_text(bundle: VerifiedBundle) -> str:
+    stream, last = bundle.statement.stream, bundle.statement.serial - 1
+    if bundle.missed == 1:
+        return f"{stream}-{last:04d} never arrived here"
+    return f"{stream}-{last - bundle.missed + 1:04d} to {stream}-{last:04d} never arrived here"
+
+
 def _save(holdings: Holdings, progress: Progress) -> None:
-    """A load that went well does not fail for the account of it, which only saves later ones work."""
+    """Save the holdings. A failure is only noted: they just save work in later loads."""
     try:
         holdings.save()
     except MediaError as error:
-        progress.note(f"what was loaded could not be written down for later loads: {error}")
+        progress.note(f"the record of loaded images, which speeds up later loads, was not saved: {error}")
 
 
 def _effect(result: LoadedImage) -> dict[str, object]:
@@ -137,7 +146,7 @@ def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
     present = [result for result in results if result.verdict in PRESENT]
-    # an archive proves no base: no delta can be loaded into what takes archives
+    # an archive is no proof of a base: deltas cannot be loaded into archives
     held = [] if isinstance(target, FileTarget | FolderTarget) else present
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement

@@ -1,8 +1,8 @@
-"""Loading into a registry or an OCI directory: blobs, then documents, children first, then the name.
+"""Load into a registry or an OCI directory: blobs, then documents (children first), then the name.
 
-Blobs of several images are under way at a time, as a registry files a large one for as long as it took to
-send. Each blob is sent once, for all images that need it, and an image's documents and name follow when its
-last blob is there.
+Blobs of several images are sent at a time, as a registry needs about as long to store a large blob as to
+receive it. Each blob is sent once for all images that need it. An image's documents and name follow its last
+blob.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ class ContentLoader:
     target: ContentTarget
     loading: Loading
     unnamed: "deque[_Waiting]" = field(default_factory=deque)
-    """Images in the order in which they get their names."""
+    """Images without their name yet, in the order in which they get it."""
     naming: threading.Lock = field(default_factory=threading.Lock)
-    """Held meanwhile: lists of names and of referrers are read, changed, and written back."""
+    """Held while names are given: lists of names and referrers are read, changed and written back."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def look(self, image: VerifiedImage) -> LoadedImage:
@@ -50,7 +50,7 @@ class ContentLoader:
         if before == image.record.digest and not self._has_documents(image):
             return LoadedImage(image, LOADED, before)
         if (image.name, image.record.digest) not in self.loading.holdings.images:
-            # it came by another way, or in a load that was cut off before it could be written down
+            # loaded by another tool, or in a load that was killed before it saved the holdings
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return LoadedImage(
             image,
@@ -61,12 +61,12 @@ class ContentLoader:
         )
 
     def _has_documents(self, image: VerifiedImage) -> bool:
-        """Whether all that is carried of an index is there: it may have come with fewer platforms before."""
+        """Return whether the target has all carried documents: an earlier load may have had fewer."""
         held = self.loading.holdings.images.get((image.name, image.record.digest))
         if held is not None and image.graph.contents.keys() <= held.blobs:
             return True
         below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
-        return all(self._has_document(image.name, each) for each in below)
+        return all(self._has_document(image.name, document) for document in below)
 
     def _has_document(self, name: ImageReference, document: Descriptor) -> bool:
         if isinstance(self.target, MountingTarget):
@@ -74,8 +74,8 @@ class ContentLoader:
         return self.target.holds(name, document)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
-        """What the name means at the target; None also where the target does not tell: some registries deny
-        that for a name that nothing has yet, and take the push.
+        """Return what the name means at the target; None also when the target refuses the question: some
+        registries do so for a name that does not exist yet, and still accept the push.
         """
         try:
             return self.target.find(image.name)
@@ -90,11 +90,11 @@ class ContentLoader:
         return [
             blob
             for digest, blob in image.graph.blobs.items()
-            if digest in self.loading.required and self._place_of(image, blob) is None
+            if digest in self.loading.required and self._find_blob(image, blob) is None
         ]
 
-    def _place_of(self, image: VerifiedImage, blob: Descriptor) -> ImageReference | None:
-        """The name, its own first, under which the target has the blob."""
+    def _find_blob(self, image: VerifiedImage, blob: Descriptor) -> ImageReference | None:
+        """Return a name under which the target has the blob: the image's own, else one from the holdings."""
         if self.target.holds(image.name, blob):
             return image.name
         if isinstance(self.target, MountingTarget):
@@ -110,42 +110,42 @@ class ContentLoader:
         return sum(blobs.values())
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Into a registry those with the largest blobs first: others fill the time that it needs for them.
-        What refers to an image comes after it, as some registries look for its subject.
+        """Load the images; into a registry, those with the largest blobs first, so that others are sent while
+        it stores them. A referrer comes after its subject, as some registries look for that.
         """
         if isinstance(self.target, MountingTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
         todo = sorted(todo, key=lambda result: _rank(result.image, todo))
         self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
         try:
-            run_all(lambda item: self._bring(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
-        except BaseException:  # Ctrl-C comes here, and not to the threads
+            run_all(lambda item: self._send_blob(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
+        except BaseException:  # only the main thread receives Ctrl-C
             self.stopped.set()
             raise
         self._give_names()  # of images without blobs
 
-    def _bring(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
-        """One blob to all images that need it. What fails is the failure of an image, and not of others."""
+    def _send_blob(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
+        """Send one blob for all images that need it. An error is recorded only for the image it affects."""
         places: set[str] = set()
-        for each in needed_by:
-            image = each.result.image
-            if each.result.error is not None or image.name.name in places or self.stopped.is_set():
+        for waiting in needed_by:
+            image = waiting.result.image
+            if waiting.result.error is not None or image.name.name in places or self.stopped.is_set():
                 continue
             try:
                 if not self.target.holds(image.name, blob):
                     self._put(image, blob)
                 places.add(image.name.name)
             except AirgapError as error:
-                each.result.error = error
+                waiting.result.error = error
         if places:
             advance(blob.size)
-        for each in needed_by:
-            each.untried.discard(blob.digest)
-        if not all(each.untried for each in needed_by):
+        for waiting in needed_by:
+            waiting.untried.discard(blob.digest)
+        if not all(waiting.untried for waiting in needed_by):
             self._give_names()
 
     def _give_names(self) -> None:
-        """To the images that are next, as far as their blobs are there; one that failed keeps its old one."""
+        """Name the next images whose blobs were all tried. A failed image keeps its old name."""
         with self.naming:
             while self.unnamed and not self.unnamed[0].untried and not self.stopped.is_set():
                 self._finish(self.unnamed.popleft().result)
@@ -169,8 +169,10 @@ class ContentLoader:
         except AccessDeniedError as error:
             if not loaded:
                 raise
-            # the push has told the digest that it stored
-            result.reason = result.reason or f"taken by the registry, which does not let us look: {error.got}"
+            # the push was answered with the digest that was stored
+            result.reason = (
+                result.reason or f"the registry accepted it and does not allow reading it back: {error.got}"
+            )
             found = wanted
         if loaded and found == wanted:
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
@@ -181,24 +183,24 @@ class ContentLoader:
             try:
                 self._send(image, blob)
             except EndpointError as error:
-                # another push of the same blob was faster: where nothing is written twice, ours is refused
+                # a concurrent push of the same blob was faster, and this registry refuses a second write
                 if not error.status or not self.target.holds(image.name, blob):
                     raise
             return
-        place = self._place_of(image, blob)
+        place = self._find_blob(image, blob)
         if place is None or not isinstance(self.target, MountingTarget):
-            raise EndpointError("the base is gone", subject=image.name, want=blob.digest)
+            raise EndpointError("the base is no longer at the target", subject=image.name, want=blob.digest)
         if not self.target.mount(image.name, blob, place):
             raise EndpointError(
                 "the registry does not share blobs between repositories",
                 subject=image.name,
                 want=f"{blob.digest} of {place.name}",
-                hint="ask the sending side for a full bundle",
+                hint="ask the sending side for a full bundle (airgap pack --full)",
             )
 
     def _send(self, image: VerifiedImage, blob: Descriptor) -> None:
         def open_at(offset: int) -> CheckedReader:
-            """The content from `offset` on; what is before is read too, or its digest would say nothing."""
+            """Open the content at `offset`; the bytes before are read too, so that the digest is checked."""
             reader = self.loading.bundle.open_blob(blob)
             buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
             while offset:
@@ -214,7 +216,7 @@ class ContentLoader:
 
 @dataclass(slots=True)
 class _Waiting:
-    """An image that waits for its blobs."""
+    """An image whose blobs are not all sent yet."""
 
     result: LoadedImage
     untried: set[Digest]
@@ -224,19 +226,19 @@ def _sizes(result: LoadedImage) -> list[int]:
     return [blob.size for blob in result.image.graph.blobs.values()]
 
 
-def _by_blob(waiting: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting]]]:
-    """Each blob once, with the images that need it: in the order of the images, the largest blob of each
-    first.
+def _by_blob(images: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting]]]:
+    """Return each blob once, with the images that need it, in the order of the images and of decreasing size
+    within an image.
     """
     found: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
-    for each in waiting:
-        for blob in sorted(each.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
-            found.setdefault(blob.digest, (blob, []))[1].append(each)
+    for waiting in images:
+        for blob in sorted(waiting.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
+            found.setdefault(blob.digest, (blob, []))[1].append(waiting)
     return list(found.values())
 
 
 def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:
-    """0 for what refers to nothing, 1 for what refers to that, …: by its subject, or by cosign's tags."""
+    """0 for an image that refers to no other, 1 for its referrers, …: by its subject, or by cosign's tags."""
     by_digest = {result.image.record.digest: result.image for result in todo}
     seen: set[Digest] = set()
     while image.record.digest not in seen:

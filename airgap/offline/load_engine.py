@@ -1,4 +1,4 @@
-"""Loading into an engine: one stream an image, checked afterwards, old names put back on failure."""
+"""Load into an engine: one stream for each image, checked afterwards. Failed images get their old names."""
 
 import contextlib
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ from airgap.offline.loader import (
 from airgap.workers import run_all
 
 MAX_STREAMS = 2
-"""Images that are sent at a time: engines unpack each with one core, and share their disk."""
+"""Images that are sent at a time: an engine unpacks each with one core, and its disk is shared."""
 
 NAMELESS = (
-    "it has no name there, as engines keep none for a digest without a tag, and a prune of images "
-    "deletes it; `as:` in the manifest gives it a name"
+    "it has no name in the engine, as engines name no image by its digest alone, so pruning images "
+    "deletes it; give it a name with `as:` in the manifest"
 )
-"""What is to be known of an entry that is a digest alone."""
+"""The reason in the result of an image whose entry is a digest without a tag."""
 
 _RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
-"""What a machine runs beside its own architecture (containerd/platforms, `Default`)."""
+"""Pairs of a machine's architecture and another one that it also runs (containerd/platforms, `Default`)."""
 
 
 @dataclass(slots=True)
@@ -46,11 +46,11 @@ class EngineLoader:
     loading: Loading
     info: EngineInfo
     chains: frozenset[Digest] | None = None
-    """Chain IDs of the layers that a graph driver has (OCI image-spec, config.md#layer-chainid); asked for
-    when something is to be sent, as the engine is asked about each of its images.
+    """Chain IDs of the layers that a graph driver has (OCI image-spec, config.md#layer-chainid). Requested
+    only before sending, as that takes a request for each image of the engine.
     """
     keep_packed: set[Digest] = field(default_factory=set)
-    """Layers whose gzip trailer does not tell their size."""
+    """Layers whose gzip trailer claims a wrong size."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         if (other := not_for_engines(image)) is not None:
@@ -59,26 +59,26 @@ class EngineLoader:
         try:
             before = self.target.find(image.name)
             wanted = self._wanted(image)
-            there = (before == wanted or not self._is_named(image)) and self._is_there(image)
+            present = (before == wanted or not self._is_named(image)) and self._is_there(image)
         except UnavailableError:
             raise
         except EndpointError as error:
             return LoadedImage(image, FAILED, before, before, error)
-        there = there and self._has_names(image)
-        if there and self.info.keeps_index:
+        present = present and self._has_names(image)
+        if present and self.info.keeps_index:
             self._learn(image)
-        if not there and (refusal := self._refusal(image)) is not None:
+        if not present and (refusal := self._refusal(image)) is not None:
             return LoadedImage(image, FAILED, before, before, refusal)
         reason = None if self._is_named(image) else NAMELESS
-        if there:
+        if present:
             reason = self._difference(image) or reason
         return LoadedImage(
-            image, THERE if there else LOADED, before, wanted if there else None, reason=reason
+            image, THERE if present else LOADED, before, wanted if present else None, reason=reason
         )
 
     def _learn(self, image: VerifiedImage) -> None:
-        """Remember an image that came here by another way, or in a load that was cut off before it
-        could be written down. Proved is what runs on this engine; other platforms may be absent.
+        """Add an image to the holdings that another tool loaded, or a load that was killed before it saved
+        them. Only the engine's own platform is proved; other platforms may be absent.
         """
         root = self._taken(image).graph.root.digest
         if (image.name, root) not in self.loading.holdings.images:
@@ -94,7 +94,7 @@ class EngineLoader:
         return runnable(image, self.info.platform)
 
     def _is_foreign(self, image: VerifiedImage) -> bool:
-        """Whether what goes is for a machine that the engine's is not; variants are its own affair."""
+        """Return whether the chosen manifest is for another machine than the engine's; ignore variants."""
         ours, theirs = self.info.platform, self._chosen(image).platform
         if theirs == UNKNOWN or (
             ours.os == theirs.os and (ours.architecture, theirs.architecture) in _RUNS_TOO
@@ -103,9 +103,10 @@ class EngineLoader:
         return (theirs.os, theirs.architecture) != (ours.os, ours.architecture)
 
     def _refusal(self, image: VerifiedImage) -> EndpointError | None:
-        """Of an index containerd and podman look for their own platform, and without it they fail, in words
-        that do not say so. A lone image manifest they take for any platform. A graph driver on Linux takes
-        no image whose config names another system.
+        """Return the error for an image that this engine would refuse; its own message is unclear.
+
+        containerd and podman need their own platform in an index; a lone image manifest they take for any
+        platform. A graph driver on Linux takes no image whose config names another operating system.
         """
         chosen, ours = self._chosen(image), self.info.platform
         system = chosen.config.platform.os if chosen.config else ours.os
@@ -114,45 +115,45 @@ class EngineLoader:
                 f"this engine takes images for {ours.os} only",
                 subject=f"{self.target.name}: {image.name}",
                 got=chosen.platform,
-                hint="engines with the containerd image store, registries and OCI directories take it",
+                hint="load it into an engine with the containerd image store, a registry or an OCI directory",
             )
         is_index = chosen.descriptor.digest != image.record.digest
         if not (self.info.one_platform and is_index and self._is_foreign(image)):
             return None
         return EndpointError(
-            "nothing in it for this engine",
+            "the image has no platform for this engine",
             subject=image.name,
             want=ours,
             got=chosen.platform,
-            hint=f"pack it for {ours} too; Docker, registries and OCI directories take it as it is",
+            hint=f"pack it for {ours} too, or load it into Docker, a registry or an OCI directory",
         )
 
     def _note_foreign(self, image: VerifiedImage) -> None:
-        """Legal, and done on purpose; but whoever did not mean it would see it only when nothing starts."""
+        """Note an image for another machine. It is allowed, but a mistake shows only at the first start."""
         if not self._is_foreign(image):
             return
         ours, theirs = self.info.platform, self._chosen(image).platform
-        then = "may need emulation there" if theirs.os == ours.os else "does not run there"
+        then = "may need emulation" if theirs.os == ours.os else "does not run there"
         if theirs.architecture.startswith("wasm"):
-            then = "needs a WebAssembly runtime there"
+            then = "needs a WebAssembly runtime"
         self.loading.progress.note(
-            f"{image.name} is for {theirs}, and {self.target.name} runs {ours}: "
-            f"it is loaded all the same, and {then}"
+            f"{image.name} is for {theirs}, but {self.target.name} runs {ours}: "
+            f"the image is loaded, but {then}"
         )
 
     def _wanted(self, image: VerifiedImage) -> Digest:
-        """The ID that the image has in this engine."""
+        """Return the ID that the image gets in this engine."""
         chosen = self._chosen(image)
         return chosen.manifest.config.digest if self.info.ids_are_configs else image.record.digest
 
     def _kept(self, image: VerifiedImage) -> dict[Digest, Descriptor]:
-        """The configs and layers of the image that the engine keeps."""
+        """Return the configs and layers of the image that the engine keeps."""
         if self.info.keeps_index and not self.info.one_platform:
             return image.graph.blobs
         return {blob.digest: blob for blob in self._chosen(image).manifest.blobs}
 
     def _is_named(self, image: VerifiedImage) -> bool:
-        """Whether the engine keeps the image's name; engines give none to a digest without a tag."""
+        """Return whether the engine keeps the image's name: most keep none for a digest without a tag."""
         return bool(image.name.tag) or isinstance(self.target, StagingTarget)
 
     def _has_names(self, image: VerifiedImage) -> bool:
@@ -161,7 +162,7 @@ class EngineLoader:
         )
 
     def _is_there(self, image: VerifiedImage) -> bool:
-        """Whether the engine has it whole, and with the digest that it was signed with, if it keeps such."""
+        """Return whether the engine has the whole image, and with its signed digest, if it keeps digests."""
         wanted = self._wanted(image)
         if not self.target.find_id(wanted):
             return False
@@ -172,8 +173,8 @@ class EngineLoader:
         return available is None or self.info.one_platform or carried <= available
 
     def _taken(self, image: VerifiedImage) -> VerifiedImage:
-        """The image as the engine can take it. podman fails on an index in an index, also when it pulls one:
-        it gets the manifest that it would run.
+        """Return the image in the form that the engine accepts. podman fails on an index in an index, even
+        when pulling, so it gets the manifest that it would run.
         """
         chosen, graph = self._chosen(image), image.graph
         if not self.info.config_ids or not graph.is_nested(chosen):
@@ -184,20 +185,20 @@ class EngineLoader:
         )
 
     def _difference(self, image: VerifiedImage) -> str | None:
-        """What the engine's image has of another than the signed one."""
+        """Return how the engine's image differs from the signed one, or None."""
         taken = self._taken(image)
         if taken is image:
             return None
         return (
-            f"{self.target.name} takes no index that is in another index; the name means its "
-            f"{self._chosen(image).platform} image there, {taken.graph.root.digest}"
+            f"{self.target.name} does not take an index inside an index; the name means the "
+            f"{self._chosen(image).platform} image, {taken.graph.root.digest}"
         )
 
     def _present(self, image: VerifiedImage) -> set[Digest]:
-        """The layers of the image that the engine is proved to have.
+        """Return the layers of the image that the engine is proved to have.
 
-        A graph driver has a layer on top of those below it, so an image that has one layer twice needs it
-        from the stream unless it is there at both places. BuildKit writes the same empty layer for each
+        A graph driver stores a layer on top of those below it. So a layer that an image has twice is sent
+        unless the engine has it in both positions. BuildKit writes the same empty layer for each
         instruction that changes nothing.
         """
         if self.info.keeps_index:
@@ -211,8 +212,8 @@ class EngineLoader:
         return {layer.digest for layer, _ in links} - absent
 
     def _ask_for_chains(self) -> frozenset[Digest]:
-        """None for an engine that cannot list its images, as while some are removed; unless the bundle leaves
-        layers out, for then it must tell.
+        """Return the engine's chain IDs; an empty set when it cannot list its images, as while some are being
+        removed. Raises `EndpointError` instead when the bundle leaves layers out.
         """
         try:
             return self.target.layer_chains()
@@ -222,22 +223,22 @@ class EngineLoader:
             if self.loading.required:
                 raise
             self.loading.progress.note(
-                f"all layers are sent, as the engine does not tell what it has: {error}"
+                f"all layers are sent, as the engine does not list what it has: {error}"
             )
             return frozenset()
 
     def _present_content(self, image: VerifiedImage) -> set[Digest]:
-        """Blobs of images that were loaded here before and that the engine says are there and whole."""
-        found: set[Digest] = set()
+        """Return the blobs of images in the holdings that the engine still has whole."""
+        present: set[Digest] = set()
         whole: dict[Digest, bool] = {}
         for digest in image.graph.blobs:
             for held in self.loading.holdings.with_blob(digest):
                 if held.root not in whole:
                     whole[held.root] = self.target.find_id(held.root)
                 if whole[held.root]:
-                    found.add(digest)
+                    present.add(digest)
                     break
-        return found
+        return present
 
     def _tar(self, image: VerifiedImage) -> ImageTar:
         image = self._taken(image)
@@ -262,16 +263,16 @@ class EngineLoader:
         return sum(seen.values())
 
     def _to_send(self, image: VerifiedImage) -> dict[Digest, int]:
-        """Digests and sizes of the blobs that the engine is not proved to have."""
+        """Return digests and sizes of the blobs that the engine is not proved to have."""
         documents = image.graph.documents if self.info.keeps_index else {}
         blobs = self._kept(image) | {digest: blob for digest, (blob, _) in documents.items()}
         present = self._present(image)
         return {digest: blob.size for digest, blob in blobs.items() if digest not in present}
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Several images at a time, largest first; a layer that two of them need is sent once.
+        """Load several images at a time, largest first; a layer that two of them need is sent once.
 
-        Together they are never larger than the largest: engines copy streams to disk first.
+        Images in progress are together never larger than the largest one: engines copy streams to disk first.
         """
         for result in todo:
             self._note_foreign(result.image)
@@ -283,7 +284,7 @@ class EngineLoader:
         streams = min(self.loading.jobs, MAX_STREAMS)
         try:
             run_all(lambda _: self._work(queue, advance), range(streams), streams)
-        except BaseException:  # Ctrl-C comes here, and not to the threads
+        except BaseException:  # only the main thread receives Ctrl-C
             for result in todo:
                 if result.after is None:
                     self._put_back(result)
@@ -344,17 +345,17 @@ class EngineLoader:
 
     def _confirm(self, image: VerifiedImage) -> None:
         wanted = self._wanted(image)
-        there = self._is_there(image)
+        present = self._is_there(image)
         if self._is_named(image):
             confirmed(self.target.find(image.name), wanted, image)
-        confirmed(wanted if there else None, wanted, image)
+        confirmed(wanted if present else None, wanted, image)
 
     def _confirm_names(self, image: VerifiedImage) -> None:
         if not self._has_names(image):
-            raise EndpointError("the target has not taken all names", subject=image.name)
+            raise EndpointError("the target did not store all names", subject=image.name)
 
     def _send(self, image: VerifiedImage, advance: Advance) -> None:
-        """Again, with more of it, when layers that were left out have gone from the engine meanwhile."""
+        """Send the image; send it again, with more layers, when the engine lost layers that were left out."""
         present = self._present(image)
         try:
             self.target.load(self._tar(image).chunks(advance))
@@ -370,7 +371,7 @@ class EngineLoader:
             self._send(image, advance)
 
     def _put_back(self, result: LoadedImage) -> None:
-        """Let the name mean what it meant before."""
+        """Give the name its old meaning back."""
         name = result.image.name
         with contextlib.suppress(EndpointError):
             if self.target.find(name) == result.before:

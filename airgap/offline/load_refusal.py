@@ -1,4 +1,4 @@
-"""Images that are not loaded, whatever the target would say."""
+"""Refuse images that airgap does not load into a target, even if the target would accept them."""
 
 import contextlib
 
@@ -10,30 +10,31 @@ from airgap.offline.loader import Loading
 
 
 def refused(image: VerifiedImage, target: Target, loading: Loading) -> AirgapError | None:
-    """Why the image is not loaded there: nothing of it was carried, or it has foreign layers, and what reads
-    the target asks the addresses in them even though the layers are there.
+    """Return the error for an image that is not loaded, or None: no platform of it is in the bundle, or it
+    has foreign layers and readers of the target would download them although the layers are present.
     """
     if image.graph.is_hollow:
         return MissingContentError(
             "the bundle has none of the platforms of this image",
             subject=image.name,
             want=image.record.digest,
-            hint="ask the sending side to pack a platform that the image has at its source",
+            hint="ask the sending side to pack a platform that the source image has",
         )
-    if loading.allow_urls or not _asks_addresses(image, target):
+    if loading.allow_urls or not _uses_addresses(image, target):
         return None
     layer = next(iter(image.graph.foreign.values()))
     return PolicyError(
-        "the image has foreign layers, and tools ask the addresses in them (urls) when they read it there",
+        "the image has foreign layers, and tools that read it there connect to their addresses (urls)",
         subject=f"{image.name} into {target.name}",
         got=layer.urls[0],
-        hint="the layers are in the bundle; --allow-urls loads them where these addresses may be asked",
+        hint="the layers are in the bundle; if tools may connect to these addresses, use --allow-urls",
     )
 
 
-def _asks_addresses(image: VerifiedImage, target: Target) -> bool:
-    """Readers of layouts, archives and registries (skopeo, podman, containerd) go to the addresses
-    first (FORMAT.md §4). Docker and containerd import a stream as it is.
+def _uses_addresses(image: VerifiedImage, target: Target) -> bool:
+    """Return whether readers of the target connect to the addresses in foreign layers. Readers of layouts,
+    archives and registries (skopeo, podman, containerd) do (FORMAT.md §4); Docker and containerd import a
+    stream unchanged.
     """
     if not image.graph.foreign or isinstance(target, FolderTarget):
         return False
@@ -42,6 +43,6 @@ def _asks_addresses(image: VerifiedImage, target: Target) -> bool:
     info = target.info()
     if not info.config_ids:  # podman
         return False
-    with contextlib.suppress(EndpointError):  # nothing in it for this engine: said elsewhere
+    with contextlib.suppress(EndpointError):  # no platform for this engine: reported elsewhere
         return any(layer.urls for layer in runnable(image, info.platform).manifest.layers)
     return False

@@ -1,4 +1,4 @@
-"""What all ways of loading share: the order, the result, and how one looks."""
+"""What all loaders share: the parameters of a load, its result, and the `Loader` protocol."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,75 +19,77 @@ LOADED, PLACED, THERE = Verdict.LOADED, Verdict.PLACED, Verdict.THERE
 SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED
 
 ARTIFACT = "an artifact; engines take images only"
-"""Why an engine's load skips a signature, an SBOM, a chart."""
+"""The reason why an engine's load skips a signature, an SBOM or a chart."""
 
 
 @dataclass(slots=True)
 class LoadedImage:
-    """What became of one image."""
+    """The result for one image."""
 
     image: VerifiedImage
     verdict: Verdict
     before: Digest | None = None
-    """What its name meant at the target before."""
+    """The digest that its name meant at the target before the load."""
     after: Digest | None = None
-    """What it means now."""
+    """The digest that its name means now."""
     error: AirgapError | None = None
     reason: str | None = None
-    """Why it was skipped, or in what it differs at the target from what was signed."""
+    """Why it was skipped, or how it differs at the target from the signed image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How to load: `on_conflict` is `replace` or `refuse` a name that means something else there."""
+    """The parameters of a load. `on_conflict` says whether to `replace` or `refuse` a name that means another
+    image at the target.
+    """
 
     bundle: VerifiedBundle
     progress: Progress
     on_conflict: str = "replace"
     jobs: int = 4
     before_names_move: Callable[[], None] = field(default=lambda: None)
-    """Called once, after the target was looked at and before anything there changes."""
+    """Called once, after the target was examined and before anything changes there."""
     holdings: Holdings = field(default_factory=lambda: Holdings(Path()))
-    """What was loaded there before."""
+    """What was loaded into the target before."""
     renamings: tuple[Renaming, ...] = ()
-    """Other names than the signed ones."""
+    """Renamings of the signed names, from `--map`."""
     allow_urls: bool = False
-    """Load images with foreign layers also where tools ask the addresses in them."""
+    """Load images with foreign layers even where tools connect to the addresses in them."""
 
     @property
     def required(self) -> frozenset[Digest]:
-        """Blobs that the bundle leaves out, for the target has them."""
+        """Blobs that the bundle leaves out because the target has them."""
         return frozenset(item.digest for item in self.bundle.statement.requires)
 
 
 class Loader(Protocol):
-    """One way of loading."""
+    """A strategy of loading into one kind of target."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
-        """What the target has under the image's name; changes nothing."""
+        """Return what the target has under the image's name, without changing anything."""
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
-        """The blobs of the image that the bundle leaves out and the target is not proved to have."""
+        """Return the blobs that the bundle leaves out and the target is not proved to have."""
 
     def total(self, todo: Sequence[LoadedImage]) -> int:
-        """About how many bytes `load` will report for all of `todo`."""
+        """Return about how many bytes `load_all` will report for `todo`."""
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load each of `todo`, set its result, and remember it in the holdings where that can spare
-        later loads work. An image whose load fails has its old name.
+        """Load each of `todo`, set its result, and add it to the holdings where that saves later loads work.
+        A failed image's name keeps its old meaning.
         """
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
-        """What the target says, asked again, that all names of an image mean, which should be `wanted`."""
+        """Look up all names of an image again; return their digest, which should be `wanted`."""
 
 
 def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
-    """What the target says it has now, when that is what was sent."""
+    """Return `wanted` when the target has it. Raises `EndpointError` when it has something else."""
     if found != wanted:
         raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
     return wanted
 
 
 def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
-    """The result for an artifact, which no engine could run; None for an image."""
+    """Return the result for an artifact, which engines cannot run; None for an image."""
     return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == "artifact" else None

@@ -8,7 +8,7 @@ from airgap.audit.ledger import Attempt
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import Place, open_bundle
 from airgap.carry.keep_accepted import keep_mark
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.stream_place import check_place
 from airgap.carry.verify import Receiver, authenticate
 from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_bundle
@@ -27,43 +27,45 @@ class _Given:
 
 
 @contextlib.contextmanager
-def served(places: Sequence[Place], desk: Desk) -> Iterator[list[BundleSource]]:
+def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleSource]]:
     """The bundles at `places`, in their order, every byte of them verified; their places are remembered as
     those of loaded ones, before anything is handed out.
 
     The newest of a stream is judged as `load` does. An older one beside it is taken when a newer one builds
     on it (a delta's base), and refused else: it would bring back what was replaced.
     """
-    who = keeper(desk.site, desk.now, accept_jump=desk.accept_jump)
-    given = [_given(place, desk, who) for place in places]
+    who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+    given = [_given(place, operator, who) for place in places]
     judges = {each.mark: _judge(each, given, who) for each in given}
     for each in given:
-        verify_bundle(each.place, desk.site, desk.now, desk.jobs, desk.progress, who=judges[each.mark])
+        verify_bundle(
+            each.place, operator.site, operator.now, operator.jobs, operator.progress, who=judges[each.mark]
+        )
     with contextlib.ExitStack() as stack:
         sources = []
         for each in given:
-            opened = bundle_source(each.place, desk.site, desk.now, judges[each.mark])
+            opened = bundle_source(each.place, operator.site, operator.now, judges[each.mark])
             sources.append(stack.enter_context(opened))
         for source in sources:
             source.build_on(sources)
         for each, source in zip(given, sources, strict=True):
             if _is_newest(each, given):
-                with recorded(each.place, desk.site, "serve") as attempt:
-                    _keep(source, desk, attempt)
+                with recorded(each.place, operator.site, "serve") as attempt:
+                    _keep(source, operator, attempt)
         yield sources
 
 
-def _keep(source: BundleSource, desk: Desk, attempt: Attempt) -> None:
+def _keep(source: BundleSource, operator: Operator, attempt: Attempt) -> None:
     attempt.add(**bundle_details(source.bundle))
-    keep_mark(source.bundle, desk.site, attempt)
+    keep_mark(source.bundle, operator.site, attempt)
 
 
-def _given(place: Place, desk: Desk, who: Receiver) -> _Given:
+def _given(place: Place, operator: Operator, who: Receiver) -> _Given:
     try:
         with open_bundle(place) as folder:
             found = authenticate(folder, who)
     except AirgapError:
-        with recorded(place, desk.site, "verify"):
+        with recorded(place, operator.site, "verify"):
             raise
     statement = found.statement
     return _Given(place, statement, Mark(statement.epoch, statement.serial, found.sha256))

@@ -72,7 +72,9 @@ class Content:
 CONTENT = {
     "one layer": Content(flip(LAYER.path), "wrong digest: ", {TWO, MULTI}, 3, "got 1 of 3"),
     "first byte": Content(flip(LAYER.path, 0), "wrong digest: ", {TWO, MULTI}, 3, "got 1 of 3"),
-    "layers swapped": Content(swap(LAYER.path, OTHER_LAYER.path), "damaged: ", {MULTI}, 3, "got 2 of 3"),
+    "layers swapped": Content(
+        swap(LAYER.path, OTHER_LAYER.path), "the bundle is damaged: ", {MULTI}, 3, "got 2 of 3"
+    ),
     "shared layer": Content(flip(BASE.path), "wrong digest: ", set(), 12, "wrong digest: "),
 }
 

@@ -69,7 +69,7 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
     copy = folder / "airgap-kit-0.1.0"
     assert done.out.splitlines()[1] == f"copied; this installs it: sh '{copy}/install.sh'"
     assert (copy / "install.sh").read_bytes() == (kit / "install.sh").read_bytes()
-    assert f"already there: {copy}" in gap.offline("kit", "verify", kit, "--into", folder, code=2).err
+    assert f"already exists: {copy}" in gap.offline("kit", "verify", kit, "--into", folder, code=2).err
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_an_older_one(gap, kit, monkeypatch):
     monkeypatch.setattr("airgap.carry.verify_kit.__version__", "0.2.0")
     done = gap.offline("kit", "verify", kit, code=14)
     assert (
-        "error: older than the airgap that checks it: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"
+        "error: the kit is older than this airgap: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"
         in done.err
     )
-    assert "hint: an old one may lack checks; --allow-downgrade" in done.err
+    assert "hint: an older airgap may lack checks; to accept it, use --allow-downgrade" in done.err
     assert gap.offline.ended() == ("kit-verify", "refused", 14)
     gap.offline("kit", "verify", kit, "--allow-downgrade")
 
 
 def test_an_unfinished_one(gap, kit):
     (kit / "kit.dsse.json").unlink()
-    assert "unfinished kit" in gap.offline("kit", "verify", kit, code=19).err
+    assert "not a finished kit" in gap.offline("kit", "verify", kit, code=19).err
 
 
 def test_a_bundle_is_no_kit(gap):

@@ -60,7 +60,7 @@ def test_inspect_tells_of_a_refusal(gap: Gap) -> None:
     path.write_text(path.read_text().replace("images:", "destinations: [lab]\nimages:"))
     gap.online("pack", path, "--to", gap.stick)
     bundle = gap.stick / "stack-0001"
-    refusal = "bundle for another site: stack-0001, want lab, got plant-7"
+    refusal = "the bundle is for another site: stack-0001, want lab, got plant-7"
     assert gap.offline("inspect", bundle, "--json").json["refusal"] == refusal
     assert gap.offline("inspect", bundle).out.endswith(f"it would be refused here: {refusal}\n")
     for command in (("verify", bundle), ("load", bundle, "--to", f"oci:{gap.folder}/out")):
@@ -102,7 +102,7 @@ def test_verify_tells_of_every_wrong_blob(gap: Gap) -> None:
         changed(bundle / image.layers[0].path)
     done = gap.offline("verify", bundle, code=12)
     assert sum("wrong digest" in line for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {bundle}, got 2 wrong blobs" in done.err
+    assert f"error: the bundle is damaged: {bundle}, got 2 wrong blobs" in done.err
     assert gap.offline.ended() == ("verify", "refused", 12)
 
 
@@ -152,7 +152,7 @@ def test_a_damaged_bundle_is_mended_and_not_loaded_again(gap: Gap, images: tuple
         changed(bundle / image.layers[0].path)
     words = ("load", bundle, "--to", f"oci:{gap.folder}/out", "--json")
     error = gap.offline(*words, code=3 if images == (API,) else 12).json["error"]
-    assert error["hint"].startswith("`airgap repair` writes what is wrong from another copy")
+    assert error["hint"].startswith("write the damaged files again with `airgap repair` from another copy")
     gap.offline("repair", bundle, "--from", copy)
     gap.offline(*words)
 
@@ -165,7 +165,7 @@ def test_other_failures_are_loaded_again(gap: Gap) -> None:
     api.verdict, api.error = FAILED, UnavailableError("busy")
     failure = LoadReport(found, (api, web), bundle).failure
     assert failure is not None
-    assert failure.hint == "see above why; run the same command again for the rest"
+    assert failure.hint == "see the reasons above; run the same command again for the rest"
 
 
 @pytest.mark.parametrize("name", ["bundle.dsse.json", "index.json", "SHA256SUMS", API.layers[0].path])
@@ -196,7 +196,7 @@ def test_what_is_no_bundle(gap: Gap) -> None:
         done = gap.offline(*words, gap.folder / "nowhere", code=2)
         assert f"error: no such file or folder: {gap.folder}/nowhere\nhint: see how it is spelled" in done.err
     assert gap.offline.records() == before
-    assert "unfinished bundle, or none" in gap.offline("verify", gap.folder, code=19).err
+    assert "not a finished bundle" in gap.offline("verify", gap.folder, code=19).err
 
 
 def test_a_bundle_of_strangers(gap: Gap, fresh: Side) -> None:
@@ -213,7 +213,7 @@ def test_an_expired_bundle(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = gap.pack("--days", "1")
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     monkeypatch.setattr("airgap.site.now", lambda: later)
-    assert "bundle expired" in gap.offline("verify", bundle, code=14).err
+    assert "the bundle has expired" in gap.offline("verify", bundle, code=14).err
 
 
 def test_the_way_back_to_an_older_bundle(gap: Gap) -> None:
@@ -226,7 +226,9 @@ def test_the_way_back_to_an_older_bundle(gap: Gap) -> None:
     gap.offline("load", gap.stick / "stack-0002", *to)
     done = gap.offline("load", old, *to, code=14)
     refusal = "stack-0001, want serial 2 again, or a later one, in epoch 1, got serial 1 in epoch 1"
-    assert f"error: older than what was accepted here: {refusal}\nhint: to go back, pack the old " in done.err
+    assert (
+        f"error: older than the last accepted bundle: {refusal}\nhint: to go back, pack the old " in done.err
+    )
     gap.offline("verify", "--media", old)
     gap.offline("load", gap.stick / "stack-0002", *to)
     path.write_text(before)

@@ -235,7 +235,7 @@ def test_a_changed_manifest_gets_the_next_serial(gap: Gap) -> None:
     gap.offline("load", first, "--to", f"oci:{gap.folder}/out")
     gap.offline("load", gap.stick / "stack-0002", "--to", f"oci:{gap.folder}/out")
     late = gap.offline("verify", first, code=14)
-    assert "older than what was accepted here" in late.err
+    assert "older than the last accepted bundle" in late.err
 
 
 @pytest.mark.parametrize("blobs", [0, 1])
@@ -322,7 +322,7 @@ def test_a_source_that_no_longer_gives_the_bytes(gap: Gap) -> None:
     assert "wrong digest" in done.err
     assert not (bundle / "bundle.dsse.json").exists()
     assert gap.online.ended() == ("pack", "refused", 12)
-    assert "unfinished bundle" in gap.offline("verify", bundle, code=19).err
+    assert "not a finished bundle" in gap.offline("verify", bundle, code=19).err
 
 
 def test_a_failing_image_leaves_the_others_fetched(gap: Gap) -> None:

@@ -42,8 +42,8 @@ def test_init_twice_is_refused_and_changes_nothing(fresh: Side) -> None:
     before = files_of(fresh.home)
     done = fresh("init", "--owner", "bob", "--site", "hq", code=2)
     assert done.err.splitlines() == [
-        f"error: this site is set up already: {fresh.home}",
-        "hint: `airgap trust show` shows its root and keys",
+        f"error: this site is already set up: {fresh.home}",
+        "hint: show its root and keys with `airgap trust show`",
     ]
     assert files_of(fresh.home) == before
 
@@ -148,9 +148,9 @@ def test_without_a_site(
 @pytest.mark.parametrize(
     ("fingerprint", "code", "message"),
     [
-        (None, 2, "whose root is it?: trust root 1, want --fingerprint"),
+        (None, 2, "--fingerprint is missing: trust root 1"),
         ("ab" * 31, 2, "not a fingerprint: trust root 1, want 64 hex digits, got 62"),
-        ("ab" * 32, 13, "another fingerprint: trust root 1, want abab"),
+        ("ab" * 32, 13, "wrong fingerprint: trust root 1, want abab"),
         ("", 2, "an empty word on the command line"),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_strangers_root_is_refused(gap: Gap, fresh: Side) -> None:
     before = files_of(gap.offline.home / "trust")
     done = gap.offline("trust", "install", made["root"], "--fingerprint", made["fingerprint"], code=13)
     assert (
-        "this is another sender's trust root: trust root 1, want one that follows from that of alice"
+        "this is another sender's trust root: trust root 1, want one that follows the installed root of alice"
         in done.err
     )
     assert files_of(gap.offline.home / "trust") == before

@@ -116,7 +116,7 @@ def test_a_mark_that_was_set_back_is_put_right(moved: Gap, harm: Harm) -> None:
     said = load(moved, 1, 14)
     assert "alarm: " in said
     assert "was restored from the ledger" in said
-    assert "older than what was accepted here" in said
+    assert "older than the last accepted bundle" in said
     assert (moved.offline.home / MARK).read_bytes() == before
     alarms = [record for record in moved.offline.records() if record["event"] == "alarm"]
     assert "was restored" in alarms[0]["alarms"][0]
@@ -186,8 +186,8 @@ def test_serving_asks_and_keeps_the_mark(moved: Gap, monkeypatch: pytest.MonkeyP
     fresh("serve", two, "--port", "0")
     assert Site(fresh.home).received("stack").serial == 2
     assert fresh.records()[-1]["accepted"]["serial"] == 2
-    assert "older than what was accepted here" in fresh("serve", one, "--port", "0", code=14).err
-    assert "older than what was accepted here" in fresh("serve", one, two, "--port", "0", code=14).err
+    assert "older than the last accepted bundle" in fresh("serve", one, "--port", "0", code=14).err
+    assert "older than the last accepted bundle" in fresh("serve", one, two, "--port", "0", code=14).err
     assert "older than" in fresh("load", one, "--to", f"oci:{fresh.home}/x", code=14).err
 
 

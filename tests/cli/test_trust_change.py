@@ -214,7 +214,7 @@ def test_signing_twice_adds_nothing(gap: Gap, bob: Side) -> None:
     path = proposed(gap, bob)
     before = path.read_bytes()
     refused = gap.online("trust", "sign", path, "--yes", code=13)
-    assert f"no key here can sign it still: {path}, want a key of bob, got alice" in refused.err
+    assert f"no key of this site can add a signature: {path}, want a key of bob, got alice" in refused.err
     assert path.read_bytes() == before
 
 
@@ -275,7 +275,7 @@ def test_a_proposal_that_changes_while_it_is_shown(
         path.write_bytes(raw + b" ")
 
     monkeypatch.setattr("airgap.cli.trust_change._agree", agree)
-    assert "changed meanwhile" in bob("trust", "sign", path, code=13).err
+    assert "the file has changed meanwhile" in bob("trust", "sign", path, code=13).err
     assert path.read_bytes() == raw + b" "
     assert version(bob) == 3
 
@@ -309,7 +309,7 @@ class Typed(io.StringIO):
 def test_the_key_id_is_typed(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     path, keyid = person(gap, gap.online, "bob")
     monkeypatch.setattr("sys.stdin", Typed("ab" * 32 + "\n"))
-    assert "another key id" in gap.online("trust", "add", "bob", "--key", path, code=13).err
+    assert "wrong key id" in gap.online("trust", "add", "bob", "--key", path, code=13).err
     monkeypatch.setattr("sys.stdin", Typed(f"{keyid[:32]} {keyid[32:]}\n"))
     done = gap.online("trust", "add", "bob", "--key", path)
     assert keyid not in done.err.split("Type the key id")[0]
@@ -335,17 +335,17 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
         (("add", "bob"), 2, "missing option"),
         (("add", "bob", "--key", "nowhere.pub"), 12, "missing file"),
         (("add", "bob", "--key", "junk.pub"), 10, "not a usable public key"),
-        (("add", "bob", "--key", "bob.pub"), 2, "whose key is it?: bob, want --keyid"),
+        (("add", "bob", "--key", "bob.pub"), 2, "--keyid is missing: bob"),
         (("add", "bob", "--key", "bob.pub", "--keyid", "ab"), 2, "not a key id: bob, want 64 hex digits, got 2"),
-        (("add", "bob", "--key", "bob.pub", "--keyid", "ab" * 32), 13, "another key id: bob, want abab"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "ab" * 32), 13, "wrong key id: bob, want abab"),
         (("add", "bob", "--key", "bob.pub", "--role", "receipt"), 2, "not a role for people"),
         (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "eve"), 13, "no such key: eve"),
-        (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "bob"), 13, "no key here may sign"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "bob"), 13, "no key of this site may sign"),
         (("add", "x" * 200, "--key", "bob.pub", "--keyid", "BOB"), 10, "not an owner's name"),
         (("add", "alice", "--key", "site.pub", "--keyid", "SITE"), 2, "the key belongs to another owner: alice, got hq"),
         (("add", "hq", "--key", "site.pub", "--keyid", "SITE"), 2, "signs only receipts"),
         (("add-site", "Not a site", "--key", "bob.pub", "--keyid", "BOB"), 10, "not a site name"),
-        (("add-site", "plant-7", "--key", "bob.pub"), 2, "whose key is it?: plant-7"),
+        (("add-site", "plant-7", "--key", "bob.pub"), 2, "--keyid is missing: plant-7"),
         (("remove", "alice"), 2, "too few keys could still sign trust roots: role root, want 1 keys, got none"),
         (("remove", "hq"), 2, "too few keys could still sign receipts"),
         (("remove", "nobody"), 2, "no such key in the trust root: nobody"),
@@ -383,7 +383,7 @@ def test_refused(
 
 def test_a_side_without_root_keys_changes_nothing(gap: Gap) -> None:
     refused = gap.offline("trust", "rotate", "--days", "900", code=13)
-    assert "no key here may sign trust roots" in refused.err
+    assert "no key of this site may sign trust roots" in refused.err
     assert gap.offline.ended() == ("trust-change", "refused", 13)
 
 
@@ -397,7 +397,7 @@ def test_a_proposal_overwrites_nothing(gap: Gap, bob: Side) -> None:
     path = proposed(gap, bob)
     before = path.read_bytes()
     refused = gap.online("trust", "rotate", "--days", "900", "--proposal", path, code=2)
-    assert f"there is a file already: {path}" in refused.err
+    assert f"the file already exists: {path}" in refused.err
     assert path.read_bytes() == before
 
 

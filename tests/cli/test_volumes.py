@@ -251,7 +251,7 @@ def test_pack_goes_on_with_the_cut_that_it_began(gap: Gap, monkeypatch: pytest.M
     }
     partial = f"{folders[1].name}/{BIG.path}.001"
     assert 0 < begun[f"{partial}.part"][2] < 4_000_000
-    assert "unfinished bundle" in gap.offline("verify", *folders, code=19).err
+    assert "not a finished bundle" in gap.offline("verify", *folders, code=19).err
     value = gap.online(*words, "--json").json
     assert value["volumes"] == list(map(str, folders))
     now = stamps(*folders)
@@ -651,12 +651,12 @@ def test_a_medium_that_is_pulled_out_meanwhile(gap: Gap, monkeypatch: pytest.Mon
 
 def test_damage_comes_with_the_remedy(gap: Gap) -> None:
     flip(part(gap.folder, 2))
-    hint = "hint: `airgap repair` writes what is wrong from another copy; so does `airgap pack` again"
+    hint = "hint: write the damaged files again with `airgap repair` from another copy, or with `airgap pack`"
     assert hint in gap.offline("verify", *volumes(gap.folder), code=12).err
     flip(volumes(gap.folder)[0] / TOP.path)
     done = gap.offline("verify", *volumes(gap.folder), code=12)
     assert sum("wrong digest: " in line for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n{hint}" in done.err
+    assert f"error: the bundle is damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n{hint}" in done.err
 
 
 def test_a_table_that_lies_of_the_parts_is_found(gap: Gap) -> None:
@@ -793,7 +793,9 @@ def test_the_end_of_the_input_is_an_answer(gap: Gap, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sys.stdin", Terminal())
     done = gap.offline(command, *some(gap, 1), *words, code=19)
     assert f"\nerror: volumes are missing: {TITLE}, want volume 2, 3 of 3, got volume 1\nhint: " in done.err
-    assert ("hint: what came is kept: run the same command again" in done.err) == (command != "verify")
+    assert ("hint: the copied content is kept: run the same command again" in done.err) == (
+        command != "verify"
+    )
     event = "verify" if command == "verify" else "receive"
     assert gap.offline.ended() == (event, "failed", 19)
 
@@ -839,7 +841,7 @@ def test_load_puts_volumes_together_when_it_has_to_ask(gap: Gap, monkeypatch: py
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, some(gap, 2, 3))))
     out = gap.folder / "out"
     done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}")
-    assert "not all volumes are here: they are put together on this machine's disk first\n" in done.err
+    assert "not all volumes are inserted: they are joined on this machine's disk first\n" in done.err
     loaded(out)
     assert list((gap.offline.home / "staging").iterdir()) == []
     events = [(r["event"], r["result"]) for r in gap.offline.records() if r["phase"] == "end"]
@@ -887,10 +889,10 @@ def test_volumes_are_put_together_one_call_each(gap: Gap) -> None:
     into = gap.folder / "x" / TITLE
     done = receive(gap, 1, code=19)
     assert f"volumes are missing: {TITLE}, want volume 2, 3 of 3, got volume 1\n" in done.err
-    assert "hint: what came is kept: run the same command again with the first of the volumes" in done.err
+    assert "hint: the copied content is kept: run the same command again with the next volume" in done.err
     assert gap.offline.ended() == ("receive", "failed", 19)
     done = gap.offline("verify", into, code=19)
-    assert "a copy, with the `receive`, `repack` or `send` that began it" in done.err
+    assert "a copy with the same `receive`, `repack` or `send`" in done.err
     kept = stamps(into)
     assert f"{TITLE}/{TOP.path}" in kept
     done = receive(gap, 2, code=19)
@@ -945,7 +947,7 @@ def test_a_part_that_is_wrong_is_named_and_not_kept(gap: Gap) -> None:
     receive(gap, 1, code=19)
     done = receive(gap, 2, code=12)
     assert f"wrong digest: {part(gap.folder, 2)}, want " in done.err
-    assert "\nhint: `airgap repair` writes what is wrong from another copy" in done.err
+    assert "\nhint: write the damaged files again with `airgap repair` from another copy" in done.err
     assert not (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
     flip(part(gap.folder, 2), 3)  # a better reader of the same medium
     done = receive(gap, 1, 2, 3)
@@ -965,7 +967,7 @@ def test_all_that_is_wrong_is_told(gap: Gap) -> None:
     flip(volumes(gap.folder)[0] / TOP.path)
     done = receive(gap, 1, 2, 3, code=12)
     assert sum(line.startswith("wrong digest: ") for line in done.err.splitlines()) == 2
-    assert f"error: damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
+    assert f"error: the bundle is damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
@@ -992,7 +994,7 @@ def test_receive_takes_what_is_for_this_site_only(gap: Gap) -> None:
     words = ("--to", gap.folder / "d", "--volume-size", VOLUME_SIZE, "--json")
     made = gap.online("pack", path, *words).json["volumes"]
     done = gap.offline("receive", *made, "--into", gap.folder / "x", code=15)
-    assert "bundle for another site: stack-0002, want lab, got plant-7" in done.err
+    assert "the bundle is for another site: stack-0002, want lab, got plant-7" in done.err
     assert not (gap.folder / "x").exists()
     assert gap.offline.ended() == ("receive", "refused", 15)
 
@@ -1345,8 +1347,11 @@ def test_a_copy_with_the_same_damage_does_not(gap: Gap) -> None:
 def test_volumes_are_mended_together(gap: Gap, numbers: tuple[int, ...], got: str) -> None:
     done = gap.offline("repair", *some(gap, *numbers), "--from", whole_of(gap), code=2)
     names = got.format("", *volumes(gap.folder))
-    assert f"all volumes are mended together: {TITLE}, want the folders of 3 volumes, got {names}" in done.err
-    assert "hint: name all of them, or make new ones" in done.err
+    assert (
+        f"all volumes must be repaired together: {TITLE}, want the folders of 3 volumes, got {names}"
+        in done.err
+    )
+    assert "hint: name all volumes, or make new ones" in done.err
 
 
 @pytest.mark.parametrize(
@@ -1362,7 +1367,7 @@ def test_a_table_that_lies_does_no_harm(gap: Gap, change: Callable[[bytes], byte
     for folder in folders:
         table_of(change)(folder)
     done = gap.offline("repair", *folders, "--from", whole_of(gap), code=2)
-    assert "want a volume.json that tells the cut" in done.err
+    assert "want a volume.json that records the cut" in done.err
 
 
 def test_sums_of_parts_that_lie_cost_only_time(gap: Gap) -> None:
@@ -1393,14 +1398,17 @@ def test_repair_refuses_another_bundle(gap: Gap) -> None:
     done = gap.offline("repair", *others, "--from", whole_of(gap), code=2)
     assert f"--from is not a copy of this bundle: {others[0]}, want a copy with statement sha256:" in done.err
     assert f", got {TITLE}, statement sha256:" in done.err
-    assert "hint: name a copy of this one with --from" in done.err
+    assert "hint: name a copy of this bundle with --from" in done.err
     assert stamps(*others) == before
 
 
 def test_a_tar_is_not_mended(gap: Gap) -> None:
     path = gap.folder / "x.tar"
     path.write_bytes(b"tar")
-    assert f"a tar is not mended: {path}" in gap.offline("repair", path, "--from", whole_of(gap), code=2).err
+    assert (
+        f"a tar cannot be repaired: {path}"
+        in gap.offline("repair", path, "--from", whole_of(gap), code=2).err
+    )
     assert path.read_bytes() == b"tar"
 
 

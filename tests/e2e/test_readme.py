@@ -30,7 +30,9 @@ EXIT_CODES = (REPOSITORY / "docs" / "exit-codes.md").read_text()
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 MAX_README_LINES = 120
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRESS = re.compile(r"(fetching|verifying|checking what is there|loading into [^ ]+)(:|$)")
+PROGRESS = re.compile(
+    r"(fetching|verifying|checking what is there|checking files on the host|loading into [^ ]+)(:|$)"
+)
 FORMS = [
     (re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}"), "FINGERPRINT"),
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "HEX"),

@@ -219,20 +219,20 @@ def test_another_bundle_of_that_name(world: World) -> None:
         (far.home / FAR / name).write_bytes(b"{}")
     before = files_of(far.home / FAR)
     answer = world.send(far.address, code=20)
-    assert f"another bundle of this name is there: {far.address}: {far.home / FAR}" in answer.err
+    assert f"the host has another bundle with this name: {far.address}: {far.home / FAR}" in answer.err
     assert files_of(far.home / FAR) == before
 
 
 @pytest.mark.parametrize(
     ("spoil", "want"),
     [
-        (lambda folder: (folder / "notes.txt").write_text("x"), "a file that the bundle does not have"),
-        (lambda folder: (folder / "index.json").symlink_to("/etc/passwd"), "no regular file"),
-        (lambda folder: (folder / "index.json.part").symlink_to("/etc/passwd"), "no regular file"),
-        (lambda folder: (folder / "index.json").mkdir(), "no regular file"),
-        (lambda folder: (folder / "blobs").symlink_to("/tmp"), "no folder"),
-        (lambda folder: (folder / "blobs").write_text("x"), "no folder"),
-        (lambda folder: os.mkfifo(folder / "sig"), "no folder"),
+        (lambda folder: (folder / "notes.txt").write_text("x"), "not a file of this bundle"),
+        (lambda folder: (folder / "index.json").symlink_to("/etc/passwd"), "not a regular file"),
+        (lambda folder: (folder / "index.json.part").symlink_to("/etc/passwd"), "not a regular file"),
+        (lambda folder: (folder / "index.json").mkdir(), "not a regular file"),
+        (lambda folder: (folder / "blobs").symlink_to("/tmp"), "not a folder"),
+        (lambda folder: (folder / "blobs").write_text("x"), "not a folder"),
+        (lambda folder: os.mkfifo(folder / "sig"), "not a folder"),
     ],
     ids=["foreign", "link", "link-part", "folder", "linked-folder", "file-for-folder", "fifo"],
 )
@@ -242,7 +242,7 @@ def test_something_in_the_way(world: World, spoil: Callable[[Path], object], wan
     folder.mkdir(parents=True)
     spoil(folder)
     answer = world.send(far.address, code=20)
-    assert "something else is in the way" in answer.err
+    assert "the remote folder holds something else" in answer.err
     assert f"got {want}" in answer.err
     assert not (folder / ENVELOPE).exists()
     assert not Path("/tmp/sha256").exists(), "no link was followed"
@@ -253,7 +253,7 @@ def test_the_folder_itself_is_a_link(world: World) -> None:
     (far.home / "airgap-bundles").mkdir()
     (far.home / "other").mkdir()
     (far.home / FAR).symlink_to(far.home / "other")
-    assert "got no folder" in world.send(far.address, code=20).err
+    assert "got not a folder" in world.send(far.address, code=20).err
     assert list((far.home / "other").iterdir()) == []
 
 
@@ -511,7 +511,7 @@ def test_a_host_with_sftp_only(world: World) -> None:
     largest.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     assert host(world.send(only.address))["files_sent"] == 2
     assert world.arrived(only)
-    assert "no airgap there to load with" in world.send(far.address, "--load", "oci:/x", code=20).err
+    assert "airgap is not installed on the host" in world.send(far.address, "--load", "oci:/x", code=20).err
 
 
 def test_a_server_with_few_sessions(world: World) -> None:

@@ -96,7 +96,7 @@ def test_what_the_airgap_there_refuses(gap: Gap, far: Sshd) -> None:
         "send", bundle, far.address, "--load", f"oci:{gap.folder / 'x'}", *options(gap), code=15
     )
     assert (
-        f"error: on {far.address}: bundle for another site: stack-0001, want plant-8, got plant-7"
+        f"error: on {far.address}: the bundle is for another site: stack-0001, want plant-8, got plant-7"
         in answer.err
     )
     [found] = answer.json["hosts"]

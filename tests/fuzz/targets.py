@@ -113,7 +113,7 @@ def ssh(raw: bytes) -> None:
     for code in (0, 1):
         host.code = code
         with contextlib.suppress(AirgapError):
-            remote_load.see_that_it_can_load(host)  # type: ignore[arg-type]
+            remote_load.check_remote_can_load(host)  # type: ignore[arg-type]
         with contextlib.suppress(AirgapError):
             remote_load.load_there(host, "x", "docker", "0" * 64, ["a"])  # type: ignore[arg-type]
     send_to_host._parse_sums(raw, 2)

@@ -14,7 +14,7 @@ from airgap.bundle.files import Folder
 from airgap.bundle.folders import BundleFolders
 from airgap.bundle.volume_table import Cut, Part
 from airgap.carry.copy import copy_bundle
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import check
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
@@ -110,7 +110,7 @@ def cut_in_thirds(gap: Gap, folder: Path) -> list[Path]:
         layers = {d: layer.size for image in bundle.images for d, layer in image.graph.layers.items()}
         paths = tuple(folder / f"{bundle.statement.title}.v{number}" for number in (1, 2, 3))
         cut = Cut(3, {digest: _thirds(size) for digest, size in layers.items()})
-        copy_bundle(bundle, BundleFolders(paths, cut), Desk(gap.site, gap.now, Silent()))
+        copy_bundle(bundle, BundleFolders(paths, cut), Operator(gap.site, gap.now, Silent()))
     return list(paths)
 
 

@@ -122,7 +122,10 @@ def test_loaded_where_they_are_asked_only_on_demand(
             f"registry:{enclave.url.removeprefix('http://')}" if target == "registry" else target,
         ]
         done = gap.offline("load", bundle, *words, code=16)
-        assert "the image has foreign layers, and tools ask the addresses in them (urls)" in done.err
+        assert (
+            "the image has foreign layers, and tools that read it there connect to their addresses (urls)"
+            in done.err
+        )
         assert "got https://mcr.example.com/windows" in done.err
         assert enclave.manifests == {}
         assert not list(gap.folder.glob("out*"))

@@ -103,7 +103,7 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
                 "podman-container-tools/podman#25045",
                 "gives podman the image that it would run under the name, and reports that the digest differs",
             ),
-            Case(ODD["index in an index"], PODMAN, "loaded", "takes no index that is in another index"),
+            Case(ODD["index in an index"], PODMAN, "loaded", "does not take an index inside an index"),
         ),
         "windows": (
             images(
@@ -124,14 +124,14 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
                 "Docker, containerd store", "takes wasi/wasm images",
                 "spinframework/containerd-shim-spin#9", "loads it, and reports that it needs a WebAssembly runtime",
             ),
-            Case(ODD["WebAssembly"], CONTAINERD_STORE, "loaded", "needs a WebAssembly runtime there"),
+            Case(ODD["WebAssembly"], CONTAINERD_STORE, "loaded", "needs a WebAssembly runtime"),
         ),
         "linux/wasm": (
             images(
                 "buildx --platform linux/wasm", "makes images for an architecture that only a shim runs",
                 "containerd/runwasi#722", "loads it, and reports that it needs a WebAssembly runtime",
             ),
-            Case(make_image([FIRST], "linux/wasm"), CLASSIC, "loaded", "needs a WebAssembly runtime there"),
+            Case(make_image([FIRST], "linux/wasm"), CLASSIC, "loaded", "needs a WebAssembly runtime"),
         ),
         "wasm layers": (
             images(

@@ -46,7 +46,7 @@ def test_an_interrupted_one_is_finished_with_the_same_keys(tmp_path, monkeypatch
 def test_a_root_is_never_replaced(tmp_path):
     make(tmp_path)
     before = (tmp_path / "trust" / "1.root.json").read_bytes()
-    with pytest.raises(UsageError, match="set up already"):
+    with pytest.raises(UsageError, match="already set up"):
         make(tmp_path, owner="bob")
     assert (tmp_path / "trust" / "1.root.json").read_bytes() == before
 

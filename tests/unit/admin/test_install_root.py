@@ -49,10 +49,10 @@ class TestFirst:
     @pytest.mark.parametrize(
         ("fingerprint", "error", "words"),
         [
-            (None, UsageError, "whose root is it?"),
+            (None, UsageError, "--fingerprint is missing"),
             ("", UsageError, "not a fingerprint"),
             ("ab" * 31, UsageError, "want 64 hex digits, got 62"),
-            ("ab" * 32, TrustError, "another fingerprint"),
+            ("ab" * 32, TrustError, "wrong fingerprint"),
         ],
     )
     def test_no_trust_on_first_use(self, gap, home, fingerprint, error, words):
@@ -89,7 +89,7 @@ class TestNext:
 
     def test_a_wrong_fingerprint_renames_nothing(self, gap, home):
         Site.create(home, "plant-9")
-        with pytest.raises(TrustError, match="another fingerprint"):
+        with pytest.raises(TrustError, match="wrong fingerprint"):
             install_root(home, "plant-8", gap.root, "00" * 32)
         assert Site(home).name == "plant-9"
         install_root(home, "plant-8", gap.root, gap.root.fingerprint)
@@ -98,7 +98,7 @@ class TestNext:
 
     def test_the_same_again_with_another_fingerprint(self, gap):
         """Who gives one wants it compared; that it was not right is in the ledger."""
-        with pytest.raises(TrustError, match="another fingerprint"):
+        with pytest.raises(TrustError, match="wrong fingerprint"):
             install_root(gap.home, None, gap.root, "00" * 32)
         assert changes(gap.home)[-1]["result"] == "refused"
 

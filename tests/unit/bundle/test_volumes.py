@@ -532,7 +532,7 @@ FILES = {
     "no envelope on the first": (
         lambda v, _p, _w: (v[1] / "bundle.dsse.json").rename(v[1] / "bundle.dsse.json.part"),
         IncompleteError,
-        "unfinished bundle, or none: {1}",
+        "not a finished bundle (no bundle.dsse.json): {1}",
     ),
     "no envelope on the last": (
         lambda v, _p, _w: (v[3] / "bundle.dsse.json").rename(v[3] / "bundle.dsse.json.part"),

@@ -19,7 +19,7 @@ from airgap.bundle.volume_table import Cut, Part, VolumeSize, VolumeTable
 from airgap.bundle.volumes import VolumeSet, open_bundle
 from airgap.carry import copy as copying
 from airgap.carry.copy import copy_bundle, cut_folders, damaged_folders, joined_folders
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import check, verify, verify_content
 from airgap.errors import (
     DigestMismatchError,
@@ -50,41 +50,43 @@ def volumes(gap: Gap) -> list[Path]:
 
 
 @pytest.fixture
-def desk(gap: Gap) -> Desk:
-    return Desk(gap.site, gap.now, Silent(), 1)
+def operator(gap: Gap) -> Operator:
+    return Operator(gap.site, gap.now, Silent(), 1)
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def copy(gap: Gap, place, folders_of, desk: Desk):
+def copy(gap: Gap, place, folders_of, operator: Operator):
     """Copy the bundle at `place` to the folders that is made for it."""
     with open_bundle(place, alone=True) as here:
         bundle = check(here, gap.receiver())
-        return copy_bundle(bundle, folders_of(bundle), desk)
+        return copy_bundle(bundle, folders_of(bundle), operator)
 
 
-def join(gap: Gap, place, desk: Desk):
-    return copy(gap, place, lambda bundle: joined_folders(bundle, place, gap.folder / "x", desk), desk)
+def join(gap: Gap, place, operator: Operator):
+    return copy(
+        gap, place, lambda bundle: joined_folders(bundle, place, gap.folder / "x", operator), operator
+    )
 
 
 # -- copy_bundle
 
 
-def test_volumes_become_one_folder(gap, volumes, desk):
-    copied = join(gap, volumes, desk)
+def test_volumes_become_one_folder(gap, volumes, operator):
+    copied = join(gap, volumes, operator)
     assert copied.wants == ()
     assert copied.proof is not None
     assert content(gap.folder / "x" / TITLE) == content(gap.bundle)
-    again = join(gap, volumes, desk)
+    again = join(gap, volumes, operator)
     assert (again.written, again.wants) == (0, ())
 
 
-def test_every_blob_is_counted_once(gap, volumes, desk):
+def test_every_blob_is_counted_once(gap, volumes, operator):
     with VolumeSet(volumes) as here:
         blobs = check(here, gap.receiver()).blobs
-    assert join(gap, volumes, desk).written == len(blobs)
+    assert join(gap, volumes, operator).written == len(blobs)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,9 @@ def test_every_blob_is_counted_once(gap, volumes, desk):
         ([[1, 2], [3]], ()),
     ],
 )
-def test_what_is_not_here_is_left_out(gap, volumes, desk, steps, wants):
+def test_what_is_not_here_is_left_out(gap, volumes, operator, steps, wants):
     for numbers in steps:
-        copied = join(gap, [volumes[number - 1] for number in numbers], desk)
+        copied = join(gap, [volumes[number - 1] for number in numbers], operator)
     assert copied.wants == wants
     assert (copied.proof is None) == bool(wants)
     made = gap.folder / "x" / TITLE
@@ -114,36 +116,36 @@ def test_what_is_not_here_is_left_out(gap, volumes, desk, steps, wants):
         assert content(made) == content(gap.bundle)
 
 
-def test_a_damaged_part_is_not_hidden_by_a_volume_that_is_missing(gap, volumes, desk):
-    join(gap, volumes[:1], desk)
+def test_a_damaged_part_is_not_hidden_by_a_volume_that_is_missing(gap, volumes, operator):
+    join(gap, volumes[:1], operator)
     path = volumes[1] / f"{LAYER.path}.001"
     flip(path)
     with pytest.raises(DigestMismatchError, match="wrong digest: ") as caught:
-        join(gap, [volumes[1]], desk)
+        join(gap, [volumes[1]], operator)
     assert caught.value.subject == str(path)
     flip(path)
-    assert join(gap, volumes, desk).wants == ()
+    assert join(gap, volumes, operator).wants == ()
 
 
-def test_a_part_that_is_missing_on_its_volume_is_damage(gap, volumes, desk):
+def test_a_part_that_is_missing_on_its_volume_is_damage(gap, volumes, operator):
     (volumes[1] / f"{LAYER.path}.001").unlink()
     with pytest.raises(MissingContentError):
-        join(gap, volumes, desk)
+        join(gap, volumes, operator)
 
 
-def test_media_that_do_not_hold_it_leave_an_unfinished_copy(gap, desk, monkeypatch):
+def test_media_that_do_not_hold_it_leave_an_unfinished_copy(gap, operator, monkeypatch):
     def prove(*_):
         assert (gap.folder / "x" / TITLE / ENVELOPE_FILE).exists()
         raise IntegrityError("the medium does not hold what was written")
 
     monkeypatch.setattr("airgap.bundle.check_written.prove", prove)
     with pytest.raises(IntegrityError, match="does not hold"):
-        join(gap, gap.bundle, desk)
+        join(gap, gap.bundle, operator)
     with Folder(gap.folder / "x" / TITLE) as folder, pytest.raises(IncompleteError):
         verify(folder, gap.receiver())
 
 
-def test_a_copy_is_unfinished_while_it_changes(gap, volumes, desk, monkeypatch):
+def test_a_copy_is_unfinished_while_it_changes(gap, volumes, operator, monkeypatch):
     """No half state looks complete: not even the mending of one file."""
     flip(volumes[1] / f"{LAYER.path}.001")
     seen = []
@@ -154,7 +156,7 @@ def test_a_copy_is_unfinished_while_it_changes(gap, volumes, desk, monkeypatch):
         real(*arguments)
 
     monkeypatch.setattr(copying, "_copy_blob", copy_blob)
-    copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), desk)
+    copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), operator)
     assert seen == [[False, False, False]]
     assert all((volume / ENVELOPE_FILE).exists() for volume in volumes)
 
@@ -162,31 +164,35 @@ def test_a_copy_is_unfinished_while_it_changes(gap, volumes, desk, monkeypatch):
 # -- where to
 
 
-def test_a_cut_goes_nowhere_near_the_bundle(gap, volumes, desk):
+def test_a_cut_goes_nowhere_near_the_bundle(gap, volumes, operator):
     with VolumeSet(volumes) as here:
         bundle = check(here, gap.receiver())
         with pytest.raises(UsageError, match="written over the bundle itself"):
-            cut_folders(bundle, volumes, [gap.folder / "cut"], None, desk)
+            cut_folders(bundle, volumes, [gap.folder / "cut"], None, operator)
     with Folder(gap.bundle) as folder:
         bundle = check(folder, gap.receiver())
         link = gap.folder / "link"
         link.symlink_to(gap.bundle.parent)
         for into in (gap.bundle.parent, link, gap.bundle.parent / ".." / gap.bundle.parent.name):
             with pytest.raises(UsageError, match="written over the bundle itself"):
-                joined_folders(bundle, gap.bundle, into, desk)
+                joined_folders(bundle, gap.bundle, into, operator)
         with pytest.raises(UsageError, match="written over the bundle itself"):
             damaged_folders([gap.bundle], bundle, gap.bundle)
 
 
-def test_a_cut_into_what_is_too_small(gap, desk):
+def test_a_cut_into_what_is_too_small(gap, operator):
     with Folder(gap.bundle) as folder, pytest.raises(NoSpaceError, match="the bundle does not fit"):
-        cut_folders(check(folder, gap.receiver()), gap.bundle, [gap.folder / "x"], VolumeSize(1 << 20), desk)
+        cut_folders(
+            check(folder, gap.receiver()), gap.bundle, [gap.folder / "x"], VolumeSize(1 << 20), operator
+        )
 
 
-def test_small_bundles_are_not_cut(gap, desk):
+def test_small_bundles_are_not_cut(gap, operator):
     with Folder(gap.bundle) as folder:
         places = [gap.folder / "x", gap.folder / "y"]
-        folders = cut_folders(check(folder, gap.receiver()), gap.bundle, places, VolumeSize(1 << 30), desk)
+        folders = cut_folders(
+            check(folder, gap.receiver()), gap.bundle, places, VolumeSize(1 << 30), operator
+        )
     assert folders == BundleFolders((gap.folder / "x" / TITLE,), None)
 
 
@@ -250,7 +256,7 @@ REFUSED = {
 def test_what_is_not_all_of_one_copy(gap, volumes, paths):
     given = paths(gap, volumes)
     before = stamps(*volumes)
-    with pytest.raises(UsageError, match="all volumes are mended together: edge-0001, want ") as caught:
+    with pytest.raises(UsageError, match="all volumes must be repaired together: edge-0001, want ") as caught:
         folders_of(gap, given)
     assert "airgap repack" in (caught.value.hint or "")
     assert stamps(*volumes) == before
@@ -266,7 +272,7 @@ def test_a_copy_in_a_folder_of_another_name(gap, tmp_path):
     (other / "bundle.dsse.json").write_bytes(b"{}")
     assert folders_of(gap, [other]) == BundleFolders((other,))
     (other / "statement.json").unlink()
-    with pytest.raises(UsageError, match=r"nothing there tells that it is a copy: .*renamed, want edge-0001"):
+    with pytest.raises(UsageError, match=r"not recognisable as a copy: .*renamed, want edge-0001"):
         folders_of(gap, [other])
     assert folders_of(gap, [other.rename(tmp_path / TITLE)]) == BundleFolders((tmp_path / TITLE,))
 
@@ -282,14 +288,14 @@ ANOTHER = {
 
 @pytest.mark.parametrize("state", ANOTHER.values(), ids=ANOTHER)
 @pytest.mark.parametrize("way", ["joined", "mended"])
-def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, desk, state, way):
+def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, operator, state, way):
     other = make_gap(tmp_path / "theirs", images={"registry.test/x:9": simple_image("x")}, now=gap.now)
     assert other.bundle.name == TITLE
     state(other.bundle)
     before = content(other.bundle)
     place = other.bundle.parent
     folders = {
-        "joined": lambda bundle: joined_folders(bundle, gap.bundle, place, desk),
+        "joined": lambda bundle: joined_folders(bundle, gap.bundle, place, operator),
         "mended": lambda bundle: damaged_folders([other.bundle], bundle, gap.bundle),
     }[way]
     error = {
@@ -297,21 +303,21 @@ def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, desk, st
         "mended": r"--from is not a copy of this bundle: .*, got edge-0001, statement sha256:",
     }[way]
     with pytest.raises(UsageError, match=error):
-        copy(gap, gap.bundle, folders, desk)
+        copy(gap, gap.bundle, folders, operator)
     assert content(other.bundle) == before
 
 
 def test_a_tar_is_no_copy_to_mend(gap, tmp_path):
     path = tmp_path / "edge-0001.tar"
     path.write_bytes(b"")
-    with pytest.raises(UsageError, match="a tar is not mended"):
+    with pytest.raises(UsageError, match="a tar cannot be repaired"):
         folders_of(gap, [path])
 
 
-def test_a_lost_volume_is_made_again(gap, volumes, desk):
+def test_a_lost_volume_is_made_again(gap, volumes, operator):
     before = content(volumes[1])
     volumes[1].rename(gap.folder / "away")
-    copied = copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), desk)
+    copied = copy(gap, gap.bundle, lambda bundle: damaged_folders(volumes, bundle, gap.bundle), operator)
     assert content(volumes[1]) == before
     assert copied.wants == ()
     with VolumeSet(volumes) as here:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.volumes import VolumeSet
-from airgap.carry.operator import Desk, Wanted, nobody
+from airgap.carry.operator import Operator, Wanted, never_ask
 from airgap.errors import IncompleteError
 from airgap.progress import Silent
 from tests.support.bundles import Gap, make_gap, small_images
@@ -39,9 +39,9 @@ def volumes(gap: Gap) -> list[Path]:
 
 
 def ask(gap: Gap, person: Person, last: Path, *wanted: int):
-    desk = Desk(gap.site, gap.now, Told(person), ask=person)
+    operator = Operator(gap.site, gap.now, Told(person), ask=person)
     with VolumeSet([last], alone=True) as here:
-        return desk.next_volume(last, here, TITLE, wanted, "do this")
+        return operator.next_volume(last, here, TITLE, wanted, "do this")
 
 
 def test_the_volume_is_asked_for_by_name(gap, volumes):
@@ -89,18 +89,18 @@ def test_what_is_no_volume_of_it_is_told_and_asked_again(gap, volumes, tmp_path)
         (1, (2,), "a volume is missing: edge-0001, want volume 2 of 3, got volume 2"),
     ],
 )
-@pytest.mark.parametrize("person", [nobody, Person(), Person(Path("nowhere"))])
+@pytest.mark.parametrize("person", [never_ask, Person(), Person(Path("nowhere"))])
 def test_nobody_answers(gap, volumes, last, wanted, message, person):
-    desk = Desk(gap.site, gap.now, Silent(), ask=person)
+    operator = Operator(gap.site, gap.now, Silent(), ask=person)
     with VolumeSet([volumes[last]], alone=True) as here, pytest.raises(IncompleteError) as caught:
-        desk.next_volume(volumes[last], here, TITLE, wanted, "do this")
+        operator.next_volume(volumes[last], here, TITLE, wanted, "do this")
     assert str(caught.value) == message
     assert caught.value.hint == "do this"
 
 
 def test_the_place_of_the_last_of_several(gap, volumes):
     person = Person()
-    desk = Desk(gap.site, gap.now, Silent(), ask=person)
+    operator = Operator(gap.site, gap.now, Silent(), ask=person)
     with VolumeSet(volumes[:2], alone=True) as here, pytest.raises(IncompleteError):
-        desk.next_volume([volumes[1], gap.folder / "x" / "v1"], here, TITLE, [3], "")
+        operator.next_volume([volumes[1], gap.folder / "x" / "v1"], here, TITLE, [3], "")
     assert person.asked[0].near == gap.folder / "x"

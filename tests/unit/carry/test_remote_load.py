@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airgap import errors
-from airgap.carry.remote_load import THERE, has_airgap, load_there, no_way
+from airgap.carry.remote_load import THERE, cannot_load_error, has_airgap, load_there
 from airgap.endpoints.remote import CommandResult
 from airgap.errors import DestinationError, PartialError, TransportError
 from tests.support.far import MemoryHost
@@ -46,7 +46,7 @@ def test_is_there_one(out, code, want):
 def test_none_where_nothing_runs():
     assert not has_airgap(MemoryHost())
     assert not has_airgap(MemoryHost(programs={"airgap": lambda _: None}))
-    assert "--load docker" in no_way(MemoryHost()).hint
+    assert "--load docker" in cannot_load_error(MemoryHost()).hint
 
 
 def test_loaded():
@@ -132,7 +132,7 @@ def test_what_cannot_be_understood(value, code):
         with pytest.raises(DestinationError):  # the process's own code is what counts
             load(host)
         return
-    with pytest.raises(TransportError, match="no answer that can be understood: plant: airgap load"):
+    with pytest.raises(TransportError, match="the answer cannot be understood: plant: airgap load"):
         load(host)
 
 
@@ -147,5 +147,5 @@ def test_another_bundle():
 
 
 def test_no_commands_after_all():
-    with pytest.raises(TransportError, match="cannot run airgap there"):
+    with pytest.raises(TransportError, match="cannot run airgap on the host"):
         load(MemoryHost(programs={"airgap": lambda _: None}))

@@ -87,7 +87,7 @@ def test_folders(gap, folder, place):
 def test_the_folder_of_somebody_else_is_not_guessed(gap):
     host = MemoryHost()
     [result] = send(gap, to(host, folder="~carrier/x")).results
-    assert "no shell is there to know whose folder that is: ~carrier/x" in str(result.error)
+    assert "~USER is not supported in a remote folder: ~carrier/x" in str(result.error)
     assert host.tree == {"/home": None}
 
 
@@ -159,7 +159,7 @@ class TestLoading:
     def test_no_airgap_and_no_engine(self, gap):
         host = MemoryHost()
         report = send(gap, to(host, load="registry:localhost:5000"))
-        assert str(report.failure).startswith("no airgap there to load with: plant")
+        assert str(report.failure).startswith("airgap is not installed on the host: plant")
         assert host.tree == {"/home": None}, "it is known before anything is sent"
 
     def test_from_here(self, gap):
@@ -220,10 +220,10 @@ class TestLoading:
             (
                 CommandResult(1, b"", b"what?"),
                 TransportError,
-                "no answer that can be understood: plant: airgap trust show",
+                "the answer cannot be understood: plant: airgap trust show",
             ),
             (CommandResult(1, b"{}", b"what?"), TransportError, "exit code 1: what?"),
-            (None, TransportError, "cannot run airgap there: plant"),
+            (None, TransportError, "cannot run airgap on the host: plant"),
         ],
     )
     def test_an_airgap_there_that_can_load_nothing(self, gap, answer, kind, message):

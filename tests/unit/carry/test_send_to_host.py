@@ -87,7 +87,7 @@ class TestSending:
         host.tree[f"{FOLDER}/statement.json"] = b"another"
         host.tree[f"{FOLDER}/{ENVELOPE_FILE}"] = b"another"
         before = dict(host.tree)
-        with pytest.raises(TransportError, match="another bundle of this name is there"):
+        with pytest.raises(TransportError, match="the host has another bundle with this name"):
             send(host, files)
         assert host.tree == before
 
@@ -128,7 +128,7 @@ class TestSending:
 
     def test_a_host_that_spoils_what_it_stores(self, host, files):
         host.spoils = f"{files[0].name}.part"
-        with pytest.raises(TransportError, match="the host has other bytes than were sent"):
+        with pytest.raises(TransportError, match="the host stored other bytes than were sent"):
             send(host, files)
         assert f"{FOLDER}/{files[0].name}" not in host.tree
         assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree
@@ -148,15 +148,15 @@ class TestTheWay:
     @pytest.mark.parametrize(
         ("name", "what", "got"),
         [
-            ("notes.txt", b"x", "a file that the bundle does not have"),
-            ("x.part", b"x", "a file that the bundle does not have"),
-            ("index.json", "link", "no regular file"),
-            ("index.json.part", "link", "no regular file"),
-            ("index.json", None, "no regular file"),
-            ("more", None, "no regular file"),
-            ("blobs", b"x", "no folder"),
-            ("blobs", "link", "no folder"),
-            ("blobs/sha256/0", b"x", "a file that the bundle does not have"),
+            ("notes.txt", b"x", "not a file of this bundle"),
+            ("x.part", b"x", "not a file of this bundle"),
+            ("index.json", "link", "not a regular file"),
+            ("index.json.part", "link", "not a regular file"),
+            ("index.json", None, "not a regular file"),
+            ("more", None, "not a regular file"),
+            ("blobs", b"x", "not a folder"),
+            ("blobs", "link", "not a folder"),
+            ("blobs/sha256/0", b"x", "not a file of this bundle"),
         ],
     )
     def test_something_else(self, host, files, name, what, got):
@@ -165,7 +165,9 @@ class TestTheWay:
             if name.startswith(f"{folder}/"):
                 host.tree[f"{FOLDER}/{folder}"] = None
         host.tree[f"{FOLDER}/{name}"] = what
-        with pytest.raises(TransportError, match=f"something else is in the way: plant: .*, got {got}"):
+        with pytest.raises(
+            TransportError, match=f"the remote folder holds something else: plant: .*, got {got}"
+        ):
             send(host, files)
         assert not [line for line in host.log if not line.startswith("make")]
 
@@ -189,7 +191,7 @@ class TestTheWay:
 
     def test_read_only(self, host, files):
         host.free, host.read_only = 10**9, True
-        with pytest.raises(TransportError, match="a read-only file system"):
+        with pytest.raises(TransportError, match="the remote file system is read-only"):
             send(host, files)
 
 

@@ -12,7 +12,7 @@ from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
 from airgap.bundle.volumes import open_bundle
 from airgap.carry import sign as module
-from airgap.carry.operator import Desk, nobody
+from airgap.carry.operator import Operator, never_ask
 from airgap.carry.sign import sign
 from airgap.carry.verify import verify
 from airgap.errors import (
@@ -54,12 +54,12 @@ def gap(gap: Gap) -> Gap:
     return two_people(gap)
 
 
-def desk(gap: Gap, now=None) -> Desk:
-    return Desk(gap.site, now or gap.now, Silent(), 1, nobody)
+def operator(gap: Gap, now=None) -> Operator:
+    return Operator(gap.site, now or gap.now, Silent(), 1, never_ask)
 
 
 def put(gap: Gap, *places: Path, key: SigningKey = BOB, now=None):
-    return sign(places or (gap.bundle,), key, desk(gap, now))
+    return sign(places or (gap.bundle,), key, operator(gap, now))
 
 
 def loads(gap: Gap, *places: Path):
@@ -190,7 +190,7 @@ def test_a_tar_and_what_is_no_bundle(gap):
         put(gap, gap.folder / "none")
     assert not (gap.folder / "none").exists()
     (gap.bundle / ENVELOPE_FILE).unlink()
-    refused(gap, IncompleteError, match="unfinished bundle")
+    refused(gap, IncompleteError, match="not a finished bundle")
 
 
 def test_links_on_the_medium_lead_nowhere(gap):

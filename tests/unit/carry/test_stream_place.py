@@ -40,16 +40,16 @@ def test_taken(given, mark):
 
 
 BAD = {
-    "older": (statement(1), Mark(1, 2, A), "older than what was accepted"),
-    "of an older epoch": (statement(3), Mark(2, 1, A), "older than what was accepted"),
-    "equivocation": (statement(2, Previous(1, B)), Mark(1, 2, A), "equivocation"),
+    "older": (statement(1), Mark(1, 2, A), "older than the last accepted"),
+    "of an older epoch": (statement(3), Mark(2, 1, A), "older than the last accepted"),
+    "equivocation": (statement(2, Previous(1, B)), Mark(1, 2, A), "two different bundles"),
     "a fork": (statement(3, Previous(2, B)), Mark(1, 2, A), f"forked.*sha256:{A}, got sha256:{B}"),
-    "names itself": (statement(3, Previous(3, A)), Mark(1, 2, A), "want serial 2 as the one before, got 3"),
-    "leaves one out": (statement(4, Previous(2, A)), Mark(1, 2, A), "want serial 3 as the one before, got 2"),
-    "leaves one out, unseen": (statement(4, Previous(2, A)), None, "want serial 3 as the one before, got 2"),
-    "too far": (statement(3 + MAX_RISE), Mark(1, 2, A), "rises too far: edge-1003, want at most 1002"),
-    "too far at first": (statement(MAX_FIRST + 1), None, "rises too far: edge-1000001, want at most 1000000"),
-    "the last there is": (statement(TOP, Previous(TOP - 1, A)), Mark(1, 2, A), "rises too far"),
+    "names itself": (statement(3, Previous(3, A)), Mark(1, 2, A), "want previous serial 2, got 3"),
+    "leaves one out": (statement(4, Previous(2, A)), Mark(1, 2, A), "want previous serial 3, got 2"),
+    "leaves one out, unseen": (statement(4, Previous(2, A)), None, "want previous serial 3, got 2"),
+    "too far": (statement(3 + MAX_RISE), Mark(1, 2, A), "is too high: edge-1003, want at most 1002"),
+    "too far at first": (statement(MAX_FIRST + 1), None, "is too high: edge-1000001, want at most 1000000"),
+    "the last there is": (statement(TOP, Previous(TOP - 1, A)), Mark(1, 2, A), "is too high"),
     "too far in a new epoch": (statement(1001, epoch=2), Mark(1, 5000, A), "want at most 1000"),
 }
 

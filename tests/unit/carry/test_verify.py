@@ -100,10 +100,10 @@ class TestTime:
         ("when", "error", "words"),
         [
             (lambda s: s.not_before, None, ""),
-            (lambda s: s.not_before - DAY, ExpiredError, "bundle not valid yet"),
+            (lambda s: s.not_before - DAY, ExpiredError, "the bundle is not valid yet"),
             (lambda s: s.expires - DAY, None, ""),
-            (lambda s: s.expires, ExpiredError, "bundle expired"),
-            (lambda s: s.expires + DAY, ExpiredError, "bundle expired"),
+            (lambda s: s.expires, ExpiredError, "the bundle has expired"),
+            (lambda s: s.expires + DAY, ExpiredError, "the bundle has expired"),
             (lambda s: s.created + 731 * DAY, ExpiredError, "the trust root has expired"),
         ],
     )
@@ -137,10 +137,10 @@ class TestRollback:
     @pytest.mark.parametrize(
         ("serial", "epoch", "words"),
         [
-            (1, 1, "equivocation"),
-            (2, 1, "older than what was accepted here"),
+            (1, 1, "two different bundles"),
+            (2, 1, "older than the last accepted bundle"),
             (99, 1, "want serial 99 again, or a later one, in epoch 1, got serial 1 in epoch 1"),
-            (1, 2, "older than what was accepted here"),
+            (1, 2, "older than the last accepted bundle"),
         ],
     )
     def test_refused(self, gap, serial, epoch, words):
@@ -310,7 +310,7 @@ class TestFiles:
         (gap.bundle / "bundle.dsse.json").rename(gap.bundle / "bundle.dsse.json.part")
         with Folder(gap.bundle) as folder, pytest.raises(IncompleteError) as caught:
             read_envelope(folder)
-        assert "run the same `airgap pack` again" in caught.value.hint
+        assert "finish it with the `airgap pack` that began it" in caught.value.hint
 
     def test_too_many(self, gap, monkeypatch):
         monkeypatch.setattr(module, "MAX_FILES", 10)

@@ -106,7 +106,7 @@ def _signatures(kit: Path, *more: Signature) -> None:
 
 HARMS = {
     "a wheel changed": (lambda kit: _flip(rich(kit)), DigestMismatchError, "wrong digest"),
-    "a wheel longer": (lambda kit: rich(kit).write_bytes(rich(kit).read_bytes() + b"x"), SizeMismatchError, "wrong size"),
+    "a wheel longer": (lambda kit: rich(kit).write_bytes(rich(kit).read_bytes() + b"x"), SizeMismatchError, "wrong total size"),
     "a wheel missing": (lambda kit: rich(kit).unlink(), MissingContentError, "missing file"),
     "a wheel too many": (lambda kit: (kit / "wheels" / "x.whl").touch(), UnlistedContentError, "does not list"),
     "a folder too many": (lambda kit: (kit / "more").mkdir(), UnlistedContentError, "does not list"),
@@ -116,7 +116,7 @@ HARMS = {
     "sums changed": (lambda kit: _flip(kit / "SHA256SUMS"), DigestMismatchError, "SHA256SUMS"),
     "statement changed": (lambda kit: _flip(kit / "statement.json"), DigestMismatchError, "not the statement"),
     "loose signature changed": (lambda kit: _flip(next(kit.glob("sig/*"))), DigestMismatchError, "not the signature"),
-    "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), IncompleteError, "unfinished kit"),
+    "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), IncompleteError, "not a finished kit"),
     "envelope of nothing": (lambda kit: (kit / "kit.dsse.json").write_bytes(b"{}"), FormatError, "payloadType"),
     "a way out as a key id": (
         lambda kit: _signatures(kit, Signature("../../x", b"x")), FormatError, "not a key id",
@@ -198,7 +198,7 @@ class TestInsider:
                 old, subjects=old.subjects | {"SHA256SUMS": sha256}, total_bytes=size - loose
             ),
         )
-        with pytest.raises(DigestMismatchError, match="not the sums"):
+        with pytest.raises(DigestMismatchError, match="not the signed checksums"):
             verify_kit(place / "kit", site, NOW)
 
 
@@ -270,7 +270,7 @@ class TestCopy:
         there = tmp_path / "root" / "airgap-kit-0.1.0"
         there.parent.mkdir()
         make(there)
-        with pytest.raises(UsageError, match="already there"):
+        with pytest.raises(UsageError, match="already exists"):
             verify_kit(kit, site, NOW, into=tmp_path / "root")
         assert os.path.lexists(there)
         assert not (tmp_path / "root" / "elsewhere").exists()

@@ -9,7 +9,7 @@ import pytest
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
 from airgap.bundle.medium import Medium
-from airgap.carry.operator import Desk
+from airgap.carry.operator import Operator
 from airgap.carry.verify import verify
 from airgap.carry.verify_medium import check_media
 from airgap.errors import (
@@ -46,7 +46,7 @@ def volumes(gap: Gap) -> list[Path]:
 
 
 def check(gap: Gap, place, progress=None):
-    return check_media(place, Desk(gap.site, gap.now, progress or Silent(), 1))
+    return check_media(place, Operator(gap.site, gap.now, progress or Silent(), 1))
 
 
 def ended(gap: Gap) -> dict:

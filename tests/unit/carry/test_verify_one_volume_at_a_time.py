@@ -14,8 +14,8 @@ from airgap.bundle.contents import FOLDERS
 from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
-from airgap.carry.operator import Desk
-from airgap.carry.verify_one_volume_at_a_time import InTurn, verify_in_turn
+from airgap.carry.operator import Operator
+from airgap.carry.verify_one_volume_at_a_time import VolumePass, verify_in_turn
 from airgap.errors import DigestMismatchError, IncompleteError, MediaError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -36,16 +36,16 @@ def volumes(gap: Gap) -> list[Path]:
     return cut_in_thirds(gap, gap.folder / "cut")
 
 
-def begin(volumes: list[Path]) -> InTurn:
+def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
         documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
         sizes = {file.name: file.size for file in here.files(FOLDERS)}
-    return InTurn({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
+    return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
-def pass_by(passing: InTurn, volumes: list[Path], numbers, jobs: int = 1):
+def pass_by(passing: VolumePass, volumes: list[Path], numbers, jobs: int = 1):
     """Have these volumes read; what was wrong, and what is wanted then."""
     with VolumeSet([volumes[number - 1] for number in sorted(numbers)], alone=True) as here:
         return passing.read(here, jobs, lambda _: None), passing.wants(here)
@@ -145,8 +145,8 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    desk = Desk(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
-    return verify_in_turn(place, desk)
+    operator = Operator(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    return verify_in_turn(place, operator)
 
 
 def test_all_ten_steps(gap, volumes):
@@ -175,7 +175,7 @@ def test_a_bundle_that_is_not_cut(gap):
 def test_a_volume_is_judged_before_it_is_read(gap, volumes):
     """Each of the volumes brings its own envelope: none is believed for another's sake."""
     (volumes[1] / "bundle.dsse.json").unlink()
-    with pytest.raises(IncompleteError, match="unfinished bundle, or none"):
+    with pytest.raises(IncompleteError, match="not a finished bundle"):
         verify(gap, volumes[0], *volumes[1:])
 
 
@@ -206,7 +206,7 @@ def test_what_no_table_lists_is_proved_all_the_same(gap, volumes):
         verify(gap, volumes[0], *volumes[1:])
 
 
-class Swapping(Desk):
+class Swapping(Operator):
     """A medium that is another one when it is opened again."""
 
     def next_volume(self, *args):
@@ -225,6 +225,6 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
         target.parent.mkdir(exist_ok=True)
         strange.rename(target)
     left = list(volumes[1:])
-    desk = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
     with pytest.raises(IncompleteError, match="a volume of another bundle"):
-        verify_in_turn(volumes[0], desk)
+        verify_in_turn(volumes[0], operator)

@@ -60,9 +60,9 @@ SIZE = len(IMAGES[ONE].contents[LAYER])
         ((Requirement(LAYER, SIZE, ()),), None),
         ((), f"{ONE}, want {LAYER}"),
         ((Requirement(LAYER, SIZE + 1, ()),), f"{ONE}, want {LAYER}"),
-        ((Requirement(LAYER, SIZE, ()), Requirement(Digest.of(b""), 7, ())), "no layer"),
-        ((Requirement(LAYER, SIZE, ()), Requirement(harms.OTHER_CONFIG, 7, ())), "no layer"),
-        ((Requirement(LAYER, SIZE, ()), Requirement(IMAGES[ONE].layers[0], 7, ())), "carried"),
+        ((Requirement(LAYER, SIZE, ()), Requirement(Digest.of(b""), 7, ())), "is not a layer"),
+        ((Requirement(LAYER, SIZE, ()), Requirement(harms.OTHER_CONFIG, 7, ())), "is not a layer"),
+        ((Requirement(LAYER, SIZE, ()), Requirement(IMAGES[ONE].layers[0], 7, ())), "is in the bundle"),
     ],
 )
 def test_a_layer_that_is_left_out_must_be_required(gap, requires, words):

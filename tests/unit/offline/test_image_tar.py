@@ -112,5 +112,5 @@ class TestRunnable:
         with pytest.raises(EndpointError) as caught:
             runnable(bundle.images[2], Platform("linux", "s390x"))
         assert str(caught.value) == (
-            f"nothing in it for this engine: {MULTI}, want linux/s390x, got linux/arm, linux/amd64, linux/arm64"
+            f"the image has no platform for this engine: {MULTI}, want linux/s390x, got linux/arm, linux/amd64, linux/arm64"
         )

@@ -284,7 +284,7 @@ class TestEngine:
         target = MemoryEngine(platform=Platform("windows", "amd64"))
         results = go(bundle, target)
         assert verdicts(results) == [LOADED, LOADED, FAILED], "an image of one platform may be emulated"
-        assert "nothing in it for this engine" in str(results[2].error)
+        assert "the image has no platform for this engine" in str(results[2].error)
 
     def test_zstd_is_unpacked_for_engines_that_cannot(self, tmp_path):
         layer = Layer.of({"bin": b"x" * 5000}, "zstd")
@@ -433,7 +433,7 @@ class TestBase:
 
     def test_an_archive_has_none(self, delta):
         target = MemoryFile()
-        with pytest.raises(IncompleteError, match="an archive has no base"):
+        with pytest.raises(IncompleteError, match="a delta cannot be loaded into an archive"):
             go(delta, target)
         assert target.raw is None
 

@@ -122,7 +122,7 @@ class TestAskedAgain:
         results = go(bundle, Shut())
         assert verdicts(results) == [LOADED] * 3
         assert {result.reason for result in results} == {
-            "taken by the registry, which does not let us look: HTTP 403"
+            "the registry accepted it and does not allow reading it back: HTTP 403"
         }
 
     def test_denied_is_not_there_for_what_was_not_pushed(self, bundle):
