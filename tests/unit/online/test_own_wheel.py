@@ -133,7 +133,7 @@ def test_not_installed(monkeypatch, tmp_path):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(own_wheel, "distribution", missing)
-    with pytest.raises(UsageError, match="not installed, only run"):
+    with pytest.raises(UsageError, match="runs without being installed"):
         build_own_wheel(tmp_path)
 
 

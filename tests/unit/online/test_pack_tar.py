@@ -117,7 +117,7 @@ def test_a_strange_tar_in_the_way(bench, source):
     bench.stick.mkdir()
     strange = bench.stick / "stack-0001.tar"
     strange.write_bytes(b"somebody else's")
-    with pytest.raises(UsageError, match="another bundle is in the way"):
+    with pytest.raises(UsageError, match="another bundle is at this path"):
         pack(bench, source)
     assert strange.read_bytes() == b"somebody else's"
 
