@@ -56,7 +56,7 @@ def log(
         raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
     path = Site(default_home()).ledger_path
     found = entries(path, event=event, stream=stream, digest=digest, limit=limit)
-    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "WHY")
+    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "REASON")
     lines = console.table(header, [_row(entry) for entry in found]) if found else ["no entries match"]
     console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
     check_ledger(path)
@@ -242,7 +242,9 @@ def report(
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
-    found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries).values())
+    found = review(
+        kept, site.name, time, timedelta(days=overdue), kept.missing_receipts(all_entries).values()
+    )
     found = replace(found, alarms=(*here.alarms, *found.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
@@ -262,29 +264,29 @@ def _report_value(made: "Report") -> dict[str, Any]:
         "alarms": list(made.review.alarms),
         "sent": [
             {
-                "bundle": each.sealed.statement.title,
-                "statement_sha256": each.sealed.statement_sha256,
-                "sealed": format_time(each.sealed.statement.created),
-                "destinations": list(each.sealed.statement.destinations),
-                "transfer": dict(each.sealed.statement.transfer),
-                "state": each.state,
-                "missing": list(each.missing),
-                "receipts": [str(answer.path) for answer in each.receipts],
-                "disputed": [str(answer.path) for answer in each.receipts if answer in each.disputed],
+                "bundle": transfer.sealed.statement.title,
+                "statement_sha256": transfer.sealed.statement_sha256,
+                "sealed": format_time(transfer.sealed.statement.created),
+                "destinations": list(transfer.sealed.statement.destinations),
+                "transfer": dict(transfer.sealed.statement.transfer),
+                "state": transfer.state,
+                "missing": list(transfer.missing),
+                "receipts": [str(answer.path) for answer in transfer.receipts],
+                "disputed": [str(answer.path) for answer in transfer.receipts if answer in transfer.disputed],
             }
-            for each in made.review.transfers
+            for transfer in made.review.transfers
         ],
         "loaded": [
             {
-                "bundle": each.title,
-                "time": format_time(each.receipt.time),
-                "operator": each.receipt.operator,
-                "claimed_operator": each.receipt.claimed_operator,
-                "target": each.receipt.target,
-                "result": each.receipt.result,
-                "receipt": str(each.path),
+                "bundle": load.title,
+                "time": format_time(load.receipt.time),
+                "operator": load.receipt.operator,
+                "claimed_operator": load.receipt.claimed_operator,
+                "target": load.receipt.target,
+                "result": load.receipt.result,
+                "receipt": str(load.path),
             }
-            for each in made.review.loads
+            for load in made.review.loads
         ],
         "odd": [_value(entry) for entry in made.odd],
     }
@@ -294,7 +296,7 @@ def _report_lines(made: "Report", page: Path | None) -> list[str]:
     from airgap.cli import console
     from airgap.review import html_report as pages
 
-    lines = [pages.whole_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
+    lines = [pages.complete_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
     sections = (
         ("sealed here", pages.SENT, pages.sent_rows(made)),
         ("loaded here", pages.LOADED, pages.loaded_rows(made)),
@@ -338,7 +340,7 @@ def verify(
     here = open_site(reporting=True)
     kept = Kept.of(here.site)
     state, witnesses = check_witnessed(here.site, kept, files or ())
-    gone = kept.gone(entries(here.site.ledger_path))
+    gone = kept.missing_receipts(entries(here.site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,

@@ -178,7 +178,7 @@ def test_a_report_of_each_side(answered: tuple[Gap, Path]) -> None:
     (gap.stick / "stack-0001" / "index.json").unlink()
     gap.offline("verify", gap.stick / "stack-0001", code=12)
     there = gap.offline("audit", "report")
-    assert "compared with 1 signed state in" in there.out
+    assert "compared with 1 signed checkpoint in" in there.out
     assert [line.split()[0] for line in there.out.split("loaded here:\n")[1].splitlines()[:2]] == [
         "BUNDLE", "stack-0001",
     ]  # fmt: skip

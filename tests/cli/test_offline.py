@@ -444,7 +444,7 @@ def test_the_ledger_can_be_read_and_filtered(gap: Gap) -> None:
         "BUNDLE",
         "IMAGES",
         "WHERE",
-        "WHY",
+        "REASON",
     ]
     assert lines[2].split()[-3:] == ["stack-0001", "2", f"oci:{gap.folder}/out"]
 

@@ -145,7 +145,7 @@ def test_a_lie_beside_the_truth(answered):
     made = report_of(answered.sender, now)
     [transfer] = made.review.transfers
     assert (transfer.state, len(transfer.receipts), len(transfer.disputed)) == ("received", 2, 1)
-    assert "(not as sealed)" in render(made)
+    assert "(disagrees with the bundle)" in render(made)
 
 
 UNCONFIRMED = {
