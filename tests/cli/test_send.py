@@ -27,7 +27,7 @@ def home(tmp_path, monkeypatch):
         (["plant", "--jobs", "0"], 2, "jobs"),
         (["plant", "--load", "oci"], 2, "not a target: oci, want docker"),
         (["plant", "--load", "docker:plant"], 2, "not a target: docker:plant"),
-        (["--inventory", "none.yaml"], 10, "cannot be read: none.yaml"),
+        (["--inventory", "none.yaml"], 10, "no such file: none.yaml"),
         (["--password", "x", "plant"], 2, "no such option"),
     ],
 )
