@@ -30,7 +30,7 @@ def two(gap: Gap) -> Gap:
 def test_a_bundle_loads_when_both_have_signed(two: Gap) -> None:
     path = two.layout(api=simple_image("api"))
     packed = two.online("pack", path, "--to", two.stick, "--key", "alice")
-    assert "1 of 2 signatures: others must `airgap sign` it before it loads" in packed.err
+    assert "1 of 2 signatures: others must sign it with `airgap sign` before it loads" in packed.err
     bundle = two.stick / "stack-0001"
     for command in ("verify", "load"):
         words = ("--to", f"oci:{two.folder}/out") if command == "load" else ()
