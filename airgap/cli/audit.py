@@ -237,15 +237,15 @@ def report(
     from airgap.review.transfers import review
     from airgap.review.witness import check_witnessed
 
-    here = open_site(reporting=True)
-    site, time = here.site, here.now
+    checked = open_site(reporting=True)
+    site, time = checked.site, checked.now
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
     found = review(
         kept, site.name, time, timedelta(days=overdue), kept.missing_receipts(all_entries).values()
     )
-    found = replace(found, alarms=(*here.alarms, *found.alarms))
+    found = replace(found, alarms=(*checked.alarms, *found.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
     made = Report(site.name, time, state, witnesses, found, tuple(shown))
@@ -337,10 +337,10 @@ def verify(
     from airgap.review.records import Kept
     from airgap.review.witness import check_witnessed
 
-    here = open_site(reporting=True)
-    kept = Kept.of(here.site)
-    state, witnesses = check_witnessed(here.site, kept, files or ())
-    gone = kept.missing_receipts(entries(here.site.ledger_path))
+    checked = open_site(reporting=True)
+    kept = Kept.of(checked.site)
+    state, witnesses = check_witnessed(checked.site, kept, files or ())
+    gone = kept.missing_receipts(entries(checked.site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,
@@ -350,10 +350,10 @@ def verify(
         "torn": list(state.torn),
         "backwards": list(state.backwards),
         "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
-        "alarms": list(here.alarms),
+        "alarms": list(checked.alarms),
     }
     console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
-    if kept.unreadable or gone or here.alarms:
+    if kept.unreadable or gone or checked.alarms:
         raise typer.Exit(LedgerError.exit_code)
 
 

@@ -62,10 +62,10 @@ def make(
     if to is None:
         raise UsageError("--to is missing", want="--to DIR", hint="see airgap kit --help")
     targets = targets_of(platform or (), python or ())
-    here = open_site()
-    signer = here.site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, here.now, wheels, allow_system_disk, read_back)
-    _show(make_kit(here.site, order, console.make_progress(quiet=quiet)), json)
+    checked = open_site()
+    signer = checked.site.signing_key(key, passphrase.existing(passphrase_file))
+    order = KitOrder(to, targets, signer, checked.now, wheels, allow_system_disk, read_back)
+    _show(make_kit(checked.site, order, console.make_progress(quiet=quiet)), json)
 
 
 def _show(made: "MadeKit", as_json: bool) -> None:
@@ -116,8 +116,8 @@ def verify(
     from airgap.cli import console
     from airgap.cli.opening import open_site
 
-    here = open_site()
-    found = verify_kit(kit, here.site, here.now, allow_downgrade=allow_downgrade, into=into)
+    checked = open_site()
+    found = verify_kit(kit, checked.site, checked.now, allow_downgrade=allow_downgrade, into=into)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),

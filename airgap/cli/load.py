@@ -51,7 +51,8 @@ def run(
     bundles: Bundles,
     to: To,
     on_conflict: Annotated[
-        str, typer.Option(metavar="replace|refuse", help="If a name has another image at the target.")
+        str,
+        typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
     ] = "replace",
     renamings: Map = None,
     pin: Annotated[
@@ -62,7 +63,11 @@ def run(
         ),
     ] = None,
     allow_urls: Annotated[
-        bool, typer.Option("--allow-urls", help="Load foreign layers, though tools may ask the addresses.")
+        bool,
+        typer.Option(
+            "--allow-urls",
+            help="Load images with foreign layers, although tools may request the addresses in them.",
+        ),
     ] = False,
     accept_jump: AcceptJump = False,
     plain_http: PlainHttp = None,
@@ -96,7 +101,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How to load each bundle."""
+    """The options for loading each bundle."""
 
     target: "Target"
     on_conflict: str

@@ -28,8 +28,8 @@ def desk(
 
     ask = next_volume if sys.stdin and sys.stdin.isatty() else nobody
     progress = console.make_progress(quiet=quiet)
-    here = open_site()
-    return Desk(here.site, here.now, progress, jobs, ask, allow_system, accept_jump, read_back)
+    checked = open_site()
+    return Desk(checked.site, checked.now, progress, jobs, ask, allow_system, accept_jump, read_back)
 
 
 def next_volume(wanted: "Wanted") -> Path | None:

@@ -24,7 +24,9 @@ Bundle = Annotated[
 Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE", readable=False, help="Each a folder or a tar, or the folders of all volumes."
+        metavar="BUNDLE",
+        readable=False,
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
     ),
 ]
 PassphraseFile = Annotated[
@@ -36,7 +38,9 @@ Key = Annotated[
 ]
 PlainHttp = Annotated[
     list[str] | None,
-    typer.Option("--plain-http", metavar="HOST", help="Use HTTP for this registry (allowed on loopback)."),
+    typer.Option(
+        "--plain-http", metavar="HOST", help="Use HTTP for this registry (not needed for loopback)."
+    ),
 ]
 CaFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="CA certificates for registries, besides the system's.")
@@ -85,7 +89,8 @@ Map = Annotated[
     ),
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files to handle at a time.")
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Number of files to process at a time."),
 ]
 VolumeSizeText = Annotated[
     str | None,

@@ -41,8 +41,8 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     from airgap.review.receipts import Imported, import_receipt
     from airgap.review.records import read_file
 
-    here = open_site()
-    site, time = here.site, here.now
+    checked = open_site()
+    site, time = checked.site, checked.now
     done: list[tuple[Path, Imported]] = []
     refused: dict[str, AirgapError] = {}
     for path in files:
@@ -100,8 +100,8 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     from airgap.review.records import read_file
     from airgap.trust.envelope import Envelope
 
-    here = open_site(recording=False)
-    site, time = here.site, here.now
+    checked = open_site(recording=False)
+    site, time = checked.site, checked.now
     own = (site.name, site.key.public_key)
     root = site.root().root
     for path in files:

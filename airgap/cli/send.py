@@ -54,12 +54,17 @@ Load = Annotated[
     typer.Option("--load", metavar="TARGET", help="Load the bundle on the host, as airgap load --to does."),
 ]
 HostJobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many hosts to send to at a time.")
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Number of hosts to send to at a time."),
 ]
 Reconnects = Annotated[
     int,
     typer.Option(
-        "--reconnect", metavar="N", min=0, max=1000, help="How often to reconnect after a broken connection."
+        "--reconnect",
+        metavar="N",
+        min=0,
+        max=1000,
+        help="Number of times to reconnect after the connection breaks.",
     ),
 ]
 Volume = Annotated[
@@ -93,8 +98,8 @@ def run(
     place: Place = (bundle, *volume) if volume else bundle
     ask = passphrase.existing(passphrase_file, "the SSH key")
     ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), ask))
-    here = open_site()
-    site, moment = here.site, here.now
+    checked = open_site()
+    site, moment = checked.site, checked.now
     destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
     with _volumes_by_option(), console.host_board(names, quiet=quiet) as board:

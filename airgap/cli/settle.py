@@ -20,7 +20,9 @@ def settle(
     """Decide what is right when this site's files, clock and ledger disagree. The decision is recorded.
 
     clock: the clock is right; a later time in the ledger was wrong.
+
     ledger: the marks in received/ and sent/ are written again from the ledger; others are removed.
+
     files: trust roots and marks without a ledger record are accepted, as after the loss of the ledger.
 
     Example: airgap audit settle clock

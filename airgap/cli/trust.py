@@ -26,9 +26,9 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
     from airgap.cli.opening import open_site
     from airgap.trust.change import expiry_warning
 
-    here = open_site(recording=False)
-    signed = here.site.root()
-    warning = expiry_warning(signed.root, here.now)
+    checked = open_site(recording=False)
+    signed = checked.site.root()
+    warning = expiry_warning(signed.root, checked.now)
     lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
     console.show_result(_value(signed) | {"warning": warning}, lines, as_json=json)
 

@@ -312,9 +312,9 @@ def _change(
     from airgap.admin.change_root import change_root
     from airgap.cli.opening import open_site
 
-    here = open_site()
+    checked = open_site()
     signers = _signers(names, passphrase_file)
-    done = change_root(here.site, what, change, signers, now=here.now, proposal=proposal)
+    done = change_root(checked.site, what, change, signers, now=checked.now, proposal=proposal)
     _show(done, done.path, as_json)
 
 

@@ -89,7 +89,7 @@ class LockedImage:
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Remarks about the choice of platforms; not kept in the file."""
     attachments: str = "auto"
-    """How its attachments are carried: `auto`, `none` or `required`."""
+    """The choice about its attachments: `auto`, `none` or `required`."""
     attachments_unknown: str | None = None
     """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None

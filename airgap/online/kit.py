@@ -40,7 +40,7 @@ _INSTALLER = ("install.py", "install.sh", VERIFY_FILE)
 
 @dataclass(frozen=True, slots=True)
 class KitOrder:
-    """How a kit is to be made."""
+    """The options for making a kit."""
 
     to: Path
     """The folder in which the kit's own folder is made."""

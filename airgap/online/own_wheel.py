@@ -19,7 +19,7 @@ from airgap.errors import DigestMismatchError, MissingContentError, UnlistedCont
 _NAME = "airgap"
 _RECORD = "RECORD"
 _INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
-"""What pip writes beside the files of a wheel."""
+"""The files that pip writes beside those of a wheel."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "find the reason, then install airgap again"
 _HINT = "install airgap with pip, from a wheel or a source tree, and run the installed program"

@@ -30,14 +30,14 @@ from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
 
 CLOCK_SKEW = timedelta(days=1)
-"""How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
+"""The time by which a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
 
 DEFAULT_LIFETIME = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How a bundle is to be made."""
+    """The options for making a bundle."""
 
     to: Path
     """The folder in which the bundle's own folder, or its tar, is made."""
@@ -72,7 +72,7 @@ class PackedBundle:
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
     """As in the plan, and the attachments that could not be fetched."""
     choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
-    """What was carried of each image, by its offline name."""
+    """The part of each image that was carried, by its offline name."""
 
     @property
     def path(self) -> Path:

@@ -22,7 +22,7 @@ from airgap.oci.digest import Digest
 
 _MACHINES = ("x86_64", "aarch64")
 PLATFORMS = tuple(f"{libc}-{machine}" for libc in ("linux", "musllinux") for machine in _MACHINES)
-"""Where a kit can be installed: Linux with glibc or with musl."""
+"""The platforms on which a kit can be installed: Linux with glibc or with musl."""
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The versions that airgap runs on, and the default of a kit."""

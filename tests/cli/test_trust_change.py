@@ -356,7 +356,7 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
         (("revoke", "alice", "--after-serial", "-1"), 2, "--after-serial"),
         (("revoke", "hq", "--after-serial", "0"), 2, "only keys that sign bundles"),
         (("revoke", "alice", "--after-serial", "0", "--accept", "nowhere"), 12, "nowhere"),
-        (("rotate", "--key", "alice"), 2, "want both --key and --by"),
+        (("rotate", "--key", "alice"), 2, "want both or neither"),
         (("rotate", "--key", "nobody", "--by", "bob.pub", "--keyid", "BOB"), 2, "no such key"),
         (("rotate", "--days", "0"), 2, "--days"),
         (("threshold", "release", "2"), 2, "nobody could sign bundles any more: role release, want 2 keys, got 1"),

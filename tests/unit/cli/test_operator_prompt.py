@@ -143,7 +143,7 @@ def test_a_medium_that_was_only_read_is_not_to_be_read_once_more():
     """What `verify --media` cannot show the first time, it never can."""
     (line,) = proof_lines(OnMedia((), CACHED))
     assert "verify --media" not in line
-    assert line.endswith("what counts then is `airgap verify` on the receiving machine")
+    assert line.endswith("rely on `airgap verify` on the receiving machine")
 
 
 def test_what_a_copy_tells_machines():

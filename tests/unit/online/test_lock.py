@@ -101,7 +101,9 @@ def test_refused(entries, error, message):
 
 def test_two_images_for_one_name():
     manifest = manifest_of("example.com/a:1", "{oci: source}")
-    with pytest.raises(FormatError, match=r"two images have the same name: example.com/a:1, got different digests"):
+    with pytest.raises(
+        FormatError, match=r"two images have the same name: example.com/a:1, got different digests"
+    ):
         lock_of(manifest, registry=MemorySource(IMAGES), oci=MemorySource({"example.com/a:1": B}))
 
 

@@ -355,7 +355,9 @@ def test_a_new_root_is_another_bundle_and_travels(bench):
 def test_too_few_signatures_are_told(bench):
     with_second_signer(bench)
     bench.pack(MANIFEST, direct_plan())
-    assert bench.progress.notes == ["1 of 2 signatures: others must sign it with `airgap sign` before it loads"]
+    assert bench.progress.notes == [
+        "1 of 2 signatures: others must sign it with `airgap sign` before it loads"
+    ]
 
 
 def test_the_lifetime_is_the_orders(bench):

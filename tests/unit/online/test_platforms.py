@@ -225,9 +225,7 @@ class TestSparse:
     @pytest.mark.parametrize("wanted", [[], ["linux/amd64"]])
     def test_nothing_is_there(self, wanted):
         gone = {each.descriptor.digest for each in (AMD, ARM64, V7)}
-        with pytest.raises(
-            NotFoundError, match="the source has no complete platform of the image: example"
-        ):
+        with pytest.raises(NotFoundError, match="the source has no complete platform of the image: example"):
             pick(self.ROOT, *wanted, without=gone)
 
     def test_two_wanted_and_one_there(self):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.audit.report import entries
-from airgap.review.html_report import Report, render, complete_line, written_rows
+from airgap.review.html_report import Report, complete_line, render, written_rows
 from airgap.review.receipts import import_receipt
 from airgap.review.records import Kept
 from airgap.review.transfers import review
