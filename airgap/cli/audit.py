@@ -242,9 +242,8 @@ def report(
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
-    found = review(
-        kept, site.name, time, timedelta(days=overdue), kept.missing_receipts(all_entries).values()
-    )
+    missing = kept.missing_receipts(all_entries).values()
+    found = review(kept, site.name, time, timedelta(days=overdue), missing)
     found = replace(found, alarms=(*checked.alarms, *found.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries

@@ -46,14 +46,23 @@ STDIN = Path("-")
 NAME = "load"
 PANEL = "Offline"
 
+OnConflict = Annotated[
+    str,
+    typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
+]
+AllowUrls = Annotated[
+    bool,
+    typer.Option(
+        "--allow-urls",
+        help="Load images with foreign layers, although tools may request the addresses in them.",
+    ),
+]
+
 
 def run(
     bundles: Bundles,
     to: To,
-    on_conflict: Annotated[
-        str,
-        typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
-    ] = "replace",
+    on_conflict: OnConflict = "replace",
     renamings: Map = None,
     pin: Annotated[
         bool | None,
@@ -62,13 +71,7 @@ def run(
             help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
         ),
     ] = None,
-    allow_urls: Annotated[
-        bool,
-        typer.Option(
-            "--allow-urls",
-            help="Load images with foreign layers, although tools may request the addresses in them.",
-        ),
-    ] = False,
+    allow_urls: AllowUrls = False,
     accept_jump: AcceptJump = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,

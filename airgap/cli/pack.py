@@ -57,9 +57,7 @@ def run(
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
     ] = 90,
     volume_size: VolumeSizeText = None,
-    tar: Annotated[
-        bool, typer.Option("--tar", help="Write one tar in one pass, instead of a folder.")
-    ] = False,
+    tar: Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")] = False,
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
     allow_partial: Annotated[
@@ -83,17 +81,9 @@ def run(
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
     checked = open_site()
+    now = checked.now
     order = Order(
-        to[0],
-        (),
-        checked.now,
-        lifetime,
-        jobs,
-        allow_partial,
-        tuple(to[1:]),
-        size,
-        allow_system_disk,
-        read_back,
+        to[0], (), now, lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)
