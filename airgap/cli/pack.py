@@ -80,15 +80,14 @@ def run(
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
-    checked = open_site()
-    now = checked.now
+    opened, media = open_site(), tuple(to[1:])
     order = Order(
-        to[0], (), now, lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
+        to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)
     packed, total = _pack(
-        manifest, order, endpoints, signer, since or (), site=checked.site, quiet=quiet, tar=tar, full=full
+        manifest, order, endpoints, signer, since or (), site=opened.site, quiet=quiet, tar=tar, full=full
     )
     _show(packed, PartialError("some images are not in the bundle", packed.failures, total), json, debug)
 
