@@ -37,13 +37,15 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
     """Import another site's receipt of a bundle that was sealed here, and keep it.
 
     A receipt with a valid signature is kept as evidence even if its content is wrong. `alarms` and the ledger
-    have what is wrong. Raises as `prove_receipt` does.
+    have what is wrong. Raises as `prove_receipt` does, and `MediaError` if a file of this site that it would be
+    compared with cannot be read now.
     """
     digest = hashlib.sha256(raw).hexdigest()
     with site.ledger().attempt("receipt", path=str(path), receipt_sha256=digest) as attempt:
         receipt = prove_receipt(Envelope.parse(raw, str(path)), site.root().root, now, str(path))
         attempt.add(**_details(receipt))
         kept = Kept.of(site)
+        kept.raise_disk_errors()
         sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
         # its own title is used as a file name only if such a bundle was sealed here
         title = sealed.statement.title if sealed else "unknown"

@@ -16,7 +16,7 @@ from airgap.audit.receipt import Receipt
 from airgap.audit.report import Entry
 from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, MediaError, UsageError
 from airgap.prove_receipt import prove_again
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
@@ -114,6 +114,12 @@ class Kept:
             if found == (stream, serial, statement_sha256):
                 return sealed
         return None
+
+    def raise_disk_errors(self) -> None:
+        """Raise `MediaError` for a file that the disk refuses to read: it may decide the comparison."""
+        for error in self.unreadable.values():
+            if isinstance(error, MediaError):
+                raise error
 
     def missing_receipts(self, entries: Iterable[Entry]) -> dict[Path, str]:
         """Return the receipts that the ledger lists but that no longer exist, with a line about each.

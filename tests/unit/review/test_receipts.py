@@ -9,10 +9,12 @@ from airgap.errors import (
     ExpiredError,
     FormatError,
     LedgerError,
+    MediaError,
     SignatureMismatchError,
     UnknownKeyError,
 )
 from airgap.prove_receipt import prove_receipt
+from airgap.review import records
 from airgap.review.receipts import find_alarms, import_receipt
 from airgap.review.records import Kept
 from airgap.review.witness import check_witnessed
@@ -52,6 +54,23 @@ def test_the_same_receipt_again(answered):
     again = take_in(answered)
     assert (again.fresh, again.alarms, again.kept.path) == (False, (), first.kept.path)
     assert len(answered.sender.kept_receipts()) == 1
+
+
+def test_a_disk_that_fails_decides_nothing_about_a_receipt(answered, monkeypatch):
+    """The sealed bundle that cannot be read now may be the one that it speaks of."""
+    read = records.read_file
+
+    def failing(path):
+        if path.is_relative_to(answered.sender.home / "sent"):
+            raise MediaError("cannot read", subject=path)
+        return read(path)
+
+    monkeypatch.setattr(records, "read_file", failing)
+    with pytest.raises(MediaError, match=r"cannot read: .*\.dsse\.json"):
+        take_in(answered)
+    assert answered.sender.kept_receipts() == []
+    monkeypatch.undo()
+    assert take_in(answered).alarms == ()
 
 
 def test_a_receipt_of_ones_own(answered):
