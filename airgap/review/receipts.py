@@ -37,8 +37,8 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
     """Import another site's receipt of a bundle that was sealed here, and keep it.
 
     A receipt with a valid signature is kept as evidence even if its content is wrong. `alarms` and the ledger
-    have what is wrong. Raises as `prove_receipt` does, and `MediaError` if a file of this site that it would be
-    compared with cannot be read now.
+    have what is wrong. Raises as `prove_receipt` does, and `MediaError` if a file of this site that it is
+    compared with cannot be read.
     """
     digest = hashlib.sha256(raw).hexdigest()
     with site.ledger().attempt("receipt", path=str(path), receipt_sha256=digest) as attempt:
