@@ -279,7 +279,7 @@ def test_a_torn_part_is_read_again_before_it_is_used(gap: Gap, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "statement-only"])
-def test_damage_is_mended_under_the_same_statement(gap: Gap, damage: str) -> None:
+def test_damage_is_repaired_under_the_same_statement(gap: Gap, damage: str) -> None:
     bundle = gap.pack()
     before = files_of(bundle)
     blob = bundle / API.layers[0].path
@@ -342,7 +342,7 @@ def test_a_failing_image_leaves_the_others_fetched(gap: Gap) -> None:
     assert "bundle.dsse.json" not in kept
 
 
-def test_the_only_failure_is_told_as_it_is(gap: Gap) -> None:
+def test_the_only_failure_is_reported_as_itself(gap: Gap) -> None:
     path = gap.layout(**BOTH)
     (gap.folder / "source" / API.layers[0].path).write_bytes(b"short")
     done = gap.online("pack", path, "--to", gap.stick, code=12)

@@ -139,7 +139,7 @@ def test_what_a_copy_tells(found, lines):
     assert received_lines(found) == lines
 
 
-def test_a_medium_that_was_only_read_is_not_to_be_read_once_more():
+def test_no_second_read_is_suggested_after_a_read_of_the_medium():
     """What `verify --media` cannot show the first time, it never can."""
     (line,) = proof_lines(OnMedia((), CACHED))
     assert "verify --media" not in line

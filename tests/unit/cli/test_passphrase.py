@@ -89,7 +89,7 @@ def test_answers_that_will_not_do(terminal, said, message):
         passphrase.chosen(None)
 
 
-def test_nobody_to_ask(monkeypatch):
+def test_no_terminal_to_ask(monkeypatch):
     monkeypatch.delenv(passphrase.VARIABLE, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO("typed in advance\n"))
     for ask in (passphrase.existing(None), lambda: passphrase.chosen(None)):

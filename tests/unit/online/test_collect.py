@@ -107,7 +107,7 @@ def test_leftovers_go(store, plan):
     assert store.files() == paths(ALL)
 
 
-def test_damage_is_mended_and_nothing_else_written(store, plan):
+def test_damage_is_repaired_and_nothing_else_written(store, plan):
     store.collect(plan)
     (store.folder / OWN["b"].path).write_bytes(b"flipped")
     store.changes.clear()

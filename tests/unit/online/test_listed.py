@@ -104,7 +104,7 @@ def test_refused(images: list[ListedImage], text: str, kind: type[Exception], me
         lock(images, text)
 
 
-def test_a_ref_for_an_image_without_a_name_is_told_of_as() -> None:
+def test_a_ref_for_an_image_without_a_name_has_a_hint_about_as() -> None:
     with pytest.raises(NotFoundError) as caught:
         lock([image(1)], item(ref=A))
     assert caught.value.hint == f"its only image has no name: write `as: {A}` instead of `ref`"
@@ -145,7 +145,7 @@ def test_what_another_item_takes_is_not_left_out() -> None:
     assert found.left_out == ()
 
 
-def test_who_picks_one_is_not_told_of_the_others() -> None:
+def test_a_single_choice_reports_no_others() -> None:
     assert lock([image(2, A), image(1)], item(ref=A)).left_out == ()
 
 

@@ -107,7 +107,7 @@ def test_again_is_a_no_op(bench):
     assert files_of(first.path) == before
 
 
-def test_a_file_too_many_is_told_and_not_sealed(bench):
+def test_an_additional_file_is_reported_and_not_sealed(bench):
     """As a desktop leaves it in any folder that it shows: a reader would refuse it."""
     first = bench.pack(MANIFEST, direct_plan())
     (first.path / ".DS_Store").touch()
@@ -352,7 +352,7 @@ def test_a_new_root_is_another_bundle_and_travels(bench):
     assert len(list((packed.path / "sig").iterdir())) == 2
 
 
-def test_too_few_signatures_are_told(bench):
+def test_too_few_signatures_are_reported(bench):
     with_second_signer(bench)
     bench.pack(MANIFEST, direct_plan())
     assert bench.progress.notes == [

@@ -68,7 +68,7 @@ def test_again_is_a_no_op(bench, source):
     assert first.path.read_bytes() == raw
 
 
-def test_damage_is_mended(bench, source):
+def test_damage_is_repaired(bench, source):
     packed = pack(bench, source)
     raw = packed.path.read_bytes()
     at = raw.index(A.contents[A.layers[0]])
@@ -113,7 +113,7 @@ def test_another_signer_signs_the_same_statement(bench, source):
         pack(bench, source, signers=(SigningKey.generate("ecdsa-p256"),))
 
 
-def test_a_strange_tar_in_the_way(bench, source):
+def test_another_tar_at_the_path_is_refused(bench, source):
     bench.stick.mkdir()
     strange = bench.stick / "stack-0001.tar"
     strange.write_bytes(b"somebody else's")

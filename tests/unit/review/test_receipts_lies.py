@@ -170,7 +170,7 @@ UNCONFIRMED = {
 
 
 @pytest.mark.parametrize(("change", "line"), UNCONFIRMED.values(), ids=UNCONFIRMED)
-def test_what_cannot_be_compared_is_told_and_no_alarm(answered, change, line):
+def test_facts_that_cannot_be_compared_are_reported_without_an_alarm(answered, change, line):
     raw = answered.signed(change(answered.parsed))
     done = import_receipt(answered.sender, answered.receipt, raw, answered.gap.now + DAY)
     assert done.alarms == ()

@@ -58,7 +58,7 @@ def test_a_ledger_that_was_written_anew(answered):
         check_witnessed(site, Kept.of(site), [answered.receipt])
 
 
-def test_a_broken_chain_is_told_first(answered):
+def test_a_broken_chain_is_reported_first(answered):
     site = answered.gap.site
     raw = site.ledger_path.read_bytes()
     site.ledger_path.write_bytes(raw.replace(b'"user":"', b'"user":"x', 1))
