@@ -1,4 +1,4 @@
-"""The audit ledger: read it, report from it, or check that it is whole."""
+"""Read the audit ledger, report from it, or check that it is complete."""
 
 import sys
 from collections.abc import Iterator
@@ -22,8 +22,7 @@ NAME = "audit"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _WIDTH = 60
-_LEAST = 3
-"""Characters to search for."""
+_MIN_SEARCH_CHARACTERS = 3
 
 
 @app.command("log")
@@ -32,17 +31,17 @@ def log(
         str | None, typer.Option(metavar="EVENT", help="Only this event: pack, send, load, verify, …")
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only bundles of this stream, or this one.")
+        str | None, typer.Option(metavar="NAME", help="Only this stream, or this one bundle.")
     ] = None,
     digest: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="Only what mentions this digest (or a prefix).")
+        str | None, typer.Option(metavar="DIGEST", help="Only entries with this digest (or prefix).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the last so many.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the last N entries.")] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was done here, by whom, with which result. The ledger is checked too.
+    """Show what was done here, by whom, and with which result. The ledger is checked too.
 
     Example: airgap audit log --event load
     """
@@ -57,15 +56,15 @@ def log(
         raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
     path = Site(default_home()).ledger_path
     found = entries(path, event=event, stream=stream, digest=digest, limit=limit)
-    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "WHY")
-    lines = console.table(header, [_row(entry) for entry in found]) if found else ["nothing here fits"]
+    header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "REASON")
+    lines = console.table(header, [_row(entry) for entry in found]) if found else ["no entries match"]
     console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
     check_ledger(path)
     _compare()
 
 
 def _compare() -> None:
-    """Say on stderr what the site's files say otherwise than the ledger: exit code 17 then."""
+    """Report on stderr where the site's files disagree with the ledger, and then exit with code 17."""
     from airgap.cli.opening import open_site
     from airgap.errors import LedgerError
 
@@ -105,7 +104,7 @@ def _row(entry: "Entry") -> tuple[object, ...]:
 
 
 def _shortened(text: str) -> str:
-    """`airgap audit show` has all of it."""
+    """Return what fits into a table; `airgap audit show` prints all of it."""
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
@@ -120,7 +119,7 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show all that the ledger says of one thing that was done.
+    """Show everything that the ledger has about one entry.
 
     Example: airgap audit show 5
     """
@@ -139,7 +138,7 @@ def show(
 
 
 def _outline(value: object, indent: str = "") -> Iterator[str]:
-    """Nested values as indented lines, for people."""
+    """Yield nested values as indented lines."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value, 1)  # type: ignore[arg-type]
     for key, inner in pairs:
         if isinstance(inner, dict | list) and inner:
@@ -152,13 +151,13 @@ def _outline(value: object, indent: str = "") -> Iterator[str]:
 @app.command("find")
 def find_(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="A digest, how one begins, or a part of an image's name.")
+        str, typer.Argument(metavar="WHAT", help="A digest or its beginning, or a part of an image's name.")
     ],
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Tell which bundle brought an image or a blob: when, by whom, and where to.
+    """Find the bundles that brought an image or a blob: when, by whom, and where to.
 
     Example: airgap audit find sha256:1cc8ad5c
     """
@@ -170,8 +169,9 @@ def find_(
     from airgap.review.records import Kept
     from airgap.site import Site, default_home
 
-    if len(what) < _LEAST:
-        raise UsageError("too short to find anything", want=f"{_LEAST} characters or more", got=repr(what))
+    if len(what) < _MIN_SEARCH_CHARACTERS:
+        want = f"{_MIN_SEARCH_CHARACTERS} characters or more"
+        raise UsageError("search text is too short", want=want, got=repr(what))
     site = Site(default_home())
     found = find(site.ledger_path, site.name, Kept.of(site), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
@@ -180,7 +180,7 @@ def find_(
         for f in found
     ]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in found]}
-    lines = console.table(header, rows) if found else [f"nothing here knows of {what}"]
+    lines = console.table(header, rows) if found else [f"no entries match {what}"]
     console.show_result(value, lines, as_json=json)
     _compare()
 
@@ -209,22 +209,22 @@ def export(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> No
 def report(
     page: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Also as one page of HTML, to print and sign."),
+        typer.Option("--html", metavar="FILE", help="Also write one HTML page, to print and sign."),
     ] = None,
     overdue: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, help="Days after which a receipt should be back.")
+        int, typer.Option(metavar="DAYS", min=1, help="Days after which a missing receipt is overdue.")
     ] = 14,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Entries of the ledger from then on only."),
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only ledger entries from that date on."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was sent and what came back, what was loaded here, and what somebody should look at.
+    """Show which bundles were sent and confirmed, what was loaded here, and what needs attention.
 
-    The ledger is checked first, also against the bundles and receipts that name its state.
+    The ledger is checked first, also against the signed checkpoints in bundles and receipts.
 
     Example: airgap audit report --html transfers.html
     """
@@ -237,13 +237,14 @@ def report(
     from airgap.review.transfers import review
     from airgap.review.witness import check_witnessed
 
-    here = open_site(reporting=True)
-    site, time = here.site, here.now
+    checked = open_site(reporting=True)
+    site, time = checked.site, checked.now
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
-    found = review(kept, site.name, time, timedelta(days=overdue), kept.gone(all_entries).values())
-    found = replace(found, alarms=(*here.alarms, *found.alarms))
+    missing = kept.missing_receipts(all_entries).values()
+    found = review(kept, site.name, time, timedelta(days=overdue), missing)
+    found = replace(found, alarms=(*checked.alarms, *found.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
     made = Report(site.name, time, state, witnesses, found, tuple(shown))
@@ -262,29 +263,29 @@ def _report_value(made: "Report") -> dict[str, Any]:
         "alarms": list(made.review.alarms),
         "sent": [
             {
-                "bundle": each.sealed.statement.title,
-                "statement_sha256": each.sealed.statement_sha256,
-                "sealed": format_time(each.sealed.statement.created),
-                "destinations": list(each.sealed.statement.destinations),
-                "transfer": dict(each.sealed.statement.transfer),
-                "state": each.state,
-                "missing": list(each.missing),
-                "receipts": [str(answer.path) for answer in each.receipts],
-                "disputed": [str(answer.path) for answer in each.receipts if answer in each.disputed],
+                "bundle": transfer.sealed.statement.title,
+                "statement_sha256": transfer.sealed.statement_sha256,
+                "sealed": format_time(transfer.sealed.statement.created),
+                "destinations": list(transfer.sealed.statement.destinations),
+                "transfer": dict(transfer.sealed.statement.transfer),
+                "state": transfer.state,
+                "missing": list(transfer.missing),
+                "receipts": [str(answer.path) for answer in transfer.receipts],
+                "disputed": [str(answer.path) for answer in transfer.receipts if answer in transfer.disputed],
             }
-            for each in made.review.transfers
+            for transfer in made.review.transfers
         ],
         "loaded": [
             {
-                "bundle": each.title,
-                "time": format_time(each.receipt.time),
-                "operator": each.receipt.operator,
-                "claimed_operator": each.receipt.claimed_operator,
-                "target": each.receipt.target,
-                "result": each.receipt.result,
-                "receipt": str(each.path),
+                "bundle": load.title,
+                "time": format_time(load.receipt.time),
+                "operator": load.receipt.operator,
+                "claimed_operator": load.receipt.claimed_operator,
+                "target": load.receipt.target,
+                "result": load.receipt.result,
+                "receipt": str(load.path),
             }
-            for each in made.review.loads
+            for load in made.review.loads
         ],
         "odd": [_value(entry) for entry in made.odd],
     }
@@ -294,7 +295,7 @@ def _report_lines(made: "Report", page: Path | None) -> list[str]:
     from airgap.cli import console
     from airgap.review import html_report as pages
 
-    lines = [pages.whole_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
+    lines = [pages.complete_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
     sections = (
         ("sealed here", pages.SENT, pages.sent_rows(made)),
         ("loaded here", pages.LOADED, pages.loaded_rows(made)),
@@ -314,17 +315,17 @@ def verify(
         typer.Argument(
             metavar="WITNESS",
             readable=False,
-            help="A bundle made here, or a receipt given here, that was kept elsewhere.",
+            help="A bundle or a receipt that was made here and kept elsewhere.",
         ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Check the ledger's chain from its first line to its last, and that nothing was cut off its end.
+    """Check the ledger's whole chain, and that no lines were removed from its end.
 
-    Bundles and receipts name the state that the ledger had: it must have grown out of each. Those that are
-    kept here are looked at anyway; those that others have kept are the ones that prove something.
+    Bundles and receipts contain signed checkpoints of the ledger, and the ledger must agree with each. Those
+    that are kept here are always compared. Only those that others have kept are proof against changes here.
 
     Example: airgap audit verify
     """
@@ -335,10 +336,10 @@ def verify(
     from airgap.review.records import Kept
     from airgap.review.witness import check_witnessed
 
-    here = open_site(reporting=True)
-    kept = Kept.of(here.site)
-    state, witnesses = check_witnessed(here.site, kept, files or ())
-    gone = kept.gone(entries(here.site.ledger_path))
+    checked = open_site(reporting=True)
+    kept = Kept.of(checked.site)
+    state, witnesses = check_witnessed(checked.site, kept, files or ())
+    gone = kept.missing_receipts(entries(checked.site.ledger_path))
     value = {
         "size": state.size,
         "head": state.head,
@@ -348,22 +349,21 @@ def verify(
         "torn": list(state.torn),
         "backwards": list(state.backwards),
         "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
-        "alarms": list(here.alarms),
+        "alarms": list(checked.alarms),
     }
     console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
-    if kept.unreadable or gone or here.alarms:
+    if kept.unreadable or gone or checked.alarms:
         raise typer.Exit(LedgerError.exit_code)
 
 
 def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[str]:
-    lines = [f"whole: {state.size} lines, root {state.root}"]
+    lines = [f"complete: {state.size} lines, root {state.root}"]
     if witnesses:
-        states = f"{witnesses} state{'' if witnesses == 1 else 's'}"
-        lines.append(f"grown out of {states} that bundles and receipts name")
-    lines += [f"begun and not ended: line {record.seq}" for record in state.open]
-    lines += [f"torn by a crash: line {number}" for number in state.torn]
-    lines += [f"older than the line before, the clock was set back: line {n}" for n in state.backwards]
-    lines += [f"cannot be read, and could tell of a cut: {error}" for error in kept.unreadable.values()]
+        lines.append(f"agrees with {witnesses} signed checkpoint{'' if witnesses == 1 else 's'}")
+    lines += [f"started but not finished: line {record.seq}" for record in state.open]
+    lines += [f"incomplete after a crash: line {number}" for number in state.torn]
+    lines += [f"earlier than the line before (the clock was set back): line {n}" for n in state.backwards]
+    lines += [f"cannot be read, and so was not compared: {error}" for error in kept.unreadable.values()]
     return lines
 
 

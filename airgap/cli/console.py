@@ -1,4 +1,4 @@
-"""All that a person or a script sees: results on stdout, everything else on stderr."""
+"""All output: results go to stdout, everything else to stderr."""
 
 import contextlib
 import io
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from airgap.bundle.check_written import OnMedia
 
 _PLAIN_INTERVAL = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress when stderr is not a terminal."""
 _MAX_STATE = 40
 """Characters of a host's state in the live table."""
 
 
 def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
-    """The result of a command: one JSON object, or lines to read."""
+    """Write the result of a command: one JSON object, or lines to read."""
     with result_output() as out:
         if as_json:
             out.write(json.dumps(_hidden(value), indent=2) + "\n")
@@ -36,7 +36,7 @@ def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -
 
 
 def _hidden(value: Any) -> Any:
-    """`value` without logins: what comes off a medium may have some."""
+    """Return `value` without logins: text from a medium may contain some."""
     if isinstance(value, str):
         return hide(value)
     if isinstance(value, dict):
@@ -45,11 +45,11 @@ def _hidden(value: Any) -> Any:
 
 
 def open_outputs() -> None:
-    """Where the shell closed them (`>&-`) there are none: what nobody wants to read is thrown away. Opening
-    takes the free descriptors too, so that no file of a bundle becomes one of the standard streams.
+    """Open stdout and stderr on the null device if the shell closed them (`>&-`). This also takes their
+    descriptors, so that no file of a bundle becomes one of the standard streams.
 
-    What they cannot encode (LANG=C, a latin-1 terminal) is written as an escape: text is never the reason why
-    a command fails.
+    Characters that they cannot encode (LANG=C, a latin-1 terminal) are written as escapes, so that no command
+    fails because of them.
     """
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as we run
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -60,32 +60,32 @@ def open_outputs() -> None:
 
 @contextlib.contextmanager
 def result_output() -> Iterator[TextIO]:
-    """Standard output. Raises `AirgapError` when it takes nothing, and `BrokenPipeError` when nobody reads:
-    what the command did is done, whether it can be told or not.
+    """Yield standard output. Raises `AirgapError` if it cannot be written, and `BrokenPipeError` if its
+    reader has gone. The command's work is done in either case.
     """
     try:
         yield sys.stdout
     except BrokenPipeError:
         raise
     except OSError as error:
-        drop(sys.stdout)
+        discard_output(sys.stdout)
         raise AirgapError(
             "cannot write the result to standard output",
             got=error.strerror or error,
-            hint="what the command did is done all the same: `airgap audit log` tells",
+            hint="the command did its work; `airgap audit log` shows what it did",
         ) from error
 
 
-def drop(stream: TextIO) -> None:
-    """Let what is still to be written go nowhere: Python would try again at its end, and complain."""
-    with contextlib.suppress(OSError):  # a stand-in that has no descriptor
+def discard_output(stream: TextIO) -> None:
+    """Discard all further output of `stream`: Python would try to write it again at exit, and fail."""
+    with contextlib.suppress(OSError):  # a substitute without a descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
 
 
 def show_error(error: AirgapError, *, debug: bool) -> None:
-    """What went wrong and what to do, on stderr; with `debug`, also where."""
+    """Write an error and its hint to stderr; with `debug`, also the traceback."""
     if debug:
         say(trace(error))
     if isinstance(error, PartialError):
@@ -97,25 +97,25 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
 
 
 def trace(error: BaseException) -> str:
-    """The traceback, with control characters of foreign text escaped line by line."""
+    """Return the traceback, with control characters of foreign text escaped."""
     lines = "".join(traceback.format_exception(error)).split("\n")
     return "\n".join(map(printable, lines))
 
 
 def say(text: str, out: TextIO | None = None) -> None:
-    """On standard error. Where it takes nothing, nobody can be told of that; the work goes on, and the exit
-    code is that of the work.
+    """Write to standard error. If that fails, the failure cannot be reported: the work continues, and the
+    exit code is that of the work.
     """
     out = out or sys.stderr
     try:
         out.write(text)
         out.flush()
     except OSError:
-        drop(out)
+        discard_output(out)
 
 
 def error_value(error: AirgapError) -> dict[str, Any]:
-    """An error in the JSON of a command."""
+    """Return an error as it appears in the JSON output of a command."""
     value: dict[str, Any] = {
         "kind": type(error).__name__,
         "message": str(error),
@@ -128,30 +128,30 @@ def error_value(error: AirgapError) -> dict[str, Any]:
 
 
 def proof_value(proof: "OnMedia") -> dict[str, Any]:
-    """In the JSON of a command that writes or reads media."""
+    """Return the proof for the JSON output of a command that writes or reads media."""
     return proof.record()
 
 
 def proof_lines(proof: "OnMedia") -> list[str]:
-    """What the media are, and were seen to hold; nothing for what no one carries away."""
+    """Return lines about the media and whether they were read back; none for disks that stay here."""
     lines = [f"medium: {medium.describe()}" for medium in proof.media if medium.is_carried]
     if proof.read_back == "ok":
-        lines.append("read back from the medium: every byte is right")
+        lines.append("read back from the medium: every byte is correct")
     if proof.read_back != "skipped":
         lines += [f"not read back: what is on {path}" for path in proof.unread]
     if proof.read_back == "cached":
-        cached = "read back: right, but some of it may have come out of the cache; "
+        cached = "read back: correct, but some of it may have come from the cache; "
         again = "unplug the medium, plug it in again, and run `airgap verify --media`"
         never = (
-            "if it was plugged in anew before this, this system cannot show more: what counts then is "
-            "`airgap verify` on the receiving machine"
+            "if you had just plugged it in again, this system cannot prove more: "
+            "rely on `airgap verify` on the receiving machine"
         )
         lines.append(cached + (again if proof.fresh else never))
     return lines
 
 
 def bundle_lines(verb: str, title: str, paths: Sequence[Path], figures: str) -> list[str]:
-    """Where a bundle is now: its folder or its tar, or one line for each of its volumes."""
+    """Return the location of a bundle: its folder or its tar, or one line for each volume."""
     if len(paths) == 1:
         return [f"{verb}: {paths[0]} ({figures})"]
     volumes = [f"  volume {number}: {path}" for number, path in enumerate(paths, 1)]
@@ -159,7 +159,7 @@ def bundle_lines(verb: str, title: str, paths: Sequence[Path], figures: str) -> 
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Rows in columns, aligned by blanks, so that it reads in a mail as well as on a terminal."""
+    """Return rows as columns aligned with spaces, so that they also read well in an email."""
     texts = [list(header)] + [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
     return [
@@ -169,12 +169,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def marked(digest: object, kind: str) -> str:
-    """A digest in a table; an `image_id` is marked, for it never equals the digest in the papers."""
+    """Return a digest for a table. An `image_id` is marked: it never equals the digest of the bundle."""
     return f"image id {digest}" if kind == "image_id" else str(digest)
 
 
 def size(count: float) -> str:
-    """Bytes for people, in decimal units: `1.2 GB`."""
+    """Return a number of bytes in decimal units: `1.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -183,14 +183,14 @@ def size(count: float) -> str:
 
 
 def make_progress(*, quiet: bool) -> Progress:
-    """Live bars on a terminal, lines elsewhere; when quiet, only what has to be known."""
+    """Return live bars on a terminal, lines elsewhere, and notes only when quiet."""
     if quiet:
         return Notes()
     return Bars() if sys.stderr.isatty() else Lines(sys.stderr)
 
 
 class Lines:
-    """One line when a phase starts, one every few seconds, one at its end; `prefix` begins each."""
+    """Progress as lines, each with `prefix`: when a phase starts, every few seconds, and when it ends."""
 
     def __init__(self, out: TextIO, prefix: str = "") -> None:
         self._out = out
@@ -198,26 +198,26 @@ class Lines:
         self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
-        """A line of its own."""
+        """Write one line."""
         with self._lock:
             say(printable(self._prefix + text) + "\n", self._out)
 
     @contextlib.contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:
         """Report bytes, rate and time left."""
-        start = said = time.monotonic()
+        start = reported = time.monotonic()
         done = 0
         goal = f" of {size(total)}" if total else ""
         self.note(f"{title}: {size(total)}" if total else title)
 
         def advance(count: int) -> None:
-            nonlocal done, said
+            nonlocal done, reported
             with self._lock:
                 done += count
                 now = time.monotonic()
-                if now - said < _PLAIN_INTERVAL:
+                if now - reported < _PLAIN_INTERVAL:
                     return
-                said = now
+                reported = now
             rate = done / (now - start)
             left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate else ""
             self.note(f"{title}: {size(done)}{goal}, {size(rate)}/s{left}")
@@ -231,10 +231,10 @@ class Lines:
 
 
 class Notes(Silent):
-    """What has to be known, and no progress."""
+    """Notes without progress."""
 
     def note(self, text: str) -> None:
-        """A line of its own."""
+        """Write one line."""
         say(printable(text) + "\n")
 
 
@@ -242,7 +242,7 @@ class Bars:
     """A live bar with bytes, rate and time left for each phase."""
 
     def note(self, text: str) -> None:
-        """A line above the bars."""
+        """Write one line above the bars."""
         say(printable(text) + "\n")
 
     @contextlib.contextmanager
@@ -265,13 +265,13 @@ class Bars:
         with RichProgress(text, *columns, console=Console(stderr=True)) as bars:
             task = bars.add_task(printable(title), total=total or None)
             yield lambda count: bars.advance(task, count)
-            if not total:  # how much there was to do is only known now
+            if not total:  # the total is known only at the end
                 bars.update(task, total=1, completed=1)
 
 
 @contextlib.contextmanager
 def host_board(hosts: Sequence[str], *, quiet: bool) -> Iterator[Callable[[str], Progress]]:
-    """A listener for each host: a row of a live table on a terminal, lines with the host's name elsewhere."""
+    """Yield a progress listener for each host: a table row on a terminal, else lines with its name."""
     if quiet:
         yield lambda _: Silent()
     elif not sys.stderr.isatty():
@@ -308,18 +308,18 @@ class Row:
         self._task = task
 
     def note(self, text: str) -> None:
-        """The host's state, as long as it lasts."""
+        """Show the host's state."""
         self._bars.update(self._task, description=_short(text))
 
     @contextlib.contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:
-        """The bar is the phase's."""
+        """Use the row's bar for one phase."""
         self._bars.reset(self._task, total=total or None, description=_short(title))
         yield lambda count: self._bars.advance(self._task, count)
         self._bars.update(self._task, total=max(total, 1), completed=max(total, 1))
 
 
 def _short(text: str) -> str:
-    """What fits beside the bar; the whole of it comes with the result."""
-    found = printable(text)
-    return found if len(found) <= _MAX_STATE else f"{found[: _MAX_STATE - 1]}…"
+    """Return what fits beside the bar; the result has the whole text."""
+    state = printable(text)
+    return state if len(state) <= _MAX_STATE else f"{state[: _MAX_STATE - 1]}…"

@@ -1,4 +1,4 @@
-"""From an endpoint's spelling to the object: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
+"""Opens the endpoints that people name: `docker`, `registry:HOST`, `oci:DIR`, `archive:FILE`."""
 
 import os
 import threading
@@ -33,31 +33,33 @@ def ssh_of(
     config_file: Path | None,
     known_hosts: Path | None,
 ) -> "Ssh | None":
-    """SSH with these options; None when there are none. Raises `UsageError` for a target that is no engine:
-    with `DOCKER_HOST` too, SSH leads to engines only.
+    """Return SSH with these options; None without any. Raises `UsageError` if the target is not an engine:
+    SSH leads to engines only, also with `DOCKER_HOST`.
     """
     if not (identities or passphrase_file or config_file or known_hosts):
         return None
     if target.partition(":")[0] not in ("docker", "podman"):
-        raise UsageError("options for SSH", want="--to docker:ssh://[USER@]HOST[:PORT]", got=target)
+        raise UsageError(
+            "SSH options need an engine", want="--to docker:ssh://[USER@]HOST[:PORT]", got=target
+        )
     from airgap.cli import passphrase
     from airgap.endpoints.ssh import Ssh, SshOptions
 
-    asked = passphrase.existing(passphrase_file, "the SSH key")
-    return Ssh(SshOptions(config_file, known_hosts, tuple(identities or ()), asked))
+    ask = passphrase.existing(passphrase_file, "the SSH key")
+    return Ssh(SshOptions(config_file, known_hosts, tuple(identities or ()), ask))
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Opens endpoints, each once, with the options of one command."""
+    """Opens endpoints with the options of one command, each only once."""
 
     plain_http: tuple[str, ...] = ()
     ca_file: Path | None = None
     mirrors: tuple[str, ...] = ()
-    """`REGISTRY=MIRROR` each."""
+    """Each is `REGISTRY=MIRROR`."""
     connections: int = 8
     ssh: "Ssh | None" = None
-    """With the options for SSH; without it, ssh_config says all."""
+    """SSH with the command's options; None: as ssh_config says."""
     _open: dict[object, Source] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,15 +88,15 @@ class Endpoints:
         return self._engine(kind)
 
     def target(self, text: str, *, pin: bool | None = None) -> Target:
-        """From `--to`; raises `UsageError` for what is not a target. `pin`: see `Containerd`."""
+        """Return the target that `--to` names. Raises `UsageError` otherwise. `pin`: see `Containerd`."""
         if has_secret(text) or (text.startswith("registry:") and "@" in text):
-            want = "registry:HOST[:PORT][/PREFIX], and other targets without a login"
+            want = "registry:HOST[:PORT][/PREFIX], or another target, without a login"
             raise UsageError("a login in the target", subject="--to", want=want, hint=LOGIN_HINT)
         if (meant := meant_target(text)) is not None:
             raise UsageError("not a target", subject=text, want=TARGETS, hint=f"did you mean {meant}?")
         kind, _, rest = text.partition(":")
         if pin is not None and kind != "containerd":
-            raise UsageError("--pin and --no-pin are for containerd", want="--to containerd", got=text)
+            raise UsageError("--pin and --no-pin need a containerd target", want="--to containerd", got=text)
         if kind in ("docker", "podman"):
             return self._engine(text)
         if kind == "containerd":
@@ -135,7 +137,7 @@ class Endpoints:
         for registry, _, mirror in pairs:
             if (meant := meant_host(registry)) is not None:
                 hint = f"did you mean {meant}={mirror}?"
-                raise UsageError("not a registry's name", subject=registry, want="REGISTRY=MIRROR", hint=hint)
+                raise UsageError("not a registry name", subject=registry, want="REGISTRY=MIRROR", hint=hint)
             if not registry or not mirror:
                 raise UsageError("not a mirror", subject=registry or mirror, want="REGISTRY=MIRROR")
         return tuple(mirror for registry, _, mirror in pairs if registry == host)
@@ -148,7 +150,7 @@ class Endpoints:
         for named in self.plain_http:
             if (meant := meant_host(named)) is not None:
                 hint = f"did you mean --plain-http {meant}?"
-                raise UsageError("not a registry's name", subject=named, want="HOST[:PORT]", hint=hint)
+                raise UsageError("not a registry name", subject=named, want="HOST[:PORT]", hint=hint)
         options = RegistryOptions(
             plain_hint=self._plain_hint(host),
             plain_http=True if host in self.plain_http else None,
@@ -156,25 +158,25 @@ class Endpoints:
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
             trusted_hosts=trusted_hosts(host, os.environ),
-            connections=max(self.connections, 16),  # as many as images are looked at at a time
+            connections=max(self.connections, 16),  # as many as images whose metadata is read at a time
             prefix=prefix,
             notice=lambda text: console.say(f"{printable(text)}\n"),
         )
         return Registry(host, options=options)
 
     def _plain_hint(self, host: str) -> str | None:
-        """What to do where `host` turns out to speak HTTP: --plain-http may name it without its port."""
+        """Return the hint for a `host` that speaks HTTP, if --plain-http names it without its port."""
         name, _, port = host.rpartition(":")
         bare = {named.partition(":")[0] for named in self.plain_http}
         return (
-            f"--plain-http means exactly what it names: write --plain-http {host}"
+            f"--plain-http needs the exact host and port: --plain-http {host}"
             if port and name in bare
             else None
         )
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy for an engine's URL, as for a registry's: the docker CLI takes it from the same variables."""
+    """Return the proxy for an engine's URL, from the same variables as the docker CLI."""
     from airgap.endpoints.registry.proxies import Proxies
 
     found = Proxies.of(os.environ).choose(url)

@@ -1,7 +1,7 @@
 """Set up a sending site: key, trust root and ledger.
 
-The signing key is kept encrypted. The fingerprint that is printed is what receiving sides compare
-before they trust this one.
+The signing key is stored encrypted. Receiving sides compare the printed fingerprint before they trust
+this side.
 
 Example: airgap init --owner alice --site hq
 """
@@ -21,10 +21,10 @@ PANEL = "Online"
 
 def run(
     owner: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose signing key it is (else your user name).")
+        str | None, typer.Option(metavar="NAME", help="Owner of the signing key (default: your user name).")
     ] = None,
     site: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name of this side (else the host's).")
+        str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")
     ] = None,
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
@@ -39,7 +39,7 @@ def run(
 
     made = set_up(
         compare_site(),
-        owner or required_name("--owner NAME says whose signing key it is"),
+        owner or required_name("name the owner of the signing key with --owner NAME"),
         site or site_name(),
         algorithm=algorithm,
         passphrase=lambda: passphrase.chosen(passphrase_file),
@@ -51,8 +51,8 @@ def run(
         f"  key id {made.keyid}",
         f"trust root: {made.root_path}",
         f"  fingerprint {grouped(made.fingerprint)}",
-        "Take the root file to the receiving side by any way, and the fingerprint by another (paper, phone).",
-        "There: airgap trust install 1.root.json",
+        "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
+        "On that side: airgap trust install 1.root.json",
     ]
     value = {
         "site": made.site,
@@ -67,10 +67,10 @@ def run(
 
 
 def site_name() -> str:
-    """The host's name in the grammar of sites."""
+    """Return the host name as a valid site name."""
     return re.sub(r"[^a-z0-9]+", "-", os.uname().nodename.split(".")[0].lower()).strip("-") or "site"
 
 
 def grouped(fingerprint: str) -> str:
-    """In blocks of four, to read aloud."""
+    """Return the fingerprint in blocks of four characters, to read aloud."""
     return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))

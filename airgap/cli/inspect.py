@@ -1,6 +1,6 @@
-"""Show what a bundle is and who signed it.
+"""Show what a bundle contains and who signed it.
 
-The signatures are checked and the files are not read: `airgap verify` reads them.
+The signatures are checked. The files are not read: `airgap verify` reads them.
 
 Example: airgap inspect /media/stick/edge-stack-0007
 """
@@ -29,31 +29,31 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
     refuse_others(bundle)
     refuse_several(bundle)
     opened = open_site(recording=False)
-    who = receiver(opened.site, opened.now)
-    here: list[int] = []
+    this_site = receiver(opened.site, opened.now)
+    present: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
         try:
-            found = authenticate(folder, who)
-        except ThresholdError:  # who is to sign it too wants to see it
-            found = authenticate(folder, replace(who, partly=True))
+            found = authenticate(folder, this_site)
+        except ThresholdError:  # a further signer needs to see it
+            found = authenticate(folder, replace(this_site, partly=True))
         volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
         if isinstance(folder, VolumeSet):
-            here = sorted(folder.folders)
-    refusal = _refusal(found, who)
-    value = _value(found, bundle[0], refusal) | {"volumes": volumes, "volumes_here": here}
-    console.show_result(value, _lines(found, refusal, volumes, here), as_json=json)
+            present = sorted(folder.folders)
+    refusal = _refusal(found, this_site)
+    value = _value(found, bundle[0], refusal) | {"volumes": volumes, "volumes_here": present}
+    console.show_result(value, _lines(found, refusal, volumes, present), as_json=json)
 
 
-def _refusal(found: "Authenticated", who: "Receiver") -> str | None:
-    """Why `airgap load` would refuse it here and now, as far as the statement tells."""
+def _refusal(found: "Authenticated", this_site: "Receiver") -> str | None:
+    """Return why `airgap load` would refuse the bundle here now, as far as the statement shows; else None."""
     from airgap.carry.verify import check_receiver
     from airgap.errors import AirgapError
     from airgap.trust.policy import check_revocations, lacks
 
     if (wanted := lacks(found.verdict, found.root)) is not None:
-        return f"too few signatures, want {wanted}: `airgap sign` adds one"
+        return f"too few signatures ({wanted} needed): `airgap sign` adds one"
     try:
-        check_receiver(found, who, who.mark(found.statement.stream))
+        check_receiver(found, this_site, this_site.mark(found.statement.stream))
         check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
     except AirgapError as error:
         return str(error)
@@ -99,7 +99,7 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
     }
 
 
-def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list[int]) -> list[str]:
+def _lines(found: "Authenticated", refusal: str | None, volumes: int, present: list[int]) -> list[str]:
     from airgap.cli import console
     from airgap.cli.requires import requires_text
     from airgap.times import format_time
@@ -112,7 +112,7 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
     maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     if volumes > 1:
-        total += f" on {volumes} volumes; here: volume {', '.join(map(str, here))}"
+        total += f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
     signers, needs = ", ".join(verdict.owners), requires_text(statement)
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
@@ -124,5 +124,5 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, here: list
         f"{total}; not read: `airgap verify` reads them",
         *([needs] if needs else []),
         f"statement sha256 {found.sha256}",
-        *([f"it would be refused here: {refusal}"] if refusal else []),
+        *([f"this site would refuse it: {refusal}"] if refusal else []),
     ]

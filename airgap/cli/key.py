@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("generate")
 def generate(
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Whose key it is.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
     json: Json = False,
@@ -30,7 +30,7 @@ def generate(
 
     site = open_site().site
     if site.key_path(owner).exists():
-        raise KeyFileError("there is a key of that name", subject=site.key_path(owner))
+        raise KeyFileError("a key of that name exists already", subject=site.key_path(owner))
     with site.ledger().attempt("trust-change", change="key generate", owner=owner) as attempt:
         key = SigningKey.generate(algorithm)
         path = site.add_key(owner, key, passphrase.chosen(passphrase_file))
@@ -39,14 +39,14 @@ def generate(
     lines = [
         f"key of {owner}: {path}",
         f"  key id {key.public_key.keyid}",
-        f"  public half: {path.with_suffix('.pub')}",
+        f"  public key: {path.with_suffix('.pub')}",
     ]
     console.show_result(value, lines, as_json=json)
 
 
 @app.command("list")
 def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the keys here: people's, and the site's own.
+    """List the signing keys of people here, and the site's own key.
 
     Example: airgap key list
     """
@@ -66,12 +66,12 @@ def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
 
 @app.command("show")
 def show(
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Whose key.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print a public key, as openssl reads it.
+    """Print a public key in PEM, as openssl reads it.
 
     Example: airgap key show alice > alice.pub
     """

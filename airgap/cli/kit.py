@@ -1,7 +1,7 @@
 """Make a kit: airgap itself on a medium, for machines with no network.
 
-It holds the wheels of airgap and of all that it needs, signed like a bundle, and an installer that wants
-nothing but Python there. Run again, it makes the same kit, or a newer one when there are newer wheels.
+It contains the wheels of airgap and of its dependencies, signed like a bundle, and an installer that
+needs only Python on the server. Run again, it makes the same kit, or a newer one if there are newer wheels.
 
 Example: airgap kit --to /media/stick --platform linux-x86_64 --python 3.11
 """
@@ -26,22 +26,22 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 def make(
     context: typer.Context,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The medium, or another folder, to make the kit in.")
+        Path | None, typer.Option(metavar="DIR", help="The medium, or another folder, for the kit.")
     ] = None,
     platform: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="linux-x86_64, linux-aarch64, musllinux-x86_64 or musllinux-aarch64 (else this machine's); "
+            help="linux-x86_64, linux-aarch64, musllinux-x86_64 or musllinux-aarch64 (default: this host); "
             "may be repeated.",
         ),
     ] = None,
     python: Annotated[
         list[str] | None,
-        typer.Option(metavar="N.N", help="The server's Python (else 3.11 to 3.14); may be repeated."),
+        typer.Option(metavar="N.N", help="The server's Python (default: 3.11 to 3.14); may be repeated."),
     ] = None,
     wheels: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Take wheels from here instead of pip's index.")
+        Path | None, typer.Option(metavar="DIR", help="Take wheels from this folder instead of pip's index.")
     ] = None,
     key: Key = None,
     passphrase_file: PassphraseFile = None,
@@ -60,12 +60,12 @@ def make(
     from airgap.online.wheels import targets_of
 
     if to is None:
-        raise UsageError("where to?", want="--to DIR", hint="airgap kit --help tells more")
+        raise UsageError("--to is missing", want="--to DIR", hint="see airgap kit --help")
     targets = targets_of(platform or (), python or ())
-    here = open_site()
-    signer = here.site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, here.now, wheels, allow_system_disk, read_back)
-    _show(make_kit(here.site, order, console.make_progress(quiet=quiet)), json)
+    checked = open_site()
+    signer = checked.site.signing_key(key, passphrase.existing(passphrase_file))
+    order = KitOrder(to, targets, signer, checked.now, wheels, allow_system_disk, read_back)
+    _show(make_kit(checked.site, order, console.make_progress(quiet=quiet)), json)
 
 
 def _show(made: "MadeKit", as_json: bool) -> None:
@@ -87,7 +87,7 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         f"for {', '.join(map(str, statement.targets))}",
         f"statement sha256 {made.statement_sha256}",
         *console.proof_lines(made.proof),
-        f"There: {made.path.name}/VERIFY.txt has the commands that check a copy by that sum, and install it",
+        f"{made.path.name}/VERIFY.txt has the commands that check a copy by this sum and install it",
     ]
     console.show_result(value, lines, as_json=as_json)
 
@@ -96,11 +96,11 @@ def _show(made: "MadeKit", as_json: bool) -> None:
 def verify(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit's folder.")],
     allow_downgrade: Annotated[
-        bool, typer.Option("--allow-downgrade", help="Take also a kit of an older airgap than this one.")
+        bool, typer.Option("--allow-downgrade", help="Accept a kit of an older airgap than this one.")
     ] = False,
     into: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write what was checked to a new folder there."),
+        typer.Option(metavar="DIR", help="Write the checked files to a new folder in DIR."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -108,7 +108,7 @@ def verify(
 ) -> None:
     """Check a kit against the trust root installed here: signatures, and every file.
 
-    A medium can give other bytes when it is read again: with --into, what was checked is what is installed.
+    A medium can return other bytes when it is read again. With --into, you install the checked bytes.
 
     Example: airgap kit verify /media/stick/airgap-kit-0.1.0 --into /root
     """
@@ -116,8 +116,8 @@ def verify(
     from airgap.cli import console
     from airgap.cli.opening import open_site
 
-    here = open_site()
-    found = verify_kit(kit, here.site, here.now, allow_downgrade=allow_downgrade, into=into)
+    checked = open_site()
+    found = verify_kit(kit, checked.site, checked.now, allow_downgrade=allow_downgrade, into=into)
     statement, verdict = found.statement, found.verdict
     value = {
         "kit": str(kit),
@@ -135,5 +135,5 @@ def verify(
     keys, owners = ", ".join(verdict.signers), ", ".join(verdict.owners)
     lines = [f"good: {statement.title}, signed by {owners}, {content}, keys: {keys}"]
     if found.copy is not None:
-        lines.append(f"copied; this installs it: sh {quote(str(found.copy / 'install.sh'))}")
+        lines.append(f"copied; to install it: sh {quote(str(found.copy / 'install.sh'))}")
     console.show_result(value, lines, as_json=json)

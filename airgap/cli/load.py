@@ -1,8 +1,8 @@
 """Verify a bundle and load its images.
 
-All that is read is checked. What is there already is left alone, and not read: `airgap verify` reads all.
-It ends in a signed receipt. `-` reads a tar from standard input.
-The volumes of a bundle are named together; on a terminal, those that are missing are asked for.
+All content that is read is checked. Content that the target already has is left unchanged and is not read;
+`airgap verify` reads everything. The load ends with a signed receipt. `-` reads a tar from standard input.
+Name all volumes of a bundle together; on a terminal, airgap asks for missing ones.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
@@ -46,13 +46,23 @@ STDIN = Path("-")
 NAME = "load"
 PANEL = "Offline"
 
+OnConflict = Annotated[
+    str,
+    typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
+]
+AllowUrls = Annotated[
+    bool,
+    typer.Option(
+        "--allow-urls",
+        help="Load images with foreign layers, although tools may request the addresses in them.",
+    ),
+]
+
 
 def run(
     bundles: Bundles,
     to: To,
-    on_conflict: Annotated[
-        str, typer.Option(metavar="replace|refuse", help="When a name means another image there.")
-    ] = "replace",
+    on_conflict: OnConflict = "replace",
     renamings: Map = None,
     pin: Annotated[
         bool | None,
@@ -61,9 +71,7 @@ def run(
             help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
         ),
     ] = None,
-    allow_urls: Annotated[
-        bool, typer.Option("--allow-urls", help="Load foreign layers where tools ask their addresses.")
-    ] = False,
+    allow_urls: AllowUrls = False,
     accept_jump: AcceptJump = False,
     plain_http: PlainHttp = None,
     ca_file: CaFile = None,
@@ -88,15 +96,15 @@ def run(
     target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
-    here = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
+    operator = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
     places = grouped(bundles)
-    reports, refused = _load_each(places, here, lambda place: _load(place, order, here))
+    reports, refused = _load_each(places, operator, lambda place: _load(place, order, operator))
     _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is done with each bundle."""
+    """The options for loading each bundle."""
 
     target: "Target"
     on_conflict: str
@@ -105,13 +113,13 @@ class Order:
     allow_urls: bool
 
 
-def _load(place: "Place", order: Order, here: "Operator") -> "LoadReport":
+def _load(place: "Place", order: Order, operator: "Operator") -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
 
     return load_bundle(
-        place, here.site, order.target, here.now,
-        on_conflict=order.on_conflict, jobs=order.jobs, progress=here.progress, renamings=order.renamings,
-        allow_urls=order.allow_urls, accept_jump=here.accept_jump,
+        place, operator.site, order.target, operator.now,
+        on_conflict=order.on_conflict, jobs=order.jobs, progress=operator.progress, renamings=order.renamings,
+        allow_urls=order.allow_urls, accept_jump=operator.accept_jump,
     )  # fmt: skip
 
 
@@ -145,16 +153,16 @@ def _show(
 
 
 def _load_each(
-    places: "Sequence[Place]", here: "Operator", load: "Callable[[Place], LoadReport]"
+    places: "Sequence[Place]", operator: "Operator", load: "Callable[[Place], LoadReport]"
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
-    """Load one bundle after the other, up to the first that is refused: what was loaded before it is told."""
+    """Load the bundles in order until one is refused; the loads before it are reported too."""
     from airgap.bundle.volumes import paths_of
 
     reports: list[tuple[Path, LoadReport]] = []
     for place in places:
         path = paths_of(place)[0]
         try:
-            reports.append((path, _load_whole(place, here, load)))
+            reports.append((path, _load_whole(place, operator, load)))
         except (AirgapError, KeyboardInterrupt) as error:
             if not reports:
                 raise
@@ -164,8 +172,8 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(place: "Place", here: "Operator", load: "Callable[[Place], LoadReport]") -> "LoadReport":
-    """Load the bundle with all its volumes: out of a pipe, or put together when a person can be asked."""
+def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], LoadReport]") -> "LoadReport":
+    """Load a bundle with all its volumes: from a pipe, or gathered one by one if a person can be asked."""
     from airgap.bundle.volumes import is_whole, paths_of
     from airgap.carry.from_stdin import staged
     from airgap.carry.operator import never_ask
@@ -174,21 +182,21 @@ def _load_whole(place: "Place", here: "Operator", load: "Callable[[Place], LoadR
     if paths_of(place) == (STDIN,):
         if not sys.stdin:
             raise UsageError("standard input is closed", want="a tar to load")
-        with staged(sys.stdin.buffer, here.site.home, here.progress) as copy:
+        with staged(sys.stdin.buffer, operator.site.home, operator.progress) as copy:
             return load(copy)
-    if is_whole(place) or here.ask is never_ask:
+    if is_whole(place) or operator.ask is never_ask:
         return load(place)
-    together = gather(place, here)
+    together = gather(place, operator)
     report = load(together)
     if report.failed:
-        here.progress.note(f"kept until all of it is loaded: {', '.join(map(str, together))}")
+        operator.progress.note(f"kept until everything is loaded: {', '.join(map(str, together))}")
     else:
         discard(together)
     return report
 
 
 def _digest_kind(target: "Target") -> str:
-    """What the names at the target stand for: graph drivers and podman know images by their configs."""
+    """Return the kind of the target's digests: graph drivers and podman identify images by their configs."""
     from airgap.endpoints.ports import StreamTarget
 
     return "image_id" if isinstance(target, StreamTarget) and target.info().ids_are_configs else "manifest"
@@ -220,17 +228,17 @@ def _lines(report: "LoadReport", kind: str) -> list[str]:
     rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
     if kind == "image_id":
-        lines.append("image id: as the engine calls it; `airgap inspect` shows the digests of the bundle")
+        lines.append("image id: the engine's own; `airgap inspect` shows the digests of the bundle")
     lines += [f"{r.image.name}: {r.reason}" for r in report.results if r.reason and r.verdict != "skipped"]
-    if len(report.failed) == len(report.results) > 1:  # then the error on stderr is that of the first
+    if len(report.failed) == len(report.results) > 1:  # then stderr has the error of the first only
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == "already there" for result in report.results):
-        lines.append("nothing to do: all of it was there already")
+        lines.append("nothing to do: the target had everything already")
     return [*lines, f"receipt: {report.receipt}"]
 
 
 def _verdict(result: "LoadedImage") -> str:
-    """With the reason where that says everything."""
+    """Return the verdict, with the reason if the reason is complete."""
     if result.verdict == "skipped" and result.reason:
         return f"skipped: {result.reason}"
     if result.verdict == "failed" and result.error:

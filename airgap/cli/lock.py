@@ -1,7 +1,7 @@
 """Pin every tag of a manifest to its digest.
 
-stack.lock.yaml is written beside stack.yaml; `airgap pack` then takes exactly these images, whatever
-the tags mean by then.
+This writes stack.lock.yaml beside stack.yaml. `airgap pack` then takes exactly these images, even if the
+tags have moved.
 
 Example: airgap lock stack.yaml
 """
@@ -42,7 +42,7 @@ def run(
     refuse_other(manifest, MANIFEST)
     loaded = TransferManifest.load(manifest)
     lock = resolve(loaded, endpoints.source, failures)
-    refuse_failures(failures, len(loaded.images), hint="nothing is written: a lock has all images")
+    refuse_failures(failures, len(loaded.images), hint="no lock was written: a lock has all images")
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
     images = [_value(image) for image in lock.images]
@@ -68,7 +68,7 @@ def _chosen(image: "LockedImage") -> "Chosen":
 
 
 def _value(image: "LockedImage") -> dict[str, Any]:
-    """Engines and archives hand out an image by its ID, registries and OCI folders by its manifest."""
+    """Return the JSON of an image. Engines and archives identify it by its ID, registries by its manifest."""
     from airgap.cli import platforms
 
     kind, digest = ("manifest", image.descriptor.digest) if image.descriptor else ("image_id", image.image_id)
@@ -87,5 +87,5 @@ def _lines(images: list[dict[str, Any]]) -> list[str]:
     rows = [(i["reference"], console.marked(i["digest"], i["digest_kind"])) for i in images]
     lines = console.table(("IMAGE", "DIGEST"), rows)
     if any(image["digest_kind"] == "image_id" for image in images):
-        lines.append("image id: as its source calls it; the digest in a bundle is known when it is packed")
+        lines.append("image id: the source's own; the digest in the bundle is known once it is packed")
     return lines

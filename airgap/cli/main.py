@@ -1,4 +1,4 @@
-"""The entry point: commands by name, errors as two lines, exit codes as a property of the error."""
+"""The entry point. It registers the commands, prints each error in two lines, and returns its exit code."""
 
 import signal
 import sys
@@ -35,7 +35,7 @@ from airgap.hiding import LOGIN_HINT, has_secret
 INTERRUPTED = 130
 
 _RESUMING = [[module.NAME] for module in (pack, receive, load, send, repack, repair)]
-"""The commands that find what they did before; the others begin anew."""
+"""The commands that resume where an interrupted run stopped; the others start again from the beginning."""
 
 app = typer.Typer(
     name="airgap",
@@ -70,7 +70,7 @@ def _top(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Accept the options that come before the command."""
 
 
 for module in (init, lock, plan, pack, sign, inspect, verify, receive, load, send, serve, repack, repair):
@@ -87,10 +87,10 @@ for command in kit.app.registered_commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; nothing but the code, stdout and stderr leaves it."""
+    """Run one command and return its exit code. No exception leaves this function."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     console.open_outputs()
-    # A polite kill ends like Ctrl-C: with a record, and with servers closed.
+    # SIGTERM ends a command as Ctrl-C does: the ledger gets its record, and servers are closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _refuse_empty(words)
@@ -102,29 +102,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        console.drop(sys.stdout)
+        console.discard_output(sys.stdout)
         return 1
-    except OSError as error:  # a folder that may not be entered, a stick that was pulled out
+    except OSError as error:  # a folder without permission, a stick that was pulled out
         return _report(MediaError.of(error), words)
     except (MemoryError, RuntimeError) as error:
         limit = _process_limit(error)
         return _report(limit, words) if limit else _report_other(error, words)
-    except Exception as error:  # noqa: BLE001 - the last door: a defect must not look like an answer
+    except Exception as error:  # noqa: BLE001 - last resort: a defect must not look like a result
         return _report_other(error, words)
-    if code == INTERRUPTED:  # also how newer versions of typer answer Ctrl-C
-        rest = ": running the same command again goes on from here" if words[:1] in _RESUMING else ""
+    if code == INTERRUPTED:  # newer versions of typer also return this code after Ctrl-C
+        rest = "; run the same command again to resume" if words[:1] in _RESUMING else ""
         console.say(f"interrupted{rest}\n")
     return _flushed(code)
 
 
 def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
-    """The exit code when the result has left this process: a failure of the command counts more."""
+    """Write the result and return the exit code. The code of a failed command takes precedence over that of a
+    failed write.
+    """
     try:
         show()
         with console.result_output() as out:
             out.flush()
     except BrokenPipeError:
-        console.drop(sys.stdout)
+        console.discard_output(sys.stdout)
         return code or 1
     except AirgapError as error:
         console.show_error(error, debug=False)
@@ -133,33 +135,31 @@ def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
-    """A variable of the shell that is not set is an empty word, and as a path the current folder."""
+    """Refuse an empty argument: an unset shell variable gives one, and as a path it is the current folder."""
     for word in words:
         if not word or (word.startswith("--") and word.endswith("=")):
             raise UsageError(
-                "an empty word on the command line",
-                got=" ".join(each or "''" for each in words),
-                hint="is a variable of the shell not set?",
+                "empty argument",
+                got=" ".join(word or "''" for word in words),
+                hint="is a shell variable unset?",
             )
 
 
 def _refuse_other_bytes(words: Sequence[str]) -> None:
-    """What is no UTF-8 cannot stand in a ledger, a receipt or a document: said before anything is begun."""
+    """Refuse arguments that are not UTF-8 before any work starts: a ledger or receipt cannot hold them."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError as error:
-            hint = "give the file or folder another name, or mount the medium elsewhere"
+            hint = "rename the file or folder, or mount the medium elsewhere"
             if sys.getfilesystemencoding() != "utf-8":
-                hint = (
-                    "names are read as this locale encodes them: set LC_ALL=C.UTF-8, or another one of UTF-8"
-                )
+                hint = "this locale does not use UTF-8: set LC_ALL=C.UTF-8, or another UTF-8 locale"
             raise UsageError("not UTF-8", subject=word, hint=hint) from error
 
 
 def _refuse_secrets(words: Sequence[str]) -> None:
-    """A login on the command line is in the shell's history and the list of processes, and would go on to
-    ledgers and receipts, which leave this side. Which argument it is is told, and not what is in it.
+    """Refuse logins on the command line: they are in the shell's history and in the list of processes, and
+    would be copied to ledgers and receipts, which leave this side. The error does not show it.
     """
     for number, word in enumerate(words):
         if has_secret(word):
@@ -182,35 +182,31 @@ def _report(error: AirgapError, words: Sequence[str]) -> int:
 
 
 def _usage_error(error: Exception, message: str) -> UsageError:
-    """What the parser says, in our form, with the help of the command that it was about."""
-    said = " ".join(message.split()).rstrip(".")
+    """Return the parser's error in our form, with the command whose help explains it."""
+    text = " ".join(message.split()).rstrip(".")
     command = getattr(getattr(error, "ctx", None), "command_path", "airgap")
-    return UsageError(said[:1].lower() + said[1:], hint=f"{command} --help")
+    return UsageError(text[:1].lower() + text[1:], hint=f"{command} --help")
 
 
 def _process_limit(error: Exception) -> AirgapError | None:
-    """What a limit of this process has stopped, as containers and `ulimit` set them."""
+    """Return the error for a resource limit of this process, as containers and `ulimit` set it; else None."""
     if isinstance(error, MemoryError):
         hint = "see `ulimit -v` and the memory limit of the container or unit"
         return AirgapError("there is not enough memory", hint=hint)
     if "can't start new thread" in str(error):
-        hint = (
-            "see `ulimit -u` and `ulimit -v`, and the limits of processes (pids) and memory of the container"
-        )
-        return AirgapError(
-            "no more threads can be started", got="a limit of this user or container", hint=hint
-        )
+        hint = "see `ulimit -u` and `ulimit -v`, and the process (pids) and memory limits of the container"
+        return AirgapError("cannot start more threads", got="a limit of this user or container", hint=hint)
     return None
 
 
 def _report_other(error: Exception, words: Sequence[str]) -> int:
-    """Usage errors of the parser are told like our own; anything else is a defect of ours."""
-    show, told = getattr(error, "show", None), getattr(error, "format_message", None)
+    """Report a usage error of the parser like one of ours; anything else is a defect in airgap."""
+    show, describe = getattr(error, "show", None), getattr(error, "format_message", None)
     if callable(show) and type(error).__name__ == "NoArgsIsHelpError":
         show()
         return int(getattr(error, "exit_code", 2))
-    if callable(told):
-        return _report(_usage_error(error, told()), words)
+    if callable(describe):
+        return _report(_usage_error(error, describe()), words)
     if "--debug" in words:
         console.say(console.trace(error))
     console.say(f"error: unexpected failure: {printable(describe_cause(error))}\n")

@@ -1,4 +1,4 @@
-"""From a manifest file to a plan: what `plan` and `pack` have in common."""
+"""Makes a plan from a manifest file; used by `plan` and `pack`."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
 _SHOWN = 5
-"""So many images in one line."""
+"""Images in one line."""
 
 
 def plan_of(
@@ -29,14 +29,14 @@ def plan_of(
     *,
     full: bool = False,
 ) -> tuple[TransferManifest, TransferPlan]:
-    """The plan for a manifest's lock file, or, where there is none, for what its tags mean now.
+    """Return the plan for a manifest's lock file or, without a lock, for its tags as they are now.
 
-    An image that cannot be planned is in the plan's failures. What the bases in `since` hold (bundles,
-    receipts, or serials of this stream) stays behind. Without any, a bundle that was sealed without some of
-    its images is the base of the one that completes it, unless all is wanted: `full`.
+    An image that cannot be planned is in the plan's failures. Layers that the bases in `since` have (bundles,
+    receipts, or serials of this stream) are left out. Without `since`, a bundle that was sealed without some
+    of its images is the base of the bundle that completes it, unless `full` is set.
     """
     if full and since:
-        raise UsageError("--full leaves nothing out", want="--full or --since, not both")
+        raise UsageError("--full excludes --since", want="one of them")
     refuse_other(path, MANIFEST)
     manifest = TransferManifest.load(path)
     documents = Documents()
@@ -46,15 +46,15 @@ def plan_of(
     if not since and not full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
-            f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what it "
-            "carries; --full carries everything"
+            f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what "
+            "it carries; --full carries everything"
         )
         held = held_by(base)
     return manifest, make_plan(lock, endpoints.source, held, failures, documents)
 
 
 def unknown_lines(unknown: Mapping[str, str]) -> list[str]:
-    """A line for each reason why attachments are unknown, with the images that it concerns."""
+    """Return one line for each reason why attachments are unknown, with the images concerned."""
     reasons: dict[str, list[str]] = {}
     for reference, reason in unknown.items():
         reasons.setdefault(reason, []).append(reference)
@@ -67,7 +67,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _partial_base(lock: Lock) -> Statement | None:
-    """See `partial_base`; None where nothing was sealed yet: a plan needs no site."""
+    """See `partial_base`; None if there is no site yet: a plan does not need one."""
     with contextlib.suppress(UsageError):
         return partial_base(Site(default_home()), lock.name, lock, now())
     return None
@@ -83,7 +83,7 @@ def _lock_of(
 ) -> Lock:
     locked = lock_path(path)
     if not locked.exists():
-        progress.note(f"no {locked.name}: taking the tags as they are now")
+        progress.note(f"no {locked.name}: using the tags as they are now")
         lock = resolve(manifest, endpoints.source, failures, documents)
         for item in lock.left_out:
             progress.note(str(item))
@@ -91,10 +91,10 @@ def _lock_of(
     lock = Lock.load(locked)
     if lock.manifest_sha256 != manifest.sha256:
         raise FormatError(
-            "the lock is not of this manifest",
+            "the lock belongs to another manifest",
             subject=locked,
             want=f"manifest sha256 {manifest.sha256[:16]}…",
             got=f"{lock.manifest_sha256[:16]}…",
-            hint=f"the manifest has changed since: run `airgap lock {path}`",
+            hint=f"the manifest has changed since then: run `airgap lock {path}`",
         )
     return lock

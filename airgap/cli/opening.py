@@ -1,4 +1,4 @@
-"""This site, as the commands open it: after its files were compared with its ledger."""
+"""Opens this site for a command, after comparing its files with its ledger."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def compare_site(*, recording: bool = True, roots: bool = True) -> Path:
-    """As `open_site`, for commands that go without a site where there is none; the home."""
+    """As `open_site`, but a command that needs no site may run without one. Returns the home."""
     from airgap.durable import exists
     from airgap.site import default_home
 
@@ -22,7 +22,7 @@ def compare_site(*, recording: bool = True, roots: bool = True) -> Path:
 
 
 def open_site(*, recording: bool = True, reporting: bool = False, roots: bool = True) -> "CheckedSite":
-    """The site, and the time that counts; alarms are said on stderr. See `check_site`."""
+    """Return the site and the time to use; alarms are written to stderr. See `check_site`."""
     from airgap import site
     from airgap.site_check import check_site
 

@@ -1,4 +1,4 @@
-"""What the commands of the offline side share: the site, and the question for the next volume."""
+"""Opens the site for commands that read bundles, and asks for the next volume."""
 
 import os
 import sys
@@ -23,26 +23,26 @@ def make_operator(
     read_back: bool | None = None,
     accept_jump: bool = False,
 ) -> "Operator":
-    """This site, now; a person is asked for volumes when there is one at a terminal."""
+    """Return this site and the time. Missing volumes are asked for if stdin is a terminal."""
     from airgap.carry.operator import Operator, never_ask
 
     ask = next_volume if sys.stdin and sys.stdin.isatty() else never_ask
     progress = console.make_progress(quiet=quiet)
-    here = open_site()
-    return Operator(here.site, here.now, progress, jobs, ask, allow_system, accept_jump, read_back)
+    checked = open_site()
+    return Operator(checked.site, checked.now, progress, jobs, ask, allow_system, accept_jump, read_back)
 
 
 def next_volume(wanted: "Wanted") -> Path | None:
-    """Where the volume is that a person has put in; None when the answer is the end of the input.
+    """Ask a person to insert a volume, and return its folder; None at the end of the input.
 
-    Enter alone means the place where the last volume was. The folder above the volume's own will do:
-    that is mostly where the medium is mounted.
+    Enter alone means the folder of the last volume. The parent of the volume's folder is accepted too: the
+    medium is usually mounted there.
     """
     name = f"{wanted.title}.v{wanted.number}"
     guess = wanted.near / name
     sys.stderr.write(
         printable(
-            f"put in volume {wanted.number} of {wanted.of} of {wanted.title}, then press Enter ({guess}),"
+            f"insert volume {wanted.number} of {wanted.of} of {wanted.title}, then press Enter ({guess}),"
         )
         + "\nor type the path of its folder: "
     )
@@ -58,7 +58,7 @@ def next_volume(wanted: "Wanted") -> Path | None:
 
 
 def received_value(found: "Received") -> dict[str, Any]:
-    """The JSON of a copy."""
+    """Return the JSON of a copy."""
     return {
         "bundle": str(found.paths[0]),
         "volumes": [str(path) for path in found.paths],
@@ -70,11 +70,11 @@ def received_value(found: "Received") -> dict[str, Any]:
 
 
 def received_lines(found: "Received") -> list[str]:
-    """A copy, for people."""
+    """Return lines about a copy."""
     statement = found.bundle.statement
     written = "1 blob written" if found.written == 1 else f"{found.written} blobs written"
     if not found.written:
-        written = "every blob was there already, and right"
+        written = "every blob was there already, and correct"
     figures = f"{console.size(statement.total_bytes)}, {written}"
     lines = console.bundle_lines("complete", statement.title, found.paths, figures)
     return lines + console.proof_lines(found.proof)

@@ -9,39 +9,41 @@ import typer
 
 
 def help_text(docstring: str | None) -> str:
-    """A docstring as a help text whose examples keep their lines: the parser wants a mark before them."""
+    """Return a docstring as help text. A mark before the examples makes the parser keep their lines."""
     return re.sub(r"(?m)^(?=Example: |.*:\n  )", "\b\n", inspect.cleandoc(docstring or ""))
 
 
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings and errors.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
-# `readable=False`: a medium that was pulled out is no slip of the command line, and has its own exit code
+# `readable=False`: a medium that was pulled out is not a usage error, and has its own exit code
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", readable=False, help="The bundle: a folder or a tar.")
 ]
 Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE", readable=False, help="A folder or a tar each, or the folders of all volumes."
+        metavar="BUNDLE",
+        readable=False,
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
     ),
 ]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Holds the passphrase (else AIRGAP_PASSPHRASE, else asked)."),
+    typer.Option(metavar="FILE", help="File with the passphrase (default: AIRGAP_PASSPHRASE, or a prompt)."),
 ]
 Key = Annotated[
-    str | None, typer.Option("--key", metavar="OWNER", help="Which signing key, if there are more.")
+    str | None, typer.Option("--key", metavar="OWNER", help="The signing key to use, if there are several.")
 ]
 PlainHttp = Annotated[
     list[str] | None,
-    typer.Option("--plain-http", metavar="HOST", help="Speak HTTP with this registry (loopback always may)."),
+    typer.Option(
+        "--plain-http", metavar="HOST", help="Use HTTP for this registry (not needed for loopback)."
+    ),
 ]
 CaFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="CA certificates for registries, beside the system's.")
+    Path | None, typer.Option(metavar="FILE", help="CA certificates for registries, besides the system's.")
 ]
 Algorithm = Annotated[
     str,
@@ -54,7 +56,7 @@ Mirror = Annotated[
     typer.Option(
         "--mirror",
         metavar="REGISTRY=MIRROR",
-        help="Pull from there first; it may be behind with tags. docker.io=mirror.example",
+        help="Pull from MIRROR first; its tags may be older. Example: docker.io=mirror.example",
     ),
 ]
 Since = Annotated[
@@ -62,12 +64,12 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the other side has: a receipt, a bundle, or a serial sealed here; may be repeated.",
+        help="What the receiver has: a receipt, a bundle, or a serial sealed here; may be repeated.",
     ),
 ]
 Full = Annotated[
     bool,
-    typer.Option("--full", help="Leave nothing out, also after a bundle that lacks some of its images."),
+    typer.Option("--full", help="Carry everything, also after a bundle that lacked some images."),
 ]
 To = Annotated[
     str,
@@ -82,25 +84,26 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="FROM=TO",
-        help="Give images below FROM names below TO, as in ghcr.io/acme=harbor.example/mirror; "
-        "may be repeated, the longest FROM counts.",
+        help="Rename images below FROM to names below TO, as in ghcr.io/acme=harbor.example/mirror; "
+        "may be repeated, the longest matching FROM applies.",
     ),
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at a time.")
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Number of files to process at a time."),
 ]
 VolumeSizeText = Annotated[
     str | None,
     typer.Option(
         "--volume-size",
         metavar="SIZE",
-        help="Cut the bundle into volumes of at most 4GiB, 700MB, …; fat32 limits its files only.",
+        help="Cut the bundle into volumes of at most 4GiB, 700MB, …; fat32 limits the file size only.",
     ),
 ]
 AllowSystemDisk = Annotated[
     bool,
     typer.Option(
-        "--allow-system-disk", help="Write also where nothing is mounted, and into the system's own folders."
+        "--allow-system-disk", help="Also write where no medium is mounted, and into system folders."
     ),
 ]
 ReadBackChoice = Annotated[
@@ -108,19 +111,21 @@ ReadBackChoice = Annotated[
     typer.Option(
         "--read-back/--no-read-back",
         show_default=False,
-        help="Read all of it back from the medium; by default, unless it is the system's disk.",
+        help="Read everything back from the medium (the default, except on the system disk).",
     ),
 ]
 AcceptJump = Annotated[
     bool,
     typer.Option(
-        "--accept-jump", help="Take a serial that is far above the last one: the sender confirmed it."
+        "--accept-jump", help="Accept a serial far above the last one, after the sender confirmed it."
     ),
 ]
 Identity = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
 ]
 SshConfigFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Instead of ~/.ssh/config and /etc/ssh/ssh_config.")
+    Path | None, typer.Option(metavar="FILE", help="Used instead of ~/.ssh/config and /etc/ssh/ssh_config.")
 ]
-KnownHosts = Annotated[Path | None, typer.Option(metavar="FILE", help="The only host keys to trust.")]
+KnownHosts = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Trust the host keys in this file only.")
+]

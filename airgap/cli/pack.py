@@ -1,6 +1,6 @@
 """Pull the images of a manifest into a signed bundle.
 
-Interrupted and run again, it goes on where it was. Run once more after that, it checks what is there.
+Run again after an interruption, it resumes. Run again after it finished, it checks the bundle.
 
 Example: airgap pack stack.yaml --to /media/stick
 """
@@ -49,7 +49,7 @@ def run(
     manifest: Manifest,
     to: Annotated[
         list[Path],
-        typer.Option(metavar="DIR", help="The medium, or another folder; several media share it."),
+        typer.Option(metavar="DIR", help="The medium, or another folder; repeat it to use several media."),
     ],
     key: Key = None,
     passphrase_file: PassphraseFile = None,
@@ -57,7 +57,7 @@ def run(
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
     ] = 90,
     volume_size: VolumeSizeText = None,
-    tar: Annotated[bool, typer.Option("--tar", help="One tar instead of a folder, in one pass.")] = False,
+    tar: Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")] = False,
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
     allow_partial: Annotated[
@@ -78,18 +78,18 @@ def run(
     from airgap.online.terms import Order
 
     if tar and (len(to) > 1 or volume_size):
-        raise UsageError("a tar is one file", want="one --to and no --volume-size with --tar")
+        raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
-    here = open_site()
+    opened, media = open_site(), tuple(to[1:])
     order = Order(
-        to[0], (), here.now, lifetime, jobs, allow_partial, tuple(to[1:]), size, allow_system_disk, read_back
+        to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)
     packed, total = _pack(
-        manifest, order, endpoints, signer, since or (), site=here.site, quiet=quiet, tar=tar, full=full
+        manifest, order, endpoints, signer, since or (), site=opened.site, quiet=quiet, tar=tar, full=full
     )
-    _show(packed, PartialError("some images are not in it", packed.failures, total), json, debug)
+    _show(packed, PartialError("some images are not in the bundle", packed.failures, total), json, debug)
 
 
 def _pack(
@@ -104,7 +104,7 @@ def _pack(
     tar: bool,
     full: bool,
 ) -> "tuple[PackedBundle, int]":
-    """The bundle, and how many images there would be had none failed."""
+    """Return the bundle, and how many images it would have if none had failed."""
     from airgap.cli import console
     from airgap.cli.manifest_plan import plan_of
     from airgap.online.pack import pack
@@ -170,13 +170,13 @@ def _lines(packed: "PackedBundle") -> list[str]:
 
     statement, needs = packed.statement, requires_text(packed.statement)
     rows = [(i.name, i.digest, i.source) for i in statement.images]
-    verb = "sealed" if packed.fresh else "already sealed, all of it checked"
+    verb = "sealed" if packed.fresh else "already sealed, and checked completely"
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
         *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
-        *_engines_word(statement),
+        *_repacked_lines(statement),
         *([needs] if needs else []),
         *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
@@ -184,11 +184,11 @@ def _lines(packed: "PackedBundle") -> list[str]:
     ]
 
 
-def _engines_word(statement: "Statement") -> list[str]:
-    """Pinned images that an engine unpacked: nothing but its own word binds them to the digest."""
+def _repacked_lines(statement: "Statement") -> list[str]:
+    """Return a line for each pinned image that an engine unpacked; only the engine binds it to its digest."""
     return [
         f"{image.name}: repacked, so its digest is not the pinned {image.reference.digest}; "
-        "that it is that image is what the engine says"
+        "only the engine says that it is that image"
         for image in statement.images
         if image.source.endswith(", repacked")
         and image.reference.digest not in (None, image.digest, *(p.config_digest for p in image.platforms))

@@ -1,4 +1,4 @@
-"""Where passphrases come from: a file, the environment, or a question. Never the command line."""
+"""Reads passphrases from a file, the environment or a prompt, but never from the command line."""
 
 import getpass
 import os
@@ -9,32 +9,34 @@ from airgap.errors import KeyFileError
 from airgap.site import Passphrase
 
 VARIABLE = "AIRGAP_PASSPHRASE"
-_LEAST = 8
-_HINT = f"give it by --passphrase-file, in {VARIABLE}, or on a terminal"
+_MIN_BYTES = 8
+_HINT = f"use --passphrase-file or {VARIABLE}, or run it on a terminal"
 
 
 def existing(path: Path | None, what: str = "the signing key") -> Passphrase:
-    """The passphrase of a key that exists, found out when it is needed."""
+    """Return a function that reads the passphrase of an existing key when it is needed."""
     return lambda: _given(path) or _ask(f"Passphrase of {what}: ")
 
 
 def chosen(path: Path | None) -> bytes:
-    """A passphrase for a new key, of 8 bytes or more; asked for twice."""
+    """Return a passphrase for a new key, of 8 bytes or more. A prompt asks for it twice."""
     if given := _given(path):
         return _long_enough(given)
     first = _ask("New passphrase for the signing key: ")
     if not first:
-        raise KeyFileError("the passphrase is empty", hint="a signing key is never kept unencrypted")
+        raise KeyFileError("the passphrase is empty", hint="a signing key is never stored unencrypted")
     _long_enough(first)
-    if first != _ask("The same again: "):
+    if first != _ask("Repeat the passphrase: "):
         raise KeyFileError("the two passphrases differ")
     return first
 
 
 def _long_enough(passphrase: bytes) -> bytes:
-    """Who finds the key file tries short ones first."""
-    if len(passphrase) < _LEAST:
-        raise KeyFileError("the passphrase is too short", want=f"{_LEAST} bytes or more", got=len(passphrase))
+    """Refuse a short passphrase: whoever finds the key file tries those first."""
+    if len(passphrase) < _MIN_BYTES:
+        raise KeyFileError(
+            "the passphrase is too short", want=f"{_MIN_BYTES} bytes or more", got=len(passphrase)
+        )
     return passphrase
 
 

@@ -1,4 +1,4 @@
-"""Tell what would be carried, fetching only metadata.
+"""Show what `pack` would carry. Only metadata is fetched.
 
 Example: airgap plan stack.yaml --to /media/stick
 """
@@ -35,7 +35,8 @@ PANEL = "Online"
 def run(
     manifest: Manifest,
     to: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Where it would go: tells whether it fits.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Where the bundle would go, to check whether it fits."),
     ] = None,
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
@@ -59,7 +60,7 @@ def run(
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
-        plan.failures, plan, hint="see above why; `airgap pack --allow-partial` can seal the others"
+        plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
     )
     size = parse_volume_size(volume_size) if volume_size else None
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
@@ -75,24 +76,24 @@ def run(
 
 
 def _volumes(
-    plan: "TransferPlan", places: list[Path], size: "VolumeSize | None", allow_system: bool
+    plan: "TransferPlan", folders: list[Path], size: "VolumeSize | None", allow_system: bool
 ) -> tuple[int | None, MediaError | None]:
-    """How many volumes there would be, or why `pack` would refuse these places: that is a result, too."""
+    """Return the number of volumes, or why `pack` would refuse these folders, which is a result too."""
     from airgap.bundle.choose_folders import count_volumes
     from airgap.online.choose_folders import space_needed
 
     try:
         needed = space_needed(plan, plan.lock.name)
-        return count_volumes(needed, places, size, allow_system=allow_system), None
+        return count_volumes(needed, folders, size, allow_system=allow_system), None
     except MediaError as error:
         return None, error
 
 
-def _media(plan: "TransferPlan", places: list[Path]) -> dict[str, Any]:
-    """The media that exist."""
+def _media(plan: "TransferPlan", folders: list[Path]) -> dict[str, Any]:
+    """Return the JSON of the media that exist."""
     from airgap.bundle.medium import Medium, room_for
 
-    media = [(path, Medium.of(path)) for path in places if path.exists()]
+    media = [(path, Medium.of(path)) for path in folders if path.exists()]
     found = [
         {
             "path": str(path),
@@ -113,12 +114,14 @@ def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError 
         fits = ": IT DOES NOT FIT"
     several = len(value["media"]) + len(absent) > 1
     lines = [
-        f"free at {each['path']}: {console.size(each['free'])}" + ("" if several else fits)
-        for each in value["media"]
+        f"free at {medium['path']}: {console.size(medium['free'])}" + ("" if several else fits)
+        for medium in value["media"]
     ]
     if value["volumes"] and (value["volumes"] > 1 or several):
         lines.append(f"volumes: {value['volumes']}")
-    return lines + [f"no such folder yet, so its free space is not known: {path}" for path in absent]
+    return lines + [
+        f"this folder does not exist yet, so its free space is unknown: {path}" for path in absent
+    ]
 
 
 def _value(plan: "TransferPlan") -> dict[str, Any]:
@@ -155,7 +158,8 @@ def _lines(value: dict[str, Any]) -> list[str]:
     rows = [(i["reference"], ", ".join(i["platforms"]), i["blobs"], console.size(i["bytes"])) for i in images]
     rows += [(reference, "", "", "known when packed") for reference in value["exports"]]
     shared = sum(i["bytes"] for i in images) - total - value["spared_bytes"]
-    base = f"; the base spares {console.size(value['spared_bytes'])}" if value["spared_bytes"] else ""
+    spared = value["spared_bytes"]
+    base = f"; {console.size(spared)} left out: the other side has it" if spared else ""
     sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
     return [
         *console.table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),

@@ -1,4 +1,4 @@
-"""What is said of the platforms that are carried, and of those that are not."""
+"""Output about the platforms that are carried and those that are left out."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def value(chosen: "Chosen") -> dict[str, Any]:
-    """The keys of one image in `--json`."""
+    """Return the keys of one image in `--json`."""
     return {
         "left_out": [str(platform) for platform in chosen.left_out],
         "platforms_by_default": chosen.by_default,
@@ -17,7 +17,7 @@ def value(chosen: "Chosen") -> dict[str, Any]:
 
 
 def lines(choices: "Mapping[str, Chosen]") -> list[str]:
-    """One line for all that the default leaves out, and one for each thing to know of an image."""
+    """Return one line for everything that the default leaves out, and one for each note on an image."""
     partly = [chosen for chosen in choices.values() if chosen.by_default and chosen.left_out]
     notes = [f"{name}: {note}" for name, chosen in choices.items() for note in chosen.notes]
     if not partly:

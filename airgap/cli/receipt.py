@@ -1,4 +1,4 @@
-"""Receipts of loads: show them, and take in those that come back."""
+"""Show receipts of loads, and import those that came back."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,16 +19,18 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="RECEIPT", readable=False, help="What `airgap load` has written there."),
+    typer.Argument(
+        metavar="RECEIPT", readable=False, help="The file that `airgap load` wrote on the other side."
+    ),
 ]
 
 
 @app.command("import")
 def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Take in receipts that came back: they close the way of a bundle that was sealed here.
+    """Import receipts that came back: they confirm delivery of a bundle that was sealed here.
 
-    The trust root must have the key of the receiving site. What a receipt says is compared with the bundle,
-    and with what the site said before; it is kept also when something is odd (exit code 13).
+    The trust root must have the key of the receiving site. Each receipt is compared with the bundle and with
+    earlier receipts of the site. A receipt that does not agree is kept too (exit code 13).
 
     Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
     """
@@ -39,53 +41,55 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     from airgap.review.receipts import Imported, import_receipt
     from airgap.review.records import read_file
 
-    here = open_site()
-    site, time = here.site, here.now
+    checked = open_site()
+    site, time = checked.site, checked.now
     done: list[tuple[Path, Imported]] = []
     refused: dict[str, AirgapError] = {}
     for path in files:
         try:
             refuse_other(path, RECEIPT)
             done.append((path, import_receipt(site, path, read_file(path), time)))
-        except AirgapError as error:  # the others are taken in, and told
+        except AirgapError as error:  # the others are imported and reported
             refused[str(path)] = error
     if not done:
         raise next(iter(refused.values()))
     failure = PartialError("some receipts were refused", refused, len(files)) if refused else None
-    value: dict[str, Any] = {"receipts": [_imported(path, each) for path, each in done]}
+    value: dict[str, Any] = {"receipts": [_imported(path, imported) for path, imported in done]}
     value["error"] = console.error_value(failure) if failure else None
-    console.show_result(value, [line for _, each in done for line in _said(each)], as_json=json)
+    console.show_result(
+        value, [line for _, imported in done for line in _imported_lines(imported)], as_json=json
+    )
     if failure:
         console.show_error(failure, debug=debug)
         raise typer.Exit(failure.exit_code)
-    if any(each.alarms for _, each in done):
+    if any(imported.alarms for _, imported in done):
         raise typer.Exit(TrustError.exit_code)
 
 
-def _imported(path: Path, each: "Imported") -> dict[str, Any]:
+def _imported(path: Path, imported: "Imported") -> dict[str, Any]:
     return {
         "receipt": str(path),
-        "kept": str(each.kept.path),
-        "fresh": each.fresh,
-        "alarms": list(each.alarms),
-        "unconfirmed": list(each.unconfirmed),
-        **_value(each.kept.receipt),
+        "kept": str(imported.kept.path),
+        "fresh": imported.fresh,
+        "alarms": list(imported.alarms),
+        "unconfirmed": list(imported.unconfirmed),
+        **_value(imported.kept.receipt),
     }
 
 
-def _said(each: "Imported") -> list[str]:
-    receipt = each.kept.receipt
-    verb = "received" if each.fresh else "received already"
+def _imported_lines(imported: "Imported") -> list[str]:
+    receipt = imported.kept.receipt
+    verb = "imported" if imported.fresh else "imported already"
     return [
-        f"{verb}: {each.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
-        *(f"alarm: {alarm}" for alarm in each.alarms),
-        *(f"not confirmed: {line}" for line in each.unconfirmed),
+        f"{verb}: {imported.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
+        *(f"alarm: {alarm}" for alarm in imported.alarms),
+        *(f"not confirmed: {line}" for line in imported.unconfirmed),
     ]
 
 
 @app.command("show")
 def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Show what a receipt says, and whether its site has signed it.
+    """Show a receipt, after checking that its site signed it.
 
     Example: airgap receipt show edge-stack-0007-12.receipt.json
     """
@@ -96,15 +100,16 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     from airgap.review.records import read_file
     from airgap.trust.envelope import Envelope
 
-    here = open_site(recording=False)
-    site, time = here.site, here.now
+    checked = open_site(recording=False)
+    site, time = checked.site, checked.now
     own = (site.name, site.key.public_key)
     root = site.root().root
     for path in files:
         refuse_other(path, RECEIPT)
     envelopes = [Envelope.parse(read_file(path), str(path)) for path in files]
     found = [
-        prove_receipt(each, root, time, str(path), own) for path, each in zip(files, envelopes, strict=True)
+        prove_receipt(envelope, root, time, str(path), own)
+        for path, envelope in zip(files, envelopes, strict=True)
     ]
     roots = site.root_versions()
     lines = [line for receipt in found for line in _lines(receipt, _signers(receipt, roots))]
@@ -112,7 +117,7 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
 
 
 def _signers(receipt: "Receipt", roots: "Mapping[int, TrustRoot]") -> list[str]:
-    """Owner and id of the keys that are said to have signed the bundle."""
+    """Return owner and id of the keys that, by the receipt, signed the bundle."""
     root = roots.get(receipt.root_version) or roots[max(roots)]
     return [root.key_title(keyid) for keyid in receipt.keyids]
 

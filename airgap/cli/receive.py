@@ -1,7 +1,7 @@
-"""Put a bundle together from its volumes, or copy it off its medium.
+"""Join a bundle from its volumes, or copy it from its medium.
 
-It is verified for this site, and every byte is checked on its way. Run again, with the next volumes, it
-goes on; on a terminal, volumes that are missing are asked for.
+The bundle is verified for this site, and every byte is checked while it is copied. Run again with the next
+volumes, the command resumes; on a terminal, airgap asks for missing volumes.
 
 Example: airgap receive /media/stick/edge-stack-0007.v1 --into /srv/bundles
 """
@@ -19,7 +19,9 @@ PANEL = "Offline"
 
 def run(
     bundles: Bundles,
-    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder in which the bundle's own is made.")],
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder in which the bundle's folder is made.")
+    ],
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
     accept_jump: AcceptJump = False,
@@ -35,9 +37,11 @@ def run(
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
     refuse_others(bundles)
-    here = make_operator(
+    operator = make_operator(
         jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back, accept_jump=accept_jump
     )
-    found = [receive(place, into, here) for place in grouped(bundles, alone=True)]
-    value = {"bundles": [received_value(each) for each in found]}
-    console.show_result(value, [line for each in found for line in received_lines(each)], as_json=json)
+    found = [receive(place, into, operator) for place in grouped(bundles, alone=True)]
+    value = {"bundles": [received_value(received) for received in found]}
+    console.show_result(
+        value, [line for received in found for line in received_lines(received)], as_json=json
+    )

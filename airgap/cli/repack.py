@@ -1,7 +1,7 @@
-"""Cut a bundle anew: into volumes, into other ones, or into one folder again.
+"""Cut a bundle into volumes, into volumes of another size, or join it into one folder.
 
-The statement and its signatures stay what they are. Nothing is asked of this site but the trust root, so
-that the sending side can do it too.
+The statement and its signatures stay the same. This site needs only the trust root, so that the sending
+side can do it too.
 
 Example: airgap repack bundles/edge-stack-0007 --to /media/a --to /media/b
 """
@@ -28,7 +28,10 @@ PANEL = "Both sides"
 
 def run(
     bundle: Bundles,
-    to: Annotated[list[Path], typer.Option(metavar="DIR", help="Where the new cut goes; several share it.")],
+    to: Annotated[
+        list[Path],
+        typer.Option(metavar="DIR", help="The folder to write to; repeat it to use several media."),
+    ],
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
     read_back: ReadBackChoice = None,
@@ -47,11 +50,11 @@ def run(
     refuse_others(bundle)
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
-    here = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
-    found = repack(bundle, to, size, here)
+    operator = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    found = repack(bundle, to, size, operator)
     lines = received_lines(found)
     if not found.written and len(found.paths) > 1:
         lines.append(
-            "this cut was there and is small enough: remove its folders, or choose others, for a new one"
+            "these volumes were there and are small enough: to cut again, remove them or use other folders"
         )
     console.show_result(received_value(found), lines, as_json=json)

@@ -1,6 +1,6 @@
-"""Mend a damaged copy of a bundle from another copy; only what is wrong is written.
+"""Repair a damaged copy of a bundle from another copy. Only damaged files are written.
 
-On the sending side, `airgap pack` again does the same from the registries.
+On the sending side, running `airgap pack` again does the same from the registries.
 
 Example: airgap repair /media/stick/edge-stack-0007 --from /srv/bundles/edge-stack-0007
 """
@@ -38,8 +38,8 @@ def run(
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.durable import exists
 
-    refuse_others([*filter(exists, bundle), *source])  # a volume that was lost is made again
+    refuse_others([*filter(exists, bundle), *source])  # a lost volume is written again
     refuse_several(source)
-    here = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
-    found = repair(bundle, source, here)
+    operator = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
+    found = repair(bundle, source, operator)
     console.show_result(received_value(found), received_lines(found), as_json=json)

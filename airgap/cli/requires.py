@@ -1,4 +1,4 @@
-"""What a delta bundle leaves out, as commands tell it."""
+"""Output about what a delta bundle leaves out."""
 
 from typing import TYPE_CHECKING
 
@@ -7,15 +7,15 @@ if TYPE_CHECKING:
 
 
 def requires_value(statement: "Statement") -> dict[str, int]:
-    """In the JSON of a command."""
+    """Return the number and the bytes for JSON output."""
     return {"count": len(statement.requires), "bytes": sum(item.size for item in statement.requires)}
 
 
 def requires_text(statement: "Statement") -> str:
-    """For people; nothing for a bundle that has all its blobs."""
+    """Return the text about missing blobs; empty for a bundle that has all its blobs."""
     from airgap.cli import console
 
     if not (count := len(statement.requires)):
         return ""
     size = console.size(sum(item.size for item in statement.requires))
-    return f"needs {count} blob{'s' * (count > 1)} ({size}) that earlier bundles have brought"
+    return f"needs {count} blob{'s' * (count > 1)} ({size}) that earlier bundles brought"

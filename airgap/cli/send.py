@@ -1,10 +1,10 @@
-"""Send a bundle to hosts over SSH, checked at the far end.
+"""Send a bundle to hosts over SSH. It is checked on each host.
 
-Only what a host lacks or has wrong is sent. A link that breaks off is made anew, and running the command
-again goes on as well: where it was, inside a file too. The bundle is complete there or looks unfinished.
-Host keys must be known, logins are by key. With --load it is loaded there too, by the airgap of that host.
-A host without airgap can be given --load docker: its engine is loaded from here, through SSH, with the
-layers that it lacks and no other file.
+Only files that a host lacks or has wrong are sent. If the connection breaks, airgap connects again and
+resumes, also in the middle of a file; so does running the command again. On the host, the bundle is either
+complete or marked as unfinished. Host keys must be known, and logins use keys. With --load, the airgap on the
+host loads the bundle too. For a host without airgap, --load docker loads its engine from here through SSH,
+and sends only the layers that the engine lacks.
 
 Examples:
   airgap send stick/edge-stack-0007 carrier@plant-a plant-b:2222
@@ -45,17 +45,27 @@ InventoryFile = Annotated[
 ]
 Folder = Annotated[
     str | None,
-    typer.Option("--to", metavar="DIR", help="The folder there, from the login's own (airgap-bundles)."),
+    typer.Option(
+        "--to", metavar="DIR", help="The folder on the host, relative to the home (default: airgap-bundles)."
+    ),
 ]
 Load = Annotated[
-    str | None, typer.Option("--load", metavar="TARGET", help="Load it there, as airgap load --to does.")
+    str | None,
+    typer.Option("--load", metavar="TARGET", help="Load the bundle on the host, as airgap load --to does."),
 ]
 HostJobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many hosts at a time.")
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Number of hosts to send to at a time."),
 ]
 Reconnects = Annotated[
     int,
-    typer.Option("--reconnect", metavar="N", min=0, max=1000, help="How often a broken link is made anew."),
+    typer.Option(
+        "--reconnect",
+        metavar="N",
+        min=0,
+        max=1000,
+        help="Number of times to reconnect after the connection breaks.",
+    ),
 ]
 Volume = Annotated[
     list[Path] | None, typer.Option(metavar="DIR", help="A further volume of BUNDLE; may be repeated.")
@@ -86,10 +96,10 @@ def run(
 
     wanted = _wanted(hosts or [], inventory, to, load)
     place: Place = (bundle, *volume) if volume else bundle
-    asked = passphrase.existing(passphrase_file, "the SSH key")
-    ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), asked))
-    here = open_site()
-    site, moment = here.site, here.now
+    ask = passphrase.existing(passphrase_file, "the SSH key")
+    ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), ask))
+    checked = open_site()
+    site, moment = checked.site, checked.now
     destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
     names = [host.address for host in wanted]
     with _volumes_by_option(), console.host_board(names, quiet=quiet) as board:
@@ -105,16 +115,16 @@ def run(
 
 
 def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
-    """Loads into the engine of a host, over the link to it: what ends that ends all."""
+    """Return a function that loads a host's engine over the connection to that host."""
 
     def load(host: "PipingHost", progress: "Progress") -> "LoadedThere":
         from airgap.endpoints.docker import DockerEngine
         from airgap.offline.load_bundle import load_bundle
 
-        def way(_: str, program: str) -> "Dial":
+        def dial(_: str, program: str) -> "Dial":
             return lambda: host.pipe([program, "system", "dial-stdio"])
 
-        target = DockerEngine(f"docker:ssh://{address}", ssh=way)
+        target = DockerEngine(f"docker:ssh://{address}", ssh=dial)
         report = load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
         return report.as_remote()
 
@@ -124,7 +134,7 @@ def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -
 def _wanted(
     hosts: list[str], inventory: Path | None, to: str | None, load: str | None
 ) -> "list[InventoryHost]":
-    """The hosts of the command line, and then those of the inventory; options win over the inventory."""
+    """Return the hosts of the command line, then those of the inventory; options override the inventory."""
     from airgap.advice import INVENTORY, refuse_other
     from airgap.cli.endpoints import Endpoints
     from airgap.manifest.inventory import Inventory, InventoryHost
@@ -138,14 +148,14 @@ def _wanted(
     if not found:
         raise UsageError("no host", want="HOST, or --inventory FILE")
     if twins := sorted({address for address in addresses if addresses.count(address) > 1}):
-        raise UsageError("host named twice", subject=twins[0])
+        raise UsageError("host is named twice", subject=twins[0])
     for target in sorted({host.load for host in found if host.load is not None}):
-        Endpoints().target(target)  # opens nothing: its form is judged here, and not when all is there
+        Endpoints().target(target)  # opens nothing: refuse a bad target before anything is sent
     return found
 
 
 def _address(text: str) -> str:
-    """In its usual form. A folder in the place of a host is most likely a further volume."""
+    """Return the address in its usual form. A folder instead of a host is probably a further volume."""
     from airgap.endpoints.ssh import Address
 
     try:
@@ -158,7 +168,7 @@ def _address(text: str) -> str:
 
 @contextlib.contextmanager
 def _volumes_by_option() -> Iterator[None]:
-    """Other commands take all volumes as arguments, and their hint says so; here those are hosts."""
+    """Replace the hint that names volumes as arguments: the further arguments of `send` are hosts."""
     from airgap.bundle.volumes import TOGETHER
 
     try:
@@ -226,16 +236,16 @@ def _lines(report: "SendReport") -> list[str]:
         )
         for result in report.results
     ]
-    lines = console.table(("HOST", "STATE", "SENT", "THERE BEFORE", "FOLDER"), rows)
+    lines = console.table(("HOST", "STATE", "SENT", "ALREADY THERE", "FOLDER"), rows)
     for result in report.results:
         if result.loaded is not None:
             verdicts = [verdict for _, verdict in result.loaded.images]
-            counts = ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
+            counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
             lines.append(
                 f"{result.name}: loaded {result.loaded.way}: {counts}; receipt {result.loaded.receipt}"
             )
     failed = [result for result in report.results if result.error is not None]
-    if len(failed) == len(report.results) > 1:  # then the error on stderr is that of the first
+    if len(failed) == len(report.results) > 1:  # then stderr has the error of the first only
         lines += [f"failed: {result.name}: {result.error}" for result in failed]
     if len(report.results) > 1:  # with one host, the hint on stderr is the host's
         lines += [f"remedy for {r.name}: {r.error.hint}" for r in failed if r.error and r.error.hint]

@@ -1,7 +1,7 @@
 """Serve bundles or OCI folders as a read-only registry.
 
-Bundles are verified first; one that builds on earlier ones is served beside them. For OCI folders nothing
-says who made them.
+Bundles are verified first; name a delta bundle together with the bundles that it builds on. OCI folders are
+not signed: their origin is not checked.
 
 Example: airgap serve /media/stick/edge-stack-0007 --port 5000 --snippets k3s
 """
@@ -26,16 +26,17 @@ PANEL = "Offline"
 
 def run(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="BUNDLE|OCI-DIR", readable=False, help="What to serve.")
+        list[Path],
+        typer.Argument(metavar="BUNDLE|OCI-DIR", readable=False, help="The bundles or OCI folders to serve."),
     ],
     bind: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one.")
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 selects a free one.")
     ] = 5000,
     snippets: Annotated[
         str | None,
         typer.Option(
-            metavar="CLIENT", help="Show what docker, containerd, k3s or all of them put into their settings."
+            metavar="CLIENT", help="Show the settings that docker, containerd, k3s, or all of them need."
         ),
     ] = None,
     accept_jump: AcceptJump = False,
@@ -51,14 +52,14 @@ def run(
     progress = console.make_progress(quiet=quiet)
     with contextlib.ExitStack() as stack:
         served = _opened(sources, stack, accept_jump=accept_jump, quiet=quiet)
-        log = Silent().note if quiet else progress.note  # requests are no warnings
+        log = Silent().note if quiet else progress.note  # requests are not warnings
         _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
 
 
 def _opened(
     sources: list[Path], stack: contextlib.ExitStack, *, accept_jump: bool, quiet: bool
 ) -> "list[NamedSource]":
-    """The bundles, verified, and the OCI folders; they are closed with `stack`."""
+    """Return the verified bundles and the OCI folders; `stack` closes them."""
     from airgap.advice import SERVED
     from airgap.bundle.contents import ENVELOPE_FILE
     from airgap.bundle.volumes import grouped
@@ -87,7 +88,7 @@ def _clients(text: str | None) -> tuple[str, ...]:
 
 
 def _reachable(address: str) -> str:
-    """The address as others reach it: a server on all addresses is called by its machine's name."""
+    """Return the address for clients: a server on all addresses has the name of its machine."""
     host, _, port = address.rpartition(":")
     return f"{platform.node()}:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
 
@@ -105,7 +106,7 @@ def _serve(server: "ImageServer", clients: tuple[str, ...], *, as_json: bool) ->
         "snippets": [{"client": s.client, "path": s.path, "content": s.content} for s in found],
     }
     short = [name for name in server.repositories if name.partition("/")[2] not in server.repositories]
-    lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C ends it)"]
+    lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C to stop)"]
     lines += [f"  {server.address}/{name}" for name in short]
     lines += server.notes
     for snippet in found:

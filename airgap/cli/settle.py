@@ -1,4 +1,4 @@
-"""What a person decides when a site's files and its ledger disagree."""
+"""`airgap audit settle`: a person decides which is right when a site's files and its ledger disagree."""
 
 import sys
 from typing import Annotated
@@ -7,21 +7,23 @@ import typer
 
 from airgap.cli.options import Debug, Json, Quiet
 
-WHAT = ("clock", "files", "ledger")
+CHOICES = ("clock", "files", "ledger")
 
 
 def settle(
-    what: Annotated[str, typer.Argument(metavar="clock|files|ledger", help="What is right.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Without the question.")] = False,
+    what: Annotated[str, typer.Argument(metavar="clock|files|ledger", help="Which one is right.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is right when this site's files, its clock and its ledger disagree. It is recorded.
+    """Decide what is right when this site's files, clock and ledger disagree. The decision is recorded.
 
-    clock: the ledger has a record with a later time, which was wrong.
-    ledger: marks in received/ and sent/ become what the ledger says; others are removed.
-    files: trust roots and marks that the ledger has no record of count, as after a ledger that was lost.
+    clock: the clock is right; a later time in the ledger was wrong.
+
+    ledger: the marks in received/ and sent/ are written again from the ledger; others are removed.
+
+    files: trust roots and marks without a ledger record are accepted, as after the loss of the ledger.
 
     Example: airgap audit settle clock
     """
@@ -30,11 +32,13 @@ def settle(
     from airgap.site import default_home
     from airgap.site_check import settle
 
-    if what not in WHAT:
-        raise UsageError("what is right?", want=" or ".join(WHAT), got=repr(what))
+    if what not in CHOICES:
+        raise UsageError("not a choice", want=" or ".join(CHOICES), got=repr(what))
     if not yes:
         if not (sys.stdin and sys.stdin.isatty()):
-            raise UsageError("--yes is missing", want="a terminal, or --yes after looking into it")
-        typer.confirm(f"Is it certain that the {what} is right?", abort=True, err=True)
+            raise UsageError("--yes is missing", want="a terminal, or --yes after an investigation")
+        typer.confirm(f"Are you certain that you can trust the {what}?", abort=True, err=True)
     lines = settle(default_home(), what)
-    console.show_result({"settled": what, "changes": lines}, lines or ["nothing had to change"], as_json=json)
+    console.show_result(
+        {"settled": what, "changes": lines}, lines or ["no changes were necessary"], as_json=json
+    )

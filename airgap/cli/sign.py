@@ -1,7 +1,7 @@
-"""Add a further signature to a sealed bundle, after a full check of it.
+"""Add a signature to a sealed bundle, after checking all of it.
 
-Where the trust root wants several people, a bundle loads when enough of them have signed. Each signs
-where the bundle is, or a copy; all volumes are named together.
+If the trust root needs several signers, a bundle loads once enough of them have signed. Each signs the
+bundle itself or a copy. Name all volumes together.
 
 Example: airgap sign /media/stick/edge-stack-0007 --key bob
 """
@@ -29,8 +29,8 @@ def run(
 
     refuse_others(bundle)
     refuse_several(bundle)
-    here = make_operator(jobs, quiet=quiet)
-    done = sign(bundle, here.site.signing_key(key, passphrase.existing(passphrase_file)), here)
+    operator = make_operator(jobs, quiet=quiet)
+    done = sign(bundle, operator.site.signing_key(key, passphrase.existing(passphrase_file)), operator)
     title = done.bundle.statement.title
     value = {
         "bundle": str(bundle[0]),
@@ -42,5 +42,5 @@ def run(
     verb = "signed" if done.fresh else "signed already"
     lines = [f"{verb}: {title}, now by {', '.join(done.owners)}; every byte was checked"]
     if done.wanted is not None:
-        lines.append(f"it does not load yet: wanted are {done.wanted}")
+        lines.append(f"it does not load yet: {done.wanted} needed")
     console.show_result(value, lines, as_json=json)

@@ -1,4 +1,4 @@
-"""What a person most likely meant who wrote a target, or a registry, as another tool does."""
+"""Suggestions for targets and registries that are written as another tool writes them."""
 
 import difflib
 import re
@@ -31,13 +31,13 @@ _ALIASES = {
     "kubernetes": "containerd",
     "kubelet": "containerd",
 }
-"""Words of skopeo, crane, docker buildx and others, and of people."""
+"""Words of skopeo, crane, docker buildx and others, and common mistakes."""
 
 _ENGINES = ("docker", "podman")
 
 
 def meant_target(text: str) -> str | None:
-    """The target that was most likely meant by `text`; None where it may be just that, or anything."""
+    """Return the target that `text` probably means; None if it may be correct, or could mean anything."""
     kind, colon, rest = text.partition(":")
     if kind in _ENGINES:
         return _engine(kind, rest) if colon else None
@@ -61,7 +61,7 @@ def _engine(kind: str, rest: str) -> str | None:
 
 
 def _containerd(rest: str) -> str | None:
-    """A namespace; the socket is named in another way."""
+    """Return containerd with a namespace; the socket goes into a variable."""
     name = re.sub("^unix:|^//(?=[^/]+$)", "", rest)
     if "/" in name:
         return f"containerd, with CONTAINERD_ADDRESS={re.sub('/+', '/', name)}"
@@ -69,13 +69,13 @@ def _containerd(rest: str) -> str | None:
 
 
 def _host(rest: str) -> str:
-    """Of `//HOST/NAME:TAG` or `http://HOST/` the host and what comes before the names of images."""
+    """Return the host and the prefix of image names in `//HOST/NAME:TAG` or `http://HOST/`."""
     host, slash, path = re.sub("^(https?:)?/*", "", rest).rstrip("/").partition("/")
     return host + slash + re.sub("[:@][^/]*$", "", path)
 
 
 def _other(kind: str, rest: str, text: str) -> str | None:
-    """A registry without its kind, a file or a folder, or a kind that is spelled in another way."""
+    """Suggest a target for a registry, file or folder without a kind, or for a misspelt kind."""
     known = _ALIASES.get(kind.lower()) or _near(kind.lower())
     if known is None:
         if text.endswith((".tar", ".tar.gz", ".tgz")):
@@ -95,6 +95,6 @@ def _near(kind: str) -> str | None:
 
 
 def meant_host(text: str) -> str | None:
-    """The host that `--plain-http` or `--mirror` wants, where `text` is a URL of it."""
+    """Return the host if `text` is a URL: `--plain-http` and `--mirror` need a host."""
     match = re.fullmatch(r"(?:[a-z]+:)?//([^/]+)/?(?:v2/?)?", text)
     return match[1] if match else None

@@ -1,4 +1,4 @@
-"""The trust root: show it, install one, or change it."""
+"""Show, install or change the trust root."""
 
 import sys
 from pathlib import Path
@@ -26,9 +26,9 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
     from airgap.cli.opening import open_site
     from airgap.trust.change import expiry_warning
 
-    here = open_site(recording=False)
-    signed = here.site.root()
-    warning = expiry_warning(signed.root, here.now)
+    checked = open_site(recording=False)
+    signed = checked.site.root()
+    warning = expiry_warning(signed.root, checked.now)
     lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
     console.show_result(_value(signed) | {"warning": warning}, lines, as_json=json)
 
@@ -60,7 +60,7 @@ def _value(signed: "SignedRoot") -> dict[str, Any]:
             for name, role in root.roles.items()
         },
         "revoked": sorted(root.revoked),
-        "sites": {name: sorted(each.receipt_keyids) for name, each in sorted(root.sites.items())},
+        "sites": {name: sorted(site.receipt_keyids) for name, site in sorted(root.sites.items())},
     }
 
 
@@ -89,19 +89,19 @@ def _lines(signed: "SignedRoot") -> list[str]:
 
 @app.command("install")
 def install(
-    file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="1.root.json of the sending side.")],
+    file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="The sending side's 1.root.json.")],
     fingerprint: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help="What the sending side told, by another way than the file came."),
+        typer.Option(metavar="HEX", help="The fingerprint, received by another way than the file."),
     ] = None,
     site: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name of this side (else the host's).")
+        str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Trust a sending side, after comparing its root's fingerprint.
+    """Trust a sending side, after comparing the fingerprint of its trust root.
 
     Example: airgap trust install 1.root.json --site plant-7
     """
@@ -117,8 +117,8 @@ def install(
     compare_site(roots=False)
     first = not (default_home() / "trust").exists()
     if fingerprint is None and first and sys.stdin and sys.stdin.isatty():
-        # the file's own is not shown before: it would only be copied
-        fingerprint = typer.prompt("Type the fingerprint that the sending side told you", err=True)
+        # the fingerprint of the file is not shown: it would only be copied
+        fingerprint = typer.prompt("Type the fingerprint that the sending side gave you", err=True)
     done = install_root(default_home(), site, signed, fingerprint, default=site_name())
     value = {
         "version": signed.root.version,

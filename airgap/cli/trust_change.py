@@ -1,4 +1,4 @@
-"""The commands of `airgap trust` that make the next version of the trust root, and sign one."""
+"""The commands of `airgap trust` that make and sign the next version of the trust root."""
 
 import sys
 from collections.abc import Callable
@@ -17,25 +17,32 @@ if TYPE_CHECKING:
 
 SignerNames = Annotated[
     list[str] | None,
-    typer.Option("--signer", metavar="NAME", help="Which keys here sign (else all that may); repeatable."),
+    typer.Option(
+        "--signer", metavar="NAME", help="The keys here that sign (default: all that may); repeatable."
+    ),
 ]
 ProposalFile = Annotated[
     Path | None,
     typer.Option(
-        "--proposal", metavar="FILE", help="Where it goes when others must sign (N.root.proposal.json)."
+        "--proposal",
+        metavar="FILE",
+        help="Where to write the proposal if others must sign (default: N.root.proposal.json).",
     ),
 ]
 KeyId = Annotated[
     str | None,
-    typer.Option("--keyid", metavar="HEX", help="The key's id, by another way than the key came."),
+    typer.Option("--keyid", metavar="HEX", help="The key's id, received by another way than the key."),
 ]
-Who = Annotated[str, typer.Argument(metavar="OWNER|KEYID", help="Whose keys, or the id of one.")]
+Who = Annotated[
+    str, typer.Argument(metavar="OWNER|KEYID", help="The owner of the keys, or the id of one key.")
+]
 
 
 def add(
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Whose key it is.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     key: Annotated[
-        Path, typer.Option("--key", metavar="PUB.pem", help="The public key: `airgap key show` there.")
+        Path,
+        typer.Option("--key", metavar="PUB.pem", help="The public key, from `airgap key show` on that side."),
     ],
     role: Annotated[
         list[str] | None, typer.Option(metavar="ROLE", help="release (the default) or root; repeatable.")
@@ -48,7 +55,7 @@ def add(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Let a person sign bundles, or trust roots.
+    """Allow a person to sign bundles or trust roots.
 
     Example: airgap trust add bob --key bob.pub --role release --role root
     """
@@ -61,7 +68,7 @@ def add(
 
 def add_site(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The receiving site.")],
-    key: Annotated[Path, typer.Option("--key", metavar="SITE.pub", help="site.pub of that site.")],
+    key: Annotated[Path, typer.Option("--key", metavar="SITE.pub", help="The site's public key, site.pub.")],
     keyid: KeyId = None,
     signer: SignerNames = None,
     proposal: ProposalFile = None,
@@ -70,7 +77,7 @@ def add_site(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Let a receiving site sign its receipts.
+    """Allow a receiving site to sign its receipts.
 
     Example: airgap trust add-site plant-7 --key site.pub
     """
@@ -91,7 +98,7 @@ def remove(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Take keys out: nothing that they signed counts any more, earlier bundles included.
+    """Remove keys. Their signatures no longer count, also those on earlier bundles.
 
     Example: airgap trust remove bob
     """
@@ -103,11 +110,11 @@ def remove(
 def revoke(
     who: Who,
     after_serial: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Bundles up to this serial still count.")
+        int, typer.Option(metavar="N", min=0, help="Bundles up to this serial are still accepted.")
     ],
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="BUNDLE|SHA256", help="A bundle that counts all the same; repeatable."),
+        typer.Option(metavar="BUNDLE|SHA256", help="A bundle that is still accepted; repeatable."),
     ] = None,
     signer: SignerNames = None,
     proposal: ProposalFile = None,
@@ -116,15 +123,15 @@ def revoke(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Void a key from some serial on: it was lost, or is not to be used.
+    """Revoke a key that was lost or must not be used, from a serial on.
 
-    A thief can sign "old" serials too. `--after-serial 0` with every good bundle in `--accept` shuts him out.
+    A thief can sign "old" serials too: use `--after-serial 0`, and name every good bundle with `--accept`.
 
     Example: airgap trust revoke bob --after-serial 0 --accept /srv/bundles/stack-0007
     """
     from airgap.trust.change import revoke as change
 
-    accepted = [_statement(each) for each in accept or ()]
+    accepted = [_statement(bundle) for bundle in accept or ()]
     _change("revoke", change(who, after_serial, accepted), signer, proposal, passphrase_file, json)
 
 
@@ -146,9 +153,9 @@ def rotate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Give the trust root a new end, and replace a key.
+    """Extend the trust root, and replace a key.
 
-    What only the replaced key signed is refused once the new root is there: pack it again.
+    Bundles that only the replaced key signed are refused once the new root is installed: pack them again.
 
     Example: airgap trust rotate --key alice --by alice-2.pub
     """
@@ -160,7 +167,7 @@ def rotate(
     from airgap.trust.change import rotate as change
 
     if (key is None) != (by is None):
-        raise UsageError("a key is replaced by another", want="both --key and --by, or neither")
+        raise UsageError("--key and --by go together", want="both or neither")
     changes = [change(now() + timedelta(days=days))]
     if key is not None and by is not None:
         changes.append(replace_key(key, _confirmed(by, key, keyid)))
@@ -173,7 +180,7 @@ def threshold(
     distinct_owners: Annotated[
         bool | None,
         typer.Option(
-            "--distinct-owners/--any-owners", show_default=False, help="Count owners in place of keys."
+            "--distinct-owners/--any-owners", show_default=False, help="Count owners instead of keys."
         ),
     ] = None,
     signer: SignerNames = None,
@@ -195,14 +202,14 @@ def threshold(
 
 def sign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The proposal.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Sign without the question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
     signer: SignerNames = None,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sign a proposed trust root, after a look at what changes.
+    """Sign a proposed trust root, after showing what changes.
 
     Example: airgap trust sign 2.root.proposal.json
     """
@@ -223,10 +230,10 @@ def epoch(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Begin a new epoch: the serials of all streams start again, and no bundle of before loads any more.
+    """Start a new epoch: the serials of all streams start again, and earlier bundles no longer load.
 
-    For when a stolen key has signed a serial so high that yours are refused, or a false bundle was loaded.
-    Revoke the key first. Every site needs the new trust root: it travels in the next bundle.
+    Use it after a stolen key signed a serial so high that yours are refused, or a false bundle was loaded.
+    Revoke the key first. Every site needs the new trust root, which travels in the next bundle.
 
     Example: airgap trust epoch
     """
@@ -251,27 +258,27 @@ def _role(name: str) -> str:
     from airgap.errors import UsageError
 
     if name not in ("release", "root"):
-        raise UsageError("not a role for people", want="release or root", got=repr(name))
+        raise UsageError("not a role that people can have", want="release or root", got=repr(name))
     return name
 
 
-def _confirmed(path: Path, owner: str, told: str | None) -> "PublicKey":
-    """The public key in a file, whose id a person has got by another way."""
+def _confirmed(path: Path, owner: str, keyid: str | None) -> "PublicKey":
+    """Return the public key in a file, after comparing its id with the one received by another way."""
     from airgap.admin.change_root import compare_keyid
     from airgap.bundle.files import Folder
     from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
 
     with Folder(path.absolute().parent) as folder:
         key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
-    if told is None and sys.stdin and sys.stdin.isatty():
-        # the file's own is not shown before: it would only be copied
-        told = typer.prompt(f"Type the key id that {owner!r} told you", err=True)
-    compare_keyid(key, owner, told)
+    if keyid is None and sys.stdin and sys.stdin.isatty():
+        # the id of the file's key is not shown: it would only be copied
+        keyid = typer.prompt(f"Type the key id that {owner!r} gave you", err=True)
+    compare_keyid(key, owner, keyid)
     return key
 
 
 def _statement(text: str) -> str:
-    """SHA-256 of the statement that is meant, by itself or by its bundle, whose signatures must hold."""
+    """Return the SHA-256 of a statement, given directly or as a bundle whose signatures must be valid."""
     import re
 
     from airgap.bundle.volumes import open_bundle
@@ -305,14 +312,14 @@ def _change(
     from airgap.admin.change_root import change_root
     from airgap.cli.opening import open_site
 
-    here = open_site()
+    checked = open_site()
     signers = _signers(names, passphrase_file)
-    done = change_root(here.site, what, change, signers, now=here.now, proposal=proposal)
+    done = change_root(checked.site, what, change, signers, now=checked.now, proposal=proposal)
     _show(done, done.path, as_json)
 
 
 def _agree(proposal: "Proposal", *, yes: bool) -> None:
-    """Show a person what is to be signed, and ask."""
+    """Show what would be signed, and ask for confirmation."""
     from airgap.errors import UsageError, printable
     from airgap.trust.change import describe_change
 
@@ -323,7 +330,7 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin and sys.stdin.isatty()):
-        raise UsageError("nobody to ask", want="a terminal, or --yes after reading what changes")
+        raise UsageError("--yes is missing", want="a terminal, or --yes after reading what changes")
     typer.confirm("Sign it?", abort=True, err=True)
 
 
@@ -346,12 +353,12 @@ def _show(done: "Changed", file: Path, as_json: bool) -> None:
     if done.fingerprint is not None:
         lines = [
             f"installed: {proposal.new.name}, fingerprint {grouped(done.fingerprint)}",
-            "It gets across with the next bundle by itself; or by its file, at once:",
+            "The next bundle carries it to the other side. To install it there at once, take the file:",
             f"  airgap trust install {file}",
         ]
     else:
         lines = [
-            f"written: {file}; more signatures are wanted:",
+            f"written: {file}; more signatures are needed:",
             *(f"  {want}" for want in proposal.wants),
             f"{', '.join(proposal.who)} can sign: airgap trust sign {file}",
         ]

@@ -1,8 +1,8 @@
 """Check a bundle's signatures, policy and every byte.
 
-Nothing is loaded, and no network is used. The volumes of a bundle are named together; on a terminal,
-those that are missing are asked for one after the other. With --media it is not asked whether the bundle
-is for this site, so that the sending side can check what it wrote.
+No image is loaded, and no network is used. Name all volumes of a bundle together; on a terminal, airgap asks
+for missing ones. With --media, the destination is not checked, so that the sending side can check what it
+wrote.
 
 Example: airgap verify /media/stick/edge-stack-0007
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airgap.carry.operator import Operator
     from airgap.carry.verify import VerifiedBundle
 
-_HOLLOW = "the bundle has its index, and none of the images in it: there is nothing to load"
+_HOLLOW = "the bundle has the image index but none of its images: there is nothing to load"
 NAME = "verify"
 PANEL = "Offline"
 
@@ -31,7 +31,7 @@ def run(
         bool,
         typer.Option(
             "--media",
-            help="After plugging in again: do the media hold what was written? Volumes are read alone.",
+            help="Re-read the media to check what was written. Volumes can be checked one at a time.",
         ),
     ] = False,
     accept_jump: AcceptJump = False,
@@ -47,18 +47,18 @@ def run(
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
         raise UsageError(
-            "verify reads no pipe",
+            "verify cannot read from a pipe",
             want="a folder or a tar",
-            hint="write it to a file and verify that; `airgap load -` verifies what it reads before it loads",
+            hint="write it to a file and verify the file; `airgap load -` verifies its input before it loads",
         )
     refuse_others(bundles)
-    here = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
+    operator = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
     if media:
-        _check_media(bundles, here, json)
+        _check_media(bundles, operator, json)
         return
     values, lines = [], []
     for place in grouped(bundles):
-        bundle = _verify(place, here)
+        bundle = _verify(place, operator)
         values.append(_value(place, bundle))
         lines += [
             _line(bundle),
@@ -67,14 +67,14 @@ def run(
     console.show_result({"bundles": values}, lines, as_json=json)
 
 
-def _check_media(bundles: list[Path], here: "Operator", as_json: bool) -> None:
+def _check_media(bundles: list[Path], operator: "Operator", as_json: bool) -> None:
     from airgap.bundle.volumes import grouped, paths_of
     from airgap.carry.verify_medium import check_media
     from airgap.cli import console
 
     values, lines = [], []
     for place in grouped(bundles, alone=True):
-        report = check_media(place, here)
+        report = check_media(place, operator)
         title = report.bundle.statement.title
         volumes = f", volume {', '.join(map(str, report.volumes))} of {report.of}" if report.volumes else ""
         lines += [f"on the medium: {title}{volumes}", *console.proof_lines(report.proof)]
@@ -90,15 +90,15 @@ def _check_media(bundles: list[Path], here: "Operator", as_json: bool) -> None:
     console.show_result({"bundles": values}, lines, as_json=as_json)
 
 
-def _verify(place: "Place", here: "Operator") -> "VerifiedBundle":
+def _verify(place: "Place", operator: "Operator") -> "VerifiedBundle":
     from airgap.bundle.volumes import is_whole
     from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
     from airgap.carry.verify_recorded import keeper, verify_bundle
 
     if is_whole(place):
-        who = keeper(here.site, here.now, accept_jump=here.accept_jump)
-        return verify_bundle(place, here.site, here.now, here.jobs, here.progress, who=who)
-    return verify_in_turn(place, here)
+        who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+        return verify_bundle(place, operator.site, operator.now, operator.jobs, operator.progress, who=who)
+    return verify_in_turn(place, operator)
 
 
 def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
@@ -126,6 +126,13 @@ def _hollow(bundle: "VerifiedBundle") -> list[str]:
     return [str(image.name) for image in bundle.images if image.graph.is_hollow]
 
 
+def _missed(bundle: "VerifiedBundle") -> str:
+    """Return the titles of the bundles between the last one accepted here and this one."""
+    stream, serial = bundle.statement.stream, bundle.statement.serial
+    first, last = f"{stream}-{serial - bundle.missed:04d}", f"{stream}-{serial - 1:04d}"
+    return first if first == last else f"{first} to {last}"
+
+
 def _line(bundle: "VerifiedBundle") -> str:
     from airgap.cli import console
     from airgap.cli.requires import requires_text
@@ -136,6 +143,6 @@ def _line(bundle: "VerifiedBundle") -> str:
         f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}, "
         f"keys: {', '.join(bundle.verdict.signers)}"
         + (", accepted here before" if bundle.repeat else "")
-        + (f", {bundle.missed} bundles before it never came here" if bundle.missed else "")
+        + (f", {_missed(bundle)} never arrived here" if bundle.missed else "")
         + (f"; {needs}" if needs else "")
     )

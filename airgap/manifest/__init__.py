@@ -1,14 +1,14 @@
-"""The user's manifest and its lock: YAML to `TransferManifest` and `Lock` (DESIGN §6).
+"""Reads the user's manifest and its lock from YAML into `TransferManifest` and `Lock`.
 
-    strict_yaml   bytes to text, lists and mappings, each with its place  (the only importer of yaml)
-    validate      those against a pydantic model, errors in the user's terms
-    platform_text how people write platforms
+    strict_yaml   bytes to text, lists and mappings with their positions (the only importer of yaml)
+    validate      checks those against a pydantic model; errors use the user's terms
+    platform_text platforms as people write them
     fields        the kinds of text: references, digests, platforms, names
     model         the manifest's keys, and its JSON Schema
     transfer      `TransferManifest`, `ImageEntry`
     lock          `Lock`, `LockedImage`, `LeftOut`
 
-`python -m airgap.manifest > manifests/manifest.schema.json` writes the schema anew.
+`python -m airgap.manifest > manifests/manifest.schema.json` writes the schema again.
 """
 
 from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path

@@ -1,7 +1,7 @@
-"""The kinds of text in a manifest or lock: how each is read, and its JSON Schema.
+"""The types of text in a manifest or lock, each with its reader and its JSON Schema.
 
-The patterns are for editors and are written in the syntax that JavaScript, Python and Rust share.
-They may accept a little more than the reader does, never less.
+The patterns are for editors, in the syntax that JavaScript, Python and Rust share. They may accept a little
+more than the reader does, never less.
 """
 
 import re
@@ -43,7 +43,7 @@ _V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
 
 
 def refusal(error: FormatError) -> PydanticCustomError:
-    """`error` in the form that pydantic collects, with the place where it happened."""
+    """Return `error` in the form that pydantic collects together with its position."""
     return PydanticCustomError("format", "{error}", {"error": error})
 
 
@@ -88,7 +88,7 @@ _FILES = {
     "oci": "oci",
     "dir": "oci",
 }
-"""Words before an image's file or folder in skopeo's manner, and the key that names it here."""
+"""skopeo's prefixes of an image's file or folder, and the key in a manifest that names it."""
 
 
 def _reference(text: str) -> ImageReference:
@@ -115,7 +115,7 @@ def _offline_name(text: str) -> ImageReference:
     reference = _reference(text)
     if reference.digest is not None:
         raise FormatError(
-            "a name on the offline side carries no digest",
+            "an offline name must not have a digest",
             want=f"'{reference.with_digest(None)}'",
             got=describe(text),
         )
@@ -156,7 +156,7 @@ def _line(text: str) -> str:
 
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
-        raise FormatError("neither true nor false", got=describe(text))
+        raise FormatError("not true or false", got=describe(text))
     return text == "true"
 
 
@@ -238,7 +238,7 @@ Label = Annotated[
 ]
 Line = Annotated[str, _reads(_line)]
 
-# What only a lock holds: airgap writes it, so it needs no schema.
+# Types of a lock only: airgap writes it, so it needs no schema.
 LockedSource = Annotated[
     str,
     _reads(
@@ -250,7 +250,7 @@ MediaType = Annotated[str, _reads(_matches(rf"{_TYPE}/{_TYPE}", "not a media typ
 Size = Annotated[int, _reads(_size)]
 Flag = Annotated[bool, _reads(_flag)]
 
-# What only an inventory holds.
+# Types of an inventory only.
 HostAddress = Annotated[str, _reads(_address)]
 HostName = Annotated[str, _reads(_matches(f"{_HOST}|{_V6}", "not a host", "a name or an address"))]
 User = Annotated[str, _reads(_matches(_USER, "not a user", "the name of a login"))]

@@ -1,8 +1,8 @@
-"""The inventory: a YAML file of the hosts that a bundle is sent to.
+"""Reads the inventory, a YAML file of the hosts that a bundle is sent to.
 
 version: 1
-to: /srv/airgap               # the folder there, for all hosts that name none
-load: docker                  # what is loaded there, for all that say nothing else
+to: /srv/airgap               # the folder on each host that names none itself
+load: docker                  # the target on each host that names none itself
 hosts:
   - plant-a.example           # [user@]host[:port], or an alias of ssh_config
   - host: plant-b.example
@@ -70,12 +70,12 @@ class Inventory:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file at `path`. Raises `FormatError` with the place of the mistake."""
+        """Read the file at `path`. Raises `FormatError` with the position of the mistake."""
         return cls.parse(strict_yaml.read(path), str(path))
 
     @classmethod
     def parse(cls, raw: bytes, name: str) -> Self:
-        """The inventory in `raw`; `name` is what errors call the file."""
+        """Return the inventory in `raw`; errors name the file `name`."""
         document = strict_yaml.parse(raw, name)
         found = validate(_InventoryDocument, document, _FORMS)
         hosts = tuple(_host(item, found) for item in found.hosts)

@@ -32,7 +32,7 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
 MAX_BYTES = 4 << 20
-"""A lock says more of each image than the manifest does."""
+"""The limit of a lock file, which has more about each image than the manifest."""
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"
@@ -65,7 +65,7 @@ class _LockDocument(Strict):
 
 @dataclass(frozen=True, slots=True)
 class LockedImage:
-    """One image, resolved. A lock file keeps of `descriptor` the media type, digest and size."""
+    """One resolved image. A lock file keeps media type, digest and size of `descriptor`."""
 
     reference: ImageReference
     """The name at the source."""
@@ -78,40 +78,40 @@ class LockedImage:
     platforms: tuple[Platform, ...]
     """Empty means all."""
     descriptor: Descriptor | None
-    """The image manifest or index as the source has it, where the source knows one."""
+    """The image manifest or index at the source, if the source has one."""
     image_id: Digest | None
-    """What an engine or a `docker save` archive calls the image."""
+    """The image's ID in an engine or in a `docker save` archive."""
     cosign_key: Path | None = None
     by_default: bool = False
-    """Whether `platforms` is the default of the machine that made the lock, as the manifest names none."""
+    """True if the manifest names no platforms, so that `platforms` is the locking machine's default."""
     left_out: tuple[Platform, ...] = field(default=(), compare=False)
-    """Platforms that the image has besides; not kept in the file."""
+    """Other platforms of the image; not kept in the file."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What is to be known of the choice of platforms; not kept in the file."""
+    """Remarks about the choice of platforms; not kept in the file."""
     attachments: str = "auto"
-    """Whether what is attached to it is carried: `auto`, `none` or `required`."""
+    """The choice about its attachments: `auto`, `none` or `required`."""
     attachments_unknown: str | None = None
-    """Why there may be attachments that are not locked; None where all are."""
+    """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None
-    """Of an attachment: the digest of the image manifest or index that it is attached to."""
+    """For an attachment: the digest of the image manifest or index that it is attached to."""
 
     @property
     def is_demanding(self) -> bool:
-        """Whether the image may not be carried without its attachments."""
+        """True if the image must not be carried without its attachments."""
         return self.attachments == "required" or self.cosign_key is not None
 
     @property
     def is_optional(self) -> bool:
-        """Whether it is an attachment that is carried only if it can be had."""
+        """True for an attachment that is carried only if it is available."""
         return self.subject is not None and self.attachments != "required"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An image in an archive or layout that is not taken although no `ref` or `digest` chose others."""
+    """An image in an archive or layout that is left out, although no `ref` or `digest` selects others."""
 
     source: str
-    """The archive or layout, as a person would call it: `archive:vendor/app.tar`."""
+    """The archive or layout as a person writes it: `archive:vendor/app.tar`."""
     digest: Digest
     why: str
 
@@ -121,14 +121,14 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """All images of a manifest, resolved. Raises `FormatError` when two have the same offline name."""
+    """All resolved images of a manifest. Raises `FormatError` if two have the same offline name."""
 
     name: str
     manifest_sha256: str
-    """Of the manifest's bytes, in hex; whether it still fits is for the caller to check."""
+    """SHA-256 of the manifest's bytes, in hex. The caller must compare it."""
     images: tuple[LockedImage, ...]
     left_out: tuple[LeftOut, ...] = ()
-    """Known only where the lock was just made: a lock file does not keep it."""
+    """Known only for a new lock: a lock file does not keep it."""
 
     def __post_init__(self) -> None:
         if twins := _twins(self.images):
@@ -137,26 +137,26 @@ class Lock:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and what is expected."""
+        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and the expected value."""
         return cls.parse(strict_yaml.read(path, MAX_BYTES), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
-        """The lock in `raw`; paths in it start at the folder of `path`."""
+        """Return the lock in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse(raw, str(path), MAX_BYTES)
         found = validate(_LockDocument, document, {"": _LockedDocument})
         folder = path.absolute().parent
         images = [
-            _image(item, document, ("images", place), folder) for place, item in enumerate(found.images)
+            _image(item, document, ("images", number), folder) for number, item in enumerate(found.images)
         ]
         _refuse_twins(images, document)
         return cls(found.name, found.manifest_sha256, tuple(images))
 
     def to_bytes(self, folder: Path | None = None) -> bytes:
-        """The lock file's bytes, the same for the same lock.
+        """Return the lock file's bytes, which are the same for the same lock.
 
-        Paths at or below `folder`, the folder that the file is going to stand in, are written from
-        there on; all others, and all without `folder`, are absolute.
+        Paths at or below `folder`, the folder of the file, are written relative to it. Other paths, and all
+        paths without `folder`, are absolute.
         """
         content = {
             "version": 1,
@@ -168,7 +168,7 @@ class Lock:
 
 
 def lock_path(manifest: Path) -> Path:
-    """Where the lock of a manifest stands: `stack.yaml` -> `stack.lock.yaml`."""
+    """Return the path of a manifest's lock: `stack.yaml` -> `stack.lock.yaml`."""
     stem = manifest.stem if manifest.suffix in {".yaml", ".yml"} else manifest.name
     return manifest.with_name(f"{stem}.lock.yaml")
 
@@ -178,12 +178,14 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
         return FormatError(what, subject=document.at(place), want=want)
 
     if (item.source in _FILE_SOURCES) != (item.archive is not None):
-        raise refuse("source and archive do not fit", "'archive' exactly for the sources archive and oci")
+        raise refuse(
+            "source and archive contradict each other", "'archive' with the sources archive and oci only"
+        )
     described = (item.digest, item.media_type, item.size)
     if None in described and described != (None, None, None):
-        raise refuse("half a descriptor", "'digest', 'media_type' and 'size' together")
+        raise refuse("incomplete descriptor", "'digest', 'media_type' and 'size' together")
     if item.digest is None and item.image_id is None:
-        raise refuse("not resolved", "'digest' or 'image_id'")
+        raise refuse("image is not resolved", "'digest' or 'image_id'")
     return LockedImage(
         item.ref,
         item.rename,
@@ -207,11 +209,11 @@ def _descriptor(item: _LockedDocument) -> Descriptor | None:
 
 
 def _twins(images: Sequence[LockedImage]) -> tuple[int, int] | None:
-    """The places of the first two images with the same offline name."""
+    """Return the positions of the first two images with the same offline name; None if there are none."""
     seen: dict[ImageReference, int] = {}
-    for place, image in enumerate(images):
-        if (first := seen.setdefault(image.name, place)) != place:
-            return first, place
+    for number, image in enumerate(images):
+        if (first := seen.setdefault(image.name, number)) != number:
+            return first, number
     return None
 
 

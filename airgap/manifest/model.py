@@ -1,4 +1,4 @@
-"""A manifest as it is written: keys, types and defaults, and the JSON Schema of it for editors."""
+"""The keys, types and defaults of a manifest, and its JSON Schema for editors."""
 
 import json
 from typing import Annotated, Any, TypeAlias
@@ -27,7 +27,7 @@ from airgap.manifest.validate import Forms, Strict
 
 
 class EntryDocument(Strict):
-    """What all long forms have in common."""
+    """The keys that all long forms have in common."""
 
     ref: Annotated[Reference | None, Field(description="Picks one image; without it, all are meant.")] = None
     digest: Annotated[
@@ -166,7 +166,7 @@ class ManifestDocument(Strict):
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """pydantic's schema, less what is only true inside Python: null, defaults, derived titles."""
+    """pydantic's schema without what applies only inside Python: null, defaults, derived titles."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -182,7 +182,7 @@ class _EditorSchema(GenerateJsonSchema):
 
 
 def json_schema() -> str:
-    """The JSON Schema (draft 2020-12) of a manifest, as `manifests/manifest.schema.json` holds it."""
+    """Return the JSON Schema (draft 2020-12) of a manifest, as in `manifests/manifest.schema.json`."""
     schema = ManifestDocument.model_json_schema(schema_generator=_EditorSchema)
     top = {"$schema": _EditorSchema.schema_dialect, "title": schema.pop("title")}
     return json.dumps(top | schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Platforms as people write them: `all`, a list or one alone, and what somebody meant who wrote neither."""
+"""Reads platforms as people write them: `all`, a list or a single one, with suggestions for other text."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from airgap.manifest.strict_yaml import describe
 from airgap.oci.platform import Platform
 
 ALL = "all"
-WANT = "os/architecture[/variant], as linux/amd64"
+WANT = "os/architecture[/variant], such as linux/amd64"
 
 _ALL_WORDS = ("all", "any", "every", "everything", "multi", "*")
 _MACHINES = {
@@ -28,7 +28,7 @@ _WINDOWS = ("windows", "win")
 
 
 def suggestion(text: str) -> str | None:
-    """The platform (or `all`) that was probably meant; containers on macOS are Linux's."""
+    """Return the platform (or `all`) that `text` probably means; containers on macOS run on Linux."""
     word = text.strip().lower()
     if word in _ALL_WORDS:
         return ALL
@@ -41,7 +41,7 @@ def suggestion(text: str) -> str | None:
 
 
 def parse_platform(text: str) -> Platform:
-    """Raises `FormatError` with what was probably meant, also for `linux/armv7`, which no image has."""
+    """Return a platform. Raises `FormatError` with a suggestion, also for aliases like `linux/armv7`."""
     meant = suggestion(text)
     hint = f"did you mean '{meant}'?" if meant else None
     try:
@@ -56,16 +56,18 @@ def parse_platform(text: str) -> Platform:
 
 
 def as_list(value: Any) -> Any:
-    """`all` as the empty list, one platform as a list; everything else as it is. Raises `FormatError`."""
+    """Return `all` as an empty list, one platform as a list, and others unchanged. Raises `FormatError`."""
     if value in (ALL, [ALL]):
         return []
     if isinstance(value, list) and ALL in value:
         raise FormatError(
-            "'all' and single platforms", want="`platforms: all`, or a list of platforms", got="both"
+            "'all' cannot be combined with platforms",
+            want="`platforms: all`, or a list of platforms",
+            got="both",
         )
     if isinstance(value, str) and value:
         if "," in value:
-            raise FormatError("several platforms in one text", got=describe(value), hint=f"write [{value}]")
+            raise FormatError("several platforms in one value", got=describe(value), hint=f"write [{value}]")
         parse_platform(value)
         return [value]
     return value

@@ -1,10 +1,9 @@
-r"""YAML in the one reading that people expect (DESIGN §4, "YAML"; YAML 1.1 as PyYAML parses it).
+r"""Reads strict YAML, without the surprising parts (YAML 1.1 as PyYAML parses it).
 
-Every scalar is the text that stands in the file, so `1.10` and `no` stay what they are. What makes
-YAML surprising or expensive is refused while the parser still produces events, before anything is
-built: anchors, aliases, tags, merge keys, duplicate keys, directives, further documents, control
-characters (also written as `"\x07"`), deep nesting. PyYAML's own parser in Python is used, since the
-one in C words its complaints differently and is not there everywhere.
+Each scalar is the text in the file, so `1.10` and `no` remain text. Surprising or expensive features of YAML
+are refused while the parser produces events, before any value is built: anchors, aliases, tags, merge keys,
+duplicate keys, directives, further documents, control characters (also written as `"\x07"`), deep nesting.
+PyYAML's parser in Python is used: the parser in C has other error messages and is not installed everywhere.
 """
 
 import codecs
@@ -21,7 +20,7 @@ from airgap.errors import FormatError, MediaError, disk_failed
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_NODES = 100_000
-"""Scalars, lists and mappings in one document; some 20,000 images."""
+"""Scalars, lists and mappings in one document: about 20,000 images."""
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 Place: TypeAlias = tuple[str | int, ...]
@@ -37,7 +36,7 @@ _UNFIT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the file; lines and columns count from 1."""
+    """A position in the file; lines and columns count from 1."""
 
     line: int
     column: int
@@ -45,36 +44,36 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The value in a YAML file, and where each part of it stands."""
+    """The value in a YAML file, with the positions of its parts."""
 
     name: str
-    """What errors call the file."""
+    """The name of the file in errors."""
     value: Value
     values: dict[Place, Position]
-    """Where each value begins."""
+    """The start of each value."""
     keys: dict[Place, Position]
-    """Where the key of each value in a mapping stands."""
+    """The position of the key of each value in a mapping."""
 
     def line(self, place: Place) -> int:
-        """The line on which the value at `place` begins."""
+        """Return the line on which the value at `place` begins."""
         return self.values[place].line
 
     def find(self, place: Place) -> Value:
-        """The value at `place`, which is one of `values`."""
+        """Return the value at `place`, which is one of `values`."""
         found: Any = self.value
         for step in place:
             found = found[step]
         return cast(Value, found)
 
     def at(self, place: Place, *, key: bool = False) -> str:
-        """`FILE:LINE:COLUMN` of a value, or of its key."""
+        """Return `FILE:LINE:COLUMN` of a value, or of its key."""
         position = (self.keys if key else self.values)[place]
         return f"{self.name}:{position.line}:{position.column}"
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and
-    `MediaError` when the disk fails.
+    """Return the file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and `MediaError` if
+    the disk fails.
     """
     try:
         with path.open("rb") as file:
@@ -82,15 +81,17 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and disk_failed(error):
             raise MediaError.of(error, "cannot read", path) from error
-        why = error.strerror if isinstance(error, OSError) else "an impossible name"
+        if isinstance(error, FileNotFoundError):
+            raise FormatError("no such file", subject=path) from error
+        why = error.strerror if isinstance(error, OSError) else "an invalid path"
         raise FormatError("cannot be read", subject=path, got=why) from error
 
 
 def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
-    """The document in `raw`; `name` is what errors call the file.
+    """Return the document in `raw`; errors name the file `name`.
 
-    Raises `FormatError` with the place for whatever is no strict YAML. Which keys and types belong
-    into the document is not checked.
+    Raises `FormatError` with the position of text that is not strict YAML. The keys and types of the
+    document are not checked.
     """
     if len(raw) > max_bytes:
         raise FormatError("too large", subject=name, want=f"at most {max_bytes:,} bytes", got="more")
@@ -98,12 +99,12 @@ def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
 
 
 def dump(value: object) -> bytes:
-    """Readable YAML that `parse` takes: one value a line, keys in their order, nothing shared."""
+    """Return readable YAML that `parse` accepts: one value on each line, keys in their order, no aliases."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_BYTES, encoding="utf-8")
 
 
 def describe(value: Value) -> str:
-    """What an error says was found."""
+    """Return the description of a value for the `got` of an error."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else f"{value[:79]}…") if value else "nothing"
     return "a list" if isinstance(value, list) else "a mapping"
@@ -129,7 +130,7 @@ def _decode(raw: bytes, name: str) -> str:
 
 
 class _Reader:
-    """Builds values straight from the parser's events; its recursion is as deep as `MAX_DEPTH`."""
+    """Builds values directly from the parser's events; its recursion is at most `MAX_DEPTH` deep."""
 
     def __init__(self, text: str, name: str) -> None:
         self._text = text
@@ -166,8 +167,8 @@ class _Reader:
                 cause=error,
             )
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            # PyYAML lets Python's own errors out for numbers that are no character: "\U00110000".
-            self._refuse("not YAML", mark, got="an impossible number", cause=error)
+            # PyYAML does not catch Python's errors for numbers that are not characters: "\U00110000".
+            self._refuse("not YAML", mark, got="a number out of range", cause=error)
 
     def _check(self, event: yaml.Event) -> None:
         start: Any = event.start_mark

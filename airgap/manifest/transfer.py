@@ -1,4 +1,4 @@
-"""The manifest as the rest of airgap sees it: names parsed, defaults filled in, paths resolved."""
+"""The manifest as the rest of airgap uses it: with parsed names, defaults and resolved paths."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from airgap.oci.reference import ImageReference
 
 
 def offline_name(reference: ImageReference) -> ImageReference:
-    """What an image that is not renamed is called offline: its name without the digest, if it has a tag."""
+    """Return the offline name of an image that is not renamed: without the digest, if it has a tag."""
     return reference.kept
 
 
@@ -31,15 +31,15 @@ def offline_name(reference: ImageReference) -> ImageReference:
 class ImageEntry:
     """One item of `images`.
 
-    Without a `reference` (archives and layouts only) every image inside is meant; `rename` and
-    `digest` then only make sense for a single one, which whoever opens the archive must check.
+    Without a `reference` (archives and layouts only), the item names every image inside. `rename` and
+    `digest` then need a single image, which the code that opens the archive must check.
     """
 
     reference: ImageReference | None
     """The name at the source, as written: its own digest, if any, is also `digest`."""
     digest: Digest | None
     platforms: tuple[Platform, ...] | None
-    """Its own, or else the manifest's; empty means all, None that neither names any."""
+    """Its own, else the manifest's. Empty means all; None means that neither names any."""
     rename: ImageReference | None
     source: str
     """`registry`, `docker`, `docker:unix://…`, `docker:ssh://…`, `archive` or `oci`."""
@@ -52,7 +52,7 @@ class ImageEntry:
 
     @property
     def name(self) -> ImageReference | None:
-        """The name on the offline side; None where the archive decides."""
+        """The name on the offline side; None if the archive decides it."""
         if self.rename is not None or self.reference is None:
             return self.rename
         return offline_name(self.reference)
@@ -60,11 +60,11 @@ class ImageEntry:
 
 @dataclass(frozen=True, slots=True)
 class TransferManifest:
-    """What a user wants carried. No two images have the same offline name, as far as names are known."""
+    """The images that a user wants to carry. No two have the same offline name, as far as names are known."""
 
     name: str
     destinations: tuple[str, ...]
-    """Sites that may load it; empty means every site."""
+    """The sites that may load the bundle; empty means every site."""
     platforms: tuple[Platform, ...] | None
     images: tuple[ImageEntry, ...]
     raw: bytes
@@ -73,21 +73,21 @@ class TransferManifest:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and what is expected.
+        """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and the expected value.
 
-        Whether the images, archives and keys exist is not checked.
+        It does not check that the images, archives and keys exist.
         """
         return cls.parse(strict_yaml.read(path), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
-        """The manifest in `raw`; paths in it start at the folder of `path`."""
+        """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse(raw, str(path))
         found = validate(ManifestDocument, document, FORMS)
         folder = path.absolute().parent
         entries = [
-            _entry(item, document, ("images", place), found, folder)
-            for place, item in enumerate(found.images)
+            _entry(item, document, ("images", number), found, folder)
+            for number, item in enumerate(found.images)
         ]
         return cls(
             found.name,
@@ -132,7 +132,7 @@ def _entry(
 
 
 def _attachments(item: LongEntry, default: str, document: Document, place: Place) -> str:
-    """A `cosign-key:` needs the signature to be asked for, also where the default is not to ask."""
+    """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
     if item.cosign_key is not None and item.attachments == "none":
         raise FormatError(
             "a cosign-key needs attachments",
@@ -166,17 +166,17 @@ def _pin(item: LongEntry, document: Document, place: Place) -> Digest | None:
 
 
 def _without_twins(entries: list[ImageEntry], document: Document) -> tuple[ImageEntry, ...]:
-    """`entries` less repetitions; raises `FormatError` when different ones claim the same name."""
+    """Return `entries` without repetitions. Raises `FormatError` if different ones have the same name."""
     kept: dict[ImageEntry, ImageEntry] = {}
     names: dict[ImageReference, ImageEntry] = {}
-    for place, entry in enumerate(entries):
+    for number, entry in enumerate(entries):
         if kept.setdefault(replace(entry, line=0), entry) is not entry or entry.name is None:
             continue
         first = names.setdefault(entry.name.normal, entry)
         if first is not entry:
             raise FormatError(
                 "two images would have the same name offline",
-                subject=document.at(("images", place)),
+                subject=document.at(("images", number)),
                 got=f"'{entry.name}', as on line {first.line}",
                 hint="give one of them another name with 'as'",
             )

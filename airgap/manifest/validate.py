@@ -1,4 +1,4 @@
-"""Checks a YAML document against a pydantic model, and says in the user's terms what is wrong and where."""
+"""Checks a YAML document against a pydantic model, and reports mistakes in the user's terms with position."""
 
 import difflib
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ _MEANT = {
     "sha256": "digest",
     "sha": "digest",
 }
-"""Keys of Compose, Kubernetes, Helm, Hauler and Zarf, and the one that does their work here."""
+"""Keys of Compose, Kubernetes, Helm, Hauler and Zarf, and the corresponding key of a manifest."""
 _EXAMPLE = {
     "ref": "ref: nginx:1.27",
     "as": "as: registry.example/nginx:1.27",
@@ -63,7 +63,7 @@ class Strict(BaseModel):
 
     @classmethod
     def key_names(cls) -> tuple[str, ...]:
-        """The keys as they are written in the file."""
+        """Return the keys as they are written in the file."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
 
@@ -73,22 +73,24 @@ Forms = Mapping[str, type[Strict]]
 
 
 def validate(model: type[M], document: Document, forms: Forms) -> M:
-    """`document` as `model`. Raises `FormatError` for the first login, else for the first mistake in it."""
+    """Return `document` as `model`. Raises `FormatError` for the first login, else for the first mistake."""
     _refuse_secrets(document)
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
         mistakes = [_Mistake(details, document, model, forms) for details in error.errors(include_url=False)]
-        raise min(mistakes, key=lambda mistake: mistake.order).error() from None  # theirs repeats the value
+        raise min(
+            mistakes, key=lambda mistake: mistake.order
+        ).error() from None  # pydantic's error repeats the value
 
 
 def _refuse_secrets(document: Document) -> None:
-    """What a manifest says goes into signed statements and the ledger, and a mistake in it is shown."""
+    """Refuse logins: a manifest's text goes into signed statements and the ledger, and into errors."""
     for place in document.values:
         key, value = place[-1] if place else "", document.find(place)
         named = place[:1] == ("transfer",) and len(place) > 1 and is_secret_name(str(key))
         of_key = isinstance(key, str) and (named or has_secret(key))
-        text = value if isinstance(value, str) and key != "source" else ""  # which refuses them itself
+        text = value if isinstance(value, str) and key != "source" else ""  # `source` refuses them itself
         if of_key or has_secret(text):
             raise FormatError(
                 "a password or token in the file",
@@ -99,7 +101,7 @@ def _refuse_secrets(document: Document) -> None:
 
 
 class _Mistake:
-    """One of pydantic's errors, found again in the file."""
+    """One of pydantic's errors, with its position in the file."""
 
     def __init__(self, details: ErrorDetails, document: Document, model: type[Strict], forms: Forms) -> None:
         self._details = details
@@ -108,7 +110,7 @@ class _Mistake:
         self._model, self._siblings = model, [model]
         place = list(details["loc"])
         if place[:1] in (["images"], ["hosts"]) and len(place) > 2:
-            # The union's tag stands in pydantic's path, but not in the file.
+            # The union's tag is in pydantic's path, but not in the file.
             form = "" if "" in forms else str(place.pop(2))
             self._model, self._siblings = forms.get(form, model), list(forms.values())
         of_map_key = place[:1] == ["transfer"] and len(place) == 3
@@ -117,7 +119,7 @@ class _Mistake:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Mistakes are reported by this order; the least one wins."""
+        """The sort key of mistakes; the least one is reported."""
         at = (self._document.keys if self._of_key else self._document.values)[self._place]
         return _RANK.get(self._kind, 0), at.line, at.column
 
@@ -138,7 +140,7 @@ class _Mistake:
         return FormatError("wrong type", subject=where, want=want, got=got, hint=self._list_hint(want))
 
     def _list_hint(self, want: str) -> str | None:
-        """For one value where a list of them belongs."""
+        """Return a hint if there is a single value instead of a list."""
         key, value = self._place[-1] if self._place else None, self._document.find(self._place)
         if want != "a list" or not isinstance(key, str):
             return None
@@ -174,7 +176,7 @@ class _Mistake:
         return None
 
     def _meant_hint(self, key: str, meant: str) -> str:
-        """Ready to be copied where the value may stay as it is."""
+        """Return a hint with the correct key, ready to copy if the value can stay the same."""
         value = self._document.find(self._place)
         if key in ("tag", "registry", "repository", "architecture", "arch", "os") or not isinstance(
             value, str
@@ -186,7 +188,7 @@ class _Mistake:
 
 
 def _moved(error: FormatError, where: str) -> FormatError:
-    """`error` with its place in the file, and no longer than a screen line or two."""
+    """Return `error` with its position in the file, shortened to about two lines of a terminal."""
     got = error.got
     if isinstance(got, str) and len(got) > _MAX_GOT:
         got = f"{got[:_MAX_GOT]}…"

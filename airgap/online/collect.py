@@ -1,4 +1,4 @@
-"""Bringing a plan's blobs into a blob store: each once, in parallel, nothing believed unread."""
+"""Brings a plan's blobs into a blob store: each once, in parallel, and each checked."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,12 +29,12 @@ from airgap.online.platforms import EVERYTHING, Chosen, choose
 from airgap.online.sources import PER_IMAGE, Failures, refuse_failures
 from airgap.progress import Progress
 
-_PACK_AGAIN = "run the same command again: what was fetched is kept; --allow-partial seals without them"
+_PACK_AGAIN = "run the same command again (fetched content is kept), or seal without them: --allow-partial"
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedImage:
-    """An image whose every blob is in the store, checked."""
+    """An image whose blobs are all in the store, and checked."""
 
     record: ImageRecord
     graph: ImageGraph
@@ -43,10 +43,10 @@ class CollectedImage:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Fetches whatever is missing or wrong in a store.
+    """Fetches blobs that are missing or damaged in a store.
 
-    `held` says what the folder is known to have for exported images. `before_change` is called
-    before anything that is there changes.
+    `held` has the exported images that the folder is known to contain. `before_change` is called before
+    existing content changes.
     """
 
     store: BlobStore
@@ -55,11 +55,11 @@ class Collector:
     held: Mapping[ImageReference, Descriptor]
     before_change: Callable[[], None]
     engines: set[str] = field(default_factory=set)
-    """Which engines images were saved from: filled by `collect`."""
+    """The engines that images were saved from; filled by `collect`."""
 
     def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
-        """The images that are in the store now, checked, and what failed. A medium's failure is
-        everybody's, and raised. The store may hold more than the images want: see `prune`.
+        """Return the images that are now in the store, checked, and the failures by image. A failure of the
+        medium concerns all images, and is raised. The store may contain more than they need: see `prune`.
         """
         failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
         found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
@@ -83,7 +83,7 @@ class Collector:
         for locked, image in zip(export.images, exported, strict=True):
             if image.image_id != locked.image_id:
                 raise IntegrityError(
-                    "the image has changed since it was locked",
+                    "the image changed after it was locked",
                     subject=locked.reference,
                     want=locked.image_id,
                     got=image.image_id,
@@ -99,7 +99,7 @@ class Collector:
             self.progress.note(f"saving from {engine}")
 
     def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
-        """What an earlier, finished run left of an export, when all of it is still there and right."""
+        """Return the exported images of an earlier complete run; None if they are not all correct."""
         found = []
         for locked in export.images:
             root = self.held.get(locked.name)
@@ -117,8 +117,8 @@ class Collector:
 def with_upstream(
     images: Iterable[CollectedImage], upstream: Mapping[str, UpstreamSignature]
 ) -> tuple[list[CollectedImage], Failures]:
-    """The images with the upstream signatures that hold for them, by offline name, and those whose
-    signature is not among the images: a receiver could not check them, and refuses the whole bundle.
+    """Return the images with their valid upstream signatures, and a failure for each image whose signature is
+    not among the images: a receiver could not check it, and would refuse the whole bundle.
     """
     images = list(images)
     carried = {image.record.digest for image in images}
@@ -137,12 +137,12 @@ def with_upstream(
 
 
 def choices_of(images: Iterable[CollectedImage]) -> dict[str, Chosen]:
-    """What was carried of each image, by its offline name."""
+    """Return what was carried of each image, by its offline name."""
     return {str(image.record.name): image.chosen for image in images}
 
 
 def planned_images(plan: TransferPlan) -> list[CollectedImage]:
-    """The images whose every blob is known before it is fetched."""
+    """Return the images whose blobs are all known before they are fetched."""
     return [
         CollectedImage(_record(image.locked, image.graph), image.graph, image.chosen) for image in plan.images
     ]
@@ -151,7 +151,7 @@ def planned_images(plan: TransferPlan) -> list[CollectedImage]:
 def fetch(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
-    """Fetch what is known by digest and missing or wrong in `store`."""
+    """Fetch the blobs that are known by digest and missing or damaged in `store`."""
     blobs = plan.blobs
     errors = fill(
         store,
@@ -171,7 +171,7 @@ def fetch(
 
 
 def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
-    """Take those out of `failures` that are of optional attachments; by reference, why they are left out."""
+    """Remove the failures of optional attachments; return by reference why each is left out."""
     taken = {}
     for image in plan.images:
         name = str(image.locked.name)
@@ -181,14 +181,14 @@ def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
 
 
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
-    """Let the store have what the images want of the plan, and nothing else."""
+    """Remove everything from the store that the images do not need."""
     graphs = [image.graph for image in images]
     store.prune({digest for graph in graphs for digest in graph.contents} - plan.behind(graphs))
 
 
 def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:
-    """Raise the error of a run in which images failed: their own when it is one and the same. The `hint` is
-    for several, and names what the command itself can do.
+    """Raise the error of a run in which images failed: the images' own error if all have the same one. The
+    `hint` is for several errors, and names what the command can do.
     """
     refuse_failures(failures, plan.total_images, hint=hint)
 
@@ -202,7 +202,9 @@ def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Ad
     subject = f"{image.locked.reference}: blob {blob.digest}"
     try:
         store.fetch(blob, open_at, advance=advance, subject=subject)
-    except IntegrityError:  # a mirror may have lied; asked again, the registry itself answers
+    except (
+        IntegrityError
+    ):  # a mirror may have given wrong bytes: the second request goes to the registry itself
         store.fetch(blob, open_at, subject=subject)
 
 
@@ -214,7 +216,7 @@ def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -
 
 
 def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> tuple[ImageGraph, Chosen]:
-    """The part of an exported image that is for the wanted platforms, all of which was handed out."""
+    """Return the part of an exported image for the requested platforms. Raises if a blob is missing."""
 
     def read(descriptor: Descriptor) -> bytes:
         return store.read(descriptor.digest, MAX_BYTES)
@@ -224,7 +226,7 @@ def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> 
     graph = walk(root, read, chosen.entries, where)
     for digest, descriptor in graph.contents.items():
         if digest not in store.sums:
-            raise MissingContentError("the source left out a blob", subject=where, want=descriptor.digest)
+            raise MissingContentError("the source did not save a blob", subject=where, want=descriptor.digest)
     return graph, chosen
 
 

@@ -1,4 +1,4 @@
-"""What the other side holds already: the base of a delta."""
+"""Finds what the other side already has: the base of a delta."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,13 +27,13 @@ from airgap.trust.policy import check_signatures
 def read_bases(
     site: Site, stream: str, since: Iterable[str], now: datetime, progress: Progress
 ) -> frozenset[Digest]:
-    """The blobs that all the bases together hold.
+    """Return the blobs that all bases together have.
 
     A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
-    the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for one that is not
+    the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for a base that is not
     signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
-    here. A receipt that agrees, of a site whose key the root does not know, is taken with a note: a base that
-    is not there is refused at load. Raises `UsageError` where there is no base.
+    here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
+    missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
     held: set[Digest] = set()
     for text in since:
@@ -65,7 +65,7 @@ def _read(site: Site, stream: str, text: str) -> bytes:
 
 
 def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> set[Digest]:
-    """From a signed statement. What kind it is decides which role must have signed it."""
+    """Return the blobs that a signed statement confirms. Its kind decides which role must have signed it."""
     fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE, floats=False), where)
     kind = fields.text("predicateType")
     root = site.root().root
@@ -78,19 +78,21 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
         receipt = prove_receipt(envelope, root, now, where)
     except UnknownKeyError:
         receipt = Receipt.parse(envelope.payload, where)
-        # whose key is known, and this is not its signature; or whose name looks like that of such a site
+        # a site whose key is known did not sign it, or its name resembles that of such a site
         if receipt.site in root.sites or any(look_alikes(receipt.site, root.sites)):
             raise
-        progress.note(f"{where}: the trust root has no key of site {receipt.site}; taken at its word")
+        progress.note(
+            f"{where}: the trust root has no key of site {receipt.site}; the receipt is used without a check"
+        )
     _refuse_disagreement(site, receipt, where, now)
     if not receipt.holds or not is_base(receipt):
-        progress.note(f"{where}: no delta can build on what {receipt.target} has; nothing is left out for it")
+        progress.note(f"{where}: no delta can build on what {receipt.target} has; all layers are carried")
         return set()
     return {Digest.parse(text, where) for text in receipt.holds}
 
 
 def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime) -> None:
-    """What a receipt says that it holds counts only where the rest of it is true."""
+    """Raise `TrustError` for a receipt that does not agree with the bundle that was sealed here."""
     refusal = TrustError(
         "the receipt does not agree with the bundle that was sealed here", subject=where,
         hint="`airgap receipt import` keeps it as evidence; --since also takes a bundle, or its serial",
@@ -103,7 +105,7 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
     with Folder(kept.parent) as folder:
         evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept), site.root_versions())
     if evidence.statement_sha256 != receipt.statement_sha256:
-        refusal.got = f"another {title} than that"
+        refusal.got = f"a different {title}"
         raise refusal
     if found := list(disagreements(receipt, evidence, now)):
         refusal.got = "; ".join(found[:5])
@@ -111,7 +113,7 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
 
 
 def held_by(statement: Statement) -> frozenset[Digest]:
-    """All that a site has which has loaded it: what it carried, and what it required."""
+    """Return the blobs of a site that loaded the bundle: those that it carried and those that it required."""
     blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
     carried = {Digest(algorithm, text) for _, algorithm, text in blobs}
     return frozenset(carried | {r.digest for r in statement.requires})

@@ -1,6 +1,7 @@
-"""Making a kit: fetch the wheels, lay them out, state, sign, and the envelope last (airgap.kit has the form).
+"""Makes a kit: fetches the wheels, writes and signs the statement, and writes the envelope last.
 
-Running it again is always right: the same wheels make the same kit, and other people's signatures on it stay.
+`airgap.kit` describes the format. Running it again is safe: the same wheels make the same kit, and other
+people's signatures are kept.
 """
 
 import tempfile
@@ -39,7 +40,7 @@ _INSTALLER = ("install.py", "install.sh", VERIFY_FILE)
 
 @dataclass(frozen=True, slots=True)
 class KitOrder:
-    """How a kit is to be made."""
+    """The options for making a kit."""
 
     to: Path
     """The folder in which the kit's own folder is made."""
@@ -47,11 +48,11 @@ class KitOrder:
     signer: Signer
     now: datetime
     wheels: Path | None = None
-    """A folder of wheels to use in place of the index."""
+    """A folder of wheels to use instead of the index."""
     allow_system: bool = False
-    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    """Also write where no medium is mounted, and into system folders."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
+    """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class MadeKit:
 
 
 def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
-    """Make the kit, or make it again. The ledger brackets everything."""
+    """Make the kit, or make it again. The ledger records the start and the end."""
     path = order.to / f"{_STREAM}-{__version__}"
     targets = [str(target) for target in order.targets]
     with (
@@ -91,7 +92,7 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
 
 
 def collect(order: KitOrder, work: Path, progress: Progress) -> dict[Target, list[Wheel]]:
-    """The wheels of each target; the first has pip too, in a version that runs on all of them."""
+    """Fetch the wheels of each target. The first also gets pip, in a version that runs on all targets."""
     own = build_own_wheel(work)
     found: dict[Target, list[Wheel]] = {}
     for target in sorted(order.targets, key=lambda target: target.minor):
@@ -104,9 +105,9 @@ def collect(order: KitOrder, work: Path, progress: Progress) -> dict[Target, lis
 
 
 def contents(wheels: Mapping[Target, Sequence[Wheel]]) -> dict[str, bytes]:
-    """All files of the kit but statement, signatures and envelope, by name.
+    """Return all files of the kit by name, without statement, signatures and envelope.
 
-    Raises `IntegrityError` when two targets got different wheels of one name.
+    Raises `IntegrityError` if two targets got different wheels with the same name.
     """
     files = {name: resources.files("airgap.kit").joinpath(name).read_bytes() for name in _INSTALLER}
     for target, found in wheels.items():
@@ -116,7 +117,9 @@ def contents(wheels: Mapping[Target, Sequence[Wheel]]) -> dict[str, bytes]:
                 raw = wheel.path.read_bytes()
             if files.setdefault(name, raw) != raw or Digest.of(raw).hex != wheel.sha256:
                 raise IntegrityError(
-                    "two different wheels of one name", subject=wheel.path.name, got=f"another for {target}"
+                    "two different wheels with the same name",
+                    subject=wheel.path.name,
+                    got=f"another for {target}",
                 )
         files[target.requirements_file] = requirements(target, found)
     files[SUMS_FILE] = sha256sums({name: Digest.of(raw).hex for name, raw in files.items()})
@@ -124,13 +127,13 @@ def contents(wheels: Mapping[Target, Sequence[Wheel]]) -> dict[str, bytes]:
 
 
 def requirements(target: Target, wheels: Iterable[Wheel]) -> bytes:
-    """What pip is to install there, each with its hash; pip itself only runs, and is not installed."""
+    """Return the requirements file for pip, with hashes. pip itself is only run, and not installed."""
     lines = sorted(wheel.requirement for wheel in wheels if wheel.project != "pip")
     return "\n".join([f"# airgap {__version__} on {target}", *lines, ""]).encode("ascii")
 
 
 def state(files: Mapping[str, bytes], targets: tuple[Target, ...], site: str) -> KitStatement:
-    """The statement over these files."""
+    """Return the statement about these files."""
     sums = {name: Digest.of(raw).hex for name, raw in files.items()}
     return KitStatement(sums, targets, sum(map(len, files.values())), site, __version__)
 
@@ -146,12 +149,12 @@ def _write(
     with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT) as writer:
         writer.seal(contents, raw, envelope.to_bytes(), envelope.raw_signatures)
         proof = writer.prove(progress.phase, order.read_back)
-    signers = tuple(each.keyid for each in envelope.signatures)
+    signers = tuple(signature.keyid for signature in envelope.signatures)
     return MadeKit(path, statement, Digest.of(raw).hex, signers, proof)
 
 
 def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:
-    """Refuse before the first byte what cannot fit on the medium, less what is there of it already."""
+    """Refuse a kit that does not fit before anything is written. Files that exist already are not counted."""
     need = sum(len(raw) for name, raw in content.items() if size_of(path / name) != len(raw))
     medium = Medium.of(order.to)
     refuse_unfit(medium, order.to, need, allow_system=order.allow_system, what="the kit")
@@ -159,10 +162,10 @@ def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> Non
 
 
 def _envelope(path: Path, payload: bytes, signer: Signer) -> Envelope:
-    """The statement, signed; signatures that hold on to the very same statement are kept."""
+    """Sign the statement. Valid signatures on the same statement are kept."""
     kept = next(kept_envelopes([path], ENVELOPE_FILE, payload), None)
     if kept is None:
         return Envelope.sign(STATEMENT_TYPE, payload, [signer])
-    if any(signer.public_key.verify(kept.message, each.sig) for each in kept.signatures):
+    if any(signer.public_key.verify(kept.message, signature.sig) for signature in kept.signatures):
         return kept
     return kept.with_signature(signer)

@@ -1,4 +1,4 @@
-"""Which images of an archive or layout are meant by an item of a manifest, and what stays behind."""
+"""Finds the images of an archive or layout that an item of a manifest names, and those that it leaves out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, is_fallback_tag
 
 _DEPTH = 2
-"""A signature of an SBOM of an image is found; what refers to that is not."""
+"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _SHOWN = 10
 
 
@@ -25,57 +25,56 @@ class Pick:
 
 
 def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[Pick]:
-    """The images that an item without a `ref` means: the one of its digest, the only one, or all that have a
-    name. What is attached to another image does not count.
+    """Return the images that an item without a `ref` names: the one with its digest, the only one, or all
+    with a name. Images that are attached to another image are not counted.
 
-    Raises `NotFoundError` when there is none, and `FormatError` when it is not clear which one, or how it
-    should be called.
+    Raises `NotFoundError` if there is none, and `FormatError` if the image or its name is ambiguous.
     """
     if entry.digest is not None:
         chosen = [image for image in listed if entry.digest in image.ids]
         if not chosen:
             raise NotFoundError(
-                "no image of that digest",
+                "no image has this digest",
                 subject=f"{source}: {entry.digest}",
                 hint=f"it has {_shown(listed)}",
             )
     else:
         chosen = _on_their_own(listed)
     if not chosen:
-        raise NotFoundError("no image in it", subject=source)
+        raise NotFoundError("contains no image", subject=source)
     if len(chosen) > 1 and (entry.rename or entry.digest):
         raise FormatError(
-            "`as` and `digest` want one image", subject=source, got=_shown(chosen),
-            hint="`ref` or `digest` picks one",
+            "`as` and `digest` need a single image", subject=source, got=_shown(chosen),
+            hint="select one with `ref` or `digest`",
         )  # fmt: skip
     picked = [found for image in chosen for found in _named(entry, image)]
     if not picked:
-        more = " and `digest:`, which picks one of them" if len(chosen) > 1 else ""
+        more = " and `digest:` to select one" if len(chosen) > 1 else ""
         raise FormatError(
-            "no image in it has a name", subject=source, got=_shown(chosen),
+            "none of its images has a name", subject=source, got=_shown(chosen),
             hint=f"write `as: NAME:TAG`{more}",
         )  # fmt: skip
     return picked
 
 
 def hint_for(reference: ImageReference, listed: Sequence[ListedImage]) -> str | None:
-    """What to write where the one image that is there has no name, and so not this one."""
+    """Return a hint if the only image has no name, and so was not found by this one."""
     found = _on_their_own(listed)
     if reference.digest is not None or len(found) != 1 or found[0].names:
         return None
-    return f"its one image has no name there: write `as: {reference}` in place of `ref`"
+    return f"its only image has no name: write `as: {reference}` instead of `ref`"
 
 
 def _named(entry: ImageEntry, image: ListedImage) -> list[Pick]:
-    """The image under the name that the manifest gives it, or under each of its own."""
+    """Return the image with the name from the manifest, or once for each of its own names."""
     if entry.rename is not None:
         return [Pick(image, entry.rename.with_digest(image.digest), entry.rename)]
     return [Pick(image, name, None) for name in image.names]
 
 
 def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple[ListedImage, str | None]]:
-    """What refers to an image or to the manifests in it: by its `subject`, or by a tag of cosign's, which is
-    given too.
+    """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag, which is
+    returned too.
     """
     found: dict[Digest, tuple[ListedImage, str | None]] = {}
     subjects = image.contents
@@ -92,18 +91,18 @@ def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple
 
 
 def why_left_out(image: ListedImage) -> str:
-    """Why an image is not among those that are taken without being asked for."""
+    """Return why an image is left out when an item names no image."""
     if image.subject is not None:
-        return f"attached to {image.subject}, which is not taken"
+        return f"attached to {image.subject}, which is left out"
     if image.problem:
-        return f"{image.problem}; `digest:` and `as:` take it"
+        return f"{image.problem}; add it with `digest:` and `as:`"
     if image.tag is not None:
-        return f"it has only the tag {image.tag!r}; `digest:` and `as:` take it"
-    return "it has no name; `digest:` and `as:` take it"
+        return f"it has only the tag {image.tag!r}; add it with `digest:` and `as:`"
+    return "it has no name; add it with `digest:` and `as:`"
 
 
 def _on_their_own(listed: Sequence[ListedImage]) -> list[ListedImage]:
-    """The images that are neither a part of another one nor attached to one."""
+    """Return the images that are neither part of another image nor attached to one."""
     tags = {tag for image in listed for digest in image.contents for tag in cosign_tags(digest)}
     within = {digest for image in listed for digest in image.contents - {image.digest}}
     return [
@@ -115,7 +114,7 @@ def _on_their_own(listed: Sequence[ListedImage]) -> list[ListedImage]:
 
 
 def _shown(images: Sequence[ListedImage]) -> str:
-    """Digests with what is known of their names."""
+    """Return the digests with their names."""
     texts = [
         f"{image.digest} ({', '.join(map(str, image.names)) or image.tag or 'no name'})" for image in images
     ]

@@ -1,4 +1,4 @@
-"""Resolving a manifest: every tag to the digest that it has now."""
+"""Resolves a manifest: each tag to its current digest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +21,8 @@ from airgap.workers import run_all
 
 
 @dataclass(slots=True)
-class _Found:
-    """What one item of the manifest means."""
+class _Resolved:
+    """The images that one item of the manifest names."""
 
     images: list[LockedImage] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -35,13 +35,13 @@ def resolve(
     documents: Documents | None = None,
     default: Platform | None = None,
 ) -> Lock:
-    """The lock of `manifest`, with what is attached to its images. Nothing but metadata is fetched; what was
-    read is in `documents`.
+    """Return the lock of `manifest`, including attachments of its images. Only metadata is fetched;
+    `documents` keeps what was read.
 
-    `default` is the platform of images for which the manifest names none; without it, this machine's.
-    Raises the first entry's error, in the order of the manifest, or, with `failures`, locks the others.
+    `default` is the platform for images without one in the manifest (this machine's if None). Raises the
+    first entry's error in manifest order or, with `failures`, locks the others.
     """
-    found = [_Found() for _ in manifest.images]
+    found = [_Resolved() for _ in manifest.images]
     resolver = _Resolver(open_source, documents or Documents(), default or default_platform())
 
     def lock(number: int) -> None:
@@ -51,19 +51,21 @@ def resolve(
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
     names: dict[ImageReference, LockedImage] = {}
-    for image in (image for each in found for image in each.images):
+    for image in (image for resolved in found for image in resolved.images):
         other = names.setdefault(image.name.normal, image)
         if _digests(other) != _digests(image):
-            raise FormatError("two images for one name", subject=image.name, got="different digests")
+            raise FormatError("two images have the same name", subject=image.name, got="different digests")
         if other.is_optional and not image.is_optional:
             names[image.name.normal] = image
     return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
 
 
-def _still_left_out(found: Iterable[_Found]) -> tuple[LeftOut, ...]:
-    """What no item of the manifest takes: several may mean one archive."""
-    taken = {digest for each in found for image in each.images for digest in _digests(image)}
-    return tuple(dict.fromkeys(item for each in found for item in each.left_out if item.digest not in taken))
+def _still_left_out(found: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
+    """Return the images that no item of the manifest takes: several items may name the same archive."""
+    taken = {digest for resolved in found for image in resolved.images for digest in _digests(image)}
+    return tuple(
+        dict.fromkeys(item for resolved in found for item in resolved.left_out if item.digest not in taken)
+    )
 
 
 def _title(entry: ImageEntry) -> str:
@@ -82,18 +84,18 @@ class _Resolver:
     documents: Documents
     default: Platform
 
-    def resolve(self, entry: ImageEntry) -> _Found:
+    def resolve(self, entry: ImageEntry) -> _Resolved:
         source = self.open_source(entry.source, entry.reference, entry.archive)
         listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
         if entry.reference is not None:
             try:
-                return _Found(self._lock(entry, entry.reference, source, listed))
+                return _Resolved(self._lock(entry, entry.reference, source, listed))
             except NotFoundError as error:
                 error.hint = hint_for(entry.reference, listed or []) or error.hint
                 raise
         if listed is None:
-            raise FormatError("which image?", subject=source.name, want="a ref")
-        found = _Found()
+            raise FormatError("the image is not named", subject=source.name, want="a ref")
+        found = _Resolved()
         for picked in pick(entry, source.name, listed):
             own = replace(entry, rename=picked.rename, digest=None)
             found.images += self._lock(own, picked.reference, source, listed)
@@ -114,7 +116,7 @@ class _Resolver:
         source: Source,
         listed: Sequence[ListedImage] | None,
     ) -> list[LockedImage]:
-        """One image, and behind it what is attached to it."""
+        """Return one image, followed by its attachments."""
         if isinstance(source, ExportSource):
             locked = self._lock_export(entry, reference, source)
         else:
@@ -124,7 +126,7 @@ class _Resolver:
         if not isinstance(source, ExportSource):
             return with_attached(locked, source, self.documents)
         if locked.attachments == "required":
-            what = "an engine does not know attachments"
+            what = "an engine has no attachments"
             raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
         return [locked]
 
@@ -164,12 +166,12 @@ class _Resolver:
 
 
 def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedImage]) -> list[LockedImage]:
-    """What is attached to an image in the same archive or layout, as images of their own."""
+    """Return the attachments of an image in the same archive or layout, as images of their own."""
     if locked.attachments == "none":
         return []
     own = [image for image in listed if image.digest in _digests(locked)]
     found = []
-    for about, image, tag in ((each, *pair) for each in own for pair in attached_to(each, listed)):
+    for about, image, tag in ((parent, *pair) for parent in own for pair in attached_to(parent, listed)):
         reference = replace(locked.reference, tag=tag, digest=image.digest)
         resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
         found.append(
@@ -190,8 +192,8 @@ def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedIma
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
-    """The image's ID. The pinned digest may be the ID itself, or the one of a registry that the source binds
-    to the image: then it proves what an engine says, and no more.
+    """Return the image's ID. The pinned digest may be the ID itself, or a registry's digest that the source
+    associates with the image; then it proves only what the engine reports.
     """
     if entry.digest is None:
         return source.identify(reference)

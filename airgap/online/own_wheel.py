@@ -1,6 +1,6 @@
-"""airgap's own wheel, made again from what is installed: the kit carries the very airgap that writes it.
+"""Builds airgap's own wheel from the installed files, so that a kit contains the airgap that wrote it.
 
-The bytes are the same for the same files, on every machine: sorted, not compressed, with no times.
+The same files give the same bytes on every machine: sorted, not compressed, without times.
 """
 
 import base64
@@ -19,18 +19,18 @@ from airgap.errors import DigestMismatchError, MissingContentError, UnlistedCont
 _NAME = "airgap"
 _RECORD = "RECORD"
 _INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
-"""What pip writes beside the files of a wheel."""
+"""The files that pip writes beside those of a wheel."""
 _TIME = (1980, 1, 1, 0, 0, 0)
-_AGAIN = "find out why, then install airgap again"
-_HINT = "install airgap with pip, out of a wheel or a source tree, and run it from there"
+_AGAIN = "find the reason, then install airgap again"
+_HINT = "install airgap with pip, from a wheel or a source tree, and run the installed program"
 
 
 def build_own_wheel(folder: Path) -> Path:
-    """Write the wheel into `folder`; its path.
+    """Write the wheel into `folder`, and return its path.
 
     Every file is compared with what was recorded when it was installed, and none may be missing or have
-    been added. Where airgap runs out of a source tree (an editable installation) there is no such record,
-    and the files are taken as they are. Raises `UsageError` when airgap was not installed by a Python
+    been added. If airgap runs from a source tree (an editable installation), there is no such record, and
+    the files are used as they are. Raises `UsageError` when airgap was not installed by a Python
     installer at all, is another version than its metadata says, or runs from elsewhere than was
     recorded; `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
     """
@@ -52,7 +52,7 @@ def build_own_wheel(folder: Path) -> Path:
 
 
 def write_wheel(path: Path, files: Mapping[str, bytes], info: str) -> None:
-    """A wheel of these files, and the RECORD of them in the folder `info`."""
+    """Write a wheel with these files and their RECORD in the folder `info`."""
     lines = [f"{name},sha256={_record_hash(raw)},{len(raw)}\n" for name, raw in sorted(files.items())]
     record = "".join([*lines, f"{info}/RECORD,,\n"]).encode()
     with media_errors("cannot write", path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as wheel:
@@ -67,7 +67,7 @@ def _distribution() -> Distribution:
     try:
         found = distribution(_NAME)
     except PackageNotFoundError as error:
-        raise UsageError("airgap is not installed, only run", subject=_NAME, hint=_HINT) from error
+        raise UsageError("airgap runs without being installed", subject=_NAME, hint=_HINT) from error
     if found.version != airgap.__version__ or not found.read_text(_RECORD):
         got = f"metadata of {found.version}" if found.read_text(_RECORD) else "no record of its files"
         raise UsageError(
@@ -78,9 +78,9 @@ def _distribution() -> Distribution:
 
 
 def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
-    """The files of the package and of its metadata, each as it was installed.
+    """Yield the files of the package and of its metadata, compared with RECORD.
 
-    Read here from RECORD: from Python 3.12 on, `Distribution.files` leaves out what is not there any more.
+    RECORD is read directly: from Python 3.12 on, `Distribution.files` omits files that no longer exist.
     """
     for name, want, *_ in csv.reader((found.read_text(_RECORD) or "").splitlines()):
         top, _, rest = name.partition("/")
@@ -91,20 +91,22 @@ def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
 
 def _checked(path: Path, want: str) -> bytes:
     if not exists(path):
-        raise MissingContentError("airgap itself is not complete: missing file", subject=path, hint=_AGAIN)
+        raise MissingContentError(
+            "airgap's own installation is incomplete: missing file", subject=path, hint=_AGAIN
+        )
     with media_errors("cannot read", path):
         raw = path.read_bytes()
     if want != (got := f"sha256={_record_hash(raw)}"):
-        what = "airgap itself was changed after it was installed"
+        what = "airgap's own installation was changed: other content"
         raise DigestMismatchError(what, subject=path, want=want, got=got, hint=_AGAIN)
     return raw
 
 
 def _refuse_added(files: Mapping[str, bytes]) -> None:
-    """What is imported here and not recorded would be missing where the kit is installed."""
+    """Refuse files that RECORD does not list: they would be missing where the kit is installed."""
     for name in sorted(_names_in_package() - files.keys()):
         path = Path(airgap.__file__).parents[1] / name
-        what = "airgap itself was changed after it was installed: file that was not"
+        what = "airgap's own installation was changed: additional file"
         raise UnlistedContentError(what, subject=path, hint=_AGAIN)
 
 
@@ -127,5 +129,5 @@ def _source_tree() -> dict[str, bytes]:
 
 
 def _record_hash(raw: bytes) -> str:
-    """SHA-256 as RECORD spells it: base64 for URLs, without padding."""
+    """Return the SHA-256 in the form of RECORD: URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode("ascii")

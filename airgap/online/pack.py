@@ -1,8 +1,7 @@
-"""Making a bundle of a plan: collect, state, sign, and the envelope last (FORMAT.md §6).
+"""Makes a bundle from a plan: collects, states, signs, and writes the envelope last (FORMAT.md §6).
 
-Running it again is always right. An unfinished bundle is gone on with; a finished one of the same
-lock is checked, mended where it is damaged, and keeps its statement, so that one place in a stream
-never has two.
+Running it again is safe. An unfinished bundle is resumed. A finished bundle of the same lock is checked and
+repaired, and keeps its statement, so that a serial never has two statements.
 """
 
 import contextlib
@@ -44,7 +43,7 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 def pack(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as a folder, or finish it. The ledger brackets everything."""
+    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end."""
     with site.packing(manifest.name):
         return _pack(manifest, plan, site, order, progress)
 
@@ -58,7 +57,7 @@ def _pack(
     title = terms.title(serial)
     with recorded(terms, serial, order.to / title) as attempt:
         if earlier is None:
-            refuse_strange(terms, title)
+            refuse_other_bundle(terms, title)
         folders = folders_of(plan, order, title)
         with BundleWriter.open(folders, progress.note) as writer:
             return _write(plan, terms, earlier, writer, attempt)
@@ -104,7 +103,7 @@ def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
 def note_sealed(
     attempt: Attempt, statement: Statement, sha256: str, terms: Terms, unknown: Mapping[str, str]
 ) -> None:
-    """What the end record says of a sealed bundle, and of attachments that are left out of it."""
+    """Add the sealed bundle, and attachments that are left out, to the end record of the ledger."""
     if unknown:
         attempt.add(attachments_unknown=unknown_value(unknown))
     attempt.add(
@@ -119,33 +118,33 @@ def note_sealed(
 def tables_of(
     images: Sequence[CollectedImage],
 ) -> tuple[list[tuple[ImageReference, Descriptor]], list[DockerView]]:
-    """What `index.json` and `manifest.json` say of the images, when each name is an image's own."""
+    """Return the images for `index.json` and `manifest.json`. Raises if two images have the same name."""
     check_names(((image.record.name, image.record.digest) for image in images), INDEX_FILE)
     names = [(image.record.name, image.graph.root) for image in images]
     views = [view for image in images if (view := image.graph.docker_view(image.record.name))]
     return names, views
 
 
-def refuse_strange(terms: Terms, title: str) -> None:
-    """A sealed bundle that this site does not remember as its last: somebody else's, or history."""
+def refuse_other_bundle(terms: Terms, title: str) -> None:
+    """Refuse to overwrite a sealed bundle that is not the last one of this site."""
     for medium in (terms.order.to, *terms.order.further):
         volumes = medium.glob(f"{title}.v*/{ENVELOPE_FILE}")
         for path in (medium / title / ENVELOPE_FILE, medium / f"{title}.tar", *volumes):
             if exists(path):
                 raise UsageError(
-                    "another bundle is in the way",
+                    "another bundle is at this path",
                     subject=path,
-                    hint="move it away, or choose another folder with --to",
+                    hint="move that bundle away, or use another folder with --to",
                 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """A bundle of the same lock that this site has stated before, finished or not."""
+    """A bundle of the same lock that this site stated earlier, finished or not."""
 
     statement: Statement
     held: Mapping[ImageReference, Descriptor]
-    """What its index.json says, as long as that is the signed one."""
+    """The images in its index.json, if that is the signed one."""
 
 
 def _find_earlier(terms: Terms) -> _Earlier | None:
@@ -165,8 +164,8 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
 
 
 def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]]:
-    """What may be the statement of the last bundle, and the index.json beside it: on its media, and, for
-    media that have lost it, in the memory of the site.
+    """Yield possible statements of the last bundle, each with its index.json: from the media and, if they
+    have lost it, from the copy that the site keeps.
     """
     index = b""
     for path in paths:
@@ -183,8 +182,8 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
 def _seal(
     writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms, attempt: Attempt
 ) -> str:
-    """Sign and seal; the statement's SHA-256. The site remembers the statement before the envelope is
-    written: a run that resumes after a crash in between uses the same statement.
+    """Sign and seal the bundle, and return the statement's SHA-256. The site records the statement before the
+    envelope is written, so that a run that resumes after a crash uses the same statement.
     """
     raw = statement.to_bytes()
     sha256 = Digest.of(raw).hex

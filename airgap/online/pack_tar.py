@@ -1,5 +1,5 @@
-"""Making a bundle as one tar, in one pass: it is stated and signed first, for every digest is known
-from the manifests, and the blobs are fetched into their places behind.
+"""Makes a bundle as one tar, in one pass: the statement is signed first, because all digests are known from
+the manifests, and the blobs are fetched into the tar after it.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from airgap.online.collect import (
     refuse_partial,
     with_upstream,
 )
-from airgap.online.pack import note_sealed, recorded, refuse_strange, tables_of
+from airgap.online.pack import note_sealed, recorded, refuse_other_bundle, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.terms import Order, PackedBundle, Terms, confirmed
 from airgap.online.upstream import check_upstream
@@ -38,7 +38,7 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 def pack_tar(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger brackets everything."""
+    """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger records start and end."""
     with site.packing(manifest.name):
         return _pack_tar(manifest, plan, site, order, progress)
 
@@ -54,7 +54,7 @@ def _pack_tar(
     path = order.to / f"{terms.title(serial)}.tar"
     with recorded(terms, serial, path) as attempt:
         if earlier is None:
-            refuse_strange(terms, terms.title(serial))
+            refuse_other_bundle(terms, terms.title(serial))
         if plan.failures and not order.allow_partial:
             refuse_partial(plan.failures, plan)
         images, _ = with_upstream(planned_images(plan), check_upstream(plan))
@@ -79,7 +79,9 @@ def _pack_tar(
             store.commit()
         note_sealed(attempt, statement, sha256, terms, plan.unknown)
         written = {path.parent: store.written_files()}
-        proof = prove_sealed(written, progress.phase, order.read_back, lambda: spoil(path), folders=None)
+        proof = prove_sealed(
+            written, progress.phase, order.read_back, lambda: mark_tar_unfinished(path), folders=None
+        )
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
     choices = choices_of(images)
@@ -91,16 +93,16 @@ def _refuse_too_large(folder: Path, size: int) -> None:
         make_folder(folder)
     if (limit := largest_file(folder, size)) is not None:
         raise NoSpaceError(
-            "the tar is larger than a file can be there",
+            "the tar is larger than the medium's file size limit",
             subject=folder,
             want=f"a file of {size:,} bytes",
             got=f"at most {limit:,}",
-            hint="leave out --tar: a folder is cut into volumes where it has to be",
+            hint="leave out --tar: a folder is cut into volumes if necessary",
         )
 
 
-def spoil(path: Path) -> None:
-    """Make a tar unfinished again: the next run checks it in place."""
+def mark_tar_unfinished(path: Path) -> None:
+    """Rename a tar to its unfinished name, so that the next run checks it in place."""
     with media_errors("cannot rename", path):
         path.replace(path.with_name(path.name + ".part"))
 
@@ -109,11 +111,11 @@ def _refuse_unknown_sizes(plan: TransferPlan) -> None:
     hint = "leave out --tar; `tar -C BUNDLE -cf bundle.tar .` makes a tar of the folder"
     if plan.exports:
         name = plan.exports[0].images[0].reference
-        what = "a tar is signed before its content comes, and an export's is not known then"
+        what = "--tar cannot carry an export: a tar is signed before its content is known"
         raise UsageError(what, subject=name, hint=hint)
     for digest, (_, image) in plan.blobs.items():
         if digest.algorithm != "sha256":
-            what = "a tar is signed before its content comes, and needs SHA-256 for that"
+            what = "--tar needs SHA-256 digests"
             raise UsageError(what, subject=image.locked.reference, got=digest.algorithm, hint=hint)
 
 
@@ -123,7 +125,7 @@ def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: S
 
 
 def _small_files(envelope: Envelope, statement: bytes, contents: Contents) -> dict[str, bytes]:
-    """What stands before the blobs, in this order, so that a reader can judge from the beginning."""
+    """Return the files before the blobs, in this order, so that a reader can check signatures first."""
     signatures = {signature_file(item.keyid): item.sig for item in envelope.signatures}
     return {
         ENVELOPE_FILE: envelope.to_bytes(),
@@ -134,7 +136,7 @@ def _small_files(envelope: Envelope, statement: bytes, contents: Contents) -> di
 
 
 def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
-    """Statement and envelope at the head of the tar that an earlier run made, or began."""
+    """Return statement and envelope from the start of a tar that an earlier run made or started."""
     mark = terms.sent
     if mark is None:
         return None
@@ -154,15 +156,15 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
 
 
 def _taken(path: Path) -> int:
-    """Bytes of the medium that a file has already: an unfinished tar is mostly holes."""
+    """Return the bytes on the medium that a file uses: an unfinished tar is mostly sparse."""
     return path.stat().st_blocks * 512 if path.is_file() else 0
 
 
 def _refuse_too_few_signers(terms: Terms) -> None:
     if (threshold := terms.root.roles["release"].threshold) > len(terms.order.signers):
         raise UsageError(
-            "others must sign it, and a tar cannot be signed where it is",
+            "a tar cannot get further signatures, and the trust root needs them",
             want=f"{threshold} signatures",
             got=len(terms.order.signers),
-            hint="pack into a folder; whoever signs it uses `airgap sign`",
+            hint="pack into a folder, and let the others run `airgap sign` on it",
         )

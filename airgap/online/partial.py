@@ -1,4 +1,4 @@
-"""After a bundle that was sealed without some of its images: what completes it builds on it."""
+"""Finds the base for a bundle that completes one that was sealed without some of its images."""
 
 import contextlib
 from datetime import datetime
@@ -14,9 +14,9 @@ from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 
 def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statement | None:
-    """The last bundle of `lock` that was sealed here without some of its images (`--allow-partial`), as
-    long as it can be loaded. None when the last bundle of the stream has them all and did not need that
-    base, or is of another lock.
+    """Return the last bundle of `lock` that was sealed here without some images (`--allow-partial`) and that
+    can still be loaded. None if the last bundle of the stream has all images and did not need that base,
+    or belongs to another lock.
     """
     mark = site.sent(stream)
     if mark is None:
@@ -30,24 +30,24 @@ def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statemen
 
 
 def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:
-    """The images of the lock that the bundle does not have."""
+    """Return the images of the lock that the bundle does not have."""
     names = {record.locked_name for record in statement.images}
     return [image for image in lock.images if image.name not in names]
 
 
 def _is_of(statement: Statement, lock: Lock) -> bool:
-    """Whether the images that both have are the same; what refers to them comes along, and is in no lock."""
+    """Return whether the images that both have are the same; attachments are in no lock."""
     records = {record.locked_name: record for record in statement.images}
     return statement.manifest_sha256 == lock.manifest_sha256 and all(
         is_locked(records[image.name], image) for image in lock.images if image.name in records
     )
 
 
-def _kept(site: Site, stream: str, place: Mark | Previous, epoch: int) -> Statement | None:
-    """A statement that was made here, from the memory of the site; it is known by its SHA-256."""
-    kept = site.kept_envelope(stream, place.serial, epoch)
+def _kept(site: Site, stream: str, mark: Mark | Previous, epoch: int) -> Statement | None:
+    """Return a statement that the site keeps, if it has the recorded SHA-256."""
+    kept = site.kept_envelope(stream, mark.serial, epoch)
     with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
         payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload
-        if Digest.of(payload).hex == place.statement_sha256:
+        if Digest.of(payload).hex == mark.statement_sha256:
             return Statement.parse(payload)
     return None

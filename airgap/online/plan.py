@@ -1,4 +1,4 @@
-"""What a lock would carry: every byte known, nothing fetched but metadata."""
+"""Plans what a lock carries. Every byte is known, and only metadata is fetched."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ from airgap.workers import run_all
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """An image whose every blob is known by digest."""
+    """An image whose blobs are all known by digest."""
 
     locked: LockedImage
     source: ContentSource
@@ -32,7 +32,7 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True)
 class PlannedExport:
-    """Images that one engine or archive hands out whole; their sizes show only then."""
+    """Images that one engine or archive exports as a whole; their sizes are known only after that."""
 
     source: ExportSource
     images: tuple[LockedImage, ...]
@@ -40,7 +40,7 @@ class PlannedExport:
 
 @dataclass(frozen=True, slots=True)
 class TransferPlan:
-    """Which bytes, from where."""
+    """The blobs to carry, and their sources."""
 
     lock: Lock
     images: tuple[PlannedImage, ...]
@@ -48,13 +48,13 @@ class TransferPlan:
     failures: Failures = field(default_factory=dict, hash=False)
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
-    """What the receiving side proved to hold."""
+    """The blobs that the receiving side has proved to have."""
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """By reference, images whose attachments are not all known and attachments that are left out, and why."""
+    """Reasons, by reference: why attachments of an image are not all known, or why one is left out."""
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
-        """Everything to carry, each digest once, and an image that has it."""
+        """All blobs to carry, by digest, each with an image that has it."""
         found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
         behind = self.behind()
         for image in reversed(self.images):
@@ -63,9 +63,9 @@ class TransferPlan:
         return found
 
     def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
-        """The layers of these images, and of `exported` ones, that stay behind: the receiving side holds
-        them, and can use them where the images have them. Manifests and configs always travel: they are
-        small, and the other side proves its base by them. So do foreign layers (FORMAT.md §4).
+        """Return the layers of these and of the `exported` images that are left out: the receiver has them,
+        and can use them at the same place in the images. Manifests and configs are always carried: they
+        are small, and prove the base to the other side. So are foreign layers (FORMAT.md §4).
         """
         behind, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
@@ -77,38 +77,38 @@ class TransferPlan:
 
     @property
     def total_images(self) -> int:
-        """How many images there would be, had none failed."""
+        """The number of images if none had failed."""
         return len(set(map(str, (image.name for image in self.lock.images))) | set(self.failures))
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all blobs, each counted once; exports not counted."""
+        """The bytes of all blobs, each counted once, without exports."""
         return sum(descriptor.size for descriptor, _ in self.blobs.values())
 
     @property
     def spared_bytes(self) -> int:
-        """Bytes of the layers that stay behind, each counted once."""
+        """The bytes of the layers that are left out, each counted once."""
         layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
         return sum(layers[digest].size for digest in self.behind())
 
 
 def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
-    """`TransferPlan.unknown` in JSON."""
+    """Return `TransferPlan.unknown` for JSON output."""
     return [{"reference": reference, "reason": reason} for reference, reason in sorted(unknown.items())]
 
 
 def _spared(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
-    """The layers of one manifest that can be used from an image of which `held` is known.
+    """Return the layers of one manifest that the receiver can use from images with the blobs in `held`.
 
-    Docker's classic store has a layer on top of those below it only. So a layer on a new one is needed, and
-    one that is in the image twice, which the base may have once; and the empty layer, which BuildKit
-    writes for each instruction that changes nothing, so that it is in most images, at different places.
+    Docker's classic store has a layer only on top of the layers below it. So these are carried: a layer above
+    a new one; a layer that is in the image twice, because the base may have it once; and the empty layer,
+    which BuildKit writes for each instruction that changes nothing, so that images have it at many places.
     """
     layers = [layer.digest for layer in item.manifest.layers]
     diff_ids = item.config.diff_ids if item.config else ()
-    places = Counter(layers)
+    counts = Counter(layers)
     known = itertools.takewhile(lambda link: link[0] in held, zip(layers, diff_ids, strict=False))
-    return {layer for layer, diff_id in known if places[layer] == 1 and diff_id != EMPTY_LAYER}
+    return {layer for layer, diff_id in known if counts[layer] == 1 and diff_id != EMPTY_LAYER}
 
 
 def make_plan(
@@ -118,10 +118,10 @@ def make_plan(
     failures: Failures | None = None,
     documents: Documents | None = None,
 ) -> TransferPlan:
-    """Read the manifests and configs of all locked images, as far as they are not in `documents`.
+    """Read the manifests and configs of all locked images that are not in `documents`, and return the plan.
 
-    Raises the first image's error, or, with `failures`, plans the others. Attachments that cannot be had, or
-    are not what they are listed as, are left out of the plan, and of its lock, unless they are required.
+    Raises the first image's error or, with `failures`, plans the others. Attachments that are not available,
+    or do not match their listing, are left out of the plan and of its lock, unless they are required.
     """
     documents = documents or Documents()
     check_names(((image.name, _known_digest(image)) for image in lock.images), "lock")
@@ -145,7 +145,7 @@ def make_plan(
 
 
 def _known_digest(image: LockedImage) -> Digest | None:
-    """The digest that the bundle will have; that of an export is known when it is there."""
+    """Return the image's digest in the bundle; for an export without a pinned digest, None."""
     return image.name.digest if image.descriptor is None else image.descriptor.digest
 
 
@@ -158,7 +158,9 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     for images in groups.values():
         source = open_source(images[0].source, images[0].reference, images[0].path)
         if not isinstance(source, ExportSource):
-            raise FormatError("the lock has no digest", subject=images[0].reference, hint="run `airgap lock`")
+            raise FormatError(
+                "the lock has no digest", subject=images[0].reference, hint="run `airgap lock` again"
+            )
         found.append(PlannedExport(source, tuple(images)))
     return tuple(found)
 
@@ -166,34 +168,34 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
 def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documents) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
-        raise FormatError("the lock has a digest for an export", subject=locked.reference)
+        raise FormatError("the lock has a digest for an exported image", subject=locked.reference)
     reader = MetadataReader(source, locked, documents)
     chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
     graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
     planned = PlannedImage(locked, source, graph, reader.small, chosen)
-    _see_foreign_layers(planned)
+    _check_foreign_layers(planned)
     _check_subject(graph, locked)
     return planned
 
 
-def _see_foreign_layers(image: PlannedImage) -> None:
-    """Raise `NotFoundError` when the source does not have a layer with `urls`: those are never asked."""
-    lacking = {digest for digest, layer in image.graph.foreign.items() if not _is_had(image, layer)}
+def _check_foreign_layers(image: PlannedImage) -> None:
+    """Raise `NotFoundError` if the source lacks a layer with `urls`: those addresses are never requested."""
+    missing = {digest for digest, layer in image.graph.foreign.items() if not _source_has(image, layer)}
     items = [item for item in image.graph.manifests if item.config]
-    without = [i.platform for i in items if lacking & {layer.digest for layer in i.manifest.layers}]
+    without = [i.platform for i in items if missing & {layer.digest for layer in i.manifest.layers}]
     if without:
         others = ", ".join(dict.fromkeys(str(i.platform) for i in items if i.platform not in without))
         raise NotFoundError(
-            "the source does not have a foreign layer, and the addresses in its place are never asked",
+            "the source does not have a foreign layer, and airgap never requests the addresses in the image",
             subject=f"{image.locked.reference} for {without[0]}",
-            want=min(lacking),
+            want=min(missing),
             hint=f"`platforms: [{others}]` on this image leaves it out"
             if others
-            else "use a tag whose base image has ordinary layers, or copy the layer into the source first",
+            else "use a tag whose base image has ordinary layers, or copy the layer to the source first",
         )
 
 
-def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
+def _source_has(image: PlannedImage, layer: Descriptor) -> bool:
     try:
         stream = image.source.open_blob(image.locked.reference, layer)
     except NotFoundError:
@@ -204,13 +206,13 @@ def _is_had(image: PlannedImage, layer: Descriptor) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MetadataReader:
-    """Reads manifests, indexes and configs of one image at its source, each once."""
+    """Reads manifests, indexes and configs of one image from its source, each once."""
 
     source: ContentSource
     locked: LockedImage
     documents: Documents
     small: dict[Digest, bytes] = field(default_factory=dict)
-    """What was read, checked."""
+    """The documents that were read, checked."""
 
     def read(self, descriptor: Descriptor) -> bytes:
         if descriptor.digest not in self.small:
@@ -220,7 +222,7 @@ class MetadataReader:
 
 
 def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
-    """Raise `IntegrityError` when a listed referrer refers to something else. Under cosign's tags there is no
+    """Raise `IntegrityError` if a listed referrer refers to another image. Images with cosign tags have no
     subject to check.
     """
     if locked.subject is None or locked.reference.tag is not None:
@@ -228,7 +230,7 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
     _, raw = graph.documents[graph.root.digest]
     if (found := subject_of(raw, str(locked.reference))) != locked.subject:
         raise IntegrityError(
-            "listed as attached to an image that it does not refer to",
+            "is listed as an attachment but refers to another image",
             subject=locked.reference,
             want=f"subject {locked.subject}",
             got=found or "no subject",

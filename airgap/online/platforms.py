@@ -1,8 +1,8 @@
-"""Which platforms of an image are carried.
+"""Chooses the platforms of an image that are carried.
 
-One rule for registries, layouts, archives and engines: an image index is read through all of its levels,
-every image in it has a platform (its entry's, else its config's), and what the manifest asks for is chosen
-among those that are at the source. What an image lacks is an error; what is left out is counted.
+The same rule applies to registries, layouts, archives and engines. An image index is read at all levels, and
+each image in it has a platform: that of its entry, else that of its config. The platforms in the manifest are
+chosen from those at the source. A missing platform is an error; platforms that are left out are counted.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ from airgap.oci.documents import (
 from airgap.oci.platform import UNKNOWN, Platform
 
 ATTESTED = "vnd.docker.reference.digest"
-"""Names, on an attestation's entry in an index, the image manifest that it is about (BuildKit)."""
+"""Annotation of an attestation's entry in an index: the image manifest that it is about (BuildKit)."""
 
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
-"""The environment variable by which `docker pull` takes another platform than the machine's."""
+"""The environment variable that makes `docker pull` use another platform than the machine's."""
 
 _DEPTH = 2
 _MAX_LEAVES = 10_000
@@ -53,9 +53,9 @@ Has = Callable[[Descriptor], bool]
 def default_platform(
     environment: Mapping[str, str] = os.environ, name: str = "", bits: int = 8 * struct.calcsize("P")
 ) -> Platform:
-    """The platform that `docker pull` takes here: `DOCKER_DEFAULT_PLATFORM`, else Linux on this machine's
-    architecture (`name`, as the kernel calls it; `bits` are this program's, for 32-bit systems on 64-bit
-    kernels). On macOS and Windows, too, images are for Linux. Raises `FormatError` for a bad variable.
+    """Return the platform that `docker pull` uses here: `DOCKER_DEFAULT_PLATFORM`, else Linux on this
+    machine's architecture (`name`, as the kernel calls it; `bits` are this program's, for 32-bit systems on
+    64-bit kernels). On macOS and Windows, too, images are for Linux. Raises `FormatError` for a bad variable.
     """
     if chosen := environment.get(DEFAULT_PLATFORM):
         return Platform.parse(chosen if "/" in chosen else f"linux/{chosen}", DEFAULT_PLATFORM)
@@ -67,7 +67,7 @@ def default_platform(
 
 
 def has_of(source: object, locked: LockedImage) -> Has | None:
-    """How to ask a source whether it has something; None for one that has all that it names (a registry)."""
+    """Return a function that asks a source for a blob; None for one that has all it lists (a registry)."""
     if not isinstance(source, SparseSource):
         return None
     return partial(source.has, locked.reference)
@@ -75,21 +75,21 @@ def has_of(source: object, locked: LockedImage) -> Has | None:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is carried of one image."""
+    """The part of one image that is carried."""
 
     wanted: tuple[Platform, ...] = ()
     """As in the lock; empty means all."""
     by_default: bool = False
-    """Whether `wanted` is only the default, as the manifest says nothing."""
+    """True if `wanted` is the default because the manifest names no platforms."""
     keep: frozenset[Digest] | None = None
-    """The entries of its indexes that are carried; None: every one."""
+    """The entries of its indexes that are carried; None: all."""
     left_out: tuple[Platform, ...] = ()
-    """Platforms that the source has, and that are not carried."""
+    """Platforms at the source that are not carried."""
     notes: tuple[str, ...] = ()
-    """What a person would want to know, as sentences without the image's name."""
+    """Remarks for a person, as sentences without the image's name."""
 
     def entries(self, index: ImageIndex) -> list[Descriptor]:
-        """Those of an index that are carried, in its order."""
+        """Return the entries of an index that are carried, in its order."""
         return [entry for entry in index.manifests if self.keep is None or entry.digest in self.keep]
 
 
@@ -98,14 +98,14 @@ EVERYTHING = Chosen()
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """An image manifest in an index, or an entry there that is not read any further."""
+    """An image manifest in an index, or an entry of it that is not read further."""
 
     descriptor: Descriptor
     parents: tuple[Digest, ...]
-    """The indexes on the way to it, less the top one."""
+    """The indexes above it, without the top one."""
     platform: Platform | None
-    """None for what is not an image (an artifact, an attestation)."""
-    is_there: bool
+    """None if it is not an image (an artifact or an attestation)."""
+    is_present: bool
 
     @property
     def digests(self) -> frozenset[Digest]:
@@ -115,57 +115,57 @@ class _Leaf:
 def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
     """Choose among the platforms of the image at `root`.
 
-    `read` gives documents and configs, which are checked here; `has` says whether a source that may lack
-    some has a blob. Raises `NotFoundError` for a platform that is not there, with those that are.
+    `read` returns documents and configs, which are checked here; `has` returns whether the source has a blob.
+    Raises `NotFoundError` for a missing platform, and names those that are present.
     """
     chosen = Chosen(locked.platforms, locked.by_default)
     if root.media_type not in INDEX_TYPES:
-        return _judge_single(locked, chosen, root, read)
+        return _choose_single(locked, chosen, root, read)
     if not locked.platforms and has is None:
         return chosen
     where = str(locked.reference)
     leaves = list(_Survey(where, _acceptable(chosen), read, has).leaves(root, (), None))
     images = [leaf for leaf in leaves if leaf.platform is not None]
-    there = [leaf for leaf in images if leaf.is_there]
-    if not leaves or (images and not there):
-        raise _nothing_there(where, images)
+    present = [leaf for leaf in images if leaf.is_present]
+    if not leaves or (images and not present):
+        raise _nothing_present(where, images)
     picked = _pick(chosen, images, where) if images else []
     about = {str(leaf.descriptor.digest) for leaf in picked}
     whole = not chosen.wanted or not images
-    picked += [leaf for leaf in leaves if leaf.is_there and (whole or _goes_along(leaf, about))]
+    picked += [leaf for leaf in leaves if leaf.is_present and (whole or _goes_along(leaf, about))]
     platforms = _platforms(picked)
     return replace(
         chosen,
         keep=frozenset(digest for leaf in picked for digest in leaf.digests),
-        left_out=tuple(p for p in _platforms(there) if p not in platforms),
+        left_out=tuple(p for p in _platforms(present) if p not in platforms),
         notes=tuple(_notes(chosen, platforms, images)),
     )
 
 
 def choose_held(locked: LockedImage, source: object) -> Chosen:
-    """Choose among what an engine says that it has, before it hands anything out; `choose` follows, with what
-    it did hand out. Raises `NotFoundError` as that does.
+    """Choose from the platforms that an engine reports, before it exports anything; `choose` follows with the
+    exported content. Raises `NotFoundError` as `choose` does.
     """
     chosen = Chosen(locked.platforms, locked.by_default)
     held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
     if held is None:
         return chosen
     where = str(locked.reference)
-    images = [_Leaf(entry, (), entry.platform or UNKNOWN, is_there=there) for entry, there in held]
-    if not any(leaf.is_there for leaf in images):
-        raise _nothing_there(where, images)
+    images = [_Leaf(entry, (), entry.platform or UNKNOWN, is_present=present) for entry, present in held]
+    if not any(leaf.is_present for leaf in images):
+        raise _nothing_present(where, images)
     platforms = _platforms(_pick(chosen, images, where))
-    there = _platforms(leaf for leaf in images if leaf.is_there)
+    present = _platforms(leaf for leaf in images if leaf.is_present)
     return replace(
         chosen,
-        left_out=tuple(platform for platform in there if platform not in platforms),
+        left_out=tuple(platform for platform in present if platform not in platforms),
         notes=tuple(_notes(chosen, platforms, images)),
     )
 
 
 def _goes_along(leaf: _Leaf, about: set[str]) -> bool:
-    """Whether something that is not an image is carried with some of the images: attestations with the one
-    that they are about, artifacts that are not for a platform with any.
+    """Return whether an entry that is not an image is carried too: an attestation goes with its image, an
+    artifact without a platform with any image.
     """
     if leaf.platform is not None:
         return False
@@ -182,14 +182,14 @@ def _best_first(chosen: Chosen, wanted: Platform) -> tuple[Platform, ...]:
 
 
 def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
-    there = [leaf for leaf in images if leaf.is_there]
+    present = [leaf for leaf in images if leaf.is_present]
     if not chosen.wanted:
-        return there
-    if len(images) == 1 and there[0].platform == UNKNOWN:
-        return there
+        return present
+    if len(images) == 1 and present[0].platform == UNKNOWN:
+        return present
     found: set[Platform] = set()
     missing: list[Platform] = []
-    has = {leaf.platform.normal() for leaf in there if leaf.platform}
+    has = {leaf.platform.normal() for leaf in present if leaf.platform}
     for wanted in chosen.wanted:
         best = next((platform for platform in _best_first(chosen, wanted) if platform in has), None)
         if best is None:
@@ -198,15 +198,15 @@ def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
             found.add(best)
     if missing:
         raise _missing(chosen, missing, images, where)
-    return [leaf for leaf in there if leaf.platform and leaf.platform.normal() in found]
+    return [leaf for leaf in present if leaf.platform and leaf.platform.normal() in found]
 
 
 def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where: str) -> NotFoundError:
-    there = _platforms(leaf for leaf in images if leaf.is_there)
-    absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in there]
+    present = _platforms(leaf for leaf in images if leaf.is_present)
+    absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_present) if p not in present]
     why = " (the default, as the manifest names no platforms)" if chosen.by_default else ""
-    got = _listed(there) + (f"; {_listed(absent)}: in its index, but not at the source" if absent else "")
-    met = [wanted for wanted in chosen.wanted if wanted not in missing] or there[:4]
+    got = _listed(present) + (f"; {_listed(absent)}: in its index, but not at the source" if absent else "")
+    met = [wanted for wanted in chosen.wanted if wanted not in missing] or present[:4]
     return NotFoundError(
         "no image for the platform",
         subject=where,
@@ -217,13 +217,13 @@ def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where
     )
 
 
-def _nothing_there(where: str, images: list[_Leaf]) -> NotFoundError:
+def _nothing_present(where: str, images: list[_Leaf]) -> NotFoundError:
     if not images:
-        return NotFoundError("an index without any image", subject=where, got="an empty list of manifests")
+        return NotFoundError("the index has no images", subject=where, got="an empty list of manifests")
     return NotFoundError(
-        "no platform of the image is at the source as a whole",
+        "the source has no complete platform of the image",
         subject=where,
-        got=f"an index of {_listed(_platforms(images))}, without their content",
+        got=f"an index of {_listed(_platforms(images))} without the content",
         hint="pull the platform at the source first, or save the image again",
     )
 
@@ -235,15 +235,15 @@ def _notes(chosen: Chosen, picked: list[Platform], images: list[_Leaf]) -> Itera
             if best is not None:
                 yield f"there is no image for {wanted}; {best}, which usually runs there, is carried"
     if not chosen.wanted:
-        absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_there) if p not in picked]
+        absent = [p for p in _platforms(leaf for leaf in images if not leaf.is_present) if p not in picked]
         if absent:
-            yield f"{_listed(absent)}: in its index, but not at the source, and so not carried"
+            yield f"{_listed(absent)}: in its index, but not at the source; not carried"
     if UNKNOWN in picked:
-        yield "the image does not say which platform it is for"
+        yield "the image does not name its platform"
 
 
-def _judge_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: Read) -> Chosen:
-    """An image for one platform is carried by default, whatever it is for, as `docker pull` takes it."""
+def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: Read) -> Chosen:
+    """Check an image for one platform. By default it is carried for any platform, as with `docker pull`."""
     where = str(locked.reference)
     if not chosen.wanted:
         return chosen
@@ -251,11 +251,11 @@ def _judge_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: R
     if found is None:
         return chosen
     if found == UNKNOWN:
-        return replace(chosen, notes=("the image does not say which platform it is for",))
+        return replace(chosen, notes=("the image does not name its platform",))
     met = [wanted for wanted in chosen.wanted if found.normal() in _best_first(chosen, wanted)]
     if chosen.by_default and not met:
         default = _listed(chosen.wanted)
-        note = f"the only image is for {found}, and the default is {default}: carried all the same"
+        note = f"the only image is for {found} (the default is {default}); it is carried"
         return replace(chosen, notes=(note,))
     missing = [wanted for wanted in chosen.wanted if wanted not in met]
     if missing:
@@ -274,11 +274,11 @@ def _judge_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: R
 
 @dataclass(slots=True)
 class _Survey:
-    """Reads an index and those inside it, and no more manifests than it has to."""
+    """Reads an index and its nested indexes, and no more manifests than necessary."""
 
     where: str
     acceptable: frozenset[Platform]
-    """What could be chosen at all; empty means everything."""
+    """The platforms that could be chosen; empty means all."""
     read: Read
     has: Has | None
     left: int = _MAX_LEAVES
@@ -286,7 +286,7 @@ class _Survey:
     def leaves(
         self, index: Descriptor, parents: tuple[Digest, ...], platform: Platform | None
     ) -> Iterable[_Leaf]:
-        """`platform` is that of the entry for `index`, and holds for what is in it and says nothing."""
+        """Yield the images. `platform` is that of the entry for `index`, and of its entries without one."""
         document = parse_document(self._read(index), index.media_type, self.where)
         if not isinstance(document, ImageIndex):
             raise FormatError("not an image index", subject=f"{self.where}: {index.digest}")
@@ -308,13 +308,13 @@ class _Survey:
             )
         if not self._has(entry):
             is_image = platform != UNKNOWN and ATTESTED not in entry.annotations
-            yield _Leaf(entry, parents, (platform or UNKNOWN) if is_image else None, is_there=False)
+            yield _Leaf(entry, parents, (platform or UNKNOWN) if is_image else None, is_present=False)
             return
         refused = platform is not None and self.acceptable and platform.normal() not in self.acceptable
         if entry.media_type not in INDEX_TYPES:
             yield self._leaf(entry, parents, platform, is_refused=bool(refused))
         elif refused:
-            yield _Leaf(entry, parents, platform, is_there=True)
+            yield _Leaf(entry, parents, platform, is_present=True)
         elif len(parents) + 1 == _DEPTH:
             raise FormatError("image indexes nested too deeply", subject=self.where, want=f"at most {_DEPTH}")
         else:
@@ -324,13 +324,13 @@ class _Survey:
         self, entry: Descriptor, parents: tuple[Digest, ...], platform: Platform | None, *, is_refused: bool
     ) -> _Leaf:
         if platform == UNKNOWN or ATTESTED in entry.annotations:
-            return _Leaf(entry, parents, None, is_there=self._is_whole(entry))
+            return _Leaf(entry, parents, None, is_present=self._is_whole(entry))
         if is_refused:
-            return _Leaf(entry, parents, platform, is_there=self._seems_whole(entry))
-        is_there = self._is_whole(entry)
+            return _Leaf(entry, parents, platform, is_present=self._seems_whole(entry))
+        is_present = self._is_whole(entry)
         if platform is None:
-            platform = _platform_of(entry, self.read, self.where) if is_there else UNKNOWN
-        return _Leaf(entry, parents, platform, is_there=is_there)
+            platform = _platform_of(entry, self.read, self.where) if is_present else UNKNOWN
+        return _Leaf(entry, parents, platform, is_present=is_present)
 
     def _read(self, descriptor: Descriptor) -> bytes:
         return read_checked(descriptor, self.read, f"{self.where}: {descriptor.digest}")
@@ -339,7 +339,7 @@ class _Survey:
         return self.has is None or self.has(blob)
 
     def _seems_whole(self, entry: Descriptor) -> bool:
-        """As `_is_whole`, of an image that nobody asked for: what is wrong with it is not said."""
+        """As `_is_whole`, for an image that was not requested: its errors are not reported."""
         with contextlib.suppress(AirgapError):
             return self._is_whole(entry)
         return False
@@ -352,7 +352,7 @@ class _Survey:
 
 
 def _platform_of(descriptor: Descriptor, read: Read, where: str) -> Platform | None:
-    """The platform of an image manifest by its config; None for an artifact."""
+    """Return the platform in the config of an image manifest; None for an artifact."""
     subject = f"{where}: {descriptor.digest}"
     manifest = parse_document(read_checked(descriptor, read, subject), descriptor.media_type, subject)
     if not isinstance(manifest, ImageManifest) or not manifest.is_image:
@@ -363,7 +363,7 @@ def _platform_of(descriptor: Descriptor, read: Read, where: str) -> Platform | N
 
 
 def _platforms(leaves: Iterable[_Leaf]) -> list[Platform]:
-    """Each once, in the order of the index."""
+    """Return each platform once, in the order of the index."""
     return list(dict.fromkeys(leaf.platform for leaf in leaves if leaf.platform is not None))
 
 

@@ -1,7 +1,7 @@
-"""What is attached to an image in its registry: signatures, SBOMs, attestations (OCI distribution-spec 1.1,
-"Listing Referrers"; cosign's tags). Attachments are locked, carried and loaded as images of their own.
+"""Finds the attachments of an image in its registry: signatures, SBOMs, attestations (OCI distribution-spec
+1.1, "Listing Referrers"; cosign's tags). Attachments are locked, carried and loaded as images of their own.
 
-They are extras: where a registry does not answer, the image is carried, and its lock says what is unknown.
+They are optional: if a registry does not answer, the image is carried, and its lock records what is unknown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,26 +21,26 @@ from airgap.online.sources import Documents
 
 MAX_ATTACHED = 1_000
 _DEPTH = 2
-"""A signature of an SBOM of an image is found; what refers to that is not."""
+"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _MAX_REASONS = 900
 
 
 @dataclass(frozen=True, slots=True)
 class _Subjects:
-    """The documents of an image that something may be attached to."""
+    """The documents of an image that may have attachments."""
 
     main: list[Digest]
     attestations: list[Digest]
-    """Entries of an index that are about other entries: hardly anything is attached to them."""
+    """Entries of an index that are about other entries. They rarely have attachments."""
     known: frozenset[Digest]
-    """All that the image itself consists of."""
+    """The digests of the image itself."""
 
 
 def with_attached(locked: LockedImage, source: ContentSource, documents: Documents) -> list[LockedImage]:
-    """A locked image, and behind it what is attached to it and to the manifests of it that are carried.
+    """Return a locked image, followed by the attachments of it and of its manifests that are carried.
 
-    Raises `EndpointError` where attachments are required and the source did not answer each question, or
-    found nothing and did not answer each question about an image with a `cosign-key:`.
+    Raises `EndpointError` if attachments are required and the source did not answer every request, or if an
+    image has a `cosign-key:`, no attachment was found, and the source did not answer every request.
     """
     if not isinstance(source, AttachmentSource | ReferrerSource) or locked.descriptor is None:
         return [locked]
@@ -58,7 +58,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
         unknown |= dict.fromkeys(answer.unknown)
         if len(found) > MAX_ATTACHED:
             want = f"at most {MAX_ATTACHED:,}"
-            raise EndpointError("too much refers to it", subject=locked.reference, want=want)
+            raise EndpointError("too many attachments", subject=locked.reference, want=want)
         if not main:
             break
     reasons = printable("; ".join(unknown))[:_MAX_REASONS]
@@ -83,7 +83,9 @@ def _ask(
     if isinstance(source, AttachmentSource):
         return source.attachments(locked.reference, main, also, thorough=thorough)
     if isinstance(source, ReferrerSource):
-        found = [Attachment(each, item) for each in main for item in source.referrers(locked.reference, each)]
+        found = [
+            Attachment(digest, item) for digest in main for item in source.referrers(locked.reference, digest)
+        ]
         return Attachments(tuple(found))
     return Attachments(())
 

@@ -1,4 +1,4 @@
-"""How the online side gets at its sources."""
+"""Opens and reads sources, and collects the failures of single images."""
 
 import contextlib
 from collections.abc import Callable
@@ -19,10 +19,10 @@ class Documents:
         self._read: Memo[Digest, bytes] = Memo()
 
     def read(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        """The bytes that `descriptor` names, from the repository of `reference`.
+        """Return the bytes that `descriptor` names, from the repository of `reference`.
 
-        Raises `FormatError` for what is neither a document nor a config, and `IntegrityError` for bytes of
-        another size or digest.
+        Raises `FormatError` for other media types than documents and configs, and `IntegrityError` for bytes
+        of another size or digest.
         """
         raw = self._read.get(descriptor.digest, lambda: _read(source, reference, descriptor))
         return check_size_and_digest(raw, descriptor, reference)
@@ -43,34 +43,37 @@ def _read(source: ContentSource, reference: ImageReference, descriptor: Descript
 
 
 OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
-"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the reference wanted from
-it, and the file or folder that it is in."""
+"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the requested
+reference, and the file or folder of the source."""
 
 Failures = dict[str, AirgapError]
-"""What went wrong with single images, by their names."""
+"""The errors of single images, by name."""
 
 PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
-"""Errors that leave other images alone."""
+"""Errors that do not affect other images."""
 
 METADATA_JOBS = 16
-"""Images whose metadata is read at a time: one after the other, most of the time is waiting for answers."""
+"""Images whose metadata is read at a time; one by one, most of the time would be spent waiting."""
 
 
 def sort_out(failed: Failures, failures: Failures | None) -> None:
-    """Add to `failures` what leaves other images alone; raise the first of what does not."""
+    """Add errors of single images to `failures`; raise the first other error."""
     for name, error in failed.items():
-        error.subject = error.subject or name  # a reader of one file among many may not name it
+        error.subject = error.subject or name  # a reader of one of many files may not name it
         if failures is None or not isinstance(error, PER_IMAGE):
             raise error
         failures[name] = error
 
 
 def refuse_failures(failures: Failures, total: int, *, hint: str) -> None:
-    """Raise the error of a run in which some of `total` images failed: their own when it is one and the same,
-    else one that lists them, with `hint`.
+    """Raise the error of a run in which some of `total` images failed: their own error if all have the same
+    one, else one that lists them, with `hint`.
     """
     errors = list(dict.fromkeys(failures.values()))
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise PartialError("some images failed", failures, total, hint=hint)
+        partial = PartialError("some images failed", failures, total, hint=hint)
+        if len(failures) == total:
+            partial.what, partial.got = f"all {total} images failed", None
+        raise partial

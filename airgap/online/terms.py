@@ -1,4 +1,4 @@
-"""What a bundle is going to state: by whom, for whom, its place in the stream, what it requires."""
+"""The terms that a bundle states: sender, destinations, serial in the stream, and required blobs."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,14 +30,14 @@ from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
 
 CLOCK_SKEW = timedelta(days=1)
-"""How far a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
+"""The time by which a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""
 
 DEFAULT_LIFETIME = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How a bundle is to be made."""
+    """The options for making a bundle."""
 
     to: Path
     """The folder in which the bundle's own folder, or its tar, is made."""
@@ -46,14 +46,14 @@ class Order:
     lifetime: timedelta = DEFAULT_LIFETIME
     jobs: int = 4
     allow_partial: bool = False
-    """Seal what there is when some images failed."""
+    """Seal the other images when some failed."""
     further: tuple[Path, ...] = ()
-    """More media, one a volume, when `to` cannot take all."""
+    """More media, one for each volume, if the bundle does not fit on `to`."""
     volume_size: VolumeSize | None = None
     allow_system: bool = False
-    """Write where nothing is mounted, and into the system's own folders, all the same."""
+    """Also write where no medium is mounted, and into system folders."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end; None: unless it is the system's own disk."""
+    """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +61,28 @@ class PackedBundle:
     """A sealed bundle on disk."""
 
     paths: tuple[Path, ...]
-    """Its folder, or its tar, or the folders of its volumes in order."""
+    """Its folder, its tar, or the folders of its volumes in order."""
     statement: Statement
     statement_sha256: str
     fresh: bool
-    """False when it was there already, whole, and nothing had to be done."""
+    """False if it was complete already, and no work was necessary."""
     proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
-    """The images that are not in it, by choice of who ordered it."""
+    """The images that failed and are not in it (`allow_partial`)."""
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
     """As in the plan, and the attachments that could not be fetched."""
     choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
-    """What was carried of each image, by its offline name."""
+    """The part of each image that was carried, by its offline name."""
 
     @property
     def path(self) -> Path:
-        """The first of them."""
+        """The first path."""
         return self.paths[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """All that decides a statement, but for the files."""
+    """Everything that decides a statement, except the files."""
 
     manifest: TransferManifest
     plan: TransferPlan
@@ -95,7 +95,7 @@ class Terms:
     def of(
         cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
     ) -> "Terms":
-        """With the site's trust root, when it lets the signers release bundles now."""
+        """Return the terms with the site's trust root, if it allows the signers to release bundles."""
         root = releasing_root(site, order.signers, order.now, progress)
         return cls(manifest, plan, site, order, root, progress)
 
@@ -106,7 +106,7 @@ class Terms:
 
     @property
     def next_serial(self) -> int:
-        """The place of a new bundle."""
+        """The serial of a new bundle."""
         sent = self.sent
         return sent.serial + 1 if sent and sent.epoch == self.root.epoch else 1
 
@@ -115,7 +115,7 @@ class Terms:
         return f"{self.manifest.name}-{serial:04d}"
 
     def parse_earlier(self, raw: bytes) -> Statement | None:
-        """A statement that this site made last, when stating these terms now would say the same."""
+        """Return this site's last statement if it states the same terms and has not expired; else None."""
         mark = self.sent
         if mark is None or Digest.of(raw).hex != mark.statement_sha256:
             return None
@@ -140,7 +140,7 @@ class Terms:
         )
 
     def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
-        """The statement of a new bundle."""
+        """Return the statement of a new bundle."""
         previous, order = self.sent, self.order
         ledger = check_ledger(self.site.ledger_path)
         return Statement(
@@ -164,8 +164,8 @@ class Terms:
         )
 
     def remember(self, statement: Statement, sha256: str, envelope: bytes, attempt: Attempt) -> None:
-        """Let the site know the statement: before it is sealed, so that no place gets two. The `attempt`
-        records it, whatever its end.
+        """Record the statement at the site before the bundle is sealed, so that a serial never gets two. The
+        `attempt` records it, whatever its result.
         """
         mark = Mark(statement.epoch, statement.serial, sha256)
         self.site.set_sent(statement.stream, mark)
@@ -173,7 +173,7 @@ class Terms:
         self.site.keep_envelope(statement.stream, statement.serial, statement.epoch, envelope)
 
     def have_signed(self, envelope: Envelope) -> bool:
-        """Whether all signers have signed it already: it may hold other people's signatures too."""
+        """Return whether all signers have signed the envelope. It may have other people's signatures too."""
         message = pae(envelope.payload_type, envelope.payload)
         return all(
             any(signer.public_key.verify(message, signature.sig) for signature in envelope.signatures)
@@ -182,9 +182,9 @@ class Terms:
 
 
 def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progress: Progress) -> TrustRoot:
-    """The site's trust root, when it lets the signers release something now.
+    """Return the site's trust root if it allows the signers to release something now.
 
-    Raises `ExpiredError` and `UnknownKeyError`; that others must sign too is noted.
+    Raises `ExpiredError` and `UnknownKeyError`. Notes whether others must sign too.
     """
     root = site.root().root
     if now >= root.expires:
@@ -202,13 +202,13 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
         progress.note(f"warning: {warning}")
     if len(signers) < role.threshold:
         have = f"{len(signers)} of {role.threshold} signatures"
-        progress.note(f"{have}: others must `airgap sign` it before it loads")
+        progress.note(f"{have}: others must sign it with `airgap sign` before it loads")
     return root
 
 
 def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterator[Envelope]:
-    """Envelopes of an earlier run round the very same statement, sealed or set aside: they may hold other
-    people's signatures. What else lies there under these names is passed over.
+    """Yield envelopes of an earlier run around the same statement, sealed or set aside: they may have other
+    people's signatures. Other files with these names are ignored.
     """
     for folder in folders:
         for file in (name, f"{name}.part"):
@@ -219,27 +219,27 @@ def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterat
 
 
 def _read_envelope(folder: Path, name: str) -> Envelope:
-    """Raises `FormatError` also for one whose signatures could not be laid out as files."""
+    """Read an envelope. Raises `FormatError` also if its signatures could not be written as files."""
     with Folder(folder) as found:
         envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
-    for each in envelope.signatures:
-        signature_file(each.keyid, name)
+    for signature in envelope.signatures:
+        signature_file(signature.keyid, name)
     return envelope
 
 
 def confirmed(statement: Statement, contents: Contents) -> Statement:
-    """An earlier statement, when the files are still the ones it names."""
+    """Return an earlier statement if its files are unchanged. Raises `IntegrityError` otherwise."""
     if contents.subjects != statement.subjects:
         raise IntegrityError(
-            "a source no longer gives the bytes that were signed",
+            "a source no longer returns the bytes that were signed",
             subject=statement.title,
-            hint="move the bundle away and run the same command again: it gets a new serial",
+            hint="move the bundle away and run the same command again: it makes one with a new serial",
         )
     return statement
 
 
 def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
-    """Whether a bundle's image is what the lock names."""
+    """Return whether a bundle's image is the one in the lock."""
     if locked.descriptor is not None:
         return record.digest == locked.descriptor.digest
     configs = {platform.config_digest for platform in record.platforms}
@@ -247,7 +247,7 @@ def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
 
 
 def _requirements(images: Sequence[CollectedImage], plan: TransferPlan) -> tuple[Requirement, ...]:
-    """The layers that stay behind, and who needs them."""
+    """Return the layers that are left out, each with the images that need it."""
     needed: dict[Digest, tuple[int, list[str]]] = {}
     behind = plan.behind(image.graph for image in images)
     for image in images:

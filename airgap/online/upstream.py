@@ -1,4 +1,4 @@
-"""Upstream signatures: `cosign-key:` on an image, checked before anything is packed."""
+"""Checks upstream signatures (`cosign-key:` on an image) before anything is packed."""
 
 import contextlib
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
 
 
 def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
-    """The signature that holds for each image with a `cosign-key:`, by the image's offline name.
+    """Return the valid signature of each image with a `cosign-key:`, by the image's offline name.
 
-    Raises a `TrustError` for an image whose key has signed nothing that is attached to it.
+    Raises a `TrustError` for an image without an attached signature of its key.
     """
     for export in plan.exports:
         for locked in export.images:
             if locked.cosign_key is not None:
-                what = "upstream signatures are in registries only"
+                what = "upstream signatures exist in registries only"
                 raise UnsignedError(what, subject=locked.reference, want="source: registry")
     return {
         str(image.locked.name): _check(image, image.locked.cosign_key, plan.images)
@@ -49,12 +49,12 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
     hint = f"not all attachments are known: {unknown}" if unknown else None
     if reasons:
         raise SignatureMismatchError(
-            "no upstream signature holds", subject=subject, got="; ".join(reasons[:3]), hint=hint
+            "no upstream signature is valid", subject=subject, got="; ".join(reasons[:3]), hint=hint
         )
     raise UnsignedError(
         "no upstream signature",
         subject=subject,
-        hint=hint or "cosign sign, or another key in the manifest",
+        hint=hint or "sign the image with `cosign sign`, or name another key in the manifest",
     )
 
 

@@ -1,7 +1,7 @@
-"""Wheels for another machine than this one, fetched by pip: the one program that this side runs.
+"""Fetches wheels for another machine with pip, the only program that this side runs.
 
-pip knows the index, its mirrors, proxies and logins from the user's own settings. It is run by the
-interpreter that runs us, with fixed words and no shell; no text of a medium or network is among them.
+pip takes the index, mirrors, proxies and logins from the user's settings. It runs in the interpreter that
+runs airgap, with fixed arguments and without a shell; no text from a medium or network is among them.
 """
 
 import importlib.util
@@ -22,10 +22,10 @@ from airgap.oci.digest import Digest
 
 _MACHINES = ("x86_64", "aarch64")
 PLATFORMS = tuple(f"{libc}-{machine}" for libc in ("linux", "musllinux") for machine in _MACHINES)
-"""Where a kit can be installed: Linux with glibc or with musl."""
+"""The platforms on which a kit can be installed: Linux with glibc or with musl."""
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-"""The versions that airgap runs on, and that a kit serves unless told."""
+"""The versions that airgap runs on, and the default of a kit."""
 
 _PYTHON = re.compile(r"3\.(1[1-9]|[2-9][0-9])", re.ASCII)
 _WHEEL = re.compile(
@@ -34,8 +34,9 @@ _WHEEL = re.compile(
 )
 _UNREACHABLE = re.compile(r"Retrying \(|Connection(Error| refused)|Max retries|timed out|resolve|ProxyError")
 
+_INDEX_HINT = "check that pip reaches its index (`pip config list`), or use --wheels with a folder of wheels"
 PIP_SECONDS = 7200.0
-"""For the wheels of one Python, some 40 MB: pip itself has no bound on the whole."""
+"""For the wheels of one Python, some 40 MB: pip has no time limit of its own."""
 
 _PIP = """
 import json, runpy, sys
@@ -44,17 +45,17 @@ environment = json.loads(sys.argv.pop(1))
 markers.default_environment = lambda: dict(environment)
 ours = " and ".join(f"{key} == {json.dumps(value)}" for key, value in environment.items() if value)
 if not markers.Marker(ours).evaluate():
-    sys.exit("ERROR: this pip cannot be told for which Python to choose; install another version of pip")
+    sys.exit("ERROR: this version of pip cannot choose for another Python; install another version")
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
-"""pip chooses wheels for the platform that it is given, but whether a package is needed at all there
-(`typing-extensions; python_version < "3.13"`) it decides by the Python that runs it. Here by the target's.
+"""pip chooses wheels for the given platform, but it decides whether a package is needed at all
+(`typing-extensions; python_version < "3.13"`) by the Python that runs it. This makes it use the target's.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel on disk. Project and version are what its name says."""
+    """A wheel on disk, with project and version from its name."""
 
     path: Path
     project: str
@@ -63,7 +64,7 @@ class Wheel:
 
     @classmethod
     def at(cls, path: Path) -> "Wheel":
-        """Raises `FormatError` for a name that no wheel has."""
+        """Return the wheel in a file. Raises `FormatError` if its name is not that of a wheel."""
         match = _WHEEL.fullmatch(path.name)
         if match is None:
             raise FormatError("not the name of a wheel", subject=path)
@@ -72,21 +73,23 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """The line that lets pip install this file and no other."""
+        """The line that makes pip install this file and no other."""
         return f"{self.project.replace('_', '-').lower()}=={self.version} --hash=sha256:{self.sha256}"
 
 
 def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target, ...]:
-    """Every platform with every Python; this machine's platform and `PYTHONS` where none are given.
+    """Return each platform with each Python; by default, this machine's platform and `PYTHONS`.
 
-    Raises `UsageError` for one that no kit can be made for.
+    Raises `UsageError` for a platform or Python that kits do not support.
     """
     for python in pythons:
         if not _PYTHON.fullmatch(python):
-            raise UsageError("no such Python for airgap", subject=python, want="3.11 or later, like 3.12")
+            raise UsageError(
+                "airgap does not run on this Python", subject=python, want="3.11 or later, like 3.12"
+            )
     for platform in platforms or (here := (sysconfig.get_platform(),)):
         if platform not in PLATFORMS:
-            hint = None if platforms else "name the server's with --platform"
+            hint = None if platforms else "name the server's platform with --platform"
             raise UsageError("unknown platform", subject=platform, want=" or ".join(PLATFORMS), hint=hint)
     found = {
         (PLATFORMS.index(platform), int(python[2:])): Target(platform, python)
@@ -101,32 +104,32 @@ def fetch(
 ) -> list[Wheel]:
     """Download the wheels that `wanted` (names, or paths of wheels) needs on the target into `folder`.
 
-    `source` is a folder of wheels to take them from, in place of the index. Raises `UsageError` where
+    `source` is a folder of wheels to take them from, instead of the index. Raises `UsageError` if
     there is no pip, `UnavailableError` for an index that cannot be reached, `NotFoundError` for a
-    package that has no wheel for the target, `EndpointError` for anything else that pip says.
+    package that has no wheel for the target, `EndpointError` for any other error of pip.
     """
     if importlib.util.find_spec("pip") is None:
         raise UsageError(
-            "no pip beside airgap",
+            "pip is not installed beside airgap",
             subject=sys.executable,
-            hint="install pip into the same environment: `pipx inject airgap pip`, or python -m ensurepip",
+            hint="install pip into the same environment: `pipx inject airgap pip` or `python -m ensurepip`",
         )
-    words = ["download", "--dest", str(folder), "--only-binary=:all:", "--implementation", "cp"]
-    words += ["--python-version", target.python, *(f"--platform={tag}" for tag in tags(target.platform))]
-    words += ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    words += ["--no-index", "--find-links", str(source)] if source is not None else []
-    words += ["--", *wanted]
-    command = [sys.executable, "-P", "-c", _PIP, json.dumps(environment(target)), *words]
+    arguments = ["download", "--dest", str(folder), "--only-binary=:all:", "--implementation", "cp"]
+    arguments += ["--python-version", target.python, *(f"--platform={tag}" for tag in tags(target.platform))]
+    arguments += ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    arguments += ["--no-index", "--find-links", str(source)] if source is not None else []
+    arguments += ["--", *wanted]
+    command = [sys.executable, "-P", "-c", _PIP, json.dumps(environment(target)), *arguments]
     try:
         done = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
-            "pip does not end",
+            "pip took too long",
             subject=target,
             want=f"{seconds:,.0f} s at most",
-            hint="see that pip reaches its index (pip config list), or give a folder of wheels with --wheels",
+            hint=_INDEX_HINT,
         ) from error
     if done.returncode != 0:
         raise _refusal(done.stderr.decode("utf-8", "replace"), target, source)
@@ -134,7 +137,7 @@ def fetch(
 
 
 def tags(platform: str) -> list[str]:
-    """The platform tags of the wheels that run there, the best first (PEP 600, PEP 656)."""
+    """Return the platform tags of the wheels that run on a platform, the best first (PEP 600, PEP 656)."""
     libc, _, machine = platform.partition("-")
     if libc == "musllinux":
         return [f"musllinux_1_{minor}_{machine}" for minor in (2, 1)]
@@ -143,7 +146,7 @@ def tags(platform: str) -> list[str]:
 
 
 def environment(target: Target) -> dict[str, str]:
-    """What markers see on the target (PEP 508); empty where nobody can know."""
+    """Return the marker environment of the target (PEP 508); values that cannot be known are empty."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{target.python}.0",
@@ -159,18 +162,18 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-def _refusal(said: str, target: Target, source: Path | None) -> EndpointError:
+def _refusal(output: str, target: Target, source: Path | None) -> EndpointError:
     errors = [
-        line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR: ")
+        line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR: ")
     ]
-    got = (errors or said.strip().splitlines()[-1:] or ["no word"])[0][:500]
-    what = "pip did not get the wheels"
-    if source is None and _UNREACHABLE.search(said):
-        hint = "see that pip reaches its index (pip config list), or give a folder of wheels with --wheels"
+    got = (errors or output.strip().splitlines()[-1:] or ["no output"])[0][:500]
+    what = "pip could not get the wheels"
+    if source is None and _UNREACHABLE.search(output):
+        hint = (
+            "check that pip reaches its index (`pip config list`), or name a folder of wheels with --wheels"
+        )
         return UnavailableError(what, subject=target, got=got, hint=hint)
     if any("No matching distribution" in line for line in errors):
-        hint = (
-            "leave this Python out with --python, or put the wheel that is missing into a folder for --wheels"
-        )
+        hint = "leave this Python out with --python, or put the missing wheel into a folder for --wheels"
         return NotFoundError(what, subject=target, got=got, hint=hint)
     return EndpointError(what, subject=target, got=got)

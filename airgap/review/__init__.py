@@ -1,1 +1,1 @@
-"""What was carried across: read by both sides from what they keep, and from receipts that came back."""
+"""Reports on transfers, for both sides, from ledgers, sealed bundles and receipts."""

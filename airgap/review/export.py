@@ -1,4 +1,4 @@
-"""The ledger as a table for spreadsheets: one row for each image of each thing that was done."""
+"""Exports the ledger as a table for spreadsheets: one row for each image of each entry."""
 
 import csv
 import re
@@ -14,13 +14,13 @@ COLUMNS = (
 )  # fmt: skip
 _SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u207a-\u207c\u208a-\u208c\u2212\ufb29"
 _FORMULA = re.compile(rf'(^|[;,|])([ "]*)([{_SIGNS}])')
-"""What begins a formula: at the start of a cell, or behind what some locales take for the end of one, quoted
-or not; also each sign that is compatible with = + - @ in Unicode (NFKC)."""
+"""The start of a formula: at the start of a cell, or after a character that separates cells in some locales,
+quoted or not. Signs that are compatible with = + - @ in Unicode (NFKC) are included."""
 
 
 def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
-    """RFC 4180, with a header. `'` stands before whatever a spreadsheet would take for a formula;
-    control characters are escaped, for it may be shown on a terminal.
+    """Write RFC 4180 with a header. `'` is added before text that a spreadsheet would read as a formula, and
+    control characters are escaped, because the output may go to a terminal.
     """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -30,7 +30,7 @@ def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
 
 
 def rows(entry: Entry) -> Iterator[dict[str, object]]:
-    """The cells of an entry, by column: a row for each image, or one when there is none."""
+    """Yield the cells of an entry by column: one row for each image, or one row without images."""
     details = entry.details
     media = details.get("media")
     common: dict[str, object] = {
@@ -60,7 +60,7 @@ def rows(entry: Entry) -> Iterator[dict[str, object]]:
 
 
 def medium_name(medium: object) -> str:
-    """`SanDisk Ultra 4C53 "STICK"` of a medium in a record; its mount point where it has no name."""
+    """Return the name of a medium in a record, as `SanDisk Ultra 4C53 "STICK"`, or its mount point."""
     if not isinstance(medium, dict):
         return ""
     label = f'"{medium["label"]}"' if medium.get("label") else ""

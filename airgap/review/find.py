@@ -1,4 +1,4 @@
-"""Which bundle brought this image, or this blob: when, by whom, and where to."""
+"""Finds the bundles that brought an image or a blob: when, by whom, and where to."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DISPUTED = ", not as sealed"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing that was done with what was asked for."""
+    """One entry that matches the search."""
 
     time: datetime | None
     site: str
@@ -25,27 +25,27 @@ class Found:
     user: str
     bundle: str
     reference: str
-    """The image's name there; `BLOB` where only the bundle is known."""
+    """The image's name there; `BLOB` if only the bundle is known."""
     digest: str
     where: str
-    """The target, the host, or the folder; empty where the ledger does not say."""
+    """The target, host or folder; empty if the ledger does not name one."""
 
 
 def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Found]:
-    """All that is known here of a digest, or the beginning of one, or a part of an image's name.
+    """Return all entries about a digest, a digest's beginning, or a part of an image's name.
 
-    From the ledger, from the bundles that were sealed here, blob by blob, and from receipts. Raises
-    `LedgerError` when the ledger cannot be read; its chain is not checked.
+    Sources are the ledger, the blobs of bundles that were sealed here, and receipts. Raises `LedgerError` if
+    the ledger cannot be read; its chain is not checked.
     """
-    found = [each for entry in entries(ledger) for each in _in_entry(entry, site, what)]
-    found += [each for sealed in kept.sealed for each in _in_bundle(sealed, site, what)]
+    found = [match for entry in entries(ledger) for match in _in_entry(entry, site, what)]
+    found += [match for sealed in kept.sealed for match in _in_bundle(sealed, site, what)]
     for receipt in kept.receipts:
         found += _in_receipt(receipt, site, what, DISPUTED if _is_disputed(receipt, kept, site) else "")
-    return sorted(found, key=lambda each: (each.time is not None and each.time.timestamp(), each.bundle))
+    return sorted(found, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle))
 
 
 def fits(what: str, *texts: object) -> bool:
-    """Whether `what` is part of a name, or how a digest begins, with or without its algorithm."""
+    """Return whether `what` is part of a name, or the start of a digest, with or without its algorithm."""
     for text in texts:
         if not isinstance(text, str):
             continue
@@ -59,7 +59,7 @@ def fits(what: str, *texts: object) -> bool:
 
 
 def _in_entry(entry: Entry, site: str, what: str) -> Iterator[Found]:
-    effects = {each.get("reference"): each for each in _effects(entry.details)}
+    effects = {effect.get("reference"): effect for effect in _effects(entry.details)}
     images = {image.get("reference"): image for image in entry.images}
     for reference in images | effects:
         image, effect = images.get(reference, {}), effects.get(reference, {})
@@ -72,12 +72,12 @@ def _in_entry(entry: Entry, site: str, what: str) -> Iterator[Found]:
 
 
 def _effects(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    effect = details.get("effect")
-    return [each for each in effect if isinstance(each, dict)] if isinstance(effect, list) else []
+    effects = details.get("effect")
+    return [effect for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
 
 
 def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Found]:
-    """Blobs that are no image's own digest: the ledger has those."""
+    """Yield matching blobs, except the digests of images, which the ledger has."""
     statement = sealed.statement
     images = {str(image.digest) for image in statement.images}
     for name in statement.subjects:
@@ -88,14 +88,14 @@ def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _is_disputed(each: KeptReceipt, kept: Kept, site: str) -> bool:
-    receipt = each.receipt
+def _is_disputed(answer: KeptReceipt, kept: Kept, site: str) -> bool:
+    receipt = answer.receipt
     sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
     return receipt.site != site and any(against_bundle(receipt, sealed, kept.roots, None))
 
 
 def _in_receipt(kept: KeptReceipt, site: str, what: str, note: str) -> Iterator[Found]:
-    """What other sites have loaded; loads here are in the ledger, but for the blobs."""
+    """Yield matches in loads of other sites. Loads here are in the ledger, except their blobs."""
     receipt = kept.receipt
     known = {image.digest for image in receipt.images}
     own = receipt.site == site

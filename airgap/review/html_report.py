@@ -1,4 +1,4 @@
-"""One page for the officer who signs: what was sent, what was loaded, what is open. No script, no link."""
+"""One HTML page to print and sign: bundles sent, loaded and unconfirmed. No scripts, no links."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,8 @@ from airgap.review.export import medium_name
 from airgap.review.transfers import OVERDUE, Review, Transfer
 from airgap.times import format_time
 
-_QUIET = ("ok", "note", "end")
-"""Results of entries that need nobody's eye."""
+_NORMAL = ("ok", "note", "end")
+"""Results of entries that need no attention."""
 
 _STYLE = """
 body{font:14px/1.4 sans-serif;margin:2em;color:#111}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.6em}
@@ -25,31 +25,31 @@ vertical-align:top;overflow-wrap:anywhere}th{background:#eee}.bad{background:#fd
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the page, and the same as text, is made of."""
+    """The content of the page, and of the same report as text."""
 
     site: str
     time: datetime
     ledger: LedgerState
     witnesses: int
-    """States in bundles and receipts that the ledger was compared with."""
+    """The number of checkpoints in bundles and receipts that the ledger was compared with."""
     review: Review
     entries: tuple[Entry, ...] = field(hash=False)
-    """Of the period, the oldest first."""
+    """The entries of the period, the oldest first."""
 
     @property
     def odd(self) -> tuple[Entry, ...]:
-        """What was refused, failed, broken off or not ended."""
-        return tuple(entry for entry in self.entries if entry.result not in _QUIET)
+        """The entries that were refused, failed, interrupted or not finished."""
+        return tuple(entry for entry in self.entries if entry.result not in _NORMAL)
 
 
-SENT = ("BUNDLE", "SEALED", "FOR", "IMAGES", "STATED", "STATE", "ANSWERS")
+SENT = ("BUNDLE", "SEALED", "FOR", "IMAGES", "DETAILS", "STATE", "RECEIPTS")
 LOADED = ("BUNDLE", "LOADED", "BY", "TARGET", "RESULT", "IMAGES")
-ODD = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "BUNDLE", "WHAT")
+ODD = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "BUNDLE", "REASON")
 WRITTEN = ("TIME", "USER", "EVENT", "BUNDLE", "WHERE", "MEDIUM")
 
 
 def sent_rows(report: Report) -> list[tuple[object, ...]]:
-    """A row for each bundle that was sealed here."""
+    """Return a row for each bundle that was sealed here."""
     return [_sent(transfer) for transfer in report.review.transfers]
 
 
@@ -57,9 +57,9 @@ def _sent(transfer: Transfer) -> tuple[object, ...]:
     statement = transfer.sealed.statement
     stated = "; ".join(f"{key}: {value}" for key, value in sorted(statement.transfer.items()))
     answers = "; ".join(
-        f"{each.receipt.site} {each.receipt.result} {format_time(each.receipt.time)}"
-        + (" (not as sealed)" if each in transfer.disputed else "")
-        for each in transfer.receipts
+        f"{answer.receipt.site} {answer.receipt.result} {format_time(answer.receipt.time)}"
+        + (" (disagrees with the bundle)" if answer in transfer.disputed else "")
+        for answer in transfer.receipts
     )
     state = f"{transfer.state}: {', '.join(transfer.missing)}" if transfer.missing else transfer.state
     return (
@@ -69,16 +69,16 @@ def _sent(transfer: Transfer) -> tuple[object, ...]:
 
 
 def loaded_rows(report: Report) -> list[tuple[object, ...]]:
-    """A row for each load here that has a receipt."""
+    """Return a row for each load here that has a receipt."""
     return [
-        (each.title, format_time(each.receipt.time), each.receipt.by, each.receipt.target,
-         each.receipt.result, len(each.receipt.images))
-        for each in report.review.loads
+        (load.title, format_time(load.receipt.time), load.receipt.by, load.receipt.target,
+         load.receipt.result, len(load.receipt.images))
+        for load in report.review.loads
     ]  # fmt: skip
 
 
 def written_rows(report: Report) -> list[tuple[object, ...]]:
-    """A row for each medium that was written or checked."""
+    """Return a row for each medium that was written or checked."""
     return [
         (_time(entry), entry.user, entry.event, entry.title, entry.place,
          medium_name(medium))
@@ -93,7 +93,7 @@ def _media(entry: Entry) -> list[object]:
 
 
 def odd_rows(report: Report) -> list[tuple[object, ...]]:
-    """A row for each entry that somebody should look at."""
+    """Return a row for each entry that needs attention."""
     return [
         (entry.seq, _time(entry), entry.user, entry.event, entry.result, entry.title,
          entry.reason or entry.place)
@@ -105,28 +105,28 @@ def _time(entry: Entry) -> str:
     return format_time(entry.time) if entry.time else ""
 
 
-def whole_line(report: Report) -> str:
-    """That the ledger is whole, and what it was compared with."""
+def complete_line(report: Report) -> str:
+    """Return that the ledger is complete, and what it was compared with."""
     state = report.ledger
     lines = f"{state.size} line{'' if state.size == 1 else 's'}"
-    states = f"{report.witnesses} signed state{'' if report.witnesses == 1 else 's'}"
-    return f"ledger whole: {lines}, root {state.root}, compared with {states} in bundles and receipts"
+    checkpoints = f"{report.witnesses} signed checkpoint{'' if report.witnesses == 1 else 's'}"
+    return f"ledger complete: {lines}, root {state.root}, compared with {checkpoints} in bundles and receipts"
 
 
 def render(report: Report) -> str:
-    """The page, as HTML that needs nothing else."""
+    """Return the page as self-contained HTML."""
     title = f"Transfers of {report.site}"
     overdue = [transfer.state == OVERDUE for transfer in report.review.transfers]
     parts = [
         f"<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>{_text(title)}</title>",
         f"<style>{_STYLE}</style>\n<h1>{_text(title)}</h1>",
-        f"<p>As of {format_time(report.time)}. <code>{_text(whole_line(report))}</code></p>",
+        f"<p>As of {format_time(report.time)}. <code>{_text(complete_line(report))}</code></p>",
         _list("Alarms", report.review.alarms),
         _table("Sealed here", SENT, sent_rows(report), overdue),
         _table("Loaded here", LOADED, loaded_rows(report)),
         _table("Media", WRITTEN, written_rows(report)),
         _table("Refused, failed, unfinished", ODD, odd_rows(report)),
-        "<h2>Signed for</h2>\n<table class=sign><tr><th>Name<th>Date<th>Signature<tr><td><td><td></table>",
+        "<h2>Approved</h2>\n<table class=sign><tr><th>Name<th>Date<th>Signature<tr><td><td><td></table>",
     ]
     return "\n".join(parts) + "\n</html>\n"
 

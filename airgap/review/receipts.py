@@ -1,4 +1,4 @@
-"""Receipts that come back: taking them in, and what is odd about them (DESIGN §8)."""
+"""Imports receipts that come back, and finds what is wrong with them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,18 +27,18 @@ class Imported:
 
     kept: KeptReceipt
     fresh: bool
-    """False when it was here already."""
+    """False if it had been imported before."""
     alarms: tuple[str, ...]
     unconfirmed: tuple[str, ...] = ()
-    """What cannot be compared with anything here, and is no reason for an alarm."""
+    """Facts that cannot be compared with anything here, and are not alarms."""
 
 
 def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Imported:
-    """Take in what another site says of a bundle that was sealed here, and keep it.
+    """Import another site's receipt of a bundle that was sealed here, and keep it.
 
-    A receipt that is proved is kept also when something is wrong with what it says: it is evidence. What
-    is wrong is in `alarms`, and in the ledger. Raises as `prove_receipt` does, and `MediaError` when a file
-    of this site that it would be compared with cannot be read now.
+    A receipt with a valid signature is kept as evidence even if its content is wrong. `alarms` and the ledger
+    have what is wrong. Raises as `prove_receipt` does, and `MediaError` if a file of this site that it is
+    compared with cannot be read.
     """
     digest = hashlib.sha256(raw).hexdigest()
     with site.ledger().attempt("receipt", path=str(path), receipt_sha256=digest) as attempt:
@@ -47,12 +47,12 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
         kept = Kept.of(site)
         kept.raise_disk_errors()
         sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
-        # until a bundle of ours bears it out, what it calls itself is no name for a file
+        # its own title is used as a file name only if such a bundle was sealed here
         title = sealed.statement.title if sealed else "unknown"
         name = f"{receipt.site}/{title}-{digest[:16]}.receipt.json"
         fresh = not exists(site.home / "receipts" / name)
         own = KeptReceipt(receipt, site.keep_receipt(name, raw))
-        others = [each.receipt for each in kept.receipts]
+        others = [answer.receipt for answer in kept.receipts]
         alarms = _at_most(find_alarms(receipt, sealed, others, kept.roots, now))
         notes = _at_most(unconfirmed(receipt, sealed.evidence(kept.roots), now)) if sealed else ()
         attempt.add(alarms=list(alarms), receipt=str(own.path))
@@ -92,12 +92,13 @@ def find_alarms(
     roots: Mapping[int, TrustRoot] = {},
     now: datetime | None = None,
 ) -> Iterator[str]:
-    """What a person has to look into; `others` are receipts of whatever site, `roots` all versions of the
+    """Yield what a person must investigate. `others` are receipts of any site, `roots` all versions of the
     root that are installed here.
     """
     yield from against_bundle(receipt, sealed, roots, now)
     if receipt.checkpoint["origin"] != receipt.site:
-        yield f"{receipt.site} speaks of the ledger of {receipt.checkpoint['origin']}, not of its own"
+        origin = receipt.checkpoint["origin"]
+        yield f"{receipt.site} signed a checkpoint of the ledger of {origin}, not of its own"
     for other in others:
         if other.site == receipt.site:
             yield from _against_ledger(receipt, other)
@@ -106,7 +107,7 @@ def find_alarms(
 def against_bundle(
     receipt: Receipt, sealed: Sealed | None, roots: Mapping[int, TrustRoot], now: datetime | None
 ) -> Iterator[str]:
-    """Why a receipt confirms nothing: what in it is not true of the bundle that was sealed here."""
+    """Yield why a receipt confirms nothing: its disagreements with the bundle that was sealed here."""
     if sealed is not None:
         yield from disagreements(receipt, sealed.evidence(roots), now)
         return
@@ -117,11 +118,11 @@ def against_bundle(
 
 
 def _against_ledger(receipt: Receipt, other: Receipt) -> Iterator[str]:
-    """Two states of one ledger: it only grows, and at one length it has one root."""
+    """Compare two checkpoints of one ledger: it only grows, and has one root at each length."""
     one, two = receipt.checkpoint, other.checkpoint
     if one["size"] == two["size"] and one["root"] != two["root"]:
         yield (
-            f"the ledger of {receipt.site} was forked: two different ones of {one['size']} lines "
+            f"the ledger of {receipt.site} was forked: it has two different states with {one['size']} lines "
             f"({format_time(receipt.time)} and {format_time(other.time)})"
         )
     elif (receipt.time - other.time).total_seconds() * (one["size"] - two["size"]) < 0:

@@ -1,7 +1,7 @@
-"""What a site keeps of its transfers: the envelopes of bundles that it sealed, and receipts.
+"""Reads what a site keeps of its transfers: the envelopes of bundles that it sealed, and receipts.
 
-Whoever can write into these folders could put something there: a file counts when a key of the trust root
-signed it, by any version of the root that is installed here.
+Others may be able to write into these folders. A file counts only if a key of the trust root signed it, by
+any version of the root that is installed here.
 """
 
 import hashlib
@@ -34,17 +34,17 @@ class Sealed:
     statement: Statement
     statement_sha256: str
     path: Path
-    """Of its envelope's copy."""
+    """The copy of its envelope."""
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def read(cls, path: Path, roots: Roots = _NO_ROOTS) -> Self:
-        """From a copy that this site has made. Raises as `Evidence.parse`."""
+        """Read the copy that this site made. Raises as `Evidence.parse` does."""
         found = Evidence.parse(read_file(path), str(path), roots)
         return cls(found.statement, found.statement_sha256, path, found.envelope)
 
     def evidence(self, roots: Roots) -> Evidence:
-        """What receipts of this bundle are compared with."""
+        """Return what receipts of this bundle are compared with."""
         return Evidence(self.statement, self.envelope, roots)
 
 
@@ -55,35 +55,35 @@ class KeptReceipt:
     receipt: Receipt
     path: Path
     sha256: str = field(default="", compare=False)
-    """Of the file, in hex."""
+    """The file's SHA-256, in hex."""
 
     @classmethod
     def read(cls, path: Path, roots: Roots = _NO_ROOTS, own: tuple[str, PublicKey] | None = None) -> Self:
-        """From this site's own folder. Raises as `proving.prove_again`."""
+        """Read a file in this site's own folder. Raises as `prove_receipt.prove_again` does."""
         raw = read_file(path)
         receipt = prove_again(Envelope.parse(raw, str(path)), roots, str(path), own)
         return cls(receipt, path, hashlib.sha256(raw).hexdigest())
 
     @property
     def title(self) -> str:
-        """The bundle's."""
+        """The title of its bundle."""
         return f"{self.receipt.bundle_stream}-{self.receipt.serial:04d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All of it, the oldest first."""
+    """All sealed bundles and receipts, the oldest first."""
 
     sealed: tuple[Sealed, ...]
     receipts: tuple[KeptReceipt, ...]
     unreadable: dict[Path, AirgapError] = field(default_factory=dict, hash=False)
-    """Files that are not as they were written, or not signed; none of the others is doubted for them."""
+    """Files that were changed or are not signed. They do not affect the other files."""
     roots: Roots = field(default_factory=dict, compare=False, repr=False)
     """All versions of the trust root that are installed here."""
 
     @classmethod
     def of(cls, site: Site) -> Self:
-        """What is in the folders of `site` now."""
+        """Read the folders of `site`."""
         unreadable: dict[Path, AirgapError] = {}
         sealed, receipts = [], []
         roots: Roots = {}
@@ -103,48 +103,48 @@ class Kept:
                 receipts.append(KeptReceipt.read(path, roots, own))
             except AirgapError as error:
                 unreadable[path] = error
-        sealed.sort(key=lambda each: (each.statement.created, each.statement.title))
-        receipts.sort(key=lambda each: (each.receipt.time, str(each.path)))
+        sealed.sort(key=lambda bundle: (bundle.statement.created, bundle.statement.title))
+        receipts.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
         return cls(tuple(sealed), tuple(receipts), unreadable, roots)
 
     def find(self, stream: str, serial: int, statement_sha256: str) -> Sealed | None:
-        """The bundle that a receipt speaks of, if it was sealed here just so."""
-        for each in self.sealed:
-            found = (each.statement.stream, each.statement.serial, each.statement_sha256)
+        """Return the bundle of a receipt, if it was sealed here with the same statement; else None."""
+        for sealed in self.sealed:
+            found = (sealed.statement.stream, sealed.statement.serial, sealed.statement_sha256)
             if found == (stream, serial, statement_sha256):
-                return each
+                return sealed
         return None
 
     def raise_disk_errors(self) -> None:
-        """Raise `MediaError` for a file that the disk refuses to read: it may be the one that decides."""
+        """Raise `MediaError` for a file that the disk refuses to read: it may decide the comparison."""
         for error in self.unreadable.values():
             if isinstance(error, MediaError):
                 raise error
 
-    def gone(self, entries: Iterable[Entry]) -> dict[Path, str]:
-        """Receipts that were kept by what the ledger says, and are not here now, with a line on each.
+    def missing_receipts(self, entries: Iterable[Entry]) -> dict[Path, str]:
+        """Return the receipts that the ledger lists but that no longer exist, with a line about each.
 
-        Lines of older versions name the file only. A file that is there and does not count is told by
+        Ledger lines of older versions have only the file name. Files that exist but do not count are in
         `unreadable`.
         """
-        sums = {each.sha256 for each in self.receipts}
-        names = {each.path.name for each in self.receipts}
+        sums = {answer.sha256 for answer in self.receipts}
+        names = {answer.path.name for answer in self.receipts}
         found: dict[Path, str] = {}
-        told = {path.name for path in self.unreadable}
+        unreadable = {path.name for path in self.unreadable}
         for entry in entries:
             path, sha256 = entry.details.get("receipt"), entry.details.get("receipt_sha256")
             if entry.event not in ("load", "receipt") or not isinstance(path, str):
                 continue
             name = Path(path).name
-            if name not in told and (sha256 not in sums if sha256 else name not in names):
-                line = f"a receipt of {entry.title} is gone: {path} (line {entry.seq} of the ledger)"
+            if name not in unreadable and (sha256 not in sums if sha256 else name not in names):
+                line = f"a receipt of {entry.title} is missing: {path} (line {entry.seq} of the ledger)"
                 found[Path(path)] = line
         return found
 
 
 def read_file(path: Path) -> bytes:
-    """A file of at most 16 MiB, which may come from anywhere: no link is followed to it. Raises `UsageError`
-    where nothing is.
+    """Return a file of at most 16 MiB from any origin; links are not followed. Raises `UsageError` if it does
+    not exist.
     """
     if is_absent(path):
         raise UsageError("no such file", subject=path)

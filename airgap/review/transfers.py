@@ -1,4 +1,4 @@
-"""The way of each bundle: sealed, on its way, answered by receipts; and what was loaded here."""
+"""The state of each bundle that was sealed here, by the receipts that came back, and the loads here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,47 +14,50 @@ ANY_SITE = "any site"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A bundle that was sealed here, and what came back."""
+    """A bundle that was sealed here, and its receipts."""
 
     sealed: Sealed
     receipts: tuple[KeptReceipt, ...]
-    """The oldest first."""
+    """In the order of their times."""
     disputed: frozenset[KeptReceipt]
-    """Those of them that do not agree with the bundle, and so confirm nothing."""
+    """The receipts that do not agree with the bundle, and so confirm nothing."""
     missing: tuple[str, ...]
-    """Destinations that have not said that all of it is there."""
+    """Destinations that have not confirmed that all images arrived."""
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a site knows of its transfers."""
+    """The transfers of a site."""
 
     transfers: tuple[Transfer, ...]
     loads: tuple[KeptReceipt, ...]
-    """Of bundles that were loaded here."""
+    """The receipts of loads here."""
     alarms: tuple[str, ...]
 
 
-def review(kept: Kept, site: str, now: datetime, patience: timedelta, gone: Iterable[str] = ()) -> Review:
-    """Join what is kept at `site`; a bundle is overdue when it has no full answer after `patience`. `gone`
-    are lines about receipts that should be there.
+def review(
+    kept: Kept, site: str, now: datetime, overdue_after: timedelta, missing_receipts: Iterable[str] = ()
+) -> Review:
+    """Join the records of `site`. A bundle is overdue if it is not fully confirmed after `overdue_after`.
+    `missing_receipts` are lines about receipts that should exist.
     """
     transfers = []
-    alarms = [*(f"cannot be read: {error}" for error in kept.unreadable.values()), *gone]
+    alarms = [*(f"cannot be read: {error}" for error in kept.unreadable.values()), *missing_receipts]
     for sealed in kept.sealed:
-        answers = tuple(each for each in kept.receipts if _is_of(each, sealed))
+        answers = tuple(answer for answer in kept.receipts if _is_of(answer, sealed))
         disputed = frozenset(
-            each for each in answers if any(against_bundle(each.receipt, sealed, kept.roots, now))
+            answer for answer in answers if any(against_bundle(answer.receipt, sealed, kept.roots, now))
         )
-        transfers.append(_transfer(sealed, answers, disputed, now, patience))
-    for number, each in enumerate(kept.receipts):
-        if each.receipt.site != site:  # its own loads are of bundles that others sealed
-            found = kept.find(each.receipt.bundle_stream, each.receipt.serial, each.receipt.statement_sha256)
+        transfers.append(_transfer(sealed, answers, disputed, now, overdue_after))
+    for number, answer in enumerate(kept.receipts):
+        receipt = answer.receipt
+        if receipt.site != site:  # its own loads are of bundles that others sealed
+            found = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
             earlier = [other.receipt for other in kept.receipts[:number]]
-            told = find_alarms(each.receipt, found, earlier, kept.roots, now)
-            alarms += [f"{each.receipt.site}: {text}" for text in told]
-    loads = tuple(each for each in kept.receipts if each.receipt.site == site)
+            texts = find_alarms(receipt, found, earlier, kept.roots, now)
+            alarms += [f"{receipt.site}: {text}" for text in texts]
+    loads = tuple(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
 
 
@@ -63,16 +66,18 @@ def _transfer(
     answers: tuple[KeptReceipt, ...],
     disputed: frozenset[KeptReceipt],
     now: datetime,
-    patience: timedelta,
+    overdue_after: timedelta,
 ) -> Transfer:
-    there = {each.receipt.site for each in answers if each not in disputed and _has_all(each, sealed)}
+    confirmed = {
+        answer.receipt.site for answer in answers if answer not in disputed and _has_all(answer, sealed)
+    }
     if sealed.statement.destinations:
-        missing = tuple(name for name in sealed.statement.destinations if name not in there)
+        missing = tuple(name for name in sealed.statement.destinations if name not in confirmed)
     else:
-        missing = () if there else (ANY_SITE,)
+        missing = () if confirmed else (ANY_SITE,)
     if not missing:
         state = RECEIVED
-    elif now - sealed.statement.created > patience:
+    elif now - sealed.statement.created > overdue_after:
         state = OVERDUE
     else:
         state = PARTIAL if answers else WAITING
@@ -86,9 +91,9 @@ def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:
 
 
 def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
-    """Whether each image has arrived, by the receipt. Engines skip artifacts; an archive in a node's folder
-    has arrived, though the node is what imports it.
+    """Return whether all images arrived, by the receipt. Engines skip artifacts. An archive in a node's
+    folder counts as arrived, although the node imports it later.
     """
-    there = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
+    present = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
     images = {str(image.digest) for image in sealed.statement.images if image.kind == "image"}
-    return answer.receipt.result == "ok" and images <= there
+    return answer.receipt.result == "ok" and images <= present

@@ -1,6 +1,6 @@
-"""Whether the ledger still is the one that was witnessed: by signed bundles and receipts that name its state.
+"""Compares the ledger with its checkpoints in signed bundles and receipts.
 
-The chain alone does not show that lines are missing at the end, or that all of it was written anew. A
+The chain alone does not show that lines are missing at the end, or that the whole ledger was rewritten. A
 checkpoint that left the machine does.
 """
 
@@ -22,7 +22,7 @@ from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A state of a ledger that somebody signed."""
+    """A signed checkpoint of a ledger."""
 
     origin: str
     size: int
@@ -31,22 +31,22 @@ class Witness:
 
 
 def check_witnessed(site: Site, kept: Kept, files: Iterable[Path] = ()) -> tuple[LedgerState, int]:
-    """Check the chain, and that the ledger has grown out of each state in bundles and receipts that are
-    `kept` here and in `files`; also how many states those were.
+    """Check the chain, and that the ledger agrees with each checkpoint in bundles and receipts that are
+    `kept` here and in `files`. Return its state and the number of checkpoints.
 
     Raises `LedgerError`. The signatures on `files` are not checked: a forged one can raise an alarm, not
     hide one.
     """
     found = [*_kept(kept, site.name), *(_in_file(path) for path in files)]
-    own = [each for each in found if each is not None and each.origin == site.name]
-    state = check_ledger(site.ledger_path, at={each.size for each in own})
-    for each in sorted(own, key=lambda witness: witness.size):
-        _compare(state, each, site.ledger_path)
+    own = [witness for witness in found if witness is not None and witness.origin == site.name]
+    state = check_ledger(site.ledger_path, at={witness.size for witness in own})
+    for witness in sorted(own, key=lambda witness: witness.size):
+        _compare(state, witness, site.ledger_path)
     return state, len(own)
 
 
 def _compare(state: LedgerState, witness: Witness, ledger: Path) -> None:
-    hint = "keep the file as it is: lines were removed or written anew after the other side had seen them"
+    hint = "keep the file as evidence: lines were removed or rewritten after a checkpoint of them was signed"
     if witness.size > state.size:
         raise LedgerError(
             "the ledger was cut", subject=ledger, want=f"{witness.size} lines or more ({witness.source})",
@@ -54,19 +54,19 @@ def _compare(state: LedgerState, witness: Witness, ledger: Path) -> None:
         )  # fmt: skip
     if state.roots[witness.size] != witness.root:
         raise LedgerError(
-            "the ledger is not the one that was witnessed", subject=f"{ledger}, first {witness.size} lines",
+            "the ledger disagrees with a signed checkpoint", subject=f"{ledger}, first {witness.size} lines",
             want=f"root {witness.root} ({witness.source})", got=state.roots[witness.size], hint=hint,
         )  # fmt: skip
 
 
 def _kept(kept: Kept, site: str) -> Iterator[Witness]:
-    """Only what this site has signed: another one may say of its ledger what it likes."""
+    """Yield the checkpoints that this site signed; those of other sites prove nothing about this ledger."""
     for sealed in kept.sealed:
         if (sender := sealed.statement.sender) is not None:
             point = sender.checkpoint
             yield Witness(point.origin, point.size, point.root, str(sealed.path))
-    for each in (receipt for receipt in kept.receipts if receipt.receipt.site == site):
-        yield _of_receipt(each.receipt, each.path)
+    for answer in (answer for answer in kept.receipts if answer.receipt.site == site):
+        yield _of_receipt(answer.receipt, answer.path)
 
 
 def _of_receipt(receipt: Receipt, path: Path) -> Witness:
@@ -75,7 +75,7 @@ def _of_receipt(receipt: Receipt, path: Path) -> Witness:
 
 
 def _in_file(path: Path) -> Witness | None:
-    """The state that a bundle or a receipt names; None for a bundle that names none."""
+    """Return the checkpoint in a bundle or a receipt; None for a bundle without one."""
     where = path / ENVELOPE_FILE if path.is_dir() else path
     envelope = Envelope.parse(read_file(where), str(where))
     fields = Fields(

@@ -59,11 +59,11 @@ def test_a_receipt_closes_the_way(answered: tuple[Gap, Path]) -> None:
     gap, receipt = answered
     assert "waiting: plant-7" in gap.online("audit", "report").out
     done = gap.online("receipt", "import", receipt)
-    assert done.out == f"received: stack-0001 at plant-7, oci:{gap.folder}/out: ok\n"
+    assert done.out == f"imported: stack-0001 at plant-7, oci:{gap.folder}/out: ok\n"
     assert gap.online.ended() == ("receipt", "ok", 0)
     [sent] = gap.online("audit", "report", "--json").json["sent"]
     assert (sent["state"], sent["missing"], sent["transfer"]) == ("received", [], {"ticket": "CHG-7"})
-    assert gap.online("receipt", "import", receipt).out.startswith("received already: ")
+    assert gap.online("receipt", "import", receipt).out.startswith("imported already: ")
     assert len(gap.online("audit", "report", "--json").json["sent"][0]["receipts"]) == 1
 
 
@@ -140,7 +140,7 @@ def test_find_tells_where_an_image_went(answered: tuple[Gap, Path]) -> None:
         ("hq", "receipt", "stack-0001", "example.com/api:1"),
     }
     assert [f["where"] for f in found if f["event"] == "load"] == [f"oci:{gap.folder}/out"]
-    assert "nothing here knows of nobody/knows" in gap.online("audit", "find", "nobody/knows").out
+    assert "no entries match nobody/knows" in gap.online("audit", "find", "nobody/knows").out
     assert "too short" in gap.online("audit", "find", "a", code=2).err
 
 
@@ -178,7 +178,7 @@ def test_a_report_of_each_side(answered: tuple[Gap, Path]) -> None:
     (gap.stick / "stack-0001" / "index.json").unlink()
     gap.offline("verify", gap.stick / "stack-0001", code=12)
     there = gap.offline("audit", "report")
-    assert "compared with 1 signed state in" in there.out
+    assert "compared with 1 signed checkpoint in" in there.out
     assert [line.split()[0] for line in there.out.split("loaded here:\n")[1].splitlines()[:2]] == [
         "BUNDLE", "stack-0001",
     ]  # fmt: skip
@@ -253,7 +253,7 @@ def test_the_log_of_what_there_is_not(answered: tuple[Gap, Path]) -> None:
     gap, _ = answered
     done = gap.offline("audit", "log", "--event", "Load", code=2)
     assert "no such event, want pack, sign, " in done.err
-    assert gap.offline("audit", "log", "--stream", "none").out == "nothing here fits\n"
+    assert gap.offline("audit", "log", "--stream", "none").out == "no entries match\n"
     [entry] = gap.offline("audit", "log", "--stream", "stack-0001", "--json").json["entries"]
     assert entry["event"] == "load"
 
@@ -265,7 +265,7 @@ def test_a_clock_that_was_set_back(answered: tuple[Gap, Path]) -> None:
     Ledger(site.ledger_path, site=site.name, clock=lambda: early).append("note", "note")
     told = gap.offline("audit", "verify").out
     last = len(gap.offline.records())
-    assert f"older than the line before, the clock was set back: line {last}\n" in told
+    assert f"earlier than the line before (the clock was set back): line {last}\n" in told
 
 
 def test_what_could_tell_of_a_cut_cannot_be_read(answered: tuple[Gap, Path]) -> None:
@@ -273,7 +273,7 @@ def test_what_could_tell_of_a_cut_cannot_be_read(answered: tuple[Gap, Path]) -> 
     for path in (gap.offline.home / "receipts").iterdir():
         path.write_bytes(b"{}")
     done = gap.offline("audit", "verify", code=17)
-    assert "cannot be read, and could tell of a cut: " in done.out
+    assert "cannot be read, and so was not compared: " in done.out
     assert len(gap.offline("audit", "verify", "--json", code=17).json["unreadable"]) == 1
 
 

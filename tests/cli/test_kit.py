@@ -34,7 +34,7 @@ def test_what_it_says(gap, wheels):
     assert lines[1] == f"for linux-aarch64-py{PYTHON}"
     assert (
         lines[3]
-        == "There: airgap-kit-0.1.0/VERIFY.txt has the commands that check a copy by that sum, and install it"
+        == "airgap-kit-0.1.0/VERIFY.txt has the commands that check a copy by this sum and install it"
     )
     assert done.err == f"fetching wheels for linux-aarch64-py{PYTHON}\n"
     assert gap.online.ended() == ("kit", "ok", 0)
@@ -67,7 +67,7 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
     folder.mkdir()
     done = gap.offline("kit", "verify", kit, "--into", folder)
     copy = folder / "airgap-kit-0.1.0"
-    assert done.out.splitlines()[1] == f"copied; this installs it: sh '{copy}/install.sh'"
+    assert done.out.splitlines()[1] == f"copied; to install it: sh '{copy}/install.sh'"
     assert (copy / "install.sh").read_bytes() == (kit / "install.sh").read_bytes()
     assert f"already exists: {copy}" in gap.offline("kit", "verify", kit, "--into", folder, code=2).err
 
@@ -75,12 +75,12 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ((), 2, "error: where to?, want --to DIR"),
+        ((), 2, "error: --to is missing, want --to DIR"),
         (("--to", "x", "--platform", "win-amd64"), 2, "error: unknown platform: win-amd64, want linux-x86_64 or "),
-        (("--to", "x", "--python", "3.9"), 2, "error: no such Python for airgap: 3.9, want 3.11 or later"),
+        (("--to", "x", "--python", "3.9"), 2, "error: airgap does not run on this Python: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
-        (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip did not get the wheels: linux-"),
-        (("--to", "/media/none", "--python", PYTHON), 11, "error: no medium is mounted there: /media/none, want "),
+        (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip could not get the wheels: linux-"),
+        (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
         (("--wrong",), 2, "no such option"),
         (("verify", "nowhere"), 2, "error: no such file or folder: nowhere"),
     ],
@@ -98,8 +98,8 @@ def test_no_index(gap, monkeypatch):
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     done = gap.online("kit", "--to", gap.stick, "--python", PYTHON, code=18)
-    assert "error: pip did not get the wheels: " in done.err
-    assert "hint: see that pip reaches its index" in done.err
+    assert "error: pip could not get the wheels: " in done.err
+    assert "hint: check that pip reaches its index" in done.err
     assert gap.online.ended() == ("kit", "failed", 18)
     assert not gap.stick.exists()
 

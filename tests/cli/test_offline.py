@@ -62,7 +62,7 @@ def test_inspect_tells_of_a_refusal(gap: Gap) -> None:
     bundle = gap.stick / "stack-0001"
     refusal = "the bundle is for another site: stack-0001, want lab, got plant-7"
     assert gap.offline("inspect", bundle, "--json").json["refusal"] == refusal
-    assert gap.offline("inspect", bundle).out.endswith(f"it would be refused here: {refusal}\n")
+    assert gap.offline("inspect", bundle).out.endswith(f"this site would refuse it: {refusal}\n")
     for command in (("verify", bundle), ("load", bundle, "--to", f"oci:{gap.folder}/out")):
         assert refusal in gap.offline(*command, code=15).err
         assert gap.offline.ended() == (command[0], "refused", 15)
@@ -93,7 +93,7 @@ def test_verify_takes_several(gap: Gap) -> None:
     gap.offline("load", first, "--to", f"oci:{gap.folder}/out")
     lines = gap.offline("verify", first, third).out.splitlines()
     assert lines[0].endswith(", accepted here before")
-    assert lines[1].endswith(", 1 bundles before it never came here")
+    assert lines[1].endswith(", stack-0002 never arrived here")
 
 
 def test_verify_tells_of_every_wrong_blob(gap: Gap) -> None:
@@ -249,7 +249,7 @@ def delta(gap: Gap) -> tuple[Path, str]:
         "count": 2,
         "bytes": sum(len(image.contents[image.layers[0]]) for image in (API, WEB)),
     }
-    needs = f"needs 2 blobs ({console.size(requires['bytes'])}) that earlier bundles have brought"
+    needs = f"needs 2 blobs ({console.size(requires['bytes'])}) that earlier bundles brought"
     assert needs in gap.online("pack", path, "--to", gap.stick, "--since", "1").out.splitlines()
     return gap.stick / "stack-0002", needs
 
@@ -303,7 +303,7 @@ def test_loading_again_changes_nothing(gap: Gap) -> None:
     gap.offline("load", bundle, "--to", f"oci:{out}")
     before = files_of(out)
     again = gap.offline("load", bundle, "--to", f"oci:{out}")
-    assert "nothing to do: all of it was there already" in again.out
+    assert "nothing to do: the target had everything already" in again.out
     assert again.out.count("already there") == 2
     assert files_of(out) == before
 
@@ -371,7 +371,7 @@ def test_load_into_an_engine_that_has_it(gap: Gap, containerd: bool) -> None:
         found = gap.offline("load", bundle, "--to", daemon.endpoint, "--json").json["images"]
         assert "nothing to do" in done.out
         assert (f"image id {API.config}" in done.out) is (not containerd)
-        assert ("image id: as the engine calls it" in done.out) is (not containerd)
+        assert ("image id: the engine's own" in done.out) is (not containerd)
         kind = "manifest" if containerd else "image_id"
         assert [image["digest_kind"] for image in found] == [kind, kind]
         assert "POST /images/load" not in daemon.calls
@@ -446,7 +446,7 @@ def test_the_ledger_can_be_read_and_filtered(gap: Gap) -> None:
         "BUNDLE",
         "IMAGES",
         "WHERE",
-        "WHY",
+        "REASON",
     ]
     assert lines[2].split()[-3:] == ["stack-0001", "2", f"oci:{gap.folder}/out"]
 
@@ -456,7 +456,7 @@ def test_the_ledger_is_whole(gap: Gap) -> None:
     raw = (gap.offline.home / "ledger.jsonl").read_bytes().splitlines()
     assert value["size"] == len(raw) == 2
     assert value["head"] == hashlib.sha256(raw[-1]).hexdigest()
-    assert gap.offline("audit", "verify").out.startswith("whole: 2 lines, root ")
+    assert gap.offline("audit", "verify").out.startswith("complete: 2 lines, root ")
 
 
 def test_a_changed_ledger_is_found(gap: Gap) -> None:
@@ -473,7 +473,7 @@ def test_open_attempts_and_torn_lines_are_told(gap: Gap) -> None:
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])  # killed in the middle of the end record
     gap.offline("verify", gap.folder, code=19)
     told = gap.offline("audit", "verify").out.splitlines()
-    assert told[1:] == ["begun and not ended: line 3", "torn by a crash: line 4"]
+    assert told[1:] == ["started but not finished: line 3", "incomplete after a crash: line 4"]
     assert "open" in gap.offline("audit", "log").out
 
 
@@ -490,7 +490,7 @@ def test_a_ledger_that_cannot_be_written_stops_a_load(gap: Gap) -> None:
 def test_verify_reads_no_pipe(gap: Gap) -> None:
     done = gap.offline("verify", "-", code=2)
     assert done.err.startswith(
-        "error: verify reads no pipe, want a folder or a tar\nhint: write it to a file"
+        "error: verify cannot read from a pipe, want a folder or a tar\nhint: write it to a file"
     )
 
 
@@ -555,7 +555,7 @@ def test_what_was_loaded_before_ctrl_c_is_told(gap: Gap, monkeypatch: pytest.Mon
     assert loaded["bundle"] == str(bundle)
     assert (done.json["error"]["message"], done.json["error"]["exit_code"]) == (f"interrupted: {again}", 130)
     assert done.err.endswith(
-        f"error: interrupted: {again}\ninterrupted: running the same command again goes on from here\n"
+        f"error: interrupted: {again}\ninterrupted; run the same command again to resume\n"
     )
     del asked[1:]
     assert gap.offline("load", again, "--to", f"oci:{out}", "--json", code=130).out == ""

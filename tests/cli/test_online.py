@@ -74,7 +74,7 @@ def test_lock_marks_an_image_id(gap: Gap) -> None:
     assert (image["digest"], image["digest_kind"]) == (str(saves.IDS["a"]), "image_id")
     _, row, note, _ = gap.online("lock", path).out.splitlines()
     assert row.split()[1:] == ["image", "id", str(saves.IDS["a"])]
-    assert note.startswith("image id: as its source calls it")
+    assert note.startswith("image id: the source's own")
     assert "image id" not in gap.online("lock", gap.layout(api=API)).out
 
 
@@ -108,7 +108,7 @@ def test_a_stale_lock_is_refused(gap: Gap) -> None:
     path.write_text(path.read_text() + "# changed\n")
     for command in (("pack", path, "--to", gap.stick), ("plan", path)):
         done = gap.online(*command, code=10)
-        assert f"the lock is not of this manifest: {gap.folder}/stack.lock.yaml" in done.err
+        assert f"the lock belongs to another manifest: {gap.folder}/stack.lock.yaml" in done.err
         assert f"run `airgap lock {path}`" in done.err
 
 
@@ -119,7 +119,7 @@ def test_a_stale_lock_is_refused(gap: Gap) -> None:
         ("{oci: nowhere, ref: example.com/api:1}", 18, "nowhere"),
         ("{archive: source}", 10, "source, got an OCI image layout"),
         ("{oci: source, ref: 'example.com/api:1', digest: 'sha256:%s'}" % ("0" * 64), 18, "no such image"),
-        ("{oci: source, as: example.com/one:1}", 10, "`as` and `digest` want one image"),
+        ("{oci: source, as: example.com/one:1}", 10, "`as` and `digest` need a single image"),
         ("{oci: source, reff: x}", 10, "ref"),
         ("example.com/UPPER:1", 10, ":4:"),
     ],
@@ -191,7 +191,9 @@ def test_plan_names_no_option_that_it_lacks(gap: Gap) -> None:
     gap.layout(**BOTH)
     entries = [f"{{oci: source, ref: 'example.com/{name}:1', platforms: [linux/s390x]}}" for name in BOTH]
     done = gap.online("plan", gap.manifest(*entries), code=3)
-    assert done.err.endswith("hint: see above why; `airgap pack --allow-partial` can seal the others\n")
+    assert done.err.endswith(
+        "hint: the reasons are above; `airgap pack --allow-partial` can seal the others\n"
+    )
 
 
 # -- pack
@@ -207,7 +209,7 @@ def test_pack_makes_a_bundle(gap: Gap) -> None:
     assert done.json["files"] == len([n for n in names if not n.startswith(("bundle", "statement", "sig/"))])
     assert {digest.path for image in BOTH.values() for digest in image.contents} < names
     assert not [name for name in names if name.endswith(".part")]
-    assert done.err.splitlines()[0] == "no stack.lock.yaml: taking the tags as they are now"
+    assert done.err.splitlines()[0] == "no stack.lock.yaml: using the tags as they are now"
     begin, end = gap.online.records()[-2:]
     assert (begin["event"], begin["phase"]) == ("pack", "begin")
     assert (end["result"], end["exit_code"]) == ("ok", 0)
@@ -219,7 +221,7 @@ def test_packing_again_changes_nothing(gap: Gap) -> None:
     bundle = gap.pack()
     before = files_of(bundle)
     again = gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick)
-    assert f"already sealed, all of it checked: {bundle}" in again.out
+    assert f"already sealed, and checked completely: {bundle}" in again.out
     assert files_of(bundle) == before
     assert [path.name for path in gap.stick.iterdir()] == ["stack-0001"]
 
@@ -245,7 +247,7 @@ def test_an_interrupted_pack_is_gone_on_with(gap: Gap, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         breaking(patch, KeyboardInterrupt(), PLANNED + blobs)
         done = gap.online("pack", path, "--to", gap.stick, "--jobs", "1", code=130)
-    assert "running the same command again goes on from here" in done.err
+    assert "run the same command again to resume" in done.err
     left = files_of(gap.stick / "stack-0001")
     assert "bundle.dsse.json" not in left
     assert len([digest for image in BOTH.values() for digest in image.layers if digest.path in left]) == blobs
@@ -277,7 +279,7 @@ def test_a_torn_part_is_read_again_before_it_is_used(gap: Gap, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "statement-only"])
-def test_damage_is_mended_under_the_same_statement(gap: Gap, damage: str) -> None:
+def test_damage_is_repaired_under_the_same_statement(gap: Gap, damage: str) -> None:
     bundle = gap.pack()
     before = files_of(bundle)
     blob = bundle / API.layers[0].path
@@ -332,7 +334,7 @@ def test_a_failing_image_leaves_the_others_fetched(gap: Gap) -> None:
         (gap.folder / "source" / image.layers[0].path).write_bytes(b"short")
     done = gap.online("pack", path, "--to", gap.stick, code=3)
     assert "error: some images failed, got 2 of 3" in done.err
-    assert "hint: run the same command again: what was fetched is kept" in done.err
+    assert "hint: run the same command again (fetched content is kept)" in done.err
     assert len([line for line in done.err.splitlines() if line.startswith("failed: example.com/")]) == 2
     assert gap.online.ended() == ("pack", "partial", 3)
     kept = files_of(gap.stick / "stack-0001")
@@ -340,7 +342,7 @@ def test_a_failing_image_leaves_the_others_fetched(gap: Gap) -> None:
     assert "bundle.dsse.json" not in kept
 
 
-def test_the_only_failure_is_told_as_it_is(gap: Gap) -> None:
+def test_the_only_failure_is_reported_as_itself(gap: Gap) -> None:
     path = gap.layout(**BOTH)
     (gap.folder / "source" / API.layers[0].path).write_bytes(b"short")
     done = gap.online("pack", path, "--to", gap.stick, code=12)
@@ -386,7 +388,7 @@ def test_a_strangers_bundle_is_not_touched(gap: Gap, fresh: Side) -> None:
     before = files_of(bundle)
     fresh("init", "--owner", "bob", "--site", "lab")
     done = fresh("pack", gap.folder / "stack.yaml", "--to", gap.stick, code=2)
-    assert f"another bundle is in the way: {bundle}" in done.err
+    assert f"another bundle is at this path: {bundle}" in done.err
     assert files_of(bundle) == before
 
 

@@ -219,7 +219,7 @@ def test_a_receipt_that_was_put_there_does_not_count(answered: Gap, plant: Calla
 def test_a_receipt_that_is_gone_is_missed(answered: Gap) -> None:
     path = kept(answered)
     path.unlink()
-    line = f"a receipt of stack-0001 is gone: {path} (line "
+    line = f"a receipt of stack-0001 is missing: {path} (line "
     page = answered.folder / "page.html"
     report = answered.online("audit", "report", "--html", page)
     assert f"alarm: {line}" in report.out
@@ -231,14 +231,14 @@ def test_a_receipt_in_the_place_of_another_is_missed(answered: Gap) -> None:
     """It is signed, and is not the one that was taken in."""
     other = loaded(answered, answered.stick / "stack-0001", to="oci")
     shutil.copy(other, kept(answered))
-    assert "a receipt of stack-0001 is gone: " in answered.online("audit", "report").out
+    assert "a receipt of stack-0001 is missing: " in answered.online("audit", "report").out
 
 
 def test_a_receipt_of_a_load_here_is_missed(answered: Gap) -> None:
     for path in (answered.offline.home / "receipts").iterdir():
         path.unlink()
-    assert "alarm: a receipt of stack-0001 is gone: " in answered.offline("audit", "report").out
-    assert "a receipt of stack-0001 is gone: " in answered.offline("audit", "verify", code=17).out
+    assert "alarm: a receipt of stack-0001 is missing: " in answered.offline("audit", "report").out
+    assert "a receipt of stack-0001 is missing: " in answered.offline("audit", "verify", code=17).out
 
 
 def test_a_sealed_bundle_that_nobody_signed_is_no_measure(answered: Gap) -> None:
@@ -274,7 +274,7 @@ def test_a_lie_is_told_everywhere(gap: Gap) -> None:
     for text in (done.out, report, page.read_text(), table):
         assert left_out in text
         assert signer in text
-    assert "(not as sealed)" in report
+    assert "(disagrees with the bundle)" in report
     assert "loaded, not as sealed" in gap.online("audit", "find", told.images[1].digest).out
     assert kept(gap).read_bytes() == raw
     assert gap.online("audit", "report", "--json").json["sent"][0]["state"] == "partial"

@@ -19,15 +19,15 @@ def home(tmp_path, monkeypatch):
         ([], 2, "no host, want HOST, or --inventory FILE"),
         (["-x@y"], 2, "no such option"),
         (["a b"], 2, "not a host, want [USER@]HOST[:PORT], got 'a b'"),
-        (["plant", "plant"], 2, "host named twice: plant"),
-        (["plant", "ssh://plant"], 2, "host named twice: plant"),
+        (["plant", "plant"], 2, "host is named twice: plant"),
+        (["plant", "ssh://plant"], 2, "host is named twice: plant"),
         (["plant", "--identity", "none"], 13, "cannot read the SSH key: none"),
         (["plant", "--ssh-config", "none"], 2, "no such file: none, want an ssh_config file"),
         (["plant", "--known-hosts", "none"], 2, "no such file: none, want a known_hosts file"),
         (["plant", "--jobs", "0"], 2, "jobs"),
         (["plant", "--load", "oci"], 2, "not a target: oci, want docker"),
         (["plant", "--load", "docker:plant"], 2, "not a target: docker:plant"),
-        (["--inventory", "none.yaml"], 10, "cannot be read: none.yaml"),
+        (["--inventory", "none.yaml"], 10, "no such file: none.yaml"),
         (["--password", "x", "plant"], 2, "no such option"),
     ],
 )
@@ -42,7 +42,7 @@ def test_a_host_of_both_kinds_is_named_twice(gap: Gap):
     (gap.folder / "hosts.yaml").write_text("version: 1\nhosts: [b, a]\n")
     bundle = gap.pack()
     answer = gap.online("send", bundle, "a", "--inventory", gap.folder / "hosts.yaml", code=2)
-    assert "host named twice: a" in answer.err
+    assert "host is named twice: a" in answer.err
 
 
 def test_nobody_answers(gap: Gap):
@@ -94,7 +94,7 @@ def test_a_site_without_trust(fresh, tmp_path):
         (
             ["oci:out", "--identity", "id"],
             2,
-            "options for SSH, want --to docker:ssh://[USER@]HOST[:PORT], got oci:out",
+            "SSH options need an engine, want --to docker:ssh://[USER@]HOST[:PORT], got oci:out",
         ),
         (["docker:ssh://plant", "--identity", "none"], 13, "cannot read the SSH key: none"),
         (["docker:ssh://plant", "--known-hosts", "none"], 2, "no such file: none, want a known_hosts file"),

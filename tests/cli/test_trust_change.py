@@ -52,7 +52,9 @@ def test_add_is_installed_at_once_and_crosses_with_the_next_bundle(gap: Gap) -> 
     lines = done.out.splitlines()
     assert lines[0] == "trust root 1 -> 2"
     assert f"new: key {keyid}: bob, ecdsa-p256" in lines
-    assert "It gets across with the next bundle by itself; or by its file, at once:" in lines
+    assert (
+        "The next bundle carries it to the other side. To install it there at once, take the file:" in lines
+    )
     assert gap.online.ended() == ("trust-change", "ok", 0)
     bundle = gap.pack("--key", "bob")
     assert version(gap.offline) == 1
@@ -203,7 +205,7 @@ def test_the_proposal_says_what_is_wanted(gap: Gap, bob: Side) -> None:
     done = gap.online(
         "trust", "rotate", "--days", "900", "--proposal", gap.folder / "p.json"
     ).out.splitlines()
-    assert done[2] == f"written: {gap.folder}/p.json; more signatures are wanted:"
+    assert done[2] == f"written: {gap.folder}/p.json; more signatures are needed:"
     assert done[3].startswith(
         "  by trust root 3: 2 of 2 keys of different owners with the role root, got 1 ("
     )
@@ -240,7 +242,7 @@ def test_nobody_signs_unasked(gap: Gap, bob: Side) -> None:
     path = proposed(gap, bob)
     before = files_of(bob.home / "trust"), path.read_bytes()
     refused = bob("trust", "sign", path, code=2)
-    assert "nobody to ask, want a terminal, or --yes after reading what changes" in refused.err
+    assert "--yes is missing, want a terminal, or --yes after reading what changes" in refused.err
     assert (files_of(bob.home / "trust"), path.read_bytes()) == before
     assert bob.ended() == ("trust-change", "failed", 2)
 
@@ -337,8 +339,8 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
         (("add", "bob", "--key", "junk.pub"), 10, "not a usable public key"),
         (("add", "bob", "--key", "bob.pub"), 2, "--keyid is missing: bob"),
         (("add", "bob", "--key", "bob.pub", "--keyid", "ab"), 2, "not a key id: bob, want 64 hex digits, got 2"),
-        (("add", "bob", "--key", "bob.pub", "--keyid", "ab" * 32), 13, "wrong key id: bob, want abab"),
-        (("add", "bob", "--key", "bob.pub", "--role", "receipt"), 2, "not a role for people"),
+        (("add", "bob", "--key", "bob.pub", "--keyid", "ab" * 32), 13, "another key id: bob, want abab"),
+        (("add", "bob", "--key", "bob.pub", "--role", "receipt"), 2, "not a role that people can have"),
         (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "eve"), 13, "no such key: eve"),
         (("add", "bob", "--key", "bob.pub", "--keyid", "BOB", "--signer", "bob"), 13, "no key of this site may sign"),
         (("add", "x" * 200, "--key", "bob.pub", "--keyid", "BOB"), 10, "not an owner's name"),
@@ -354,12 +356,12 @@ def test_a_person_is_asked_before_signing(gap: Gap, bob: Side, monkeypatch: pyte
         (("revoke", "alice", "--after-serial", "-1"), 2, "--after-serial"),
         (("revoke", "hq", "--after-serial", "0"), 2, "only a key that signs bundles"),
         (("revoke", "alice", "--after-serial", "0", "--accept", "nowhere"), 12, "nowhere"),
-        (("rotate", "--key", "alice"), 2, "want both --key and --by"),
+        (("rotate", "--key", "alice"), 2, "want both or neither"),
         (("rotate", "--key", "nobody", "--by", "bob.pub", "--keyid", "BOB"), 2, "no such key"),
         (("rotate", "--days", "0"), 2, "--days"),
-        (("threshold", "release", "2"), 2, "too few keys could still sign bundles: role release, want 2 keys, got 1"),
-        (("threshold", "receipt", "1"), 2, "not a role for people"),
-        (("threshold", "release", "1"), 2, "this would not change the trust root"),
+        (("threshold", "release", "2"), 2, "nobody could sign bundles any more: role release, want 2 keys, got 1"),
+        (("threshold", "receipt", "1"), 2, "not a role that people can have"),
+        (("threshold", "release", "1"), 2, "that would change nothing"),
         (("sign", "nowhere.json", "--yes"), 12, "missing file"),
         (("sign", "junk.pub", "--yes"), 10, "junk.pub"),
     ],

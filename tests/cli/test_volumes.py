@@ -126,7 +126,7 @@ def test_pack_cuts_over_the_media(gap: Gap) -> None:
     before = stamps(*folders)
     again = gap.online(*words)
     lines = again.out.splitlines()
-    assert lines[3].startswith("already sealed, all of it checked: stack-0002 on 3 volumes (8.5 MB, ")
+    assert lines[3].startswith("already sealed, and checked completely: stack-0002 on 3 volumes (8.5 MB, ")
     assert lines[4:7] == [f"  volume {n}: {folder}" for n, folder in enumerate(folders, 1)]
     assert stamps(*folders) == before
 
@@ -188,7 +188,9 @@ def test_plan_tells_how_many_volumes(
     several = words.count("--to") > 1
     assert (f"volumes: {count}" in out) == (count > 1 or several)
     assert ("it fits" in out) == ("." in words and not several)
-    assert ("no such folder yet, so its free space is not known: nowhere" in out) == ("nowhere" in words)
+    assert ("this folder does not exist yet, so its free space is unknown: nowhere" in out) == (
+        "nowhere" in words
+    )
 
 
 def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
@@ -205,9 +207,9 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
     ("words", "message"),
     [
         (("--volume-size", "4GiBs"), "not a size, want such as 4GiB, 4.7GB, 700MB, or fat32, got '4GiBs'"),
-        (("--volume-size", "1kB"), "too small for a volume, want at least 4,194,304 bytes, got 1,000"),
-        (("--volume-size", VOLUME_SIZE, "--tar"), "a tar is one file"),
-        (("--to", "e", "--tar"), "a tar is one file"),
+        (("--volume-size", "1kB"), "volume size is too small, want at least 4,194,304 bytes, got 1,000"),
+        (("--volume-size", VOLUME_SIZE, "--tar"), "--tar writes one file"),
+        (("--to", "e", "--tar"), "--tar writes one file"),
     ],
 )
 def test_pack_refuses_what_cannot_be(gap: Gap, words: tuple[str, ...], message: str) -> None:
@@ -705,8 +707,8 @@ class Terminal(io.StringIO):
 
 def questions(done: Done) -> list[str]:
     """The volumes that were asked for, in order."""
-    lines = [line for line in done.err.splitlines() if "put in volume " in line]
-    return [line.partition("put in volume ")[2].split()[0] for line in lines]
+    lines = [line for line in done.err.splitlines() if "insert volume " in line]
+    return [line.partition("insert volume ")[2].split()[0] for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -738,7 +740,7 @@ def test_what_is_said_at_the_terminal(sound: Gap, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(sound.folder))
     monkeypatch.setattr("sys.stdin", Terminal(*answers))
     done = sound.offline("verify", f"a/{TITLE}.v1")
-    guess = f"put in volume 2 of 3 of {TITLE}, then press Enter (a/{TITLE}.v2),"
+    guess = f"insert volume 2 of 3 of {TITLE}, then press Enter (a/{TITLE}.v2),"
     told = [line.removeprefix("or type the path of its folder: ") for line in done.err.splitlines()]
     assert told[:10] == [
         "verifying volume 1 of 3: 3.9 MB",
@@ -752,7 +754,7 @@ def test_what_is_said_at_the_terminal(sound: Gap, monkeypatch: pytest.MonkeyPatc
         guess,
         "verifying volume 2 of 3: 3.9 MB",
     ]
-    assert f"put in volume 3 of 3 of {TITLE}, then press Enter (b/{TITLE}.v3)," in told
+    assert f"insert volume 3 of 3 of {TITLE}, then press Enter (b/{TITLE}.v3)," in told
     assert done.out.startswith(f"good: {TITLE}, signed by alice, 13 files, 8.5 MB")
 
 
@@ -859,7 +861,7 @@ def test_what_was_put_together_stays_until_all_of_it_is_loaded(
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, some(gap, 2, 3))))
     done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}", code=3)
     [kept] = (gap.offline.home / "staging").iterdir()
-    assert f"kept until all of it is loaded: {kept}\n" in done.err
+    assert f"kept until everything is loaded: {kept}\n" in done.err
     in_the_way.rmdir()
     monkeypatch.setattr("sys.stdin", Terminal())
     done = gap.offline("load", *some(gap, 1), "--to", f"oci:{out}")
@@ -902,7 +904,7 @@ def test_volumes_are_put_together_one_call_each(gap: Gap) -> None:
     assert files_of(into) == files_of(whole_of(gap))
     assert all(stamps(into)[name] == kept[name] for name in kept if not name.endswith(".part"))
     assert (
-        receive(gap, 1, 2, 3).out == f"complete: {into} (8.5 MB, every blob was there already, and right)\n"
+        receive(gap, 1, 2, 3).out == f"complete: {into} (8.5 MB, every blob was there already, and correct)\n"
     )
     gap.offline("audit", "verify")
 
@@ -1053,10 +1055,10 @@ def test_repack_again_writes_nothing(gap: Gap) -> None:
     before = stamps(*made)
     done = gap.offline("repack", whole_of(gap), *words)
     assert done.out.splitlines() == [
-        f"complete: {TITLE} on 2 volumes (8.5 MB, every blob was there already, and right)",
+        f"complete: {TITLE} on 2 volumes (8.5 MB, every blob was there already, and correct)",
         f"  volume 1: {made[0]}",
         f"  volume 2: {made[1]}",
-        "this cut was there and is small enough: remove its folders, or choose others, for a new one",
+        "these volumes were there and are small enough: to cut again, remove them or use other folders",
     ]
     assert stamps(*made) == before
 
@@ -1525,4 +1527,4 @@ def test_everything_is_recorded(gap: Gap) -> None:
     begins = [record for record in gap.offline.records() if record["phase"] == "begin"]
     assert begins[-1]["path"] == ", ".join(map(str, volumes(gap.folder)))
     assert begins[-3]["repairs"] == ", ".join(map(str, some(gap, 2, 3, 1)))
-    assert gap.offline("audit", "verify").out.startswith(f"whole: {2 * len(ends) + 2} lines, root ")
+    assert gap.offline("audit", "verify").out.startswith(f"complete: {2 * len(ends) + 2} lines, root ")

@@ -89,7 +89,7 @@ def test_installed_and_used(server: Server, world: Path, capsys: pytest.CaptureF
     assert done.returncode == 0, done
     assert done.stdout.startswith("airgap 0.1.0\n")
     assert "good: stack-0001, signed by bob" in done.stdout
-    assert "whole: " in done.stdout
+    assert "complete: " in done.stdout
     assert json.loads(done.stdout.splitlines()[-1])["manifests"]
     hq = Side(world / "hq", capsys)
     assert hq("kit", "verify", stick / "airgap-kit-0.1.0").json["owners"] == ["alice"]

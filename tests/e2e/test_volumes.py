@@ -215,7 +215,7 @@ def port(world: World) -> Iterator[Port]:
 
 
 QUESTION = re.compile(
-    rb"put in volume (\d+) of 3 of stack-0001, then press Enter \(\S+\),\r\nor type the path of its folder: "
+    rb"insert volume (\d+) of 3 of stack-0001, then press Enter \(\S+\),\r\nor type the path of its folder: "
 )
 
 

@@ -226,7 +226,7 @@ def test_no_more_threads(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     done = host("verify", host.gap.bundle, code=1)
-    assert done.json["error"]["message"].startswith("no more threads can be started")
+    assert done.json["error"]["message"].startswith("cannot start more threads")
     assert "ulimit -u" in done.json["error"]["hint"]
 
 

@@ -31,7 +31,7 @@ def test_without_a_lock_the_tags_as_they_are(manifest):
     notes = Notes()
     loaded, plan = plan_of(manifest, Endpoints(), notes)
     assert loaded.name == "stack"
-    assert notes.notes == ["no stack.lock.yaml: taking the tags as they are now"]
+    assert notes.notes == ["no stack.lock.yaml: using the tags as they are now"]
     assert plan.images[0].locked.descriptor.digest == OLD.descriptor.digest
 
 
@@ -48,7 +48,7 @@ def test_with_a_lock_what_it_says(manifest):
 def test_a_lock_of_another_manifest(manifest, text):
     write_lock(manifest)
     manifest.write_text(text)
-    with pytest.raises(FormatError, match="the lock is not of this manifest") as caught:
+    with pytest.raises(FormatError, match="the lock belongs to another manifest") as caught:
         plan_of(manifest, Endpoints(), Notes())
     assert caught.value.hint.endswith(f"run `airgap lock {manifest}`")
 

@@ -66,7 +66,7 @@ def test_what_is_asked(near, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == ""  # that is where the result goes, which may be JSON
     assert err == (
-        f"put in volume 2 of 3 of {TITLE}, then press Enter (/media/stick\\x1b[2J/{TITLE}.v2),\n"
+        f"insert volume 2 of 3 of {TITLE}, then press Enter (/media/stick\\x1b[2J/{TITLE}.v2),\n"
         "or type the path of its folder: "
     )
 
@@ -106,7 +106,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
     [
         (received("x/s", written=7), ["complete: x/s (8.5 MB, 7 blobs written)"]),
         (received("x/s", written=1), ["complete: x/s (8.5 MB, 1 blob written)"]),
-        (received("x/s"), ["complete: x/s (8.5 MB, every blob was there already, and right)"]),
+        (received("x/s"), ["complete: x/s (8.5 MB, every blob was there already, and correct)"]),
         (
             received("a/s.v1", "b\x1b/s.v2", written=2),
             [
@@ -120,7 +120,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
             [
                 "complete: x/s (8.5 MB, 1 blob written)",
                 'medium: vfat "STICK", 31.0 GB, 7.0 MB free at /media/stick',
-                "read back from the medium: every byte is right",
+                "read back from the medium: every byte is correct",
             ],
         ),
         (
@@ -128,7 +128,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
             [
                 "complete: x/s (8.5 MB, 1 blob written)",
                 (
-                    "read back: right, but some of it may have come out of the cache; unplug the medium, plug it "
+                    "read back: correct, but some of it may have come from the cache; unplug the medium, plug it "
                     "in again, and run `airgap verify --media`"
                 ),
             ],
@@ -139,11 +139,11 @@ def test_what_a_copy_tells(found, lines):
     assert received_lines(found) == lines
 
 
-def test_a_medium_that_was_only_read_is_not_to_be_read_once_more():
+def test_no_second_read_is_suggested_after_a_read_of_the_medium():
     """What `verify --media` cannot show the first time, it never can."""
     (line,) = proof_lines(OnMedia((), CACHED))
     assert "verify --media" not in line
-    assert line.endswith("what counts then is `airgap verify` on the receiving machine")
+    assert line.endswith("rely on `airgap verify` on the receiving machine")
 
 
 def test_what_a_copy_tells_machines():

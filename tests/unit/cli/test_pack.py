@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from airgap.bundle.statement import ImageRecord, PlatformRecord, Statement
-from airgap.cli.pack import _engines_word
+from airgap.cli.pack import _repacked_lines
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
@@ -22,7 +22,7 @@ def statement(*images: ImageRecord) -> Statement:
 
 
 def test_what_only_the_engine_says() -> None:
-    [line] = _engines_word(statement(record(f"example.com/a@{PINNED}", "docker, repacked")))
+    [line] = _repacked_lines(statement(record(f"example.com/a@{PINNED}", "docker, repacked")))
     assert f"not the pinned {PINNED}" in line
 
 
@@ -33,4 +33,4 @@ def test_what_is_proved_by_its_bytes() -> None:
         record(f"example.com/a@{PINNED}", "docker"),
         record("example.com/a:1", "docker, repacked"),
     )
-    assert _engines_word(statement(*images)) == []
+    assert _repacked_lines(statement(*images)) == []

@@ -68,7 +68,7 @@ def test_questions(terminal):
     answers, asked = terminal
     answers += ["a secret", "a secret"]
     assert passphrase.chosen(None) == b"a secret"
-    assert asked == ["New passphrase for the signing key: ", "The same again: "]
+    assert asked == ["New passphrase for the signing key: ", "Repeat the passphrase: "]
     answers.append("older")
     ask = passphrase.existing(None)
     assert len(asked) == 2  # not before it is needed
@@ -89,7 +89,7 @@ def test_answers_that_will_not_do(terminal, said, message):
         passphrase.chosen(None)
 
 
-def test_nobody_to_ask(monkeypatch):
+def test_no_terminal_to_ask(monkeypatch):
     monkeypatch.delenv(passphrase.VARIABLE, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO("typed in advance\n"))
     for ask in (passphrase.existing(None), lambda: passphrase.chosen(None)):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.bundle.volume_table import VolumeSize
-from airgap.cli.sizes import FAT32_FILE, parse_volume_size
+from airgap.cli.sizes import FAT32_MAX_FILE_BYTES, parse_volume_size
 from airgap.errors import UsageError
 
 LEAST = 4 << 20
@@ -45,8 +45,8 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["fat32", "FAT32", "Fat32", " fat32 "])
 def test_the_limit_of_fat32_is_one_of_files(text):
-    assert parse_volume_size(text) == VolumeSize(None, FAT32_FILE)
-    assert FAT32_FILE == (1 << 32) - 1
+    assert parse_volume_size(text) == VolumeSize(None, FAT32_MAX_FILE_BYTES)
+    assert FAT32_MAX_FILE_BYTES == (1 << 32) - 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_no_size(text):
 def test_what_is_too_small(text, got):
     with pytest.raises(UsageError) as caught:
         parse_volume_size(text)
-    assert str(caught.value) == f"too small for a volume, want at least 4,194,304 bytes, got {got}"
+    assert str(caught.value) == f"volume size is too small, want at least 4,194,304 bytes, got {got}"
 
 
 @given(
@@ -121,4 +121,4 @@ def test_any_text_is_a_size_or_refused(text):
     except UsageError as error:
         assert str(error).isprintable()  # noqa: PT017 - most texts are refused
     else:
-        assert found.file == FAT32_FILE if found.size is None else found.size >= LEAST
+        assert found.file == FAT32_MAX_FILE_BYTES if found.size is None else found.size >= LEAST

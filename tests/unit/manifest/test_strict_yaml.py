@@ -52,13 +52,13 @@ BAD = {
     "two documents": (b"a: b\n---\nc: d\n", "more than one document: f:2:1", None),
     "directive": (b"%YAML 1.1\n---\na: b\n", "YAML directives are not allowed: f:1:1", None),
     "unknown directive": (b"# c\n%FOO x\n---\na: b\n", "YAML directives are not allowed: f:2:1", None),
-    "absurd version": (b"%YAML " + b"9" * 5000 + b".1\n---\na: b\n", "not YAML: f:1:1, got an impossible number", None),
+    "absurd version": (b"%YAML " + b"9" * 5000 + b".1\n---\na: b\n", "not YAML: f:1:1, got a number out of range", None),
     "tab": (b"a:\n\tb: c\n", "not YAML: f:2:1, got while scanning for the next token, found character", "indent with spaces"),
     "open list": (b"a: [b\nc: d\n", "not YAML: f:2:", None),
     "open quote": (b"a: 'b\n", "not YAML: f:2:1", None),
     "bad indentation": (b"a: 1\n  b: 2\n", "not YAML: f:2:4, got mapping values are not allowed here", None),
     "no such escape": (rb'a: "\q"', "not YAML: f:1:6", None),
-    "no such character": (rb'a: "\UFFFFFFFF"', "not YAML: f:1:2, got an impossible number", None),
+    "no such character": (rb'a: "\UFFFFFFFF"', "not YAML: f:1:2, got a number out of range", None),
     "escaped control": (rb'a: "b\x07"', "control character: f:1:4, got U+0007", None),
     "escaped override": (rb'"\u202e": b', "control character: f:1:1, got U+202E", None),
     "escaped surrogate": (rb'a: "\ud800"', "control character: f:1:4, got U+D800", None),
@@ -112,10 +112,14 @@ def test_read_takes_one_byte_more_than_allowed(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent.yaml", "No such file"), ("", "Is a directory"), ("a\0b", "an impossible name")],
+    [
+        ("absent.yaml", r"no such file: .*absent\.yaml$"),
+        ("", "cannot be read: .*, got Is a directory"),
+        ("a\0b", "cannot be read: .*, got an invalid path"),
+    ],
 )
 def test_what_cannot_be_read(tmp_path, name, message):
-    with pytest.raises(FormatError, match=f"cannot be read: .*, got {message}"):
+    with pytest.raises(FormatError, match=message):
         read(tmp_path / name if name else Path(tmp_path))
 
 

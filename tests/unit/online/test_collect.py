@@ -107,7 +107,7 @@ def test_leftovers_go(store, plan):
     assert store.files() == paths(ALL)
 
 
-def test_damage_is_mended_and_nothing_else_written(store, plan):
+def test_damage_is_repaired_and_nothing_else_written(store, plan):
     store.collect(plan)
     (store.folder / OWN["b"].path).write_bytes(b"flipped")
     store.changes.clear()
@@ -239,13 +239,13 @@ def test_an_image_that_changed_since_the_lock(store):
     engine = MemoryEngine({"example.com/a:1": A})
     plan = export_plan(engine)
     engine.images["example.com/a:1"] = B
-    with pytest.raises(IntegrityError, match=r"the image has changed since it was locked: example.com/a:1"):
+    with pytest.raises(IntegrityError, match=r"the image changed after it was locked: example.com/a:1"):
         store.collect(plan)
 
 
 def test_an_engine_that_leaves_out_a_blob(store):
     engine = MemoryEngine({"example.com/a:1": A}, left_out={OWN["a"]})
-    with pytest.raises(MissingContentError, match=r"the source left out a blob: example.com/a:1"):
+    with pytest.raises(MissingContentError, match=r"the source did not save a blob: example.com/a:1"):
         store.collect(export_plan(engine))
 
 

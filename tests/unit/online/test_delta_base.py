@@ -183,7 +183,9 @@ def test_archives_that_something_else_imports_are_no_base(bench, stranger):
 def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
     path = write(bench, receipt_of(bench, site="plant-9").to_bytes(), stranger)
     assert bases(bench, path) == set(A.contents)
-    assert bench.progress.notes == [f"{path}: the trust root has no key of site plant-9; taken at its word"]
+    assert bench.progress.notes == [
+        f"{path}: the trust root has no key of site plant-9; the receipt is used without a check"
+    ]
 
 
 def test_a_known_site_for_which_another_signs(bench, stranger):

@@ -80,20 +80,20 @@ def test_an_image_with_two_names_is_one_image() -> None:
 
 
 REFUSED = {
-    "no name": ([image(1)], item(), FormatError, f"no image in it has a name: archive:x.tar, got {D[1]} \\(no name\\)"),
+    "no name": ([image(1)], item(), FormatError, f"none of its images has a name: archive:x.tar, got {D[1]} \\(no name\\)"),
     "only a tag": ([image(1, tag="1")], item(), FormatError, f"got {D[1]} \\(1\\)"),
     "several, and as": (
         [image(1), image(2, A)], item(**{"as": "made/x:1"}), FormatError,
-        f"want one image: archive:x.tar, got {D[1]} \\(no name\\), {D[2]} \\({A}\\)",
+        f"need a single image: archive:x.tar, got {D[1]} \\(no name\\), {D[2]} \\({A}\\)",
     ),
-    "no such digest": ([image(1, A)], item(digest=D[2]), NotFoundError, f"no image of that digest: archive:x.tar: {D[2]}"),
-    "a digest, and no name": ([image(1), image(2, A)], item(digest=D[1]), FormatError, "no image in it has a name"),
+    "no such digest": ([image(1, A)], item(digest=D[2]), NotFoundError, f"no image has this digest: archive:x.tar: {D[2]}"),
+    "a digest, and no name": ([image(1), image(2, A)], item(digest=D[1]), FormatError, "none of its images has a name"),
     "a config that two have": (
         [image(1, A, ids=frozenset({D[1], D[9 - 1]})), image(2, B, ids=frozenset({D[2], D[8]}))],
-        item(digest=D[8]), FormatError, "want one image",
+        item(digest=D[8]), FormatError, "need a single image",
     ),
-    "nothing": ([], item(), NotFoundError, "no image in it: archive:x.tar"),
-    "only what is attached": ([image(1, subject=D[2])], item(**{"as": "x:1"}), NotFoundError, "no image in it"),
+    "nothing": ([], item(), NotFoundError, "contains no image: archive:x.tar"),
+    "only what is attached": ([image(1, subject=D[2])], item(**{"as": "x:1"}), NotFoundError, "contains no image"),
     "a ref with another digest": ([image(1, A)], item(ref=A, digest=D[2]), IntegrityError, "not the pinned digest"),
 }  # fmt: skip
 
@@ -104,10 +104,10 @@ def test_refused(images: list[ListedImage], text: str, kind: type[Exception], me
         lock(images, text)
 
 
-def test_a_ref_for_an_image_without_a_name_is_told_of_as() -> None:
+def test_a_ref_for_an_image_without_a_name_has_a_hint_about_as() -> None:
     with pytest.raises(NotFoundError) as caught:
         lock([image(1)], item(ref=A))
-    assert caught.value.hint == f"its one image has no name there: write `as: {A}` in place of `ref`"
+    assert caught.value.hint == f"its only image has no name: write `as: {A}` instead of `ref`"
     with pytest.raises(NotFoundError) as caught:
         lock([image(1), image(2)], item(ref=A))
     assert caught.value.hint is None
@@ -120,13 +120,13 @@ def test_many_are_counted() -> None:
 
 
 LEFT = {
-    "no name": (image(1), "it has no name; `digest:` and `as:` take it"),
+    "no name": (image(1), "it has no name; add it with `digest:` and `as:`"),
     "a tag": (image(1, tag="1.0"), "it has only the tag '1.0'"),
     "a bad name": (
         image(1, problem="unusable name 'B:1'"),
-        "unusable name 'B:1'; `digest:` and `as:` take it",
+        "unusable name 'B:1'; add it with `digest:` and `as:`",
     ),
-    "attached elsewhere": (image(1, subject=D[7]), f"attached to {D[7]}, which is not taken"),
+    "attached elsewhere": (image(1, subject=D[7]), f"attached to {D[7]}, which is left out"),
 }
 
 
@@ -145,7 +145,7 @@ def test_what_another_item_takes_is_not_left_out() -> None:
     assert found.left_out == ()
 
 
-def test_who_picks_one_is_not_told_of_the_others() -> None:
+def test_a_single_choice_reports_no_others() -> None:
     assert lock([image(2, A), image(1)], item(ref=A)).left_out == ()
 
 

@@ -107,7 +107,7 @@ def test_again_is_a_no_op(bench):
     assert files_of(first.path) == before
 
 
-def test_a_file_too_many_is_told_and_not_sealed(bench):
+def test_an_additional_file_is_reported_and_not_sealed(bench):
     """As a desktop leaves it in any folder that it shows: a reader would refuse it."""
     first = bench.pack(MANIFEST, direct_plan())
     (first.path / ".DS_Store").touch()
@@ -196,7 +196,7 @@ def test_an_export_that_comes_out_different_keeps_no_seal(bench):
     engine.images["example.com/a:1"] = replace(
         A, descriptor=root, raw=raw, contents=contents | {root.digest: raw}
     )
-    with pytest.raises(IntegrityError, match="no longer gives the bytes that were signed: stack-0001"):
+    with pytest.raises(IntegrityError, match="no longer returns the bytes that were signed: stack-0001"):
         bench.pack(manifest, plan_of(manifest, docker=engine))
     assert not (packed.path / "bundle.dsse.json").exists()
 
@@ -303,7 +303,7 @@ def test_an_interrupted_fetch_leaves_no_statement(bench):
 def test_a_foreign_bundle_in_the_way(bench):
     (bench.stick / "stack-0001").mkdir(parents=True)
     (bench.stick / "stack-0001" / "bundle.dsse.json").write_bytes(b"somebody's")
-    with pytest.raises(UsageError, match="another bundle is in the way"):
+    with pytest.raises(UsageError, match="another bundle is at this path"):
         bench.pack(MANIFEST, direct_plan())
     assert (bench.stick / "stack-0001" / "bundle.dsse.json").read_bytes() == b"somebody's"
 
@@ -352,10 +352,12 @@ def test_a_new_root_is_another_bundle_and_travels(bench):
     assert len(list((packed.path / "sig").iterdir())) == 2
 
 
-def test_too_few_signatures_are_told(bench):
+def test_too_few_signatures_are_reported(bench):
     with_second_signer(bench)
     bench.pack(MANIFEST, direct_plan())
-    assert bench.progress.notes == ["1 of 2 signatures: others must `airgap sign` it before it loads"]
+    assert bench.progress.notes == [
+        "1 of 2 signatures: others must sign it with `airgap sign` before it loads"
+    ]
 
 
 def test_the_lifetime_is_the_orders(bench):

@@ -68,7 +68,7 @@ def test_again_is_a_no_op(bench, source):
     assert first.path.read_bytes() == raw
 
 
-def test_damage_is_mended(bench, source):
+def test_damage_is_repaired(bench, source):
     packed = pack(bench, source)
     raw = packed.path.read_bytes()
     at = raw.index(A.contents[A.layers[0]])
@@ -113,11 +113,11 @@ def test_another_signer_signs_the_same_statement(bench, source):
         pack(bench, source, signers=(SigningKey.generate("ecdsa-p256"),))
 
 
-def test_a_strange_tar_in_the_way(bench, source):
+def test_another_tar_at_the_path_is_refused(bench, source):
     bench.stick.mkdir()
     strange = bench.stick / "stack-0001.tar"
     strange.write_bytes(b"somebody else's")
-    with pytest.raises(UsageError, match="another bundle is in the way"):
+    with pytest.raises(UsageError, match="another bundle is at this path"):
         pack(bench, source)
     assert strange.read_bytes() == b"somebody else's"
 
@@ -151,6 +151,6 @@ def test_holes_in_an_unfinished_tar_are_no_space(bench, source, monkeypatch):
 def test_exports_are_refused(bench):
     manifest = manifest_of("{ref: example.com/a:1, source: docker}")
     plan = plan_of(manifest, docker=MemoryEngine(dict(IMAGES)))
-    with pytest.raises(UsageError, match="an export's is not known") as raised:
+    with pytest.raises(UsageError, match="cannot carry an export") as raised:
         pack_tar(manifest, plan, bench.site, bench.order(), bench.progress)
     assert "leave out --tar" in raised.value.hint

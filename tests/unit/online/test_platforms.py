@@ -170,7 +170,7 @@ class TestSingle:
     def test_by_default_it_is_carried_and_that_is_said(self):
         chosen = pick(ARM64, "linux/amd64", by_default=True)
         assert chosen.notes == (
-            "the only image is for linux/arm64, and the default is linux/amd64: carried all the same",
+            "the only image is for linux/arm64 (the default is linux/amd64); it is carried",
         )
         assert pick(AMD, "linux/amd64", by_default=True).notes == ()
 
@@ -194,7 +194,7 @@ class TestSingle:
         root = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
         odd = Image(root, raw, {root.digest: raw, Digest.of(config): config})
         assert pick(odd, "linux/amd64", by_default=by_default).notes == (
-            "the image does not say which platform it is for",
+            "the image does not name its platform",
         )
         index = make_index([stated(odd)])
         assert kept(index, pick(index, "linux/amd64", by_default=by_default)) == [root.digest]
@@ -220,14 +220,12 @@ class TestSparse:
     def test_all_is_all_that_is_there_and_the_rest_is_named(self):
         chosen = pick(self.ROOT, without={ARM64.descriptor.digest})
         assert kept(self.ROOT, chosen) == [AMD.descriptor.digest, V7.descriptor.digest]
-        assert chosen.notes == ("linux/arm64: in its index, but not at the source, and so not carried",)
+        assert chosen.notes == ("linux/arm64: in its index, but not at the source; not carried",)
 
     @pytest.mark.parametrize("wanted", [[], ["linux/amd64"]])
     def test_nothing_is_there(self, wanted):
         gone = {each.descriptor.digest for each in (AMD, ARM64, V7)}
-        with pytest.raises(
-            NotFoundError, match="no platform of the image is at the source as a whole: example"
-        ):
+        with pytest.raises(NotFoundError, match="the source has no complete platform of the image: example"):
             pick(self.ROOT, *wanted, without=gone)
 
     def test_two_wanted_and_one_there(self):
@@ -236,9 +234,9 @@ class TestSparse:
 
 
 def test_an_empty_index():
-    with pytest.raises(NotFoundError, match="an index without any image"):
+    with pytest.raises(NotFoundError, match="the index has no images"):
         pick(make_index([]), "linux/amd64")
-    with pytest.raises(NotFoundError, match="an index without any image"):
+    with pytest.raises(NotFoundError, match="the index has no images"):
         pick(make_index([]), without=set())
 
 

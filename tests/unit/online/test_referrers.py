@@ -162,7 +162,7 @@ def test_too_much(monkeypatch):
         if count == 5:
             assert len(attached(locked(), source)) == 5
         else:
-            with pytest.raises(EndpointError, match="too much refers to it"):
+            with pytest.raises(EndpointError, match="too many attachments"):
                 attached(locked(), source)
 
 

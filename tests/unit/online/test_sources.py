@@ -19,7 +19,7 @@ def test_errors_of_one_image_are_put_aside():
 
 
 @pytest.mark.parametrize("error", MINE.values())
-def test_they_are_raised_when_nobody_keeps_them(error):
+def test_they_are_raised_without_a_collection(error):
     with pytest.raises(type(error)) as raised:
         sort_out({"a": error, "b": FormatError("later")}, None)
     assert raised.value is error

@@ -88,7 +88,7 @@ def test_signed(case, beside):
     ids=["another image", "another key", "spoilt", "all"],
 )
 def test_signatures_that_do_not_hold(case, beside):
-    with pytest.raises(SignatureMismatchError, match=r"no upstream signature holds: example\.com/app:1"):
+    with pytest.raises(SignatureMismatchError, match=r"no upstream signature is valid: example\.com/app:1"):
         case.check(*beside)
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.audit.report import entries
-from airgap.review.html_report import Report, render, whole_line, written_rows
+from airgap.review.html_report import Report, complete_line, render, written_rows
 from airgap.review.receipts import import_receipt
 from airgap.review.records import Kept
 from airgap.review.transfers import review
@@ -42,7 +42,7 @@ def report(answered):
 
 def test_a_bundle_on_its_way(report):
     page = Texts(render(report))
-    assert {"edge-0001", "waiting: plant-7", "Signed for", "None."} <= set(page.texts)
+    assert {"edge-0001", "waiting: plant-7", "Approved", "None."} <= set(page.texts)
     assert page.texts.count("None.") == 3  # alarms, loads, oddities
 
 
@@ -92,6 +92,6 @@ def test_media(report):
 
 
 def test_one_is_not_many(report):
-    assert "compared with 1 signed state in" in whole_line(report)
-    assert "compared with 2 signed states in" in whole_line(replace(report, witnesses=2))
-    assert "1 line," in whole_line(replace(report, ledger=replace(report.ledger, size=1)))
+    assert "compared with 1 signed checkpoint in" in complete_line(report)
+    assert "compared with 2 signed checkpoints in" in complete_line(replace(report, witnesses=2))
+    assert "1 line," in complete_line(replace(report, ledger=replace(report.ledger, size=1)))

@@ -198,7 +198,7 @@ def test_a_ledger_that_grows_is_fine(answered):
 def test_a_fork_of_the_ledger(answered):
     first = answered.parsed
     [alarm] = alarms(answered, later(first), first)
-    assert "the ledger of plant-7 was forked: two different ones of" in alarm
+    assert "the ledger of plant-7 was forked: it has two different states with" in alarm
 
 
 def test_a_ledger_that_shrank(answered):
@@ -219,7 +219,7 @@ def test_a_site_that_speaks_of_anothers_ledger(answered):
     other = later(replace(first, checkpoint={**first.checkpoint, "origin": "hq"}), size=10**6)
     other = replace(other, checkpoint={**other.checkpoint, "origin": "hq"})
     done = take_in(answered, answered.signed(other))
-    assert done.alarms == ("plant-7 speaks of the ledger of hq, not of its own",)
+    assert done.alarms == ("plant-7 signed a checkpoint of the ledger of hq, not of its own",)
     assert check_witnessed(answered.sender, Kept.of(answered.sender))[1] == 1
     fork = later(first)
     renamed = replace(fork, checkpoint={**fork.checkpoint, "origin": "x"})

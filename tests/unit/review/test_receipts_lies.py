@@ -145,7 +145,7 @@ def test_a_lie_beside_the_truth(answered):
     made = report_of(answered.sender, now)
     [transfer] = made.review.transfers
     assert (transfer.state, len(transfer.receipts), len(transfer.disputed)) == ("received", 2, 1)
-    assert "(not as sealed)" in render(made)
+    assert "(disagrees with the bundle)" in render(made)
 
 
 UNCONFIRMED = {
@@ -170,7 +170,7 @@ UNCONFIRMED = {
 
 
 @pytest.mark.parametrize(("change", "line"), UNCONFIRMED.values(), ids=UNCONFIRMED)
-def test_what_cannot_be_compared_is_told_and_no_alarm(answered, change, line):
+def test_facts_that_cannot_be_compared_are_reported_without_an_alarm(answered, change, line):
     raw = answered.signed(change(answered.parsed))
     done = import_receipt(answered.sender, answered.receipt, raw, answered.gap.now + DAY)
     assert done.alarms == ()

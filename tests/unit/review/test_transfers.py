@@ -74,7 +74,7 @@ def test_what_was_loaded_here(receipt, sealed):
     assert (found.loads, found.transfers, found.alarms) == ((receipt,), (), ())
 
 
-def test_alarms_are_told_once_each(sealed, receipt, tmp_path):
+def test_each_alarm_is_reported_once(sealed, receipt, tmp_path):
     fork = at(receipt, checkpoint={**receipt.receipt.checkpoint, "root": "f" * 64})
     broken = {tmp_path / "x": FormatError("not JSON", subject="x")}
     found = review(Kept((sealed,), (receipt, fork), broken), SENDER, sealed.statement.created, PATIENCE)
