@@ -62,11 +62,11 @@ def test_what_was_packed_comes_out(raw):
     ("packed", "words"),
     [
         (b"no zstd at all", "not a zstd layer"),
-        (PACKED[:-100], "the layer is not what the config says"),
+        (PACKED[:-100], "the layer does not have the digest in the config"),
         (PACKED + b"more", "not a zstd layer"),
-        (PACKED[:1000] + b"x" + PACKED[1001:], "the layer is not what the config says"),
-        (zstandard.compress(b"else"), "the layer is not what the config says"),
-        (b"", "the layer is not what the config says"),
+        (PACKED[:1000] + b"x" + PACKED[1001:], "the layer does not have the digest in the config"),
+        (zstandard.compress(b"else"), "the layer does not have the digest in the config"),
+        (b"", "the layer does not have the digest in the config"),
         (
             zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=28))
             .compressobj()

@@ -66,7 +66,7 @@ def test_newest_first(held):
 def test_the_oldest_are_forgotten(held, monkeypatch):
     for number in range(100):
         held.add(ONE, Digest.of(b"%d" % number), [A])
-    monkeypatch.setattr(holdings, "_KEPT", 60)
+    monkeypatch.setattr(holdings, "_MAX_IMAGES", 60)
     held.save()
     assert [image.root for image in read_back(held)] == [Digest.of(b"%d" % n) for n in range(40, 100)]
     monkeypatch.setattr(holdings, "MAX_HOLDINGS", 4000)
