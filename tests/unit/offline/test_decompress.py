@@ -117,7 +117,7 @@ def test_streams_are_closed():
     assert [stream.closed for stream in opened] == [True, True, True]
 
 
-def test_bytes_that_nobody_signed_reach_no_decoder(monkeypatch):
+def test_unsigned_bytes_reach_no_decoder(monkeypatch):
     monkeypatch.setattr(unpack, "Unpacked", lambda *_: pytest.fail("given to the decoder"))
     with pytest.raises(DigestMismatchError):
         measure_zstd(
@@ -168,7 +168,7 @@ def test_a_false_claim_ends_before_the_last_byte(packed):
         stream.readall()
 
 
-def test_a_trailer_that_lies_is_no_gzip():
+def test_a_trailer_with_a_wrong_size_is_refused():
     layer = claim(GZIPPED[:-4] + (len(RAW) + 1).to_bytes(4, "little"))
     with pytest.raises(FormatError), layer.open() as stream:
         stream.readall()

@@ -119,7 +119,7 @@ def test_too_large_counts_as_empty(held, monkeypatch):
     assert read_back(held) == []
 
 
-def test_what_is_no_file_counts_as_empty(held, tmp_path):
+def test_a_path_that_is_not_a_file_counts_as_empty(held, tmp_path):
     held.path.parent.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text(json.dumps(good()))

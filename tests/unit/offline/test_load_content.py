@@ -139,7 +139,7 @@ class TestMounting:
         assert {result.verdict for result in results} == {LOADED}
         assert (results[0].image.name.name, BASE) in target.held
 
-    def test_nobody_knows_where(self, delta):
+    def test_a_blob_in_no_known_repository(self, delta):
         target = Shared(held={(OLD_NAME.name, BASE)})
         with pytest.raises(IncompleteError, match="the base is not at the target"):
             load(target, Loading(delta, Silent()))

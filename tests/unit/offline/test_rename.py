@@ -106,7 +106,7 @@ def test_the_longest_prefix_counts_in_any_order(bundle):
     assert set(names(bundle, *texts)) == set(names(bundle, *reversed(texts))) == wanted
 
 
-def test_what_fits_nothing_is_told(bundle):
+def test_a_renaming_that_matches_no_image_is_noted(bundle):
     notes: list[str] = []
     assert set(names(bundle, "quay.io=h.io", notes=notes)) == {ONE, TWO, MULTI}
     assert notes == ["--map quay.io=h.io: no image of this bundle has such a name"]
