@@ -14,6 +14,7 @@ from airgap.carry import verify_recorded as session
 from airgap.cli import console
 from airgap.endpoints.server import ImageServer
 from airgap.errors import UnavailableError
+from airgap.offline import load_bundle as load_module
 from airgap.offline.load_bundle import LoadReport
 from airgap.offline.loader import FAILED, LOADED, LoadedImage
 from airgap.site import Site
@@ -547,8 +548,8 @@ def test_what_was_loaded_before_ctrl_c_is_told(gap: Gap, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return session_load(place, *words, **options)  # type: ignore[arg-type]
 
-    session_load = session.load_bundle
-    monkeypatch.setattr(session, "load_bundle", load_bundle)
+    session_load = load_module.load_bundle
+    monkeypatch.setattr(load_module, "load_bundle", load_bundle)
     again = shutil.copytree(bundle, gap.folder / "again")
     done = gap.offline("load", bundle, again, "--to", f"oci:{out}", "--json", code=130)
     [loaded] = done.json["bundles"]
