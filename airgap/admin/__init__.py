@@ -1,1 +1,1 @@
-"""Which trust root a site has: the first one, the next one, and how it is installed."""
+"""The trust root of a site: making the first one, changing it, and installing it."""

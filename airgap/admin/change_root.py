@@ -39,14 +39,14 @@ class Changed:
     """Fingerprint of the installed root; None while signatures are missing."""
 
 
-def compare_keyid(key: PublicKey, owner: str, told: str | None) -> None:
-    """Raise unless `told`, the key id that a person got by another way than the key, is this key's."""
-    if told is None:
+def compare_keyid(key: PublicKey, owner: str, given_keyid: str | None) -> None:
+    """Raise unless `given_keyid`, the key id that a person got by another way than the key, is this key's."""
+    if given_keyid is None:
         raise UsageError(
             "--keyid is missing", subject=owner,
             hint=f"ask {owner} for it, by another way than the key came (`airgap key list` there)",
         )  # fmt: skip
-    given = "".join(told.lower().split()).replace(":", "")
+    given = "".join(given_keyid.lower().split()).replace(":", "")
     if len(given) != len(key.keyid):
         raise UsageError("not a key id", subject=owner, want=f"{len(key.keyid)} hex digits", got=len(given))
     if given != key.keyid:

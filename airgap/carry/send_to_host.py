@@ -142,9 +142,9 @@ class Sender:
     # -- what the host has
 
     def _make_folders(self) -> None:
-        wanted = {name.rpartition("/")[0] for name in (file.name for file in self.files)} - {""}
-        parents = {folder.rpartition("/")[0] for folder in wanted} - {""}
-        for name in ["", *sorted(wanted | parents)]:
+        folders = {name.rpartition("/")[0] for name in (file.name for file in self.files)} - {""}
+        parents = {folder.rpartition("/")[0] for folder in folders} - {""}
+        for name in ["", *sorted(folders | parents)]:
             found = self.host.find(self._path(name))
             if found is None:
                 self.host.make_folder(self._path(name))
@@ -193,16 +193,16 @@ class Sender:
                 advance(sum(file.size for file in batch))
         return right
 
-    def _check_space(self, wanted: int) -> None:
+    def _check_space(self, needed: int) -> None:
         space = self.host.space(self.sent.folder)
         if space is None:
             return
         if space.read_only:
             raise TransportError("the remote file system is read-only", subject=self._where(""))
-        if space.free < wanted:
+        if space.free < needed:
             raise TransportError(
                 "the remote disk is full", subject=self._where(""),
-                want=f"{wanted:,} bytes free", got=f"{space.free:,}",
+                want=f"{needed:,} bytes free", got=f"{space.free:,}",
                 hint="free some space on the host, then run the same command again",
             )  # fmt: skip
 

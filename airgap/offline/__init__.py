@@ -1,1 +1,1 @@
-"""The isolated side: proving bundles, and bringing their images to a target."""
+"""What needs a target: loading a bundle's images into it, and serving them as a registry."""

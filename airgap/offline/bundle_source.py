@@ -1,4 +1,4 @@
-"""A verified bundle as a source of images: what `serve` hands out."""
+"""Use a verified bundle as a source of images, for `serve`."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from airgap.site import Site
 
 
 class BundleSource:
-    """A `ContentSource` that lists its names, over a bundle that passed verification.
+    """A `ContentSource` that lists its names, over a verified bundle.
 
-    The blobs that a delta leaves out come from other sources, once `build_on` has found them there.
+    The blobs that a delta leaves out are read from other bundles, which `build_on` finds.
     """
 
     def __init__(self, bundle: VerifiedBundle) -> None:
@@ -32,19 +32,19 @@ class BundleSource:
         return f"bundle:{self.bundle.folder.path}"
 
     def build_on(self, others: Sequence[Self]) -> None:
-        """Find the blobs that the bundle leaves out among `others`. Raises `IncompleteError` for one that
-        none of them has: a client would only learn it in the middle of a pull.
+        """Find the blobs that the bundle leaves out in `others`. Raises `IncompleteError` when none of them
+        has one; otherwise a client would get the error in the middle of a pull.
         """
         left_out = [item.digest for item in self.bundle.statement.requires]
         for other in others:
-            found = [digest for digest in left_out if digest.path in other.bundle.sizes]
-            self._bases |= dict.fromkeys(found, other.bundle)
+            in_other = [digest for digest in left_out if digest.path in other.bundle.sizes]
+            self._bases |= dict.fromkeys(in_other, other.bundle)
         if missing := [digest for digest in left_out if digest not in self._bases]:
             raise IncompleteError(
-                "the bundle leaves out blobs that nothing served here has",
+                "the bundle leaves out blobs that no served bundle has",
                 subject=self.bundle.statement.title,
                 want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
-                hint="name the bundles that it builds on beside it, or ask the sending side for a full one "
+                hint="also name the bundles that are its base, or ask the sending side for a full bundle "
                 "(airgap pack --full)",
             )
 
@@ -64,7 +64,7 @@ class BundleSource:
         raise NotFoundError("no such document", subject=f"{self.name}: {reference}", want=descriptor.digest)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """Checked content for offset 0; from the middle on, the receiver's own check must do."""
+        """Open a blob. From offset 0 the content is checked; from other offsets, the client checks it."""
         bundle = self._bases.get(descriptor.digest, self.bundle)
         if descriptor.digest.path not in bundle.sizes:
             raise NotFoundError("no such blob", subject=f"{self.name}: {reference}", want=descriptor.digest)
@@ -86,6 +86,6 @@ def _means(reference: ImageReference, image: VerifiedImage) -> bool:
 def bundle_source(
     place: Place, site: Site, now: datetime, who: Receiver | None = None
 ) -> Iterator[BundleSource]:
-    """A bundle to serve from, after steps 1 to 9; its blobs are checked while they are handed out."""
+    """Open a bundle to serve, after steps 1 to 9; its blobs are checked while they are sent."""
     with open_bundle(place) as folder:
         yield BundleSource(verify(folder, who or receiver(site, now)))

@@ -1,6 +1,6 @@
-"""Layers unpacked on their way into engines: zstd for those that cannot, gzip for those that are slow.
+"""Decompress layers for engines: zstd for engines that cannot, gzip for engines that are slow at it.
 
-The layer's digest is checked before it is unpacked, and again while it is.
+A layer's digest is checked before it is decompressed, and again while it is.
 """
 
 import io
@@ -15,11 +15,11 @@ from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 
 _LEAST_RATIO = 0.9
-"""A plain size under this share of the packed one is no size: gzip keeps only 32 bits of it."""
+"""The smallest credible ratio of plain to compressed size: gzip keeps only 32 bits of the plain size."""
 
 
 def form_of(layer: Descriptor) -> str:
-    """`zstd`, `gzip`, or empty for a plain layer, as the media type says."""
+    """Return `zstd`, `gzip`, or an empty string for a plain layer, from the media type."""
     for form in ("zstd", "gzip"):
         if layer.media_type.endswith(form):
             return form
@@ -27,27 +27,29 @@ def form_of(layer: Descriptor) -> str:
 
 
 class SizeClaimError(FormatError):
-    """A gzip'd layer is not of the size that its last bytes claim."""
+    """A gzip layer does not have the size that its last bytes claim."""
 
     def __init__(self, layer: Digest, want: int, got: str) -> None:
-        super().__init__("gzip trailer claims another size", subject=layer, want=f"{want:,} bytes", got=got)
+        super().__init__(
+            "the gzip trailer claims a wrong size", subject=layer, want=f"{want:,} bytes", got=got
+        )
         self.layer = layer
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackedLayer:
-    """A layer as the plain tar that its diff_id names."""
+    """A layer as a plain tar, with the digest `diff_id`."""
 
     diff_id: Digest
     size: int
-    """Bytes of the tar."""
+    """Size of the tar in bytes."""
     open: Callable[[], ByteStream]
-    """The tar's bytes; raises before the last one when they are not as many as `size`."""
+    """Opens the tar; reading raises before the last byte unless there are `size` bytes."""
 
 
 def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> UnpackedLayer:
-    """Unpack once, to check it and to learn the size, which a tar wants to know beforehand. Before that the
-    packed bytes are checked: nothing is given to a decoder that nobody signed.
+    """Decompress once, to check the layer and to learn its size, which a tar header needs. The compressed
+    bytes are checked before that: a decoder gets only signed content.
     """
     with closing(open_packed()) as packed:
         copy(packed, lambda _: None)
@@ -56,7 +58,9 @@ def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> Unpa
         size = copy(stream, hasher.update)
     found = Digest(diff_id.algorithm, hasher.hexdigest())
     if found != diff_id:
-        raise FormatError("the layer is not what the config says", want=f"diff_id {diff_id}", got=found)
+        raise FormatError(
+            "the layer does not have the digest in the config", want=f"diff_id {diff_id}", got=found
+        )
 
     def open_plain() -> ByteStream:
         return CheckedReader(Unpacked(open_packed(), "zstd", diff_id), diff_id, size)
@@ -67,7 +71,7 @@ def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> Unpa
 def claim_gzip(
     diff_id: Digest, layer: Descriptor, open_packed: Callable[[], ByteStream], raw: SeekableStream
 ) -> UnpackedLayer | None:
-    """The plain layer, of the size that the end of the gzip stream claims; None when that cannot be it.
+    """Return the plain layer with the size that the gzip trailer claims; None when that is not credible.
 
     Only the size is checked while it is read, as an engine checks the diff_id itself.
     """

@@ -1,4 +1,4 @@
-"""What airgap has loaded where, so that later loads can prove a base and leave out what is there."""
+"""Record which images airgap loaded into a target, so that later loads can prove a base and send less."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 MAX_HOLDINGS = 64 << 20
-"""Bytes of one target's file; beyond, the oldest images are forgotten."""
+"""Maximum size of one target's file in bytes; the oldest images are dropped above that."""
 
-_KEPT = 20_000
+_MAX_IMAGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class HeldImage:
-    """An image that was loaded: its name, the digest of its manifest or index, and all blobs under it.
+    """An image that was loaded: its name, the digest of its manifest or index, and all its blobs.
 
-    It tells where to look. Whether the image is still there, the target says.
+    This is only a hint: the target is asked whether it still has the image.
     """
 
     name: ImageReference
@@ -32,8 +32,8 @@ class HeldImage:
 
 @dataclass(slots=True)
 class Holdings:
-    """The images loaded into one target, newest last, in a file of the site. A file that says nothing of
-    use counts as empty: it only ever saves work. One that the disk does not give is let be.
+    """The images that were loaded into one target, newest last, in a file of the site. A malformed file
+    counts as empty, as it only saves work. A file that the disk cannot read is left unchanged.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Holdings:
 
     @classmethod
     def of(cls, home: Path, target: str) -> "Holdings":
-        """Those of the target that is called `target`."""
+        """Read the holdings of the target with the name `target`."""
         path = home / "holdings" / f"{hashlib.sha256(target.encode()).hexdigest()[:32]}.json"
         found = cls(path)
         try:
@@ -64,22 +64,22 @@ class Holdings:
             )
 
     def add(self, name: ImageReference, root: Digest, blobs: Iterable[Digest]) -> None:
-        """Remember an image that is there now, as the newest."""
+        """Add an image that the target has now, as the newest."""
         self.images.pop((name, root), None)
         self.images[name, root] = HeldImage(name, root, frozenset(blobs))
 
     def with_blob(self, digest: Digest) -> list[HeldImage]:
-        """The images that have a blob, newest first."""
-        images = list(self.images.values())  # a copy: several threads load, and each adds what it has loaded
+        """Return the images that have a blob, newest first."""
+        images = list(self.images.values())  # a copy, as other threads add images
         return [image for image in reversed(images) if digest in image.blobs]
 
     def save(self) -> None:
-        """Write them down, the newest ones as far as there is room. Raises `MediaError`, also when what is
-        there could not be read: it is not replaced by less.
+        """Write the file, with the newest images if not all fit. Raises `MediaError`, also when the old file
+        could not be read, so that it is not replaced by less.
         """
         if not self.readable:
-            raise MediaError("cannot read", subject=self.path, hint="it is left as it is")
-        kept = list(self.images.values())[-_KEPT:]
+            raise MediaError("cannot read", subject=self.path, hint="the file is left unchanged")
+        kept = list(self.images.values())[-_MAX_IMAGES:]
         while len(raw := _dump(kept)) > MAX_HOLDINGS:
             kept = kept[(len(kept) + 1) // 2 :]
         with alone_in(self.path.parent):

@@ -1,4 +1,4 @@
-"""An image's documents at a registry or in an OCI directory: children first, the name last."""
+"""Store an image's documents in a registry or an OCI directory: children first, the name last."""
 
 import contextlib
 from collections.abc import Callable, Collection
@@ -18,24 +18,24 @@ from airgap.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class DocumentLoader:
-    """Stores documents at `target`; one image at a time."""
+    """Stores documents in `target`, one image at a time."""
 
     target: ContentTarget
     progress: Progress
 
     def load(self, result: LoadedImage) -> Digest:
-        """As `put`, with words for a name that may not move."""
+        """Like `put`, with a clear error for a name that may not be moved."""
         try:
             return self.put(result)
         except (RefusedError, AccessDeniedError) as error:
             raise _explained(error, result) from error
 
     def put(self, result: LoadedImage) -> Digest:
-        """Store all documents and give the name, once the blobs are there; the digest that it stands for now.
+        """Store all documents and the name, after the blobs; return the digest that the name now means.
 
-        Many registries take no index of which they lack manifests, in many words, and some take no
-        attestations. When all that is carried of an image is there and the index is refused, the name is
-        given to what is carried of it, and that is said: `result.reason` is set.
+        Many registries refuse an index if they lack some of its manifests, with various errors, and some
+        refuse attestations. When all carried parts of an image are stored and its index is refused, the name
+        is given to a reduced image, and `result.reason` says so.
         """
         image = result.image
         root, raw = image.graph.documents[image.record.digest]
@@ -65,7 +65,7 @@ class DocumentLoader:
         return less.root.digest
 
     def _refusal(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> RefusedError | None:
-        """None when the top document is there and has its name."""
+        """Store the top document under its name; return the error if it is refused."""
         try:
             self._put_root(image, root, raw)
         except RefusedError as error:
@@ -73,7 +73,7 @@ class DocumentLoader:
         return None
 
     def _put_reduced(self, image: VerifiedImage, less: ImageGraph, refusal: RefusedError) -> None:
-        """Raises `refusal` when that is refused too: then it was about something else."""
+        """Store the reduced image. Raises `refusal` when that is refused too: then it had another cause."""
         try:
             for digest, (descriptor, raw) in less.documents.items():
                 if digest not in image.graph.documents and digest != less.root.digest:
@@ -83,10 +83,10 @@ class DocumentLoader:
             raise refusal from error
 
     def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
-        """Store the top document under its name; one that refers to another is listed there too.
+        """Store the top document under its name, and add a referrer to the list of its subject.
 
-        A registry stores it with the name, and not under its digest before: where nothing may be written
-        twice (Nexus, "Disable redeploy"), the second would be refused.
+        In a registry it is not stored under its digest first: where a second write is refused (Nexus,
+        "Disable redeploy"), storing the name would fail.
         """
         name = image.name
         tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
@@ -104,7 +104,7 @@ class DocumentLoader:
         self._unless_there(place, descriptor.digest, lambda: self.target.put_document(name, descriptor, raw))
 
     def _unless_there(self, name: ImageReference, digest: Digest, put: Callable[[], None]) -> None:
-        """What may not be written again need not be, where it is there already."""
+        """Call `put`; ignore its refusal when the target already has the document."""
         try:
             put()
         except RefusedError:
@@ -115,33 +115,35 @@ class DocumentLoader:
 
 
 def reason_of(target: str, less: ImageGraph, refused: Collection[Digest] = ()) -> str:
-    """Why a name at `target` means `less`, and not the image that was signed."""
-    what = "does not take the attestations" if refused else "takes no index without all of its platforms"
+    """Return the reason why a name at `target` means `less` and not the signed image."""
+    what = (
+        "does not take the attestations" if refused else "does not take an index without all of its platforms"
+    )
     return (
         f"{target} {what}; the name means {described(less)}, {less.root.digest}: "
-        "signatures of the original do not cover that"
+        "signatures of the original do not cover it"
     )
 
 
 def _is_extra(graph: ImageGraph, digest: Digest) -> bool:
-    """Whether a document is an attestation beside images, without which they run."""
+    """Return whether a document is an attestation beside images, which run without it."""
     kinds = {item.descriptor.digest: item.config is not None for item in graph.manifests}
     return kinds.get(digest) is False and any(kinds.values())
 
 
 def _explained(error: EndpointError, result: LoadedImage) -> EndpointError:
-    """`error` in words that fit a name that means something else and cannot be given to this image. All blobs
-    were taken or found before: what is denied then is the name.
+    """Return a clear error when `error` means that the name has another image and may not be moved. All blobs
+    were accepted before, so a refusal is about the name.
     """
     moves = result.before is not None and result.before != result.image.record.digest
     if not isinstance(error, ImmutableTagError) and not (moves and error.status in (403, 405, 409, 412)):
         return error
     found = ImmutableTagError(
-        "the registry does not let this name be given to another image",
+        "the registry does not allow this name to be moved to another image",
         subject=result.image.name,
         want=result.image.record.digest,
-        got=f"{result.before or 'a name that is taken'}, {error.got}",
-        hint="give the image another name with as: or --map, or have the tag unlocked or deleted there",
+        got=f"{result.before or 'a name in use'}, {error.got}",
+        hint="use another name, with as: or --map, or have the tag unlocked or deleted in the registry",
     )
     found.status = error.status
     return found

@@ -1,4 +1,4 @@
-"""Loading into a folder of archives, one an image: those that are right already are left alone."""
+"""Load into a folder of archives, one for each image. Archives that are already correct are unchanged."""
 
 import contextlib
 from collections.abc import Sequence
@@ -37,20 +37,20 @@ class FolderLoader:
             return other
         graph = self._graph(image)
         before, whole = self._found(image, graph)
-        there = whole and before == graph.root.digest
+        present = whole and before == graph.root.digest
         reason = self._reason(graph, image)
         return LoadedImage(
-            image, THERE if there else LOADED, before, before if there else None, reason=reason
+            image, THERE if present else LOADED, before, before if present else None, reason=reason
         )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
-        """What the archive of that name says it holds, and whether it has all of `graph`, as it must be.
-        A file that cannot be read as one of ours is none.
+        """Return the digest that the existing archive gives the name, and whether it has all of `graph`,
+        unchanged. A file that cannot be read counts as absent.
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
             before, *others = _meanings(files, image, graph.root.digest)
-            if before is None or any(each != before for each in others):
+            if before is None or any(digest != before for digest in others):
                 return before, False
             for blob in graph.contents.values():
                 _check(files, blob)
@@ -60,10 +60,10 @@ class FolderLoader:
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         with self.target.open_archive(result.image.name) as files:
             found = _meanings(files, result.image, wanted)
-        return next((each for each in found if each != wanted), wanted)
+        return next((digest for digest in found if digest != wanted), wanted)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
-        """Each archive stands alone: there is no base."""
+        """Return all left-out blobs: each archive is self-contained, so it has no base."""
         blobs = self._graph(image).blobs
         return [blob for digest, blob in blobs.items() if digest in self.loading.required]
 
@@ -94,7 +94,7 @@ class FolderLoader:
         return graph.root.digest
 
     def _graph(self, image: VerifiedImage) -> ImageGraph:
-        """What goes into the archive: the whole, or what is carried of an index that could not be read."""
+        """Return the image for the archive: whole, or reduced where readers need a complete index."""
         if self.target.takes_sparse or not image.graph.is_sparse:
             return image.graph
         return reduced(image.graph) or image.graph
@@ -103,20 +103,20 @@ class FolderLoader:
         if graph.root.digest == image.record.digest:
             return None
         return (
-            f"{self.target.name} takes no index without all of its platforms; "
+            f"{self.target.name} does not take an index without all of its platforms; "
             f"the name means {described(graph)}, {graph.root.digest}"
         )
 
 
 def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
-    """What an archive says that each name of an image means there whose digest is `root`."""
+    """Return the digests that an archive gives the names of an image whose digest is `root`."""
     index = read_index(files.read(INDEX_FILE, MAX_INDEX))
     found = [index.get(name) for name in image.full_name.names_of(root)]
-    return [None if each is None else each.digest for each in found]
+    return [None if entry is None else entry.digest for entry in found]
 
 
 def _check(files: Files, blob: Descriptor) -> None:
-    """Read it; raises `IntegrityError` when it is not that."""
+    """Read the whole blob. Raises `IntegrityError` when its content is wrong."""
     with contextlib.closing(files.open(blob.digest.path)) as stream:
         reader = CheckedReader(stream, blob.digest, blob.size, files.where(blob.digest.path))
         copy(reader, lambda _: None)

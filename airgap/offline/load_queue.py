@@ -1,4 +1,4 @@
-"""Which image goes next when several are loaded at a time."""
+"""Choose the next image when several are loaded at a time."""
 
 import threading
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from airgap.offline.loader import LoadedImage
 
 
 class LoadQueue:
-    """Hands out images so that no blob is on its way twice, and all on their way together are no
-    larger than the largest image. `images` come with the digests and sizes of what is to be sent.
+    """Hands out images so that no blob is sent twice at a time, and the images in progress are together no
+    larger than the largest image. `images` gives the digests and sizes of the blobs to send.
     """
 
     def __init__(self, images: Sequence[tuple[LoadedImage, dict[Digest, int]]]) -> None:
@@ -19,12 +19,12 @@ class LoadQueue:
         self._changed = threading.Condition()
 
     def take(self) -> LoadedImage | None:
-        """The next image, as soon as there is one that may go; None when none is left."""
+        """Wait for the next image that may be sent and return it; None when no image is left."""
         with self._changed:
             while self._waiting:
-                for place, (result, blobs) in enumerate(self._waiting):
+                for index, (result, blobs) in enumerate(self._waiting):
                     if self._fits(blobs):
-                        del self._waiting[place]
+                        del self._waiting[index]
                         self._under_way[id(result)] = blobs
                         return result
                 self._changed.wait()
@@ -37,7 +37,7 @@ class LoadQueue:
         return not any(blobs.keys() & others.keys() for others in self._under_way.values())
 
     def done(self, result: LoadedImage) -> None:
-        """An image that was taken is there, or failed."""
+        """Report that an image from `take` was loaded or failed."""
         with self._changed:
             del self._under_way[id(result)]
             self._changed.notify_all()

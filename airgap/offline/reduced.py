@@ -1,7 +1,7 @@
-"""An image without the parts that a bundle does not carry, for targets that take no index with gaps.
+"""Reduce an image to the parts that a bundle carries, for targets that refuse an incomplete index.
 
-Nothing is invented: the entries of the made index are those of the original, in its order. So the same bundle
-gives the same digest everywhere, and a second load recognises it.
+The entries of the new index are those of the original, in its order. So the same bundle gives the same digest
+everywhere, and a second load recognises it.
 """
 
 from collections.abc import Collection
@@ -16,8 +16,8 @@ Documents = dict[Digest, tuple[Descriptor, bytes]]
 
 
 def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph | None:
-    """What is carried of an index, without the documents in `refused`: its only platform as it is, or an
-    index of those that there are. None where nothing is missing, or nothing of use is left.
+    """Return the carried part of an index, without the documents in `refused`: its only platform unchanged,
+    or an index of the carried ones. None when the index is complete, or when no usable part is left.
     """
     kept = tuple(item for item in graph.manifests if item.descriptor.digest not in refused)
     if graph.root.media_type not in INDEX_TYPES or not kept:
@@ -41,7 +41,7 @@ def _only(lone: CarriedManifest, graph: ImageGraph) -> ImageGraph:
 def _rebuilt(
     descriptor: Descriptor, documents: Documents, refused: Collection[Digest], made: Documents
 ) -> Descriptor | None:
-    """The document without what is absent, put into `made` after its children; None when it is absent."""
+    """Add the document, without absent entries, to `made` after its children; None when it is absent."""
     if descriptor.digest in refused or descriptor.digest not in documents:
         return None
     _, raw = documents[descriptor.digest]
@@ -61,7 +61,7 @@ def _rebuilt(
 def _entry(
     entry: dict[str, Any], documents: Documents, refused: Collection[Digest], made: Documents
 ) -> dict[str, Any] | None:
-    """An element of `manifests`; with another digest where it is an index that had gaps itself."""
+    """Return an element of `manifests`, with a new digest if it is an index that was reduced."""
     digest = Digest.parse(entry["digest"])
     if digest not in documents:
         return None
@@ -72,8 +72,8 @@ def _entry(
 
 
 def described(graph: ImageGraph) -> str:
-    """What a name means that was given to a reduced image: `its linux/amd64 image there`."""
+    """Describe the reduced image that a name means, such as `its linux/amd64 image`."""
     platforms = [str(item.platform) for item in graph.manifests if item.config]
     if graph.root.media_type not in INDEX_TYPES:
-        return f"its {platforms[0]} image there"
-    return f"an index made by airgap of {', '.join(platforms) or 'what is carried'} there"
+        return f"its {platforms[0]} image"
+    return f"an index made by airgap of {', '.join(platforms) or 'the carried parts'}"

@@ -1,4 +1,4 @@
-"""Other names for the images of a load, as `--map FROM=TO` gives them; what was signed stays as it is."""
+"""Rename the images of a load with `--map FROM=TO`; the signed names are unchanged."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ _WANT = "FROM=TO, each HOST[:PORT][/PATH] without a tag, as in docker.io/library
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """Names below `before` lie below `after`: whole components of the path count, so that `ghcr.io/acme`
-    is not the beginning of `ghcr.io/acme2`.
+    """Moves names below `before` to below `after`. Whole path components are compared, so `ghcr.io/acme` is
+    not a prefix of `ghcr.io/acme2`.
     """
 
     before: str
@@ -22,11 +22,11 @@ class Renaming:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `FROM=TO`; raises `UsageError`."""
+        """Parse `FROM=TO`. Raises `UsageError`."""
         before, _, after = text.partition("=")
         for prefix in (before, after):
             if not _is_prefix(prefix):
-                raise UsageError("not a --map", subject=text, want=_WANT, got=repr(prefix))
+                raise UsageError("not a valid --map", subject=text, want=_WANT, got=repr(prefix))
         return cls(before, after)
 
     @property
@@ -39,15 +39,15 @@ class Renaming:
         return f"{name.normal.name}/".startswith(f"{self.prefix}/")
 
     def apply(self, name: ImageReference) -> ImageReference:
-        """The new name; tag and digest stay. Raises `UsageError` when it would be none."""
+        """Return the new name with the same tag and digest. Raises `UsageError` when it is not valid."""
         _, slash, path = self.before.partition("/")
         text = f"{self.after}{str(name)[len(name.registry) + len(slash + path) :]}"
-        refusal = UsageError("--map makes no image name", subject=f"{self}: {name}", got=text)
+        refusal = UsageError("the name from --map is not an image name", subject=f"{self}: {name}", got=text)
         try:
             found = ImageReference.parse(text)
         except FormatError as error:
             raise refusal from error
-        if found.registry != self.after.partition("/")[0]:  # it has become a repository of Docker Hub
+        if found.registry != self.after.partition("/")[0]:  # it was parsed as a Docker Hub repository
             raise refusal
         return found
 
@@ -56,12 +56,12 @@ class Renaming:
 
 
 def parse_renamings(texts: Iterable[str]) -> tuple[Renaming, ...]:
-    """Those of a command line; raises `UsageError`, also when one prefix is to become two."""
+    """Parse the renamings of a command line. Raises `UsageError`, also for two renamings of one prefix."""
     found: dict[str, Renaming] = {}
     for text in texts:
         renaming = Renaming.parse(text)
         if renaming.prefix in found:
-            raise UsageError("--map twice for one prefix", subject=renaming.before)
+            raise UsageError("two --map for one prefix", subject=renaming.before)
         found[renaming.prefix] = renaming
     return tuple(found.values())
 
@@ -69,10 +69,11 @@ def parse_renamings(texts: Iterable[str]) -> tuple[Renaming, ...]:
 def renamed(
     images: Sequence[VerifiedImage], renamings: Sequence[Renaming], note: Callable[[str], object]
 ) -> tuple[VerifiedImage, ...]:
-    """The images under their names here: of several renamings that fit, the longest counts.
+    """Return the images with their new names. Of several matching renamings, the one with the longest prefix
+    is used.
 
-    Raises `UsageError` when two would have one name, in whatever spelling, and for a passing name. `note`
-    hears of a renaming that fits none.
+    Raises `UsageError` when two images would have one name, in any spelling, and for a name that airgap uses
+    temporarily. A renaming that matches no image is reported to `note`.
     """
     for renaming in renamings:
         if not any(renaming.applies_to(image.record.name) for image in images):
@@ -98,11 +99,11 @@ def _rename(image: VerifiedImage, renamings: Sequence[Renaming]) -> VerifiedImag
     fitting = [renaming for renaming in renamings if renaming.applies_to(name)]
     if not fitting:
         return image
-    return replace(image, renamed=max(fitting, key=lambda each: len(each.prefix)).apply(name))
+    return replace(image, renamed=max(fitting, key=lambda renaming: len(renaming.prefix)).apply(name))
 
 
 def _is_prefix(text: str) -> bool:
-    """Whether `text` is a registry's host, alone or with the beginning of a repository's name."""
+    """Return whether `text` is a registry host, optionally with the beginning of a repository name."""
     try:
         name = ImageReference.parse(f"{text}/x")
     except FormatError:

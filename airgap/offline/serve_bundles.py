@@ -1,4 +1,4 @@
-"""The bundles that `serve` hands out: judged by their places in the stream as those that are loaded."""
+"""Verify the bundles for `serve`, with the same rules for their places in the stream as `load`."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from airgap.site import Mark
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A bundle of the command line, as its signed statement says."""
+    """A bundle from the command line, with its signed statement."""
 
     place: Place
     statement: Statement
@@ -28,29 +28,34 @@ class _Given:
 
 @contextlib.contextmanager
 def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleSource]]:
-    """The bundles at `places`, in their order, every byte of them verified; their places are remembered as
-    those of loaded ones, before anything is handed out.
+    """Yield the bundles at `places`, in their order, after every byte is verified and their places in the
+    stream are kept, as for loaded ones.
 
-    The newest of a stream is judged as `load` does. An older one beside it is taken when a newer one builds
-    on it (a delta's base), and refused else: it would bring back what was replaced.
+    The newest bundle of a stream is checked as in `load`. An older one beside it is accepted only as the base
+    of a newer one (a delta); otherwise it would bring back replaced images.
     """
     who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
     given = [_given(place, operator, who) for place in places]
-    judges = {each.mark: _judge(each, given, who) for each in given}
-    for each in given:
+    receivers = {bundle.mark: _receiver_for(bundle, given, who) for bundle in given}
+    for bundle in given:
         verify_bundle(
-            each.place, operator.site, operator.now, operator.jobs, operator.progress, who=judges[each.mark]
+            bundle.place,
+            operator.site,
+            operator.now,
+            operator.jobs,
+            operator.progress,
+            who=receivers[bundle.mark],
         )
     with contextlib.ExitStack() as stack:
         sources = []
-        for each in given:
-            opened = bundle_source(each.place, operator.site, operator.now, judges[each.mark])
+        for bundle in given:
+            opened = bundle_source(bundle.place, operator.site, operator.now, receivers[bundle.mark])
             sources.append(stack.enter_context(opened))
         for source in sources:
             source.build_on(sources)
-        for each, source in zip(given, sources, strict=True):
-            if _is_newest(each, given):
-                with recorded(each.place, operator.site, "serve") as attempt:
+        for bundle, source in zip(given, sources, strict=True):
+            if _is_newest(bundle, given):
+                with recorded(bundle.place, operator.site, "serve") as attempt:
                     _keep(source, operator, attempt)
         yield sources
 
@@ -71,8 +76,8 @@ def _given(place: Place, operator: Operator, who: Receiver) -> _Given:
     return _Given(place, statement, Mark(statement.epoch, statement.serial, found.sha256))
 
 
-def _is_newest(each: _Given, given: Sequence[_Given]) -> bool:
-    return not any(_is_after(other, each) for other in given)
+def _is_newest(bundle: _Given, given: Sequence[_Given]) -> bool:
+    return not any(_is_after(other, bundle) for other in given)
 
 
 def _is_after(one: _Given, other: _Given) -> bool:
@@ -80,14 +85,16 @@ def _is_after(one: _Given, other: _Given) -> bool:
     return same and (one.mark.epoch, one.mark.serial) > (other.mark.epoch, other.mark.serial)
 
 
-def _judge(each: _Given, given: Sequence[_Given], who: Receiver) -> Receiver:
-    """Who judges the bundle: by the site's mark; or, for an older one, by the newer ones beside it."""
-    newer = [other for other in given if _is_after(other, each)]
-    for other in newer:  # what they say of this one, if they follow it
-        check_place(other.statement, other.mark.statement_sha256, each.mark, accept_jump=True)
+def _receiver_for(bundle: _Given, given: Sequence[_Given], who: Receiver) -> Receiver:
+    """Return the receiver that checks the bundle: with the site's mark or, for an older bundle, with the
+    newer ones beside it.
+    """
+    newer = [other for other in given if _is_after(other, bundle)]
+    for other in newer:  # a newer bundle that follows this one must name it
+        check_place(other.statement, other.mark.statement_sha256, bundle.mark, accept_jump=True)
     if not newer:
         return who
-    subjects = each.statement.subjects
+    subjects = bundle.statement.subjects
     is_base = any(item.digest.path in subjects for other in newer for item in other.statement.requires)
     highest = max(newer, key=lambda other: (other.mark.epoch, other.mark.serial)).mark
-    return replace(who, mark=lambda _: each.mark if is_base else highest)
+    return replace(who, mark=lambda _: bundle.mark if is_base else highest)

@@ -14,6 +14,7 @@ from airgap.carry import verify_recorded as session
 from airgap.cli import console
 from airgap.endpoints.server import ImageServer
 from airgap.errors import UnavailableError
+from airgap.offline import load_bundle as load_module
 from airgap.offline.load_bundle import LoadReport
 from airgap.offline.loader import FAILED, LOADED, LoadedImage
 from airgap.site import Site
@@ -272,8 +273,8 @@ def test_serve_wants_the_base_of_a_delta(gap: Gap, monkeypatch: pytest.MonkeyPat
     bundle, _ = delta(gap)
     monkeypatch.setattr(ImageServer, "serve_forever", ImageServer.close)
     done = gap.offline("serve", bundle, "--port", "0", code=19)
-    assert "the bundle leaves out blobs that nothing served here has: stack-0002, want sha256:" in done.err
-    assert "hint: name the bundles that it builds on beside it" in done.err
+    assert "the bundle leaves out blobs that no served bundle has: stack-0002, want sha256:" in done.err
+    assert "hint: also name the bundles that are its base" in done.err
     gap.offline("serve", bundle, gap.stick / "stack-0001", "--port", "0")
 
 
@@ -547,8 +548,8 @@ def test_what_was_loaded_before_ctrl_c_is_told(gap: Gap, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return session_load(place, *words, **options)  # type: ignore[arg-type]
 
-    session_load = session.load_bundle
-    monkeypatch.setattr(session, "load_bundle", load_bundle)
+    session_load = load_module.load_bundle
+    monkeypatch.setattr(load_module, "load_bundle", load_bundle)
     again = shutil.copytree(bundle, gap.folder / "again")
     done = gap.offline("load", bundle, again, "--to", f"oci:{out}", "--json", code=130)
     [loaded] = done.json["bundles"]

@@ -34,12 +34,12 @@ def test_map_is_told_everywhere(gap: Gap) -> None:
 
 
 BAD_MAPS = {
-    "no target": (["example.com"], "not a --map: example.com, want FROM=TO"),
-    "no host": (["example.com=mirror"], "not a --map: example.com=mirror, want FROM=TO"),
+    "no target": (["example.com"], "not a valid --map: example.com, want FROM=TO"),
+    "no host": (["example.com=mirror"], "not a valid --map: example.com=mirror, want FROM=TO"),
     "a tag": (["example.com/api:1=h.io"], "without a tag"),
-    "twice": (["example.com=h.io", "example.com=k.io"], "--map twice for one prefix: example.com"),
+    "twice": (["example.com=h.io", "example.com=k.io"], "two --map for one prefix: example.com"),
     "one name": (["example.com/api=example.com/web"], "two images would have one name: example.com/web:1"),
-    "no name": (["example.com/api=h.io"], "--map makes no image name: example.com/api=h.io"),
+    "no name": (["example.com/api=h.io"], "the name from --map is not an image name: example.com/api=h.io"),
 }
 
 

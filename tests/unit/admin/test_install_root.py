@@ -65,7 +65,7 @@ class TestFirst:
         Site.create(home, "plant-9")
         assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "plant-9"
 
-    def test_a_name_that_nobody_chose(self, gap, home):
+    def test_a_default_name(self, gap, home):
         assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "vm"
 
     def test_a_wrong_name_is_put_right_before_it_was_used(self, gap, home):
@@ -87,7 +87,7 @@ class TestNext:
         done = install_root(gap.home, "plant-7", gap.root, None)
         assert not done.fresh
 
-    def test_a_wrong_fingerprint_renames_nothing(self, gap, home):
+    def test_a_wrong_fingerprint_does_not_rename_the_site(self, gap, home):
         Site.create(home, "plant-9")
         with pytest.raises(TrustError, match="wrong fingerprint"):
             install_root(home, "plant-8", gap.root, "00" * 32)
@@ -154,6 +154,6 @@ class TestRead:
         with pytest.raises(error):
             read_root(tmp_path / "root")
 
-    def test_a_bundles_envelope_is_no_root(self, gap):
+    def test_a_bundles_envelope_is_not_a_root(self, gap):
         with pytest.raises(FormatError, match="not a trust root"):
             read_root(gap.bundle / "bundle.dsse.json")

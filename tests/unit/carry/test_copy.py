@@ -105,7 +105,7 @@ def test_every_blob_is_counted_once(gap, volumes, operator):
         ([[1, 2], [3]], ()),
     ],
 )
-def test_what_is_not_here_is_left_out(gap, volumes, operator, steps, wants):
+def test_content_of_missing_volumes_is_left_out(gap, volumes, operator, steps, wants):
     for numbers in steps:
         copied = join(gap, [volumes[number - 1] for number in numbers], operator)
     assert copied.wants == wants
@@ -164,7 +164,7 @@ def test_a_copy_is_unfinished_while_it_changes(gap, volumes, operator, monkeypat
 # -- where to
 
 
-def test_a_cut_goes_nowhere_near_the_bundle(gap, volumes, operator):
+def test_a_cut_over_the_bundle_itself_is_refused(gap, volumes, operator):
     with VolumeSet(volumes) as here:
         bundle = check(here, gap.receiver())
         with pytest.raises(UsageError, match="written over the bundle itself"):
@@ -307,7 +307,7 @@ def test_another_bundle_of_that_name_is_not_written_over(gap, tmp_path, operator
     assert content(other.bundle) == before
 
 
-def test_a_tar_is_no_copy_to_mend(gap, tmp_path):
+def test_a_tar_cannot_be_repaired(gap, tmp_path):
     path = tmp_path / "edge-0001.tar"
     path.write_bytes(b"")
     with pytest.raises(UsageError, match="a tar cannot be repaired"):

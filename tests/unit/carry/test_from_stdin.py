@@ -54,7 +54,7 @@ def test_disk_errors(tmp_path, monkeypatch, code, error):
     assert list((tmp_path / "staging").iterdir()) == []
 
 
-def test_a_home_that_is_no_folder(tmp_path):
+def test_a_home_that_is_not_a_folder(tmp_path):
     home = tmp_path / "home"
     home.write_text("a file")
     with pytest.raises(MediaError, match="cannot write"), staged(io.BytesIO(b"x"), home, Silent()):
@@ -69,7 +69,7 @@ def test_what_another_killed_run_left_is_removed(tmp_path):
         assert list(left.parent.iterdir()) == [path]
 
 
-def test_what_another_run_uses_is_let_be(tmp_path):
+def test_the_copy_of_another_run_is_left_unchanged(tmp_path):
     with (
         staged(io.BytesIO(b"one"), tmp_path, Silent()) as one,
         staged(io.BytesIO(b"two"), tmp_path, Silent()) as two,

@@ -56,7 +56,7 @@ def test_another_volume_of_the_bundle_is_an_answer_too(gap, volumes):
     assert ask(gap, Person([volumes[2], volumes[1]]), volumes[0], 2, 3) == [volumes[2], volumes[1]]
 
 
-def test_what_is_no_volume_of_it_is_told_and_asked_again(gap, volumes, tmp_path):
+def test_an_answer_that_is_not_a_volume_is_noted_and_asked_again(gap, volumes, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"x")
     other = make_gap(tmp_path / "other", images=small_images(), now=gap.now)
@@ -90,7 +90,7 @@ def test_what_is_no_volume_of_it_is_told_and_asked_again(gap, volumes, tmp_path)
     ],
 )
 @pytest.mark.parametrize("person", [never_ask, Person(), Person(Path("nowhere"))])
-def test_nobody_answers(gap, volumes, last, wanted, message, person):
+def test_without_an_answer_the_missing_volumes_are_named(gap, volumes, last, wanted, message, person):
     operator = Operator(gap.site, gap.now, Silent(), ask=person)
     with VolumeSet([volumes[last]], alone=True) as here, pytest.raises(IncompleteError) as caught:
         operator.next_volume(volumes[last], here, TITLE, wanted, "do this")

@@ -88,7 +88,7 @@ def test_one_after_the_other(gap, volumes, answers):
     ]  # of one attempt
 
 
-def test_what_came_is_kept_when_nobody_answers(gap, volumes):
+def test_copied_content_is_kept_without_an_answer(gap, volumes):
     with pytest.raises(IncompleteError) as caught:
         receive(volumes[0], gap.folder / "x", operator(gap, volumes[1]))
     assert str(caught.value) == "a volume is missing: edge-0001, want volume 3 of 3, got volume 2"
@@ -174,7 +174,7 @@ def test_repack_is_for_both_sides(gap, destinations):
     assert content(found.paths[0]) == content(gap.bundle)
 
 
-def test_repair_records_what_it_mends(gap, volumes):
+def test_repair_records_the_repaired_folders(gap, volumes):
     before = content(volumes[1])
     flip(volumes[1] / f"{LAYER.path}.001")
     found = repair(volumes, gap.bundle, operator(gap))
@@ -208,7 +208,7 @@ STRAYS = {
 
 
 @pytest.mark.parametrize(("name", "what"), STRAYS.items())
-def test_repair_looks_for_strays_before_it_unseals(gap, tmp_path, name, what):
+def test_repair_refuses_unlisted_files_before_the_first_change(gap, tmp_path, name, what):
     copy = shutil.copytree(gap.bundle, tmp_path / "copy")
     stray = copy / name
     (copy / LAYER.path).unlink()

@@ -123,7 +123,7 @@ def test_the_failure_of_all(errors, kind):
     assert failure is None if kind is None else type(failure) is kind
 
 
-def test_the_failure_of_all_says_how_many():
+def test_the_failure_of_all_hosts_counts_them():
     results = tuple(HostResult(name, error=TransportError("x", subject=name, hint="y")) for name in "abc")
     failure = SendReport(None, results).failure
     assert (str(failure), failure.hint) == ("all 3 hosts failed, the first with: x: a", "y")
@@ -132,7 +132,7 @@ def test_the_failure_of_all_says_how_many():
     assert str(SendReport(None, parts).failure) == "some hosts failed, got 2 of 2"
 
 
-def test_a_bad_bundle_goes_nowhere(gap):
+def test_a_bad_bundle_is_not_sent(gap):
     (gap.bundle / "bundle.dsse.json").unlink()
     host = MemoryHost()
     with pytest.raises(IncompleteError):
@@ -226,7 +226,7 @@ class TestLoading:
             (None, TransportError, "cannot run airgap on the host: plant"),
         ],
     )
-    def test_an_airgap_there_that_can_load_nothing(self, gap, answer, kind, message):
+    def test_a_remote_airgap_that_cannot_load(self, gap, answer, kind, message):
         host = MemoryHost()
         host.programs["airgap"] = lambda argv: (
             CommandResult(0, b"airgap 0.1.0\n", b"") if argv[1] == "--version" else answer
@@ -251,7 +251,7 @@ class TestBrokenLinks:
 
         return Destination(host.name, connect)
 
-    def test_made_anew(self, gap):
+    def test_a_broken_link_is_opened_again(self, gap):
         host = MemoryHost()
         down = LinkError("cannot connect", got="refused")
         [result] = send(gap, self.opening(host, 3000, 2000, down, 1 << 30)).results

@@ -93,7 +93,7 @@ class TestSending:
 
     @pytest.mark.parametrize("name", ["statement.json", ENVELOPE_FILE])
     @pytest.mark.parametrize("raw", [b"damaged", None])
-    def test_one_of_the_two_that_is_damaged_or_lost_is_mended(self, gap, host, files, name, raw):
+    def test_a_damaged_or_lost_file_is_sent_again(self, gap, host, files, name, raw):
         send(host, files)
         if raw is None:
             del host.tree[f"{FOLDER}/{name}"]

@@ -152,7 +152,7 @@ def test_an_expired_bundle(gap):
     refused(gap, ExpiredError, match="the bundle has expired", now=gap.statement.expires)
 
 
-def test_a_bundle_of_another_epoch_loads_nowhere(gap):
+def test_a_bundle_of_another_epoch_is_not_signed(gap):
     later = gap.install(replace(gap.root.root, epoch=2))
     refused(later, RollbackError, match="made in another epoch")
 
@@ -182,7 +182,7 @@ def test_a_file_too_many(gap):
     refused(gap, UnlistedContentError)
 
 
-def test_a_tar_and_what_is_no_bundle(gap):
+def test_a_tar_and_other_paths_are_not_signed(gap):
     tar = gap.folder / "x.tar"
     tar.write_bytes(b"x")
     assert "airgap repack" in refused(gap, UsageError, tar, match="a tar cannot be signed").hint
@@ -193,7 +193,7 @@ def test_a_tar_and_what_is_no_bundle(gap):
     refused(gap, IncompleteError, match="not a finished bundle")
 
 
-def test_links_on_the_medium_lead_nowhere(gap):
+def test_links_on_the_medium_are_not_followed(gap):
     elsewhere = gap.folder / "elsewhere"
     shutil.move(gap.bundle / "sig", elsewhere)
     (gap.bundle / "sig").symlink_to(elsewhere)

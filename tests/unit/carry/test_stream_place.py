@@ -73,7 +73,7 @@ def test_and_nothing_else(name):
         check_place(given, THIS, mark, accept_jump=True)
 
 
-def test_a_fork_that_was_left_is_told():
+def test_a_fork_that_was_left_is_reported():
     text = left_fork(statement(1, Previous(2, B), epoch=2), Mark(1, 2, A))
     assert A in text
     assert B in text

@@ -237,7 +237,7 @@ class TestSignatures:
         with pytest.raises(ThresholdError):
             check(self.two(gap))
 
-    def test_a_stranger_beside_is_let_be(self, gap):
+    def test_an_unknown_signature_beside_is_ignored(self, gap):
         gap.seal(gap.envelope.payload, gap.key, OFFICER)
         assert check(gap).verdict.ignored == (OFFICER.public_key.keyid,)
 

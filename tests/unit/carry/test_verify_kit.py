@@ -137,7 +137,7 @@ def test_harmed(site, kit, harm):
     assert json.loads(site.ledger_path.read_bytes().splitlines()[-1])["result"] in ("refused", "failed")
 
 
-def test_a_path_where_nothing_is(site, tmp_path):
+def test_a_path_that_does_not_exist(site, tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         verify_kit(tmp_path / "none", site, NOW)
 
@@ -226,7 +226,7 @@ class TestDowngrade:
             verify_kit(place / "kit", site, NOW)
 
 
-def test_an_unwritable_place_is_no_matter(site, kit):
+def test_a_kit_is_only_read(site, kit):
     """A kit is only read."""
     before = {path: path.stat().st_mtime_ns for path in kit.rglob("*")}
     verify_kit(kit, site, NOW)

@@ -154,13 +154,13 @@ def test_all_ten_steps(gap, volumes):
     assert bundle.statement == gap.statement
 
 
-def test_a_medium_that_fails_is_no_damage(gap, volumes, monkeypatch):
+def test_a_medium_that_fails_is_not_reported_as_damage(gap, volumes, monkeypatch):
     Failing(monkeypatch, ".001")
     with pytest.raises(MediaError, match="Input/output error"):
         verify(gap, volumes[0], volumes[1])
 
 
-def test_what_is_wrong_is_told_before_the_next_is_asked_for(gap, volumes):
+def test_errors_are_reported_before_the_next_volume_is_requested(gap, volumes):
     path = next(path for path in sorted((volumes[0] / "blobs/sha256").iterdir()) if path.suffix)
     os.truncate(path, 3)
     with pytest.raises(SizeMismatchError):
@@ -172,7 +172,7 @@ def test_a_bundle_that_is_not_cut(gap):
         verify(gap, gap.bundle)
 
 
-def test_a_volume_is_judged_before_it_is_read(gap, volumes):
+def test_a_volume_is_checked_before_its_parts_are_read(gap, volumes):
     """Each of the volumes brings its own envelope: none is believed for another's sake."""
     (volumes[1] / "bundle.dsse.json").unlink()
     with pytest.raises(IncompleteError, match="not a finished bundle"):

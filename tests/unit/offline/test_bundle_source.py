@@ -120,5 +120,5 @@ def test_what_a_delta_leaves_out_comes_from_its_base(gap, tmp_path, offset):
         assert read(delta.open_blob(REF, blob(LAYER), offset)) == IMAGES[ONE].contents[LAYER][offset:]
 
 
-def test_a_whole_bundle_builds_on_nothing(source):
+def test_a_full_bundle_needs_no_base(source):
     source.build_on([])

@@ -62,11 +62,11 @@ def test_what_was_packed_comes_out(raw):
     ("packed", "words"),
     [
         (b"no zstd at all", "not a zstd layer"),
-        (PACKED[:-100], "the layer is not what the config says"),
+        (PACKED[:-100], "the layer does not have the digest in the config"),
         (PACKED + b"more", "not a zstd layer"),
-        (PACKED[:1000] + b"x" + PACKED[1001:], "the layer is not what the config says"),
-        (zstandard.compress(b"else"), "the layer is not what the config says"),
-        (b"", "the layer is not what the config says"),
+        (PACKED[:1000] + b"x" + PACKED[1001:], "the layer does not have the digest in the config"),
+        (zstandard.compress(b"else"), "the layer does not have the digest in the config"),
+        (b"", "the layer does not have the digest in the config"),
         (
             zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=28))
             .compressobj()
@@ -117,7 +117,7 @@ def test_streams_are_closed():
     assert [stream.closed for stream in opened] == [True, True, True]
 
 
-def test_bytes_that_nobody_signed_reach_no_decoder(monkeypatch):
+def test_unsigned_bytes_reach_no_decoder(monkeypatch):
     monkeypatch.setattr(unpack, "Unpacked", lambda *_: pytest.fail("given to the decoder"))
     with pytest.raises(DigestMismatchError):
         measure_zstd(
@@ -168,7 +168,7 @@ def test_a_false_claim_ends_before_the_last_byte(packed):
         stream.readall()
 
 
-def test_a_trailer_that_lies_is_no_gzip():
+def test_a_trailer_with_a_wrong_size_is_refused():
     layer = claim(GZIPPED[:-4] + (len(RAW) + 1).to_bytes(4, "little"))
     with pytest.raises(FormatError), layer.open() as stream:
         stream.readall()

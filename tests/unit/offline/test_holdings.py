@@ -66,7 +66,7 @@ def test_newest_first(held):
 def test_the_oldest_are_forgotten(held, monkeypatch):
     for number in range(100):
         held.add(ONE, Digest.of(b"%d" % number), [A])
-    monkeypatch.setattr(holdings, "_KEPT", 60)
+    monkeypatch.setattr(holdings, "_MAX_IMAGES", 60)
     held.save()
     assert [image.root for image in read_back(held)] == [Digest.of(b"%d" % n) for n in range(40, 100)]
     monkeypatch.setattr(holdings, "MAX_HOLDINGS", 4000)
@@ -119,7 +119,7 @@ def test_too_large_counts_as_empty(held, monkeypatch):
     assert read_back(held) == []
 
 
-def test_what_is_no_file_counts_as_empty(held, tmp_path):
+def test_a_path_that_is_not_a_file_counts_as_empty(held, tmp_path):
     held.path.parent.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text(json.dumps(good()))

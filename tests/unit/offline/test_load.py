@@ -307,7 +307,7 @@ class TestEngine:
         with Folder(gap.bundle) as folder:
             results = go(verify(folder, gap.receiver()), MemoryEngine(zstd_layers=False))
         assert verdicts(results) == [FAILED, LOADED]
-        assert "the layer is not what the config says" in str(results[0].error)
+        assert "the layer does not have the digest in the config" in str(results[0].error)
 
     @ENGINES
     def test_artifacts_are_skipped(self, tmp_path, keeps_index):

@@ -236,7 +236,7 @@ class TestLoad:
                 load(gap, MemoryContent(), path=tmp_path / name)
         assert gap.site.ledger_path.read_bytes() == before
 
-    def test_a_medium_that_fails_is_no_slip(self, gap, monkeypatch):
+    def test_a_medium_that_fails_is_not_absent(self, gap, monkeypatch):
         def fail(path):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
@@ -326,7 +326,7 @@ class TestStream:
         assert mark(gap).serial == 3
         assert target.names[ONE] == simple_image("v3").descriptor.digest
 
-    def test_a_gap_is_told(self, gap, serials):
+    def test_bundles_that_never_arrived_are_named(self, gap, serials):
         progress = Listening()
         load(gap, MemoryContent(), path=serials[0])
         load(gap, MemoryContent(), path=serials[2], progress=progress)

@@ -94,7 +94,7 @@ class TestSparse:
         assert target.names == {MULTI: lone}
         assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
         assert len(notes.notes) == 1
-        assert f"the name means its linux/arm64 image there, {lone}" in notes.notes[0]
+        assert f"the name means its linux/arm64 image, {lone}" in notes.notes[0]
 
     def test_of_two_an_index_is_made_and_known_again(self, tmp_path):
         gap, target, notes = sparse(tmp_path, "linux/arm64", "linux/amd64"), Whole(), Notes()
@@ -109,7 +109,7 @@ class TestSparse:
         assert platforms == ["amd64", "arm64", "s390x"]
         assert json.loads(target.contents[made]) == {**original, "manifests": original["manifests"][:2]}
         assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
-        assert "an index made by airgap of linux/amd64, linux/arm64 there" in first[0].reason
+        assert "an index made by airgap of linux/amd64, linux/arm64" in first[0].reason
         assert first[0].reason == again[0].reason
         assert len(notes.notes) == 1
 
@@ -139,7 +139,7 @@ class TestMounting:
         assert {result.verdict for result in results} == {LOADED}
         assert (results[0].image.name.name, BASE) in target.held
 
-    def test_nobody_knows_where(self, delta):
+    def test_a_blob_in_no_known_repository(self, delta):
         target = Shared(held={(OLD_NAME.name, BASE)})
         with pytest.raises(IncompleteError, match="the base is not at the target"):
             load(target, Loading(delta, Silent()))

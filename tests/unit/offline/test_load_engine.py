@@ -223,7 +223,7 @@ class TestForeign:
         (note,) = notes
         assert note.startswith(f"{ONE} is for linux/arm64, but docker runs linux/amd64: the image is loaded")
 
-    def test_nothing_is_said_when_it_is_there(self, tmp_path):
+    def test_no_note_when_the_image_is_present(self, tmp_path):
         results, notes = self.load(
             tmp_path, self.index("linux/arm64"), MemoryEngine(keeps_index=True), times=2
         )

@@ -59,7 +59,7 @@ WHEN = pytest.mark.parametrize(("change", "after"), CHANGES.values(), ids=CHANGE
 class TestAskedAgain:
     @AT_ALL
     @WHEN
-    def test_what_another_process_did_after_the_load_is_told(self, bundle, make, change, after):
+    def test_a_change_by_another_process_after_the_load_is_reported(self, bundle, make, change, after):
         target = make()
         sweeps, sweep = [], getattr(target, "sweep", lambda: None)
 
@@ -112,7 +112,7 @@ class TestAskedAgain:
 
         assert sorted(verdicts(go(bundle, Confused()))) == [FAILED, FAILED, LOADED]
 
-    def test_a_registry_that_lets_nobody_look(self, bundle):
+    def test_a_registry_that_does_not_allow_reading(self, bundle):
         class Shut(MemoryContent):
             def find(self, reference: ImageReference) -> Digest | None:
                 if self.log:
@@ -144,7 +144,7 @@ class TestAskedAgain:
         assert verdicts(results) == [FAILED, LOADED, LOADED]
         assert "wrong digest" in str(results[0].error)
 
-    def test_what_is_not_there_any_more_is_no_base_for_later(self, bundle, tmp_path):
+    def test_an_image_that_is_gone_is_not_a_base(self, bundle, tmp_path):
         target, holdings = MemoryContent(lies=True), Holdings(tmp_path / "h.json")
         assert verdicts(go(bundle, target, holdings=holdings)) == [FAILED] * 3
         assert holdings.images == {}

@@ -60,7 +60,7 @@ def test_names_elsewhere(prefix: str):
     ],
 )  # fmt: skip
 def test_no_mapping(text: str):
-    with pytest.raises(UsageError, match="not a --map") as caught:
+    with pytest.raises(UsageError, match="not a valid --map") as caught:
         Renaming.parse(text)
     assert str(caught.value.want).startswith("FROM=TO, each HOST[:PORT][/PATH] without a tag")
 
@@ -83,15 +83,15 @@ def test_any_text_is_a_mapping_or_refused(text: str):
     ],
 )
 def test_what_would_be_no_name(text: str, name: str):
-    with pytest.raises(UsageError, match="--map makes no image name"):
+    with pytest.raises(UsageError, match="the name from --map is not an image name"):
         Renaming.parse(text).apply(ImageReference.parse(name))
 
 
 def test_one_prefix_cannot_become_two():
     assert len(parse_renamings(["ghcr.io=h.io", "ghcr.io/a=h.io"])) == 2
-    with pytest.raises(UsageError, match=r"--map twice for one prefix: ghcr\.io"):
+    with pytest.raises(UsageError, match=r"two --map for one prefix: ghcr\.io"):
         parse_renamings(["ghcr.io=h.io", "ghcr.io=k.io"])
-    with pytest.raises(UsageError, match=r"--map twice for one prefix: GHCR\.io:443/a"):
+    with pytest.raises(UsageError, match=r"two --map for one prefix: GHCR\.io:443/a"):
         parse_renamings(["ghcr.io/a=h.io", "GHCR.io:443/a=k.io"])
 
 
@@ -106,7 +106,7 @@ def test_the_longest_prefix_counts_in_any_order(bundle):
     assert set(names(bundle, *texts)) == set(names(bundle, *reversed(texts))) == wanted
 
 
-def test_what_fits_nothing_is_told(bundle):
+def test_a_renaming_that_matches_no_image_is_noted(bundle):
     notes: list[str] = []
     assert set(names(bundle, "quay.io=h.io", notes=notes)) == {ONE, TWO, MULTI}
     assert notes == ["--map quay.io=h.io: no image of this bundle has such a name"]
