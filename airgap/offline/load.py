@@ -159,7 +159,7 @@ def _place(target: Target, name: ImageReference) -> Hashable:
     """What the target keeps of a name."""
     if isinstance(target, MountingTarget):
         return replace(name, registry="")
-    return target.place(name) if isinstance(target, PlacingTarget) else name.normal
+    return target.path_of(name) if isinstance(target, PlacingTarget) else name.normal
 
 
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
