@@ -75,7 +75,7 @@ def test_the_engines_own_ca_decides(
     environ |= certificates(tmp_path / "other", stranger[0])
     with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         DockerEngine(environ=environ).info()
-    assert f"checked with {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
+    assert f"checked against {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
 
 
 def test_the_systems_cas_where_the_engine_has_none(

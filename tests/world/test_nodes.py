@@ -216,7 +216,7 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_usual_folder_of_what_is_not_installed_is_refused(kind: str) -> None:
-    with pytest.raises(UsageError, match=f"no {kind} here") as caught:
+    with pytest.raises(UsageError, match=f"{kind} is not installed here") as caught:
         ImagesFolder(kind).refuse_absent(lambda _: False)
     assert f"--to {kind}:{KINDS[kind].folder}" in str(caught.value.hint)
     for sign in KINDS[kind].signs:

@@ -202,7 +202,7 @@ CHALLENGES = [
     ("Bearer realm=http://x", EndpointError, "malformed"),
     ('Bearer realm="a",realm="b"', EndpointError, "malformed"),
     (",", EndpointError, "malformed"),
-    ("Bearer", EndpointError, "got nothing"),
+    ("Bearer", EndpointError, "got no address"),
     ('Bearer realm="ftp://x/"', EndpointError, "got ftp:"),
     ('Bearer realm="http://auth.example/token"', EndpointError, "plain HTTP, which is refused"),
     ('Bearer realm="https://u:p@auth.example/"', EndpointError, "usable address"),

@@ -63,7 +63,7 @@ def test_a_prefix_goes_before_the_repository(fake: FakeRegistry) -> None:
 
 
 LOCATIONS = [
-    (None, "got nothing"),
+    (None, "got no address"),
     ("ftp://127.0.0.1/x", "got ftp:"),
     ("http://user:secret@127.0.0.1/x", "usable address"),
     ("http://[::1/x", "usable address"),
