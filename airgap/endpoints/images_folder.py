@@ -90,12 +90,12 @@ class ImagesFolder:
         return f"{self._folder}: {self._kind.hint}"
 
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
-        return TarFolder(self.place(reference))
+        return TarFolder(self.path_of(reference))
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
-        write_stream(self.place(reference), tar)
+        write_stream(self.path_of(reference), tar)
 
-    def place(self, reference: ImageReference) -> Path:
+    def path_of(self, reference: ImageReference) -> Path:
         """Return the same path for the same name, valid on FAT, and a different one for each other name,
         however long or similar.
         """

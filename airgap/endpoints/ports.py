@@ -328,7 +328,7 @@ class ListedFile(Protocol):
 class PlacingTarget(Protocol):
     """A target that keeps only part of a name: a folder, in which an image is a file."""
 
-    def place(self, reference: ImageReference) -> Path:
+    def path_of(self, reference: ImageReference) -> Path:
         """Return the path at which it keeps the image of that name."""
 
 

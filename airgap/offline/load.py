@@ -158,7 +158,7 @@ def _place(target: Target, name: ImageReference) -> Hashable:
     """Return the part of a name that the target keeps."""
     if isinstance(target, MountingTarget):
         return replace(name, registry="")
-    return target.place(name) if isinstance(target, PlacingTarget) else name.normal
+    return target.path_of(name) if isinstance(target, PlacingTarget) else name.normal
 
 
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:

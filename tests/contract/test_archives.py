@@ -64,7 +64,7 @@ def test_when_the_content_fails_the_old_one_stays(write: Write, tmp_path: Path, 
     assert held(tmp_path) == [b"old"]
 
 
-def test_what_a_killed_one_left_is_in_nobodys_way(write: Write, tmp_path: Path):
+def test_leftovers_of_a_killed_write_do_not_block_the_next(write: Write, tmp_path: Path):
     write(iter([b"old"]))
     [path] = [path for path in tmp_path.rglob("*") if path.is_file()]
     path.with_name(path.name + ".part").write_bytes(b"much more than is new")

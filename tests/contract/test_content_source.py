@@ -99,7 +99,7 @@ def test_a_blob_comes_from_an_offset(source: ContentSource, offset: int):
     assert read_all(source, blob, offset) == API.contents[blob.digest][offset:]
 
 
-def test_after_the_last_byte_comes_nothing(source: ContentSource):
+def test_there_are_no_bytes_after_the_last(source: ContentSource):
     blob = blob_of(API.layers[1])
     assert read_all(source, blob, blob.size) == b""
 

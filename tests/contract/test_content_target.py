@@ -54,14 +54,14 @@ def read_blob(target: Endpoint, descriptor: Descriptor) -> bytes:
     return bytes(out)
 
 
-def test_nothing_is_there_at_first(target: Endpoint):
+def test_a_new_target_is_empty(target: Endpoint):
     assert target.find(REFERENCE) is None
     assert target.find(ImageReference.parse(f"acme/api@{API.descriptor.digest}")) is None
     assert not target.holds(REFERENCE, blob_of(b"content"))
 
 
 @pytest.mark.parametrize("image", [API, NEW, INDEX], ids=["oci", "docker", "index"])
-def test_what_was_put_is_there(target: Endpoint, image: Image):
+def test_stored_content_is_present(target: Endpoint, image: Image):
     put(target, image)
     assert target.find(REFERENCE) == image.descriptor.digest
     assert target.resolve(REFERENCE).media_type == image.descriptor.media_type
@@ -143,7 +143,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize(("stream", "kind"), STREAMS.values(), ids=STREAMS)
-def test_a_bad_stream_passes_its_error_on_and_leaves_nothing(
+def test_a_bad_stream_raises_its_error_and_leaves_no_content(
     target: Endpoint, stream, kind: type[AirgapError]
 ):
     with pytest.raises(kind):

@@ -75,7 +75,7 @@ def test_the_engines_own_ca_decides(
     environ |= certificates(tmp_path / "other", stranger[0])
     with pytest.raises(UnavailableError, match="the engine does not answer") as caught:
         DockerEngine(environ=environ).info()
-    assert f"checked with {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
+    assert f"checked against {tmp_path / 'other' / 'ca.pem'}" in (caught.value.hint or "")
 
 
 def test_the_systems_cas_where_the_engine_has_none(
@@ -131,7 +131,7 @@ def test_tls_without_a_ca(tmp_path: Path) -> None:
 @row(
     Kind.LOGINS, "docker CLI", "does not speak TLS for DOCKER_CERT_PATH alone", "measured", "does not either",
 )  # fmt: skip
-def test_a_folder_of_certificates_asks_for_nothing(tmp_path: Path) -> None:
+def test_a_folder_of_certificates_does_not_turn_tls_on(tmp_path: Path) -> None:
     with Daemon(tmp_path, tcp=True) as daemon:
         environ = {"DOCKER_HOST": daemon.host, "DOCKER_CERT_PATH": str(tmp_path / "none")}
         assert DockerEngine(environ=environ).info().version == "28.5.2"
@@ -221,7 +221,9 @@ LOCAL = {
 
 
 @replays(LOCAL)
-def test_no_proxy_for_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: bool) -> None:
+def test_no_proxy_for_loopback_and_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: bool
+) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "socks5://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "/var/run/docker.sock,10.0.0.0/8")

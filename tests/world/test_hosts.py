@@ -186,8 +186,8 @@ def test_a_module_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(own_wheel, "distribution", lambda _: PathDistribution(site / INFO))
     monkeypatch.setattr(own_wheel.airgap, "__file__", str(site / "airgap" / "__init__.py"))
     assert own_wheel.build_own_wheel(tmp_path).read_bytes() == wheel.read_bytes()
-    (site / "airgap" / "offline" / "verify.py").unlink()
-    with pytest.raises(MissingContentError, match=r"missing file: .*offline/verify\.py"):
+    (site / "airgap" / "carry" / "verify.py").unlink()
+    with pytest.raises(MissingContentError, match=r"missing file: .*carry/verify\.py"):
         own_wheel.build_own_wheel(tmp_path)
 
 

@@ -201,7 +201,7 @@ BROKEN = {
 
 
 @replays(BROKEN)
-def test_what_cannot_be_read_is_said(tmp_path: Path, case: tuple[str, str]) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, case: tuple[str, str]) -> None:
     write(tmp_path / DOCKER, case[0])
     with pytest.raises(EndpointError) as caught:
         logins(tmp_path).get("r.example")

@@ -169,7 +169,7 @@ def test_images_are_pinned_where_kubernetes_looks(endpoint: str, pin: bool | Non
     assert ("--no-pin" in target.remark) is (labels > 0)
 
 
-def test_a_digest_of_another_image_is_no_name_for_it() -> None:
+def test_a_digest_of_another_image_is_not_a_name_for_it() -> None:
     """As when an old image is put back under a name that has the new one's digest."""
     other = Digest.of(b"other")
     store = Store(images={TAGGED: (other, "-")})
@@ -216,7 +216,7 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_usual_folder_of_what_is_not_installed_is_refused(kind: str) -> None:
-    with pytest.raises(UsageError, match=f"no {kind} here") as caught:
+    with pytest.raises(UsageError, match=f"{kind} is not installed here") as caught:
         ImagesFolder(kind).refuse_absent(lambda _: False)
     assert f"--to {kind}:{KINDS[kind].folder}" in str(caught.value.hint)
     for sign in KINDS[kind].signs:
@@ -241,7 +241,7 @@ def test_what_lies_in_a_folder_is_placed(gap: Cli) -> None:
     assert (shown["result"], shown["blobs_held"]) == ("ok", 0)
 
 
-def test_a_receipt_of_what_was_placed_spares_nothing(tmp_path: Path) -> None:
+def test_a_receipt_of_placed_images_leaves_no_content_out(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={TAGGED: APP})
     target = ImagesFolder(f"k3s:{tmp_path / 'images'}")
     report = load_bundle(
@@ -293,7 +293,7 @@ def test_canonical_kubernetes() -> None:
     assert find_socket({}, socket.__eq__) == socket
 
 
-def test_no_ctr_is_told_with_the_remedy() -> None:
+def test_a_missing_ctr_is_reported_with_the_remedy() -> None:
     with pytest.raises(UnavailableError, match="cannot find ctr") as caught:
         find_program(lambda _: None)
     assert "package containerd" in str(caught.value.hint)

@@ -8,6 +8,6 @@ def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tests.world"
 
 
-def test_every_row_says_where_it_was_reported() -> None:
+def test_every_row_names_its_source() -> None:
     page()
     assert [row for row in ROWS if not (row.who and row.does and row.reported and row.answer)] == []

@@ -317,7 +317,7 @@ def test_a_registry_is_named_by_its_host(case: tuple[tuple[str, ...], str], gap:
 @pytest.mark.parametrize(
     "words", ["verify nginx:1.27", "load ghcr.io/acme/api:1 --to oci:out", "pack nginx:1.27 --to out"]
 )
-def test_the_name_of_an_image_is_no_path(words: str, gap: Gap) -> None:  # noqa: F811
+def test_the_name_of_an_image_is_not_a_path(words: str, gap: Gap) -> None:  # noqa: F811
     name = words.split()[1]
     done = (gap.online if words.startswith("pack") else gap.offline)(*words.split(), code=2)
     assert done.err.startswith(

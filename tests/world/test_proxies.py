@@ -98,7 +98,7 @@ def test_socks_is_refused_where_it_is_needed() -> None:
     Kind.LOGINS, "dockerd until 20.10", "reached registries through the SOCKS proxy in ALL_PROXY", "moby/moby#22316",
     "does not, and reports it if a registry cannot be reached",
 )  # fmt: skip
-def test_all_proxy_is_named_where_nothing_answers() -> None:
+def test_all_proxy_is_named_if_the_registry_does_not_answer() -> None:
     proxies = Proxies.of({"ALL_PROXY": "socks5://me:s3cret@127.0.0.1:1"})
     with filled(FakeRegistry()) as fake:
         options = RegistryOptions(proxies=proxies, retries=0)

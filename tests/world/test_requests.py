@@ -198,7 +198,7 @@ def test_waiting_ends(fake: FakeRegistry, case: str) -> None:
     assert len(notices) == len(clock.slept) == 3600 // int(case)
 
 
-def test_all_threads_wait_when_one_is_told_to(fake: FakeRegistry) -> None:
+def test_all_threads_wait_when_one_must(fake: FakeRegistry) -> None:
     clock = Clock()
     fake.add("acme/api", "1.0", image_of(1))
     client: Registry = Way(fake, clock=clock).client(

@@ -342,7 +342,7 @@ def test_a_document_is_written_once(tmp_path: Path, fake: FakeRegistry) -> None:
     assert verdicts(go(gap, fake)) == [LOADED, LOADED]
 
 
-def test_platforms_that_are_there_already_are_no_failure(tmp_path: Path, fake: FakeRegistry) -> None:
+def test_platforms_already_present_are_not_a_failure(tmp_path: Path, fake: FakeRegistry) -> None:
     """The first load was cut off after them; Nexus does not take them again."""
     fake.add("acme/multi", None, ARCHITECTURES[0])
     habits.writes_once(fake)

@@ -114,4 +114,4 @@ def _may_be_plain(base: SplitResult, target: SplitResult, options: RegistryOptio
 
 
 def _clip(location: str | None) -> str:
-    return "nothing" if location is None else repr(location[:80].partition("?")[0])
+    return "no address" if location is None else repr(location[:80].partition("?")[0])

@@ -54,7 +54,7 @@ def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
 
 def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> CommandResult:
     """Wait for the command's end. Raises `TransportError` if it writes more than `limit` bytes, prints
-    nothing for `silence` seconds, or has not ended after `_MAX_MAX_SILENCES` times as long.
+    nothing for `silence` seconds, or has not ended after `_MAX_SILENCES` times as long.
     """
     channel.settimeout(silence)
     last = time.monotonic() + _MAX_SILENCES * silence

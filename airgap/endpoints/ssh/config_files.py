@@ -229,7 +229,7 @@ def _criteria(words: Sequence[str], where: str) -> Iterator[Criterion]:
         value = value if equals else next(rest, "")
         if not value:
             raise FormatError(
-                "not an ssh_config file", subject=where, want=f"Match {name} PATTERNS", got="nothing"
+                "not an ssh_config file", subject=where, want=f"Match {name} PATTERNS", got="no pattern"
             )
         yield Criterion(name, not word.startswith("!"), tuple(value.split(",")))
 

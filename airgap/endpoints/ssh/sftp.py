@@ -237,8 +237,8 @@ class Sftp:
         while size := _fill(stream, buffer[head:]):
             number = self._next_number()
             sizes[number] = size
-            place = struct.pack(">QI", offset, size)
-            front = struct.pack(">IBI", head - 4 + size, _WRITE, number) + _string(handle) + place
+            position = struct.pack(">QI", offset, size)
+            front = struct.pack(">IBI", head - 4 + size, _WRITE, number) + _string(handle) + position
             buffer[:head] = front
             self._send(buffer[: head + size])
             offset += size
@@ -253,8 +253,8 @@ class Sftp:
         while done < size:
             while asked < size and len(wanted) * _SMALL_BLOCK < _WINDOW:
                 length = min(_SMALL_BLOCK, size - asked)
-                place = _string(handle) + struct.pack(">QI", asked, length)
-                wanted[self._request(_READ, place)] = (asked, length)
+                span = _string(handle) + struct.pack(">QI", asked, length)
+                wanted[self._request(_READ, span)] = (asked, length)
                 asked += length
             number, reply = self._receive()
             start, length = wanted.pop(number)

@@ -37,7 +37,7 @@ def form(request, tmp_path):
     return path
 
 
-def test_is_what_the_use_cases_ask_for(tmp_path):
+def test_it_is_an_export_source(tmp_path):
     archive = Archive(tmp_path / "x.tar")
     assert isinstance(archive, ExportSource)
     assert isinstance(archive, ListingSource)
@@ -55,7 +55,7 @@ class TestGood:
             ImageReference.parse("x").with_digest(archive.identify(B))
         ) == archive.identify(B)
 
-    def test_export_gives_what_one_pass_gives(self, form):
+    def test_export_equals_a_single_pass(self, form):
         archive, sink, seen = Archive(form), MemorySink(), []
         found = archive.export([B, A], sink, seen.append)
         repacked = found[0].repacked

@@ -210,7 +210,7 @@ class TestFolder:
         )
         assert export(written(tmp_path / "x", inside)) == export(written(tmp_path / "y", FORMS["20.10"]))
 
-    def test_what_stands_at_the_top_counts(self, tmp_path: Path):
+    def test_documents_at_the_top_take_precedence(self, tmp_path: Path):
         other = hybrid({str(A): IMAGES["b"]})
         files = CONTAINERD | {f"inner/{name}": raw for name, raw in other.items()}
         assert written(tmp_path / "x", tar(files)).identify(A) == IMAGES["a"].descriptor.digest

@@ -103,7 +103,7 @@ def test_find_takes_the_very_name():
         ("unavailable (0/?) 0.0 B/? false", False),
     ],
 )
-def test_whole_is_what_ctr_says_is_complete(state: str, whole: bool):
+def test_an_image_is_whole_when_ctr_reports_it_complete(state: str, whole: bool):
     found, ctr = target(images_check=CHECK + row(A, ONE, state))
     assert found.find_id(ONE) is whole
     assert ctr.calls == [("images", "check", f"target.digest=={ONE}")]
@@ -146,14 +146,14 @@ def test_a_name_is_given_by_a_table_alone(document: str, media_type: str | None)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "a layer", '{"mediaType":1}'])
-def test_what_is_no_image_gets_no_name(content: str):
+def test_content_that_is_not_an_image_gets_no_name(content: str):
     found, ctr = target(content_get=content)
     with pytest.raises(NotFoundError, match="no such image"):
         found.tag(ONE, A)
     assert ctr.fed == []
 
 
-def test_a_name_that_is_not_there_is_not_taken_away():
+def test_an_absent_name_is_not_removed():
     found, ctr = target(images_ls=LS)
     found.untag(A)
     assert len(ctr.calls) == 1

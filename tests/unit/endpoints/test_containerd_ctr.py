@@ -70,7 +70,7 @@ def test_a_hint_for_who_is_not_root():
     assert caught.value.hint == "only root may use its socket: run the same command as root"
 
 
-def test_one_that_gives_up_in_the_middle_says_why():
+def test_a_command_that_ends_early_reports_the_reason():
     def endless() -> Iterator[bytes]:
         while True:
             yield bytes(1 << 16)

@@ -57,7 +57,7 @@ def chunks(raw: bytes, step: int = 5000) -> list[bytes]:
 
 
 class TestEndpoint:
-    def test_asks_nothing_before_it_must(self, tmp_path):
+    def test_it_sends_no_request_before_the_first_use(self, tmp_path):
         found = DockerEngine(f"docker:unix://{tmp_path}/none.sock")
         assert found.name == f"docker:unix://{tmp_path}/none.sock"
         assert isinstance(found, ExportSource)
@@ -81,7 +81,7 @@ class TestEndpoint:
             "dockerunix://",
         ],
     )
-    def test_what_is_no_endpoint(self, endpoint):
+    def test_invalid_endpoints_are_refused(self, endpoint):
         with pytest.raises(UsageError, match="not a Docker endpoint"):
             DockerEngine(endpoint)
 

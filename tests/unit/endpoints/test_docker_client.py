@@ -82,7 +82,7 @@ def test_an_answer_without_an_end(daemon, asking, lie):
     assert len(str(caught.value)) < 4000
 
 
-def test_says_how_much_it_would_have_read(daemon):
+def test_the_limit_is_in_the_error(daemon):
     daemon.lies["/info"] = LIES["chunks"]
     with pytest.raises(
         EndpointError, match=r"cannot read the engine's state: .*want at most 4,194,304 bytes"

@@ -96,7 +96,7 @@ def test_the_stream_is_cut_when_it_breaks(daemon):
     assert daemon.broke_off.wait(120)
 
 
-def test_what_the_dialler_says_passes(daemon):
+def test_errors_of_the_dialler_are_passed_on(daemon):
     def refuse(*_: str):
         raise TransportError("unknown host key", subject="plant")
 
@@ -113,7 +113,7 @@ def test_what_the_dialler_says_passes(daemon):
         engine(refuse_later).info()
 
 
-def test_what_a_broken_pipe_says(daemon):
+def test_the_message_of_a_broken_pipe(daemon):
     def dead(*_: str):
         def dial():
             raise ConnectionError("docker: not found")

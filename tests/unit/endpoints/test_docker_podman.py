@@ -39,7 +39,7 @@ def test_container_host_wins():
     "version",
     [{}, {"Components": None}, {"Components": [{"Name": "Engine"}]}, {"Components": ["Podman Engine"]}],
 )
-def test_what_is_not_podman(version: dict[str, object]):
+def test_other_engines_are_not_podman(version: dict[str, object]):
     assert not is_podman(version)
     assert is_podman(PODMAN)
 

@@ -11,7 +11,7 @@ A = ImageReference.parse("ghcr.io/acme/api:1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_a_folder_target_and_nothing_else(kind: str):
+def test_it_is_only_a_folder_target(kind: str):
     found = ImagesFolder(kind)
     assert found.name == kind
     assert isinstance(found, FolderTarget)

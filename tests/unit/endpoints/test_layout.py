@@ -299,7 +299,7 @@ def test_a_new_layout_has_just_what_was_put(tmp_path: Path):
     assert found["digest"] == str(IMAGE.descriptor.digest)
 
 
-def test_an_interrupted_creation_goes_on(tmp_path: Path):
+def test_an_interrupted_creation_resumes(tmp_path: Path):
     (tmp_path / "oci-layout.part").write_text("{")
     Layout(tmp_path).tag(API, IMAGE.descriptor, IMAGE.raw)
     (tmp_path / "index.json").unlink()
@@ -333,7 +333,7 @@ def test_tag_keeps_what_it_does_not_know(folder: Path):
     assert [e["digest"] for e in found["manifests"][2:]] == [str(IMAGE.descriptor.digest)]
 
 
-def test_the_digest_is_no_part_of_the_name(folder: Path):
+def test_the_digest_is_not_part_of_the_name(folder: Path):
     layout = Layout(folder)
     layout.tag(API.with_digest(OTHER.descriptor.digest), OTHER.descriptor, OTHER.raw)
     assert layout.names() == [API]
@@ -397,7 +397,7 @@ def test_put_replaces_a_damaged_blob_and_a_link(folder: Path, tmp_path: Path):
     assert (tmp_path / "outside").read_bytes() == b"outside"
 
 
-def test_a_full_disk_says_so(folder: Path):
+def test_a_full_disk_is_reported(folder: Path):
     before = files_below(folder)
     with pytest.raises(NoSpaceError):
         Layout(folder).put_blob(API, blob_of(b"x"), BrokenStream(b"", OSError(28, "No space left on device")))

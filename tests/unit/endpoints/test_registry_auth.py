@@ -36,7 +36,7 @@ def test_credentials_keep_their_secrets() -> None:
     assert "refr3sh" not in repr(ROBOT)
 
 
-def test_nobody_is_asked_for_a_login_that_is_not_needed(fake: FakeRegistry) -> None:
+def test_the_store_is_not_asked_for_an_unneeded_login(fake: FakeRegistry) -> None:
     logins = Logins(ALICE)
     client(fake, credentials=logins).resolve(named(fake))
     assert not logins.asked
@@ -202,7 +202,7 @@ CHALLENGES = [
     ("Bearer realm=http://x", EndpointError, "malformed"),
     ('Bearer realm="a",realm="b"', EndpointError, "malformed"),
     (",", EndpointError, "malformed"),
-    ("Bearer", EndpointError, "got nothing"),
+    ("Bearer", EndpointError, "got no address"),
     ('Bearer realm="ftp://x/"', EndpointError, "got ftp:"),
     ('Bearer realm="http://auth.example/token"', EndpointError, "plain HTTP, which is refused"),
     ('Bearer realm="https://u:p@auth.example/"', EndpointError, "usable address"),

@@ -65,7 +65,7 @@ def test_explain(body: object, text: str) -> None:
         b'{"message":"\\ud800"}',
     ],
 )
-def test_what_cannot_be_read_explains_nothing(body: bytes) -> None:
+def test_an_unreadable_body_gives_no_explanation(body: bytes) -> None:
     assert explain(body) == ""
 
 

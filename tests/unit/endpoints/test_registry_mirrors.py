@@ -144,7 +144,9 @@ def test_a_mirror_that_lacks_something_is_asked_for_the_rest(
 
 
 @pytest.mark.parametrize("rule", [{"drop_at": 20_000}, {"body": BLOB[:20_000]}, {"stall_at": 20_000}])
-def test_a_blob_goes_on_elsewhere(home: FakeRegistry, near: FakeRegistry, rule: dict[str, object]) -> None:
+def test_a_blob_resumes_at_another_mirror(
+    home: FakeRegistry, near: FakeRegistry, rule: dict[str, object]
+) -> None:
     near.fault(method="GET", times=1, **rule)
     near.fault(method="GET", status=404)
     registry = client(home, mirrors=(near.host,), read_timeout=1)
@@ -205,7 +207,7 @@ def test_a_mirror_with_tls_is_not_asked_without(home: FakeRegistry, near: FakeRe
 @pytest.mark.parametrize(
     "text", ["", "ftp://host", "host/../x?y", "user:secret@host", "host:port", "http://", "ho st", "host/A"]
 )
-def test_what_is_no_mirror(home: FakeRegistry, text: str) -> None:
+def test_invalid_mirrors_are_refused(home: FakeRegistry, text: str) -> None:
     with pytest.raises(UsageError, match="not a mirror"):
         client(home, mirrors=(text,))
 

@@ -47,7 +47,7 @@ def test_what_a_server_repeats_of_a_login_is_hidden(name: str) -> None:
 @pytest.mark.parametrize(
     "text", ["socks5://proxy:1080", "http://", "http://proxy:x", "http://proxy:99999", "http://[::1", "://x"]
 )
-def test_what_is_no_proxy(text: str) -> None:
+def test_invalid_proxies_are_refused(text: str) -> None:
     found = Proxies.of({"HTTPS_PROXY": text})
     assert found.choose("https://127.0.0.1:5000/v2/") is None
     assert found.choose("http://registry.example/v2/") is None

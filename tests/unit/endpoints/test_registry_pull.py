@@ -160,7 +160,7 @@ def test_open_blob_from_an_offset(fake: FakeRegistry, offset: int) -> None:
     assert fake.requests[0].headers.get("range") == (f"bytes={offset}-" if offset else None)
 
 
-def test_open_blob_at_its_end_asks_nobody(fake: FakeRegistry) -> None:
+def test_open_blob_at_its_end_sends_no_request(fake: FakeRegistry) -> None:
     assert drain(client(fake).open_blob(named(fake), BLOB_DESCRIPTOR, len(BLOB))) == b""
     assert not fake.requests
 
@@ -324,7 +324,7 @@ def test_a_connection_cut_before_the_answer_is_tried_again(fake: FakeRegistry) -
     assert client(fake).resolve(named(fake)).digest == IMAGE.descriptor.digest
 
 
-def test_nobody_listens() -> None:
+def test_a_registry_that_does_not_listen() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{closed.getsockname()[1]}"

@@ -63,7 +63,7 @@ def test_a_prefix_goes_before_the_repository(fake: FakeRegistry) -> None:
 
 
 LOCATIONS = [
-    (None, "got nothing"),
+    (None, "got no address"),
     ("ftp://127.0.0.1/x", "got ftp:"),
     ("http://user:secret@127.0.0.1/x", "usable address"),
     ("http://[::1/x", "usable address"),
@@ -259,6 +259,6 @@ def test_a_refused_document(
         client(fake).tag(named(fake), IMAGE.descriptor, IMAGE.raw)
 
 
-def test_the_registry_says_why(fake: FakeRegistry) -> None:
+def test_the_registrys_reason_is_reported(fake: FakeRegistry) -> None:
     with pytest.raises(EndpointError, match=r"HTTP 400 \(MANIFEST_INVALID: media type\)"):
         client(fake).tag(named(fake), BLOB_DESCRIPTOR, BLOB)

@@ -164,7 +164,7 @@ def test_a_token_is_not_fetched_from_other_ports(
 
 
 @pytest.mark.parametrize("login", [LOGIN, Credentials("", "", identity_token="secret")])
-def test_a_login_does_not_go_to_a_stranger(fake: FakeRegistry, login: Credentials) -> None:
+def test_a_login_is_not_sent_to_another_owner(fake: FakeRegistry, login: Credentials) -> None:
     fake.require_bearer({"u": "p"})
     fake.challenge = 'Bearer realm="https://auth.example/token",service="fake"'
     with pytest.raises(LoginError, match="to another host, which is refused") as caught:

@@ -126,7 +126,7 @@ def test_a_registry_that_does_not_enter_it_gets_the_tag(fake: FakeRegistry) -> N
     assert ("acme/api", TAG) in fake.manifests
 
 
-def test_what_others_entered_stays(fake: FakeRegistry) -> None:
+def test_entries_of_others_are_kept(fake: FakeRegistry) -> None:
     fake.manifests["acme/api", TAG] = (OCI_INDEX, index_of([entry(8), entry(9)]))
     put(fake, 1)
     assert listed(fake) == digests(8, 9, 1)

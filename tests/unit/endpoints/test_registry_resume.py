@@ -57,7 +57,7 @@ def test_a_broken_connection_is_taken_up_again(fake: FakeRegistry, drop_at: int,
         assert ranges(fake)[1] == (f"bytes={start}-" if start else None)
 
 
-def test_nothing_that_came_is_fetched_twice(fake: FakeRegistry) -> None:
+def test_received_bytes_are_not_fetched_twice(fake: FakeRegistry) -> None:
     for _ in range(4):
         fake.fault(**GET, drop_at=10_000, times=1)
     assert drain(client(fake).open_blob(named(fake), BLOB_DESCRIPTOR)) == BLOB
@@ -79,7 +79,7 @@ def test_progress_is_worth_new_patience(fake: FakeRegistry) -> None:
     assert len(ranges(fake)) == 9
 
 
-def test_a_trickle_is_no_progress(fake: FakeRegistry) -> None:
+def test_a_trickle_is_not_progress(fake: FakeRegistry) -> None:
     fake.blobs["acme/api", BIG_DESCRIPTOR.digest] = BIG
     fake.fault(**GET, drop_at=10_000)
     clock = Clock()
@@ -168,7 +168,7 @@ AFTERWARDS = [
 
 
 @pytest.mark.parametrize(("rule", "error", "text"), AFTERWARDS)
-def test_what_cannot_be_gone_on_with(
+def test_downloads_that_cannot_resume(
     fake: FakeRegistry, rule: dict[str, object], error: type[AirgapError], text: str
 ) -> None:
     fake.fault(**GET, drop_at=1000, times=1)

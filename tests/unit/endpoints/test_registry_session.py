@@ -106,7 +106,7 @@ def test_five_redirects_are_followed(fake: FakeRegistry) -> None:
 
 REDIRECTS = [
     ("/v2/acme/api/manifests/1.0", "too many redirects"),
-    (None, "got nothing"),
+    (None, "got no address"),
     ("file:///etc/passwd", "got file:"),
     ("gopher://127.0.0.1/", "got gopher:"),
     ("http://metadata.example/latest", "plain HTTP, which is refused"),

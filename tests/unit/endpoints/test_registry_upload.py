@@ -89,7 +89,7 @@ def test_an_empty_blob(fake: FakeRegistry) -> None:
     assert fake.blobs["acme/api", empty.digest] == b""
 
 
-def test_a_broken_upload_goes_on_where_the_registry_is(fake: FakeRegistry) -> None:
+def test_a_broken_upload_resumes_at_the_registrys_offset(fake: FakeRegistry) -> None:
     fake.fault(method="PUT", take=PART, times=1)
     clock = Clock()
     opener = upload(fake, sleep=clock.sleep)
@@ -122,7 +122,7 @@ def test_without_progress_it_ends(fake: FakeRegistry) -> None:
     assert KEY not in fake.blobs
 
 
-def test_an_upload_that_was_given_up_starts_anew(fake: FakeRegistry) -> None:
+def test_an_upload_that_the_registry_dropped_starts_again(fake: FakeRegistry) -> None:
     fake.uploads.forgets = True  # as docker-registry 2.8
     fake.fault(method="PUT", take=PART, times=2)
     opener = upload(fake)
@@ -148,7 +148,7 @@ def test_a_registry_that_does_not_come_back(fake: FakeRegistry) -> None:
     assert sent(fake) == ["POST", "PUT", "GET", "GET", "GET"]
 
 
-def test_when_only_the_answer_was_lost_nothing_is_sent_again(fake: FakeRegistry) -> None:
+def test_a_lost_answer_does_not_repeat_the_upload(fake: FakeRegistry) -> None:
     fake.fault(method="PUT", status=503, times=1)  # and yet it is done
     opener = upload(fake)
     assert opener.offsets == [0]
@@ -218,7 +218,7 @@ def test_a_chunk_that_is_out_of_order_is_put_right(fake: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("found", [None, "", "0-0", "5-9", "0-3500000", "x", "bytes=0-", "0--1"])
-def test_a_place_that_cannot_be_true_starts_anew(fake: FakeRegistry, found: str | None) -> None:
+def test_an_impossible_offset_starts_the_upload_again(fake: FakeRegistry, found: str | None) -> None:
     fake.fault(method="PUT", take=PART, times=1)
     fake.fault(method="GET", headers={"range": found})
     opener = upload(fake)
@@ -258,7 +258,7 @@ def test_what_is_not_tried_again(
     "error", [MediaError("unplugged"), DigestMismatchError("wrong"), KeyboardInterrupt()]
 )
 @pytest.mark.parametrize("options", [{}, {"upload_chunk": 300_000}])
-def test_what_the_stream_raises_ends_it(
+def test_an_error_of_the_stream_ends_the_upload(
     fake: FakeRegistry, error: BaseException, options: dict[str, object]
 ) -> None:
     with pytest.raises(type(error)) as caught:
@@ -318,7 +318,7 @@ def test_upload_mounts_too(fake: FakeRegistry) -> None:
     assert len(fake.asked("PUT")) == 1
 
 
-def test_the_same_repository_is_no_other(fake: FakeRegistry) -> None:
+def test_the_same_repository_is_not_mounted_from(fake: FakeRegistry) -> None:
     registry = client(fake)
     put(registry, named(fake))
     put(registry, named(fake, ":2.0"))

@@ -72,7 +72,7 @@ def changed(files: dict[str, bytes], **changes: object) -> dict[str, bytes]:
 
 class TestDockerForm:
     @pytest.mark.parametrize("raw", [tar(*saved_by_20()), tar(saved_by_28())], ids=["20.10", "28"])
-    def test_is_packed_anew_and_the_same_from_every_engine(self, raw):
+    def test_layers_are_repacked_identically_from_every_engine(self, raw):
         sink, bytes_seen = MemorySink(), []
         found = export_archive(Pipe(raw), sink, [B, A], bytes_seen.append, repack=True)
         assert [(image.reference, image.image_id, image.repacked) for image in found] == [

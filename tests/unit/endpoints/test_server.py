@@ -265,7 +265,7 @@ def test_http_1_0_closes(server: ImageServer):
     assert b"Connection: close" in got
 
 
-def test_a_body_is_no_request(server: ImageServer):
+def test_a_body_is_not_read_as_a_request(server: ImageServer):
     inner = "GET /v2/_catalog HTTP/1.1\r\nHost: x\r\n\r\n"
     for framing in (f"Content-Length: {len(inner)}", "Transfer-Encoding: chunked"):
         for method in ("GET", "POST"):
@@ -461,7 +461,7 @@ def test_refused_requests(server: ImageServer, raw: bytes, status: int):
 
 
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"GET /v2/ HTTP/1.1\r\nHost:"])
-def test_half_a_request_hurts_nobody(server: ImageServer, raw: bytes):
+def test_half_a_request_does_not_affect_other_clients(server: ImageServer, raw: bytes):
     say(server, raw)
     assert ask(server, "/v2/").status == 200
 

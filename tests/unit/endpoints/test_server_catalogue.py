@@ -99,14 +99,14 @@ def test_another_registry_is_another_name_of_this_server(tmp_path: Path, namespa
     assert catalogue.repository("acme/api", namespace) is catalogue.repositories["acme/api"]
 
 
-def test_a_digest_beside_a_tag_is_no_name_of_its_own(tmp_path: Path):
+def test_a_digest_beside_a_tag_is_not_a_separate_name(tmp_path: Path):
     names = ("ghcr.io/acme/api:1", f"ghcr.io/acme/api:1@{ONE.descriptor.digest}")
     catalogue = catalogue_of(tmp_path, *({name: ONE} for name in names))
     assert tags(catalogue)["ghcr.io/acme/api"] == {"1": ONE.descriptor.digest}
     assert catalogue.notes == ()
 
 
-def test_nothing_of_another_image_is_in_a_repository(tmp_path: Path):
+def test_a_repository_has_no_content_of_other_images(tmp_path: Path):
     catalogue = catalogue_of(tmp_path, {"a/x:1": ONE, "a/y:1": TWO})
     x = catalogue.repositories["a/x"]
     assert x.documents.keys() | x.blobs.keys() == set(ONE.contents)

@@ -84,7 +84,7 @@ def test_what_can_be_read_in_two_ways_is_refused(raw: bytes):
         (GET + b"A: " + b"b" * MAX_HEAD + b"\r\n\r\n", 431),
     ],
 )
-def test_what_is_not_spoken_here(raw: bytes, status: int):
+def test_unsupported_protocol_versions(raw: bytes, status: int):
     with pytest.raises(RefusedError) as refused:
         parse_head(raw)
     assert refused.value.status == status

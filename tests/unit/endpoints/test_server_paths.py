@@ -109,7 +109,7 @@ def test_bad_ranges(header: str):
 
 
 @pytest.mark.parametrize("header", ["bytes=0-", "bytes=0-0", "bytes=-1"])
-def test_nothing_has_no_ranges(header: str):
+def test_empty_content_has_no_ranges(header: str):
     with pytest.raises(ValueError):
         parse_range(header, 0)
 

@@ -40,7 +40,7 @@ def test_k3s_has_one_file_for_all():
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_each_says_which_file_it_is(client: str):
+def test_each_snippet_names_its_file(client: str):
     for snippet in make_snippets(client, "stick:5000", ["docker.io"]):
         assert snippet.lines[0].startswith(f"# {snippet.path}: ")
         assert snippet.lines[1:] == snippet.content.splitlines()

@@ -33,6 +33,6 @@ def test_addresses(text, want):
         "[::1", "[]", "[-x]", "a/b", "ssh://a/b", "http://a", "a\n", "a\x00b", "a;b", "$(a)", "ü", "a" * 300,
     ],
 )  # fmt: skip
-def test_what_is_no_address(text):
+def test_invalid_addresses_are_refused(text):
     with pytest.raises(UsageError, match=r"not a host, want \[USER@\]HOST\[:PORT\]"):
         Address.parse(text)

@@ -86,7 +86,7 @@ def test_its_keys(serve):
 
 
 @pytest.mark.parametrize("odd", [b"", b"\xff" * 40, string(b"ssh-ed25519") + b"\xff\xff", string(b"\xff")])
-def test_one_odd_key_spoils_no_other(serve, odd):
+def test_an_invalid_key_does_not_affect_the_others(serve, odd):
     serve(string(listing((odd, b"odd"), (public(1), b"good"))))
     with Agent() as agent:
         assert [key.asbytes() for key in agent.keys if key.comment == "good"] == [public(1)]
@@ -111,7 +111,7 @@ def test_answers_that_are_none(serve, answer, want):
         assert (agent.keys, agent.trouble) == ((), want)
 
 
-def test_one_that_says_nothing(serve, monkeypatch):
+def test_an_agent_that_does_not_answer(serve, monkeypatch):
     monkeypatch.setattr(module, "_LIST_SECONDS", 0.2)
     serve(hang=True)
     with Agent() as agent:
@@ -187,7 +187,7 @@ def test_a_key_that_is_not_signed_with_is_passed_over(serve):
     assert server.offered == [public(1), public(2)]
 
 
-def test_what_is_said_of_keys_that_were_not_signed_with(serve):
+def test_keys_that_the_agent_did_not_sign_with_are_named(serve):
     serve(string(listing((public(1), b"one"), (public(2), b"two"))), string(FAILURE), SIGNED)
     server = Server(b"")
     with pytest.raises(

@@ -119,7 +119,7 @@ def test_a_pipe_carries_both_ways():
     assert channel.closed
 
 
-def test_a_command_that_ends_at_once_tells_why():
+def test_a_command_that_ends_at_once_reports_the_reason():
     with pytest.raises(ConnectionError, match="docker: not found"):
         PipeSocket(Channel(err=b"docker: not found\n", code=127)).recv(10)
     with pytest.raises(ConnectionError, match="the remote command ended"):

@@ -76,7 +76,7 @@ def test_host_key_alias(home):
 
 
 @pytest.mark.parametrize("setting", ["StrictHostKeyChecking no", "CheckHostIP no", "VerifyHostKeyDNS yes"])
-def test_nothing_weakens_the_check(home, setting):
+def test_no_setting_weakens_the_check(home, setting):
     plain = route(home, "Host plant\n User a\n")
     assert route(home, f"Host plant\n User a\n {setting}\n") == plain
 
@@ -169,7 +169,7 @@ def test_refused(home, text, want):
         route(home, text)
 
 
-def test_a_jump_that_is_no_host(home):
+def test_a_jump_that_is_not_a_host(home):
     with pytest.raises(UsageError, match="not a host"):
         route(home, "Host plant\n ProxyJump -oX\n")
 
@@ -195,7 +195,7 @@ def test_what_is_refused_may_be_switched_off(home, setting):
     assert route(home, f"{setting}\n") == plain
 
 
-def test_a_command_for_keys_that_nobody_asks(home):
+def test_a_command_for_keys_that_is_not_needed(home):
     (home / "kh").touch()
     [hop] = route(home, "KnownHostsCommand /bin/keys\n", known_hosts=home / "kh")
     assert hop.known_hosts == (home / "kh",)
@@ -360,6 +360,6 @@ def test_named_files_must_be_there(home, option):
         SshConfig(SshOptions(**{option: home / "none"}))
 
 
-def test_a_folder_is_no_file(home):
+def test_a_folder_is_not_a_config_file(home):
     with pytest.raises(FormatError, match="cannot be read"):
         SshConfig(SshOptions(config_file=home))

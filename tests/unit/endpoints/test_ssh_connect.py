@@ -72,7 +72,7 @@ def packet(payload: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("hang", [False, True])
-def test_strangers(says, hang, capfd):
+def test_servers_that_do_not_speak_ssh(says, hang, capfd):
     with server(says, hang=hang) as port, pytest.raises(TransportError, match=f"127.0.0.1:{port}"):
         connect(port)
     assert capfd.readouterr().err == "", "no trace of paramiko's"
@@ -97,7 +97,7 @@ def test_lengths_that_no_server_needs(says, want):
         (HELLO + packet(b"\x01\0\0\0\x02\0\0\0\x03bye\0\0\0\0"), "got the server closed the connection: bye"),
     ],
 )
-def test_what_is_said_of_a_server_that_does_not_agree(says, want):
+def test_the_message_for_a_server_without_common_algorithms(says, want):
     with server(says, hang=True) as port, pytest.raises(LinkError, match=want):
         connect(port)
 
@@ -132,6 +132,6 @@ def test_foreign_exceptions_are_translated(error):
 
 
 @pytest.mark.parametrize("error", [IntegrityError("ours"), ValueError("a defect")])
-def test_what_the_door_lets_through(error):
+def test_our_own_exceptions_pass_unchanged(error):
     with pytest.raises(type(error)), translated("cannot", "plant"):
         raise error

@@ -110,7 +110,7 @@ def test_revoked_wins(tmp_path, names):
         hosts.check(HOST, "ssh-ed25519", ONE, ROUTE)
 
 
-def test_a_revoked_key_is_no_known_one(tmp_path):
+def test_a_revoked_key_is_not_a_known_one(tmp_path):
     hosts = known(tmp_path, f"@revoked {HOST} ssh-ed25519 {text(ONE)}")
     assert hosts.algorithms(HOST) == ()
     with pytest.raises(TransportError, match="unknown host key"):
@@ -151,7 +151,7 @@ def test_fingerprints_are_those_of_openssh():
 
 
 @pytest.mark.parametrize("blob", [ONE, TWO])
-def test_an_authority_is_no_host(tmp_path, blob):
+def test_an_authority_is_not_a_host(tmp_path, blob):
     line = f"@cert-authority *.example ssh-ed25519 {text(ONE)}"
     hosts = known(tmp_path, line)
     assert hosts.algorithms(HOST) == ()

@@ -66,7 +66,7 @@ def test_no_passphrase(tmp_path):
         b"ssh-ed25519 AAAA a public one\n",
     ],
 )
-def test_what_is_no_key(tmp_path, raw):
+def test_invalid_keys_are_refused(tmp_path, raw):
     path = tmp_path / "id"
     path.write_bytes(raw)
     path.chmod(0o600)
@@ -157,7 +157,7 @@ def test_a_link_that_breaks_at_once(tmp_path):
         log_in(Server(b"", 1), hop(write(tmp_path / "id")), Identities())
 
 
-def test_a_server_that_says_nothing(tmp_path):
+def test_a_server_that_does_not_answer(tmp_path):
     server = Server(b"")
     server.auth_timeout = 0.0
     with pytest.raises(LinkError, match="want an answer, got 0 s of silence after"):

@@ -111,7 +111,7 @@ LOGINS = {
 
 
 @pytest.mark.parametrize("login", list(LOGINS))
-def test_what_a_login_does_in_its_place(login: str) -> None:
+def test_logins_without_sftp_are_explained(login: str) -> None:
     channel, message, hint = LOGINS[login]
     with pytest.raises(TransportError, match=re.escape(message)) as caught:
         opened(channel)

@@ -90,7 +90,7 @@ def test_answers(answer):
         client(answer).find("/x")
 
 
-def test_ours_are_of_the_kind_that_the_door_knows():
+def test_our_errors_are_of_translated_kinds():
     assert issubclass(ProtocolError, paramiko.SSHException)
 
 
@@ -107,7 +107,7 @@ def test_what_is_there(step):
         sftp.find("/a/secret")
 
 
-def test_a_file_without_a_kind_is_no_file():
+def test_an_entry_without_a_kind_is_not_a_file():
     assert client(packet(105, struct.pack(">II", 1, 0))).find("/x").kind == "other"
 
 

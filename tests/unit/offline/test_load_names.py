@@ -234,7 +234,7 @@ class TestFiles:
 
     def test_two_names_that_would_be_one_file_are_refused(self, bundle, folder):
         class Narrow(MemoryFolder):
-            def place(self, reference: ImageReference) -> Path:
+            def path_of(self, reference: ImageReference) -> Path:
                 return self.folder / reference.registry
 
         target = Narrow(folder.folder)
