@@ -40,7 +40,10 @@ def test_a_link_in_the_place_of_a_folder(tmp_path, name):
 def test_something_else_in_the_place_of_a_folder(tmp_path, make):
     (tmp_path / "edge-0001").mkdir()
     make(tmp_path / "edge-0001" / "trust")
-    with pytest.raises(UnlistedContentError, match="another kind of file"), claimed((tmp_path / "edge-0001",)):
+    with (
+        pytest.raises(UnlistedContentError, match="another kind of file"),
+        claimed((tmp_path / "edge-0001",)),
+    ):
         pytest.fail("claimed")
 
 
