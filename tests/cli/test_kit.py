@@ -131,7 +131,7 @@ def test_an_older_one(gap, kit, monkeypatch):
         "error: older than the airgap that checks it: airgap-kit-0.1.0, want airgap 0.2.0 or later, got 0.1.0"
         in done.err
     )
-    assert "hint: an old one may lack checks; --allow-downgrade" in done.err
+    assert "hint: an old version may lack checks; --allow-downgrade" in done.err
     assert gap.offline.ended() == ("kit-verify", "refused", 14)
     gap.offline("kit", "verify", kit, "--allow-downgrade")
 
