@@ -161,7 +161,7 @@ class Statement:
             top.text("predicateType"),
             PREDICATE_TYPE,
             f"{where}: predicateType",
-            "this is no bundle of format v1; a newer airgap may read it",
+            "this is not a bundle of format v1; a newer airgap may be able to read it",
         )
         subjects = parse_subjects(top, FILE_GRAMMAR, "bundle")
         predicate = top.child("predicate")

@@ -2,7 +2,7 @@
 
 The reader needs one pass and one buffer, extracts nothing, and accepts only content that all tar readers
 interpret equally: regular files, directories and links. Content that readers interpret differently (a size in
-a pax record that would fit into the header, sparse files, two names for an entry, a repeated name) is refused.
+a pax record that would fit into the header, sparse files, two names for an entry, repeated names) is refused.
 """
 
 import io
