@@ -1,8 +1,8 @@
-"""What a path is: one answer for every command that was given another thing than it needs.
+"""Recognises what a path is, for commands that were given a path of another kind than they need.
 
-It looks at names, and at the beginning of a file, up to fixed limits. Links are followed as the shell follows
-them, but only regular files are opened, and never waited for. What it says is advice for the person who
-typed the path: it proves nothing, and nothing is trusted because of it.
+Names and the beginning of a file are examined, up to fixed limits. Links are followed as the shell does, but
+only regular files are opened, without waiting. The result is advice for the person who typed the path: it is
+not verified, and no trust decision depends on it.
 """
 
 import base64
@@ -21,23 +21,23 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import parse_object
 
 _HEAD = 64 << 10
-"""Bytes of a file that are looked at, and of what is in a compressed one."""
+"""Bytes that are examined at the beginning of a file."""
 _DOCUMENT = 16 << 20
 """Bytes of a JSON document that is parsed to find its kind."""
 _MEMBERS = 2000
-"""Headers of a tar that are looked at."""
+"""The most headers of a tar that are examined."""
 _ENTRIES = 2000
-"""Names in a folder that are looked at."""
+"""The most names in a folder that are examined."""
 _BELOW = 200
-"""Of them, those that are looked into."""
+"""The most entries of a folder that are opened."""
 _SHOWN = 8
-"""Bundles or volumes that a hint names."""
+"""The most bundles or volumes that a hint names."""
 
 BUNDLE_ENVELOPE, KIT_ENVELOPE, VOLUME_TABLE = "bundle.dsse.json", "kit.dsse.json", "volume.json"
 
 
 class Kind(Enum):
-    """What there is; the value is how a message calls it."""
+    """The kinds of paths; the value is the name in messages."""
 
     ABSENT = "nothing of that name"
     IMAGE_NAME = "an image name"
@@ -94,18 +94,18 @@ class Found:
 
     kind: Kind
     inside: tuple[Path, ...] = ()
-    """The bundles on a medium, or the volumes in a folder; not more than a person would read."""
+    """The bundles on a medium, or the volumes in a folder; only the first ones."""
     detail: str = ""
-    """What it is more exactly, in the place of the kind's words: "a gzip file"."""
+    """A more exact name than that of the kind, such as "a gzip file"."""
 
     @property
     def words(self) -> str:
-        """How a message calls it."""
+        """Its name in messages."""
         return self.detail or self.kind.value
 
 
 def recognise(path: Path) -> Found:
-    """What is at `path`; never raises for what a medium or a person put there."""
+    """Return what is at `path`; never raises, whatever is there."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -130,7 +130,7 @@ _SPECIAL = {
 
 
 def _absent(path: Path) -> Found:
-    """A link to nothing, a slip of the pen, or what belongs elsewhere: an image's name, an address."""
+    """Recognise a path that does not exist: a broken link, a typing error, an image name, or an address."""
     text = str(path)
     if path.is_symlink():
         return Found(Kind.ABSENT, detail="a symbolic link to nothing")
@@ -155,8 +155,8 @@ def _folder(path: Path) -> Found:
     if kind is not None:
         return Found(kind)
     below = [path / name for name in sorted(names) if not name.startswith(".")][:_BELOW]
-    volumes = [each for each in below if (each / VOLUME_TABLE).is_file()]
-    bundles = [each for each in below if each in volumes or _is_bundle(each)]
+    volumes = [entry for entry in below if (entry / VOLUME_TABLE).is_file()]
+    bundles = [entry for entry in below if entry in volumes or _is_bundle(entry)]
     if volumes and len(volumes) == len(bundles):
         return Found(Kind.VOLUMES, tuple(volumes[:_SHOWN]))
     if bundles:
@@ -189,7 +189,7 @@ def _file(path: Path) -> Found:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):  # changed since it was looked at
+        if not stat.S_ISREG(found.st_mode):  # changed since it was examined
             return Found(Kind.SPECIAL)
         head = os.pread(fd, _HEAD, 0)
         if _is_tar(head):
@@ -214,7 +214,7 @@ def _tar(fd: int, size: int) -> Found:
         return Found(Kind.UNFINISHED)
     if ".dockerenv" in names:
         return Found(Kind.EXPORT)
-    if not whole:  # the envelope, which may stand anywhere, was perhaps not seen
+    if not whole:  # the envelope may be anywhere, perhaps after the examined part
         return Found(Kind.UNKNOWN)
     if "manifest.json" in leaves:
         return Found(Kind.DOCKER_ARCHIVE)
@@ -222,7 +222,7 @@ def _tar(fd: int, size: int) -> Found:
 
 
 def _members(fd: int, size: int) -> tuple[set[str], bool]:
-    """Names in the headers of a tar, and whether those are all; what further records say is not read."""
+    """Return the names in the headers of a tar, and whether they are complete; pax records are ignored."""
     names: set[str] = set()
     offset = 0
     for _ in range(_MEMBERS):
@@ -256,7 +256,7 @@ def _binary(head: bytes) -> Found:
 
 
 def _unzipped(head: bytes) -> bytes:
-    """The first bytes of what is in a gzip file."""
+    """Return the first bytes of the content of a gzip file."""
     try:
         return zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(head, 1024)
     except zlib.error:
@@ -292,12 +292,12 @@ _DOCUMENTS = {
     "urn:airgap:kit:v1": (Kind.PART, "the envelope of a kit"),
     "urn:airgap:receipt:v1": (Kind.RECEIPT, ""),
 }
-"""By the predicate type of what is signed."""
+"""The kinds by predicate type of the signed statement."""
 ROOT_TYPE = "application/vnd.airgap.root.v1+json"
 
 
 def _json(path: Path, text: str, read: Callable[[], bytes]) -> Found:
-    """A signed document, or a line of a ledger."""
+    """Recognise a signed document, or a line of a ledger."""
     first = text.partition("\n")[0]
     if first.startswith('{"seq":') and '"prev":' in first:
         return Found(Kind.LEDGER)
@@ -333,11 +333,11 @@ _YAML = (
     (Kind.CHART, r"apiVersion: *v[12]"),
     (Kind.MANIFEST, r"images:"),
 )
-"""Keys at the margin, of which one is enough to know a file by; the first that is there counts."""
+"""Top-level keys that identify a file; the first match counts."""
 
 
 def _yaml(text: str) -> Found:
-    """By its keys; it is not parsed."""
+    """Recognise a YAML file by its keys, without parsing it."""
     for kind, key in _YAML:
         if re.search(rf"^{key}", text, re.MULTILINE):
             return Found(kind)
@@ -346,7 +346,7 @@ def _yaml(text: str) -> Found:
 
 
 def _is_image_name(text: str) -> bool:
-    """Whether it can hardly be anything else: with a tag, a digest or a repository."""
+    """Return whether the text is very probably an image name: it has a tag, a digest or a repository."""
     try:
         ImageReference.parse(text)
     except AirgapError:

@@ -1,4 +1,4 @@
-"""The files of one blob: mostly one, several where a medium cannot take it whole (FORMAT.md §2.5)."""
+"""The files of one blob: one, or several if a medium cannot hold it in one file (FORMAT.md §2.5)."""
 
 import hashlib
 import os
@@ -22,11 +22,11 @@ class Segment:
     size: int
     """Bytes."""
     sha256: str | None = None
-    """In hex, what an earlier `volume.json` says; nothing has proved it."""
+    """In hex, from an earlier `volume.json`; it is not verified."""
 
     @property
     def part(self) -> Path:
-        """Where it is while it is written."""
+        """The path of the file while it is written."""
         return self.path.with_name(self.path.name + ".part")
 
 
@@ -46,7 +46,7 @@ class Sums:
 
     @property
     def sha256(self) -> str:
-        """Of all bytes, when all came."""
+        """The SHA-256 of the blob, once all bytes were taken."""
         return self._whole.hexdigest() if self._whole else self.digest.hex
 
     def update(self, data: memoryview) -> None:
@@ -64,7 +64,7 @@ class Sums:
 
 
 class Joined:
-    """Several streams as one; each is opened when its turn comes."""
+    """Several streams as one; each is opened when it is needed."""
 
     def __init__(self, openers: Iterable[Callable[[], ByteStream]]) -> None:
         self._openers = iter(openers)
@@ -104,8 +104,8 @@ class Beginning:
 
 
 class Output:
-    """The files of one blob, one after the other: those whose bytes are kept are read first, and the
-    last of these is written on.
+    """The files of one blob, one after the other. Files whose bytes are kept are read first, and writing
+    continues in the last of them.
     """
 
     def __init__(self, segments: tuple[Segment, ...], keep: int) -> None:
@@ -117,7 +117,7 @@ class Output:
         self._next()
 
     def _next(self) -> None:
-        """Go on to the next file; one that is whole before is durable."""
+        """Continue with the next file, after making the current one durable."""
         self.sync()
         self.close()
         self._segment = self._waiting.pop(0)
@@ -129,7 +129,7 @@ class Output:
         self._fd = create(path, kept)
 
     def read(self, buffer: memoryview) -> int:
-        """The next kept bytes, at least one."""
+        """Read the next kept bytes, at least one."""
         while not self._left:
             self._next()
         with media_errors("cannot read", self._segment.part):
@@ -140,7 +140,7 @@ class Output:
         return got
 
     def write(self, data: memoryview) -> None:
-        """Write on."""
+        """Write the next bytes."""
         while data:
             if not self._left and self._waiting:
                 self._next()
@@ -158,7 +158,7 @@ class Output:
             try:
                 os.fsync(self._fd)
             except OSError:
-                # the kernel calls pages clean that it could not write, and would say "done" next time
+                # the kernel marks pages as clean that it could not write, and would report success next time
                 self._segment.part.unlink(missing_ok=True)
                 raise
 
@@ -170,8 +170,8 @@ class Output:
 
 
 def usable(segments: tuple[Segment, ...]) -> int:
-    """How many bytes of an earlier attempt can be used. Files that have their name already count only
-    before others that have it not: together they were found to be wrong.
+    """Return how many bytes of an earlier attempt can be used. Finished files count only if an unfinished one
+    follows: if all are finished, the blob was found to be wrong.
     """
     done = 0
     for segment in segments:
@@ -187,7 +187,7 @@ def usable(segments: tuple[Segment, ...]) -> int:
 
 
 def size_of(path: Path) -> int | None:
-    """Bytes of a regular file; None when there is none."""
+    """Return the size of a regular file in bytes; None if there is none."""
     with media_errors("cannot read", path):
         try:
             found = path.lstat()
@@ -197,8 +197,8 @@ def size_of(path: Path) -> int | None:
 
 
 def create(part: Path, keep: int) -> int:
-    """Open a `.part` file for writing: with all of its content, or a new one in its place. Raises
-    `UnlistedContentError` for a pipe, a device or a file of several names.
+    """Open a `.part` file for writing: the existing one if bytes are kept, else a new one. Raises
+    `UnlistedContentError` for a pipe, a device or a file with several names.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with media_errors("cannot write", part):

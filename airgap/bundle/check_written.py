@@ -1,5 +1,5 @@
-"""What the media hold after the last write, read back from them (security.md of the design: media write
-protocol): nothing is called done that only the kernel's cache was seen to hold.
+"""Checks what the media hold after the last write, by reading it back (media write protocol). A bundle is not
+reported as written if only the kernel's cache is known to hold it.
 """
 
 import contextlib
@@ -17,28 +17,28 @@ from airgap.oci.digest import Advance
 
 OK, CACHED, SKIPPED = "ok", "cached", "skipped"
 _HINT = (
-    "`airgap pack`, `repack`, `repair` or `kit` writes it again; a medium that fails twice, or that is "
-    "smaller than it says, cannot be used"
+    "write it again with `airgap pack`, `repack`, `repair` or `kit`; do not use a medium that fails "
+    "twice, or that is smaller than it claims"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class OnMedia:
-    """The media of a bundle, and whether they were seen to hold it."""
+    """The media of a bundle, and whether reading back showed that they hold it."""
 
     media: tuple[Medium, ...]
     read_back: str
-    """`ok`: every byte came from the media; `cached`: some may have come out of a cache, so it is not
-    known what the media hold; `skipped`: nothing was read.
+    """`ok`: every byte came from the media; `cached`: some bytes may have come from a cache, so it is not
+    known what the media hold; `skipped`: no byte was read.
     """
 
     unread: tuple[Path, ...] = ()
-    """Mount points of those that were not read back."""
+    """The mount points of media that were not read back."""
     fresh: bool = field(default=False, compare=False)
-    """It was written just now, so to read it once more, after it was unplugged, may show more."""
+    """The bundle was written just now, so verifying it again after unplugging the media may reveal more."""
 
     def record(self) -> dict[str, object]:
-        """What the ledger keeps."""
+        """Return the values for the ledger."""
         media = [medium.record() | {"read": medium.mount_point not in self.unread} for medium in self.media]
         return {"media": media, "read_back": self.read_back}
 
@@ -50,8 +50,8 @@ def prove(
 ) -> OnMedia:
     """Read back all that was written, by the folder of each medium, in the order of the writes.
 
-    `wanted` None leaves out what no one carries: the system's own disk, and memory. Raises
-    `IntegrityError` for what the media do not hold.
+    With `wanted` None, media that are not carried away are skipped: the system's own disk, and memory. Raises
+    `IntegrityError` if the media do not hold what was written.
     """
     media = {folder: Medium.of(folder) for folder in written}
     asked = [folder for folder in written if wanted or (wanted is None and media[folder].is_carried)]
@@ -76,25 +76,27 @@ def prove_sealed(
     written: Mapping[Path, Sequence[Written]],
     phase: Callable[[str, int], AbstractContextManager[Advance]],
     wanted: bool | None,
-    unseal: Callable[[], None],
+    mark_unfinished: Callable[[], None],
     folders: Collection[str] | None = FOLDERS,
 ) -> OnMedia:
-    """As `prove`, of what was sealed: what the media do not hold, or of which that is not known, `unseal`
-    makes unfinished again. `folders` as in `refuse_strays`; None where it has no folder of its own.
+    """Do the same as `prove` for a sealed bundle, and call `mark_unfinished` if that raises. `folders` as in
+    `refuse_unlisted_files`; None if the bundle has no folder of its own.
     """
     try:
         if folders is not None:
-            refuse_strays(written, folders)
+            refuse_unlisted_files(written, folders)
         return replace(prove(written, phase, wanted), fresh=True)
     except BaseException:
         with contextlib.suppress(MediaError):
-            unseal()
+            mark_unfinished()
         raise
 
 
-def refuse_strays(written: Mapping[Path, Sequence[Written]], folders: Collection[str] = FOLDERS) -> None:
-    """Raise `UnlistedContentError` where the folder of a bundle, or of a volume, holds more than was written:
-    readers refuse a file too many, whoever put it there. `folders`: those that may be in it.
+def refuse_unlisted_files(
+    written: Mapping[Path, Sequence[Written]], folders: Collection[str] = FOLDERS
+) -> None:
+    """Raise `UnlistedContentError` if the folder of a bundle or volume holds files that were not written,
+    because readers refuse any additional file. `folders` are the folders that may be in it.
     """
     for path, files in written.items():
         names = {file.path.relative_to(path).as_posix() for file in files}
@@ -109,7 +111,7 @@ def refuse_strays(written: Mapping[Path, Sequence[Written]], folders: Collection
 
 
 def announce(folders: Iterable[Path], note: Callable[[str], object]) -> None:
-    """Tell which media are about to be written to, before the first byte."""
+    """Report which media will be written to, before the first byte."""
     media = {medium.mount_point: medium for medium in map(Medium.of, folders) if medium.is_carried}
     for medium in media.values():
         note(f"writing to {medium.describe()}")

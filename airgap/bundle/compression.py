@@ -1,7 +1,7 @@
-"""Layers unpacked and packed while they stream past (the only importer of isal and zstandard).
+"""Compresses and decompresses layers as streams (the only importer of isal and zstandard).
 
-Gzip is done by ISA-L: several times as fast as zlib, and its wheels carry the library, so that
-packing gives the same bytes wherever the same version runs.
+ISA-L handles gzip: it is several times faster than zlib, and its wheels contain the library, so the same
+version gives the same bytes everywhere.
 """
 
 import io
@@ -20,7 +20,7 @@ from airgap.oci.digest import CHUNK, ByteStream
 from airgap.oci.documents import MAX_SIZE
 
 MAX_WINDOW = 128 << 20
-"""Bytes of memory that a zstd frame may ask for; zstd's own tools stop there too."""
+"""The most memory in bytes that a zstd frame may require; the zstd tools have the same limit."""
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -33,9 +33,8 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 class Unpacked(io.RawIOBase):
     """The plain content of a compressed stream; `gzip` may have several members, `zstd` several frames.
 
-    Raises `FormatError` for what is not well-formed, for gzip that is not whole, and for content over
-    1 TiB. Zstd that breaks off just ends there: what is missing shows in the digest, which is not
-    checked here.
+    Raises `FormatError` for malformed data, for truncated gzip, and for content over 1 TiB. Truncated zstd
+    just ends early: the digest, which is not checked here, then differs.
     """
 
     def __init__(self, packed: ByteStream, form: str, subject: object) -> None:
@@ -90,7 +89,9 @@ class _Gunzip:
                 if ended:
                     return 0
                 self._member = isal_zlib.decompressobj(_GZIP)
-            plain = self._member.decompress(self._input, len(view))  # without input: what it holds back
+            plain = self._member.decompress(
+                self._input, len(view)
+            )  # without input, it returns what it held back
             self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if plain:
                 view[: len(plain)] = plain
@@ -105,7 +106,7 @@ class _Gunzip:
 
 
 class _Readable:
-    """A `ByteStream` with the `read` that zstandard asks for."""
+    """A `ByteStream` with the `read` method that zstandard needs."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -117,9 +118,9 @@ class _Readable:
 
 
 class GzipReader(io.RawIOBase):
-    """The gzip form of `plain`, packed on all cores: blocks of 1 MiB, each on its own, as pigz does.
+    """The gzip form of `plain`, compressed on all cores in independent blocks of 1 MiB, as pigz does.
 
-    `witness` is given the plain bytes as they pass. The bytes do not depend on the number of cores.
+    `witness` receives the plain bytes. The result does not depend on the number of cores.
     """
 
     def __init__(self, plain: ByteStream, witness: Callable[[memoryview], object]) -> None:
@@ -175,13 +176,13 @@ class GzipReader(io.RawIOBase):
 
 
 def _deflate(data: memoryview) -> bytes:
-    """One block that ends on a byte and refers to none before it."""
+    """Compress one block, which ends on a byte and does not refer to earlier blocks."""
     packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
     return bytes(packer.compress(data)) + bytes(packer.flush(isal_zlib.Z_FULL_FLUSH))
 
 
 class Inflating:
-    """Bytes of a gzip stream in, the number of plain bytes out to `witness`; for streams that pass by."""
+    """Decompresses a gzip stream that passes by, and gives the plain bytes to `witness`."""
 
     def __init__(self, witness: Callable[[bytes], object]) -> None:
         self._witness = witness
@@ -189,11 +190,11 @@ class Inflating:
 
     @property
     def whole(self) -> bool:
-        """Whether what came so far ends with a member."""
+        """Return whether the bytes so far end with a complete member."""
         return bool(self._member.eof)
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes; raises `FormatError` for what is no gzip."""
+        """Take the next bytes; raises `FormatError` for anything but gzip."""
         try:
             while data:
                 if self._member.eof:

@@ -1,4 +1,4 @@
-"""What a bundle consists of besides its blobs: the names of its files, and their content (FORMAT.md §2)."""
+"""The files of a bundle besides its blobs: their names and contents (FORMAT.md §2)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything that a statement says of files, and the small files themselves."""
+    """The facts about files in a statement, and the small files themselves."""
 
     small: dict[str, bytes] = field(hash=False)
-    """The bytes of all files but blobs, statement, signatures and envelope, by name."""
+    """The bytes of all files except blobs, statement, signatures and envelope, by name."""
     subjects: dict[str, str] = field(hash=False)
-    """SHA-256 in hex of all files that the statement lists, by name."""
+    """The SHA-256 in hex of all files that the statement lists, by name."""
     total_bytes: int
 
 
@@ -47,7 +47,7 @@ def describe(
     views: Sequence[DockerView],
     roots: Mapping[int, bytes],
 ) -> Contents:
-    """The contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
+    """Return the contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
     small = {
         OCI_LAYOUT_FILE: OCI_LAYOUT,
         INDEX_FILE: index_json(images),
@@ -64,8 +64,8 @@ def describe(
 
 
 def signature_file(keyid: str, envelope: str = ENVELOPE_FILE) -> str:
-    """Where the raw bytes of the signature by this key are. An envelope says what it likes of who signed it:
-    raises `FormatError` for what does not look like a key id, such as a way to another folder.
+    """Return the file name of the raw signature by this key. An envelope may state any key id: raises
+    `FormatError` for anything that is not one, such as a path to another folder.
     """
     if not _KEYID.fullmatch(keyid):
         want, got = "64 lower-case hex digits", repr(keyid[:80])

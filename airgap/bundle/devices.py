@@ -1,7 +1,7 @@
 """Block devices as Linux describes them: below /sys/dev/block, /run/udev/data and /dev/disk.
 
-All of it may be missing: then nothing is known, and nothing fails. Names and serials come off the device
-itself, so they are bounded and cleaned before anyone sees them.
+All of these may be missing: then values are unknown, but no call fails. Names and serials come from the
+device itself, so they are shortened and cleaned before they are shown.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 _MEANINGLESS = re.compile(r"ATA|0x[0-9a-f]{4}|\(null\)")
-"""What the kernel, and not the device, says where a vendor should stand."""
+"""Vendor names that come from the kernel, not from the device."""
 
 
 def clean(text: str) -> str:
-    """Text off a device, fit for people: printable characters only, single spaces, not too long."""
+    """Clean text from a device for people: printable characters, single spaces, limited length."""
     text = text.encode("utf-8", "replace").decode()
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_TEXT].rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the system tells about its devices; tests have trees of their own."""
+    """The folders in which the system describes its devices; tests have their own."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
@@ -47,7 +47,7 @@ class Device:
 
     @classmethod
     def find(cls, roots: Roots, number: str, source: str = "") -> "Device | None":
-        """The device of a number, or of its name, `/dev/…`, where the number is none (btrfs)."""
+        """Find a device by number, or by its name `/dev/…` if there is no such number (btrfs)."""
         if not _exists(roots, number) and source.startswith("/dev/"):
             name = (roots.dev / source.removeprefix("/dev/")).resolve().name
             number = _read(roots.sys / "class/block" / name / "dev")
@@ -67,13 +67,13 @@ class Device:
 
     @property
     def bytes_read(self) -> int | None:
-        """How much the device has read since the system started; None if the kernel does not count."""
+        """The bytes that were read from the device since the system started; None if not counted."""
         # stat: reads completed, reads merged, sectors read, … (Documentation/block/stat.rst)
         counts = _read(self.folder / "stat").split()
         return int(counts[2]) * _SECTOR if len(counts) > 2 and counts[2].isdigit() else None
 
     def disks(self, depth: int = _MAX_DEPTH) -> frozenset["Device"]:
-        """The whole disks that it lies on: through partitions, device mapper and RAID."""
+        """Return the whole disks below the device, through partitions, device mapper and RAID."""
         if (self.folder / "partition").exists():
             disk = Device.find(self.roots, _read(self.folder.parent / "dev"))
             return disk.disks(depth - 1) if disk and depth else frozenset()
@@ -86,7 +86,7 @@ class Device:
 
     @property
     def is_removable(self) -> bool:
-        """Whether this disk can be taken away: its medium, itself by its plug (USB), or an SD card."""
+        """Return whether the disk is removable: by its medium, by USB, or as an SD card."""
         return (
             _read(self.folder / "removable") == "1"
             or self._usb() is not None
@@ -95,12 +95,12 @@ class Device:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the device takes no writes, whatever was mounted how."""
+        """Return whether the device is read-only, independent of mounts."""
         return _read(self.folder / "ro") == "1"
 
     @property
     def is_cached(self) -> bool:
-        """Whether reads of it may be answered from memory: a file as a device (loop), or memory itself."""
+        """Return whether reads may be answered from memory: a loop device, or memory itself."""
         if self.name.startswith("loop"):
             return _read(self.folder / "loop/dio") != "1"
         return self.name.startswith(("ram", "zram"))
@@ -138,12 +138,12 @@ class Device:
 
     @property
     def format(self) -> str:
-        """The file system as it is on the device: `exfat`, also when a program presents it (FUSE)."""
+        """The file system on the device: `exfat`, also if it is mounted with FUSE."""
         return clean(self.properties.get("ID_FS_TYPE", ""))
 
     @property
     def properties(self) -> Mapping[str, str]:
-        """What udev found out about it."""
+        """The properties of the device in udev."""
         text = _read(self.roots.run / "udev/data" / f"b{self.number}")
         pairs = (line[2:].partition("=") for line in text.split("\n") if line.startswith("E:"))
         return {key: value for key, _, value in pairs}
@@ -169,7 +169,7 @@ def _exists(roots: Roots, number: str) -> bool:
 
 
 def _read(path: Path) -> str:
-    """A small file, stripped; "" if it cannot be read."""
+    """Read a small file, stripped; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_MAX_FILE).decode("utf-8", "replace").strip()
@@ -190,12 +190,12 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _known(*texts: str) -> str:
-    """The first that says anything."""
+    """Return the first text with a meaning."""
     return next((text for text in map(clean, texts) if text and not _MEANINGLESS.fullmatch(text)), "")
 
 
 def _decoded(udev: Mapping[str, str], key: str) -> str:
-    """A property as the device has it, if udev kept that, or else in udev's own spelling."""
+    """Return a property as the device spells it, if udev has that, else in udev's spelling."""
     return _unescape(udev[f"{key}_ENC"]) if f"{key}_ENC" in udev else udev.get(key, "")
 
 

@@ -1,4 +1,4 @@
-"""Bringing blobs into a store: what is there is read first, and only what is missing or wrong is written."""
+"""Fills a store with blobs: existing blobs are read first, and only missing or wrong ones are written."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -11,25 +11,25 @@ from airgap.oci.documents import Descriptor
 from airgap.workers import run_all, run_each
 
 Phase = Callable[[str, int], AbstractContextManager[Advance]]
-"""Shows a stretch of work over so many bytes; `Progress.phase` is one."""
+"""Shows a phase of work over a number of bytes, like `Progress.phase`."""
 
 
 class Store(Protocol):
-    """Where blobs of known digests go: a bundle's folder, its volumes, or its tar."""
+    """A store for blobs of known digests: a bundle's folder, its volumes, or its tar."""
 
     sums: dict[Digest, tuple[str, int]]
-    """SHA-256 in hex and size of the blobs that are there, checked."""
+    """The SHA-256 in hex and the size of each blob that is present and checked."""
 
     def present(self, digest: Digest) -> bool:
-        """Whether an earlier attempt may have left the blob."""
+        """Return whether an earlier attempt may have left the blob."""
 
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
-        """Whether the blob is there and right, found out by reading all of it."""
+        """Read all of the blob, and return whether it is present and correct."""
 
     def fetch(
         self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
-        """Write the blob, checked."""
+        """Write the blob, and check it."""
 
 
 def fill(
@@ -42,10 +42,10 @@ def fill(
     phase: Phase,
     before_change: Callable[[], object],
 ) -> list[tuple[Descriptor, AirgapError]]:
-    """Have `fetch` write into the store what is missing or wrong there, the largest first; what failed.
+    """Write missing and wrong blobs into the store with `fetch`, the largest first; return those that failed.
 
-    `before_change` is called before the first byte is written, if one is. A medium's failure is
-    everybody's, and raised.
+    `before_change` is called before the first byte is written, if any is. A `MediaError` is raised, because
+    it concerns all blobs.
     """
     ordered = sorted(blobs, key=lambda blob: -blob.size)
     present = [blob for blob in ordered if blob.digest not in store.sums and store.present(blob.digest)]

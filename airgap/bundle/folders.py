@@ -19,7 +19,7 @@ _UNKNOWN = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class BundleFolders:
-    """The folders, and which part of which blob is in each; without a cut there is one folder."""
+    """The folders, and the part of each blob in each of them; without a cut there is one folder."""
 
     paths: tuple[Path, ...]
     cut: Cut | None = None
@@ -30,28 +30,28 @@ class BundleFolders:
         return self.paths[0]
 
     def store(self) -> BlobStore:
-        """The blobs."""
+        """Return the store of the blobs."""
         return BlobStore(self.first, self.paths[1:], self._segments())
 
     def cut_blobs(self) -> frozenset[Digest]:
-        """The blobs that are on one volume each, or in parts; the others are on every one."""
+        """Return the blobs that are on one volume each, or in parts; all others are on every volume."""
         return frozenset(self.cut.parts if self.cut else ())
 
     def planned_tables(self) -> Iterator[tuple[Path, bytes]]:
-        """The `volume.json` of each volume before the content is known; nothing without a cut."""
+        """Yield the `volume.json` of each volume before the content is known; none without a cut."""
         if self.cut is not None:
             for number, path in enumerate(self.paths, 1):
                 yield path, VolumeTable(_UNKNOWN, number, self.cut).to_bytes()
 
     def finished_tables(self, statement: bytes, store: BlobStore) -> Iterator[tuple[Path, dict[str, bytes]]]:
-        """Each folder, with its `volume.json` by name, if there is a cut."""
+        """Yield each folder with its `volume.json` by name, if there is a cut."""
         cut = self._summed(self.cut, store) if self.cut else None
         for number, path in enumerate(self.paths, 1):
             table = VolumeTable(Digest.of(statement).hex, number, cut).to_bytes() if cut else None
             yield path, {VOLUME_FILE: table} if table else {}
 
     def written_blobs(self, store: BlobStore) -> dict[Path, list[Written]]:
-        """The files of all blobs in the store, by folder, in the order of writing."""
+        """Return the files of all blobs in the store, by folder, in the order of writing."""
         found: dict[Path, list[Written]] = {path: [] for path in self.paths}
         segments = self._segments()
         for digest, (sha256, size) in store.sums.items():
@@ -76,7 +76,7 @@ class BundleFolders:
         }
 
     def _summed(self, cut: Cut, store: BlobStore) -> Cut:
-        """The cut of the blobs in the store, with the sums of all parts."""
+        """Return the cut of the blobs in the store, with the SHA-256 of all parts."""
         segments = self._segments()
         parts = {
             digest: tuple(
@@ -94,8 +94,8 @@ def _known(sha256: str) -> str | None:
 
 
 def new_folders(places: Sequence[Path], title: str, cut: Cut | None) -> BundleFolders:
-    """The folders of a bundle in `places`: the first volume in the first place, and so on; the remaining
-    volumes in the last. A volume that exists already stays where it is.
+    """Return the folders of a bundle in `places`: the first volume is in the first place, and so on; the
+    remaining volumes are in the last. A volume that exists stays where it is.
     """
     if cut is None or cut.of == 1:
         return BundleFolders((_existing(places, title) or places[0] / title,), cut)
@@ -107,7 +107,7 @@ def new_folders(places: Sequence[Path], title: str, cut: Cut | None) -> BundleFo
 
 
 def find_folders(places: Sequence[Path], title: str) -> BundleFolders | None:
-    """What an earlier run made or began in `places`; None when there is nothing."""
+    """Return the folders that an earlier run made or began in `places`; None if there are none."""
     plain = _existing(places, title)
     volumes = sorted(path for place in places for path in place.glob(f"{title}.v*") if path.is_dir())
     for folder in ([plain] if plain else []) + volumes:
@@ -118,7 +118,7 @@ def find_folders(places: Sequence[Path], title: str) -> BundleFolders | None:
 
 
 def _read_table(folder: Path, name: str) -> VolumeTable | None:
-    """The table of that name in a folder; None if the file is not a table."""
+    """Return the table of that name in a folder; None if the file is not a table."""
     with contextlib.suppress(AirgapError), Folder(folder) as found:
         return VolumeTable.parse(found.read(name, MAX_TABLE), found.where(name))
     return None

@@ -1,7 +1,7 @@
-"""What hangs under an image's digest: its manifests, their configs and layers (FORMAT.md §4).
+"""The graph of an image: its manifests, their configs and layers (FORMAT.md §4).
 
-Both sides walk it: the online side over a source, choosing platforms; the offline side over a
-bundle, taking what was carried.
+Both sides walk it: the online side over a source, where it selects platforms; the offline side over a
+bundle, where it takes what was carried.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,10 +30,10 @@ _DEPTH = 2
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]
-"""Gives the bytes of a document or config; they are checked here."""
+"""Returns the bytes of a document or config; they are checked here."""
 
 Select = Callable[[ImageIndex], Iterable[Descriptor]]
-"""Which entries of an index are carried, in the index's order."""
+"""Selects the entries of an index that are carried, in the order of the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class CarriedManifest:
 
 @dataclass(frozen=True, slots=True)
 class ImageGraph:
-    """All that is carried of one image."""
+    """Everything that is carried of one image."""
 
     root: Descriptor
     documents: dict[Digest, tuple[Descriptor, bytes]] = field(hash=False)
@@ -64,8 +64,8 @@ class ImageGraph:
 
     @property
     def layers(self) -> dict[Digest, Descriptor]:
-        """Layers that are not configs too, each once: what a reader needs last. An artifact's config that
-        is larger than a document counts as one: nobody reads it as a config.
+        """Layers that are not also configs, each once; a reader needs them last. An artifact's config that is
+        larger than a document counts as a layer, because it is not read as a config.
         """
         found = [item.manifest.config for item in self.manifests]
         configs = {config.digest for config in found if config.size <= MAX_BYTES}
@@ -73,18 +73,18 @@ class ImageGraph:
 
     @property
     def foreign(self) -> dict[Digest, Descriptor]:
-        """Layers with `urls`: some tools ask these addresses, whether the layer is there or not."""
+        """Layers with `urls`: some tools request these addresses even if the layer is present."""
         return {d: layer for d, layer in self.layers.items() if layer.urls}
 
     @property
     def is_hollow(self) -> bool:
-        """Whether it is an index of which no image is carried, attestations aside."""
+        """Return whether it is an index of which no image is carried, not counting attestations."""
         nothing_runs = all(item.platform == UNKNOWN for item in self.manifests)
         return not self.manifests or (nothing_runs and self.is_sparse)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether some manifest of an index is not carried."""
+        """Return whether some manifest of an index is not carried."""
         for descriptor, raw in self.documents.values():
             document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
             entries = document.manifests if isinstance(document, ImageIndex) else ()
@@ -118,7 +118,7 @@ class ImageGraph:
         return runnable[0] if is_index and len(runnable) == 1 else None
 
     def is_nested(self, item: CarriedManifest) -> bool:
-        """Whether a manifest is in an index that is in another."""
+        """Return whether a manifest is in an index inside another index."""
         top = parse_document(self.documents[self.root.digest][1], self.root.media_type, str(self.root.digest))
         entries = top.manifests if isinstance(top, ImageIndex) else (self.root,)
         return all(entry.digest != item.descriptor.digest for entry in entries)
@@ -128,7 +128,7 @@ class ImageGraph:
         return next((item for item in self.manifests if item.config and item.platform == platform), None)
 
     def docker_view(self, name: ImageReference) -> DockerView | None:
-        """What `manifest.json` says of the image (FORMAT.md §2.2); None for artifacts."""
+        """Return the entry of the image in `manifest.json` (FORMAT.md §2.2); None for artifacts."""
         runnable = [item for item in self.manifests if item.config]
         chosen = self.for_platform(PREFERRED) or (runnable[0] if runnable else None)
         return DockerView.of(name, chosen.manifest) if chosen else None
@@ -137,9 +137,9 @@ class ImageGraph:
 def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
     """Follow `root` down to its configs; layers are named but not read.
 
-    The platform of a lone image manifest is the one that its config names, whatever `root` says: in a
-    bundle's index.json there is none. Raises `FormatError` or `IntegrityError` for any document that is not
-    what names it.
+    The platform of a lone image manifest is the one in its config, whatever `root` says, because the
+    index.json of a bundle has none. Raises `FormatError` or `IntegrityError` for any document that does not
+    match its descriptor.
     """
     root = replace(root, platform=None)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
@@ -185,8 +185,8 @@ def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> N
 
 
 def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
-    """A document or config of at most 4 MiB, with the size and digest that `descriptor` says; raises
-    `FormatError` before anything larger is read.
+    """Read a document or config of at most 4 MiB, and check it against `descriptor`. Raises `FormatError`
+    before anything larger is read.
     """
     if descriptor.size > MAX_BYTES:
         want = f"at most {MAX_BYTES:,} bytes"

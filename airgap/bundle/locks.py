@@ -1,8 +1,8 @@
-"""The folders of a bundle while it is written: real ones, and ours alone.
+"""Locks the folders of a bundle while it is written, and checks that they are real folders.
 
-A medium that comes from elsewhere may have links prepared in the place of folders, which would lead what is
-written, and what is removed, to other files of this machine. They are looked for once, before the first
-change: a medium that grows links while it is written is not defended against.
+A medium from elsewhere may have links instead of folders, which would make airgap write or remove other files
+of this machine. The check for links runs once, before the first change: it does not protect against a medium
+that creates links while it is written.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageEr
 
 @contextlib.contextmanager
 def claimed(folders: Sequence[Path], below: Collection[str] = FOLDERS) -> Iterator[None]:
-    """Make the folders of a bundle, and keep other processes from writing to them; those that are still
-    empty in the end go away again. `below`: the folders in each of them.
+    """Make the folders of a bundle, and lock them against other processes; folders that are empty at the end
+    are removed. `below` are the names of the folders in each of them.
 
-    Raises `UsageError` when one is at it, and `UnlistedContentError` for a link in the place of a folder;
-    `MediaError`, instead of what went wrong inside, when the medium is not there any more. A process
-    that dies lets go.
+    Raises `UsageError` if another process has the lock, and `UnlistedContentError` for a link instead of a
+    folder. If the medium was removed, raises `MediaError` instead of the inner error. A lock ends with its
+    process.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -47,12 +47,12 @@ def _claimed(folder: Path, below: Collection[str]) -> Iterator[None]:
     except AirgapError as error:
         if _device_at(folder) == os.fstat(fd).st_dev:
             raise
-        # Only what is empty: another medium may be there by now.
+        # Remove only empty folders: another medium may be mounted now.
         for path in (*(folder / name for name in sorted(below, reverse=True)), folder):
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise MediaError(
-            "the medium is gone",
+            "the medium was removed",
             subject=folder.parent,
             got=str(error),
             hint="plug it in again, mount it at the same place, and run the same command again",
@@ -65,7 +65,7 @@ def _claimed(folder: Path, below: Collection[str]) -> Iterator[None]:
 
 
 def _device_at(folder: Path) -> int | None:
-    """The device of the nearest folder that exists; None where that cannot be asked."""
+    """Return the device of the nearest existing folder; None if it cannot be read."""
     for path in (folder, *folder.parents):
         try:
             return path.stat().st_dev
@@ -78,7 +78,7 @@ def _device_at(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other thread or process is in here with this folder; it is made where it is missing."""
+    """Wait until no other thread or process holds this folder; a missing folder is made."""
     with media_errors("cannot write", folder):
         make_folder(folder)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -89,15 +89,15 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def lock(fd: int, path: Path) -> None:
-    """Lock an open file or folder as long as it is open. File systems without locks are let be."""
+    """Lock an open file or folder until it is closed. On a file system without locks, this has no effect."""
     with media_errors("cannot lock", path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
-                "another airgap is writing there",
+                "another airgap process is writing there",
                 subject=path,
-                hint="wait until it has ended, then run this command again",
+                hint="wait until it has finished, then run this command again",
             ) from error
         except OSError as error:
             if error.errno not in NO_LOCKS:
@@ -114,6 +114,6 @@ def _refuse_other_than_folder(path: Path) -> None:
         raise UnlistedContentError(
             "not a folder",
             subject=path,
-            got="a link" if stat.S_ISLNK(mode) else "something else",
-            hint="this is not as airgap left it: look at the medium before anything is written to it",
+            got="a link" if stat.S_ISLNK(mode) else "another kind of file",
+            hint="airgap did not write it like this: inspect the medium before you write to it",
         )

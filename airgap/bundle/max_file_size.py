@@ -1,4 +1,4 @@
-"""How large a file may be on a medium, found out before gigabytes are written."""
+"""Finds the largest file size of a medium, before gigabytes are written."""
 
 import errno
 import os
@@ -16,19 +16,19 @@ PROBE = "airgap-probe.part"
 
 _FAT = ("vfat", "msdos", "fat", "fuse.fusefat")
 _LARGE = ("exfat", "ntfs", "fuseblk")
-"""Presented by programs, and good for any file. They are not tried: exFAT's (exfat-fuse) makes a file
-longer by writing zeros, gigabytes of them, and `fuseblk` alone is that one or NTFS.
+"""FUSE file systems without a relevant limit. They are not tested: exfat-fuse extends a file by writing
+gigabytes of zeros, and a plain `fuseblk` is that one or NTFS.
 """
 _CANDIDATES = ((1 << 32) - 1, (1 << 31) - 1)
-"""Where programs stop. One that refuses all of these speaks of something else."""
+"""The usual limits of FUSE programs. If all of them fail, the error has another cause."""
 _TOO_LARGE = (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW)
 
 
 def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | None:
-    """How many bytes a file in `folder` may have, or None when `want` bytes are possible.
+    """Return the largest size of a file in `folder` in bytes, or None if `want` bytes are possible.
 
-    Neither the free space nor a quota counts here. The folder must exist; a file `airgap-probe.part`
-    may be made in it and is removed again. Raises `MediaError` or `NoSpaceError` when that fails.
+    Free space and quotas are not considered. The folder must exist; a file `airgap-probe.part` may be made
+    in it, and is removed again. Raises `MediaError` or `NoSpaceError` if that fails.
     """
     medium = Medium.of(folder, roots) if roots else Medium.of(folder)
     limits = [limit for limit in (_known(medium), _allowed()) if limit is not None and limit < want]
@@ -38,12 +38,12 @@ def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | N
 
 
 def _known(medium: Medium) -> int | None:
-    """By the kind of file system: as mounted, or as it is on the device behind a program."""
+    """Return the limit of the file system, as mounted or as on the device; None if there is none."""
     return FAT_LIMIT if medium.file_system in _FAT or medium.format in _FAT else None
 
 
 def _allowed() -> int | None:
-    """What this process may write (`ulimit -f`)."""
+    """Return the limit of this process (`ulimit -f`)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     return None if soft == resource.RLIM_INFINITY else soft
 
@@ -69,13 +69,13 @@ def _try(probe: Path, flags: int, want: int, medium: Medium) -> int | None:
 
 
 def _is_program(medium: Medium) -> bool:
-    """Whether only trying tells: the kernel does not know the limits of a program's file system (FUSE)."""
+    """Return whether the limit must be tested, because the kernel does not know the limits of FUSE."""
     names = f"{medium.file_system} {medium.format}"
     return medium.file_system.startswith("fuse") and not any(name in names for name in _LARGE)
 
 
 def _can_seek(fd: int, size: int) -> bool:
-    """Whether the kernel takes `size` for a position: its own file systems know how far they go."""
+    """Return whether the kernel accepts `size` as a position: its own file systems know their limits."""
     try:
         os.lseek(fd, size, os.SEEK_SET)
     except OSError as error:
@@ -86,7 +86,7 @@ def _can_seek(fd: int, size: int) -> bool:
 
 
 def _can_extend(fd: int, size: int) -> bool:
-    """Whether a file can be made that long, without writing; True also where it will not say."""
+    """Return whether a file can be extended to `size` without writing; True if that is unknown."""
     try:
         os.ftruncate(fd, size)
         fits = os.fstat(fd).st_size == size  # some take the lower 32 bits
@@ -97,7 +97,7 @@ def _can_extend(fd: int, size: int) -> bool:
 
 
 def _largest(fits: Callable[[int], bool]) -> int:
-    """The largest number of 63 bits for which `fits` holds, as it does for all below."""
+    """Return the largest number of 63 bits for which `fits` is true, as it is for all smaller ones."""
     found = 0
     for bit in reversed(range(63)):
         if fits(found | 1 << bit):

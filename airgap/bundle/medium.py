@@ -148,7 +148,7 @@ class Medium:
         return {key: value for key, value in fields.items() if value not in {"", 0} or value is False}
 
     def describe(self) -> str:
-        """Describe it in a line: `SanDisk Ultra (serial 4C53), vfat "STICK", 31.0 GB, 28.4 GB free at /mnt`."""
+        """Describe it for people: `SanDisk Ultra (serial 4C53), vfat "STICK", 31.0 GB, 1 GB free at /mnt`."""
         name = " ".join(filter(None, (self.vendor, self.product)))
         serial = f"(serial {self.serial})" if self.serial else ""
         kind = self.format or self.file_system or "unknown file system"

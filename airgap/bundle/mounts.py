@@ -1,4 +1,4 @@
-"""What is mounted where: /proc/self/mountinfo (proc_pid_mountinfo(5)), walked as the kernel walks a path."""
+"""The mounts in /proc/self/mountinfo (proc_pid_mountinfo(5)), searched as the kernel walks a path."""
 
 import os
 import re
@@ -19,16 +19,16 @@ class Mount:
     parent: int
     """The number of the mount that this one lies on."""
     device: str
-    """`MAJOR:MINOR`; major 0 where no block device is behind it, and on btrfs."""
+    """`MAJOR:MINOR`; major 0 if there is no block device, and on btrfs."""
     mount_point: Path
     file_system: str
     source: str
-    """What was mounted, in the words of who mounted it: a device, a server, or anything."""
+    """What was mounted, as the mount command named it: a device, a server, or any text."""
     read_only: bool
 
 
 def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
-    """All mounts that this process sees, in the kernel's order; none where there is no mountinfo."""
+    """Return all mounts that this process sees, in the kernel's order; none without mountinfo."""
     try:
         with (proc / "self/mountinfo").open("rb") as file:
             raw = file.read(_MAX_MOUNTINFO)
@@ -38,10 +38,11 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
 
 
 def has_one_name(found: os.stat_result, proc: Path = Path("/proc")) -> bool:
-    """Whether a file has no second name (a hard link), by which others could change what was checked.
+    """Return whether a file has only one name. Through a second one (a hard link), others could change a file
+    after it was checked.
 
-    NTFS and file systems of programs (FUSE) count otherwise: ntfs-3g counts the short name of every long one.
-    Their count is not looked at; other ones count truly, also where mountinfo does not say which it is.
+    NTFS and FUSE count differently: ntfs-3g also counts the short name of every long name. Their link count
+    is ignored; that of all other file systems, also of unknown ones, is used.
     """
     if found.st_nlink == 1:
         return True
@@ -51,17 +52,19 @@ def has_one_name(found: os.stat_result, proc: Path = Path("/proc")) -> bool:
 
 
 def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
-    """The mount that the absolute `path` (without links) lies on; None when no mount is known above it.
+    """Return the mount of the absolute `path` (without links); None if no mount above it is known.
 
-    A walk from the root down: a mount is left for the first one on the way that lies on it. So a mount
-    that another one hides is not taken, however well its name fits.
+    The walk starts at the root, and changes from a mount to the first one on it along the path. A mount that
+    is hidden by another one is therefore not chosen, even if its name matches.
     """
     on_path = [mount for mount in mounts if path.is_relative_to(mount.mount_point)]
     known = {mount.number for mount in mounts}
     found = _first(mount for mount in on_path if mount.parent not in known or mount.parent == mount.number)
     for _ in on_path:
-        here = found
-        above = _first(mount for mount in on_path if here and mount.parent == here.number and mount != here)
+        current = found
+        above = _first(
+            mount for mount in on_path if current and mount.parent == current.number and mount != current
+        )
         if above is None:
             break
         found = above
@@ -69,7 +72,7 @@ def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
 
 
 def _first(mounts: Iterable[Mount]) -> Mount | None:
-    """The one that is met first on the way down; of several at one place the last, which hides the others."""
+    """Return the mount nearest to the root; of several at one path the last, which hides the others."""
     found: Mount | None = None
     for mount in mounts:
         if found is None or len(mount.mount_point.parts) <= len(found.mount_point.parts):
@@ -95,5 +98,5 @@ def _parse(line: bytes) -> Mount | None:
 
 
 def _text(field: bytes) -> str:
-    """The kernel writes space, tab, newline and backslash as three octal digits."""
+    """Decode a field: the kernel writes space, tab, newline and backslash as three octal digits."""
     return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), field))

@@ -1,4 +1,4 @@
-"""The two tables of contents that engines read: `index.json` and `manifest.json` (FORMAT.md §2.1, §2.2)."""
+"""The two lists of images that engines read: `index.json` and `manifest.json` (FORMAT.md §2.1, §2.2)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ MAX_INDEX = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class DockerView:
-    """What `manifest.json` says of one image: where its config and its layers are, bottom first."""
+    """The entry of one image in `manifest.json`: the paths of its config and its layers, bottom first."""
 
     name: ImageReference
     config: str
@@ -27,12 +27,12 @@ class DockerView:
 
     @classmethod
     def of(cls, name: ImageReference, manifest: ImageManifest) -> "DockerView":
-        """The view of an image manifest whose blobs are at their usual places."""
+        """Return the view of an image manifest whose blobs are at their usual paths."""
         return cls(name, manifest.config.digest.path, tuple(layer.digest.path for layer in manifest.layers))
 
 
 def named(descriptor: Descriptor, name: ImageReference) -> Descriptor:
-    """The entry of `index.json` for an image: its bare descriptor with both names on it."""
+    """Return the entry of `index.json` for an image: its bare descriptor with both name annotations."""
     notes = {REF_NAME: str(name), CONTAINERD_NAME: str(name)}
     return replace(descriptor, platform=None, annotations=notes, artifact_type=None)
 
@@ -47,8 +47,8 @@ def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
 
 
 def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: str) -> None:
-    """Raise `AmbiguousError` for a name that could not mean its image alone at every target (FORMAT.md §2.1):
-    one with another digest than the image, one whose normal form another has, and a passing name.
+    """Raise `AmbiguousError` for a name that is not unique at every target (FORMAT.md §2.1): one with
+    another digest than the image, one with the normal form of another name, and a temporary name of airgap.
     """
     seen: dict[ImageReference, ImageReference] = {}
     for name, digest in images:
@@ -64,8 +64,8 @@ def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: s
 
 
 def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
-    """The images of an `index.json` of ours, by name. Raises `FormatError`, also for other bytes than
-    `index_json` would write. Whether a digest in a name is the image's own is not checked.
+    """Return the images of an `index.json` that airgap wrote, by name. Raises `FormatError`, also for other
+    bytes than `index_json` would write. It does not check that a digest in a name is that of the image.
     """
     fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX), INDEX_FILE)
     found: dict[ImageReference, Descriptor] = {}

@@ -1,7 +1,7 @@
 """Extended tar headers (POSIX.1-2001 pax), read strictly.
 
-Only records that all tar readers understand alike are accepted. `size` is one of them only where the
-header has no room for the number: GNU tar, Python's tarfile and Go's archive/tar then write 0 there.
+Only records that all tar readers interpret equally are accepted. `size` is accepted only if the number does
+not fit into the header: GNU tar, Python's tarfile and Go's archive/tar then write 0 there.
 """
 
 import re
@@ -34,7 +34,7 @@ _HARMLESS_PREFIXES = ("SCHILY.xattr.", "LIBARCHIVE.xattr.", "SCHILY.acl.")
 
 @dataclass(slots=True)
 class Records:
-    """What a pax header says about the entry that follows it."""
+    """The records of a pax header, for the entry that follows it."""
 
     names: dict[str, str] = field(default_factory=dict)
     """`path` and `linkpath`."""
@@ -66,7 +66,7 @@ def parse(raw: bytes) -> Records:
 
 
 def check_global(raw: bytes) -> None:
-    """Raise unless a global header says nothing that matters."""
+    """Raise if a global header has a record with an effect."""
     found = parse(raw)
     if found.names:
         raise FormatError("one name for all entries in a global pax header")
@@ -75,7 +75,7 @@ def check_global(raw: bytes) -> None:
 
 
 def decode(raw: bytes) -> str:
-    """A name, which must be UTF-8."""
+    """Decode a name, which must be UTF-8."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,7 +83,7 @@ def decode(raw: bytes) -> str:
 
 
 def _check_harmless(key: str, value: bytes) -> None:
-    """Raise unless a record changes nothing here, and no reader refuses or misreads it."""
+    """Raise unless a record has no effect here, and no reader refuses or misreads it."""
     if key in _TIMES:
         time = _TIME.fullmatch(value)
         good = time is not None and int(time[1]) <= MAX_TIME

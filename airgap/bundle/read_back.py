@@ -1,7 +1,7 @@
-"""Reading back what was written, past the cache: what the medium holds, not what the kernel remembers.
+"""Reads back what was written, bypassing the cache, to check what the medium itself holds.
 
-The whole is read after the last write and in the order of the writes: a medium that pretends to be larger
-than it is writes its end over its beginning, and each file would pass right after it was written.
+Everything is read after the last write, in the order of the writes. A medium with a false capacity overwrites
+its beginning with its end, so a check of each file right after writing would succeed.
 """
 
 import contextlib
@@ -32,54 +32,54 @@ BUFFER = 4 << 20
 _ALIGNMENT = 4096
 _SAMPLES = 256
 _ATTEMPTS = 3
-"""The kernel does not drop a page that something else holds for a moment."""
+"""The kernel does not drop a page that is briefly in use."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Linux only; elsewhere everything is read through the cache, and said to be
+# Linux only; elsewhere all reads use the cache, and are reported so
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file that was written: what must be found in it."""
+    """A file that was written, and its expected content."""
 
     path: Path
     sha256: str
     """In hex."""
     size: int
     offset: int | None = None
-    """Where it begins in a file that holds more, such as a tar; None for a file of its own."""
+    """Its offset in a larger file, such as a tar; None for a separate file."""
 
     @classmethod
     def of(cls, path: Path, raw: bytes) -> Self:
-        """A small file."""
+        """Describe a small file."""
         return cls(path, hashlib.sha256(raw).hexdigest(), len(raw))
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """What reading back found."""
+    """The result of reading back."""
 
     files: int
     bytes: int
     cached: bool
-    """Some of it may have come out of a cache: it must not be claimed that the medium itself was read."""
+    """Some bytes may have come from a cache, so airgap must not claim that the medium itself was read."""
     wrong: tuple[IntegrityError, ...]
-    """Every file that is not as it was written, in order."""
+    """The errors of all files that differ from what was written, in order."""
 
 
 def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: int = 1) -> ReadBack:
-    """Read all `files`, which lie on `medium`, and compare.
+    """Read all `files`, which are on `medium`, and compare them with what was written.
 
-    Nothing may be written meanwhile. `jobs` above 1 helps fast disks only. Raises `MediaError` for what
-    cannot be read at all. It does not see caches inside the device: for those, unplug it and verify again.
+    No file may be written meanwhile. `jobs` above 1 only helps with fast disks. Raises `MediaError` for files
+    that cannot be read. Caches inside the device are not detected: unplug the device and verify again.
     """
     for file in files:
-        _forget(file)
+        _drop_file_cache(file)
     names = {folder: _names(folder) for folder in dict.fromkeys(file.path.parent for file in files)}
     device = medium.device
     if device and not medium.is_direct:
-        _forget_device(device)
+        _drop_device_cache(device)
     before = device.bytes_read if device else None
     resident = [False] * len(files)
 
@@ -102,7 +102,7 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """As the medium lists them: some file systems find a file also under names that they do not give it."""
+    """List the names on the medium: some file systems find a file also under names that they do not list."""
     with media_errors("cannot read back", folder):
         try:
             return frozenset(path.name for path in folder.iterdir())
@@ -111,7 +111,7 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 def _check(file: Written, advance: Advance) -> bool:
-    """Read a file to its end and compare; whether some of it may have been in the cache."""
+    """Read and compare a file; return whether some of it may have been in the cache."""
     sha256 = hashlib.sha256()
     with media_errors("cannot read back", file.path):
         try:
@@ -121,7 +121,7 @@ def _check(file: Written, advance: Advance) -> bool:
         except OSError as error:
             if error.errno != errno.EINVAL or not _DIRECT:
                 raise
-            # a file system that cannot do it says so when the file is opened, or when it is first read
+            # without support, opening the file or its first read fails
             sha256 = hashlib.sha256()
             with _opened(file.path) as fd:
                 resident = _is_resident(fd, file.size)
@@ -141,8 +141,8 @@ def _hash(fd: int, file: Written, sha256: Hasher, advance: Advance) -> None:
     begin = file.offset or 0
     size = found if file.offset is None else min(max(found - begin, 0), file.size)
     done = 0
-    room = min(BUFFER, file.size + 2 * _ALIGNMENT - file.size % _ALIGNMENT)
-    with mmap.mmap(-1, room) as buffer, memoryview(buffer) as view:
+    buffer_size = min(BUFFER, file.size + 2 * _ALIGNMENT - file.size % _ALIGNMENT)
+    with mmap.mmap(-1, buffer_size) as buffer, memoryview(buffer) as view:
         while size == file.size and done < size:
             # a read may begin and end anywhere, but direct reads begin at whole blocks
             ahead = (begin + done) % _ALIGNMENT
@@ -178,37 +178,37 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int]:
         yield fd
 
 
-def _forget(file: Written) -> None:
-    """Have the kernel write what it still holds of a file, and then drop it."""
+def _drop_file_cache(file: Written) -> None:
+    """Make the kernel write the cached pages of a file, and then drop them."""
     with (
         media_errors("cannot write", file.path),
         contextlib.suppress(IntegrityError),
         _opened(file.path) as fd,
     ):
         os.fsync(fd)
-        _drop(fd)
+        _drop_pages(fd)
 
 
-def _forget_device(device: Device) -> None:
-    """The same for all of a device: a program that presents it (FUSE) reads it through the cache.
+def _drop_device_cache(device: Device) -> None:
+    """Drop the cached pages of a whole device, because FUSE programs read it through the cache.
 
-    Only root may; without, what is read afterwards counts as cached.
+    Only root may do so; for other users, later reads count as cached.
     """
     with contextlib.suppress(OSError):
         fd = os.open(device.roots.dev / device.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            _drop(fd)
+            _drop_pages(fd)
         finally:
             os.close(fd)
 
 
-def _drop(fd: int) -> None:
+def _drop_pages(fd: int) -> None:
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _has_read(medium: Medium, before: int | None, size: int) -> bool:
-    """Whether the device itself counts as many bytes as were read from the program that presents it."""
+    """Return whether the device counts as many read bytes as the FUSE program delivered."""
     device = medium.device
     after = device.bytes_read if device else None
     if device is None or before is None or after is None or any(disk.is_cached for disk in device.disks()):
@@ -217,15 +217,15 @@ def _has_read(medium: Medium, before: int | None, size: int) -> bool:
 
 
 def _is_resident(fd: int, size: int) -> bool:
-    """Whether the cache holds any of some pages of a file, or will not say."""
+    """Return whether the cache holds any of some sampled pages of a file, or does not report it."""
     if not _NOWAIT:
         return True
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # a page that is asked for must not bring its neighbours
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # reading a page must not load its neighbours
     for _ in range(_ATTEMPTS):
         if not _has_pages(fd, size):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             return False
-        _drop(fd)
+        _drop_pages(fd)
     return True
 
 

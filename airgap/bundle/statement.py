@@ -1,4 +1,4 @@
-"""The statement: names every file of a bundle by digest, and says what the bundle is (FORMAT.md §3)."""
+"""The statement: lists every file of a bundle by digest, and describes the bundle (FORMAT.md §3)."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ FILE_GRAMMAR = re.compile(
 )
 KINDS = ("image", "artifact")
 REPACKED = ", repacked"
-"""The end of `source` where the manifest was made here, and so the image's digest."""
+"""The end of `source` if the manifest, and so the image's digest, was made here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class PlatformRecord:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSignature:
-    """A cosign signature of the image that held when it was packed, and is carried with it."""
+    """A cosign signature of the image that was valid when the image was packed, and is carried with it."""
 
     key: str
     """The public key, in PEM."""
     keyid: str
     manifest: Digest
-    """The manifest that holds the signature: an image of the bundle too."""
+    """The manifest with the signature, which is also an image of the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class ImageRecord:
 
     @property
     def locked_name(self) -> ImageReference:
-        """Its name in the lock. Repacking changes the digest, and with it a name that has no tag."""
+        """Its name in the lock. Repacking changes the digest, and so a name without a tag."""
         repacked = self.name.tag is None and self.source.endswith(REPACKED)
         return self.reference if repacked else self.name
 
@@ -88,7 +88,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state of a ledger: whose, how many lines, and their RFC 6962 root in hex."""
+    """The state of a ledger: its site, the number of lines, and their RFC 6962 root in hex."""
 
     origin: str
     size: int
@@ -97,7 +97,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """The site that made the bundle, and the state of its ledger then."""
+    """The site that made the bundle, and the state of its ledger at that time."""
 
     site: str
     checkpoint: Checkpoint
@@ -105,7 +105,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is signed. `subjects` maps each file's name to its SHA-256 in hex."""
+    """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
     subjects: dict[str, str] = field(hash=False)
     stream: str
@@ -131,7 +131,7 @@ class Statement:
         return f"{self.stream}-{self.serial:04d}"
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of FORMAT.md §3."""
+        """Return the canonical bytes of FORMAT.md §3."""
         predicate: dict[str, bytes] = {
             "stream": dump(self.stream),
             "serial": dump(self.serial),
@@ -154,14 +154,14 @@ class Statement:
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
-        """From authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
+        """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
         top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
         expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
         expect(
             top.text("predicateType"),
             PREDICATE_TYPE,
             f"{where}: predicateType",
-            "this is no bundle of format v1; a newer airgap may read it",
+            "this is not a bundle of format v1; a newer airgap may be able to read it",
         )
         subjects = parse_subjects(top, FILE_GRAMMAR, "bundle")
         predicate = top.child("predicate")
@@ -209,7 +209,7 @@ class Statement:
 def statement_bytes(
     subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, bytes]
 ) -> bytes:
-    """An in-toto Statement in canonical bytes, one file a line and one field of the predicate a line."""
+    """Return an in-toto Statement in canonical bytes, with one file or predicate field a line."""
     files = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
     fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
     return b"".join(
@@ -221,12 +221,12 @@ def statement_bytes(
 
 
 def json_lines(values: list[dict[str, Any]]) -> bytes:
-    """A JSON list with one element a line."""
+    """Return a JSON list with one element a line."""
     return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
 
 
 def expect(got: str, want: str, subject: str, hint: str | None) -> None:
-    """Raise `FormatError` for any other value than the one that can stand there."""
+    """Raise `FormatError` unless the value is `want`."""
     if got != want:
         raise FormatError("unexpected value", subject=subject, want=want, got=repr(got[:80]), hint=hint)
 
@@ -236,8 +236,8 @@ def _sha256(fields: Fields, key: str) -> str:
 
 
 def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:
-    """The files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name that
-    no file of a `what` has.
+    """Return the files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name
+    that is not a file of a `what`.
     """
     found: dict[str, str] = {}
     for subject in top.children("subject"):

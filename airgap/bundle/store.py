@@ -1,4 +1,4 @@
-"""The blobs of a bundle while it is written: whole or absent, resumable, nothing believed unread."""
+"""The blobs of a bundle while it is written: whole or absent, resumable, and always read before trusted."""
 
 import contextlib
 import hashlib
@@ -26,22 +26,21 @@ from airgap.errors import (
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
 
-# O_NONBLOCK: a pipe under the name of a blob must be refused, not waited for
+# O_NONBLOCK: opening must not wait if the path is a pipe
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Opener = Callable[[int], ByteStream]
-"""Opens a blob's content at an offset in bytes. Raises `EndpointError` where it cannot seek."""
+"""Opens a blob's content at an offset in bytes. Raises `EndpointError` if the source cannot seek."""
 
 
 class BlobStore:
-    """`blobs/<algorithm>/<hex>` below a folder. Methods may be called from several threads, each
-    with digests of its own.
+    """The files `blobs/<algorithm>/<hex>` below a folder. Several threads may call the methods, each with its
+    own digests.
 
-    `cut` says in which files, in order, the blobs are that are elsewhere, below `others` too; in those
-    folders there may be copies of the blobs that are not cut.
-    `sums` holds, for every blob that this object has read or written to its end, the SHA-256 of
-    the bytes and their number: only these count as being there. `part_sums` holds the SHA-256 of
-    each file of a blob that is cut.
+    `cut` has the files, in order, of blobs that are elsewhere, also below `others`; those folders may have
+    copies of the blobs that are not cut. `sums` has the SHA-256 and the size of each blob that this object
+    has read or written to its end; only these blobs count as present. `part_sums` has the SHA-256 of each
+    file of a blob that is cut.
     """
 
     def __init__(
@@ -53,24 +52,24 @@ class BlobStore:
         self.sums: dict[Digest, tuple[str, int]] = {}
         self.part_sums: dict[Path, str] = {}
         self.written = 0
-        """Blobs that were written, and not only found."""
+        """The number of blobs that were written, not only found."""
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob is, or will be."""
+        """Return the path of the blob, which may not exist yet."""
         return self.folder / digest.path
 
     def segments(self, digest: Digest, size: int) -> tuple[Segment, ...]:
-        """The files that the blob is in, or will be, in order."""
+        """Return the files of the blob in order, which may not exist yet."""
         return self.cut.get(digest) or (Segment(self.path(digest), size),)
 
     def present(self, digest: Digest) -> bool:
-        """Whether an earlier attempt may have left the blob."""
+        """Return whether an earlier attempt may have left the blob."""
         return all(exists(segment.path) for segment in self.segments(digest, 0))
 
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
-        """Whether the blob is there and right, found out by reading all of it."""
+        """Read all of the blob, and return whether it is present and correct."""
         if digest in self.sums:
             return True
         sums = Sums(digest, self.segments(digest, size))
@@ -90,14 +89,14 @@ class BlobStore:
         advance: Advance | None = None,
         subject: object = None,
     ) -> None:
-        """Write the blob, going on where an earlier attempt stopped.
+        """Write the blob, and resume where an earlier attempt stopped.
 
-        What that attempt left is read again first. When the whole then comes out wrong, or the
-        source cannot go on in the middle, the same call starts anew from the first byte.
-        Of a blob in parts that is damaged, only the parts that are wrong are written.
+        The bytes of that attempt are read again first. If the blob is then wrong, or the source cannot resume
+        in the middle, the same call starts again from the first byte. If a blob in parts is damaged, only the
+        wrong parts are written.
         """
         segments = self.segments(blob.digest, blob.size)
-        if blob.digest in self.sums or self._mend(segments, blob, open_at, subject, advance):
+        if blob.digest in self.sums or self._repair_parts(segments, blob, open_at, subject, advance):
             return None
         writer = _Writer(segments, blob, subject, advance)
         done, first = usable(segments), None
@@ -114,12 +113,12 @@ class BlobStore:
         except IntegrityError:
             self._remove(*(segment.part for segment in segments))
             raise
-        except IncompleteError:  # the beginning is not here any more; what went wrong before is what counts
+        except IncompleteError:  # the beginning was removed above; report the first error
             if first is None:
                 raise
             raise first from None
 
-    def _mend(
+    def _repair_parts(
         self,
         segments: tuple[Segment, ...],
         blob: Descriptor,
@@ -127,8 +126,8 @@ class BlobStore:
         subject: object,
         advance: Advance | None,
     ) -> bool:
-        """Write those parts of a blob that are not what an earlier table says; whether the blob is right
-        then. The table is not signed: it spares writing, and the whole is read again in the end.
+        """Write the parts of a blob that differ from an earlier table; return whether it is then correct.
+        The table is not signed: it only saves writing, and the whole blob is read again at the end.
         """
         if len(segments) < 2 or not all(part.sha256 for part in segments):
             return False
@@ -146,7 +145,9 @@ class BlobStore:
                 self._name(part)
         except UnavailableError:
             raise
-        except IntegrityError:  # the table or the source: prove the source, before what may be right is lost
+        except (
+            IntegrityError
+        ):  # the table or the source is wrong: check the source before correct parts are lost
             self._remove(*(part.part for part in segments))
             with contextlib.closing(CheckedReader(open_at(0), blob.digest, blob.size, subject)) as reader:
                 copy(reader, lambda _: None)
@@ -160,7 +161,7 @@ class BlobStore:
         return True
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
-        """`BlobSink.add`: one pass, no resuming; what is there already is checked all the same."""
+        """`BlobSink.add`: writes in one pass, without resuming; `stream` is always checked."""
         if digest in self.sums:
             copy(CheckedReader(stream, digest, size), lambda _: None)
             return
@@ -190,7 +191,7 @@ class BlobStore:
         return digest, size
 
     def read(self, digest: Digest, limit: int) -> bytes:
-        """`BlobSink.read`: a small blob that is in `sums`."""
+        """`BlobSink.read`: returns a small blob that is in `sums`."""
         _, size = self.sums[digest]
         if size > limit:
             raise SizeMismatchError(
@@ -203,7 +204,7 @@ class BlobStore:
         return bytes(out)
 
     def prune(self, wanted: AbstractSet[Digest]) -> None:
-        """Forget and remove every blob that is not in `wanted`: leftovers and unchosen platforms."""
+        """Remove every blob that is not in `wanted`, such as those of earlier runs and of other platforms."""
         for digest in set(self.sums) - wanted:
             del self.sums[digest]
         kept = {segment.path for digest in wanted for segment in self.segments(digest, 0)}
@@ -219,7 +220,7 @@ class BlobStore:
                 path.unlink(missing_ok=True)
 
     def _open(self, segments: tuple[Segment, ...]) -> ByteStream:
-        """All of a blob. Raises `MissingContentError`, also for a part that is not of its size."""
+        """Open all of a blob. Raises `MissingContentError`, also for a part of another size."""
         if len(segments) == 1:
             return _open_file(segments[0].path)
         for segment in segments:
@@ -231,7 +232,7 @@ class BlobStore:
         start = 0
         for segment in writer.segments:
             start += segment.size
-            if start > done:  # a medium that is full has no room for both the wrong file and the right one
+            if start > done:  # a full medium has no space for both the wrong file and the right one
                 self._remove(segment.path)
         sums = writer.write(open_at, done)
         self._name(*writer.segments)
@@ -239,10 +240,10 @@ class BlobStore:
         self.written += 1
 
     def _name(self, *segments: Segment) -> None:
-        """Give files that are whole their names, durably."""
+        """Give complete files their names, durably."""
         for segment in segments:
             with media_errors("cannot write", segment.path):
-                if exists(segment.part):  # a crash may have come between two of them
+                if exists(segment.part):  # a crash may have happened between two of them
                     segment.part.replace(segment.path)
         for folder in {segment.path.parent for segment in segments}:
             with media_errors("cannot write", folder):
@@ -256,7 +257,7 @@ class BlobStore:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes one blob into its `.part` files, which it leaves there complete and durable, or in part."""
+    """Writes one blob into its `.part` files, which are complete and durable afterwards unless it raises."""
 
     segments: tuple[Segment, ...]
     blob: Descriptor
@@ -264,7 +265,7 @@ class _Writer:
     advance: Advance | None
 
     def write(self, open_at: Opener, done: int) -> Sums:
-        """Keep `done` bytes, write the rest, check all."""
+        """Keep `done` bytes, write the rest, and check the whole blob."""
         hasher, sums = self.blob.digest.hasher(), Sums(self.blob.digest, self.segments)
         with contextlib.closing(Output(self.segments, done)) as output:
             if done:
@@ -284,7 +285,7 @@ class _Writer:
         return sums
 
     def _reread(self, output: "Output", done: int, hasher: Hasher, sums: Sums) -> None:
-        """Hash the `done` bytes that are there, and stand at their end."""
+        """Hash the `done` existing bytes; the output is then at their end."""
         buffer = memoryview(bytearray(CHUNK))
         left = done
         while left:
@@ -297,18 +298,18 @@ class _Writer:
 
 
 def _starts(segments: tuple[Segment, ...]) -> list[tuple[int, Segment]]:
-    """The parts of a blob, and at which of its bytes each begins."""
+    """Return the parts of a blob, each with the offset of its first byte in the blob."""
     ends = itertools.accumulate(segment.size for segment in segments)
     return [(end - segment.size, segment) for end, segment in zip(ends, segments, strict=True)]
 
 
 def _beginning(open_at: Opener, start: int, size: int, _: int) -> ByteStream:
-    """A part's bytes, out of the whole blob."""
+    """Open the bytes of a part, from the whole blob."""
     return Beginning(open_at(start), size)
 
 
 def _holds(part: Segment) -> bool:
-    """Whether a part is there, as an earlier table says."""
+    """Return whether a part is present with the SHA-256 of an earlier table."""
     if part.sha256 is None or size_of(part.path) != part.size:
         return False
     try:

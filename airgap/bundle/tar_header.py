@@ -1,8 +1,8 @@
 """One 512-byte tar header, read strictly (POSIX ustar; GNU tar, "Basic Tar Format").
 
-Every field is taken only in forms that GNU tar, Python's tarfile and Go's archive/tar read alike and that
-real tools write. That holds for fields without a meaning here as well: at a number that it cannot parse, one
-reader refuses the archive and another ends its list of entries. `tests/judges/archives.py` asks these three.
+Each field is accepted only in forms that GNU tar, Python's tarfile and Go's archive/tar read equally and that
+real tools write. This includes fields without a meaning here: if a reader cannot parse a number, it may
+refuse the archive or end its list of entries. `tests/judges/archives.py` compares these three readers.
 """
 
 import re
@@ -21,7 +21,7 @@ _TIME = slice(136, 148)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says by itself; headers before it may say otherwise."""
+    """The values of a header; extension headers before it may override them."""
 
     name: str
     size: int
@@ -32,7 +32,7 @@ class Header:
 
 
 def parse_header(block: bytes) -> Header:
-    """Raises `FormatError`. The meaning of `flag`, and whether names are safe, is not checked."""
+    """Parse a header. Raises `FormatError`. The meaning of `flag` and the safety of names are not checked."""
     magic = block[257:265]
     if magic not in (b"ustar\x0000", b"ustar  \0"):
         raise FormatError("not a tar header")
@@ -46,7 +46,9 @@ def parse_header(block: bytes) -> Header:
         raise FormatError("wrong checksum of a tar header", subject=repr(block[:100].rstrip(b"\0")))
     _check_numbers(block)
     flag, name = block[156:157], _until_nul(block[:100])
-    if flag == b"\0" and name.endswith("/"):  # a directory to Python, whatever name another header gives it
+    if flag == b"\0" and name.endswith(
+        "/"
+    ):  # Python reads this as a directory, even if another header has another name
         raise FormatError("unsafe name in the archive", subject=repr(name), want="type 5 for a directory")
     if prefix := _until_nul(block[345:500]):
         name = f"{prefix}/{name}"
@@ -54,10 +56,10 @@ def parse_header(block: bytes) -> Header:
 
 
 def _check_numbers(block: bytes) -> None:
-    for what, place in _OCTAL_ONLY.items():
-        _number(block[place], what, 0)
-    for what, place in _OWNERS.items():
-        _number(block[place], what, MAX_ID)
+    for what, position in _OCTAL_ONLY.items():
+        _number(block[position], what, 0)
+    for what, position in _OWNERS.items():
+        _number(block[position], what, MAX_ID)
     _number(block[_TIME], "time", MAX_TIME, signed=True)
 
 

@@ -1,4 +1,4 @@
-"""A bundle as one tar, read in place: nothing is unpacked, every file is a slice (FORMAT.md §2.4)."""
+"""A bundle as one tar, read in place without unpacking: every file is a slice (FORMAT.md §2.4)."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ _CUT, _AGAIN = "not the whole tar of a bundle", "copy it again"
 
 
 class TarFolder:
-    """The files of a tar, as `Folder` gives those of a directory."""
+    """The files of a tar, with the interface of `Folder`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,10 +44,10 @@ class TarFolder:
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error
 
     def _ends_with_an_entry(self) -> bool:
-        """Whether nothing comes after the last entry: writers put two blocks of zeros there."""
+        """Return whether the tar ends with its last entry: writers add two blocks of zeros."""
         with media_errors("cannot read", self.path):
             size = os.fstat(self._fd).st_size
-        ends = (each.offset + each.size for each in self._members.values() if each.kind == "file")
+        ends = (entry.offset + entry.size for entry in self._members.values() if entry.kind == "file")
         return size < max(ends, default=0) + BLOCK
 
     def where(self, name: str) -> str:
@@ -92,7 +92,7 @@ class TarFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What is missing in a tar that was cut between two entries was in the rest of it."""
+        """Close the tar. If it was cut between two entries, a missing file was in the lost part."""
         self.close()
         if self._cut and isinstance(error, MissingContentError):
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error

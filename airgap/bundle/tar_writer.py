@@ -1,4 +1,4 @@
-"""A bundle's tar while it is written: every file has its place from the start (FORMAT.md §2.4)."""
+"""A bundle's tar while it is written: every file has its offset from the start (FORMAT.md §2.4)."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from airgap.oci.documents import Descriptor
 class TarStore:
     """The blobs of a tar at `path`, which is made under `path` + `.part`.
 
-    As digests and sizes are known before the content, so is every offset: blobs may come in any
-    order and from several threads, and what is there of an earlier attempt is checked in place.
+    Digests and sizes are known before the content, so every offset is known, too: blobs may be written in any
+    order and by several threads, and those of an earlier attempt are checked in place.
     """
 
     def __init__(self, path: Path, small: Mapping[str, bytes], blobs: Mapping[Digest, int]) -> None:
@@ -48,10 +48,10 @@ class TarStore:
         self._fd = -1
 
     def open(self) -> None:
-        """Take up the unfinished, or finished, tar of an earlier attempt, or begin a new one.
+        """Open the unfinished or finished tar of an earlier attempt, or begin a new one.
 
-        Its head is durable then: it tells which place in the stream this tar takes, and once the site has
-        taken down the place, a cut of power must not leave the place to a tar that tells nothing.
+        The head is durable afterwards, because it records the serial of this tar: once the site has recorded
+        the serial, a power failure must not leave a tar without it.
         """
         with media_errors("cannot write", self.part):
             make_folder(self.part.parent)
@@ -70,11 +70,11 @@ class TarStore:
             sync_folder(self.part.parent)
 
     def present(self, digest: Digest) -> bool:
-        """Whether an earlier attempt may have left the blob."""
+        """Return whether an earlier attempt may have left the blob."""
         return self.resumed and digest.path in self._offsets
 
     def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
-        """Whether the blob is there and right, found out by reading all of it."""
+        """Read all of the blob, and return whether it is present and correct."""
         source = FileSlice(self._fd, self.part, self._offsets[digest.path], size, advance)
         try:
             copy(CheckedReader(source, digest, size), lambda _: None)
@@ -86,9 +86,9 @@ class TarStore:
     def fetch(
         self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
-        """Write the blob at its place."""
+        """Write the blob at its offset."""
         position = self._offsets[blob.digest.path]
-        fd = os.dup(self._fd)  # one of its own: Ctrl-C closes the other while this thread may still write
+        fd = os.dup(self._fd)  # a copy, because Ctrl-C closes the other one while this thread may still write
 
         def take(data: memoryview) -> None:
             nonlocal position
@@ -115,13 +115,13 @@ class TarStore:
         try:
             os.fsync(self._fd)
         except OSError:
-            # The cache cannot be believed any more, so nothing is gone on with; but the head tells which
-            # place in the stream was taken, and is written anew by the next run.
+            # The cache is no longer reliable, so the blobs are dropped; the head is kept, because it
+            # records the serial, and is written again by the next run.
             os.ftruncate(self._fd, len(self._head))
             raise
 
     def written_files(self) -> list[Written]:
-        """What the tar holds: its head, then the blobs, with what is round them."""
+        """Return the content of the tar: its head, then the blobs, then the headers and padding."""
         head = bytes(self._head)
         found = [Written(self.path, Digest.of(head).hex, len(head), 0)]
         for digest, (sha256, size) in self.sums.items():

@@ -1,9 +1,8 @@
 """Tar archives, read and written as streams (POSIX ustar and pax; GNU tar, "Basic Tar Format").
 
-The reader takes one pass, keeps one buffer, extracts nothing, and accepts only what all tar readers
-understand alike: regular files, directories and links. What readers are known to see differently
-(a size in a pax record that the header could hold too, sparse files, two names for one entry, a name
-twice) is refused.
+The reader needs one pass and one buffer, extracts nothing, and accepts only content that all tar readers
+interpret equally: regular files, directories and links. Content that readers interpret differently (a size in
+a pax record that would fit into the header, sparse files, two names for an entry, repeated names) is refused.
 """
 
 import io
@@ -43,12 +42,12 @@ class Entry:
     name: str
     """Relative, without `.`, `..` and trailing slash."""
     size: int
-    """Bytes of data; 0 for everything but a file."""
+    """Bytes of data; 0 except for files."""
     kind: Kind
     target: str
-    """Where a link points, as written: it is not resolved and may lead anywhere; else empty."""
+    """The target of a link as written, which is not resolved and may be anywhere; else empty."""
     offset: int
-    """Where the data begins, in bytes from the start of the stream."""
+    """The offset of the data in bytes from the start of the stream."""
 
 
 def read_entries(
@@ -58,13 +57,13 @@ def read_entries(
     max_entries: int = MAX_ENTRIES,
     end: Callable[[bool], object] | None = None,
 ) -> Iterator[tuple[Entry, ByteStream]]:
-    """Each entry with a stream of its data, which is good until the next entry is asked for.
+    """Yield each entry with a stream of its data, which is valid until the next entry.
 
-    Data that was not read is passed over: with `skip`, where given (it moves `stream` on by so many
-    bytes and raises `FormatError` beyond the end), else by reading. The entry of the top directory
-    itself (`./`) is left out. `end` is told whether the archive had its end mark, which an archive that was
-    cut off between two entries lacks. Raises `FormatError` for everything that is not a plain, whole archive;
-    the check for anything but zeros behind the end comes after the last entry.
+    Unread data is skipped: with `skip`, if given (it moves `stream` forward by a number of bytes and raises
+    `FormatError` beyond the end), else by reading. The entry of the top directory itself (`./`) is left out.
+    `end` is called with whether the archive had its end mark; an archive that was cut between two entries has
+    none. Raises `FormatError` for anything but a plain, complete archive; data after the end is refused only
+    after the last entry.
     """
     source = _Source(stream, skip)
     names = _Names(max_entries)
@@ -82,7 +81,7 @@ def read_entries(
             names.add(entry)
             yield entry, data
         data.finish()
-    if extra.seen:  # after a global header too: Python takes the archive for damaged
+    if extra.seen:  # also after a global header, where Python reports a damaged archive
         raise FormatError("a tar header announces an entry that does not come")
     if block is not None:
         source.expect_zeros()
@@ -91,7 +90,7 @@ def read_entries(
 
 
 def header(name: str, size: int, *, mode: int = 0o644) -> bytes:
-    """The 512-byte header of a regular file, the same on every machine: owner 0, time 0.
+    """Return the 512-byte header of a regular file, the same on every machine: owner 0, time 0.
 
     A size of 8 GiB and more is written in base 256, as GNU and Go tar do. Raises `ValueError` for a
     name that does not fit the format (100 bytes, or up to 255 with a slash at the right place).
@@ -216,22 +215,22 @@ class _Data(io.RawIOBase):
         return got
 
     def finish(self) -> None:
-        """Go to the next header; the stream is at its end from here on."""
+        """Skip to the next header; this stream is then at its end."""
         rest, self._left = self._left + self._padding, 0
         self._source.pass_over(rest)
 
 
 class _Names:
-    """What was there already, within bounds."""
+    """The names that were read so far, within limits."""
 
     def __init__(self, max_entries: int) -> None:
         self._left = max_entries
         self._bytes_left = _MAX_NAMES_TOTAL
         self._seen: set[str] = set()
         self._others: set[str] = set()
-        """Files and links: unpacking an archive writes what stands below a link to where the link leads."""
+        """Files and links: unpacking would write an entry below a link to the target of the link."""
         self._folders: set[str] = set()
-        """The folders in which entries stand."""
+        """The folders that contain entries."""
 
     def count(self) -> None:
         self._left -= 1
@@ -261,7 +260,7 @@ class _Names:
 
 
 class _Extra:
-    """What extension headers say about the entry that follows them."""
+    """The values of extension headers for the entry that follows them."""
 
     def __init__(self) -> None:
         self.seen = b""
@@ -275,7 +274,7 @@ class _Extra:
         if header.size > limit:
             raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{header.size:,}")
         raw = source.exactly(header.size)
-        if any(source.exactly(len(padding(header.size)))):  # Python and GNU tar read on into it
+        if any(source.exactly(len(padding(header.size)))):  # Python and GNU tar would read these bytes
             raise FormatError("something follows a tar header's own text")
         if header.flag == b"g":
             pax.check_global(raw)
@@ -286,7 +285,7 @@ class _Extra:
             self._names["path" if header.flag == b"L" else "linkpath"] = _gnu_name(raw)
 
     def _check_order(self, flag: bytes) -> None:
-        """Of two headers another one counts for each reader, and Go forgets what came before a global one."""
+        """Refuse orders that readers interpret differently; for Go, a global header resets earlier ones."""
         if flag in self.seen:
             raise FormatError("two tar headers of one kind for one entry", got=repr(flag.decode()))
         if flag == b"g" and self.seen:
@@ -295,13 +294,13 @@ class _Extra:
             raise FormatError("a pax header beside a GNU header for one entry")
 
     def apply(self, header: Header) -> Header:
-        """The header of the entry, with what was said before it."""
+        """Return the header of the entry with the values of the extension headers."""
         name, target = self._names.get("path", header.name), self._names.get("linkpath", header.target)
         return replace(header, name=name, target=target, size=self._size_of(header.size))
 
     def _size_of(self, size: int) -> int:
-        """The size of the entry whose header says `size`. Only where the header could not hold the
-        number may there be another one: 0, or as much as it holds.
+        """Return the size of the entry whose header has `size`. The header may differ only if it cannot hold
+        the number: then it has 0, or the largest number.
         """
         if self._size is None:
             return size
@@ -326,15 +325,15 @@ def _entry(header: Header, offset: int) -> Entry:
     if kind != "file" and header.size:
         raise FormatError("data behind a directory or link", subject=subject, got=f"{header.size:,} bytes")
     linked = kind in ("symlink", "hardlink")
-    if linked or header.target:  # Go refuses a target that it will not use, too
+    if linked or header.target:  # Go also refuses an unused target
         _check_text(header.target, "link target")
-    if kind == "hardlink":  # it names an entry, and GNU tar takes another name for an unsafe one
+    if kind == "hardlink":  # it names an entry, and GNU tar refuses other names as unsafe
         _clean(header.target, kind)
     return Entry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
 
 
 def _clean(name: str, kind: Kind) -> str:
-    """`name` in its only form; empty for the top directory."""
+    """Return `name` in its canonical form; empty for the top directory."""
     _check_text(name, "name")
     plain = name.removeprefix("./")
     if kind == "directory":

@@ -1,5 +1,5 @@
-"""Which volume, or which volumes in parts, each blob of a bundle goes on; and `volume.json`, which says so
-(FORMAT.md §2.5). The cut is not signed: what counts is that each whole blob has its signed digest.
+"""The cut of a bundle: the volume, or the volumes in parts, of each blob, and its file `volume.json`
+(FORMAT.md §2.5). The cut is not signed, because each whole blob must have its signed digest.
 """
 
 import re
@@ -13,14 +13,14 @@ from airgap.oci.strict_json import Fields, dump, parse_object
 
 VOLUME_FILE = "volume.json"
 MAX_TABLE = 16 << 20
-"""Bytes; about 80,000 layers. It is parsed before anything is proved, as the envelope is."""
+"""Bytes; about 80,000 layers. The table is parsed before any signature is checked, like the envelope."""
 
 MAX_VOLUMES = 999
 MAX_PARTS = 1000
-"""Of one blob: their names end in three digits."""
+"""The most parts of one blob, because their names end in three digits."""
 
 LEAST_PART = 1 << 20
-"""Bytes: no part is smaller, but for a blob's last one."""
+"""The smallest size of a part in bytes, except for the last part of a blob."""
 
 _PART_NAME = re.compile(r"(blobs/(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128}))\.[0-9]{3}", re.ASCII)
 
@@ -30,26 +30,26 @@ class Part:
     """A blob, or a part of one, on a volume."""
 
     volume: int
-    """From 1."""
+    """The number of the volume, from 1."""
     size: int
     """Bytes."""
     sha256: str = "0" * 64
-    """In hex; zeros while it is not known."""
+    """In hex; zeros until it is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """What a volume can take."""
+    """The space on a volume."""
 
     size: int
     """Bytes of blobs."""
     file: int | None = None
-    """Bytes of the largest file; None where there is no limit that matters."""
+    """The largest file in bytes; None if there is no relevant limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeSize:
-    """How large a volume, and a file on it, shall be at most, in bytes; None where the medium says it."""
+    """The limits in bytes of a volume, and of a file on it; None if the medium decides."""
 
     size: int | None = None
     file: int | None = None
@@ -57,32 +57,32 @@ class VolumeSize:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the blobs are that are not on every volume."""
+    """The locations of the blobs that are not on every volume."""
 
     of: int
-    """How many volumes there are."""
+    """The number of volumes."""
     parts: dict[Digest, tuple[Part, ...]] = field(hash=False)
-    """In order; their sizes are the blob's in sum."""
+    """The parts in order; the sum of their sizes is the size of the blob."""
 
     @property
     def is_needed(self) -> bool:
-        """Whether it is any different from one folder that holds each blob in one file."""
+        """Return whether it differs from one folder with each blob in one file."""
         return self.of > 1 or any(len(parts) > 1 for parts in self.parts.values())
 
     def files(self, digest: Digest) -> tuple[tuple[str, Part], ...]:
-        """The names of a blob's files, and where they are."""
+        """Return the names of a blob's files, with their parts."""
         parts = self.parts[digest]
         if len(parts) == 1:
             return ((digest.path, parts[0]),)
         return tuple((f"{digest.path}.{number:03d}", part) for number, part in enumerate(parts))
 
     def same_as(self, sizes: Mapping[Digest, int]) -> bool:
-        """Whether it is a cut of blobs of these sizes."""
+        """Return whether this is a cut of blobs with these sizes."""
         return {d: sum(part.size for part in parts) for d, parts in self.parts.items()} == dict(sizes)
 
 
 def whole_name(name: str) -> str | None:
-    """The name of the blob that a file called `name` is a part of."""
+    """Return the name of the blob of which the file `name` is a part; None if it is not a part."""
     match = _PART_NAME.fullmatch(name)
     return match[1] if match else None
 
@@ -93,31 +93,31 @@ class _OpenVolume:
     space: FreeSpace
     left: int
 
-    def takes(self, size: int) -> bool:
+    def can_hold(self, size: int) -> bool:
         return size <= self.left and (self.space.file is None or size <= self.space.file)
 
 
 class _OpenVolumes:
-    """The volumes while they fill up; one for each of `spaces`, and more as long as `more` allows."""
+    """The volumes while blobs are placed: one for each of `spaces`, and further ones of the size `more`."""
 
     def __init__(self, spaces: Sequence[FreeSpace], more: FreeSpace | None) -> None:
         self.volumes = [_OpenVolume(number, space, space.size) for number, space in enumerate(spaces, 1)]
         self.more = more
 
     def grow(self) -> bool:
-        """Add a volume, if there may be more."""
+        """Add a volume, if a further one is allowed."""
         if self.more is None or len(self.volumes) >= MAX_VOLUMES:
             return False
         self.volumes.append(_OpenVolume(len(self.volumes) + 1, self.more, self.more.size))
         return True
 
     def whole(self, size: int) -> tuple[Part, ...]:
-        """A place for a blob in one file; empty when it fits nowhere so."""
-        found = next((volume for volume in self.volumes if volume.takes(size)), None)
+        """Place a blob in one file; return an empty tuple if no volume can hold it."""
+        found = next((volume for volume in self.volumes if volume.can_hold(size)), None)
         if (
             found is None
             and self.more
-            and _OpenVolume(0, self.more, self.more.size).takes(size)
+            and _OpenVolume(0, self.more, self.more.size).can_hold(size)
             and self.grow()
         ):
             found = self.volumes[-1]
@@ -127,7 +127,7 @@ class _OpenVolumes:
         return (Part(found.number, size),)
 
     def in_parts(self, size: int) -> tuple[Part, ...]:
-        """Places for a blob in as many files as it takes; empty when there is no space."""
+        """Place a blob in as many files as needed; return an empty tuple if there is not enough space."""
         parts: list[Part] = []
         number = 0
         while size and (number < len(self.volumes) or self.grow()):
@@ -137,10 +137,10 @@ class _OpenVolumes:
 
 
 def plan_cut(sizes: Mapping[Digest, int], spaces: Sequence[FreeSpace], more: FreeSpace | None = None) -> Cut:
-    """Whole blobs first, the largest before the others; what fits nowhere whole is cut.
+    """Plan the cut: first whole blobs, the largest first; then blobs that no volume can hold are cut.
 
-    There is one volume for each of `spaces`, and as many after them as are needed when `more` says
-    what each of those can take. Raises `NoSpaceError` when it does not fit.
+    There is one volume for each of `spaces`, and then, if `more` gives their space, as many as needed. Raises
+    `NoSpaceError` if the blobs do not fit.
     """
     volumes = _OpenVolumes(spaces, more)
     places = {}
@@ -155,7 +155,7 @@ def plan_cut(sizes: Mapping[Digest, int], spaces: Sequence[FreeSpace], more: Fre
 
 
 def _fill(volume: _OpenVolume, left: int, parts: list[Part]) -> int:
-    """Add parts on the volume, as much of the `left` bytes of a blob as it takes; how much that is."""
+    """Put as many of the `left` bytes of a blob on the volume as it can hold; return their number."""
     done = 0
     while done < left:
         size = min(left - done, volume.left, volume.space.file or volume.left)
@@ -177,20 +177,20 @@ def _too_small(
         "the bundle does not fit",
         want=f"space for {sum(sizes.values()):,} bytes of layers",
         got=space,
-        hint="another --to adds a medium, --since leaves out what the other side has; nothing was fetched",
+        hint="add a medium with another --to, or use --since for a smaller bundle; nothing was fetched",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeTable:
-    """`volume.json`: which volume of which bundle this is, and the whole cut."""
+    """`volume.json`: the bundle, the number of this volume, and the whole cut."""
 
     statement_sha256: str
     volume: int
     cut: Cut
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes, one blob a line."""
+        """Return the canonical bytes, with one blob a line."""
         head = {
             "version": 1,
             "statement_sha256": self.statement_sha256,
@@ -206,13 +206,15 @@ class VolumeTable:
 
     @classmethod
     def parse(cls, raw: bytes, where: str) -> Self:
-        """From a medium: nothing in it is signed. Raises `FormatError`, also for other bytes than
-        `to_bytes` would give.
+        """Read bytes from a medium, which are not signed. Raises `FormatError`, also for other bytes than
+        `to_bytes` would write.
         """
         fields = Fields(parse_object(raw, where, max_bytes=MAX_TABLE, floats=False), where)
         if (version := fields.integer("version")) != 1:
             hint = "a newer airgap may read it"
-            raise FormatError("unknown version of volumes", subject=where, want=1, got=version, hint=hint)
+            raise FormatError(
+                "unknown version of the volume table", subject=where, want=1, got=version, hint=hint
+            )
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", where).hex
         volume, of = fields.integer("volume"), fields.integer("of")
         if not 1 <= volume <= of <= MAX_VOLUMES:
@@ -230,7 +232,7 @@ class VolumeTable:
         return found
 
     def on(self, volume: int) -> "VolumeTable":
-        """The same for another volume."""
+        """Return the table for another volume."""
         return replace(self, volume=volume)
 
 
@@ -251,4 +253,4 @@ def _check_parts(parts: Sequence[Part], where: str) -> None:
     if not 1 <= len(parts) <= MAX_PARTS:
         raise FormatError("wrong number of parts", subject=where, want=f"1 to {MAX_PARTS}", got=len(parts))
     if len(parts) > 1 and not all(part.size for part in parts):
-        raise FormatError("a part of no bytes", subject=where)
+        raise FormatError("empty part", subject=where)

@@ -1,4 +1,4 @@
-"""Writing a bundle in the order of FORMAT.md §6. Everything that makes or changes a bundle goes through here.
+"""Writes a bundle in the order of FORMAT.md §6. All code that makes or changes a bundle uses this module.
 
     with BundleWriter.open(folders, note) as writer:
         ...                        # blobs into writer.store; before the first, writer.mark_unfinished()
@@ -49,7 +49,7 @@ class BundleWriter:
     store: BlobStore
     form: Form = BUNDLE
     _small: dict[str, bytes] = field(default_factory=dict)
-    """What `seal` wrote on every volume."""
+    """The files that `seal` wrote on every volume."""
 
     @classmethod
     @contextlib.contextmanager
@@ -72,8 +72,8 @@ class BundleWriter:
             yield cls(folders=folders, store=folders.store(), form=form)
 
     def mark_unfinished(self) -> None:
-        """Set the envelope aside before content changes, and keep the planned cut, so that a run that resumes
-        makes the same one. The envelope is not lost: it may hold other people's signatures.
+        """Set the envelope aside before content changes, and keep the planned cut, so that a later
+        run resumes it. The envelope is kept, because it may hold other people's signatures.
         """
         for path in self.folders.paths:
             set_envelope_aside(path, self.form.envelope_file)
@@ -90,7 +90,7 @@ class BundleWriter:
     ) -> None:
         """Write everything but the blobs, which are in the store already (FORMAT.md §6, steps 3 to 6).
 
-        `signatures` are the raw ones in the envelope, by key id. Raises `FormatError` for what is not one.
+        `signatures` are the raw signatures of the envelope by key id. Raises `FormatError` for another name.
         """
         signature_files = {signature_file(keyid): raw for keyid, raw in signatures.items()}
         self._write_small_files(contents)
@@ -106,8 +106,8 @@ class BundleWriter:
     def prove(
         self, phase: Callable[[str, int], AbstractContextManager[Advance]], wanted: bool | None
     ) -> OnMedia:
-        """Read back what `seal` and the store wrote, in the order of writing. A bundle that the media do not
-        hold is made unfinished again. Raises as `prove_sealed`.
+        """Read back what `seal` and the store wrote, in the order of writing. If the media do not hold the
+        bundle, it is marked unfinished again. Raises as `prove_sealed`.
         """
         files = self.written_files()
         return prove_sealed(files, phase, wanted, self.mark_unfinished, self.form.folders)
@@ -124,7 +124,7 @@ class BundleWriter:
                 write_file(path / digest.path, self.store.read(digest, MAX_BYTES))
 
     def _write_statement(self, statement: bytes) -> None:
-        """Also the finished table of each volume; a table of an earlier run is removed."""
+        """Write the statement and the finished table of each volume; remove a table of an earlier run."""
         for path, table in self.folders.finished_tables(statement, self.store):
             files = {STATEMENT_FILE: statement, **table}
             self._mark_unfinished_unless(path, files)
@@ -135,27 +135,27 @@ class BundleWriter:
                     (path / name).unlink(missing_ok=True)
 
     def _write_signatures(self, path: Path, files: Mapping[str, bytes]) -> None:
-        """The raw signatures; a signature of an earlier run is removed."""
+        """Write the raw signatures, and remove those of an earlier run."""
         for name, raw in files.items():
             write_file(path / name, raw)
         _remove_others(path / "sig", files)
 
     def _sync_names(self, path: Path) -> None:
-        """Make all names durable that an earlier run may have given and not synced."""
+        """Make all names durable, because an earlier run may not have synced them."""
         for folder in (*(path / name for name in self.form.folders), path, path.parent):
             with media_errors("cannot write", folder):
                 if folder.is_dir():
                     sync_folder(folder)
 
     def _mark_unfinished_unless(self, path: Path, files: Mapping[str, bytes]) -> None:
-        """Set the envelope aside, unless the small files are there already."""
+        """Set the envelope aside, unless all small files are already written."""
         with media_errors("cannot read", path):
             same = all(holds(path / name, raw) for name, raw in files.items())
         if not same:
             set_envelope_aside(path, self.form.envelope_file)
 
     def written_files(self) -> dict[Path, list[Written]]:
-        """All files by folder, in the order of writing."""
+        """Return all files by folder, in the order of writing."""
         found = self.folders.written_blobs(self.store)
         for path, table in self.folders.finished_tables(self._small[STATEMENT_FILE], self.store):
             files = {**self._small, **table}

@@ -8,14 +8,14 @@ airgap-kit-0.1.0/
   VERIFY.txt                             how to check it with stock tools, and how to install
   install.sh                             finds a Python and runs install.py
   install.py                             checks every file, then installs; the standard library alone
-  requirements/<platform>-py<N.N>.txt    what is installed there: name==version and --hash, for pip
-  wheels/*.whl                           airgap, all it needs, and pip
+  requirements/<platform>-py<N.N>.txt    the packages to install: name==version and --hash, for pip
+  wheels/*.whl                           airgap, its dependencies, and pip
 
-Names are as in the bundle, but for wheels, which keep theirs: mixed case and up to 255 characters. FAT32
-takes them.
+Names are as in the bundle, except for wheels, whose names have mixed case and up to 255 characters; FAT32
+supports them.
 
-Wheels, and not one executable: half of the packages are native (cryptography, pydantic-core, ...), which
-Python cannot import out of a zipapp, and a frozen executable could be built only on a machine of the
-target's own kind, by a further tool, with a Python that no distribution mends. Wheels are what their
-authors publish, for every platform, each with its own hash, and run on the server's own Python.
+Why wheels and not one executable: half of the packages are native (cryptography, pydantic-core, ...), so
+Python cannot import them from a zipapp. A frozen executable must be built on a machine like the target, with
+another tool, and its Python gets no updates from a distribution. Wheels are published by their authors for
+every platform, each with its own hash, and run on the server's own Python.
 """

@@ -1,9 +1,9 @@
-"""Installs airgap from the kit that this file is part of: `sh install.sh --help` tells how.
+"""Installs airgap from the kit that this file is part of: see `sh install.sh --help`.
 
 It travels with the kit as `install.py` and runs on a bare Python: the standard library alone, no network.
-Every file is compared with SHA256SUMS when it is copied off the medium, and only the copies are used.
-airgap gets an environment of its own under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it when it
-works, so an installation that fails leaves the earlier one as it was.
+Every file is compared with SHA256SUMS when it is copied from the medium, and only the copies are used.
+airgap gets its own environment under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it once it works,
+so a failed installation leaves the earlier one unchanged.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from typing import BinaryIO
 FOLDERS = ("wheels", "requirements", "sig")
 MAX_FILES = 5000
 MAX_BYTES = 2 << 30
-"""Of all files; far above any kit."""
+"""The limit in bytes of all files, far above any kit."""
 
 NOTHING = "nothing was installed"
 _REFUSED = f"be root, or choose another folder with --prefix; {NOTHING}"
@@ -48,11 +48,11 @@ _VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d
 _PIP = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
 _PIP += ["--disable-pip-version-check", "--no-warn-script-location"]
 _WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
-"""Loads the native packages, so that a library that does not fit shows before the switch."""
+"""Loads the native packages, so that an incompatible library is found before the switch."""
 
 
 class KitError(Exception):
-    """What is wrong, and what to do."""
+    """An error, with a hint."""
 
     def __init__(self, what: str, hint: str = NOTHING) -> None:
         super().__init__(what)
@@ -60,7 +60,7 @@ class KitError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install as the command line says; the exit code."""
+    """Run the command line; return the exit code."""
     options = _options(arguments)
     os.umask(0o022)
     prefix = options.prefix.absolute()
@@ -78,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return 0
     if _installed(command) not in (None, before):  # it came after the switch
-        hint = f"{command} was installed all the same; run this again to remove what is left of the old one"
+        hint = f"{command} was installed nevertheless; run this again to remove the rest of the old one"
     sys.stderr.write(f"{words}{hint}\n")
     return code
 
 
 def _installed(command: Path) -> tuple[Path, int] | None:
-    """Which environment the command is, and since when that is whole; None where it is none."""
+    """Return the environment of the command, and when it was completed; None if there is none."""
     env = Path(os.path.realpath(command)).parent.parent
     with contextlib.suppress(OSError):
         return env, (env / "complete").stat().st_mtime_ns
@@ -97,22 +97,22 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="sh install.sh",
         description="Install airgap from this kit, with no network. Installing again upgrades, or repairs.",
-        epilog=f"It comes from the medium that it checks, so it cannot vouch for itself: {SIGNED_BY_HAND}.",
+        epilog=f"It comes from the medium that it checks, so it cannot prove its origin: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
     where = "the command is PREFIX/bin/airgap (%(default)s)"
     add("--prefix", type=Path, default=default, required=not default, help=where)
     add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
-    add("--allow-downgrade", action="store_true", help="install also what is older than what is there")
+    add("--allow-downgrade", action="store_true", help="also install an older version than the installed one")
     return parser.parse_args(arguments)
 
 
 def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
     """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
-    _refuse_strange(command, home)
+    _refuse_foreign_command(command, home)
     if not (kit / ENVELOPE).is_file():
-        raise KitError(f"unfinished kit, or none: no {ENVELOPE} in {kit}", "make it again: airgap kit")
+        raise KitError(f"not a kit, or unfinished: no {ENVELOPE} in {kit}", "make it again: airgap kit")
     sums = read_sums(kit)
     target = fitting(kit)
     say = sys.stdout.write
@@ -120,7 +120,7 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
     before = command.resolve().parents[1] if command.exists() else None
     with _held(home), _staging(home, before) as staging:
         if key is None:
-            say(f"signature: not checked, for no --key was given. {SIGNED_BY_HAND}\n")
+            say(f"signature: not checked, because no --key was given. {SIGNED_BY_HAND}\n")
         else:
             say(f"signature: good, by key {check_signature(kit, key, sums, staging)}\n  (as far as a script ")
             say(f"from the medium can tell: {SIGNED_BY_HAND})\n")
@@ -143,7 +143,7 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
 
 
 def read_sums(kit: Path) -> dict[str, str]:
-    """SHA256SUMS, by name, when exactly the files are there that it lists. Contents are not read yet."""
+    """Return SHA256SUMS by name, if exactly the listed files exist. Their content is not read yet."""
     sums: dict[str, str] = {}
     for line in _read(kit / SUMS).decode("ascii", "replace").splitlines():
         match = _LINE.fullmatch(line)
@@ -163,7 +163,7 @@ def read_sums(kit: Path) -> dict[str, str]:
 
 
 def _wheel(sums: dict[str, str], project: str) -> str:
-    """The name of the one wheel of a project."""
+    """Return the name of the only wheel of a project."""
     found = [name for name in sums if name.startswith(f"wheels/{project}-")]
     if len(found) != 1:
         raise KitError(f"not a kit: want one wheel of {project}, got {len(found)}")
@@ -171,17 +171,17 @@ def _wheel(sums: dict[str, str], project: str) -> str:
 
 
 def _refuse_older(version: str, command: Path, *, allow: bool) -> None:
-    """An old airgap may lack checks that the one in use has; its signature is as good as ever."""
+    """Refuse an older airgap, which may lack checks of the installed one, although its signature is valid."""
     there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
     if not allow and os.path.lexists(command) and place_of(version) < place_of(there):
         raise KitError(
             f"older than what is installed: want airgap {there} or later, got {version}",
-            "an old one may lack checks; --allow-downgrade installs it all the same; nothing was installed",
+            "an old version may lack checks; --allow-downgrade installs it anyway; nothing was installed",
         )
 
 
 def place_of(version: str) -> tuple[list[int], str, int, bool, int]:
-    """What versions of airgap are compared by, as PEP 440 orders them: 1.0.dev1 < 1.0rc1 < 1.0 = 1.0.0."""
+    """Return a sort key for versions of airgap, in the order of PEP 440: 1.0.dev1 < 1.0rc1 < 1.0 = 1.0.0."""
     match = _VERSION.fullmatch(version)
     if match is None:
         raise KitError(f"not a version of airgap: {version[:80]!r}")
@@ -192,7 +192,7 @@ def place_of(version: str) -> tuple[list[int], str, int, bool, int]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file, to be read. A link would lead elsewhere, a pipe never answer, a device never end."""
+    """Open a regular file for reading; links, pipes and devices are refused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -211,7 +211,7 @@ def _read(path: Path) -> bytes:
 
 
 def _files(kit: Path) -> Iterator[str]:
-    """Everything in the folders of a kit, but these folders; one that is a link counts as a file."""
+    """Yield everything in the folders of a kit except these folders; a link counts as a file."""
     for folder in ("", *FOLDERS):
         with os.scandir(kit / folder) as entries:
             for entry in entries:
@@ -221,7 +221,7 @@ def _files(kit: Path) -> Iterator[str]:
 
 
 def fitting(kit: Path) -> str:
-    """The name of this machine and its Python, when the kit is for it: `linux-x86_64-py3.11`."""
+    """Return the name of this machine and its Python, if the kit is for it: `linux-x86_64-py3.11`."""
     target = f"{_platform()}-py{sys.version_info[0]}.{sys.version_info[1]}"
     there = sorted(path.stem for path in (kit / "requirements").glob("*.txt"))
     if target not in there:
@@ -231,12 +231,12 @@ def fitting(kit: Path) -> str:
 
 
 def _platform() -> str:
-    """`linux-x86_64`, or `musllinux-x86_64` where the C library is musl."""
+    """`linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
     found, libc = sysconfig.get_platform(), _glibc()
     if sys.maxsize < 1 << 32:  # the platform is named after the kernel
-        raise KitError(f"not a Python that there are wheels for: want 64 bits, got 32 on {found}")
+        raise KitError(f"there are no wheels for this Python: want 64 bits, got 32 on {found}")
     if sys.implementation.name != "cpython":
-        raise KitError(f"not a Python that there are wheels for: want cpython, got {sys.implementation.name}")
+        raise KitError(f"there are no wheels for this Python: want cpython, got {sys.implementation.name}")
     if found.startswith("linux-") and libc is None:
         return f"musl{found}"
     if libc is not None and libc < GLIBC:
@@ -253,9 +253,9 @@ def _glibc() -> tuple[int, ...] | None:
 
 
 def check_signature(kit: Path, key: Path, sums: dict[str, str], staging: Path) -> str:
-    """The id of `key`, when openssl says that it signed the statement, and that lists `sums`."""
+    """Return the id of `key`, if openssl verifies its signature of the statement, and that lists `sums`."""
     if key.resolve().is_relative_to(kit):
-        raise KitError(f"a key out of the kit proves nothing: {key}", "take it from somebody whom you trust")
+        raise KitError(f"a key from the kit proves nothing: {key}", "get it from a person whom you trust")
     der = _openssl("pkey", "-pubin", "-in", str(key), "-outform", "DER")
     if der is None:
         raise KitError(f"openssl cannot read the key: {key}", "want it in PEM: airgap key show OWNER")
@@ -271,14 +271,14 @@ def check_signature(kit: Path, key: Path, sums: dict[str, str], staging: Path) -
     tries = [("dgst", name, *hashed) for name in ("-sha256", "-sha384")]  # P-256, P-384
     if all(_openssl(*words) is None for words in (*tries, ("pkeyutl", "-verify", "-pubin", *plain))):
         raise KitError(f"wrong signature: {signature}", f"the kit is not what was signed: {NOTHING}")
-    listed = {each["name"]: each["digest"]["sha256"] for each in json.loads(statement)["subject"]}
+    listed = {item["name"]: item["digest"]["sha256"] for item in json.loads(statement)["subject"]}
     if listed != {**sums, SUMS: hashlib.sha256(_read(kit / SUMS)).hexdigest()}:
         raise KitError(f"{SUMS} is not the list that was signed")
     return keyid
 
 
 def _openssl(*words: str) -> bytes | None:
-    """What openssl answers; None when it refuses."""
+    """Return the output of openssl; None if it fails."""
     if shutil.which("openssl") is None:
         raise KitError("no openssl here, so no signature can be checked", SIGNED_BY_HAND)
     done = subprocess.run(["openssl", *words], capture_output=True, check=False, stdin=subprocess.DEVNULL)
@@ -286,7 +286,7 @@ def _openssl(*words: str) -> bytes | None:
 
 
 def copy_checked(kit: Path, staging: Path, sums: dict[str, str]) -> None:
-    """Copy each file of `sums`, and raise `KitError` for one whose copy is not as listed."""
+    """Copy each file of `sums`, and raise `KitError` if a copy differs from its listed digest."""
     left = MAX_BYTES
     for name, sha256 in sums.items():
         copy = staging / name
@@ -307,15 +307,15 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _held(home: Path) -> Iterator[None]:
-    """Keep other installations away. A process that dies lets go."""
+    """Lock out other installations; the lock ends with the process."""
     home.mkdir(parents=True, exist_ok=True)
     if os.statvfs(home).f_flag & os.ST_NOEXEC:
-        raise KitError(f"programs cannot run from there, it is mounted noexec: {home}", _REFUSED)
+        raise KitError(f"programs cannot run from a noexec mount: {home}", _REFUSED)
     with (home / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise KitError(f"another installation is going on: {home}", "wait until it has ended") from error
+            raise KitError(f"another installation is running: {home}", "wait until it ends") from error
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise
@@ -324,7 +324,7 @@ def _held(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _staging(home: Path, before: Path | None) -> Iterator[Path]:
-    """A folder for the copies, on the disk that takes the installation too."""
+    """Make a folder for the copies, on the disk of the installation."""
     envs = (path.parent for path in home.glob("*/pyvenv.cfg"))
     left = (env for env in envs if env.resolve() != before and not (env / "complete").exists())
     for path in (*home.glob(".staging-*"), *left):  # of runs that were killed
@@ -334,7 +334,7 @@ def _staging(home: Path, before: Path | None) -> Iterator[Path]:
 
 
 def build(env: Path, staging: Path, target: str, pip: str) -> None:
-    """Make the environment out of checked wheels; it is gone again when that fails."""
+    """Make the environment from checked wheels; if that fails, it is removed."""
     python = str(env / "bin" / "python")
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env), tmp=staging)
@@ -350,7 +350,7 @@ def build(env: Path, staging: Path, target: str, pip: str) -> None:
 
 
 def works(env: Path) -> bool:
-    """Whether the environment was finished, and its Python is still there."""
+    """Return whether the environment was completed, and its Python still works."""
     with contextlib.suppress(KitError, OSError):
         (env / "complete").stat()
         _run(str(env / "bin" / "python"), "-I", "-c", _WORKS)
@@ -359,7 +359,7 @@ def works(env: Path) -> bool:
 
 
 def _run(*words: str, tmp: Path | None = None) -> None:
-    """Run a program with none of the user's settings; raises `KitError` with what it said."""
+    """Run a program without the user's settings; on failure, print its output and raise `KitError`."""
     env = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
     env |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"} | ({"TMPDIR": str(tmp)} if tmp else {})
     done = subprocess.run(words, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True)
@@ -372,14 +372,14 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
-def _refuse_strange(command: Path, home: Path) -> None:
+def _refuse_foreign_command(command: Path, home: Path) -> None:
     ours = command.is_symlink() and Path(os.path.realpath(command)).is_relative_to(home.resolve())
     if os.path.lexists(command) and not ours:
-        raise KitError(f"something else is in the way: {command}", "move it away, or choose another --prefix")
+        raise KitError(f"this is another program: {command}", "move it away, or choose another --prefix")
 
 
 def _switch(command: Path, env: Path) -> None:
-    """Let the command be the one in `env`, at once or not at all."""
+    """Switch the command to the one in `env`, atomically."""
     command.parent.mkdir(parents=True, exist_ok=True)
     new = command.with_name(f".{command.name}.new")
     new.unlink(missing_ok=True)

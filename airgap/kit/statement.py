@@ -1,6 +1,5 @@
-"""What a kit states: an in-toto Statement in the canonical bytes of FORMAT.md §3, of another predicate type.
-
-It holds no time, so the same wheels give the same bytes.
+"""The statement of a kit: an in-toto Statement in the canonical bytes of FORMAT.md §3, with another
+predicate type. It does not contain a time, so the same wheels give the same bytes.
 """
 
 import re
@@ -43,12 +42,12 @@ class Target:
 
     @property
     def requirements_file(self) -> str:
-        """The file that lists what is installed there."""
+        """The file that lists the packages for this target."""
         return f"requirements/{self}.txt"
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
-        """From `linux-x86_64-py3.11`; raises `FormatError`."""
+        """Parse `linux-x86_64-py3.11`; raises `FormatError`."""
         match = _TARGET.fullmatch(text)
         if match is None:
             raise FormatError(
@@ -59,15 +58,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class KitStatement:
-    """What is signed. `subjects` maps each file's name to its SHA-256 in hex."""
+    """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
     subjects: dict[str, str] = field(hash=False)
     targets: tuple[Target, ...]
     total_bytes: int
     site: str
-    """Who made it."""
+    """The site that made the kit."""
     version: str
-    """The airgap that it installs, and that made it."""
+    """The version of airgap that made the kit, and that it installs."""
 
     @property
     def title(self) -> str:
@@ -75,7 +74,7 @@ class KitStatement:
         return f"airgap-kit-{self.version}"
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes."""
+        """Return the canonical bytes."""
         predicate = {
             "targets": json_lines([{"platform": t.platform, "python": t.python} for t in self.targets]),
             "total_bytes": dump(self.total_bytes),
@@ -86,10 +85,10 @@ class KitStatement:
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
-        """From authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
+        """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
         top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
         expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        hint = "this is no kit of format v1; a newer airgap may read it"
+        hint = "this is not a kit of format v1; a newer airgap may be able to read it"
         expect(top.text("predicateType"), PREDICATE_TYPE, f"{where}: predicateType", hint)
         predicate = top.child("predicate")
         tool = predicate.child("tool")

@@ -1,4 +1,4 @@
-"""Digests, and the reader that enforces them (OCI image-spec, descriptor.md#digests)."""
+"""Digests, and the reader that checks them (OCI image-spec, descriptor.md#digests)."""
 
 import hashlib
 import io
@@ -16,11 +16,11 @@ CHUNK = 1 << 20
 """Bytes moved at a time wherever content is streamed."""
 
 Advance = Callable[[int], None]
-"""Called with the number of bytes just done; may be called from several threads."""
+"""Called with the number of bytes just processed; may be called from several threads."""
 
 
 class Hasher(Protocol):
-    """What `hashlib` gives."""
+    """A hash object of `hashlib`."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
     def hexdigest(self) -> str: ...
@@ -35,7 +35,7 @@ class ByteStream(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """`sha256:` or `sha512:` and lower-case hex; nothing else is a digest here."""
+    """`sha256:` or `sha512:` and lower-case hex; other algorithms are not supported."""
 
     algorithm: str
     hex: str
@@ -57,11 +57,11 @@ class Digest:
 
     @property
     def path(self) -> str:
-        """Where an OCI image layout keeps the content: `blobs/<algorithm>/<hex>`."""
+        """The path of the content in an OCI image layout: `blobs/<algorithm>/<hex>`."""
         return f"blobs/{self.algorithm}/{self.hex}"
 
     def hasher(self) -> Hasher:
-        """A fresh hash object of this algorithm."""
+        """Return a new hash object of this algorithm."""
         return hashlib.new(self.algorithm)
 
     def __str__(self) -> str:
@@ -69,10 +69,10 @@ class Digest:
 
 
 class CheckedReader(io.RawIOBase):
-    """Reads `stream` and raises before the last byte is handed out, unless size and digest hold.
+    """Reads `stream`, and raises before it returns the last byte unless size and digest are correct.
 
-    `prior` continues a hash over bytes that were already taken (a resumed download), `done` says
-    how many those were. A reader that is not read to its end has proved nothing.
+    `prior` is a hash over the `done` bytes that were already read (of a resumed download). A reader that is
+    not read to its end has not checked anything.
     """
 
     def __init__(

@@ -40,12 +40,12 @@ _FOREIGN_LAYERS = (
     "application/vnd.docker.image.rootfs.foreign.",
     "application/vnd.oci.image.layer.nondistributable.",
 )
-"""Layers of Windows base images, which registries did not have to keep; `urls` say where they also are."""
+"""Layers of Windows base images, which registries may omit; `urls` has their other locations."""
 _URL = re.compile(r"https://[a-z0-9][\x21-\x7e]{1,2000}", re.ASCII | re.IGNORECASE)
 _MAX_URLS = 16
 _LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 MAX_SIZE = 1 << 40
-"""A single layer may claim 1 TiB at most."""
+"""The largest size of a layer: 1 TiB."""
 
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -62,11 +62,11 @@ class Descriptor:
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str | None = None
     urls: tuple[str, ...] = ()
-    """Where a foreign layer can be had besides. They are never asked, and written nowhere."""
+    """Other locations of a foreign layer. airgap never requests them, and does not write them."""
 
     @classmethod
     def parse(cls, value: Any, where: str, *, layer: bool = False) -> Self:
-        """From a JSON object; raises `FormatError`, also for `urls` on anything but a foreign `layer`."""
+        """Read a JSON object; raises `FormatError`, also for `urls` on anything but a foreign `layer`."""
         fields = Fields(value, where)
         media_type = fields.text("mediaType")
         digest = Digest.parse(fields.text("digest"), where)
@@ -87,7 +87,7 @@ class Descriptor:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object, in the customary order of keys."""
+        """Return the JSON object, in the usual order of keys."""
         value: dict[str, Any] = {"mediaType": self.media_type}
         if self.artifact_type is not None:
             value["artifactType"] = self.artifact_type
@@ -116,12 +116,12 @@ class ImageManifest:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the raw bytes."""
+        """The SHA-256 of the raw bytes."""
         return Digest.of(self.raw)
 
     @property
     def is_image(self) -> bool:
-        """Whether an engine could run it; anything else is an artifact (a chart, an SBOM, …). Some
+        """Return whether an engine could run it; anything else is an artifact (a chart, an SBOM, …). Some
         artifacts have the config of an image (cosign's signatures), but none has an image's layers.
         """
         layers = all(layer.media_type.startswith(_LAYER_FAMILIES) for layer in self.layers)
@@ -144,22 +144,22 @@ class ImageIndex:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the raw bytes."""
+        """The SHA-256 of the raw bytes."""
         return Digest.of(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What an engine needs of an image's config: its platform and the digests of its unpacked layers."""
+    """The values of a config that an engine needs: its platform and the digests of unpacked layers."""
 
     raw: bytes
     platform: Platform
-    """`UNKNOWN` where the config does not name one."""
+    """`UNKNOWN` if the config does not name one."""
     diff_ids: tuple[Digest, ...]
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "image config") -> Self:
-        """From the config blob's bytes; raises `FormatError`."""
+        """Read the bytes of the config blob; raises `FormatError`."""
         fields = _fields(raw, CONFIG, where)
         rootfs = fields.child("rootfs")
         if rootfs.text("type") != "layers":
@@ -173,14 +173,14 @@ class ImageConfig:
 
 
 def runnable_config(raw: bytes, where: str) -> ImageConfig | None:
-    """The config in `raw`; None for one that says nothing of layers: no engine unpacks that, and registries
-    keep it as any artifact. Raises `FormatError`.
+    """Return the config in `raw`; None if it has no layers, because engines do not unpack that, and
+    registries treat it as an artifact. Raises `FormatError`.
     """
     return ImageConfig.parse(raw, where) if "rootfs" in parse_object(raw, where) else None
 
 
 def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
-    """The chain ID of each layer, bottom first (config.md#layer-chainid): what it is on those below."""
+    """Return the chain ID of each layer, bottom first (config.md#layer-chainid)."""
     chains: list[Digest] = []
     for diff_id in diff_ids:
         chains.append(Digest.of(f"{chains[-1]} {diff_id}".encode()) if chains else diff_id)
@@ -188,9 +188,9 @@ def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
 
 
 def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManifest | ImageIndex:
-    """The image manifest or image index in `raw`, which a descriptor called `media_type`.
+    """Return the image manifest or image index in `raw`; its descriptor has `media_type`.
 
-    Raises `FormatError`, or `AmbiguousError` when the document could be taken for both kinds
+    Raises `FormatError`, or `AmbiguousError` if the document could be read as both kinds
     (CVE-2021-41190) or calls itself something else than its descriptor does.
     """
     fields = _fields(raw, DOCUMENT, where)
@@ -234,13 +234,13 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
 
 
 def subject_of(raw: bytes, where: str) -> Digest | None:
-    """The digest of the document that an image manifest or index refers to (`subject`), if it does."""
+    """Return the digest of the document that an image manifest or index refers to (`subject`), if any."""
     subject = Fields(parse_object(raw, where), where).take("subject")
     return None if subject is None else Descriptor.parse(subject, f"{where}: subject").digest
 
 
 def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> bytes:
-    """`raw` itself, when it is what `descriptor` promises; else an `IntegrityError`."""
+    """Return `raw` if it matches `descriptor`; else raise an `IntegrityError`."""
     if len(raw) != descriptor.size:
         raise SizeMismatchError(
             "wrong size", subject=where, want=f"{descriptor.size:,} bytes", got=f"{len(raw):,}"
@@ -252,7 +252,7 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
 
 
 def _fields(raw: bytes, keys: Keys, where: str) -> Fields:
-    """The fields of the object in `raw`, whose defined keys are spelled exactly."""
+    """Return the fields of the object in `raw`; raises if a defined key is spelled in another case."""
     document = parse_object(raw, where)
     check_spelling(document, keys, where)
     return Fields(document, where)
@@ -260,7 +260,9 @@ def _fields(raw: bytes, keys: Keys, where: str) -> Fields:
 
 def _descriptors(fields: Fields, key: str, where: str) -> tuple[Descriptor, ...]:
     layer = key == "layers"
-    found = [] if layer and fields.take(key) is None else fields.items(key)  # Go writes null for none
+    found = (
+        [] if layer and fields.take(key) is None else fields.items(key)
+    )  # Go writes null for an empty list
     return tuple(
         Descriptor.parse(value, f"{where}: {key}[{i}]", layer=layer) for i, value in enumerate(found)
     )
@@ -280,7 +282,7 @@ def _urls(fields: Fields, subject: str, *, allowed: bool) -> tuple[str, ...]:
 
 
 def _parse_platform(value: Any, where: str) -> Platform | None:
-    """None also for an empty object, and for empty texts: some makers write these for "not known"."""
+    """Return the platform; None also for an empty object or empty texts, which some tools write."""
     if value is None or value == {}:
         return None
     fields = Fields(value, f"{where}: platform")
@@ -296,7 +298,7 @@ def _config_platform(fields: Fields) -> Platform:
 
 
 def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:
-    """Embedded content (`data`) must be the content itself, or readers could differ."""
+    """Check that embedded content (`data`) is the content of the digest, because readers may use either."""
     try:
         raw = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

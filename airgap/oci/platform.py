@@ -17,12 +17,12 @@ _VARIANTS = {
     "arm64": ("v9", "v8"),
     "arm": ("v8", "v7", "v6", "v5"),
 }
-"""Each machine also runs what is built for the variants after its own."""
+"""A machine also runs images for the variants after its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """An operating system and an architecture; `variant` is empty where it is the usual one."""
+    """An operating system and an architecture; `variant` is empty if it is the usual one."""
 
     os: str
     architecture: str
@@ -30,7 +30,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str, where: str = "platform") -> "Platform":
-        """`os/architecture[/variant]`; raises `FormatError`."""
+        """Parse `os/architecture[/variant]`; raises `FormatError`."""
         parts = text.split("/") if isinstance(text, str) else []
         if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
             raise FormatError(
@@ -40,27 +40,27 @@ class Platform:
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Self:
-        """The platform in its usual spelling: `x86_64` is `amd64`, `arm64/v8` is `arm64`."""
+        """Return the platform in its usual spelling: `x86_64` is `amd64`, `arm64/v8` is `arm64`."""
         architecture = _ARCHITECTURES.get(architecture, architecture)
         if variant == _DEFAULT_VARIANT.get(architecture):
             variant = ""
         return cls(os, architecture, variant)
 
     def normal(self) -> "Platform":
-        """For comparing: some index entries write the variant `8` for `v8`. Records keep what was written."""
+        """Return the form for comparison: some index entries have `8` for `v8`; records keep it."""
         bare_number = self.architecture in _VARIANTS and self.variant[:1].isdecimal()
         return Platform.of(self.os, self.architecture, f"v{self.variant}") if bare_number else self
 
     def met_by(self) -> tuple["Platform", ...]:
-        """This platform, and behind it the older variants that its machines run too, best first."""
+        """Return this platform and the older variants that its machines also run, best first."""
         order = _VARIANTS.get(self.architecture, ())
         own = self.variant or _DEFAULT_VARIANT.get(self.architecture, "")
         older = order[order.index(own) + 1 :] if own in order else ()
         return (self, *(Platform.of(self.os, self.architecture, variant) for variant in older))
 
     def pulled_as(self) -> tuple["Platform", ...]:
-        """What `docker pull` takes on a machine of this platform, best first: 32-bit images where there is
-        nothing else (containerd/platforms, `Only`).
+        """Return the platforms that `docker pull` accepts on such a machine, best first: 32-bit images are
+        last (containerd/platforms, `Only`).
         """
         if self.architecture == "amd64":
             return (*self.met_by(), Platform.of(self.os, "386"))
@@ -73,4 +73,4 @@ class Platform:
 
 
 UNKNOWN = Platform("unknown", "unknown")
-"""An image that names no platform, or something in an index that is not an image (an attestation)."""
+"""The platform of an image without one, or of an index entry that is not an image (an attestation)."""

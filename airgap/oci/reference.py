@@ -9,8 +9,8 @@ from airgap.oci.digest import Digest
 
 DOCKER_HUB = "docker.io"
 PASSING_HOST = "airgap.invalid"
-"""The host of passing names; `invalid` is the domain of no host anywhere (RFC 2606)."""
-PASSING_NAME = f"{PASSING_HOST} is for the names that images have while airgap loads them"
+"""The host of airgap's temporary names; no host has the domain `invalid` (RFC 2606)."""
+PASSING_NAME = f"{PASSING_HOST} is reserved for temporary names while airgap loads images"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
@@ -45,7 +45,7 @@ class ImageReference:
     def parse(cls, text: str, where: str = "image reference") -> Self:
         """Read `text` as Docker does: `nginx` is `docker.io/library/nginx:latest`.
 
-        Raises `FormatError`. `latest` is only meant where there is no digest.
+        Raises `FormatError`. `latest` is only the default if there is no digest.
         """
 
         def refuse(why: str) -> FormatError:
@@ -89,7 +89,7 @@ class ImageReference:
 
     @property
     def kept(self) -> Self:
-        """The name as engines, registries and layouts keep it: a digest only where there is no tag."""
+        """The name as engines, registries and layouts store it: with a digest only if there is no tag."""
         return replace(self, digest=None) if self.tag and self.digest else self
 
     @property
@@ -102,7 +102,7 @@ class ImageReference:
 
     @property
     def is_passing(self) -> bool:
-        """Whether it is on the host of the names that airgap gives to images while it loads them."""
+        """Return whether it is one of the temporary names that airgap gives to images while it loads them."""
         return self.normal.registry.partition(":")[0] == PASSING_HOST
 
     @property
@@ -117,7 +117,7 @@ class ImageReference:
         return text.removeprefix("library/")
 
     def with_digest(self, digest: Digest | None) -> Self:
-        """The same name with `digest`; the tag stays."""
+        """Return the same name with `digest`; the tag stays."""
         return replace(self, digest=digest)
 
     def __str__(self) -> str:

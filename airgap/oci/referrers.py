@@ -1,4 +1,4 @@
-"""Tags under which referrers of an image are found where there is no referrers API."""
+"""The tags of an image's referrers in registries without the referrers API."""
 
 import re
 
@@ -12,20 +12,20 @@ _FALLBACK = re.compile("sha(?:256|512)-[0-9a-f]{64}", re.ASCII)
 
 
 def fallback_tag(digest: Digest) -> str:
-    """The tag of the index of all referrers of `digest` (OCI distribution-spec 1.1, "Referrers Tag
+    """Return the tag of the index of all referrers of `digest` (OCI distribution-spec 1.1, "Referrers Tag
     Schema": at most 32 characters of the algorithm and 64 of the rest).
     """
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
 
 
 def is_fallback_tag(tag: str | None) -> bool:
-    """Whether `tag` has the form of such a tag."""
+    """Return whether `tag` has the form of a fallback tag."""
     return tag is not None and _FALLBACK.fullmatch(tag) is not None
 
 
 def cosign_tags(digest: Digest) -> tuple[str, ...]:
-    """The tags at which cosign, up to version 2 by default, keeps signatures, attestations and SBOMs
-    of `digest`. None for SHA-512, whose tags would be too long (cosign's SIGNATURE_SPEC.md).
+    """Return the tags of the signatures, attestations and SBOMs of `digest` that cosign uses (by default up
+    to version 2). There are none for SHA-512, whose tags would be too long (cosign's SIGNATURE_SPEC.md).
     """
     tags = tuple(f"{digest.algorithm}-{digest.hex}.{suffix}" for suffix in COSIGN_SUFFIXES)
     return tags if all(len(tag) <= _MAX_TAG for tag in tags) else ()

@@ -1,7 +1,7 @@
-"""The exact spelling of every key that image documents give a meaning to.
+"""The exact spelling of every key that image documents define.
 
-Go's `encoding/json` matches keys without regard to case, with U+017F as `s` and U+212A as `k`; this
-package, like every strict reader, does not. A lone `Platform` or `URLS` is therefore invisible here and
+Go's `encoding/json` ignores the case of keys, with U+017F as `s` and U+212A as `k`; this package, like every
+strict reader, does not. A lone `Platform` or `URLS` is therefore invisible here and
 effective in Docker, containerd and skopeo. Such a key is refused. Keys that no document defines are accepted
 in any case.
 
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from airgap.errors import AmbiguousError
 
 Keys: TypeAlias = Mapping[str, "Keys"]
-"""The defined keys of an object, each with those of the object, or of the objects in the list, below it."""
+"""The defined keys of an object, each with the keys of the object, or of the listed objects, in it."""
 
 
 def _keys(names: str, **inner: Keys) -> Keys:
@@ -63,12 +63,12 @@ def check_spelling(document: Mapping[str, Any], keys: Keys, where: str) -> None:
                 "key differs from a defined one in case only", subject=where, want=repr(exact), got=repr(key)
             )
         if inner := keys.get(key):
-            for place, item in _objects(value, key):
-                check_spelling(item, inner, f"{where}: {place}")
+            for path, item in _objects(value, key):
+                check_spelling(item, inner, f"{where}: {path}")
 
 
 def _objects(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The object that `value` is, or the objects that it lists, each with its place."""
+    """Yield `value` if it is an object, or the objects in the list, each with its path."""
     if isinstance(value, dict):
         yield key, value
     elif isinstance(value, list):

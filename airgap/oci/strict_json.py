@@ -1,7 +1,7 @@
-"""JSON in the one reading on which every parser agrees (DESIGN §4, "Strict JSON").
+"""JSON that every parser interprets equally (DESIGN §4, "Strict JSON").
 
-Go folds the case of keys and takes the last of two equal ones, Python does neither and takes the
-last too: the same bytes can so name two different images. What could be read in two ways is refused.
+Go ignores the case of keys and uses the last of two equal ones; Python respects the case and also uses the
+last. The same bytes can therefore name two different images. Ambiguous documents are refused.
 """
 
 import json
@@ -18,20 +18,20 @@ MAX_BYTES = 4 << 20
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 _VALUES, _LEAST_VALUE = 100_000, 16
-"""Values that are taken in any case, and bytes that there must be for each further one: real ones have more.
-Megabytes of `[],[],[]` would become hundreds of them, and seconds.
+"""The number of values that are always accepted, and the bytes that are required for each further one; real
+documents have more. Megabytes of `[],[],[]` would need hundreds of megabytes of memory, and seconds.
 """
 
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
-"""Maps whose keys are the user's own, where `Version` beside `version` is legitimate."""
+"""Maps whose keys are chosen by users, where both `Version` and `version` are allowed."""
 
 
 def parse_object(
     raw: bytes, where: str, *, max_bytes: int = MAX_BYTES, floats: bool = True
 ) -> dict[str, Any]:
-    """The JSON object in `raw`.
+    """Return the JSON object in `raw`.
 
-    Raises `FormatError` for anything that is no UTF-8 JSON object within the limits, and
+    Raises `FormatError` for anything but a UTF-8 JSON object within the limits, and
     `AmbiguousError` for duplicate keys and for keys that differ in case only.
     """
     if len(raw) > max_bytes:
@@ -94,7 +94,7 @@ def _decode(raw: bytes, where: str, *, floats: bool) -> Any:
 
 
 def _check(top: dict[str, Any], where: str) -> None:
-    """Refuse depth, case twins and unpaired surrogates, without recursion."""
+    """Refuse too much depth, keys that differ in case only, and unpaired surrogates, without recursion."""
     open_values: list[tuple[Any, int, bool]] = [(top, 1, False)]
     while open_values:
         value, depth, free = open_values.pop()
@@ -128,13 +128,13 @@ def _check_text(text: str, where: str) -> None:
 
 
 def kind(value: object) -> str:
-    """What JSON calls the type of `value`; `nothing` for a key that is not there."""
+    """Return the name of the JSON type of `value`; `nothing` for a missing key."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer"}
     return names.get(type(value), "nothing" if value is None else "a number")
 
 
 class Fields:
-    """Typed access to one object, with located errors; `end()` refuses what nobody asked for."""
+    """Typed access to one object, with the location in errors; `end()` refuses unused keys."""
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
@@ -144,12 +144,12 @@ class Fields:
         self.where = where
 
     def take(self, key: str) -> Any:
-        """The raw value of `key`, or None."""
+        """Return the raw value of `key`, or None."""
         self._taken.add(key)
         return self._value.get(key)
 
     def has(self, key: str) -> bool:
-        """Whether `key` is there at all (also with the value null)."""
+        """Return whether `key` is present, also with the value null."""
         return key in self._value
 
     def _typed(self, key: str, want: type, name: str) -> Any:
@@ -163,7 +163,7 @@ class Fields:
         return str(self._typed(key, str, "a string"))
 
     def optional_text(self, key: str) -> str | None:
-        """A string, or None when the key is not there or null."""
+        """A string, or None if the key is missing or null."""
         return None if self.take(key) is None else self.text(key)
 
     def integer(self, key: str) -> int:
@@ -196,7 +196,7 @@ class Fields:
         return tuple(found)
 
     def child(self, key: str) -> "Fields":
-        """An object, for typed access in turn."""
+        """An object, as `Fields`."""
         return Fields(self.take(key), f"{self.where}: {key}")
 
     def children(self, key: str) -> "list[Fields]":
@@ -204,7 +204,7 @@ class Fields:
         return [Fields(value, f"{self.where}: {key}[{i}]") for i, value in enumerate(self.items(key))]
 
     def string_map(self, key: str) -> dict[str, str]:
-        """An object whose values are all strings; empty when the key is not there."""
+        """An object whose values are all strings; empty if the key is missing."""
         value = self.take(key)
         if value is None:
             return {}
@@ -219,12 +219,12 @@ class Fields:
         return tuple(self._value)
 
     def end(self, hint: str | None = None) -> None:
-        """Raise `FormatError` when the object holds a key that was not taken."""
+        """Raise `FormatError` if the object has a key that was not read."""
         for key in self._value:
             if key not in self._taken:
                 raise FormatError("unknown field", subject=self.where, got=repr(key), hint=hint)
 
 
 def dump(value: object) -> bytes:
-    """Canonical bytes of our own documents: no spaces, keys as given, ASCII, no floats."""
+    """Return the canonical bytes of airgap's own documents: no spaces, keys as given, ASCII, no floats."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")

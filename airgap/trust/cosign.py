@@ -1,4 +1,4 @@
-"""Whether an image is signed with a cosign key: rules on bytes that the caller has fetched.
+"""Checks whether an image is signed with a cosign key, on bytes that the caller has fetched.
 
 Cosign keeps signatures in two forms (its specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md): "simple", a
 payload that names the image's digest with its signature in an annotation, and "bundle", a Sigstore bundle
@@ -10,7 +10,7 @@ Keys are of the kinds of `PublicKey`, so RSA is refused there. Two of them diffe
 
 - ECDSA P-384: the specification and `cosign verify` hash with SHA-256, cosign 3 signs with SHA-384. Both
   count.
-- Ed25519: `cosign verify` wants pure signatures, cosign 3 makes Ed25519ph ones that it cannot verify itself
+- Ed25519: `cosign verify` needs pure signatures, cosign 3 makes Ed25519ph ones that it cannot verify itself
   (sigstore/cosign#5074). Only pure ones count.
 """
 
@@ -50,10 +50,10 @@ _KINDS: dict[str, Kind] = {SIMPLE_SIGNING_TYPE: "simple", BUNDLE_TYPE: "bundle"}
 
 @dataclass(frozen=True, slots=True)
 class SignatureMaterial:
-    """What may be a signature; nothing in it is checked yet.
+    """A possible signature, which is not checked yet.
 
-    `payload` is the signed payload of a simple signature, whose base64 `signature` stood beside it (None
-    when there was none), or a whole Sigstore bundle. `where` is what messages call it.
+    `payload` is the signed payload of a simple signature, with its base64 `signature` (None if there was
+    none), or a whole Sigstore bundle. `where` is its name in messages.
     """
 
     kind: Kind
@@ -63,19 +63,19 @@ class SignatureMaterial:
 
 
 def is_material(layer: Descriptor) -> bool:
-    """Whether a layer is read as a signature: before the layers of images, so it goes on every volume."""
+    """Return whether a layer is read as a signature. It is read early, so it is on every volume."""
     return layer.media_type in _KINDS and layer.size <= MAX_MATERIAL
 
 
 def materials_of(manifest: ImageManifest, read: Callable[[Descriptor], bytes]) -> list[SignatureMaterial]:
-    """The signatures in a manifest that was found under `sha256-<hex>.sig` or among the image's referrers.
+    """Return the signatures in a manifest that was at `sha256-<hex>.sig` or among the image's referrers.
 
-    `read` gives the whole content of a layer and is asked for none above `MAX_MATERIAL` bytes: larger
-    ones, and layers of other media types, are no signatures. Raises `FormatError` for more than
-    `MAX_MATERIALS`, an `IntegrityError` when `read` gives other content. `manifest.subject` is not
-    looked at: what counts is the digest that is signed.
+    `read` returns the whole content of a layer. It is not called for layers above `MAX_MATERIAL` bytes,
+    which, like layers of other media types, are not signatures. `manifest.subject` is not checked, because
+    the signed digest counts. Raises `FormatError` for more than `MAX_MATERIALS`, and an `IntegrityError` if
+    `read` returns other content.
     """
-    layers = [each for each in manifest.layers if is_material(each)]
+    layers = [layer for layer in manifest.layers if is_material(layer)]
     if len(layers) > MAX_MATERIALS:
         raise FormatError(
             "too many signatures", subject=manifest.digest, want=f"at most {MAX_MATERIALS}", got=len(layers)
@@ -84,9 +84,9 @@ def materials_of(manifest: ImageManifest, read: Callable[[Descriptor], bytes]) -
 
 
 def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMaterial]) -> SignatureMaterial:
-    """The first of `materials` that is a signature of `key` over the image (or index) `digest`.
+    """Return the first of `materials` that is a signature of `key` over the image (or index) `digest`.
 
-    Raises `UnsignedError` when there are none, `SignatureMismatchError` with the reasons when none holds.
+    Raises `UnsignedError` if there are none, `SignatureMismatchError` with the reasons if none is valid.
     """
     if not materials:
         raise UnsignedError("no cosign signature", subject=digest, want=f"one of key {key.keyid}")
@@ -102,7 +102,7 @@ def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMat
     if len(failures) > _MAX_REASONS:
         reasons.append(f"and {len(failures) - _MAX_REASONS} more")
     raise SignatureMismatchError(
-        "no cosign signature holds", subject=digest, want=f"one of key {key.keyid}", got="; ".join(reasons),
+        "no valid cosign signature", subject=digest, want=f"one of key {key.keyid}", got="; ".join(reasons),
         hint=next((error.hint for _, error in failures if error.hint), None),
     )  # fmt: skip
 
@@ -110,11 +110,11 @@ def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMat
 def verify_simple_signing(payload: bytes, signature: str, digest: Digest, key: PublicKey) -> None:
     """Check a simple signing payload and its base64 signature.
 
-    Raises `UnsignedError` for an empty signature, `SignatureMismatchError` when it is not of `key` over
-    these bytes, `TrustError` when the payload is about something else, `FormatError` for what is malformed.
+    Raises `UnsignedError` for an empty signature, `SignatureMismatchError` if it is not of `key` over
+    these bytes, `TrustError` if the payload is about something else, `FormatError` for malformed values.
     """
     if not signature:
-        raise UnsignedError("a payload without signature", subject=digest, want=SIGNATURE_ANNOTATION)
+        raise UnsignedError("a payload without a signature", subject=digest, want=SIGNATURE_ANNOTATION)
     try:
         raw = base64.b64decode(signature, validate=True)
     except ValueError as error:
@@ -129,11 +129,11 @@ def verify_simple_signing(payload: bytes, signature: str, digest: Digest, key: P
 def verify_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     """Check a Sigstore bundle v0.3.
 
-    It must hold cosign's image signature statement: an attestation (provenance, an SBOM) by the same key
-    is none, nor is a signature over plain bytes (`cosign sign-blob`), in which cosign finds none either.
+    It must contain cosign's image signature statement. An attestation (provenance, an SBOM) by the same key
+    does not count, nor does a signature over plain bytes (`cosign sign-blob`); cosign ignores these too.
 
-    Raises `SignatureMismatchError` when the signature is not of `key`, `UnsignedError` when there is none,
-    `TrustError` when the bundle is about something else, `FormatError` for what is malformed.
+    Raises `SignatureMismatchError` if the signature is not of `key`, `UnsignedError` if there is none,
+    `TrustError` if the bundle is about something else, `FormatError` for malformed values.
     """
     where = "Sigstore bundle"
     fields = Fields(parse_object(raw, where, max_bytes=MAX_MATERIAL, floats=False), where)
@@ -153,9 +153,9 @@ def _check_statement(payload: bytes, digest: Digest) -> None:
     fields = Fields(parse_object(payload, where), where)
     _same("statement type", _STATEMENT, fields.text("_type"), digest)
     _same("predicate type", _PREDICATE, fields.text("predicateType"), digest)
-    subjects = [each.string_map("digest").get(digest.algorithm) for each in fields.children("subject")]
+    subjects = [item.string_map("digest").get(digest.algorithm) for item in fields.children("subject")]
     if digest.hex not in subjects:
-        signed = ", ".join(str(each)[:128] for each in subjects[:_MAX_REASONS]) or "no subject"
+        signed = ", ".join(str(subject)[:128] for subject in subjects[:_MAX_REASONS]) or "no subject"
         raise TrustError("signed image differs", subject=digest, want=digest.hex, got=signed)
 
 
@@ -179,7 +179,7 @@ def _same(what: str, want: str, got: str, digest: Digest) -> None:
 
 
 def _check_signature(message: bytes, signature: bytes, digest: Digest, key: PublicKey) -> None:
-    if key.verify(message, signature) or _fits_with_sha256(message, signature, key):
+    if key.verify(message, signature) or _matches_with_sha256(message, signature, key):
         return
     ed25519 = "cosign 3 signs with Ed25519ph, which no cosign verifies: ask for a signature of an ECDSA key"
     raise SignatureMismatchError(
@@ -188,8 +188,8 @@ def _check_signature(message: bytes, signature: bytes, digest: Digest, key: Publ
     )  # fmt: skip
 
 
-def _fits_with_sha256(message: bytes, signature: bytes, key: PublicKey) -> bool:
-    """Whether a P-384 key made `signature` with SHA-256, which `PublicKey` does not try."""
+def _matches_with_sha256(message: bytes, signature: bytes, key: PublicKey) -> bool:
+    """Return whether a P-384 key made `signature` with SHA-256, which `PublicKey` does not check."""
     if key.algorithm != "ecdsa-p384":
         return False
     public: Any = serialization.load_pem_public_key(key.pem.encode("ascii"))

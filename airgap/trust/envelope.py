@@ -1,6 +1,6 @@
-"""DSSE 1.0.2: one payload, what it is, and the signatures over both (DESIGN §4).
+"""DSSE 1.0.2: one payload, its type, and the signatures over both (DESIGN §4).
 
-Stricter than the specification, so that one envelope has one reading: unknown fields are refused,
+Stricter than the specification, so that an envelope has only one interpretation: unknown fields are refused,
 and base64 is the standard alphabet with exact padding (the specification lets signers use the
 URL-safe alphabet too; ours never do).
 """
@@ -23,11 +23,11 @@ MAX_SIGNATURES = 64
 MAX_LABEL = 256
 """Characters of a payload type and of a key id."""
 _MAX_COMMAS = 16 * MAX_SIGNATURES
-"""Far above any envelope; keeps 16 MiB of JSON from becoming a gigabyte of small objects."""
+"""Far more than any envelope has; prevents that 16 MiB of JSON become a gigabyte of small objects."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """The bytes that are signed (DSSE protocol.md, "Pre-Authentication Encoding").
+    """Return the bytes that are signed (DSSE protocol.md, "Pre-Authentication Encoding").
 
     Raises `FormatError` for a payload type that is not printable ASCII without spaces: implementations
     differ on the length of any other.
@@ -40,8 +40,8 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`keyid` is written by whoever holds the file and proves nothing; the signature counts under this key or
-    not at all. Empty if there is none, in envelopes of other tools.
+    """A signature. Anyone who holds the file can change `keyid`, so it proves nothing; the signature counts
+    only under this key. Envelopes of other tools may have an empty `keyid`.
     """
 
     keyid: str
@@ -50,7 +50,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A payload under 1 to 64 different signatures. Well-formed; that they hold is not checked here."""
+    """A payload with 1 to 64 different signatures, well-formed. The signatures are not verified here."""
 
     payload_type: str
     payload: bytes
@@ -61,18 +61,21 @@ class Envelope:
 
     @property
     def message(self) -> bytes:
-        """The bytes that each signature is over."""
+        """The bytes that each signature covers."""
         return pae(self.payload_type, self.payload)
 
     def is_signed_by(self, key: PublicKey) -> bool:
-        """Whether the signature that names `key` holds under it."""
-        return any(each.keyid == key.keyid and key.verify(self.message, each.sig) for each in self.signatures)
+        """Return whether the signature that names `key` is valid."""
+        return any(
+            signature.keyid == key.keyid and key.verify(self.message, signature.sig)
+            for signature in self.signatures
+        )
 
     @classmethod
     def parse(cls, raw: bytes, where: str, *, foreign: bool = False) -> Self:
-        """From the bytes of an envelope file; `foreign`, from those of another tool, laid out as any JSON.
+        """Read the bytes of an envelope file; with `foreign`, of another tool, in any JSON layout.
 
-        Raises `FormatError` for what is malformed, too large or not in the one canonical spelling,
+        Raises `FormatError` for a malformed or too large envelope, or one that is not canonical, and
         `UnsignedError` for an empty list of signatures.
         """
         if raw.count(b",") > _MAX_COMMAS:
@@ -81,7 +84,7 @@ class Envelope:
         payload_type = fields.text("payloadType")
         pae(payload_type, b"")
         payload = _decode(fields.text("payload"), f"{where}: payload")
-        signatures = tuple(_signature(each) for each in fields.children("signatures"))
+        signatures = tuple(_signature(item) for item in fields.children("signatures"))
         fields.end()
         _check(signatures, where)
         found = cls(payload_type, payload, signatures)
@@ -90,16 +93,16 @@ class Envelope:
         return found
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of the envelope file. Raises `FormatError` when it would be larger than `parse`
-        takes.
+        """Return the canonical bytes of the envelope file. Raises `FormatError` if they would be too large
+        for `parse`.
         """
         raw = dump(
             {
                 "payload": base64.b64encode(self.payload).decode("ascii"),
                 "payloadType": self.payload_type,
                 "signatures": [
-                    {"keyid": each.keyid, "sig": base64.b64encode(each.sig).decode("ascii")}
-                    for each in self.signatures
+                    {"keyid": signature.keyid, "sig": base64.b64encode(signature.sig).decode("ascii")}
+                    for signature in self.signatures
                 ],
             }
         )
@@ -116,10 +119,10 @@ class Envelope:
 
     @classmethod
     def sign(cls, payload_type: str, payload: bytes, signers: Sequence[Signer]) -> Self:
-        """An envelope with one signature of each signer, in their order.
+        """Make an envelope with one signature of each signer, in their order.
 
-        Raises `UnsignedError` when there are none, `TrustError` when two have one key,
-        `SignatureMismatchError` when a signer's answer does not fit its own public key.
+        Raises `UnsignedError` if there are no signers, `TrustError` if two have the same key, and
+        `SignatureMismatchError` if a signer's answer does not match its own public key.
         """
         if not signers:
             raise UnsignedError("no signer", subject=payload_type)
@@ -130,13 +133,13 @@ class Envelope:
         return envelope
 
     def with_signature(self, signer: Signer) -> Self:
-        """This envelope with one signature more.
+        """Return the envelope with one more signature.
 
-        Raises as `sign` does, and `FormatError` for the 65th and where another's signature stands
-        under this signer's key id.
+        Raises as `sign` does, and `FormatError` for the 65th signature and if another signature has this
+        signer's key id.
         """
         key, message = signer.public_key, self.message
-        if any(key.verify(message, each.sig) for each in self.signatures):
+        if any(key.verify(message, signature.sig) for signature in self.signatures):
             raise TrustError("already signed by this key", subject=self.payload_type, got=key.keyid)
         return replace(self, signatures=(*self.signatures, _signed(message, signer)))
 
@@ -157,7 +160,7 @@ def _signed(message: bytes, signer: Signer) -> Signature:
     key = signer.public_key
     sig = signer.sign(message)
     if not key.verify(message, sig):
-        raise SignatureMismatchError("the signer's answer does not fit its public key", subject=key.keyid)
+        raise SignatureMismatchError("the signer's answer does not match its public key", subject=key.keyid)
     return Signature(key.keyid, sig)
 
 
@@ -171,7 +174,7 @@ def _signature(fields: Fields) -> Signature:
 
 
 def _decode(text: str, where: str) -> bytes:
-    """Strict base64: what it decodes to encodes to `text` again."""
+    """Decode strict base64: encoding the result gives `text` again."""
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError as error:

@@ -199,7 +199,7 @@ def test_plan_and_pack_say_what_does_not_fit(gap: Gap) -> None:
         done = gap.online(command, gap.folder / "stack.yaml", *to, code=11)
         assert "error: the bundle does not fit, want space for 8," in done.err
         assert ", got 6," in done.err
-        assert "hint: another --to adds a medium" in done.err
+        assert "hint: add a medium with another --to" in done.err
     assert gap.online.ended() == ("pack", "failed", 11)
 
 
@@ -1443,7 +1443,7 @@ def test_a_medium_that_lost_a_bit(gap: Gap, name: str) -> None:
     done = gap.offline("verify", "--media", volume, code=10 if name == "volume.json" else 12)
     assert f"{volume}/{name}" in done.err
     if name == PART:
-        assert "hint: `airgap pack`, `repack`, `repair` or `kit` writes it again" in done.err
+        assert "hint: write it again with `airgap pack`" in done.err
     assert gap.offline.ended()[0] == "media-verify"
     gap.offline("verify", "--media", *some(gap, 1, 3))
 

@@ -151,7 +151,7 @@ class TestKeys:
         assert site.signing_key("alice", lambda: b"secret").public_key == key.public_key
 
     def test_which(self, site):
-        with pytest.raises(KeyFileError, match="several signing keys|no signing key") as caught:
+        with pytest.raises(KeyFileError, match="no signing key") as caught:
             site.signing_key(None, bytes)
         assert "airgap init" in caught.value.hint
         for owner in ("alice", "bob"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import check_written as proof
-from airgap.bundle.check_written import CACHED, OK, SKIPPED, announce, prove, refuse_strays
+from airgap.bundle.check_written import CACHED, OK, SKIPPED, announce, prove, refuse_unlisted_files
 from airgap.bundle.medium import Medium
 from airgap.bundle.read_back import ReadBack, Written
 from airgap.errors import DigestMismatchError, IntegrityError, UnlistedContentError
@@ -87,7 +87,7 @@ def test_what_is_wrong(tmp_path, media, monkeypatch):
     reading(monkeypatch, stick=ReadBack(1, 7, cached=False, wrong=(error,)))
     with pytest.raises(DigestMismatchError, match="wrong digest: x") as caught:
         prove(files, silent, wanted=None)
-    assert "writes it again" in (caught.value.hint or "")
+    assert "write it again" in (caught.value.hint or "")
     both = ReadBack(1, 7, cached=False, wrong=(error,))
     reading(monkeypatch, stick=both, other=both)
     with pytest.raises(IntegrityError, match="the medium does not hold what was written: x and 1 more"):
@@ -113,7 +113,7 @@ STRAYS = {
 def test_strays(tmp_path, stray):
     folder = tmp_path / "edge-0001"
     files = {folder: [written(folder / "index.json"), written(folder / "trust/1.root.json")]}
-    refuse_strays(files)
+    refuse_unlisted_files(files)
     stray(folder)
     with pytest.raises(UnlistedContentError, match=str(folder)):
-        refuse_strays(files)
+        refuse_unlisted_files(files)

@@ -104,7 +104,7 @@ def test_refused(raw, words):
     [
         (A.with_digest(ONE.digest), "two images with one name: index.json, got r.test/a:1 and r.test/a:1@"),
         (replace(A, registry="R.test:443"), "two images with one name: index.json, got R.test:443/a:1 and"),
-        (replace(A, registry="airgap.invalid"), "airgap.invalid is for the names that images have while"),
+        (replace(A, registry="airgap.invalid"), "airgap.invalid is reserved for temporary names while"),
     ],
 )
 def test_names_that_meet_at_a_target_are_refused(twin, words):

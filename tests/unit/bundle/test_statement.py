@@ -103,7 +103,7 @@ CHANGES = {
     "one name in two spellings": (f'"as":"a.test/y@{A}"'.encode(), f'"as":"A.test:443/x:1@{A}"'.encode(), f"two images with one name: statement.json: predicate, got a.test/x:1 and A.test:443/x:1@{A}"),
     "digest of another": (f'"as":"a.test/y@{A}"'.encode(), f'"as":"a.test/y@{B}"'.encode(), "the name has the digest of another image"),
     "digest of another beside a tag": (f'"as":"a.test/y@{A}"'.encode(), f'"as":"a.test/y:1@{B}"'.encode(), "the name has the digest of another image"),
-    "passing name": (f'"as":"a.test/y@{A}"'.encode(), f'"as":"airgap.invalid/loading/1:{A.hex}"'.encode(), "airgap.invalid is for the names that images have while airgap loads them"),
+    "passing name": (f'"as":"a.test/y@{A}"'.encode(), f'"as":"airgap.invalid/loading/1:{A.hex}"'.encode(), "airgap.invalid is reserved for temporary names while airgap loads images"),
     "two of one name": (f'"as":"a.test/y@{A}"'.encode(), b'"as":"a.test/x:1"', "two images with one name"),
     "transfer": (b'"ticket":"CHG-1"', b'"ticket":1', "want an object of strings"),
     "transfer list": (b'"transfer":{', b'"transfer":[],"x":{', "wrong type"),

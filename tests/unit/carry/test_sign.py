@@ -205,7 +205,7 @@ def test_links_on_the_medium_are_not_followed(gap):
 
 def test_another_airgap_is_writing_there(gap):
     with module.claimed((gap.bundle,)):
-        refused(gap, UsageError, match="another airgap is writing there")
+        refused(gap, UsageError, match="another airgap process is writing there")
 
 
 class Killed(BaseException):

@@ -137,7 +137,7 @@ def test_several_harms_are_told_as_several(gap, volumes):
         IntegrityError, match=r"the medium does not hold what was written: .* and 2 more"
     ) as caught:
         check(gap, volumes[1])
-    assert "`airgap pack`, `repack`, `repair` or `kit` writes it again" in (caught.value.hint or "")
+    assert "write it again with `airgap pack`" in (caught.value.hint or "")
 
 
 def test_a_site_without_a_root_cannot_tell(gap):

@@ -272,7 +272,7 @@ BAD = {
     "one name, in capitals": (entry("ghcr.io/a:1\n  - {ref: b:1, as: GHCR.io/a:1}"), "two images would have the same name offline: m.yaml:5:5, got 'GHCR.io/a:1', as on line 4", "with 'as'"),
     "one name, with the port": (entry("ghcr.io/a:1\n  - {ref: b:1, as: 'ghcr.io:0443/a:1'}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
     "one name of Docker Hub": (entry("nginx\n  - {ref: b:1, as: index.docker.io/library/nginx}"), "two images would have the same name offline: m.yaml:5:5, got 'docker.io/library/nginx:latest', as on line 4", "with 'as'"),
-    "rename to a passing name": (entry("ref: a\n    as: airgap.invalid/loading/1:x"), "airgap.invalid is for the names that images have while airgap loads them: m.yaml:5:9", ""),
+    "rename to a passing name": (entry("ref: a\n    as: airgap.invalid/loading/1:x"), "airgap.invalid is reserved for temporary names while airgap loads images: m.yaml:5:9", ""),
     "one name, two digests": (entry(f"a:1@{D0}\n  - a:1@{D1}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
     "one name, other platforms": (entry("a:1\n  - {ref: a:1, platforms: [linux/arm64]}"), "two images would have the same name offline: m.yaml:5:5", "with 'as'"),
 }  # fmt: skip

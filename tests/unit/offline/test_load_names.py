@@ -266,8 +266,8 @@ SIGNED = {
         TWO.replace("test/", "test:443/"),
         "two images with one name",
     ),
-    "a passing name": (f"airgap.invalid/loading/4194305:{HEX}", "airgap.invalid is for the names"),
-    "in capitals": (f"AIRGAP.invalid:80/loading/4194305:{HEX}", "airgap.invalid is for the names"),
+    "a passing name": (f"airgap.invalid/loading/4194305:{HEX}", "airgap.invalid is reserved"),
+    "in capitals": (f"AIRGAP.invalid:80/loading/4194305:{HEX}", "airgap.invalid is reserved"),
 }
 
 

@@ -166,7 +166,7 @@ def test_no_mapping_makes_twins(gap, make, twins, after):
 @pytest.mark.parametrize("after", ["airgap.invalid/loading", "AIRGAP.INVALID:8080/x"])
 def test_no_mapping_makes_a_passing_name(bundle, make, after):
     target = make()
-    with pytest.raises(UsageError, match=r"airgap\.invalid is for the names that images have while airgap"):
+    with pytest.raises(UsageError, match=r"airgap\.invalid is reserved for temporary names while airgap"):
         load(target, Loading(bundle, Silent(), renamings=parse_renamings([f"registry.test/one={after}"])))
     assert (getattr(target, "log", []), getattr(target, "names", {})) == ([], {})
 

@@ -157,7 +157,7 @@ def test_what_one_image_needs_does_not_stay_behind_for_another():
         ),
         "a passing name": (
             ("airgap.invalid/loading/1:x", "example.com/b:1"),
-            "airgap.invalid is for the names",
+            "airgap.invalid is reserved",
         ),
     }.values(),
 )

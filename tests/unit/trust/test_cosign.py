@@ -338,7 +338,7 @@ def test_none_holds_and_each_reason_is_told():
     text = str(raised.value)
     assert f"{IMAGE}, want one of key {public().keyid}" in text
     assert "mallory's: signature is not of this key" in text
-    assert "stripped: a payload without signature" in text
+    assert "stripped: a payload without a signature" in text
     assert f"other: signed image differs: {IMAGE}, want {IMAGE.hex}, got {OTHER.hex}" in text
     assert "broken: not JSON" in text
     assert "more" not in text

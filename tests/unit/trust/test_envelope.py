@@ -165,9 +165,9 @@ class Confused:
 
 
 def test_a_wrong_answer_is_not_kept():
-    with pytest.raises(SignatureMismatchError, match="the signer's answer does not fit"):
+    with pytest.raises(SignatureMismatchError, match="the signer's answer does not match"):
         Envelope.sign(STATEMENT_TYPE, PAYLOAD, [Confused()])
-    with pytest.raises(SignatureMismatchError, match="the signer's answer does not fit"):
+    with pytest.raises(SignatureMismatchError, match="the signer's answer does not match"):
         signed("bob").with_signature(Confused())
 
 
