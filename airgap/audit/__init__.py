@@ -1,1 +1,1 @@
-"""What was done, by whom, and with what result: the ledger, its checks, and the receipt (DESIGN §8)."""
+"""What was done, by whom, and with what result: the ledger, its checks, and the receipt."""

@@ -1,4 +1,4 @@
-"""The append-only audit log of one site: `ledger.jsonl` (DESIGN §8; the form of a line: record.py).
+"""The append-only audit log of one site: `ledger.jsonl` (the form of a line: record.py).
 
 An append locks the file, reads the last line, writes the whole new line at once, and calls fsync. A record is
 durable when `append` returns. A line that a crash cut short stays as it is: the next append ends it with a

@@ -1,4 +1,4 @@
-"""The receipt: what the offline side verified and loaded, by its own account (DESIGN §8); not its signature.
+"""The receipt: what the offline side verified and loaded, by its own account; not its signature.
 
 An in-toto Statement v1 in ASCII with one form only: one subject, one image and one field a line, no
 spaces inside a line, so that people can review what leaves a closed network, and grep can search it.

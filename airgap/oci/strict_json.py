@@ -1,4 +1,4 @@
-"""JSON that every parser interprets equally (DESIGN §4, "Strict JSON").
+"""JSON that every parser interprets equally.
 
 Go ignores the case of keys and uses the last of two equal ones; Python respects the case and also uses the
 last. The same bytes can therefore name two different images. Ambiguous documents are refused.

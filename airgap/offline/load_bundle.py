@@ -146,7 +146,7 @@ def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
     present = [result for result in results if result.verdict in PRESENT]
-    # an archive is no proof of a base: deltas cannot be loaded into archives
+    # an archive does not prove a base: deltas cannot be loaded into archives
     held = [] if isinstance(target, FileTarget | FolderTarget) else present
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement

@@ -1,4 +1,4 @@
-"""Changes of a trust root, and the differences between two versions (DESIGN §4). Rules only.
+"""Changes of a trust root, and the differences between two versions. Rules only.
 
 A change returns the same version with other content; `next_version` raises the number, after checking that
 every role still has enough keys.

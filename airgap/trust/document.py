@@ -1,4 +1,4 @@
-"""The trust root as a document: which keys may sign what, with which thresholds (DESIGN §4).
+"""The trust root as a document: which keys may sign what, with which thresholds.
 
 Only the values and their JSON; `root.py` checks who signed such a document.
 """

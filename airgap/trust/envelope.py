@@ -1,4 +1,4 @@
-"""DSSE 1.0.2: one payload, its type, and the signatures over both (DESIGN §4).
+"""DSSE 1.0.2: one payload, its type, and the signatures over both.
 
 Stricter than the specification, so that an envelope has only one interpretation: unknown fields are refused,
 and base64 is the standard alphabet with exact padding (the specification lets signers use the

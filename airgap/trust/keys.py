@@ -1,4 +1,4 @@
-"""Signing keys and public keys (DESIGN §4). The algorithm is a property of the key.
+"""Signing keys and public keys. The algorithm is a property of the key.
 
 A signature never says how to check it, so an attacker who writes one cannot choose a weaker check.
 ECDSA signatures are DER (RFC 3279 §2.2.3) and Ed25519 and ML-DSA are "pure" (RFC 8032, FIPS 204, empty

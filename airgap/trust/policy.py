@@ -1,4 +1,4 @@
-"""Checks whether enough of the right people signed (DESIGN §4, "Threshold"). Rules only: no I/O, no clock."""
+"""Checks whether enough of the right people signed. Rules only: no I/O, no clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

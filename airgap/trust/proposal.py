@@ -1,4 +1,4 @@
-"""A proposed trust root: the next version, with the signatures that it has so far (DESIGN §4).
+"""A proposed trust root: the next version, with the signatures that it has so far.
 
 The file is an envelope like that of a root. Once enough people have signed, it is a root file.
 """

@@ -1,4 +1,4 @@
-"""The trust root as a signed file `<n>.root.json`, and the walk from one version to the next (DESIGN §4).
+"""The trust root as a signed file `<n>.root.json`, and the walk from one version to the next.
 
 The walk is that of the TUF specification 5.3: each version names its successor by signing it. The first
 one is installed by hand, with its fingerprint compared.

@@ -80,7 +80,7 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
         (("--to", "x", "--python", "3.9"), 2, "error: airgap does not run on this Python: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
         (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip could not get the wheels: linux-"),
-        (("--to", "/media/none", "--python", PYTHON), 11, "error: nothing is mounted there: /media/none, want "),
+        (("--to", "/media/none", "--python", PYTHON), 11, "error: no medium is mounted there: /media/none, want "),
         (("--wrong",), 2, "no such option"),
         (("verify", "nowhere"), 2, "error: no such file or folder: nowhere"),
     ],

@@ -195,7 +195,7 @@ def test_what_is_no_bundle(gap: Gap) -> None:
     before = gap.offline.records()
     for words in (("verify",), ("verify", "--media"), ("inspect",), ("serve", "--port", "0")):
         done = gap.offline(*words, gap.folder / "nowhere", code=2)
-        assert f"error: no such file or folder: {gap.folder}/nowhere\nhint: see how it is spelled" in done.err
+        assert f"error: no such file or folder: {gap.folder}/nowhere\nhint: check the spelling" in done.err
     assert gap.offline.records() == before
     assert "not a finished bundle" in gap.offline("verify", gap.folder, code=19).err
 

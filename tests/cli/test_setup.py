@@ -150,7 +150,7 @@ def test_without_a_site(
     [
         (None, 2, "--fingerprint is missing: trust root 1"),
         ("ab" * 31, 2, "not a fingerprint: trust root 1, want 64 hex digits, got 62"),
-        ("ab" * 32, 13, "another fingerprint: trust root 1, want abab"),
+        ("ab" * 32, 13, "wrong fingerprint: trust root 1, want abab"),
         ("", 2, "empty argument"),
     ],
 )

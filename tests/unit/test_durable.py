@@ -52,7 +52,7 @@ def test_what_the_system_cannot_tell(code, monkeypatch):
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EBADF])
 def test_no_locks_have_their_own_hint(code):
     error = MediaError.of(OSError(code, os.strerror(code)), "cannot lock", "x")
-    assert "keeps no locks" in (error.hint or "")
+    assert "does not support locks" in (error.hint or "")
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])

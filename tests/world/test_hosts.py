@@ -141,7 +141,7 @@ def refusing(code: int, when: Callable[[int], bool] = lambda _: True) -> Callabl
 def test_no_locks(host: Host, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(fcntl, "flock", refusing(code))
     done = host.load(code=17)
-    assert "keeps no locks" in done.json["error"]["hint"]
+    assert "does not support locks" in done.json["error"]["hint"]
     assert not (host.gap.folder / "layout-there").exists()
 
 

@@ -201,7 +201,7 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     )
     [result] = report.results
     assert result.verdict == LOADED
-    assert "a prune of images deletes it; `as:` in the manifest gives it a name" in str(result.reason)
+    assert "pruning images deletes it; give it a name with `as:` in the manifest" in str(result.reason)
 
 
 # -- folders

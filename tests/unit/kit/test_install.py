@@ -229,7 +229,7 @@ SPOILT = {
     "files without end": (_many, "not a kit: 5000 files or more"),
     "no pip": (lambda kit: (next(kit.glob("wheels/pip-*")).unlink(), resum(kit)), "want one wheel of pip, got 0"),
     "a file in a strange folder": (lambda kit: (kit / "sig" / "x").touch(), "does not list: "),
-    "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), "unfinished kit"),
+    "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), "not a kit, or unfinished: no kit.dsse.json"),
     "no sums": (lambda kit: (kit / SUMS).unlink(), "No such file"),
     "sums of nothing": (lambda kit: (kit / SUMS).write_text("x\n"), "not a line of SHA256SUMS: 'x'"),
     "a way out": (lambda kit: (kit / SUMS).write_text(f"{'0' * 64}  ../x\n"), "not a line of SHA256SUMS"),
