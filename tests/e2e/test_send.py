@@ -444,7 +444,7 @@ def test_an_agent_with_too_many_keys(world: World) -> None:
     options = ("--known-hosts", world.known, "--ssh-config", "/dev/null")
     answer = world.side("send", world.gap.bundle, far.address, *options, code=20)
     assert "got the server closed the connection after 3 keys: Too many authentication failures" in answer.err
-    assert "hint: --identity FILE is offered first" in answer.err
+    assert "with --identity FILE: it is offered first" in answer.err
     named = world.side("send", world.gap.bundle, far.address, *options, "--identity", world.key)
     assert host(named)["state"] == "sent"
 
