@@ -29,6 +29,7 @@ WALK = (REPOSITORY / "docs" / "walkthrough.md").read_text()
 EXIT_CODES = (REPOSITORY / "docs" / "exit-codes.md").read_text()
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 MAX_README_LINES = 120
+QUICKSTART = "sh examples/quickstart.sh"
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRESS = re.compile(
     r"(fetching|verifying|checking what is there|checking files on the host|loading into [^ ]+)(:|$)"
@@ -131,6 +132,8 @@ def follow(page: str, folder: Path, docker: str) -> Followed:
 def in_script(step: Step, port: int) -> str:
     """The step in the shell that all steps share; what is started behind is waited for."""
     command = step.command.replace(":5000", f":{port}")
+    if command == QUICKSTART:
+        command = f"test -f {QUICKSTART.split()[1]}"  # test_quickstart.py runs it
     if command.endswith("&"):
         command = f"{command.removesuffix('&')} --port {port} &"
         command += f"\n'{sys.executable}' -c '{AWAIT}' http://127.0.0.1:{port}/v2/"
@@ -187,7 +190,7 @@ def test_a_page_shows_the_whole_way(page: str, words: str) -> None:
 
 def test_readme_is_short_and_begins_with_the_quickstart() -> None:
     assert len(README.splitlines()) <= MAX_README_LINES
-    assert "sh examples/quickstart.sh" in [step.command for step in steps(README)]
+    assert QUICKSTART in [step.command for step in steps(README)]
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:

@@ -261,7 +261,7 @@ def test_all_in_one_bundle_into_an_empty_target(
         observed("targets", line, {"digest": str(image.descriptor.digest)[7:19], column: cells[name]})
 
 
-@pytest.mark.parametrize("column", columns("archive:", "k3s:"))
+@pytest.mark.parametrize("column", columns("archive:", "k3s:", "containerd 1.6", "podman 4"))
 def test_a_base_and_a_delta_on_it(
     bundles: Bundles, request: pytest.FixtureRequest, tmp_path: Path, column: str
 ) -> None:
