@@ -248,7 +248,9 @@ def test_ed25519_of_cosign_3_is_refused_as_cosign_does(form: str, cosign: Cosign
 
 def test_rsa_keys_are_refused(cosign: Cosign):
     cosign.use(rsa.generate_private_key(65537, 2048))
-    with pytest.raises(FormatError, match=r"cosign\.pub, want PEM, one of ecdsa-p256.*another kind \(RSA\)"):
+    with pytest.raises(
+        FormatError, match=r"cosign\.pub, want PEM, one of ecdsa-p256.*an unsupported kind of key \(RSA\)"
+    ):
         _ = cosign.public_key
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle import limits, readback
+from airgap.bundle import max_file_size
 from airgap.bundle.max_file_size import FAT_LIMIT, largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
 from airgap.bundle.read_back import ReadBack, Written, read_back
@@ -115,9 +115,9 @@ class TestLimits:
     @pytest.mark.parametrize("kind", ["fat"])
     def test_a_program_that_nobody_knows(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
         """fusefat says that it made a file of 4 GiB, and made an empty one."""
-        monkeypatch.setattr(limits, "_FAT", ())
+        monkeypatch.setattr(max_file_size, "_FAT", ())
         assert largest_file(disk.mount_point, FAT_LIMIT + 1) == FAT_LIMIT
-        assert not (disk.mount_point / limits.PROBE).exists()
+        assert not (disk.mount_point / max_file_size.PROBE).exists()
 
     @pytest.mark.parametrize("kind", ["ext4"])
     def test_the_kernel_means_what_it_says(self, disk: Disk) -> None:
@@ -177,7 +177,9 @@ class TestCaches:
         files = fill(disk)
         harm(disk, files[-1])
         with monkeypatch.context() as patch:
-            patch.setattr(readback, "_forget_device", lambda _: None)  # as for anyone but root
+            patch.setattr(
+                "airgap.bundle.read_back._drop_device_cache", lambda _: None
+            )  # as for anyone but root
             result = again(disk, files)
         assert (result.cached, result.wrong) == (True, ())
         result = again(disk, files)
