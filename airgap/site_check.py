@@ -177,9 +177,9 @@ def _compare_marks(check: _Check) -> Iterator[str]:
 
 
 def _compare_mark(check: _Check, kind: str, stream: str, recorded: Mark | None) -> Iterator[str]:
-    """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more. There
-    is not an alarm while a command that raises such marks is running, or if it was killed before it recorded the
-    mark.
+    """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more.
+    There is no alarm while a command that raises such marks is running, or if it was killed before it
+    recorded the mark.
     """
     got, problem = _mark(check.site, kind, stream)
     state = str(problem) if problem else _describe_file(kind, stream, got)
