@@ -224,7 +224,7 @@ def test_images_of_unknown_size_are_not_cut_before_they_come(gap: Gap) -> None:
     to = gap.folder / "d"
     done = gap.online("pack", path, "--to", to, "--volume-size", VOLUME_SIZE, code=2)
     assert "its size is not known in advance" in done.err
-    assert "hint: pack into one folder first, then `airgap repack` cuts it" in done.err
+    assert "hint: pack into one folder, then cut it with `airgap repack`" in done.err
     gap.online("pack", path, "--to", to)
     gap.online("repack", to / "app-0001", "--to", gap.folder / "e", "--volume-size", "4.2MB")
 

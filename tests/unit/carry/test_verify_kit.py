@@ -33,9 +33,7 @@ from airgap.oci.digest import Digest
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
-from tests.support.hostile import endless, hostile, turns
 from tests.support.kits import NOW, SECRET, make_site, make_small_kit
-from tests.support.mounted import require_fuse
 
 
 @pytest.fixture(scope="session")
@@ -278,33 +276,6 @@ class TestCopy:
     def test_no_folder_for_it(self, site, kit, tmp_path):
         with pytest.raises(MediaError, match="cannot write"):
             verify_kit(kit, site, NOW, into=tmp_path / "none")
-
-    @pytest.mark.parametrize("after", [0, 1])
-    def test_a_medium_that_turns(self, site, kit, tmp_path, after):
-        """Read once, good or not, that is what is copied or refused."""
-        require_fuse()
-        (tmp_path / "root").mkdir()
-        raw, turned = rich(kit).read_bytes(), rich(kit).relative_to(kit).as_posix()
-        evil = raw[:-1] + bytes([raw[-1] ^ 1])
-        with hostile(tmp_path / "medium", kit, {turned: turns(evil, after)}) as medium:
-            if after == 0:
-                with pytest.raises(DigestMismatchError, match="wrong digest"):
-                    verify_kit(medium, site, NOW, into=tmp_path / "root")
-                return
-            copy = verify_kit(medium, site, NOW, into=tmp_path / "root").copy
-            assert (medium / turned).read_bytes() == evil
-            assert content_of(copy) == content_of(kit)
-
-    def test_a_file_without_end(self, site, kit, tmp_path):
-        require_fuse()
-        (tmp_path / "root").mkdir()
-        name = rich(kit).relative_to(kit).as_posix()
-        with (
-            hostile(tmp_path / "medium", kit, {name: endless()}) as medium,
-            pytest.raises(SizeMismatchError, match="wrong size"),
-        ):
-            verify_kit(medium, site, NOW, into=tmp_path / "root")
-        assert list((tmp_path / "root").iterdir()) == []
 
 
 def content_of(folder: Path | None) -> dict[str, bytes]:

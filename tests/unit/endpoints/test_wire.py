@@ -100,10 +100,11 @@ def test_heads_without_end(lie: str, ask: Callable[[Registry, str], object]) -> 
 def test_bodies_without_end(lie: str) -> None:
     with telling(*ENDLESS[lie]) as teller:
         registry = Registry(teller.host, options=RegistryOptions(sleep=Clock().sleep))
-        with pytest.raises(EndpointError, match="the answer does not end") as caught:
+        with pytest.raises(EndpointError, match=r"the answer does not end|more than 100 trailers") as caught:
             tags(registry, teller.host)
-        assert "131,072" in str(caught.value)
-        assert caught.value.hint is not None
+        if "100 trailers" not in str(caught.value):  # newer versions of http.client have a limit of their own
+            assert "131,072" in str(caught.value)
+            assert caught.value.hint is not None
         assert teller.sent < 64 * MIB
 
 
