@@ -132,7 +132,7 @@ def hostile(folder: Path, good: Path, tricks: Mapping[str, Trick]) -> Iterator[P
     try:
         yield mount_point
     finally:
-        mounted.stop()
+        mounted.abandon()
 
 
 if __name__ == "__main__":
