@@ -4,6 +4,7 @@ As ssh does with its own files, airgap refuses a file that another user owns or 
 marks and the ledger decide what is trusted; a user who can change them could decide it instead.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -37,7 +38,8 @@ def read_owned(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise MediaError.of(error, "cannot read", path) from error
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # nothing was written
+            os.close(fd)
     if len(raw) > limit:
         raise FormatError("too large", subject=path, want=f"at most {limit:,} bytes")
     return raw
