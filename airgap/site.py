@@ -169,6 +169,14 @@ class Site:
             _save_key(key, path, passphrase, lambda: write_file(public, key.public_key.pem.encode()))
         return path
 
+    def change_passphrase(self, owner: str, old: Passphrase, new: Passphrase) -> SigningKey:
+        """Encrypt the private key of `owner` with another passphrase; it changes whole or not at all."""
+        path = self.key_path(owner)
+        with alone_in(self._folder("keys")):
+            key = SigningKey.load(path, old)
+            _save_key(key, path, new())
+        return key
+
     def public_keys(self) -> dict[str, PublicKey]:
         """Return the public keys of the people's keys here, by owner."""
         found = sorted((self.home / "keys").glob("*.pub"))

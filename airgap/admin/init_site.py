@@ -10,7 +10,7 @@ from airgap.errors import UsageError
 from airgap.site import Site
 from airgap.trust.change import ROOT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope
-from airgap.trust.keys import SigningKey
+from airgap.trust.keys import PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, new_root
 
 
@@ -25,6 +25,8 @@ class MadeSite:
     keyid: str
     root_path: Path
     fingerprint: str
+    spare: Path | None
+    """The file of the spare key, if one was asked for."""
 
 
 def set_up(
@@ -35,10 +37,14 @@ def set_up(
     algorithm: str,
     passphrase: Callable[[], bytes],
     now: datetime,
+    spare: Path | None = None,
+    spare_passphrase: Callable[[], bytes] | None = None,
 ) -> MadeSite:
     """Set up the site at `home`, or finish it after an interruption.
 
-    Raises `UsageError` when the site already has a trust root, as others rely on that.
+    `spare` is a new file outside `home` for a second key of the owner, which may sign trust roots; its
+    passphrase is by default the same. Raises `UsageError` when the site already has a trust root, as others
+    rely on that.
     """
     site = Site.create(home, name)
     if site.roots():
@@ -54,7 +60,10 @@ def set_up(
         else:
             key = SigningKey.generate(algorithm)
             site.add_key(owner, key, passphrase())
-        root = new_root(owner, key.public_key, name, site.key.public_key, expires=now + ROOT_LIFETIME)
+        kept = _spare_key(spare, algorithm, spare_passphrase or passphrase) if spare else None
+        root = new_root(
+            owner, key.public_key, name, site.key.public_key, expires=now + ROOT_LIFETIME, spare=kept
+        )
         raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [key]).to_bytes()
         signed = SignedRoot.parse(raw, "1.root.json")
         site.install_root(signed)
@@ -67,4 +76,14 @@ def set_up(
         key.public_key.keyid,
         home / "trust" / "1.root.json",
         signed.fingerprint,
+        spare,
     )
+
+
+def _spare_key(path: Path, algorithm: str, passphrase: Callable[[], bytes]) -> PublicKey:
+    """Make the spare key, or read it if an interrupted run has made it already."""
+    if exists(path):
+        return SigningKey.load(path, passphrase).public_key
+    key = SigningKey.generate(algorithm)
+    key.save(path, passphrase())
+    return key.public_key

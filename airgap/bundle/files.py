@@ -94,13 +94,13 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         sync_folder(path.parent)
 
 
-def write_stream(path: Path, chunks: Iterable[bytes]) -> None:
+def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write `chunks` to `path`, whole or not at all, and durably: if `chunks` raises, `path` is unchanged."""
     part = path.with_name(path.name + ".part")
     with media_errors("cannot write", path):
         make_folder(path.parent)
         part.unlink(missing_ok=True)  # of any kind: opening a pipe would wait
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with closing_file(fd, part):
             for chunk in chunks:

@@ -8,6 +8,7 @@ Example: airgap init --owner alice --site hq
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,12 @@ def run(
         str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")
     ] = None,
     algorithm: Algorithm = "ecdsa-p256",
+    spare_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also make a second key that may sign trust roots, to keep in a safe."
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -44,6 +51,8 @@ def run(
         algorithm=algorithm,
         passphrase=lambda: passphrase.chosen(passphrase_file),
         now=now(),
+        spare=spare_key,
+        spare_passphrase=lambda: passphrase.chosen(passphrase_file, "the spare key"),
     )
     lines = [
         f"site {made.site} at {made.home}",
@@ -53,6 +62,7 @@ def run(
         f"  fingerprint {grouped(made.fingerprint)}",
         "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
         "On that side: airgap trust install 1.root.json",
+        *_about_loss(made.spare),
     ]
     value = {
         "site": made.site,
@@ -62,8 +72,21 @@ def run(
         "keyid": made.keyid,
         "root": str(made.root_path),
         "fingerprint": made.fingerprint,
+        "spare_key": str(made.spare) if made.spare else None,
     }
     console.show_result(value, lines, as_json=json)
+
+
+def _about_loss(spare: Path | None) -> list[str]:
+    if spare is not None:
+        return [
+            f"spare key: {spare}; keep it where this machine is not, and its passphrase somewhere else",
+            "If this machine is lost: `airgap restore`, or `airgap key add` with the spare key.",
+        ]
+    return [
+        "This is the only key that may change the trust root. If it is lost, every site must install a new",
+        "root by hand: make a backup now (`airgap backup FILE`), or add a second root key.",
+    ]
 
 
 def site_name() -> str:

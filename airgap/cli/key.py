@@ -1,10 +1,14 @@
 """Signing keys: make, list and show them."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+
+if TYPE_CHECKING:
+    from airgap.site import Site
 
 NAME = "key"
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -77,11 +81,88 @@ def show(
     """
     from airgap.cli import console
     from airgap.cli.opening import open_site
-    from airgap.errors import KeyFileError
 
-    keys = open_site(recording=False).site.public_keys()
-    if owner not in keys:
-        raise KeyFileError("no such key", subject=owner, got=", ".join(keys) or "none")
-    key = keys[owner]
+    site = open_site(recording=False).site
+    _present(site, owner)
+    key = site.public_keys()[owner]
     value = {"owner": owner, "algorithm": key.algorithm, "keyid": key.keyid, "pem": key.pem}
     console.show_result(value, key.pem.splitlines(), as_json=json)
+
+
+@app.command("passwd")
+def passwd(
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
+    passphrase_file: PassphraseFile = None,
+    new_passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File with the new passphrase (default: AIRGAP_NEW_PASSPHRASE, or a prompt)."
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Change the passphrase of a signing key.
+
+    Copies and backups that were made before keep the old passphrase.
+
+    Example: airgap key passwd alice
+    """
+    from airgap.cli import console, passphrase
+    from airgap.cli.opening import open_site
+
+    site = open_site().site
+    _present(site, owner)
+    with site.ledger().attempt("trust-change", change="key passwd", owner=owner) as attempt:
+        what = f"the key of {owner}"
+        key = site.change_passphrase(
+            owner,
+            passphrase.existing(passphrase_file, what),
+            lambda: passphrase.replacement(new_passphrase_file, what),
+        )
+        attempt.add(keys=[key.public_key.keyid])
+    value = {"owner": owner, "keyid": key.public_key.keyid, "key": str(site.key_path(owner))}
+    console.show_result(value, [f"the passphrase of the key of {owner} was changed"], as_json=json)
+
+
+@app.command("add")
+def add(
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The name to store it under.")],
+    file: Annotated[
+        Path, typer.Option("--key", metavar="FILE", help="The encrypted private key: a spare key, or a copy.")
+    ],
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Store an existing private key here, with the passphrase that it has.
+
+    Example: airgap key add alice --key /media/safe/spare.pem
+    """
+    from airgap.cli import console, passphrase
+    from airgap.cli.opening import open_site
+    from airgap.trust.keys import SigningKey
+
+    site = open_site().site
+    given = passphrase.existing(passphrase_file, f"the key in {file}")
+    word: list[bytes] = []
+
+    def ask_once() -> bytes:
+        word.append(given())
+        return word[-1]
+
+    with site.ledger().attempt("trust-change", change="key add", owner=owner) as attempt:
+        key = SigningKey.load(file, ask_once)
+        path = site.add_key(owner, key, word[-1] if word else passphrase.chosen(passphrase_file))
+        attempt.add(keys=[key.public_key.keyid])
+    value = {"owner": owner, "keyid": key.public_key.keyid, "key": str(path)}
+    console.show_result(value, [f"key of {owner}: {path}", f"  key id {key.public_key.keyid}"], as_json=json)
+
+
+def _present(site: "Site", owner: str) -> None:
+    from airgap.errors import KeyFileError
+
+    if owner not in (keys := site.public_keys()):
+        raise KeyFileError("no such key", subject=owner, got=", ".join(keys) or "none")

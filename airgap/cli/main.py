@@ -9,6 +9,7 @@ import typer
 
 from airgap.cli import (
     audit,
+    backup,
     console,
     init,
     inspect,
@@ -22,6 +23,7 @@ from airgap.cli import (
     receive,
     repack,
     repair,
+    restore,
     send,
     serve,
     sign,
@@ -73,7 +75,23 @@ def _top(
     """Accept the options that come before the command."""
 
 
-for module in (init, lock, plan, pack, sign, inspect, verify, receive, load, send, serve, repack, repair):
+for module in (
+    init,
+    lock,
+    plan,
+    pack,
+    sign,
+    inspect,
+    verify,
+    receive,
+    load,
+    send,
+    serve,
+    repack,
+    repair,
+    backup,
+    restore,
+):
     app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
 for group in (key, trust, receipt, audit):
     for command in group.app.registered_commands:

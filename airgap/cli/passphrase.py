@@ -9,6 +9,7 @@ from airgap.errors import KeyFileError
 from airgap.site import Passphrase
 
 VARIABLE = "AIRGAP_PASSPHRASE"
+NEW_VARIABLE = "AIRGAP_NEW_PASSPHRASE"
 _MIN_BYTES = 8
 _HINT = f"use --passphrase-file or {VARIABLE}, or run it on a terminal"
 
@@ -18,13 +19,22 @@ def existing(path: Path | None, what: str = "the signing key") -> Passphrase:
     return lambda: _given(path) or _ask(f"Passphrase of {what}: ")
 
 
-def chosen(path: Path | None) -> bytes:
-    """Return a passphrase for a new key, of 8 bytes or more. A prompt asks for it twice."""
-    if given := _given(path):
+def chosen(path: Path | None, what: str = "the signing key") -> bytes:
+    """Return a new passphrase of 8 bytes or more for `what`. A prompt asks for it twice."""
+    return _new(_given(path), what)
+
+
+def replacement(path: Path | None, what: str) -> bytes:
+    """Return a new passphrase of `what`, which has one already: `AIRGAP_PASSPHRASE` is the present one."""
+    return _new(_given(path, NEW_VARIABLE), what)
+
+
+def _new(given: bytes | None, what: str) -> bytes:
+    if given:
         return _long_enough(given)
-    first = _ask("New passphrase for the signing key: ")
+    first = _ask(f"New passphrase of {what}: ")
     if not first:
-        raise KeyFileError("the passphrase is empty", hint="a signing key is never stored unencrypted")
+        raise KeyFileError("the passphrase is empty", hint=f"{what} is never stored unencrypted")
     _long_enough(first)
     if first != _ask("Repeat the passphrase: "):
         raise KeyFileError("the two passphrases differ")
@@ -40,7 +50,7 @@ def _long_enough(passphrase: bytes) -> bytes:
     return passphrase
 
 
-def _given(path: Path | None) -> bytes | None:
+def _given(path: Path | None, variable: str = VARIABLE) -> bytes | None:
     if path is not None:
         try:
             with path.open("rb") as file:
@@ -50,7 +60,7 @@ def _given(path: Path | None) -> bytes | None:
         if not (text := text.split(b"\n")[0].rstrip(b"\r")):
             raise KeyFileError("the passphrase is empty", subject=path)
         return text
-    return os.environ.get(VARIABLE, "").encode() or None
+    return os.environ.get(variable, "").encode() or None
 
 
 def _ask(question: str) -> bytes:

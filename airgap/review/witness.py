@@ -19,6 +19,9 @@ from airgap.review.records import Kept, read_file
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
+CUT = "the ledger was cut"
+"""The error for a ledger with fewer lines than a signed checkpoint of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Witness:
@@ -49,7 +52,7 @@ def _compare(state: LedgerState, witness: Witness, ledger: Path) -> None:
     hint = "keep the file as evidence: lines were removed or rewritten after a checkpoint of them was signed"
     if witness.size > state.size:
         raise LedgerError(
-            "the ledger was cut", subject=ledger, want=f"{witness.size} lines or more ({witness.source})",
+            CUT, subject=ledger, want=f"{witness.size} lines or more ({witness.source})",
             got=f"{state.size}", hint=hint,
         )  # fmt: skip
     if state.roots[witness.size] != witness.root:

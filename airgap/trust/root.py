@@ -6,7 +6,7 @@ one is installed by hand, with its fingerprint compared.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
@@ -103,19 +103,33 @@ def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedR
     return found
 
 
-def new_root(owner: str, key: PublicKey, site: str, site_key: PublicKey, *, expires: datetime) -> TrustRoot:
-    """Make version 1 for one owner with one key, and one site. Raises `FormatError` for invalid names.
+def new_root(
+    owner: str,
+    key: PublicKey,
+    site: str,
+    site_key: PublicKey,
+    *,
+    expires: datetime,
+    spare: PublicKey | None = None,
+) -> TrustRoot:
+    """Make version 1 for one owner and one site. Raises `FormatError` for invalid names.
 
-    One key signs roots and bundles, the site's key signs its receipts, each threshold is 1.
+    `key` signs roots and bundles, the site's key signs its receipts, each threshold is 1. The owner's `spare`
+    key signs roots too, but no bundles.
     """
     release = Role(frozenset({key.keyid}), 1, distinct_owners=False)
+    spares = {spare.keyid: RootKey(spare, owner)} if spare else {}
     receipt = Role(frozenset({site_key.keyid}), 1, distinct_owners=False)
     return TrustRoot(
         version=1,
         epoch=1,
         expires=expires.replace(microsecond=0),
-        keys={site_key.keyid: RootKey(site_key, site), key.keyid: RootKey(key, owner)},
-        roles={"root": release, "release": release, "receipt": receipt},
+        keys={site_key.keyid: RootKey(site_key, site), key.keyid: RootKey(key, owner), **spares},
+        roles={
+            "root": replace(release, keyids=release.keyids | spares.keys()),
+            "release": release,
+            "receipt": receipt,
+        },
         sites={site: Site(receipt.keyids)},
     )
 

@@ -1,0 +1,94 @@
+"""Restore AIRGAP_HOME from a backup.
+
+AIRGAP_HOME must be empty or missing: a site is never overwritten. If this side sealed bundles or wrote
+receipts after the backup, name them with --compare: a serial is then not used twice, and a ledger that lacks
+lines is not continued unknowingly. Do not use the old machine any more: two machines would continue one
+ledger.
+
+Example: airgap restore /media/safe/hq-2026-11-30.age --compare /media/stick/weekly-0009
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
+from airgap.errors import LedgerError
+
+if TYPE_CHECKING:
+    from airgap.site import Site
+
+NAME = "restore"
+PANEL = "Trust and audit"
+
+
+def run(
+    backup: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="BUNDLE|RECEIPT",
+            help="A bundle or receipt of this side, newer than the backup; repeat it for several.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Restore although the backup lacks lines of the ledger; recorded."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap import site
+    from airgap.admin.backup import adopt_sealed, restore
+    from airgap.advice import BACKUP, refuse_other
+    from airgap.cli import console, passphrase
+    from airgap.times import format_time
+
+    refuse_other(backup, BACKUP)
+    newer = compare or []
+    ask = passphrase.existing(passphrase_file, "the backup")
+
+    def check(restored: "Site") -> None:
+        _compare(restored, newer, reason)
+
+    made = restore(backup, site.default_home(), ask, site.now(), check, reason=reason)
+    adopted = [title for path in newer if (title := adopt_sealed(made.site, path, made.latest))]
+    value = {
+        "site": made.site.name, "home": str(made.site.home), "files": made.files,
+        "ledger_lines": made.ledger_lines, "latest": format_time(made.latest), "adopted": adopted,
+        "alarms": list(made.alarms),
+    }  # fmt: skip
+    lines = [
+        f"restored: site {made.site.name} at {made.site.home} ({made.files} files)",
+        f"its ledger has {made.ledger_lines} lines",
+        *(f"sealed here after the backup, and not used again: {title}" for title in adopted),
+        *(f"alarm: {alarm}" for alarm in made.alarms),
+    ]
+    if not newer:
+        lines.append(
+            "If this side has sealed a bundle since the backup, pack would use its serial again: "
+            "restore into an empty AIRGAP_HOME with --compare BUNDLE instead."
+        )
+    console.show_result(value, lines, as_json=json)
+
+
+def _compare(restored: "Site", newer: list[Path], reason: str | None) -> None:
+    """Compare the ledger with what left this side later. Raises `LedgerError` if the backup lacks lines."""
+    from airgap.review.records import Kept
+    from airgap.review.witness import CUT, check_witnessed
+
+    try:
+        check_witnessed(restored, Kept.of(restored), newer)
+    except LedgerError as error:
+        if error.what != CUT:
+            raise
+        if reason is None:
+            error.what = "the backup is older than this side's last records"
+            error.hint = (
+                "use a newer backup; if there is none, add --reason TEXT: the ledger then continues "
+                "without these lines, and the reason is recorded"
+            )
+            raise
