@@ -68,16 +68,8 @@ def set_up(
         signed = SignedRoot.parse(raw, "1.root.json")
         site.install_root(signed)
         attempt.add(root_version=1, fingerprint=signed.fingerprint, keys=[key.public_key.keyid])
-    return MadeSite(
-        name,
-        home,
-        owner,
-        path,
-        key.public_key.keyid,
-        home / "trust" / "1.root.json",
-        signed.fingerprint,
-        spare,
-    )
+    root_path = home / "trust" / "1.root.json"
+    return MadeSite(name, home, owner, path, key.public_key.keyid, root_path, signed.fingerprint, spare)
 
 
 def _spare_key(path: Path, algorithm: str, passphrase: Callable[[], bytes]) -> PublicKey:

@@ -9,12 +9,15 @@ Example: airgap init --owner alice --site hq
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airgap.cli.opening import compare_site
 from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+
+if TYPE_CHECKING:
+    from airgap.admin.init_site import MadeSite
 
 NAME = "init"
 PANEL = "Online"
@@ -54,16 +57,6 @@ def run(
         spare=spare_key,
         spare_passphrase=lambda: passphrase.chosen(passphrase_file, "the spare key"),
     )
-    lines = [
-        f"site {made.site} at {made.home}",
-        f"signing key of {made.owner}: {made.key_path}",
-        f"  key id {made.keyid}",
-        f"trust root: {made.root_path}",
-        f"  fingerprint {grouped(made.fingerprint)}",
-        "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
-        "On that side: airgap trust install 1.root.json",
-        *_about_loss(made.spare),
-    ]
     value = {
         "site": made.site,
         "home": str(made.home),
@@ -74,7 +67,20 @@ def run(
         "fingerprint": made.fingerprint,
         "spare_key": str(made.spare) if made.spare else None,
     }
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, _lines(made), as_json=json)
+
+
+def _lines(made: "MadeSite") -> list[str]:
+    return [
+        f"site {made.site} at {made.home}",
+        f"signing key of {made.owner}: {made.key_path}",
+        f"  key id {made.keyid}",
+        f"trust root: {made.root_path}",
+        f"  fingerprint {grouped(made.fingerprint)}",
+        "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
+        "On that side: airgap trust install 1.root.json",
+        *_about_loss(made.spare),
+    ]
 
 
 def _about_loss(spare: Path | None) -> list[str]:

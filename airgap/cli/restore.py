@@ -17,6 +17,7 @@ from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
 from airgap.errors import LedgerError
 
 if TYPE_CHECKING:
+    from airgap.admin.backup import Restored
     from airgap.site import Site
 
 NAME = "restore"
@@ -57,10 +58,18 @@ def run(
     made = restore(backup, site.default_home(), ask, site.now(), check, reason=reason)
     adopted = [title for path in newer if (title := adopt_sealed(made.site, path, made.latest))]
     value = {
-        "site": made.site.name, "home": str(made.site.home), "files": made.files,
-        "ledger_lines": made.ledger_lines, "latest": format_time(made.latest), "adopted": adopted,
+        "site": made.site.name,
+        "home": str(made.site.home),
+        "files": made.files,
+        "ledger_lines": made.ledger_lines,
+        "latest": format_time(made.latest),
+        "adopted": adopted,
         "alarms": list(made.alarms),
-    }  # fmt: skip
+    }
+    console.show_result(value, _lines(made, adopted, newer), as_json=json)
+
+
+def _lines(made: "Restored", adopted: list[str], newer: list[Path]) -> list[str]:
     lines = [
         f"restored: site {made.site.name} at {made.site.home} ({made.files} files)",
         f"its ledger has {made.ledger_lines} lines",
@@ -72,7 +81,7 @@ def run(
             "If this side has sealed a bundle since the backup, pack would use its serial again: "
             "restore into an empty AIRGAP_HOME with --compare BUNDLE instead."
         )
-    console.show_result(value, lines, as_json=json)
+    return lines
 
 
 def _compare(restored: "Site", newer: list[Path], reason: str | None) -> None:
