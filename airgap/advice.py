@@ -30,6 +30,10 @@ SERVED = Need("a bundle or an OCI image layout", frozenset({*_BUNDLES, *_UNRECOG
 KIT = Need("a kit", frozenset({Kind.KIT, *_UNRECOGNISED}))
 BASE = Need("a receipt or a bundle", frozenset({*_BUNDLES, *_UNRECOGNISED, Kind.RECEIPT, Kind.PART}))
 BACKUP = Need("a backup", frozenset(_UNRECOGNISED))
+COMPARED = Need(
+    "a manifest, a lock or a bundle",
+    frozenset({Kind.MANIFEST, Kind.LOCK, Kind.BUNDLE, Kind.BUNDLE_TAR, Kind.VOLUME, *_UNRECOGNISED}),
+)
 RECEIPT = Need("a receipt", frozenset({Kind.RECEIPT, *_UNRECOGNISED}))
 ROOT = Need("a trust root", frozenset({Kind.ROOT, *_UNRECOGNISED}))
 MANIFEST = Need("a manifest", frozenset({Kind.MANIFEST, *_UNRECOGNISED, Kind.ABSENT}))

@@ -1,0 +1,96 @@
+"""Compare the images of two manifests, locks or bundles.
+
+Images are compared by their names on the offline side. A manifest has the digests of the lock beside it.
+Between two bundles, the bytes that only the second one has are counted too.
+
+Example: airgap diff /media/stick/weekly-0006 /media/stick/weekly-0007
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airgap.cli.options import Debug, Json, Quiet
+
+if TYPE_CHECKING:
+    from airgap.carry.compare_images import ImageChange, ImageList
+    from airgap.carry.verify import Receiver
+    from airgap.oci.digest import Digest
+
+NAME = "diff"
+PANEL = "Both sides"
+
+Compared = Annotated[
+    Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="What to compare.")
+]
+
+
+def run(
+    before: Compared,
+    after: Compared,
+    every: Annotated[bool, typer.Option("--all", help="Show images that are the same, too.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    from airgap.carry.compare_images import Change, compare, new_bytes
+    from airgap.cli import console
+
+    one, other = _read(before), _read(after)
+    changes = compare(one, other)
+    added = new_bytes(one, other)
+    counts = {change: sum(item.change is change for item in changes) for change in Change}
+    value: dict[str, Any] = {
+        "before": one.title,
+        "after": other.title,
+        "images": [_value(item) for item in changes],
+        "new_bytes": added,
+        "same": counts[Change.SAME] == len(changes),
+    }
+    shown = [item for item in changes if every or item.change is not Change.SAME]
+    lines = console.table(("IMAGE", "CHANGE", "BEFORE", "AFTER", "NEW"), map(_row, shown)) if shown else []
+    total = ", ".join(f"{count} {change}" for change, count in counts.items() if count) or "no images"
+    lines.append(f"{one.title} -> {other.title}: {total}")
+    if added is not None:
+        lines.append(f"new content: {console.size(added)}")
+    console.show_result(value, lines, as_json=json)
+
+
+def _read(path: Path) -> "ImageList":
+    from airgap.carry.compare_images import read_images
+
+    return read_images(path, _receiver)
+
+
+def _receiver() -> "Receiver":
+    """Return this site's state, which only bundles need. A person who is to sign may compare, too."""
+    from dataclasses import replace
+
+    from airgap.carry.verify_recorded import receiver
+    from airgap.cli.opening import open_site
+
+    opened = open_site(recording=False)
+    return replace(receiver(opened.site, opened.now), partly=True)
+
+
+def _value(item: "ImageChange") -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "change": str(item.change),
+        "before": str(item.before) if item.before else None,
+        "after": str(item.after) if item.after else None,
+        "new_bytes": item.new_bytes,
+    }
+
+
+def _row(item: "ImageChange") -> tuple[object, ...]:
+    from airgap.cli import console
+
+    size = "-" if item.new_bytes is None else console.size(item.new_bytes)
+    return item.name, item.change, _short(item.before), _short(item.after), size
+
+
+def _short(digest: "Digest | None") -> str:
+    """Return the first digits, which are enough to see a difference; JSON has the whole digest."""
+    return "-" if digest is None else f"{digest.algorithm}:{digest.hex[:12]}"
