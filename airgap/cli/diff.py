@@ -49,7 +49,11 @@ def run(
         "same": counts[Change.SAME] == len(changes),
     }
     shown = [item for item in changes if every or item.change is not Change.SAME]
-    lines = console.table(("IMAGE", "CHANGE", "BEFORE", "AFTER", "NEW"), map(_row, shown)) if shown else []
+    lines = (
+        console.table(("IMAGE", "CHANGE", "BEFORE", "AFTER", "NEW"), [_row(item) for item in shown])
+        if shown
+        else []
+    )
     total = ", ".join(f"{count} {change}" for change, count in counts.items() if count) or "no images"
     lines.append(f"{one.title} -> {other.title}: {total}")
     if added is not None:
