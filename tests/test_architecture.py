@@ -19,7 +19,7 @@ from airgap.cli.main import app
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "hiding", "owned", "times", "workers")
+GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 FLOORS = {
@@ -51,7 +51,6 @@ FLOORS = {
 
 NEIGHBOURS = (
     "archive",
-    "archive_file",
     "containerd",
     "docker",
     "images_folder",
@@ -60,31 +59,31 @@ NEIGHBOURS = (
     "server",
     "ssh",
 )
-"""The endpoints. `docker_streams` and `docker_logins` are parts of `docker`; no neighbour imports another."""
+"""The endpoints. `archive_tar` is a part of `archive`; no neighbour imports another."""
 SHARED = (
-    "ports", "remote", "attachments", "logins", "listing", "naming", "repack", "save_format", "save_stream", "wire",
+    "ports", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream", "wire",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
-    "docker": r"airgap\.endpoints\.docker(_.+)?",
+    "docker": r"airgap\.endpoints\.docker\.dial",
     "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
     "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
     "pydantic": r"airgap\.manifest\..+",
     "pydantic_core": r"airgap\.manifest\..+",
-    "requests": r"airgap\.endpoints\.docker(_.+)?",
+    "requests": r"airgap\.endpoints\.docker\.(client|dial)",
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
-    "urllib3": r"airgap\.endpoints\.(registry\..+|docker_dial|wire)",
+    "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.strict_yaml",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
+    "socket": r"airgap\.endpoints\.(docker\.engine|wire|server\.http|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.transport",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
@@ -98,7 +97,7 @@ NEVER = {
 
 NARROW = {
     "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
-    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
+    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,

@@ -4,6 +4,7 @@ ISA-L handles gzip: it is several times faster than zlib, and its wheels contain
 version gives the same bytes everywhere.
 """
 
+import hashlib
 import io
 import os
 import struct
@@ -16,7 +17,7 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
-from airgap.oci.digest import CHUNK, ByteStream
+from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import MAX_SIZE
 
 MAX_WINDOW = 128 << 20
@@ -120,13 +121,14 @@ class _Readable:
 class GzipReader(io.RawIOBase):
     """The gzip form of `plain`, compressed on all cores in independent blocks of 1 MiB, as pigz does.
 
-    `witness` receives the plain bytes. The result does not depend on the number of cores.
+    The result does not depend on the number of cores, and has no name and no time inside. It depends on the
+    compressor's version, so the same layer may get another digest elsewhere; its diff ID does not change.
     """
 
-    def __init__(self, plain: ByteStream, witness: Callable[[memoryview], object]) -> None:
+    def __init__(self, plain: ByteStream) -> None:
         super().__init__()
         self._plain = plain
-        self._witness = witness
+        self._sha256 = hashlib.sha256()
         self._cores = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._cores)
         self._blocks: deque[Future[bytes]] = deque()
@@ -135,6 +137,11 @@ class GzipReader(io.RawIOBase):
         self._size = 0
         self._ended = False
         self._finished = False
+
+    @property
+    def diff_id(self) -> Digest:
+        """Return the digest of what was read from `plain` so far."""
+        return Digest("sha256", self._sha256.hexdigest())
 
     def readable(self) -> bool:
         return True
@@ -165,7 +172,7 @@ class GzipReader(io.RawIOBase):
         self._ended = filled < CHUNK
         if filled:
             data = view[:filled]
-            self._witness(data)
+            self._sha256.update(data)
             self._crc = isal_zlib.crc32(data, self._crc)
             self._size += filled
             self._blocks.append(self._pool.submit(_deflate, data))
@@ -205,3 +212,43 @@ class Inflating:
                 self._witness(held)
         except _IsalError as error:
             raise FormatError("not gzip", got=error) from error
+
+
+class GunzipWitness(io.RawIOBase):
+    """Passes a gzip layer on unchanged, and hashes its plain content.
+
+    Raises `FormatError` while reading data that is not gzip, and in `diff_id` if the data was truncated.
+    """
+
+    def __init__(self, packed: ByteStream, subject: str) -> None:
+        super().__init__()
+        self._packed = packed
+        self._subject = subject
+        self._sha256 = hashlib.sha256()
+        self._inside = Inflating(self._take)
+        self._size = 0
+
+    @property
+    def diff_id(self) -> Digest:
+        """Return the digest of the plain layer after all of it was read."""
+        if not self._inside.whole:
+            raise FormatError("truncated gzip", subject=self._subject)
+        return Digest("sha256", self._sha256.hexdigest())
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        got = self._packed.readinto(view) or 0
+        try:
+            self._inside.update(bytes(view[:got]))
+        except FormatError as error:
+            raise FormatError(error.what, subject=self._subject, want=error.want, got=error.got) from error
+        return got
+
+    def _take(self, plain: bytes) -> None:
+        self._sha256.update(plain)
+        self._size += len(plain)
+        if self._size > MAX_SIZE:
+            raise FormatError("layer too large", want=f"at most {MAX_SIZE:,} bytes")

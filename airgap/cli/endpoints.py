@@ -15,8 +15,8 @@ from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
-    from airgap.endpoints.docker import DockerEngine
-    from airgap.endpoints.docker_dial import Dial
+    from airgap.endpoints.docker.dial import Dial
+    from airgap.endpoints.docker.engine import DockerEngine
     from airgap.endpoints.registry import Registry
     from airgap.endpoints.ssh import Ssh
 
@@ -117,13 +117,13 @@ class Endpoints:
 
             return Layout(Path(rest))
         if kind == "archive" and rest:
-            from airgap.endpoints.archive_file import ArchiveFile
+            from airgap.endpoints.archive import ArchiveFile
 
             return ArchiveFile(Path(rest))
         raise UsageError("not a target", subject=text, want=TARGETS)
 
     def _engine(self, text: str) -> "DockerEngine":
-        from airgap.endpoints.docker import DockerEngine
+        from airgap.endpoints.docker.engine import DockerEngine
 
         return DockerEngine(text, ssh=self._dial_engine, proxy=_proxy)
 
@@ -143,7 +143,7 @@ class Endpoints:
         return tuple(mirror for registry, _, mirror in pairs if registry == host)
 
     def _registry(self, host: str, prefix: str) -> "Registry":
-        from airgap.endpoints.docker_logins import DockerLogins
+        from airgap.endpoints.docker.logins import DockerLogins
         from airgap.endpoints.registry import Registry, RegistryOptions
         from airgap.endpoints.registry.config import trusted_hosts
 

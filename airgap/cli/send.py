@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airgap.bundle.volumes import Place
     from airgap.carry.remote_load import LoadedThere, LoadFromHere, PipingHost
     from airgap.carry.send import Destination, HostResult, SendReport
-    from airgap.endpoints.docker_dial import Dial
+    from airgap.endpoints.docker.dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
     from airgap.progress import Progress
@@ -118,7 +118,7 @@ def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -
     """Return a function that loads a host's engine over the connection to that host."""
 
     def load(host: "PipingHost", progress: "Progress") -> "LoadedThere":
-        from airgap.endpoints.docker import DockerEngine
+        from airgap.endpoints.docker.engine import DockerEngine
         from airgap.offline.load_bundle import load_bundle
 
         def dial(_: str, program: str) -> "Dial":

@@ -3,11 +3,13 @@
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from airgap.bundle.files import closing_file
+from airgap.bundle.files import closing_file, write_stream
+from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
+from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage
@@ -145,3 +147,23 @@ def _finish(
     if isinstance(image, DockerImage):
         return finish_docker(reference, image, files, intake)
     return finish_oci(reference, image, intake)
+
+
+class ArchiveFile:
+    """A file in the hybrid form: OCI layout and `docker save` in one tar."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return f"archive:{self._path}"
+
+    def write(self, tar: Iterable[bytes]) -> None:
+        write_stream(self._path, tar)
+
+    def names(self) -> dict[ImageReference, Digest]:
+        """See `ListedFile`."""
+        with TarFolder(self._path) as files:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+        return {name: entry.digest for name, entry in index.items()}

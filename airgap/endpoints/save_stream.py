@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
-from airgap.endpoints.repack import GunzipWitness, Repacked
 from airgap.endpoints.save_format import (
     MAX_DOCUMENT,
     DockerImage,
@@ -87,7 +87,7 @@ class Intake:
         self.sizes[name] = size
 
     def _compress(self, name: str, plain: ByteStream, digest: Digest | None) -> None:
-        packing = Repacked(plain)
+        packing = GzipReader(plain)
         packed, size = self.sink.add_unnamed(packing)
         if digest is not None and digest.algorithm == "sha256" and packing.diff_id != digest:
             raise DigestMismatchError("wrong digest", subject=name, want=digest, got=packing.diff_id)

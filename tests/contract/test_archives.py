@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.endpoints.images_folder import KINDS, ImagesFolder
 from airgap.errors import DigestMismatchError, MediaError
 from airgap.oci.reference import ImageReference

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airgap.cli.endpoints import Endpoints
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ssh import Ssh, SshOptions
 from airgap.errors import TransportError, UnavailableError
 from airgap.oci.reference import ImageReference

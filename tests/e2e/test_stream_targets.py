@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ports import StreamTarget
 from airgap.errors import DigestMismatchError, EndpointError
 from airgap.oci.digest import Digest

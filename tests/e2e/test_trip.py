@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.docker_logins import DockerLogins
+from airgap.endpoints.docker.logins import DockerLogins
 from airgap.endpoints.registry import Registry, RegistryOptions
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor

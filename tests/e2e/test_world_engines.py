@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, UnavailableError
 from airgap.oci.reference import ImageReference
 from tests.e2e.airgap import Gap, environment, make_gap

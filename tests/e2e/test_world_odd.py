@@ -16,9 +16,9 @@ import pytest
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.files import Folder
 from airgap.carry.verify import verify
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.endpoints.ports import Target

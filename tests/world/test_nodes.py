@@ -10,7 +10,7 @@ from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.containerd.places import find_program, find_socket
+from airgap.endpoints.containerd.ctr import find_program, find_socket
 from airgap.endpoints.images_folder import KINDS, ImagesFolder
 from airgap.errors import UnavailableError, UsageError
 from airgap.oci.digest import Digest

@@ -14,8 +14,7 @@ from functools import cached_property
 
 from airgap.bundle.names import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.ustar import END, header, padding
-from airgap.endpoints.containerd.ctr import Ctr, CtrProgram
-from airgap.endpoints.containerd.places import find_program, find_socket
+from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest

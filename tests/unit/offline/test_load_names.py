@@ -8,7 +8,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.carry.verify import VerifiedBundle, verify
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.errors import (
     AccessDeniedError,
     AmbiguousError,

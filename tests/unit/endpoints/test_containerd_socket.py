@@ -1,6 +1,6 @@
 import pytest
 
-from airgap.endpoints.containerd.places import PROGRAMS, SOCKETS, find_program, find_socket
+from airgap.endpoints.containerd.ctr import PROGRAMS, SOCKETS, find_program, find_socket
 from airgap.errors import UnavailableError, UsageError
 
 PLAIN, K3S, K0S, MICROK8S, _ = SOCKETS

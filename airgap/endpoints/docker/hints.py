@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from airgap.endpoints.docker_config import home_folder
-from airgap.endpoints.docker_context import EngineAddress
+from airgap.endpoints.docker.config import home_folder
+from airgap.endpoints.docker.context import EngineAddress
 from airgap.errors import describe_cause
 
 _BASE = "the engine lacks layers that the bundle leaves out: load its base bundle first"

@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airgap.endpoints.docker_config import config_folder, field, home_folder, parse_json, read_json
-from airgap.endpoints.docker_helper import HELPER_SECONDS, ask_helper
+from airgap.endpoints.docker.config import config_folder, field, home_folder, parse_json, read_json
+from airgap.endpoints.docker.helper import HELPER_SECONDS, ask_helper
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import AccessDeniedError, EndpointError
 

@@ -4,7 +4,7 @@ import pytest
 from requests.exceptions import ConnectionError as RequestsError
 from urllib3.exceptions import IncompleteRead, MaxRetryError, ProtocolError, ReadTimeoutError
 
-from airgap.endpoints.docker_hints import engine_hint, wire_words
+from airgap.endpoints.docker.hints import engine_hint, wire_words
 
 
 def caused(outer: Exception, cause: Exception) -> Exception:

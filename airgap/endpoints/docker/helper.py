@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from airgap.endpoints.docker_config import field
+from airgap.endpoints.docker.config import field
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import describe_cause
 

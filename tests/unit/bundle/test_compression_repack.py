@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airgap.endpoints import repack
-from airgap.endpoints.repack import GunzipWitness, Repacked
+from airgap.bundle import compression
+from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.errors import FormatError
 from airgap.oci.digest import CHUNK, Digest
 
@@ -20,22 +20,22 @@ def drain(stream: io.RawIOBase, step: int = 1000) -> bytes:
     return out
 
 
-class TestRepacked:
+class TestGzipReader:
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=5000), st.integers(1, 3000))
     def test_round_trip(self, plain, step):
-        reader = Repacked(io.BytesIO(plain))
+        reader = GzipReader(io.BytesIO(plain))
         assert gzip.decompress(drain(reader, step)) == plain
         assert reader.diff_id == Digest.of(plain)
 
     def test_more_than_one_buffer_and_gnu_gzip(self):
         plain = bytes(range(256)) * (CHUNK // 100)
-        packed = Repacked(io.BytesIO(plain)).read()
+        packed = GzipReader(io.BytesIO(plain)).read()
         assert subprocess.run(["gzip", "-dc"], input=packed, capture_output=True, check=True).stdout == plain
 
     def test_holds_no_time_and_no_name(self):
-        first = io.BufferedReader(Repacked(io.BytesIO(b"x"))).read()
-        assert first == drain(Repacked(io.BytesIO(b"x")))
+        first = io.BufferedReader(GzipReader(io.BytesIO(b"x"))).read()
+        assert first == drain(GzipReader(io.BytesIO(b"x")))
         assert first[3:8] == bytes(5)
 
 
@@ -75,6 +75,6 @@ class TestGunzipWitness:
             _ = drain(witness), witness.diff_id
 
     def test_bomb(self, monkeypatch):
-        monkeypatch.setattr(repack, "MAX_SIZE", 10 * CHUNK)
+        monkeypatch.setattr(compression, "MAX_SIZE", 10 * CHUNK)
         with pytest.raises(FormatError, match="too large"):
             drain(GunzipWitness(io.BytesIO(gzip.compress(bytes(11 * CHUNK))), "x"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.docker_logins import DockerLogins
+from airgap.endpoints.docker.logins import DockerLogins
 from airgap.endpoints.logins import Credentials
 from airgap.errors import EndpointError
 from tests.support.registry import FakeRegistry

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.docker_answers import answers_to
-from airgap.endpoints.docker_podman import default_host, is_podman
+from airgap.endpoints.docker.answers import answers_to, is_podman
+from airgap.endpoints.docker.context import podman_host
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields
@@ -28,11 +28,11 @@ PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "5.8.6"}]}
     ],
 )
 def test_the_usual_socket(environ: dict[str, str], there: list[str], uid: int, found: str):
-    assert default_host(environ, there.__contains__, uid) == f"unix://{found}"
+    assert podman_host(environ, there.__contains__, uid) == f"unix://{found}"
 
 
 def test_container_host_wins():
-    assert default_host({"CONTAINER_HOST": "ssh://a@b"}, lambda _: True, 0) == "ssh://a@b"
+    assert podman_host({"CONTAINER_HOST": "ssh://a@b"}, lambda _: True, 0) == "ssh://a@b"
 
 
 @pytest.mark.parametrize(

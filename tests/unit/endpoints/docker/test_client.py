@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.docker_client import MAX_DOCUMENT, MAX_LIST
+from airgap.endpoints.docker.client import MAX_DOCUMENT, MAX_LIST
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference

@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
-from airgap.endpoints.docker_context import EngineAddress, EngineTls
+from airgap.endpoints.docker.context import EngineAddress, EngineTls
 from airgap.endpoints.wire import bounded_pools, bounded_response
 from airgap.errors import EndpointError, describe_cause
 

@@ -2,11 +2,10 @@
 is not trusted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airgap.endpoints.docker_podman import is_podman
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError, FormatError
 from airgap.oci.digest import Digest
@@ -115,3 +114,11 @@ def _has_content(manifest: Fields) -> bool:
 def _items(fields: Fields, key: str) -> list[Any]:
     """A list that Go writes as null when it is empty."""
     return [] if fields.take(key) is None else fields.items(key)
+
+
+def is_podman(version: Mapping[str, Any]) -> bool:
+    """Return whether the answer to `/version` is podman's."""
+    components = version.get("Components")
+    if not isinstance(components, list):
+        return False
+    return any(isinstance(part, dict) and part.get("Name") == "Podman Engine" for part in components)

@@ -7,18 +7,19 @@ in its manual, and measured): DOCKER_HOST, then DOCKER_CONTEXT, then `currentCon
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airgap.endpoints.docker_config import config_folder, field, read_json
+from airgap.endpoints.docker.config import config_folder, field, read_json
 from airgap.errors import AccessDeniedError, EndpointError
 from airgap.hiding import has_secret, hide
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
+_ROOTFUL = "/run/podman/podman.sock"
 _DEFAULT = "default"
 _PORT = 2375
 _MAX_SHOWN = 200
@@ -78,6 +79,32 @@ def docker_address(environ: Mapping[str, str] = os.environ) -> EngineAddress:
     if folder is None:
         raise EndpointError(_NO_CONTEXT, subject=name, got="no home folder", hint="set DOCKER_CONFIG")
     return _of_context(name, origin, folder / "contexts")
+
+
+def podman_host(
+    environ: Mapping[str, str] = os.environ,
+    exists: Callable[[str], bool] = os.path.exists,
+    uid: int | None = None,
+) -> str:
+    """Return `CONTAINER_HOST`, as podman itself uses it, otherwise the socket of this user's podman: for root
+    the machine's, for others their own, or the machine's if they have none. Raises `EndpointError` if podman
+    would use a connection that is only in its own settings.
+    """
+    if host := environ.get("CONTAINER_HOST"):
+        return host
+    if name := environ.get("CONTAINER_CONNECTION"):
+        raise EndpointError(
+            "podman connections are not read",
+            subject=f"CONTAINER_CONNECTION={name}",
+            hint="set CONTAINER_HOST to its URI, which `podman system connection list` shows",
+        )
+    uid = os.getuid() if uid is None else uid
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    own = [f"{folder}/podman/podman.sock" for folder in (runtime, f"/run/user/{uid}") if folder]
+    path = next(filter(exists, own), None)
+    if path is None and runtime and not exists(_ROOTFUL):
+        path = own[0]
+    return f"unix://{_ROOTFUL if uid == 0 or path is None else path}"
 
 
 def parse_address(text: str, subject: str = "") -> str:

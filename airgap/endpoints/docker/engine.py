@@ -1,6 +1,6 @@
 """Docker engines and podman, as a source and as a target (Docker Engine API 1.41 and later).
 
-The SDK makes the connection; `docker_client` sends requests over it, and `docker_answers` reads the answers.
+The SDK makes the connection; `client` sends requests over it, and `answers` reads the answers.
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from urllib.parse import quote
 
-from airgap.endpoints.docker_answers import (
+from airgap.endpoints.docker.answers import (
     answers_to,
     engine_info,
     held_manifests,
@@ -21,12 +21,17 @@ from airgap.endpoints.docker_answers import (
     layer_chain,
     listed_images,
 )
-from airgap.endpoints.docker_client import MAX_DOCUMENT, MAX_LIST, EngineClient
-from airgap.endpoints.docker_context import EngineAddress, docker_address, engine_tls, parse_address
-from airgap.endpoints.docker_dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
-from airgap.endpoints.docker_hints import engine_hint, reach_hint, wire_words
-from airgap.endpoints.docker_podman import default_host
-from airgap.endpoints.docker_streams import Download, Upload, load_complaint
+from airgap.endpoints.docker.client import MAX_DOCUMENT, MAX_LIST, EngineClient
+from airgap.endpoints.docker.context import (
+    EngineAddress,
+    docker_address,
+    engine_tls,
+    parse_address,
+    podman_host,
+)
+from airgap.endpoints.docker.dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
+from airgap.endpoints.docker.hints import engine_hint, reach_hint, wire_words
+from airgap.endpoints.docker.streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import (
@@ -54,7 +59,7 @@ _INSPECT_JOBS = 8
 class DockerEngine:
     """An `ExportSource` and a `StreamTarget` over one engine; connects at the first request.
 
-    `endpoint` is `docker`, the engine that the docker CLI would use (see `docker_context`), or `docker:` and
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and
     a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment variables
     ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is in seconds without a
     byte. It never pulls an image. `ssh` connects to an `ssh://` address, `proxy` chooses the proxy for a
@@ -223,7 +228,7 @@ class DockerEngine:
     @cached_property
     def _address(self) -> EngineAddress:
         if self._program == "podman":
-            return EngineAddress(parse_address(self._host or default_host(self._environ), self.name))
+            return EngineAddress(parse_address(self._host or podman_host(self._environ), self.name))
         if not self._host:
             return docker_address(self._environ)
         url = parse_address(self._host, self.name)

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, TransportError, UnavailableError
 from airgap.oci.reference import ImageReference
 from tests.support.daemon import Daemon

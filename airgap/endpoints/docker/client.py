@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from airgap.endpoints.docker_dial import WIRE_ERRORS, Session
-from airgap.endpoints.docker_hints import engine_hint, wire_words
+from airgap.endpoints.docker.dial import WIRE_ERRORS, Session
+from airgap.endpoints.docker.hints import engine_hint, wire_words
 from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import CHUNK
 

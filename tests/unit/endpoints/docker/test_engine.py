@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ports import EngineInfo, ExportSource
 from airgap.errors import (
     AccessDeniedError,
