@@ -133,9 +133,8 @@ def _show(
     debug: bool,
 ) -> None:
     from airgap.cli import console
-    from airgap.endpoints.ports import engine_of
 
-    kind, engine = _digest_kind(target), engine_of(target)
+    kind, engine = _digest_kind(target), target.describe_engine()
     values = [
         {"bundle": str(path), "target": target.name, "engine": engine or None, **_value(report, kind)}
         for path, report in reports
@@ -197,9 +196,9 @@ def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], L
 
 def _digest_kind(target: "Target") -> str:
     """Return the kind of the target's digests: graph drivers and podman identify images by their configs."""
-    from airgap.endpoints.ports import StreamTarget
+    from airgap.endpoints.ports import EngineTarget
 
-    return "image_id" if isinstance(target, StreamTarget) and target.info().ids_are_configs else "manifest"
+    return "image_id" if isinstance(target, EngineTarget) and target.info().ids_are_configs else "manifest"
 
 
 def _value(report: "LoadReport", kind: str) -> dict[str, Any]:

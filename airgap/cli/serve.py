@@ -18,7 +18,8 @@ from airgap.cli.options import AcceptJump, Debug, Json, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.endpoints.server import ImageServer, NamedSource
+    from airgap.endpoints.ports import NamedSource
+    from airgap.endpoints.server import ImageServer
 
 NAME = "serve"
 PANEL = "Offline"

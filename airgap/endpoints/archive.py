@@ -12,7 +12,7 @@ from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.ports import BlobSink, ExportedImage
+from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
 from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose, read_images
 from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
@@ -22,8 +22,8 @@ from airgap.oci.reference import ImageReference
 _CUT = "the archive is cut off: copy or download it again"
 
 
-class Archive:
-    """An `ExportSource` over a tar file, plain or compressed with gzip or zstd. It stores only the requested
+class Archive(ExportSource):
+    """Images from a tar file, plain or compressed with gzip or zstd. It stores only the requested
     images.
 
     The file is listed once, and again if it has changed; `export` then reads it a second time. A compressed
@@ -149,7 +149,7 @@ def _finish(
     return finish_oci(reference, image, intake)
 
 
-class ArchiveFile:
+class ArchiveFile(FileTarget):
     """A file in the hybrid form: OCI layout and `docker save` in one tar."""
 
     def __init__(self, path: Path) -> None:
@@ -163,7 +163,6 @@ class ArchiveFile:
         write_stream(self._path, tar)
 
     def names(self) -> dict[ImageReference, Digest]:
-        """See `ListedFile`."""
         with TarFolder(self._path) as files:
             index = read_index(files.read(INDEX_FILE, MAX_INDEX))
         return {name: entry.digest for name, entry in index.items()}

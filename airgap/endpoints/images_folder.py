@@ -10,6 +10,7 @@ from pathlib import Path
 
 from airgap.bundle.files import Files, write_stream
 from airgap.bundle.tar_reader import TarFolder
+from airgap.endpoints.ports import FolderTarget
 from airgap.errors import UsageError
 from airgap.oci.reference import ImageReference
 
@@ -52,8 +53,11 @@ KINDS = {
 }
 
 
-class ImagesFolder:
-    """A `FolderTarget`. `endpoint` is `k3s`, `rke2` or `k0s`, alone or with a colon and another folder."""
+class ImagesFolder(FolderTarget):
+    """The folder of one distribution.
+
+    `endpoint` is `k3s`, `rke2` or `k0s`, alone or with a colon and another folder.
+    """
 
     def __init__(self, endpoint: str) -> None:
         kind, colon, folder = endpoint.partition(":")
@@ -63,6 +67,8 @@ class ImagesFolder:
         self._kind = KINDS[kind]
         self._given = bool(folder)
         self._folder = Path(folder or self._kind.folder)
+        self.takes_sparse = self._kind.takes_sparse
+        self.hint = f"{self._folder}: {self._kind.hint}"
 
     def refuse_absent(self, exists: Callable[[str], bool] = os.path.exists) -> None:
         """Raise `UsageError` for the usual folder of a distribution that is not installed here: no program
@@ -80,14 +86,6 @@ class ImagesFolder:
     @property
     def name(self) -> str:
         return self._endpoint
-
-    @property
-    def takes_sparse(self) -> bool:
-        return self._kind.takes_sparse
-
-    @property
-    def hint(self) -> str:
-        return f"{self._folder}: {self._kind.hint}"
 
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
         return TarFolder(self.path_of(reference))

@@ -9,6 +9,7 @@ from airgap.bundle.volumes import Place, open_bundle
 from airgap.carry.verify import Receiver, VerifiedBundle, verify
 from airgap.carry.verify_recorded import receiver
 from airgap.carry.verify_small_files import VerifiedImage
+from airgap.endpoints.ports import NamedSource
 from airgap.errors import IncompleteError, NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
@@ -16,8 +17,8 @@ from airgap.oci.reference import ImageReference
 from airgap.site import Site
 
 
-class BundleSource:
-    """A `ContentSource` that lists its names, over a verified bundle.
+class BundleSource(NamedSource):
+    """A verified bundle as a source.
 
     The blobs that a delta leaves out are read from other bundles, which `build_on` finds.
     """
@@ -57,7 +58,7 @@ class BundleSource:
                 return image.graph.root
         raise NotFoundError("no such image", subject=f"{self.name}: {reference}")
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         for image in self.bundle.images:
             if descriptor.digest in image.graph.documents:
                 return image.graph.documents[descriptor.digest][1]

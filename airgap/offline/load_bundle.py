@@ -15,7 +15,7 @@ from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.remote_load import FROM_HERE, LoadedThere
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keeper, opened
-from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
+from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
@@ -86,7 +86,7 @@ def load_bundle(
     with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
-        if engine := engine_of(target):
+        if engine := target.describe_engine():
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
         remember = partial(keep_mark, bundle, site, attempt)
@@ -159,8 +159,8 @@ def _receipt(
         time=now,
         result="ok" if not failed else "partial" if present else "failed",
         target=target.name,
-        target_version=target.info().version if isinstance(target, StreamTarget) else "",
-        target_engine=engine_of(target),
+        target_version=target.info().version if isinstance(target, EngineTarget) else "",
+        target_engine=target.describe_engine(),
         images=tuple(_receipt_image(result) for result in results),
         keyids=bundle.verdict.keyids,
         threshold=bundle.verdict.threshold,

@@ -9,17 +9,11 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ResumingTarget
-from airgap.errors import (
-    AccessDeniedError,
-    AirgapError,
-    EndpointError,
-    LoginError,
-    UnavailableError,
-)
+from airgap.endpoints.ports import ContentTarget, RegistryTarget
+from airgap.errors import AccessDeniedError, AirgapError, EndpointError, LoginError, UnavailableError
 from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
@@ -66,12 +60,7 @@ class ContentLoader:
         if held is not None and image.graph.contents.keys() <= held.blobs:
             return True
         below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
-        return all(self._has_document(image.name, document) for document in below)
-
-    def _has_document(self, name: ImageReference, document: Descriptor) -> bool:
-        if isinstance(self.target, MountingTarget):
-            return self.target.find(replace(name, tag=None, digest=document.digest)) == document.digest
-        return self.target.holds(name, document)
+        return all(self.target.holds_document(image.name, document) for document in below)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
         """Return what the name means at the target; None also when the target refuses the question: some
@@ -97,7 +86,7 @@ class ContentLoader:
         """Return a name under which the target has the blob: the image's own, else one from the holdings."""
         if self.target.holds(image.name, blob):
             return image.name
-        if isinstance(self.target, MountingTarget):
+        if isinstance(self.target, RegistryTarget):
             seen = {image.name.name}
             for held in self.loading.holdings.with_blob(blob.digest):
                 if held.name.name not in seen and self.target.holds(held.name, blob):
@@ -113,7 +102,7 @@ class ContentLoader:
         """Load the images; into a registry, those with the largest blobs first, so that others are sent while
         it stores them. A referrer comes after its subject, as some registries look for that.
         """
-        if isinstance(self.target, MountingTarget):
+        if isinstance(self.target, RegistryTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
         todo = sorted(todo, key=lambda result: _rank(result.image, todo))
         self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
@@ -188,7 +177,7 @@ class ContentLoader:
                     raise
             return
         place = self._find_blob(image, blob)
-        if place is None or not isinstance(self.target, MountingTarget):
+        if place is None or not isinstance(self.target, RegistryTarget):
             raise EndpointError("the base is no longer at the target", subject=image.name, want=blob.digest)
         if not self.target.mount(image.name, blob, place):
             raise EndpointError(
@@ -207,11 +196,7 @@ class ContentLoader:
                 offset -= reader.readinto(buffer[: min(offset, CHUNK)])
             return reader
 
-        if isinstance(self.target, ResumingTarget):
-            self.target.upload(image.name, blob, open_at)
-            return
-        with contextlib.closing(open_at(0)) as stream:
-            self.target.put_blob(image.name, blob, stream)
+        self.target.upload(image.name, blob, open_at)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airgap.bundle.graph import ImageGraph
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
+from airgap.endpoints.ports import ContentTarget, RegistryTarget
 from airgap.errors import AccessDeniedError, EndpointError, ImmutableTagError, RefusedError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
@@ -91,12 +91,12 @@ class DocumentLoader:
         name = image.name
         tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
         manifest = next(tops, None)
-        if manifest is not None and manifest.subject is not None and isinstance(self.target, ReferrerTarget):
+        if not isinstance(self.target, RegistryTarget):
+            self.target.put_document(name, root, raw)
+        elif manifest is not None and manifest.subject is not None:
             kind = manifest.artifact_type or manifest.config.media_type
             entry = replace(root, annotations=manifest.annotations, artifact_type=kind, platform=None)
             self.target.put_referrer(name, manifest.subject.digest, entry, raw)
-        elif not isinstance(self.target, MountingTarget):
-            self.target.put_document(name, root, raw)
         self._unless_there(name, root.digest, lambda: self.target.tag(name, root, raw))
 
     def _put_document(self, name: ImageReference, descriptor: Descriptor, raw: bytes) -> None:

@@ -1,28 +1,22 @@
 """Load into an engine: one stream for each image, checked afterwards. Failed images get their old names."""
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
-from airgap.bundle.graph import CarriedManifest, ImageGraph
+from airgap.bundle.graph import CarriedManifest
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import EngineInfo, IndexTarget, StagingTarget, StreamTarget
+from airgap.endpoints.ports import EngineInfo, EngineTarget, StagingTarget
 from airgap.errors import AirgapError, EndpointError, UnavailableError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor, chain_ids
 from airgap.oci.platform import UNKNOWN
 from airgap.offline.decompress import SizeClaimError
 from airgap.offline.image_tar import ImageTar, runnable
-from airgap.offline.load_queue import LoadQueue
-from airgap.offline.loader import (
-    FAILED,
-    LOADED,
-    THERE,
-    LoadedImage,
-    Loading,
-    confirmed,
-    not_for_engines,
-)
+from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed, not_for_engines
+from airgap.offline.reduced import only
 from airgap.workers import run_all
 
 MAX_STREAMS = 2
@@ -38,11 +32,47 @@ _RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
 """Pairs of a machine's architecture and another one that it also runs (containerd/platforms, `Default`)."""
 
 
+class LoadQueue:
+    """Hands out images so that no blob is sent twice at a time, and the images in progress are together no
+    larger than the largest image. `images` gives the digests and sizes of the blobs to send.
+    """
+
+    def __init__(self, images: Sequence[tuple[LoadedImage, dict[Digest, int]]]) -> None:
+        self._waiting = list(images)
+        self._under_way: dict[int, dict[Digest, int]] = {}
+        self._limit = max((sum(blobs.values()) for _, blobs in images), default=0)
+        self._changed = threading.Condition()
+
+    def take(self) -> LoadedImage | None:
+        """Wait for the next image that may be sent and return it; None when no image is left."""
+        with self._changed:
+            while self._waiting:
+                for index, (result, blobs) in enumerate(self._waiting):
+                    if self._fits(blobs):
+                        del self._waiting[index]
+                        self._under_way[id(result)] = blobs
+                        return result
+                self._changed.wait()
+            return None
+
+    def _fits(self, blobs: dict[Digest, int]) -> bool:
+        used = sum(sum(others.values()) for others in self._under_way.values())
+        if self._under_way and used + sum(blobs.values()) > self._limit:
+            return False
+        return not any(blobs.keys() & others.keys() for others in self._under_way.values())
+
+    def done(self, result: LoadedImage) -> None:
+        """Report that an image from `take` was loaded or failed."""
+        with self._changed:
+            del self._under_way[id(result)]
+            self._changed.notify_all()
+
+
 @dataclass(slots=True)
 class EngineLoader:
-    """A `Loader` over a `StreamTarget`."""
+    """A `Loader` over a `EngineTarget`."""
 
-    target: StreamTarget
+    target: EngineTarget
     loading: Loading
     info: EngineInfo
     chains: frozenset[Digest] | None = None
@@ -157,9 +187,7 @@ class EngineLoader:
         return bool(image.name.tag) or isinstance(self.target, StagingTarget)
 
     def _has_names(self, image: VerifiedImage) -> bool:
-        return not isinstance(self.target, StagingTarget) or self.target.is_named(
-            self._wanted(image), image.full_name
-        )
+        return self.target.is_named(self._wanted(image), image.full_name)
 
     def _is_there(self, image: VerifiedImage) -> bool:
         """Return whether the engine has the whole image, and with its signed digest, if it keeps digests."""
@@ -168,7 +196,7 @@ class EngineLoader:
             return False
         if self.info.config_ids:
             return self.target.find_id(self._taken(image).graph.root.digest)
-        available = self.target.available(wanted) if isinstance(self.target, IndexTarget) else None
+        available = self.target.available(wanted)
         carried = {item.descriptor.digest for item in image.graph.manifests if item.config}
         return available is None or self.info.one_platform or carried <= available
 
@@ -179,10 +207,7 @@ class EngineLoader:
         chosen, graph = self._chosen(image), image.graph
         if not self.info.config_ids or not graph.is_nested(chosen):
             return image
-        document = graph.documents[chosen.descriptor.digest]
-        return replace(
-            image, graph=ImageGraph(chosen.descriptor, {chosen.descriptor.digest: document}, (chosen,))
-        )
+        return replace(image, graph=only(chosen, graph))
 
     def _difference(self, image: VerifiedImage) -> str | None:
         """Return how the engine's image differs from the signed one, or None."""
@@ -229,16 +254,11 @@ class EngineLoader:
 
     def _present_content(self, image: VerifiedImage) -> set[Digest]:
         """Return the blobs of images in the holdings that the engine still has whole."""
-        present: set[Digest] = set()
-        whole: dict[Digest, bool] = {}
-        for digest in image.graph.blobs:
-            for held in self.loading.holdings.with_blob(digest):
-                if held.root not in whole:
-                    whole[held.root] = self.target.find_id(held.root)
-                if whole[held.root]:
-                    present.add(digest)
-                    break
-        return present
+        is_whole = cache(self.target.find_id)
+        with_blob = self.loading.holdings.with_blob
+        return {
+            digest for digest in image.graph.blobs if any(is_whole(held.root) for held in with_blob(digest))
+        }
 
     def _tar(self, image: VerifiedImage) -> ImageTar:
         image = self._taken(image)
@@ -276,11 +296,8 @@ class EngineLoader:
         """
         for result in todo:
             self._note_foreign(result.image)
-        work = sorted(
-            ((result, self._to_send(result.image)) for result in todo),
-            key=lambda item: -sum(item[1].values()),
-        )
-        queue = LoadQueue([(result, blobs) for result, blobs in work])
+        work = [(result, self._to_send(result.image)) for result in todo]
+        queue = LoadQueue(sorted(work, key=lambda item: -sum(item[1].values())))
         streams = min(self.loading.jobs, MAX_STREAMS)
         try:
             run_all(lambda _: self._work(queue, advance), range(streams), streams)
@@ -290,23 +307,19 @@ class EngineLoader:
                     self._put_back(result)
             raise
         loaded = any(result.error is None for result in todo)
-        if isinstance(self.target, StagingTarget) and self.target.remark and loaded:
+        if self.target.remark and loaded:
             self.loading.progress.note(self.target.remark)
 
     def _work(self, queue: LoadQueue, advance: Advance) -> None:
         while (result := queue.take()) is not None:
             try:
-                self._load_one(result, advance)
+                result.after = self._load(result, advance)
+            except AirgapError as error:
+                result.verdict, result.error = FAILED, error
+                with contextlib.suppress(EndpointError):
+                    result.after = self.target.find(result.image.name)
             finally:
                 queue.done(result)
-
-    def _load_one(self, result: LoadedImage, advance: Advance) -> None:
-        try:
-            result.after = self._load(result, advance)
-        except AirgapError as error:
-            result.verdict, result.error = FAILED, error
-            with contextlib.suppress(EndpointError):
-                result.after = self.target.find(result.image.name)
 
     def _load(self, result: LoadedImage, advance: Advance) -> Digest:
         image, wanted = result.image, self._wanted(result.image)

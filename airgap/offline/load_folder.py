@@ -13,15 +13,7 @@ from airgap.errors import AirgapError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.image_tar import ImageTar
-from airgap.offline.loader import (
-    FAILED,
-    LOADED,
-    PLACED,
-    THERE,
-    LoadedImage,
-    Loading,
-    not_for_engines,
-)
+from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading, not_for_engines
 from airgap.offline.reduced import described, reduced
 
 

@@ -29,13 +29,14 @@ def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph |
     if root is None or root.digest == graph.root.digest:
         return None
     if (lone := graph.lone_manifest) is not None:
-        return _only(lone, graph)
+        return only(lone, graph)
     return ImageGraph(root, made, kept)
 
 
-def _only(lone: CarriedManifest, graph: ImageGraph) -> ImageGraph:
-    document = graph.documents[lone.descriptor.digest]
-    return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+def only(item: CarriedManifest, graph: ImageGraph) -> ImageGraph:
+    """Return the graph of one manifest of an image."""
+    digest = item.descriptor.digest
+    return ImageGraph(item.descriptor, {digest: graph.documents[digest]}, (item,))
 
 
 def _rebuilt(

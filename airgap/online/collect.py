@@ -8,7 +8,7 @@ from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore
-from airgap.endpoints.ports import ExportedImage, engine_of
+from airgap.endpoints.ports import ExportedImage
 from airgap.errors import (
     AirgapError,
     IntegrityError,
@@ -76,7 +76,7 @@ class Collector:
             exported = self._held_exports(export, advance)
             if exported is None:
                 self.before_change()
-                self._note_engine(engine_of(export.source))
+                self._note_engine(export.source.describe_engine())
                 references = [image.reference for image in export.images]
                 exported = export.source.export(references, self.store, advance)
         found = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from airgap.bundle.graph import Read, read_checked
-from airgap.endpoints.ports import PlatformSource, SparseSource
+from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import AirgapError, FormatError, NotFoundError
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
@@ -66,9 +66,9 @@ def default_platform(
     return found
 
 
-def has_of(source: object, locked: LockedImage) -> Has | None:
+def has_of(source: ContentSource, locked: LockedImage) -> Has | None:
     """Return a function that asks a source for a blob; None for one that has all it lists (a registry)."""
-    if not isinstance(source, SparseSource):
+    if not source.is_sparse:
         return None
     return partial(source.has, locked.reference)
 
@@ -142,12 +142,12 @@ def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = 
     )
 
 
-def choose_held(locked: LockedImage, source: object) -> Chosen:
+def choose_held(locked: LockedImage, source: ExportSource) -> Chosen:
     """Choose from the platforms that an engine reports, before it exports anything; `choose` follows with the
     exported content. Raises `NotFoundError` as `choose` does.
     """
     chosen = Chosen(locked.platforms, locked.by_default)
-    held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
+    held = source.platforms(locked.reference)
     if held is None:
         return chosen
     where = str(locked.reference)

@@ -4,13 +4,13 @@
 They are optional: if a registry does not answer, the image is carried, and its lock records what is unknown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from airgap.bundle.graph import read_checked
-from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
-from airgap.endpoints.ports import ContentSource, ReferrerSource
+from airgap.endpoints.attachments import Attachment, AttachmentSource
+from airgap.endpoints.ports import ContentSource
 from airgap.errors import EndpointError, printable
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
@@ -42,7 +42,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     Raises `EndpointError` if attachments are required and the source did not answer every request, or if an
     image has a `cosign-key:`, no attachment was found, and the source did not answer every request.
     """
-    if not isinstance(source, AttachmentSource | ReferrerSource) or locked.descriptor is None:
+    if not isinstance(source, AttachmentSource) or locked.descriptor is None:
         return [locked]
     if locked.attachments == "none":
         return [locked]
@@ -51,7 +51,8 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     unknown: dict[str, None] = {}
     main, also = subjects.main, subjects.attestations
     for depth in range(_DEPTH):
-        answer = _ask(source, locked, main, also, thorough=locked.is_demanding and depth == 0)
+        thorough = locked.is_demanding and depth == 0
+        answer = source.attachments(locked.reference, main, also, thorough=thorough)
         fresh = [_lock(locked, item) for item in answer.found if item.descriptor.digest not in subjects.known]
         main, also = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor], []
         found |= {image.name: image for image in fresh}
@@ -70,24 +71,6 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
             hint="`cosign-key:` and `attachments: required` need an answer; `attachments: auto` does not",
         )
     return [replace(locked, attachments_unknown=reasons or None), *found.values()]
-
-
-def _ask(
-    source: ContentSource,
-    locked: LockedImage,
-    main: Sequence[Digest],
-    also: Sequence[Digest],
-    *,
-    thorough: bool,
-) -> Attachments:
-    if isinstance(source, AttachmentSource):
-        return source.attachments(locked.reference, main, also, thorough=thorough)
-    if isinstance(source, ReferrerSource):
-        found = [
-            Attachment(digest, item) for digest in main for item in source.referrers(locked.reference, digest)
-        ]
-        return Attachments(tuple(found))
-    return Attachments(())
 
 
 def _subjects(

@@ -36,7 +36,7 @@ def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
         podman = is_podman(version)
         keeps_index = podman or _CONTAINERD_STORE in _items(more, "DriverStatus")
         return EngineInfo(
-            Platform.parse(platform),
+            platform=Platform.parse(platform),
             keeps_index=keeps_index,
             zstd_layers=keeps_index or api >= _ZSTD_API,
             version=(about.optional_text("Version") or "")[:_MAX_VERSION],

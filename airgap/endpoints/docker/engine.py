@@ -32,16 +32,9 @@ from airgap.endpoints.docker.context import (
 from airgap.endpoints.docker.dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
 from airgap.endpoints.docker.hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker.streams import Download, Upload, load_complaint
-from airgap.endpoints.ports import BlobSink, EngineInfo, ExportedImage
+from airgap.endpoints.ports import BlobSink, EngineInfo, EngineTarget, ExportedImage, ExportSource
 from airgap.endpoints.save_stream import export_archive
-from airgap.errors import (
-    AirgapError,
-    EndpointError,
-    FormatError,
-    NotFoundError,
-    UnavailableError,
-    UsageError,
-)
+from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
@@ -56,8 +49,8 @@ _MANIFESTS_API = (1, 48)
 _INSPECT_JOBS = 8
 
 
-class DockerEngine:
-    """An `ExportSource` and a `StreamTarget` over one engine; connects at the first request.
+class DockerEngine(ExportSource, EngineTarget):
+    """One engine as source and target; connects at the first request.
 
     `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and
     a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment variables
@@ -93,9 +86,6 @@ class DockerEngine:
     def name(self) -> str:
         return self._endpoint
 
-    def info(self) -> EngineInfo:
-        return self._info
-
     def identify(self, reference: ImageReference) -> Digest:
         """Return the image ID. The reference's digest may be one that the engine knows from a registry, or an
         image ID.
@@ -128,7 +118,7 @@ class DockerEngine:
         ]
 
     def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
-        """See `PlatformSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
+        """See `ExportSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
         info = self.info()
         if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
             return None
@@ -176,7 +166,6 @@ class DockerEngine:
         return frozenset(found)
 
     def available(self, image_id: Digest) -> frozenset[Digest] | None:
-        """See `IndexTarget`."""
         info = self.info()
         if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
             return None
@@ -262,8 +251,7 @@ class DockerEngine:
             return local(path, self._timeout)
         return remote(address, self._proxy)
 
-    @cached_property
-    def _info(self) -> EngineInfo:
+    def _read_info(self) -> EngineInfo:
         info = self._client.document("/info", "cannot read the engine's state")
         found = engine_info(self._client.version, info, self._client.api_version)
         return replace(found, address=str(self._address))

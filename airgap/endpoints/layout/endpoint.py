@@ -14,6 +14,7 @@ from airgap.endpoints.layout.folder import LayoutFolder, read_all
 from airgap.endpoints.layout.index import EMPTY, Entry, parse_index, with_entry
 from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.naming import by_digest, by_name, matching
+from airgap.endpoints.ports import ContentTarget, NamedSource
 from airgap.errors import (
     AmbiguousError,
     EndpointError,
@@ -23,13 +24,7 @@ from airgap.errors import (
     SizeMismatchError,
 )
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
-from airgap.oci.documents import (
-    Descriptor,
-    ImageIndex,
-    ImageManifest,
-    check_size_and_digest,
-    parse_document,
-)
+from airgap.oci.documents import Descriptor, ImageIndex, ImageManifest, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.strict_json import MAX_BYTES
@@ -37,13 +32,15 @@ from airgap.oci.strict_json import MAX_BYTES
 _INDEX = "index.json"
 
 
-class Layout:
-    """A `ContentSource` and a `ContentTarget` over one folder, which is created on the first write. As a
+class Layout(NamedSource, ContentTarget):
+    """One folder as source and target, which is created on the first write. As a
     source it may also be a folder in the form of skopeo's `dir:`.
 
     Raises `EndpointError` and its children; also `MediaError` if the disk fails, `FormatError` for an invalid
     `index.json`, and `SizeMismatchError` for a file of the wrong size.
     """
+
+    is_sparse = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = LayoutFolder(folder)
@@ -113,14 +110,7 @@ class Layout:
             return False
         return True
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        if descriptor.size > MAX_BYTES:
-            raise EndpointError(
-                "document too large",
-                subject=reference,
-                want=f"at most {MAX_BYTES:,} bytes",
-                got=f"{descriptor.size:,}",
-            )
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         with contextlib.closing(self.open_blob(reference, descriptor)) as stream:
             return read_all(stream)
 

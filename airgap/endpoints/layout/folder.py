@@ -9,13 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from airgap.bundle.files import (
-    FileStream,
-    closing_file,
-    make_folder,
-    media_errors,
-    write_file,
-)
+from airgap.bundle.files import FileStream, closing_file, make_folder, media_errors, write_file
 from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
 from airgap.oci.spelling import LAYOUT, check_spelling

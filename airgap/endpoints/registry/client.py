@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from airgap.endpoints.attachments import Attachments
+from airgap.endpoints.ports import ContentSource, RegistryTarget
 from airgap.endpoints.registry.attachments import Finder
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.mirrors import Mirrored, open_mirror
@@ -17,7 +18,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 
 
-class Registry:
+class Registry(ContentSource, RegistryTarget):
     """One registry host and its mirrors; safe for several threads. It asks `host`, regardless of the registry
     that a reference names.
 
@@ -47,7 +48,7 @@ class Registry:
         """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
         return self._source.resolve(reference)
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         return self._source.read_document(reference, descriptor)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
@@ -55,8 +56,10 @@ class Registry:
         return self._source.open_blob(reference, descriptor, offset)
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`. Mirrors are not asked: many do not support referrers, and answer that there
-        are none.
+        """Return the image manifests and indexes in the repository of `reference` whose subject is `digest`,
+        at most 1,000, with artifact type and annotations as the registry reports them.
+
+        Mirrors are not asked: many do not support referrers, and answer that there are none.
         """
         return self._lists.referrers(reference, digest)
 
@@ -101,13 +104,12 @@ class Registry:
         self._pusher.put_blob(reference, descriptor, stream)
 
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
-        """See `MountingTarget`."""
         return self._pusher.mount(reference, descriptor, source)
 
     def upload(
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
-        """See `ResumingTarget`. Otherwise as `put_blob`."""
+        """See `ContentTarget`. Otherwise as `put_blob`."""
         self._pusher.upload(reference, descriptor, open_at)
 
     def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
@@ -116,7 +118,6 @@ class Registry:
     def put_referrer(
         self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
     ) -> None:
-        """See `ReferrerTarget`."""
         self._referrers.put(reference, subject, descriptor, raw)
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:

@@ -68,7 +68,7 @@ class Pusher:
         self._remember(reference, descriptor.digest)
 
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
-        """See `MountingTarget`."""
+        """See `RegistryTarget`."""
         mounted = BlobUpload(self._session, self._names, reference, descriptor).mount(source)
         if mounted:
             self._remember(reference, descriptor.digest)
@@ -77,7 +77,7 @@ class Pusher:
     def upload(
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
-        """See `ResumingTarget`."""
+        """See `ContentTarget`."""
         upload = self._begin(reference, descriptor)
         budget = self._session.retry_budget(size=descriptor.size)
         best = 0

@@ -41,7 +41,7 @@ class Lists:
         self._names = names
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`: from the referrers API, or from the fallback tag if there is none."""
+        """See `Registry.referrers`: from the referrers API, or from the fallback tag if there is none."""
         found = self.by_api(reference, digest)
         return self.by_tag(reference, digest) if found is None else found
 
@@ -135,7 +135,7 @@ class ReferrerPusher:
         self._lock = threading.Lock()
 
     def put(self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes) -> None:
-        """See `ReferrerTarget`. The fallback tag is read, changed and written: two processes that do so at
+        """See `RegistryTarget`. The fallback tag is read, changed and written: two processes that do so at
         the same time can remove each other's entry.
         """
         name = reference.tag or descriptor.digest

@@ -6,9 +6,8 @@ Built once, when the server starts. Files that are not in the catalogue are not 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from airgap.endpoints.ports import ContentSource
+from airgap.endpoints.ports import ContentSource, NamedSource
 from airgap.errors import FormatError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
@@ -16,7 +15,6 @@ from airgap.oci.documents import (
     Descriptor,
     ImageIndex,
     ImageManifest,
-    check_size_and_digest,
     parse_document,
 )
 from airgap.oci.reference import ImageReference, normal_host
@@ -24,13 +22,6 @@ from airgap.oci.strict_json import Fields, parse_object
 
 MAX_DEPTH = 4
 """The greatest depth of nested indexes, including the outermost."""
-
-
-class NamedSource(ContentSource, Protocol):
-    """A source that can list its images."""
-
-    def names(self) -> list[ImageReference]:
-        """Return the names of all images inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +119,7 @@ class Catalogue:
 
 def read(content: Content) -> bytes:
     """Read and check the document; raises `IntegrityError` if it is not the expected one."""
-    raw = content.source.read_document(content.reference, content.descriptor)
-    return check_size_and_digest(raw, content.descriptor, content.reference)
+    return content.source.read_document(content.reference, content.descriptor)
 
 
 def build(sources: Sequence[NamedSource]) -> Catalogue:

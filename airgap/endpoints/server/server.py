@@ -4,7 +4,8 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
-from airgap.endpoints.server.catalogue import NamedSource, build
+from airgap.endpoints.ports import NamedSource
+from airgap.endpoints.server.catalogue import build
 from airgap.endpoints.server.exchange import Log
 from airgap.endpoints.server.http import HttpServer
 from airgap.endpoints.server.slots import Limits

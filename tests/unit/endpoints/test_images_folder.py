@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.images_folder import KINDS, ImagesFolder
-from airgap.endpoints.ports import ContentTarget, FileTarget, FolderTarget, StreamTarget
+from airgap.endpoints.ports import ContentTarget, EngineTarget, FileTarget, FolderTarget
 from airgap.errors import AirgapError, UsageError
 from airgap.oci.reference import ImageReference
 
@@ -15,7 +15,7 @@ def test_it_is_only_a_folder_target(kind: str):
     found = ImagesFolder(kind)
     assert found.name == kind
     assert isinstance(found, FolderTarget)
-    assert not isinstance(found, ContentTarget | StreamTarget | FileTarget)
+    assert not isinstance(found, ContentTarget | EngineTarget | FileTarget)
     assert found.hint.startswith(f"{KINDS[kind].folder}: ")
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from airgap.endpoints.ports import ReferrerSource, ReferrerTarget
 from airgap.errors import AirgapError, EndpointError, UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -63,11 +62,6 @@ def listed(fake: FakeRegistry) -> list[Digest]:
 
 def digests(*numbers: int) -> list[Digest]:
     return [referrer(number)[0].digest for number in numbers]
-
-
-def test_it_is_both(fake: FakeRegistry) -> None:
-    assert isinstance(client(fake), ReferrerSource)
-    assert isinstance(client(fake), ReferrerTarget)
 
 
 def test_none(either: FakeRegistry) -> None:

@@ -85,15 +85,6 @@ def test_sources_that_cannot_be_asked():
     assert source.asked == []
 
 
-def test_a_source_that_only_lists_referrers():
-    class Lister(MemorySource):
-        def referrers(self, reference, digest):
-            return [thing("sbom")] if digest == APP.descriptor.digest else []
-
-    (found,) = attached(locked(), Lister({NAME: APP}))
-    assert (found.descriptor.digest, found.subject) == (thing("sbom").digest, APP.descriptor.digest)
-
-
 def test_by_referrers():
     sbom = thing("sbom")
     (found,) = attached(

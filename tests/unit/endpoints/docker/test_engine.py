@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from airgap.endpoints.docker.engine import DockerEngine
-from airgap.endpoints.ports import EngineInfo, ExportSource
+from airgap.endpoints.ports import EngineInfo
 from airgap.errors import (
     AccessDeniedError,
     DigestMismatchError,
@@ -60,7 +60,6 @@ class TestEndpoint:
     def test_it_sends_no_request_before_the_first_use(self, tmp_path):
         found = DockerEngine(f"docker:unix://{tmp_path}/none.sock")
         assert found.name == f"docker:unix://{tmp_path}/none.sock"
-        assert isinstance(found, ExportSource)
 
     def test_the_default_follows_docker_host(self, daemon, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", f"unix://{daemon.socket}")
@@ -120,7 +119,9 @@ class TestInfo:
     )
     def test_stores_and_versions(self, tmp_path, api, containerd, zstd):
         with Daemon(tmp_path, api=api, containerd=containerd) as daemon:
-            assert engine(daemon).info() == EngineInfo(AMD64, containerd, zstd, "28.5.2")
+            assert engine(daemon).info() == EngineInfo(
+                platform=AMD64, keeps_index=containerd, zstd_layers=zstd, version="28.5.2"
+            )
 
     def test_is_asked_once(self, daemon):
         found = engine(daemon)
