@@ -35,7 +35,6 @@ from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.spelling import SAVED_IMAGES, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
-MAX_DOCUMENT = 4 << 20
 INDEX = "index.json"
 MANIFEST = "manifest.json"
 MARKER = "oci-layout"
@@ -52,7 +51,7 @@ class Files(Protocol):
         """Return the file's size in bytes, or None if it does not exist."""
 
     def read(self, name: str) -> bytes:
-        """Return all of an existing file. Raises `FormatError` if it has more than `MAX_DOCUMENT` bytes."""
+        """Return all of an existing file. Raises `FormatError` if it has more than 4 MiB."""
 
 
 @dataclass(slots=True)

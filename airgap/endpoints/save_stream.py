@@ -13,7 +13,6 @@ from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
-    MAX_DOCUMENT,
     DockerImage,
     Listing,
     OciImage,
@@ -22,6 +21,7 @@ from airgap.endpoints.save_format import (
     read_images,
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
+from airgap.limits import MAX_IMAGE_ARCHIVE_FILES, MAX_KEPT_DOCUMENTS_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import (
     OCI_CONFIG,
@@ -32,11 +32,8 @@ from airgap.oci.documents import (
     Descriptor,
 )
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import dump
+from airgap.oci.strict_json import MAX_BYTES, dump
 
-MAX_ENTRIES = 100_000
-
-_MAX_MEMORY = 32 << 20
 _PEEK = 512
 
 Content = Literal["document", "tar", "gzip", "zstd", "other"]
@@ -109,12 +106,12 @@ class _Received(Listing):
         super().__init__()
         self._intake = intake
         self._documents: dict[str, bytes] = {}
-        self._memory_left = _MAX_MEMORY
+        self._memory_left = MAX_KEPT_DOCUMENTS_BYTES
 
     def take(self, name: str, size: int, data: ByteStream) -> None:
         head = read_up_to(data, _PEEK)
         whole = Prefixed(head, data)
-        if classify(head) == "document" and size <= min(MAX_DOCUMENT, self._memory_left):
+        if classify(head) == "document" and size <= min(MAX_BYTES, self._memory_left):
             self._documents[name] = read_up_to(whole, size)
             self._memory_left -= size
         else:
@@ -125,8 +122,8 @@ class _Received(Listing):
         if name in self._documents:
             return self._documents[name]
         if name in self._intake.blobs:
-            return self._intake.sink.read(self._intake.blobs[name], MAX_DOCUMENT)
-        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_DOCUMENT:,} bytes")
+            return self._intake.sink.read(self._intake.blobs[name], MAX_BYTES)
+        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_BYTES:,} bytes")
 
     def has_blob(self, digest: Digest) -> bytes | None:
         """Return a blob that is still only in memory."""
@@ -150,7 +147,7 @@ def export_archive(
     """
     intake = Intake(sink, repack=repack)
     files = _Received(intake)
-    for entry, data in read_entries(_Counting(stream, advance), max_entries=MAX_ENTRIES):
+    for entry, data in read_entries(_Counting(stream, advance), max_entries=MAX_IMAGE_ARCHIVE_FILES):
         files.add(entry)
         if entry.kind == "file":
             files.take(entry.name, entry.size, data)

@@ -18,9 +18,12 @@ from typing import IO, Protocol
 
 from airgap.errors import EndpointError, UnavailableError, UsageError, describe_cause
 from airgap.hiding import LOGIN_HINT, has_secret
-
-MAX_OUTPUT = 16 << 20
-"""Bytes of an answer; more is an error."""
+from airgap.limits import (
+    CTR_OUTPUT_SECONDS,
+    ENGINE_SILENCE_SECONDS,
+    MAX_CTR_ERROR_BYTES,
+    MAX_CTR_OUTPUT_BYTES,
+)
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -44,10 +47,6 @@ PROGRAMS = (
 ADDRESS = "CONTAINERD_ADDRESS"
 """The environment variable that `ctr` itself reads."""
 
-_MAX_COMPLAINT = 16 << 10
-_OUTPUT_SECONDS = 10.0
-"""Seconds to wait for the rest of the output of a process that has ended."""
-
 
 class Ctr(Protocol):
     """Runs `ctr` with some words after the address and the namespace."""
@@ -67,7 +66,7 @@ class CtrProgram:
 
     argv: tuple[str, ...]
     subject: str
-    timeout: float = 3600
+    timeout: float = ENGINE_SILENCE_SECONDS
 
     def run(self, *words: str) -> str:
         with self._started(words, subprocess.DEVNULL) as process:
@@ -141,8 +140,10 @@ class CtrProgram:
                 if "permission denied" in complaint
                 else None,
             )
-        if len(out) > MAX_OUTPUT:
-            raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
+        if len(out) > MAX_CTR_OUTPUT_BYTES:
+            raise EndpointError(
+                "answer too long", subject=self._what(words), want=f"at most {MAX_CTR_OUTPUT_BYTES:,}"
+            )
         return out
 
     def _what(self, words: Sequence[str]) -> str:
@@ -165,7 +166,7 @@ class _Answers:
     def all(self) -> tuple[bytes, str]:
         """Return the standard output, and the last line of the standard error."""
         for thread in self._threads:
-            thread.join(_OUTPUT_SECONDS)
+            thread.join(CTR_OUTPUT_SECONDS)
         lines = self._err.decode("utf-8", "replace").split("\n")
         complaints = [line.strip() for line in lines if line.strip()]
         return bytes(self._out), complaints[-1].removeprefix("ctr: ") if complaints else ""
@@ -174,13 +175,13 @@ class _Answers:
 def _keep_first(pipe: IO[bytes], kept: bytearray) -> None:
     """Keep just enough to see that the output exceeds the limit."""
     for chunk in _chunks(pipe):
-        kept += chunk[: max(0, MAX_OUTPUT + 1 - len(kept))]
+        kept += chunk[: max(0, MAX_CTR_OUTPUT_BYTES + 1 - len(kept))]
 
 
 def _keep_last(pipe: IO[bytes], kept: bytearray) -> None:
     for chunk in _chunks(pipe):
         kept += chunk
-        del kept[:-_MAX_COMPLAINT]
+        del kept[:-MAX_CTR_ERROR_BYTES]
 
 
 def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airgap.endpoints.ports import EngineInfo
 from airgap.errors import EndpointError, FormatError
+from airgap.limits import MAX_ENGINE_NAME_CHARACTERS, MAX_ENGINE_VERSION_CHARACTERS
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, chain_ids
 from airgap.oci.platform import Platform
@@ -15,8 +16,6 @@ from airgap.oci.strict_json import Fields
 
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 _ZSTD_API = (1, 42)
-_MAX_VERSION = 100
-_MAX_NAME = 255
 
 
 @contextmanager
@@ -39,11 +38,11 @@ def engine_info(version: Any, info: Any, api: tuple[int, int]) -> EngineInfo:
             platform=Platform.parse(platform),
             keeps_index=keeps_index,
             zstd_layers=keeps_index or api >= _ZSTD_API,
-            version=(about.optional_text("Version") or "")[:_MAX_VERSION],
+            version=(about.optional_text("Version") or "")[:MAX_ENGINE_VERSION_CHARACTERS],
             config_ids=podman,
             one_platform=podman,
             product="podman" if podman else "Docker",
-            host=(more.optional_text("Name") or "")[:_MAX_NAME],
+            host=(more.optional_text("Name") or "")[:MAX_ENGINE_NAME_CHARACTERS],
         )
 
 

@@ -16,19 +16,17 @@ import requests
 from airgap.endpoints.docker.dial import WIRE_ERRORS, Session
 from airgap.endpoints.docker.hints import engine_hint, wire_words
 from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError
+from airgap.limits import (
+    MAX_ENGINE_ANSWER_BYTES,
+    MAX_ENGINE_ERROR_BYTES,
+    MAX_ENGINE_MESSAGE_CHARACTERS,
+)
 from airgap.oci.digest import CHUNK
-
-MAX_DOCUMENT = 4 << 20
-MAX_LIST = 32 << 20
-"""Bytes of the list of images: most entries are smaller than a KiB, those with many labels have several."""
-MAX_WORDS = 2000
-"""Characters of an engine's message that go into an error."""
 
 _RUNNING = (
     "is the engine still running? its log shows why it stopped; start it and run the same command again"
 )
 
-_MAX_ERROR = 64 << 10
 _MAX_QUOTED = 200
 _VERSION = "/version"
 """The only path without the API version in it."""
@@ -69,7 +67,7 @@ class EngineClient:
         subject: object = "",
         *,
         params: Mapping[str, str] | None = None,
-        limit: int = MAX_DOCUMENT,
+        limit: int = MAX_ENGINE_ANSWER_BYTES,
     ) -> Any:
         """Return the JSON of the answer, of any form, at most `limit` bytes."""
         with self.stream("GET", path, what, subject, params=params) as answer:
@@ -83,7 +81,7 @@ class EngineClient:
     def call(self, method: str, path: str, what: str, subject: object, params: Mapping[str, str]) -> None:
         """Send a request whose answer is not needed."""
         with self.stream(method, path, what, subject, params=params) as answer:
-            answer.read(MAX_DOCUMENT)  # a connection that was read to the end can be used again
+            answer.read(MAX_ENGINE_ANSWER_BYTES)  # a connection that was read to the end can be used again
 
     @contextmanager
     def stream(
@@ -165,7 +163,7 @@ class Answer:
             kind = NotFoundError
         elif status in _REFUSED:
             kind = AccessDeniedError
-        words = _words(self._begin(_MAX_ERROR)) or f"HTTP {status}"
+        words = _words(self._begin(MAX_ENGINE_ERROR_BYTES)) or f"HTTP {status}"
         return kind(self._what, subject=self._subject, got=words, hint=engine_hint(words))
 
 
@@ -174,7 +172,7 @@ def _words(raw: bytes) -> str:
         text = json.loads(raw)["message"]
     except (ValueError, RecursionError, TypeError, KeyError):
         text = raw.decode("utf-8", "replace")
-    return str(text).strip()[:MAX_WORDS]
+    return str(text).strip()[:MAX_ENGINE_MESSAGE_CHARACTERS]
 
 
 @contextmanager
@@ -183,5 +181,5 @@ def _engine_errors(what: str, subject: str) -> Iterator[None]:
     try:
         yield
     except WIRE_ERRORS as error:
-        words = wire_words(error)[:MAX_WORDS]
+        words = wire_words(error)[:MAX_ENGINE_MESSAGE_CHARACTERS]
         raise UnavailableError(what, subject=subject, got=words, hint=_RUNNING) from error

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airgap.errors import AccessDeniedError, EndpointError, describe_cause
-
-MAX_CONFIG = 4 << 20
-"""Bytes of a configuration file."""
+from airgap.limits import MAX_DOCKER_CONFIG_BYTES
 
 Json = dict[str, Any]
 
@@ -41,7 +39,7 @@ def read_json(path: Path, what: str) -> Json | None:
     """
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG + 1)
+            raw = file.read(MAX_DOCKER_CONFIG_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
@@ -49,8 +47,10 @@ def read_json(path: Path, what: str) -> Json | None:
         raise AccessDeniedError(what, subject=path, got=describe_cause(error), hint=hint) from error
     except OSError as error:
         raise EndpointError(what, subject=path, got=describe_cause(error)) from error
-    if len(raw) > MAX_CONFIG:
-        raise EndpointError(what, subject=path, want=f"at most {MAX_CONFIG:,} bytes", got="a larger file")
+    if len(raw) > MAX_DOCKER_CONFIG_BYTES:
+        raise EndpointError(
+            what, subject=path, want=f"at most {MAX_DOCKER_CONFIG_BYTES:,} bytes", got="a larger file"
+        )
     return parse_json(raw, what, path)
 
 

@@ -21,7 +21,7 @@ from airgap.endpoints.docker.answers import (
     layer_chain,
     listed_images,
 )
-from airgap.endpoints.docker.client import MAX_DOCUMENT, MAX_LIST, EngineClient
+from airgap.endpoints.docker.client import EngineClient
 from airgap.endpoints.docker.context import (
     EngineAddress,
     docker_address,
@@ -35,14 +35,12 @@ from airgap.endpoints.docker.streams import Download, Upload, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, EngineTarget, ExportedImage, ExportSource
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
+from airgap.limits import ENGINE_SILENCE_SECONDS, MAX_ENGINE_ANSWER_BYTES, MAX_ENGINE_LIST_BYTES
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
 from airgap.workers import run_each
-
-DEFAULT_TIMEOUT = 3600
-"""Seconds without a byte: engines compress before `save` begins and unpack after `load` has ended."""
 
 _SCHEMES = ("unix://", "tcp://", "ssh://")
 _MANIFESTS_API = (1, 48)
@@ -62,7 +60,7 @@ class DockerEngine(ExportSource, EngineTarget):
     def __init__(
         self,
         endpoint: str = "docker",
-        timeout: int = DEFAULT_TIMEOUT,
+        timeout: int = ENGINE_SILENCE_SECONDS,
         ssh: OpenSsh | None = None,
         proxy: ChooseProxy = lambda _: None,
         environ: Mapping[str, str] = os.environ,
@@ -192,7 +190,7 @@ class DockerEngine(ExportSource, EngineTarget):
             with self._client.stream(
                 "POST", "/images/load", "load failed", params={"quiet": "1"}, data=upload
             ) as answer:
-                complaint = load_complaint(answer.read(MAX_DOCUMENT))
+                complaint = load_complaint(answer.read(MAX_ENGINE_ANSWER_BYTES))
         except EndpointError:
             if upload.error is not None:
                 raise upload.error from upload.error.__cause__
@@ -259,7 +257,7 @@ class DockerEngine(ExportSource, EngineTarget):
     def _list(self) -> list[Fields]:
         """Return all images, including those without a name."""
         found = self._client.document(
-            "/images/json", "cannot list images", params={"all": "1"}, limit=MAX_LIST
+            "/images/json", "cannot list images", params={"all": "1"}, limit=MAX_ENGINE_LIST_BYTES
         )
         return listed_images(found)
 

@@ -17,11 +17,8 @@ from collections.abc import Mapping
 from airgap.endpoints.docker.config import field
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import describe_cause
+from airgap.limits import CREDENTIAL_HELPER_SECONDS, MAX_HELPER_ANSWER_BYTES
 
-HELPER_SECONDS = 120.0
-"""Long enough for a person who has to unlock a key."""
-
-_MAX_ANSWER = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,100}", re.ASCII)
 _NOT_FOUND = re.compile(
     rb"credentials? not found|could not be found in the keychain|no credentials ", re.IGNORECASE
@@ -31,7 +28,7 @@ _FAILED = "cannot read the registry logins of Docker"
 
 
 def ask_helper(
-    name: str, address: str, host: str, seconds: float = HELPER_SECONDS, path: str | None = None
+    name: str, address: str, host: str, seconds: float = CREDENTIAL_HELPER_SECONDS, path: str | None = None
 ) -> Credentials | None:
     """Return the login that the helper `name` has for `address`; None if it has none.
 
@@ -82,7 +79,7 @@ def _exchange(process: "subprocess.Popen[bytes]", address: bytes, deadline: floa
         process.stdin.write(address)
         process.stdin.close()
     raw = bytearray()
-    while len(raw) < _MAX_ANSWER:
+    while len(raw) < MAX_HELPER_ANSWER_BYTES:
         ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
         if not ready:
             raise TimeoutError

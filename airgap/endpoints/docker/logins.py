@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from airgap.endpoints.docker.config import config_folder, field, home_folder, parse_json, read_json
-from airgap.endpoints.docker.helper import HELPER_SECONDS, ask_helper
+from airgap.endpoints.docker.helper import ask_helper
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import AccessDeniedError, EndpointError
+from airgap.limits import CREDENTIAL_HELPER_SECONDS
 
 _FAILED = "cannot read the registry logins of Docker"
 _HUB = "docker.io"
@@ -47,7 +48,7 @@ class DockerLogins:
         self,
         config: Path | None = None,
         environ: Mapping[str, str] = os.environ,
-        helper_seconds: float = HELPER_SECONDS,
+        helper_seconds: float = CREDENTIAL_HELPER_SECONDS,
     ) -> None:
         self._config = config
         self._environ = environ

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airgap.errors import EndpointError
+from airgap.limits import MAX_ENGINE_MESSAGE_CHARACTERS
 
-_MAX_WORDS = 2000
 _TAIL = 4096
 _LATE_ERROR = re.compile(rb'\{"errorDetail":.*\}\s*$', re.DOTALL)
 
@@ -22,7 +22,7 @@ def load_complaint(answer: bytes) -> str | None:
         except (ValueError, RecursionError) as error:
             raise EndpointError("unreadable answer", subject="load", got=repr(line[:200])) from error
         complaint = complaint or _complaint(message)
-    return None if complaint is None else complaint[:_MAX_WORDS]
+    return None if complaint is None else complaint[:MAX_ENGINE_MESSAGE_CHARACTERS]
 
 
 def _complaint(message: Any) -> str | None:

@@ -18,8 +18,8 @@ from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.config_files import ConfigFile, Found, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
 from airgap.errors import FormatError, UsageError
+from airgap.limits import MAX_SSH_JUMPS
 
-_MAX_JUMPS = 8
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 _NO_HOME = Path("/nonexistent")
 """The home folder of a user without one, as in Debian's password file: it contains no files."""
@@ -102,7 +102,7 @@ class SshConfig:
     def _route(self, address: Address, depth: int) -> tuple[Hop, ...]:
         found = self._found(address)
         proxy = found.values.get("proxy")
-        if depth > _MAX_JUMPS:
+        if depth > MAX_SSH_JUMPS:
             raise FormatError("ProxyJump forms a loop", subject=f"{proxy.where if proxy else address}")
         hops: tuple[Hop, ...] = ()
         for jump in _jumps(found):

@@ -12,13 +12,11 @@ from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import Transport
 from airgap.errors import AirgapError, LinkError, TransportError, describe_cause
+from airgap.limits import MAX_SSH_MESSAGE_CHARACTERS, SSH_CONNECT_SECONDS
 
-CONNECT_SECONDS = 20.0
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
-_MAX_WORDS = 300
-"""Characters of an error, which may repeat text from an unknown server."""
 
 # Its log messages appear as our errors; a trace on stderr would not help.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -28,7 +26,7 @@ class Connection:
     """A logged-in connection to the last of `hops`; each step may take `seconds`."""
 
     def __init__(
-        self, hops: tuple[Hop, ...], identities: Identities, seconds: float = CONNECT_SECONDS
+        self, hops: tuple[Hop, ...], identities: Identities, seconds: float = SSH_CONNECT_SECONDS
     ) -> None:
         self.name = str(hops[-1])
         self._seconds = seconds
@@ -95,7 +93,7 @@ def translated(
         raise
     except kinds as error:
         words = error.text if isinstance(error, paramiko.ChannelException) else describe_cause(error)
-        raise ours(what, subject=subject, got=words[:_MAX_WORDS]) from error
+        raise ours(what, subject=subject, got=words[:MAX_SSH_MESSAGE_CHARACTERS]) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:

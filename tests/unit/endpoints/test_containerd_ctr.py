@@ -111,7 +111,7 @@ def test_a_program_that_does_not_read_is_given_up():
 
 
 def test_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ctr, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(ctr, "MAX_CTR_OUTPUT_BYTES", 1000)
     with pytest.raises(EndpointError, match="answer too long"):
         program("head -c 1001 /dev/zero").run("images", "ls")
 

@@ -199,7 +199,7 @@ class TestOciForm:
         assert sink.contents == image.contents
 
     def test_documents_beyond_the_memory_go_through_the_sink(self, monkeypatch):
-        monkeypatch.setattr(save_stream, "_MAX_MEMORY", 1500)
+        monkeypatch.setattr(save_stream, "MAX_KEPT_DOCUMENTS_BYTES", 1500)
         files = hybrid({A_NAME: IMAGES["a"], B_NAME: IMAGES["b"]})
         files = {"index.json": files.pop("index.json")} | files
         sink = MemorySink()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from airgap.endpoints.docker.client import MAX_DOCUMENT, MAX_LIST
 from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, NotFoundError
+from airgap.limits import MAX_ENGINE_ANSWER_BYTES, MAX_ENGINE_LIST_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from tests.support.daemon import Daemon
@@ -55,13 +55,13 @@ LIES: dict[str, Lie] = {
 }
 
 ASKING: dict[str, tuple[str, int, Callable[[DockerEngine], object]]] = {
-    "version": ("/version", MAX_DOCUMENT, lambda engine: engine.info()),
-    "info": ("/info", MAX_DOCUMENT, lambda engine: engine.info()),
-    "list": ("/images/json", MAX_LIST, lambda engine: engine.layer_chains()),
-    "inspect": ("/images/docker.io/t/a:1/json", MAX_DOCUMENT, lambda engine: engine.find(A)),
-    "tag": (f"/images/{ID}/tag", MAX_DOCUMENT, lambda engine: engine.tag(ID, A)),
-    "untag": ("/images/docker.io/t/a:1", MAX_DOCUMENT, lambda engine: engine.untag(A)),
-    "load": ("/images/load", MAX_DOCUMENT, lambda engine: engine.load([b"tar"])),
+    "version": ("/version", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.info()),
+    "info": ("/info", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.info()),
+    "list": ("/images/json", MAX_ENGINE_LIST_BYTES, lambda engine: engine.layer_chains()),
+    "inspect": ("/images/docker.io/t/a:1/json", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.find(A)),
+    "tag": (f"/images/{ID}/tag", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.tag(ID, A)),
+    "untag": ("/images/docker.io/t/a:1", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.untag(A)),
+    "load": ("/images/load", MAX_ENGINE_ANSWER_BYTES, lambda engine: engine.load([b"tar"])),
 }
 
 
