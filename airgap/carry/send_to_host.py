@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
 from airgap.carry.verify import CheckedBundle
-from airgap.endpoints.remote import Host
+from airgap.endpoints.remote import FileKind, Host
 from airgap.errors import TransportError
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
 from airgap.progress import Progress
@@ -148,7 +148,7 @@ class Sender:
             found = self.host.find(self._path(name))
             if found is None:
                 self.host.make_folder(self._path(name))
-            elif found.kind != "folder":
+            elif found.kind is not FileKind.FOLDER:
                 raise self._in_the_way(name, "not a folder")
 
     def _survey(self) -> dict[str, int]:
@@ -162,9 +162,9 @@ class Sender:
                 continue
             for entry in self.host.list(self._path(folder)):
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.kind == "folder" and name in FOLDERS:
+                if entry.kind is FileKind.FOLDER and name in FOLDERS:
                     continue
-                if entry.kind != "file":
+                if entry.kind is not FileKind.FILE:
                     raise self._in_the_way(name, "not a regular file")
                 if name in names:
                     found[name] = entry.size

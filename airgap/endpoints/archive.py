@@ -13,7 +13,7 @@ from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
-from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose, read_images
+from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose_image, read_images
 from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.oci.digest import Advance, Digest
@@ -61,7 +61,7 @@ class Archive(ExportSource):
 
     def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
         try:
-            return choose(images, reference)
+            return choose_image(images, reference)
         except NotFoundError as error:
             names = sorted({str(name) for image in images for name in image.names or (image.image_id,)})
             raise NotFoundError(

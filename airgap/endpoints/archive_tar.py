@@ -16,7 +16,7 @@ from airgap.bundle.files import FileSlice
 from airgap.bundle.tar_header import BLOCK
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, Listing
-from airgap.endpoints.save_stream import classify, read_up_to
+from airgap.endpoints.save_stream import ContentKind, classify, read_up_to
 from airgap.errors import FormatError
 from airgap.limits import (
     FREE_UNPACKED_BYTES,
@@ -132,7 +132,7 @@ class TarFile(Listing):
                 and entry.size <= min(MAX_KEPT_DOCUMENT_BYTES, memory_left)
             ):
                 head = read_up_to(data, _PEEK)
-                if classify(head) == "document":
+                if classify(head) is ContentKind.DOCUMENT:
                     index.documents[entry.name] = head + read_up_to(data, entry.size - len(head))
                     memory_left -= entry.size
         if top := _top(index):

@@ -18,7 +18,7 @@ _MAX_SLUG = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Distribution:
     """A distribution: its usual folder, whether it accepts sparse indexes, and how to make it import."""
 
     folder: str
@@ -29,21 +29,21 @@ class _Kind:
 
 
 _AT_ONCE = "and immediately from 1.29.13, 1.30.9, 1.31.5 and 1.32 on"
-KINDS = {
-    "k3s": _Kind(
+DISTRIBUTIONS = {
+    "k3s": _Distribution(
         "/var/lib/rancher/k3s/agent/images",
         ("/var/lib/rancher/k3s", "/usr/local/bin/k3s", "/usr/bin/k3s", "/etc/rancher/k3s"),
         takes_sparse=False,
         hint=f"k3s imports it when it starts, {_AT_ONCE}; otherwise: systemctl restart k3s (or k3s-agent)",
     ),
-    "rke2": _Kind(
+    "rke2": _Distribution(
         "/var/lib/rancher/rke2/agent/images",
         ("/var/lib/rancher/rke2", "/usr/local/bin/rke2", "/usr/bin/rke2", "/etc/rancher/rke2"),
         takes_sparse=False,
         hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
         "otherwise: systemctl restart rke2-server (or rke2-agent)",
     ),
-    "k0s": _Kind(
+    "k0s": _Distribution(
         "/var/lib/k0s/images",
         ("/var/lib/k0s", "/usr/local/bin/k0s", "/usr/bin/k0s", "/etc/k0s"),
         takes_sparse=True,
@@ -61,10 +61,10 @@ class ImagesFolder(FolderTarget):
 
     def __init__(self, endpoint: str) -> None:
         kind, colon, folder = endpoint.partition(":")
-        if kind not in KINDS or bool(colon) != bool(folder):
+        if kind not in DISTRIBUTIONS or bool(colon) != bool(folder):
             raise UsageError("not an images folder", want="k3s[:DIR], rke2[:DIR] or k0s[:DIR]", got=endpoint)
         self._endpoint = endpoint
-        self._kind = KINDS[kind]
+        self._kind = DISTRIBUTIONS[kind]
         self._given = bool(folder)
         self._folder = Path(folder or self._kind.folder)
         self.takes_sparse = self._kind.takes_sparse

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from airgap.bundle.ustar import Entry
-from airgap.endpoints.naming import Naming, matching, namings, usable
+from airgap.endpoints.naming import IndexEntry, index_entries, matching, usable_names
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -44,7 +44,7 @@ _MAX_DEPTH = 4
 _HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
 
 
-class Files(Protocol):
+class ArchiveFiles(Protocol):
     """The files of an archive by name; links are followed one step, inside the archive only."""
 
     def size(self, name: str) -> int | None:
@@ -134,7 +134,7 @@ class DockerImage:
 SavedImage = OciImage | DockerImage
 
 
-def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]:
+def read_images(files: ArchiveFiles, *, docker: bool | None = None) -> list[SavedImage]:
     """Return the images in the requested form; with None, those of `index.json` if it exists, followed by
     those without a name that only `manifest.json` has: Docker 25 and later list the second of two image IDs
     that way.
@@ -157,7 +157,7 @@ def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]
     return list(wanted)
 
 
-def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
+def choose_image(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
     """Return the image that `reference` means; its digest (an image ID) takes precedence over its name.
 
     Raises `NotFoundError`, and `AmbiguousError` if several images have the name.
@@ -172,28 +172,25 @@ def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImag
     return next(iter(found.values()))
 
 
-def _read_oci(files: Files) -> list[OciImage]:
+def _read_oci(files: ArchiveFiles) -> list[OciImage]:
     raw = files.read(INDEX)
     if "manifests" in (value := parse_object(raw, INDEX)) and value["manifests"] is None:
         return []  # of an image without a name, as Docker 25.0.0 saves it
-    index = parse_document(raw, None, INDEX)
-    if not isinstance(index, ImageIndex):
-        raise FormatError("not an image index", subject=INDEX)
     walk = _Walk(files)
-    named = namings(index.manifests, INDEX)
-    found = [walk.image(*pair) for pair in zip(index.manifests, named, strict=True)]
+    found = [walk.image(entry) for entry in index_entries(raw, INDEX)]
     lists = [image for image in found if is_fallback_tag(image.tag)]
-    return found + [walk.image(node, Naming()) for image in lists for node, _ in image.documents[1:]]
+    return found + [walk.image(IndexEntry(node)) for image in lists for node, _ in image.documents[1:]]
 
 
 class _Walk:
     """Follows descriptors through the archive, within limits."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: ArchiveFiles) -> None:
         self._files = files
         self._left = _MAX_NODES
 
-    def image(self, descriptor: Descriptor, named: Naming) -> OciImage:
+    def image(self, entry: IndexEntry) -> OciImage:
+        descriptor = entry.descriptor
         if descriptor.media_type not in DOCUMENT_TYPES:
             raise FormatError(
                 "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
@@ -204,13 +201,13 @@ class _Walk:
             raise MissingContentError("no platform of the image is complete", subject=descriptor.digest)
         root = nodes[0][1]
         return OciImage(
-            named.names,
+            entry.names,
             replace(descriptor, annotations={}),
             tuple((node, document.raw) for node, document in nodes),
             tuple({blob.digest: blob for manifest in manifests for blob in manifest.blobs}.values()),
             frozenset(manifest.config.digest for manifest in manifests),
-            named.tag,
-            named.problem,
+            entry.tag,
+            entry.problem,
             root.subject.digest if isinstance(root, ImageManifest) and root.subject else None,
         )
 
@@ -255,7 +252,7 @@ class _Walk:
         return True
 
 
-def _read_docker(files: Files) -> list[DockerImage]:
+def _read_docker(files: ArchiveFiles) -> list[DockerImage]:
     document = parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST)
     check_spelling(document, SAVED_IMAGES, MANIFEST)
     top = Fields(document, MANIFEST)
@@ -264,7 +261,7 @@ def _read_docker(files: Files) -> list[DockerImage]:
     return [_docker_image(item, files) for item in items]
 
 
-def _docker_image(item: Fields, files: Files) -> DockerImage:
+def _docker_image(item: Fields, files: ArchiveFiles) -> DockerImage:
     config = ImageConfig.parse(_config(item.text("Config"), files), f"{item.where}: Config")
     layers = item.texts("Layers") if item.take("Layers") is not None else ()
     tags = item.texts("RepoTags") if item.take("RepoTags") is not None else ()
@@ -276,11 +273,11 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
             "the layers do not match the config",
             subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
         )  # fmt: skip
-    names, problem = usable(tags, Digest.of(config.raw))
+    names, problem = usable_names(tags, Digest.of(config.raw))
     return DockerImage(names, config, layers, problem)
 
 
-def _config(name: str, files: Files) -> bytes:
+def _config(name: str, files: ArchiveFiles) -> bytes:
     """Return the config; if its file is named after a digest, the digest must be its own."""
     if files.size(name) is None:
         raise MissingContentError("not in the archive", subject=repr(name))

@@ -7,7 +7,7 @@ first bytes; documents are kept in memory and checked at the end. No other files
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum, auto
 
 from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.bundle.ustar import read_entries
@@ -17,7 +17,7 @@ from airgap.endpoints.save_format import (
     Listing,
     OciImage,
     SavedImage,
-    choose,
+    choose_image,
     read_images,
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
@@ -36,7 +36,15 @@ from airgap.oci.strict_json import MAX_BYTES, dump
 
 _PEEK = 512
 
-Content = Literal["document", "tar", "gzip", "zstd", "other"]
+
+class ContentKind(Enum):
+    """What the first bytes of a file show."""
+
+    DOCUMENT = auto()
+    TAR = auto()
+    GZIP = auto()
+    ZSTD = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,10 @@ class Intake:
             return
         head = read_up_to(stream, _PEEK)
         whole = Prefixed(head, stream)
-        content = classify(head)
-        if content == "tar":
+        kind = classify(head)
+        if kind is ContentKind.TAR:
             self._compress(name, whole, digest)
-        elif content == "gzip":
+        elif kind is ContentKind.GZIP:
             self._witness(name, size, whole, digest)
         elif digest is not None:
             self._add(name, size, whole, digest)
@@ -111,7 +119,7 @@ class _Received(Listing):
     def take(self, name: str, size: int, data: ByteStream) -> None:
         head = read_up_to(data, _PEEK)
         whole = Prefixed(head, data)
-        if classify(head) == "document" and size <= min(MAX_BYTES, self._memory_left):
+        if classify(head) is ContentKind.DOCUMENT and size <= min(MAX_BYTES, self._memory_left):
             self._documents[name] = read_up_to(whole, size)
             self._memory_left -= size
         else:
@@ -152,7 +160,7 @@ def export_archive(
         if entry.kind == "file":
             files.take(entry.name, entry.size, data)
     images = read_images(files, docker=repack)
-    return [_finish(reference, choose(images, reference), files, intake) for reference in wanted]
+    return [_finish(reference, choose_image(images, reference), files, intake) for reference in wanted]
 
 
 def _finish(reference: ImageReference, image: SavedImage, files: _Received, intake: Intake) -> ExportedImage:
@@ -210,15 +218,15 @@ def _layer(name: str, intake: Intake) -> PackedLayer:
     raise MissingContentError("not a layer in tar or gzip form", subject=repr(name))
 
 
-def classify(head: bytes) -> Content:
+def classify(head: bytes) -> ContentKind:
     """Return the kind of a file's content, by its first 512 bytes."""
     if head[257:262] == b"ustar" or (len(head) == _PEEK and not any(head)):
-        return "tar"
+        return ContentKind.TAR
     if head.startswith(b"\x1f\x8b"):
-        return "gzip"
+        return ContentKind.GZIP
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return "zstd"
-    return "document" if head.lstrip()[:1] in (b"{", b"[") else "other"
+        return ContentKind.ZSTD
+    return ContentKind.DOCUMENT if head.lstrip()[:1] in (b"{", b"[") else ContentKind.OTHER
 
 
 def blob_digest(name: str) -> Digest | None:

@@ -32,7 +32,7 @@ from airgap.offline.image_tar import ImageTar, runnable
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.loader import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirmed
+from airgap.offline.loader import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirm_digest
 from airgap.offline.rename import renamed
 from airgap.workers import run_each
 
@@ -134,7 +134,7 @@ def _confirm_all(
         result.after = None
         try:
             result.after = now(result, wanted)
-            confirmed(result.after, wanted, result.image)
+            confirm_digest(result.after, wanted, result.image)
         except AirgapError as error:
             result.verdict, result.error = FAILED, error
 

@@ -15,7 +15,7 @@ from airgap.oci.documents import Descriptor, chain_ids
 from airgap.oci.platform import UNKNOWN
 from airgap.offline.decompress import SizeClaimError
 from airgap.offline.image_tar import ImageTar, runnable
-from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirmed, not_for_engines
+from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirm_digest, not_for_engines
 from airgap.offline.reduced import only
 from airgap.workers import run_all
 
@@ -360,8 +360,8 @@ class EngineLoader:
         wanted = self._wanted(image)
         present = self._is_there(image)
         if self._is_named(image):
-            confirmed(self.target.find(image.name), wanted, image)
-        confirmed(wanted if present else None, wanted, image)
+            confirm_digest(self.target.find(image.name), wanted, image)
+        confirm_digest(wanted if present else None, wanted, image)
 
     def _confirm_names(self, image: VerifiedImage) -> None:
         if not self._has_names(image):

@@ -12,7 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
 from airgap.oci.strict_json import dump, parse_object
 
-Documents = dict[Digest, tuple[Descriptor, bytes]]
+CarriedDocuments = dict[Digest, tuple[Descriptor, bytes]]
 
 
 def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph | None:
@@ -24,7 +24,7 @@ def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph |
         return None
     if any(item.config for item in graph.manifests) and not any(item.config for item in kept):
         return None
-    made: Documents = {}
+    made: CarriedDocuments = {}
     root = _rebuilt(graph.root, graph.documents, refused, made)
     if root is None or root.digest == graph.root.digest:
         return None
@@ -40,7 +40,7 @@ def only(item: CarriedManifest, graph: ImageGraph) -> ImageGraph:
 
 
 def _rebuilt(
-    descriptor: Descriptor, documents: Documents, refused: Collection[Digest], made: Documents
+    descriptor: Descriptor, documents: CarriedDocuments, refused: Collection[Digest], made: CarriedDocuments
 ) -> Descriptor | None:
     """Add the document, without absent entries, to `made` after its children; None when it is absent."""
     if descriptor.digest in refused or descriptor.digest not in documents:
@@ -60,7 +60,7 @@ def _rebuilt(
 
 
 def _entry(
-    entry: dict[str, Any], documents: Documents, refused: Collection[Digest], made: Documents
+    entry: dict[str, Any], documents: CarriedDocuments, refused: Collection[Digest], made: CarriedDocuments
 ) -> dict[str, Any] | None:
     """Return an element of `manifests`, with a new digest if it is an index that was reduced."""
     digest = Digest.parse(entry["digest"])

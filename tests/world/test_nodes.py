@@ -11,7 +11,7 @@ from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.containerd.ctr import find_program, find_socket
-from airgap.endpoints.images_folder import KINDS, ImagesFolder
+from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
 from airgap.errors import UnavailableError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -96,7 +96,7 @@ def test_only_the_missing_name_is_given(tmp_path: Path) -> None:
     "rancher/rke2#9309",
     "puts both names into the archive's table",
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_an_archive_for_a_node_has_both_names(tmp_path: Path, kind: str) -> None:
     made, folder = pinned(tmp_path), tmp_path / "images"
     [first] = go(made, ImagesFolder(f"{kind}:{folder}"))
@@ -214,12 +214,12 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     'k3s manual, "Air-Gap Install"',
     "refuses `--to k3s` where k3s is not installed; `k3s:DIR` prepares a node for a later installation",
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_the_usual_folder_of_what_is_not_installed_is_refused(kind: str) -> None:
     with pytest.raises(UsageError, match=f"{kind} is not installed here") as caught:
         ImagesFolder(kind).refuse_absent(lambda _: False)
-    assert f"--to {kind}:{KINDS[kind].folder}" in str(caught.value.hint)
-    for sign in KINDS[kind].signs:
+    assert f"--to {kind}:{DISTRIBUTIONS[kind].folder}" in str(caught.value.hint)
+    for sign in DISTRIBUTIONS[kind].signs:
         ImagesFolder(kind).refuse_absent(sign.__eq__)
     ImagesFolder(f"{kind}:/srv/images").refuse_absent(lambda _: False)
 

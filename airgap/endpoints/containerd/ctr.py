@@ -6,8 +6,10 @@ its path with a list of words, never by a shell, and its output is read up to a 
 """
 
 import contextlib
+import logging
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import threading
@@ -17,13 +19,15 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from airgap.errors import EndpointError, UnavailableError, UsageError, describe_cause
-from airgap.hiding import LOGIN_HINT, has_secret
+from airgap.hiding import LOGIN_HINT, has_secret, hide
 from airgap.limits import (
     CTR_OUTPUT_SECONDS,
     ENGINE_SILENCE_SECONDS,
     MAX_CTR_ERROR_BYTES,
     MAX_CTR_OUTPUT_BYTES,
 )
+
+log = logging.getLogger(__name__)
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -101,6 +105,7 @@ class CtrProgram:
     def _started(self, words: Sequence[str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
         """Start the process in our own group, so that Ctrl-C ends it too; at the end it is killed."""
         argv = [*self.argv, *words]
+        log.info("running %s", hide(shlex.join(argv)))
         try:
             process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:

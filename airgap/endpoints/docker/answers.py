@@ -80,7 +80,7 @@ def layer_chain(image: Fields) -> list[Digest]:
         return chain_ids([Digest.parse(text, "RootFS") for text in layers])
 
 
-def is_whole(image: Fields) -> bool:
+def is_complete(image: Fields) -> bool:
     """Return whether the image is complete by the engine's list of manifests; engines before API 1.48 have
     none, and show an image with missing content without an architecture.
     """

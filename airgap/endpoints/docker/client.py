@@ -5,6 +5,7 @@ engine on the network is not trusted.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +14,18 @@ from typing import Any
 
 import requests
 
-from airgap.endpoints.docker.dial import WIRE_ERRORS, Session
+from airgap.endpoints.docker.dial import WIRE_ERRORS, EngineSession
 from airgap.endpoints.docker.hints import engine_hint, wire_words
 from airgap.errors import AccessDeniedError, EndpointError, NotFoundError, UnavailableError
+from airgap.hiding import hide
 from airgap.limits import (
     MAX_ENGINE_ANSWER_BYTES,
     MAX_ENGINE_ERROR_BYTES,
     MAX_ENGINE_MESSAGE_CHARACTERS,
 )
 from airgap.oci.digest import CHUNK
+
+log = logging.getLogger(__name__)
 
 _RUNNING = (
     "is the engine still running? its log shows why it stopped; start it and run the same command again"
@@ -40,7 +44,7 @@ class EngineClient:
     Raises `EndpointError` and its children, which begin with `what` was tried, on which `subject`.
     """
 
-    def __init__(self, session: Session, name: str, timeout: int) -> None:
+    def __init__(self, session: EngineSession, name: str, timeout: int) -> None:
         self._session = session
         self._name = name
         self._timeout = timeout
@@ -98,11 +102,13 @@ class EngineClient:
         end.
         """
         where, url = self._subject(subject), self._url(path)
+        log.debug("%s: %s %s", self._name, method, hide(path))
         with _engine_errors(what, where):
             response = self._session.request(
                 method, url, params=params, data=data,
                 stream=True, allow_redirects=False, timeout=self._timeout,
             )  # fmt: skip
+        log.debug("%s: HTTP %s", self._name, response.status_code)
         with response:
             answer = Answer(response, what, where)
             if not requests.codes.ok <= response.status_code < requests.codes.multiple_choices:

@@ -9,18 +9,16 @@ from typing import Any
 from airgap.errors import AccessDeniedError, EndpointError, describe_cause
 from airgap.limits import MAX_DOCKER_CONFIG_BYTES
 
-Json = dict[str, Any]
-
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return `DOCKER_CONFIG`, otherwise `~/.docker`; None for a user without a home folder."""
     if folder := environ.get("DOCKER_CONFIG"):
         return Path(folder)
-    home = home_folder(environ)
+    home = user_home(environ)
     return None if home is None else home / ".docker"
 
 
-def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+def user_home(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return `HOME`, otherwise the system's home folder of this user; None if there is none."""
     if home := environ.get("HOME"):
         return Path(home)
@@ -30,7 +28,7 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
         return None
 
 
-def read_json(path: Path, what: str) -> Json | None:
+def read_json(path: Path, what: str) -> dict[str, Any] | None:
     """Return the JSON object in a file, or None if the file is missing or empty.
 
     Raises `EndpointError`, which begins with `what` and names the file: its content may be secret and is
@@ -54,7 +52,7 @@ def read_json(path: Path, what: str) -> Json | None:
     return parse_json(raw, what, path)
 
 
-def parse_json(raw: bytes, what: str, subject: object) -> Json | None:
+def parse_json(raw: bytes, what: str, subject: object) -> dict[str, Any] | None:
     """Return the JSON object in `raw`, as `read_json` does. Text after the first value is ignored, as by the
     docker CLI.
     """

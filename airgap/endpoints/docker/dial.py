@@ -44,7 +44,7 @@ WIRE_ERRORS = (RequestException, HTTPError, OSError)
 """The exceptions of requests and urllib3 for a failed connection, or data that is not HTTP."""
 
 
-class Session(requests.Session):
+class EngineSession(requests.Session):
     """A session that uses only one adapter; `base_url` is the engine's."""
 
     def __init__(self, base_url: str, adapter: HTTPAdapter) -> None:
@@ -61,27 +61,27 @@ class Session(requests.Session):
         """
 
 
-def dialled(dial: Dial) -> Session:
+def dialled(dial: Dial) -> EngineSession:
     """Return a session over connections that `dial` opens."""
-    return Session(_URL, _Adapter(dial))
+    return EngineSession(_URL, _Adapter(dial))
 
 
-def local(path: str, timeout: int) -> Session:
+def local(path: str, timeout: int) -> EngineSession:
     """Return a session over a unix socket; a relative path starts at the current folder."""
     socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
-    return Session(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
+    return EngineSession(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
 
 
-def remote(address: EngineAddress, proxy: ChooseProxy) -> Session:
+def remote(address: EngineAddress, proxy: ChooseProxy) -> EngineSession:
     """Return a session over TCP, to a `tcp://` address; with TLS only the engine's own CA is trusted.
 
     Raises `EndpointError` if the certificates cannot be used.
     """
     rest = address.url.removeprefix("tcp://")
     if address.tls is None:
-        session = Session(f"http://{rest}", _BoundedAdapter())
+        session = EngineSession(f"http://{rest}", _BoundedAdapter())
     else:
-        session = Session(f"https://{rest}", _TlsAdapter(address.tls))
+        session = EngineSession(f"https://{rest}", _TlsAdapter(address.tls))
     if (chosen := proxy(session.base_url)) is not None:
         session.proxies = {"http": chosen, "https": chosen}
     return session

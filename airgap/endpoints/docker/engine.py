@@ -17,7 +17,7 @@ from airgap.endpoints.docker.answers import (
     held_manifests,
     id_of,
     inspected_image,
-    is_whole,
+    is_complete,
     layer_chain,
     listed_images,
 )
@@ -29,9 +29,9 @@ from airgap.endpoints.docker.context import (
     parse_address,
     podman_host,
 )
-from airgap.endpoints.docker.dial import ChooseProxy, OpenSsh, Session, dialled, local, remote
+from airgap.endpoints.docker.dial import ChooseProxy, EngineSession, OpenSsh, dialled, local, remote
 from airgap.endpoints.docker.hints import engine_hint, reach_hint, wire_words
-from airgap.endpoints.docker.streams import Download, Upload, load_complaint
+from airgap.endpoints.docker.streams import LoadStream, SaveStream, load_complaint
 from airgap.endpoints.ports import BlobSink, EngineInfo, EngineTarget, ExportedImage, ExportSource
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
@@ -181,11 +181,11 @@ class DockerEngine(ExportSource, EngineTarget):
         found = self._inspect(str(image_id), {"manifests": "1"} if asks_manifests else None)
         if found is None or id_of(found) != image_id:
             return False
-        return not self.info().keeps_index or is_whole(found)
+        return not self.info().keeps_index or is_complete(found)
 
     def load(self, tar: Iterable[bytes]) -> None:
         """Loads quietly, as progress messages that are not read while sending would block both sides."""
-        upload = Upload(tar)
+        upload = LoadStream(tar)
         try:
             with self._client.stream(
                 "POST", "/images/load", "load failed", params={"quiet": "1"}, data=upload
@@ -238,7 +238,7 @@ class DockerEngine(ExportSource, EngineTarget):
             ) from error
         return client
 
-    def _connect(self, address: EngineAddress) -> Session:
+    def _connect(self, address: EngineAddress) -> EngineSession:
         if address.url.startswith("ssh://"):
             if self._ssh is None:
                 raise UsageError("SSH is not available here", subject=self.name)
@@ -276,12 +276,12 @@ class DockerEngine(ExportSource, EngineTarget):
         return inspected_image(found)
 
     @contextmanager
-    def _save(self, names: list[str]) -> "Iterator[Download]":
+    def _save(self, names: list[str]) -> "Iterator[SaveStream]":
         """Run one `docker save` of all `names`; the connection is cut if the caller stops early."""
         with self._client.stream(
             "GET", "/images/get", "cannot save", ", ".join(names), params={"names": names}
         ) as answer:
-            stream = Download(answer.pieces())
+            stream = SaveStream(answer.pieces())
             try:
                 yield stream
             except FormatError as error:

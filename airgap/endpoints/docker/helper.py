@@ -6,6 +6,7 @@ and JSON on standard output. A helper's output is never repeated: it may be a se
 
 import contextlib
 import json
+import logging
 import os
 import re
 import select
@@ -18,6 +19,8 @@ from airgap.endpoints.docker.config import field
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import describe_cause
 from airgap.limits import CREDENTIAL_HELPER_SECONDS, MAX_HELPER_ANSWER_BYTES
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,100}", re.ASCII)
 _NOT_FOUND = re.compile(
@@ -43,6 +46,7 @@ def ask_helper(
             want=f"{program} on PATH",
             hint="install it, or remove it from credsStore or credHelpers in Docker's config.json",
         )
+    log.info("asking %s for the login for %s", program, host)
     raw = _run(found, address, program, host, seconds)
     return None if raw is None else _parse(raw, program, host)
 

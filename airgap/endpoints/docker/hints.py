@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from airgap.endpoints.docker.config import home_folder
+from airgap.endpoints.docker.config import user_home
 from airgap.endpoints.docker.context import EngineAddress
 from airgap.errors import describe_cause
 
@@ -64,7 +64,7 @@ def sockets(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/var/run/docker.sock"
     for folder in folders:
         yield f"{folder}/docker.sock"
-    if (home := home_folder(environ)) is not None:
+    if (home := user_home(environ)) is not None:
         yield f"{home}/.docker/run/docker.sock"
         yield f"{home}/.docker/desktop/docker.sock"
     for folder in folders:

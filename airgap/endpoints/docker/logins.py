@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airgap.endpoints.docker.config import config_folder, field, home_folder, parse_json, read_json
+from airgap.endpoints.docker.config import config_folder, field, parse_json, read_json, user_home
 from airgap.endpoints.docker.helper import ask_helper
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import AccessDeniedError, EndpointError
@@ -32,8 +32,6 @@ _HUB = "docker.io"
 _HUB_NAMES = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
 _HUB_ADDRESS = "https://index.docker.io/v1/"
 """The name of Docker Hub in Docker's own file and for helpers."""
-
-Entry = Mapping[str, Any]
 
 
 class DockerLogins:
@@ -96,7 +94,7 @@ class DockerLogins:
             yield _LoginFile.of(parse_json(content.encode("utf-8", "surrogateescape"), _FAILED, name), name)
         for path in dict.fromkeys(_paths(self._environ)):
             yield self._file(path)
-        if (home := home_folder(self._environ)) is not None:
+        if (home := user_home(self._environ)) is not None:
             yield self._file(home / ".dockercfg", bare=True)
 
     def _file(self, path: Path, *, bare: bool = False) -> "_LoginFile | None":
@@ -117,7 +115,7 @@ def _paths(environ: Mapping[str, str]) -> Iterator[Path]:
     yield (Path(runtime, "containers") if runtime else Path(f"/run/containers/{os.getuid()}")) / "auth.json"
     if settings := environ.get("XDG_CONFIG_HOME"):
         yield Path(settings, "containers", "auth.json")
-    elif (home := home_folder(environ)) is not None:
+    elif (home := user_home(environ)) is not None:
         yield home / ".config" / "containers" / "auth.json"
 
 

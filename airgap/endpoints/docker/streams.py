@@ -35,7 +35,7 @@ def _complaint(message: Any) -> str | None:
     return text if text.lower().startswith("error") or "error unpacking" in text.lower() else None
 
 
-class Upload:
+class LoadStream:
     """Chunks to send, and the error that occurred while they were made."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -50,7 +50,7 @@ class Upload:
             raise
 
 
-class Download(io.RawIOBase):
+class SaveStream(io.RawIOBase):
     """The pieces of an answer as a stream."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

@@ -7,7 +7,7 @@ hex digits of its digest; manifests of an index end in `.manifest.json` (contain
 import contextlib
 
 from airgap.endpoints.layout.folder import MARKER, LayoutFolder
-from airgap.endpoints.layout.index import Entry
+from airgap.endpoints.naming import IndexEntry
 from airgap.errors import NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, parse_document
@@ -16,7 +16,7 @@ _MANIFEST = "manifest.json"
 _MARK = b"Directory Transport Version: 1."
 
 
-def entry_of(folder: LayoutFolder) -> Entry | None:
+def entry_of(folder: LayoutFolder) -> IndexEntry | None:
     """Return the one image of such a folder, which has no name; None for any other folder."""
     with contextlib.suppress(NotFoundError):
         folder.read(MARKER)
@@ -25,7 +25,7 @@ def entry_of(folder: LayoutFolder) -> Entry | None:
         if folder.read("version").startswith(_MARK):
             raw = folder.read(_MANIFEST)
             document = parse_document(raw, None, f"{folder.path}/{_MANIFEST}")
-            return Entry(Descriptor(document.media_type, document.digest, len(raw)))
+            return IndexEntry(Descriptor(document.media_type, document.digest, len(raw)))
     return None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from airgap.bundle.files import FileStream, write_all
 from airgap.endpoints.layout.directory import entry_of, file_names
 from airgap.endpoints.layout.folder import LayoutFolder, read_all
-from airgap.endpoints.layout.index import EMPTY, Entry, parse_index, with_entry
+from airgap.endpoints.layout.index import EMPTY, parse_index, with_entry
 from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.naming import by_digest, by_name, matching
+from airgap.endpoints.naming import IndexEntry, by_digest, by_name, matching
 from airgap.endpoints.ports import ContentTarget, NamedSource
 from airgap.errors import (
     AmbiguousError,
@@ -62,7 +62,7 @@ class Layout(NamedSource, ContentTarget):
         """
         return merged(map(self._listed, self._searched()))
 
-    def _listed(self, entry: Entry) -> ListedImage:
+    def _listed(self, entry: IndexEntry) -> ListedImage:
         own = entry.descriptor.digest
         contents, subject = {own}, None
         with contextlib.suppress(EndpointError, FormatError, IntegrityError):
@@ -74,7 +74,7 @@ class Layout(NamedSource, ContentTarget):
         named = (entry.names, entry.tag, entry.problem)
         return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
 
-    def _searched(self) -> tuple[Entry, ...]:
+    def _searched(self) -> tuple[IndexEntry, ...]:
         """Return the entries, and those of each referrer list, which has its own tag (OCI distribution-spec
         1.1, "Referrers Tag Schema").
         """
@@ -83,7 +83,7 @@ class Layout(NamedSource, ContentTarget):
             with contextlib.suppress(EndpointError, FormatError, IntegrityError):
                 document = self._document(entry.descriptor)
                 if isinstance(document, ImageIndex):
-                    found += [Entry(child) for child in document.manifests]
+                    found += [IndexEntry(child) for child in document.manifests]
         return tuple(found)
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
@@ -173,14 +173,14 @@ class Layout(NamedSource, ContentTarget):
         """Remove the unfinished blobs of processes that were killed."""
         self._folder.sweep()
 
-    def _entries(self) -> tuple[Entry, ...]:
+    def _entries(self) -> tuple[IndexEntry, ...]:
         if self._single_entry is not None:
             return (self._single_entry,)
         self._folder.check()
         return parse_index(self._folder.read(_INDEX), self._where)
 
     @cached_property
-    def _single_entry(self) -> Entry | None:
+    def _single_entry(self) -> IndexEntry | None:
         """The image of a `dir:` folder; None for a layout."""
         return entry_of(self._folder)
 
@@ -215,7 +215,7 @@ class Layout(NamedSource, ContentTarget):
             self._prepared = True
 
 
-def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | None:
+def _one(entries: Sequence[IndexEntry], reference: ImageReference) -> Descriptor | None:
     """Return the one image among `entries`; raises `AmbiguousError` if there are two."""
     found = {entry.descriptor.digest: entry.descriptor for entry in entries}
     if len(found) > 1:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import stat
@@ -17,6 +18,8 @@ from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
 
 MARKER = "oci-layout"
 VERSION = "1.0.0"
+
+log = logging.getLogger(__name__)
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -129,6 +132,7 @@ class LayoutFolder:
         with _disk_errors("cannot lock", self.path / MARKER):
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             with closing_file(os.open(self.path / MARKER, flags), self.path / MARKER) as fd:
+                log.debug("waiting for the lock of %s", self.path)
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 yield
 

@@ -1,46 +1,21 @@
 """`index.json` of an OCI image layout: the names of its images. No I/O."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
-from airgap.endpoints.naming import by_name, namings, with_name, without_names
-from airgap.errors import FormatError
-from airgap.oci.digest import Digest
-from airgap.oci.documents import OCI_INDEX, Descriptor, ImageIndex, parse_document
+from airgap.endpoints.naming import IndexEntry, by_name, index_entries, with_name, without_names
+from airgap.oci.documents import OCI_INDEX, Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import dump, parse_object
 
 EMPTY = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One descriptor of `index.json`, and its names."""
-
-    descriptor: Descriptor
-    names: tuple[ImageReference, ...] = ()
-    tag: str | None = None
-    problem: str = ""
-
-    @property
-    def ids(self) -> frozenset[Digest]:
-        """The digests that identify this entry."""
-        return frozenset({self.descriptor.digest})
-
-
 @lru_cache(maxsize=4)
-def parse_index(raw: bytes, where: str) -> tuple[Entry, ...]:
-    """Return the entries in order. The same bytes are parsed once, as they are read for every image.
-
-    Raises `FormatError`, and `AmbiguousError` for an entry with two different full names.
+def parse_index(raw: bytes, where: str) -> tuple[IndexEntry, ...]:
+    """Return the entries as `index_entries` does. The same bytes are parsed once, as they are read for every
+    image.
     """
-    index = parse_document(raw, None, where)
-    if not isinstance(index, ImageIndex):
-        raise FormatError("not an image index", subject=where, got=index.media_type)
-    return tuple(
-        Entry(descriptor, named.names, named.tag, named.problem)
-        for descriptor, named in zip(index.manifests, namings(index.manifests, where), strict=True)
-    )
+    return tuple(index_entries(raw, where))
 
 
 def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:

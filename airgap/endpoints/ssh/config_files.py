@@ -71,7 +71,7 @@ class ConfigFile:
 
 
 @dataclass(slots=True)
-class Found:
+class HostSettings:
     """The settings found for a server; `final` is true in a second reading, which `Match final` causes."""
 
     address: Address

@@ -17,7 +17,7 @@ from airgap.account import home_folder
 from airgap.durable import exists
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.transport import Transport
+from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import KeyFileError, LinkError, TransportError
 from airgap.limits import MAX_SSH_KEY_BYTES, MAX_SSH_MESSAGE_CHARACTERS
 
@@ -72,7 +72,7 @@ def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
     return _parse(text, given.decode("utf-8", "surrogateescape"), path)
 
 
-def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
+def log_in(transport: SshTransport, hop: Hop, identities: Identities) -> None:
     """Offer one key after the other. Raises `TransportError` if the server accepts none of them, and
     `KeyFileError` if there are only files that cannot be used.
     """
@@ -112,7 +112,7 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
     )
 
 
-def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
+def _accepted(transport: SshTransport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
     """Return whether the server accepts `key`, the last of those that were offered."""
     begun = time.monotonic()
     try:
@@ -141,7 +141,9 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
     return True
 
 
-def _closed_error(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
+def _closed_error(
+    transport: SshTransport, hop: Hop, offered: Sequence[str], error: Exception
+) -> TransportError:
     """Return the error for a server that closed the connection. Servers do so after a few keys
     (sshd_config(5), MaxAuthTries), and an agent may hold many.
     """

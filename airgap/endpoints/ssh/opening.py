@@ -9,7 +9,7 @@ import contextlib
 import paramiko
 
 from airgap.endpoints.ssh.command import answered, error_output
-from airgap.endpoints.ssh.connect import Connection
+from airgap.endpoints.ssh.connect import SshConnection
 from airgap.endpoints.ssh.sftp import GreetingError, Sftp
 from airgap.errors import TransportError
 from airgap.limits import MAX_SSH_OUTPUT_CHARACTERS, SFTP_WORK_SECONDS, SSH_ANSWER_SECONDS
@@ -17,7 +17,7 @@ from airgap.limits import MAX_SSH_OUTPUT_CHARACTERS, SFTP_WORK_SECONDS, SSH_ANSW
 _INTERNAL = "`Subsystem sftp internal-sftp` in the host's sshd_config needs no shell"
 
 
-def open_sftp(connection: Connection, seconds: float = SSH_ANSWER_SECONDS) -> Sftp:
+def open_sftp(connection: SshConnection, seconds: float = SSH_ANSWER_SECONDS) -> Sftp:
     """Open an SFTP session, which must start within `seconds`.
 
     Raises `TransportError` for a login without SFTP, and what paramiko raises if the connection breaks.

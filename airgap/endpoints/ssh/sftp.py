@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.remote import RemoteFile, RemoteSpace
+from airgap.endpoints.remote import FileKind, RemoteFile, RemoteSpace
 from airgap.limits import (
     MAX_SFTP_NAME_CHARACTERS,
     MAX_SFTP_NAMES,
@@ -384,8 +384,8 @@ def _string(text: str | bytes) -> bytes:
     return struct.pack(">I", len(raw)) + raw
 
 
-def _kind(mode: int) -> str:
-    return {_FOLDER: "folder", _FILE: "file"}.get(mode & 0o170000, "other")
+def _kind(mode: int) -> FileKind:
+    return {_FOLDER: FileKind.FOLDER, _FILE: FileKind.FILE}.get(mode & 0o170000, FileKind.OTHER)
 
 
 def _fill(stream: ByteStream, view: memoryview) -> int:

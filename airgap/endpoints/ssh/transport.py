@@ -41,7 +41,7 @@ class _Packets(Packetizer):
         return piece
 
 
-class Transport(paramiko.Transport):
+class SshTransport(paramiko.Transport):
     """One connection to one server, whose greeting must arrive within `seconds`."""
 
     def __init__(self, sock: "socket.socket | paramiko.Channel", seconds: float) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airgap.endpoints import save_format, save_stream
 from airgap.endpoints.archive import Archive
-from airgap.endpoints.save_stream import blob_digest, classify, export_archive
+from airgap.endpoints.save_stream import ContentKind, blob_digest, classify, export_archive
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -404,7 +404,7 @@ class TestParts:
         ],
     )  # fmt: skip
     def test_classify(self, head, content):
-        assert classify(head) == content
+        assert classify(head) is ContentKind[content.upper()]
 
     @pytest.mark.parametrize(
         "name",
