@@ -115,11 +115,12 @@ class Order:
 
 def _load(place: "Place", order: Order, operator: "Operator") -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
+    from airgap.offline.loader import ConflictRule
 
     return load_bundle(
         place, operator.site, order.target, operator.now,
-        on_conflict=order.on_conflict, jobs=order.jobs, progress=operator.progress, renamings=order.renamings,
-        allow_urls=order.allow_urls, accept_jump=operator.accept_jump,
+        on_conflict=ConflictRule(order.on_conflict), jobs=order.jobs, progress=operator.progress,
+        renamings=order.renamings, allow_urls=order.allow_urls, accept_jump=operator.accept_jump,
     )  # fmt: skip
 
 

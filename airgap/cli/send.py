@@ -125,7 +125,7 @@ def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -
             return lambda: host.pipe([program, "system", "dial-stdio"])
 
         target = DockerEngine(f"docker:ssh://{address}", ssh=dial)
-        report = load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
+        report = load_bundle(place, site, target, moment, jobs=2, progress=progress)
         return report.as_remote()
 
     return load

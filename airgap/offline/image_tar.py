@@ -8,7 +8,7 @@ image.
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from airgap.bundle.graph import CarriedManifest
 from airgap.bundle.names import (
@@ -43,6 +43,7 @@ class ImageTar:
     """Collects images, then yields the stream. Content that images share is sent once."""
 
     bundle: VerifiedBundle
+    _: KW_ONLY
     unpack: frozenset[str] = frozenset()
     """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
     keep_packed: frozenset[Digest] = frozenset()

@@ -32,7 +32,16 @@ from airgap.offline.image_tar import ImageTar, runnable
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.loader import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirm_digest
+from airgap.offline.loader import (
+    FAILED,
+    LOADED,
+    PLACED,
+    ConflictRule,
+    LoadedImage,
+    Loader,
+    Loading,
+    confirm_digest,
+)
 from airgap.offline.rename import renamed
 from airgap.workers import run_each
 
@@ -68,7 +77,7 @@ def _load_with(
         results.append(loader.look(image) if refusal is None else LoadedImage(image, FAILED, error=refusal))
     todo = [result for result in results if result.verdict == LOADED]
     _prove_base(loader, todo, target.name)
-    if loading.on_conflict == "refuse":
+    if loading.on_conflict is ConflictRule.REFUSE:
         _refuse_conflicts(todo)
     loading.before_names_move()
     target.sweep()

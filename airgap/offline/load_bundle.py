@@ -20,7 +20,7 @@ from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loader import FAILED, LoadedImage, Loading
+from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
 from airgap.offline.rename import Renaming
 from airgap.progress import Progress
 from airgap.site import Site
@@ -69,9 +69,9 @@ def load_bundle(
     target: Target,
     now: datetime,
     *,
-    on_conflict: str,
     jobs: int,
     progress: Progress,
+    on_conflict: ConflictRule = ConflictRule.REPLACE,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
     accept_jump: bool = False,
@@ -89,8 +89,16 @@ def load_bundle(
         if engine := target.describe_engine():
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        remember = partial(keep_mark, bundle, site, attempt)
-        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
+        loading = Loading(
+            bundle,
+            progress,
+            on_conflict=on_conflict,
+            jobs=jobs,
+            before_names_move=partial(keep_mark, bundle, site, attempt),
+            holdings=holdings,
+            renamings=renamings,
+            allow_urls=allow_urls,
+        )
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)

@@ -19,7 +19,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.load_documents import DocumentLoader, reason_of
-from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.offline.reduced import reduced
 from airgap.workers import run_all
 
@@ -40,17 +40,17 @@ class ContentLoader:
         before = self._before(image)
         less = reduced(image.graph) if before not in (None, image.record.digest) else None
         if before is None or before not in (image.record.digest, less and less.root.digest):
-            return LoadedImage(image, LOADED, before)
+            return LoadedImage(image, LOADED, before=before)
         if before == image.record.digest and not self._has_documents(image):
-            return LoadedImage(image, LOADED, before)
+            return LoadedImage(image, LOADED, before=before)
         if (image.name, image.record.digest) not in self.loading.holdings.images:
             # loaded by another tool, or in a load that was killed before it saved the holdings
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return LoadedImage(
             image,
             THERE,
-            before,
-            before,
+            before=before,
+            after=before,
             reason=reason_of(self.target.name, less) if less else None,
         )
 
@@ -71,7 +71,7 @@ class ContentLoader:
         except (LoginError, UnavailableError):
             raise
         except EndpointError as error:
-            if not error.status or self.loading.on_conflict == "refuse":
+            if not error.status or self.loading.on_conflict is ConflictRule.REFUSE:
                 raise
             return None
 

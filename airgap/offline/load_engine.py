@@ -93,17 +93,21 @@ class EngineLoader:
         except UnavailableError:
             raise
         except EndpointError as error:
-            return LoadedImage(image, FAILED, before, before, error)
+            return LoadedImage(image, FAILED, before=before, after=before, error=error)
         present = present and self._has_names(image)
         if present and self.info.keeps_index:
             self._learn(image)
         if not present and (refusal := self._refusal(image)) is not None:
-            return LoadedImage(image, FAILED, before, before, refusal)
+            return LoadedImage(image, FAILED, before=before, after=before, error=refusal)
         reason = None if self._is_named(image) else NAMELESS
         if present:
             reason = self._difference(image) or reason
         return LoadedImage(
-            image, THERE if present else LOADED, before, wanted if present else None, reason=reason
+            image,
+            THERE if present else LOADED,
+            before=before,
+            after=wanted if present else None,
+            reason=reason,
         )
 
     def _learn(self, image: VerifiedImage) -> None:

@@ -30,9 +30,12 @@ class FolderLoader:
         graph = self._graph(image)
         before, whole = self._found(image, graph)
         present = whole and before == graph.root.digest
-        reason = self._reason(graph, image)
         return LoadedImage(
-            image, THERE if present else LOADED, before, before if present else None, reason=reason
+            image,
+            THERE if present else LOADED,
+            before=before,
+            after=before if present else None,
+            reason=self._reason(graph, image),
         )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:

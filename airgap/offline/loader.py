@@ -1,7 +1,8 @@
 """What all loaders share: the parameters of a load, its result, and the `Loader` protocol."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ class LoadedImage:
 
     image: VerifiedImage
     verdict: Verdict
+    _: KW_ONLY
     before: Digest | None = None
     """The digest that its name meant at the target before the load."""
     after: Digest | None = None
@@ -37,15 +39,21 @@ class LoadedImage:
     """Why it was skipped, or how it differs at the target from the signed image."""
 
 
+class ConflictRule(StrEnum):
+    """What to do with a name that means another image at the target."""
+
+    REPLACE = "replace"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The parameters of a load. `on_conflict` says whether to `replace` or `refuse` a name that means another
-    image at the target.
-    """
+    """The parameters of a load."""
 
     bundle: VerifiedBundle
     progress: Progress
-    on_conflict: str = "replace"
+    _: KW_ONLY
+    on_conflict: ConflictRule = ConflictRule.REPLACE
     jobs: int = 4
     before_names_move: Callable[[], None] = field(default=lambda: None)
     """Called once, after the target was examined and before anything changes there."""

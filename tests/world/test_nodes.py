@@ -196,9 +196,7 @@ def test_pins_are_for_containerd_only(gap: Cli) -> None:
 )
 def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={PINNED: APP})
-    report = load_bundle(
-        made.bundle, made.site, MemoryEngine(), made.now, on_conflict="replace", jobs=1, progress=Silent()
-    )
+    report = load_bundle(made.bundle, made.site, MemoryEngine(), made.now, jobs=1, progress=Silent())
     [result] = report.results
     assert result.verdict == LOADED
     assert "pruning images deletes it; give it a name with `as:` in the manifest" in str(result.reason)
@@ -244,9 +242,7 @@ def test_what_lies_in_a_folder_is_placed(gap: Cli) -> None:
 def test_a_receipt_of_placed_images_leaves_no_content_out(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={TAGGED: APP})
     target = ImagesFolder(f"k3s:{tmp_path / 'images'}")
-    report = load_bundle(
-        made.bundle, made.site, target, made.now, on_conflict="replace", jobs=1, progress=Silent()
-    )
+    report = load_bundle(made.bundle, made.site, target, made.now, jobs=1, progress=Silent())
     assert (
         read_bases(Site(tmp_path / "online"), "edge", [str(report.receipt)], made.now, Silent())
         == frozenset()

@@ -57,7 +57,7 @@ class SshOptions:
     """Returns the passphrase of encrypted files among `identities`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """One server on the route, with all that is needed to log in there."""
 

@@ -33,7 +33,7 @@ class SshRoute:
     """`user@host:port` each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKey:
     """One line of a known_hosts file."""
 
@@ -182,7 +182,7 @@ def _parse(line: str, where: str) -> KnownKey | None:
     blob = _decode(fields[2])
     if not blob:
         return None
-    return KnownKey(fields[0], fields[1], blob, marker, where)
+    return KnownKey(names=fields[0], kind=fields[1], blob=blob, marker=marker, where=where)
 
 
 def _decode(text: str) -> bytes | None:

@@ -150,9 +150,7 @@ class TestLoading:
     def from_here(self, gap: Gap, engine: MemoryEngine):
         def load(host: MemoryHost, progress: Progress):
             assert not host.closed
-            return load_bundle(
-                gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-            ).as_remote()
+            return load_bundle(gap.bundle, gap.site, engine, gap.now, jobs=1, progress=progress).as_remote()
 
         return load
 
@@ -358,9 +356,7 @@ def test_links_end_host_by_host(gap):
 
     def from_here(host: MemoryHost, progress: Progress):
         assert [first.closed, second.closed] == ([False, False] if host is first else [True, False])
-        return load_bundle(
-            gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-        ).as_remote()
+        return load_bundle(gap.bundle, gap.site, engine, gap.now, jobs=1, progress=progress).as_remote()
 
     hosts = [to(host, load="docker", from_here=from_here) for host in (first, second)]
     assert send(gap, *hosts, jobs=1).failure is None

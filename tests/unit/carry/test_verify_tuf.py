@@ -49,7 +49,7 @@ def load(gap: Gap, target: MemoryContent | None = None, now: datetime | None = N
     """Load the bundle; raises what is wrong, also with a single image."""
     report = load_bundle(
         gap.bundle, gap.site, target or MemoryContent(), now or gap.now,
-        on_conflict="replace", jobs=1, progress=Silent(),
+        jobs=1, progress=Silent(),
     )  # fmt: skip
     if report.failure is not None:
         raise report.failure

@@ -124,3 +124,10 @@ def test_answers_are_text():
 def test_no_such_program():
     with pytest.raises(UnavailableError, match="cannot run /nonexistent/ctr: containerd:test"):
         CtrProgram(("/nonexistent/ctr",), "containerd:test").run("version")
+
+
+def test_commands_are_logged_without_secrets(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", "airgap.endpoints.containerd"):
+        program("true").run("images", "ls", "https://user:hunter2@ghcr.io/a")
+    assert "images ls" in caplog.text
+    assert "hunter2" not in caplog.text

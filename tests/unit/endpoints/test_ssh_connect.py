@@ -38,7 +38,10 @@ def server(*says: bytes, hang: bool = False) -> Iterator[int]:
 
 
 def connect(port: int) -> SshConnection:
-    hop = Hop("127.0.0.1", port, "carrier", "plant", (), (), identities_only=False)
+    hop = Hop(
+        host="127.0.0.1", port=port, user="carrier", known_as="plant", known_hosts=(),
+        identities=(), identities_only=False,
+    )  # fmt: skip
     return SshConnection((hop,), Identities(), seconds=1)
 
 

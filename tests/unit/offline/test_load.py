@@ -24,7 +24,7 @@ from airgap.oci.documents import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descri
 from airgap.oci.platform import Platform
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loader import FAILED, LOADED, PLACED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, LOADED, PLACED, SKIPPED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
 from tests.support.images import Image, Layer, make_image, make_index, simple_image
@@ -100,7 +100,7 @@ class TestAll:
         target, moved = make(), []
         target.names[MULTI] = OLD
         with pytest.raises(PolicyError) as caught:
-            go(bundle, target, on_conflict="refuse", before_names_move=lambda: moved.append(1))
+            go(bundle, target, on_conflict=ConflictRule.REFUSE, before_names_move=lambda: moved.append(1))
         assert str(caught.value).startswith(
             f"the name means another image at the target: {MULTI}, want sha256:"
         )
@@ -110,7 +110,7 @@ class TestAll:
     def test_no_conflict_with_the_same_image(self, bundle, make):
         target = make()
         go(bundle, target)
-        assert verdicts(go(bundle, target, on_conflict="refuse")) == [THERE] * 3
+        assert verdicts(go(bundle, target, on_conflict=ConflictRule.REFUSE)) == [THERE] * 3
 
     @ALL
     def test_the_mark_is_raised_once_before_anything_changes(self, bundle, make):

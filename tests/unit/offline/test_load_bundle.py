@@ -28,6 +28,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load_bundle import load_bundle
+from airgap.offline.loader import ConflictRule
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
@@ -61,7 +62,7 @@ class Listening(Silent):
 
 
 def load(gap: Gap, target, **options):
-    given = {"on_conflict": "replace", "jobs": 2, "progress": Silent()} | options
+    given = {"jobs": 2, "progress": Silent()} | options
     return load_bundle(given.pop("path", gap.bundle), gap.site, target, given.pop("now", gap.now), **given)
 
 
@@ -223,7 +224,7 @@ class TestLoad:
 
     def test_no_mark_for_what_is_refused(self, gap):
         with pytest.raises(PolicyError):
-            load(gap, MemoryContent(names={ONE: Digest.of(b"x")}), on_conflict="refuse")
+            load(gap, MemoryContent(names={ONE: Digest.of(b"x")}), on_conflict=ConflictRule.REFUSE)
         assert mark(gap) is None
         assert ended(gap)["result"] == "refused"
         assert not (gap.home / "receipts").exists()

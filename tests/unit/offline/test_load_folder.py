@@ -15,7 +15,7 @@ from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
-from airgap.offline.loader import FAILED, PLACED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, PLACED, SKIPPED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import make_index, simple_image
@@ -102,7 +102,7 @@ def test_another_image_of_that_name_is_replaced_or_refused(bundle, target, tmp_p
     with Folder(gap.bundle) as folder:
         go(verify(folder, gap.receiver()), target)
     with pytest.raises(PolicyError):
-        go(bundle, target, on_conflict="refuse")
+        go(bundle, target, on_conflict=ConflictRule.REFUSE)
     assert held(target, ONE) == other.descriptor.digest
     results = go(bundle, target)
     assert (results[0].before, results[0].after) == (other.descriptor.digest, IMAGES[ONE].descriptor.digest)

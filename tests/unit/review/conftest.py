@@ -61,7 +61,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gap, Path]:
     sender.install_root(SignedRoot.parse(raw, "root"))
     report = load_bundle(
         gap.bundle, gap.site, Layout(gap.folder / "out"), gap.now,
-        on_conflict="replace", jobs=1, progress=Silent(),
+        jobs=1, progress=Silent(),
     )  # fmt: skip
     return gap, report.receipt.relative_to(gap.folder)
 

@@ -178,3 +178,16 @@ def test_not_there_is_still_no_error(daemon):
     with pytest.raises(NotFoundError) as caught:
         DockerEngine(daemon.endpoint, timeout=20).tag(ID, A)
     assert len(str(caught.value)) < 4000
+
+
+def test_requests_are_logged_without_secrets(tmp_path, caplog):
+    name = ImageReference.parse("t/a:1")
+    with Daemon(tmp_path) as daemon, caplog.at_level("DEBUG", "airgap.endpoints.docker"):
+        engine = DockerEngine(daemon.endpoint, timeout=20)
+        engine.find(name)
+        with contextlib.suppress(EndpointError):
+            engine.load([b"Authorization: Bearer abcdefgh0123456789"])
+    assert "GET /images/docker.io/t/a:1/json" in caplog.text
+    assert "POST /images/load" in caplog.text
+    assert "HTTP 404" in caplog.text
+    assert "abcdefgh" not in caplog.text
