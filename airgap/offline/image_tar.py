@@ -23,10 +23,8 @@ from airgap.bundle.names import (
 from airgap.bundle.ustar import END, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.errors import EndpointError
 from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.platform import Platform
 from airgap.offline.decompress import UnpackedLayer, claim_gzip, form_of, measure_zstd
 
 
@@ -127,24 +125,3 @@ def _file(name: str, member: _Member, advance: Advance | None) -> Iterator[bytes
             if advance is not None:
                 advance(got)
     yield padding(member.size)
-
-
-def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
-    """Return the manifest of `image` that an engine for `platform` gets.
-
-    An image that is carried for one platform only is sent in any case: the engine may emulate it.
-    Raises `EndpointError` when no manifest fits.
-    """
-    found = [item for item in image.graph.manifests if item.config]
-    chosen = image.graph.for_platform(platform)
-    if chosen is None and len(found) == 1:
-        chosen = found[0]
-    if chosen is None:
-        raise EndpointError(
-            "the image has no platform for this engine" if found else "an artifact, not an image",
-            subject=image.name,
-            want=platform,
-            got=", ".join(str(item.platform) for item in image.graph.manifests),
-            hint=None if found else "load artifacts into a registry or an OCI directory",
-        )
-    return chosen

@@ -28,7 +28,8 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.referrers import fallback_tag
-from airgap.offline.image_tar import ImageTar, runnable
+from airgap.offline.engine_image import runnable
+from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
@@ -59,7 +60,7 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
         case ContentTarget():
             return _load_with(ContentLoader(target, loading), target, loading, images)
         case EngineTarget():
-            return _load_with(EngineLoader(target, loading, target.info()), target, loading, images)
+            return _load_with(EngineLoader(target, loading), target, loading, images)
         case FolderTarget():
             return _load_with(FolderLoader(target, loading), target, loading, images)
         case FileTarget():
