@@ -228,8 +228,8 @@ def _top(index: TarIndex) -> str:
             want="one", got=", ".join(sorted(layouts)[:10]),
             hint="unpack it, and name each folder with `oci:`",
         )  # fmt: skip
-    found = layouts | _folders(index, MANIFEST)
-    return f"{found.pop()}/" if len(found) == 1 else ""
+    tops = layouts | _folders(index, MANIFEST)
+    return f"{tops.pop()}/" if len(tops) == 1 else ""
 
 
 def _folders(index: TarIndex, leaf: str) -> set[str]:

@@ -167,8 +167,8 @@ def by_name(images: Iterable[N], reference: ImageReference) -> list[N]:
 
 def by_tag(images: Iterable[N], reference: ImageReference) -> list[N]:
     """Return the image whose only name is the tag of `reference`, if there is exactly one."""
-    found = [image for image in images if image.tag is not None and image.tag == reference.tag]
-    return found if len(found) == 1 else []
+    tagged = [image for image in images if image.tag is not None and image.tag == reference.tag]
+    return tagged if len(tagged) == 1 else []
 
 
 def matching(images: Iterable[N], reference: ImageReference) -> list[N]:

@@ -162,14 +162,14 @@ def choose_image(images: Iterable[SavedImage], reference: ImageReference) -> Sav
 
     Raises `NotFoundError`, and `AmbiguousError` if several images have the name.
     """
-    found = {image.image_id: image for image in matching(images, reference)}
-    if not found:
+    by_id = {image.image_id: image for image in matching(images, reference)}
+    if not by_id:
         raise NotFoundError("no such image in the archive", subject=reference)
-    if len(found) > 1:
+    if len(by_id) > 1:
         raise AmbiguousError(
-            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, found)))
+            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, by_id)))
         )
-    return next(iter(found.values()))
+    return next(iter(by_id.values()))
 
 
 def _read_oci(files: ArchiveFiles) -> list[OciImage]:
@@ -177,9 +177,9 @@ def _read_oci(files: ArchiveFiles) -> list[OciImage]:
     if "manifests" in (value := parse_object(raw, INDEX)) and value["manifests"] is None:
         return []  # of an image without a name, as Docker 25.0.0 saves it
     walk = _Walk(files)
-    found = [walk.image(entry) for entry in index_entries(raw, INDEX)]
-    lists = [image for image in found if is_fallback_tag(image.tag)]
-    return found + [walk.image(IndexEntry(node)) for image in lists for node, _ in image.documents[1:]]
+    images = [walk.image(entry) for entry in index_entries(raw, INDEX)]
+    lists = [image for image in images if is_fallback_tag(image.tag)]
+    return images + [walk.image(IndexEntry(node)) for image in lists for node, _ in image.documents[1:]]
 
 
 class _Walk:

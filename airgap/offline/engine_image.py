@@ -112,7 +112,8 @@ class EngineImage:
         then = "may need emulation" if theirs.os == ours.os else "does not run there"
         if theirs.architecture.startswith("wasm"):
             then = "needs a WebAssembly runtime"
-        return f"{self.image.name} is for {theirs}, but {self.engine} runs {ours}: the image is loaded, but {then}"
+        name = self.image.name
+        return f"{name} is for {theirs}, but {self.engine} runs {ours}: the image is loaded, but {then}"
 
     @property
     def _is_foreign(self) -> bool:
@@ -130,16 +131,16 @@ def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
     An image that is carried for one platform only is sent in any case: the engine may emulate it.
     Raises `EndpointError` when no manifest fits.
     """
-    found = [item for item in image.graph.manifests if item.config]
+    candidates = [item for item in image.graph.manifests if item.config]
     chosen = image.graph.for_platform(platform)
-    if chosen is None and len(found) == 1:
-        chosen = found[0]
+    if chosen is None and len(candidates) == 1:
+        chosen = candidates[0]
     if chosen is None:
         raise EndpointError(
-            "the image has no platform for this engine" if found else "an artifact, not an image",
+            "the image has no platform for this engine" if candidates else "an artifact, not an image",
             subject=image.name,
             want=platform,
             got=", ".join(str(item.platform) for item in image.graph.manifests),
-            hint=None if found else "load artifacts into a registry or an OCI directory",
+            hint=None if candidates else "load artifacts into a registry or an OCI directory",
         )
     return chosen

@@ -40,13 +40,13 @@ class Holdings:
     def of(cls, home: Path, target: str) -> "Holdings":
         """Read the holdings of the target with the name `target`."""
         path = home / "holdings" / f"{hashlib.sha256(target.encode()).hexdigest()[:32]}.json"
-        found = cls(path)
+        holdings = cls(path)
         try:
-            found._read()
+            holdings._read()
         except AirgapError as error:
-            found.images.clear()
-            found.readable = not isinstance(error, MediaError)
-        return found
+            holdings.images.clear()
+            holdings.readable = not isinstance(error, MediaError)
+        return holdings
 
     def _read(self) -> None:
         with Folder(self.path.parent) as folder:

@@ -59,7 +59,11 @@ class ContentLoader:
         held = self.loading.holdings.images.get((image.name, image.record.digest))
         if held is not None and image.graph.contents.keys() <= held.blobs:
             return True
-        below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
+        below = [
+            document
+            for document, _ in image.graph.documents.values()
+            if document.digest != image.record.digest
+        ]
         return all(self.target.holds_document(image.name, document) for document in below)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
@@ -115,18 +119,18 @@ class ContentLoader:
 
     def _send_blob(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
         """Send one blob for all images that need it. An error is recorded only for the image it affects."""
-        places: set[str] = set()
+        stored_in: set[str] = set()
         for waiting in needed_by:
             image = waiting.result.image
-            if waiting.result.error is not None or image.name.name in places or self.stopped.is_set():
+            if waiting.result.error is not None or image.name.name in stored_in or self.stopped.is_set():
                 continue
             try:
                 if not self.target.holds(image.name, blob):
                     self._put(image, blob)
-                places.add(image.name.name)
+                stored_in.add(image.name.name)
             except AirgapError as error:
                 waiting.result.error = error
-        if places:
+        if stored_in:
             advance(blob.size)
         for waiting in needed_by:
             waiting.untried.discard(blob.digest)
@@ -152,7 +156,7 @@ class ContentLoader:
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         image, loaded = result.image, result.verdict == LOADED
         try:
-            found = self.target.find(image.name)
+            current = self.target.find(image.name)
         except LoginError:
             raise
         except AccessDeniedError as error:
@@ -162,10 +166,10 @@ class ContentLoader:
             result.reason = (
                 result.reason or f"the registry accepted it and does not allow reading it back: {error.got}"
             )
-            found = wanted
-        if loaded and found == wanted:
+            current = wanted
+        if loaded and current == wanted:
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
-        return found
+        return current
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
         if blob.digest not in self.loading.required:
@@ -176,14 +180,14 @@ class ContentLoader:
                 if not error.status or not self.target.holds(image.name, blob):
                     raise
             return
-        place = self._find_blob(image, blob)
-        if place is None or not isinstance(self.target, RegistryTarget):
+        holder = self._find_blob(image, blob)
+        if holder is None or not isinstance(self.target, RegistryTarget):
             raise EndpointError("the base is no longer at the target", subject=image.name, want=blob.digest)
-        if not self.target.mount(image.name, blob, place):
+        if not self.target.mount(image.name, blob, holder):
             raise EndpointError(
                 "the registry does not share blobs between repositories",
                 subject=image.name,
-                want=f"{blob.digest} of {place.name}",
+                want=f"{blob.digest} of {holder.name}",
                 hint="ask the sending side for a full bundle (airgap pack --full)",
             )
 
@@ -215,11 +219,11 @@ def _by_blob(images: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting
     """Return each blob once, with the images that need it, in the order of the images and of decreasing size
     within an image.
     """
-    found: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
+    by_blob: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
     for waiting in images:
         for blob in sorted(waiting.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
-            found.setdefault(blob.digest, (blob, []))[1].append(waiting)
-    return list(found.values())
+            by_blob.setdefault(blob.digest, (blob, []))[1].append(waiting)
+    return list(by_blob.values())
 
 
 def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:

@@ -100,8 +100,10 @@ class DocumentLoader:
         self._unless_there(name, root.digest, lambda: self.target.tag(name, root, raw))
 
     def _put_document(self, name: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
-        place = replace(name, tag=None, digest=descriptor.digest)
-        self._unless_there(place, descriptor.digest, lambda: self.target.put_document(name, descriptor, raw))
+        by_digest = replace(name, tag=None, digest=descriptor.digest)
+        self._unless_there(
+            by_digest, descriptor.digest, lambda: self.target.put_document(name, descriptor, raw)
+        )
 
     def _unless_there(self, name: ImageReference, digest: Digest, put: Callable[[], None]) -> None:
         """Call `put`; ignore its refusal when the target already has the document."""
@@ -138,12 +140,12 @@ def _explained(error: EndpointError, result: LoadedImage) -> EndpointError:
     moves = result.before is not None and result.before != result.image.record.digest
     if not isinstance(error, ImmutableTagError) and not (moves and error.status in (403, 405, 409, 412)):
         return error
-    found = ImmutableTagError(
+    explained = ImmutableTagError(
         "the registry does not allow this name to be moved to another image",
         subject=result.image.name,
         want=result.image.record.digest,
         got=f"{result.before or 'a name in use'}, {error.got}",
         hint="use another name, with as: or --map, or have the tag unlocked or deleted in the registry",
     )
-    found.status = error.status
-    return found
+    explained.status = error.status
+    return explained

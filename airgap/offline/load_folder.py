@@ -54,8 +54,8 @@ class FolderLoader:
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         with self.target.open_archive(result.image.name) as files:
-            found = _meanings(files, result.image, wanted)
-        return next((digest for digest in found if digest != wanted), wanted)
+            digests = _meanings(files, result.image, wanted)
+        return next((digest for digest in digests if digest != wanted), wanted)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
         """Return all left-out blobs: each archive is self-contained, so it has no base."""
@@ -106,8 +106,8 @@ class FolderLoader:
 def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
     """Return the digests that an archive gives the names of an image whose digest is `root`."""
     index = read_index(files.read(INDEX_FILE, MAX_INDEX))
-    found = [index.get(name) for name in image.full_name.names_of(root)]
-    return [None if entry is None else entry.digest for entry in found]
+    entries = [index.get(name) for name in image.full_name.names_of(root)]
+    return [None if entry is None else entry.digest for entry in entries]
 
 
 def _check(files: Files, blob: Descriptor) -> None:

@@ -91,10 +91,10 @@ class Loader(Protocol):
         """Look up all names of an image again; return their digest, which should be `wanted`."""
 
 
-def confirm_digest(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
+def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
     """Return `wanted` when the target has it. Raises `EndpointError` when it has something else."""
-    if found != wanted:
-        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
+    if current != wanted:
+        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=current)
     return wanted
 
 

@@ -66,10 +66,12 @@ def _entry(
     digest = Digest.parse(entry["digest"])
     if digest not in documents:
         return None
-    found = _rebuilt(documents[digest][0], documents, refused, made)
-    if found is None:
+    rebuilt = _rebuilt(documents[digest][0], documents, refused, made)
+    if rebuilt is None:
         return None
-    return entry if found.digest == digest else {**entry, "digest": str(found.digest), "size": found.size}
+    return (
+        entry if rebuilt.digest == digest else {**entry, "digest": str(rebuilt.digest), "size": rebuilt.size}
+    )
 
 
 def described(graph: ImageGraph) -> str:

@@ -68,12 +68,12 @@ def _keep(source: BundleSource, operator: Operator, attempt: Attempt) -> None:
 def _given(place: Place, operator: Operator, who: Receiver) -> _Given:
     try:
         with open_bundle(place) as folder:
-            found = authenticate(folder, who)
+            authenticated = authenticate(folder, who)
     except AirgapError:
         with recorded(place, operator.site, "verify"):
             raise
-    statement = found.statement
-    return _Given(place, statement, Mark(statement.epoch, statement.serial, found.sha256))
+    statement = authenticated.statement
+    return _Given(place, statement, Mark(statement.epoch, statement.serial, authenticated.sha256))
 
 
 def _is_newest(bundle: _Given, given: Sequence[_Given]) -> bool:

@@ -215,12 +215,12 @@ def find_socket(
                 "a password or token", subject=ADDRESS, want="the path of a socket", hint=LOGIN_HINT
             )
         return address.removeprefix("unix://")
-    found = [name for name in SOCKETS if is_socket(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    sockets = [name for name in SOCKETS if is_socket(name)]
+    if len(sockets) == 1:
+        return sockets[0]
+    if sockets:
         raise UsageError(
-            "more than one containerd found here", want=f"{ADDRESS}=SOCKET", got=", ".join(found)
+            "more than one containerd found here", want=f"{ADDRESS}=SOCKET", got=", ".join(sockets)
         )
     raise UnavailableError(
         "no containerd found here",

@@ -79,13 +79,13 @@ class Containerd(StagingTarget):
     def _read_info(self) -> EngineInfo:
         _, server, after = self._ctr.run("version").partition("Server:")
         version = re.search(r"Version: +(\S+)", after)
-        found = re.search(
+        snapshotter = re.search(
             r"(?m)^io\.containerd\.snapshotter\.v1 +\S+ +([a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?)\b",
             self._ctr.run("plugins", "ls"),
         )
-        if not server or version is None or found is None:
+        if not server or version is None or snapshotter is None:
             raise EndpointError("unreadable answer", subject=self.name, want="its version and platform")
-        platform = Platform.parse(found[1], self.name)
+        platform = Platform.parse(snapshotter[1], self.name)
         return EngineInfo(
             platform=platform,
             keeps_index=True,
@@ -100,7 +100,7 @@ class Containerd(StagingTarget):
 
     def _meaning(self, name: ImageReference, *filters: str) -> Digest | None:
         rows = self._rows("ls", ",".join((f'name=="{name}"', *filters)))
-        return next((digest for found, digest, _ in rows if found == str(name)), None)
+        return next((digest for stored, digest, _ in rows if stored == str(name)), None)
 
     def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
         filters = (f'labels."{PIN}"==pinned',) if self._pin else ()

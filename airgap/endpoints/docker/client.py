@@ -56,11 +56,11 @@ class EngineClient:
 
     @cached_property
     def api_version(self) -> tuple[int, int]:
-        found = self.version.get("ApiVersion") if isinstance(self.version, dict) else None
-        numbers = _API_VERSION.fullmatch(found) if isinstance(found, str) else None
+        claimed = self.version.get("ApiVersion") if isinstance(self.version, dict) else None
+        numbers = _API_VERSION.fullmatch(claimed) if isinstance(claimed, str) else None
         if numbers is None:
             raise EndpointError(
-                "the engine reports no API version", subject=self._name, got=repr(found)[:_MAX_QUOTED]
+                "the engine reports no API version", subject=self._name, got=repr(claimed)[:_MAX_QUOTED]
             )
         return int(numbers[1]), int(numbers[2])
 

@@ -73,4 +73,4 @@ def field(value: Mapping[str, Any], name: str) -> Any:
     """Return the value of a key, ignoring case, as Go reads documents of a known form."""
     if name in value:
         return value[name]
-    return next((found for key, found in value.items() if key.lower() == name.lower()), None)
+    return next((item for key, item in value.items() if key.lower() == name.lower()), None)

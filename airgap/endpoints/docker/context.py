@@ -188,14 +188,14 @@ def engine_tls(environ: Mapping[str, str] = os.environ) -> EngineTls | None:
     folder = Path(environ["DOCKER_CERT_PATH"]) if environ.get("DOCKER_CERT_PATH") else config_folder(environ)
     if folder is None:
         raise EndpointError("no folder with the engine's certificates", want="DOCKER_CERT_PATH")
-    found = _material(folder, verify=verify)
-    if verify and found.ca is None:
+    tls = _material(folder, verify=verify)
+    if verify and tls.ca is None:
         raise EndpointError(
             "the CA of the engine is missing",
             subject=folder / "ca.pem",
             hint="DOCKER_TLS_VERIFY is set: DOCKER_CERT_PATH must name the folder with the PEM files",
         )
-    return found
+    return tls
 
 
 def _of_environment(environ: Mapping[str, str]) -> EngineAddress:
@@ -236,10 +236,10 @@ def _of_context(name: str, origin: str, contexts: Path) -> EngineAddress:
 
 
 def _object(value: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
-    found = field(value, name)
-    if not isinstance(found, dict):
+    child = field(value, name)
+    if not isinstance(child, dict):
         raise EndpointError(_NO_CONTEXT, subject=path, want=name, got="none")
-    return found
+    return child
 
 
 def _material(folder: Path, *, verify: bool) -> EngineTls:

@@ -88,12 +88,12 @@ class DockerEngine(ExportSource, EngineTarget):
         """Return the image ID. The reference's digest may be one that the engine knows from a registry, or an
         image ID.
         """
-        found = self._look_up(reference)
-        if found is None:
+        image = self._look_up(reference)
+        if image is None:
             raise NotFoundError(
                 "no such image", subject=f"{self.name}: {reference}", hint=f"docker pull {reference.familiar}"
             )
-        return id_of(found)
+        return id_of(image)
 
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
@@ -104,14 +104,14 @@ class DockerEngine(ExportSource, EngineTarget):
         ids = [self.identify(reference) for reference in references]
         for reference in references:
             self._check_can_be_saved(reference)
-        found: dict[Digest, ExportedImage] = {}
+        by_id: dict[Digest, ExportedImage] = {}
         for names, wanted in _requests(list(zip(references, ids, strict=True))):
             with self._save(names) as stream:
                 repack = self.info().ids_are_configs
                 exported = export_archive(stream, sink, list(wanted.values()), advance, repack=repack)
-            found |= dict(zip(wanted, exported, strict=True))
+            by_id |= dict(zip(wanted, exported, strict=True))
         return [
-            replace(found[image_id], reference=reference)
+            replace(by_id[image_id], reference=reference)
             for reference, image_id in zip(references, ids, strict=True)
         ]
 
@@ -120,8 +120,8 @@ class DockerEngine(ExportSource, EngineTarget):
         info = self.info()
         if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
             return None
-        found = self._look_up(reference, {"manifests": "1"})
-        return None if found is None else held_manifests(found)
+        image = self._look_up(reference, {"manifests": "1"})
+        return None if image is None else held_manifests(image)
 
     def _check_can_be_saved(self, reference: ImageReference) -> None:
         """Docker 27 to 28.5 do not save an index that names the engine's own platform if that platform is
@@ -142,33 +142,33 @@ class DockerEngine(ExportSource, EngineTarget):
             )
 
     def find(self, reference: ImageReference) -> Digest | None:
-        found = self._inspect(str(reference.kept))
-        return None if found is None else id_of(found)
+        image = self._inspect(str(reference.kept))
+        return None if image is None else id_of(image)
 
     def layer_chains(self) -> frozenset[Digest]:
         """An image that the engine cannot show, or only in too long an answer, counts as absent: at worst its
         layers are sent again.
         """
-        found: set[Digest] = set()
+        chains: set[Digest] = set()
 
         def look(image_id: Digest) -> None:
             try:
                 image = self._inspect(str(image_id))
-                found.update(layer_chain(image) if image else ())
+                chains.update(layer_chain(image) if image else ())
             except UnavailableError:
                 raise
             except EndpointError:
                 return
 
         run_each(look, sorted({id_of(image) for image in self._list()}), _INSPECT_JOBS)
-        return frozenset(found)
+        return frozenset(chains)
 
     def available(self, image_id: Digest) -> frozenset[Digest] | None:
         info = self.info()
         if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
             return None
-        found = self._inspect(str(image_id), {"manifests": "1"})
-        held = None if found is None or id_of(found) != image_id else held_manifests(found)
+        image = self._inspect(str(image_id), {"manifests": "1"})
+        held = None if image is None or id_of(image) != image_id else held_manifests(image)
         return None if held is None else frozenset(entry.digest for entry, is_complete in held if is_complete)
 
     def find_id(self, image_id: Digest) -> bool:
@@ -178,10 +178,10 @@ class DockerEngine(ExportSource, EngineTarget):
         if self.info().config_ids:
             return any(answers_to(image, image_id) for image in self._list())
         asks_manifests = self.info().keeps_index and self._client.api_version >= _MANIFESTS_API
-        found = self._inspect(str(image_id), {"manifests": "1"} if asks_manifests else None)
-        if found is None or id_of(found) != image_id:
+        inspected = self._inspect(str(image_id), {"manifests": "1"} if asks_manifests else None)
+        if inspected is None or id_of(inspected) != image_id:
             return False
-        return not self.info().keeps_index or is_complete(found)
+        return not self.info().keeps_index or is_complete(inspected)
 
     def load(self, tar: Iterable[bytes]) -> None:
         """Loads quietly, as progress messages that are not read while sending would block both sides."""
@@ -251,15 +251,15 @@ class DockerEngine(ExportSource, EngineTarget):
 
     def _read_info(self) -> EngineInfo:
         info = self._client.document("/info", "cannot read the engine's state")
-        found = engine_info(self._client.version, info, self._client.api_version)
-        return replace(found, address=str(self._address))
+        engine = engine_info(self._client.version, info, self._client.api_version)
+        return replace(engine, address=str(self._address))
 
     def _list(self) -> list[Fields]:
         """Return all images, including those without a name."""
-        found = self._client.document(
+        answer = self._client.document(
             "/images/json", "cannot list images", params={"all": "1"}, limit=MAX_ENGINE_LIST_BYTES
         )
-        return listed_images(found)
+        return listed_images(answer)
 
     def _look_up(self, reference: ImageReference, params: dict[str, str] | None = None) -> Fields | None:
         if reference.digest is None:
@@ -270,10 +270,10 @@ class DockerEngine(ExportSource, EngineTarget):
     def _inspect(self, name: str, params: dict[str, str] | None = None) -> Fields | None:
         path = f"/images/{quote(name, safe='/:')}/json"
         try:
-            found = self._client.document(path, "cannot inspect", name, params=params)
+            answer = self._client.document(path, "cannot inspect", name, params=params)
         except NotFoundError:
             return None
-        return inspected_image(found)
+        return inspected_image(answer)
 
     @contextmanager
     def _save(self, names: list[str]) -> "Iterator[SaveStream]":

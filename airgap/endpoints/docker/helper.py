@@ -38,8 +38,8 @@ def ask_helper(
     Raises `HelperError`, about `host`, if the program is missing, fails, or does not end within `seconds`.
     """
     program = f"docker-credential-{name}"
-    found = shutil.which(program, path=path) if _NAME.fullmatch(name) else None
-    if found is None:
+    executable = shutil.which(program, path=path) if _NAME.fullmatch(name) else None
+    if executable is None:
         raise HelperError(
             "the credential helper is not installed",
             subject=host,
@@ -47,7 +47,7 @@ def ask_helper(
             hint="install it, or remove it from credsStore or credHelpers in Docker's config.json",
         )
     log.info("asking %s for the login for %s", program, host)
-    raw = _run(found, address, program, host, seconds)
+    raw = _run(executable, address, program, host, seconds)
     return None if raw is None else _parse(raw, program, host)
 
 

@@ -71,11 +71,11 @@ class DockerLogins:
         names = [f"{host}/{repository}"]
         while (shorter := names[-1].rpartition("/")[0]) != host and shorter:
             names.append(shorter)
-        return next((name for name in names if any(name in found.entries for found in self._files)), host)
+        return next((name for name in names if any(name in file.entries for file in self._files)), host)
 
     def _look_up(self, login_name: str) -> Credentials | None:
-        for found in self._files:
-            if (login := found.login(login_name, self._seconds, self._environ.get("PATH"))) is not None:
+        for file in self._files:
+            if (login := file.login(login_name, self._seconds, self._environ.get("PATH"))) is not None:
                 return login
         if self._closed:
             raise self._closed[0]
@@ -153,18 +153,18 @@ class _LoginFile:
 
 
 def _mapping(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
-    found = field(config, key)
-    if found is not None and not isinstance(found, dict):
+    value = field(config, key)
+    if value is not None and not isinstance(value, dict):
         raise EndpointError(_FAILED, subject=name, want=f"an object as {key}")
-    return found or {}
+    return value or {}
 
 
 def _normalized(entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries by host and path; the current spelling of `docker login` comes before older ones."""
-    found = {_normal_name(key): value for key, value in entries.items() if _normal_name(key) != key}
-    found |= {key: value for key, value in entries.items() if _normal_name(key) == key}
+    normalized = {_normal_name(key): value for key, value in entries.items() if _normal_name(key) != key}
+    normalized |= {key: value for key, value in entries.items() if _normal_name(key) == key}
     hub = entries.get(_HUB_ADDRESS)
-    return found if hub is None else {**found, _HUB: hub}
+    return normalized if hub is None else {**normalized, _HUB: hub}
 
 
 def _normal_name(key: str) -> str:

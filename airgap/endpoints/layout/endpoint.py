@@ -78,13 +78,13 @@ class Layout(NamedSource, ContentTarget):
         """Return the entries, and those of each referrer list, which has its own tag (OCI distribution-spec
         1.1, "Referrers Tag Schema").
         """
-        found = list(self._entries())
-        for entry in (entry for entry in found[:] if is_fallback_tag(entry.tag)):
+        entries = list(self._entries())
+        for entry in (entry for entry in entries[:] if is_fallback_tag(entry.tag)):
             with contextlib.suppress(EndpointError, FormatError, IntegrityError):
                 document = self._document(entry.descriptor)
                 if isinstance(document, ImageIndex):
-                    found += [IndexEntry(child) for child in document.manifests]
-        return tuple(found)
+                    entries += [IndexEntry(child) for child in document.manifests]
+        return tuple(entries)
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         where = f"{self._folder.path}: {descriptor.digest}"
@@ -98,10 +98,10 @@ class Layout(NamedSource, ContentTarget):
         """Return the entry of `index.json` with this digest; without one, the entry of this name, otherwise
         the only one named just by the tag. Nested indexes are not searched.
         """
-        found = _one(matching(self._searched(), reference), reference)
-        if found is None:
+        descriptor = _one(matching(self._searched(), reference), reference)
+        if descriptor is None:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
-        return found
+        return descriptor
 
     def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
         try:
@@ -128,8 +128,8 @@ class Layout(NamedSource, ContentTarget):
         except NotFoundError:
             return None
         same = by_name(entries, reference) if reference.tag else by_digest(entries, reference.digest)
-        found = _one(same, reference)
-        return None if found is None else found.digest
+        descriptor = _one(same, reference)
+        return None if descriptor is None else descriptor.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
         """Return whether the content is present and correct: it is read, as a file's name proves nothing."""
@@ -217,11 +217,11 @@ class Layout(NamedSource, ContentTarget):
 
 def _one(entries: Sequence[IndexEntry], reference: ImageReference) -> Descriptor | None:
     """Return the one image among `entries`; raises `AmbiguousError` if there are two."""
-    found = {entry.descriptor.digest: entry.descriptor for entry in entries}
-    if len(found) > 1:
-        digests = " and ".join(sorted(map(str, found)))
+    by_digest = {entry.descriptor.digest: entry.descriptor for entry in entries}
+    if len(by_digest) > 1:
+        digests = " and ".join(sorted(map(str, by_digest)))
         raise AmbiguousError("two images have the same name", subject=reference, got=digests)
-    return next(iter(found.values()), None)
+    return next(iter(by_digest.values()), None)
 
 
 def _wrong_size(descriptor: Descriptor, got: int) -> SizeMismatchError:
