@@ -17,7 +17,7 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
-from airgap.oci.digest import CHUNK, ByteStream, Digest
+from airgap.oci.digest import CHUNK, ByteStream, Digest, fill
 from airgap.oci.documents import MAX_SIZE
 
 MAX_WINDOW = 128 << 20
@@ -165,10 +165,8 @@ class GzipReader(io.RawIOBase):
             self._ready, self._finished = memoryview(end), True
 
     def _submit(self) -> None:
-        block = bytearray(CHUNK)
-        view, filled = memoryview(block), 0
-        while filled < CHUNK and (got := self._plain.readinto(view[filled:])):
-            filled += got
+        view = memoryview(bytearray(CHUNK))
+        filled = fill(self._plain, view)
         self._ended = filled < CHUNK
         if filled:
             data = view[:filled]

@@ -16,7 +16,7 @@ from airgap.bundle.files import FileSlice
 from airgap.bundle.tar_header import BLOCK
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, Listing
-from airgap.endpoints.save_stream import ContentKind, classify, read_up_to
+from airgap.endpoints.save_stream import ContentKind, classify
 from airgap.errors import FormatError
 from airgap.limits import (
     FREE_UNPACKED_BYTES,
@@ -26,7 +26,7 @@ from airgap.limits import (
     MAX_KEPT_DOCUMENTS_BYTES,
     MAX_UNPACKED_RATIO,
 )
-from airgap.oci.digest import CHUNK, Advance, ByteStream
+from airgap.oci.digest import CHUNK, Advance, ByteStream, read_up_to
 from airgap.oci.strict_json import MAX_BYTES
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"

@@ -8,12 +8,16 @@ and skopeo write a whole name or a tag as the latter, whichever they were given.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, ImageIndex, parse_document
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump, parse_object
+
+EMPTY_INDEX = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 
 _KEYS = (CONTAINERD_NAME, REF_NAME)
 _IDS = ("sha256:", "sha512:")
@@ -66,8 +70,10 @@ class IndexEntry:
         return frozenset({self.descriptor.digest})
 
 
-def index_entries(raw: bytes, where: str) -> list[IndexEntry]:
-    """Return the entries of an `index.json`, in order.
+@lru_cache(maxsize=4)
+def index_entries(raw: bytes, where: str) -> tuple[IndexEntry, ...]:
+    """Return the entries of an `index.json`, in order. The same bytes are parsed once, as a layout's are read
+    for every image.
 
     Attachments that `cosign save` and Hauler store beside an image have their registry tag and no name.
 
@@ -84,12 +90,12 @@ def index_entries(raw: bytes, where: str) -> list[IndexEntry]:
     for entry, kind in zip(entries, kinds, strict=True):
         if kind in _IMAGES:
             owners.setdefault(entry.names, set()).add(entry.descriptor.digest)
-    return [
+    return tuple(
         IndexEntry(entry.descriptor, tag=_extra_tag(owners.get(entry.names, set()), kind))
         if kind in _EXTRAS
         else entry
         for entry, kind in zip(entries, kinds, strict=True)
-    ]
+    )
 
 
 def _kind(annotations: Mapping[str, str]) -> str:
@@ -179,11 +185,25 @@ def matching(images: Iterable[N], reference: ImageReference) -> list[N]:
     return by_name(images, reference) or by_tag(images, reference)
 
 
-def without_names(descriptor: Descriptor) -> dict[str, str]:
-    """Return the annotations of an entry without its name."""
-    return {key: text for key, text in descriptor.annotations.items() if key not in _KEYS}
+def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    """Return `raw` with `descriptor` as the one entry of that name, and all others unchanged.
+
+    A reference without a tag gets an entry named by its digest, unless there is one of that digest. Raises
+    `FormatError` if the result could not be read again, for example for too many entries.
+    """
+    entries = index_entries(raw, where)
+    if reference.tag is None and any(entry.descriptor.digest == descriptor.digest for entry in entries):
+        return raw
+    index = parse_object(raw, where)
+    kept = zip(index["manifests"], entries, strict=True)
+    index["manifests"] = [value for value, entry in kept if not by_name([entry], reference)]
+    index["manifests"].append(_entry_json(reference, descriptor))
+    changed = dump(index)
+    index_entries(changed, where)
+    return changed
 
 
-def with_name(name: ImageReference) -> dict[str, str]:
-    """Return the annotations that give an entry this name for every reader."""
-    return dict.fromkeys(_KEYS, str(name))
+def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:
+    name = str(reference.with_digest(descriptor.digest).kept)
+    others = {key: text for key, text in descriptor.annotations.items() if key not in _KEYS}
+    return descriptor.to_json() | {"annotations": others | dict.fromkeys(_KEYS, name)}

@@ -22,7 +22,7 @@ from airgap.endpoints.save_format import (
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
 from airgap.limits import MAX_IMAGE_ARCHIVE_FILES, MAX_KEPT_DOCUMENTS_BYTES
-from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.oci.digest import Advance, ByteStream, Digest, read_up_to
 from airgap.oci.documents import (
     OCI_CONFIG,
     OCI_LAYER_GZIP,
@@ -238,15 +238,6 @@ def blob_digest(name: str) -> Digest | None:
         return Digest.parse(f"{parts[1]}:{parts[2]}")
     except FormatError:
         return None
-
-
-def read_up_to(stream: ByteStream, size: int) -> bytes:
-    """Read `size` bytes, or fewer at the end of the stream."""
-    buffer = bytearray(size)
-    view, done = memoryview(buffer), 0
-    while done < size and (got := stream.readinto(view[done:])):
-        done += got
-    return bytes(view[:done])
 
 
 class Prefixed(io.RawIOBase):

@@ -148,3 +148,17 @@ def copy(stream: ByteStream, write: Callable[[memoryview], object], advance: Adv
         if advance is not None:
             advance(got)
     return total
+
+
+def fill(stream: ByteStream, view: memoryview) -> int:
+    """Read until `view` is full or the stream has ended; return the number of bytes."""
+    done = 0
+    while done < len(view) and (got := stream.readinto(view[done:])):
+        done += got
+    return done
+
+
+def read_up_to(stream: ByteStream, size: int) -> bytes:
+    """Read `size` bytes, or fewer at the end of the stream."""
+    buffer = memoryview(bytearray(size))
+    return bytes(buffer[: fill(stream, buffer)])

@@ -90,15 +90,9 @@ def load_bundle(
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle,
-            progress,
-            on_conflict=on_conflict,
-            jobs=jobs,
-            before_names_move=partial(keep_mark, bundle, site, attempt),
-            holdings=holdings,
-            renamings=renamings,
-            allow_urls=allow_urls,
-        )
+            bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
+            before_names_move=partial(keep_mark, bundle, site, attempt), allow_urls=allow_urls,
+        )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)

@@ -9,11 +9,17 @@ from functools import cached_property
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, write_all
-from airgap.endpoints.layout.directory import entry_of, file_names
-from airgap.endpoints.layout.folder import LayoutFolder, read_all
-from airgap.endpoints.layout.index import EMPTY, parse_index, with_entry
+from airgap.endpoints.layout.folder import MARKER, LayoutFolder
 from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.naming import IndexEntry, by_digest, by_name, matching
+from airgap.endpoints.naming import (
+    EMPTY_INDEX,
+    IndexEntry,
+    by_digest,
+    by_name,
+    index_entries,
+    matching,
+    with_entry,
+)
 from airgap.endpoints.ports import ContentTarget, NamedSource
 from airgap.errors import (
     AmbiguousError,
@@ -23,18 +29,23 @@ from airgap.errors import (
     NotFoundError,
     SizeMismatchError,
 )
-from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
+from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy, read_up_to
 from airgap.oci.documents import Descriptor, ImageIndex, ImageManifest, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.strict_json import MAX_BYTES
 
 _INDEX = "index.json"
+_DIR_MANIFEST = "manifest.json"
+_DIR_MARK = b"Directory Transport Version: 1."
 
 
 class Layout(NamedSource, ContentTarget):
-    """One folder as source and target, which is created on the first write. As a
-    source it may also be a folder in the form of skopeo's `dir:`.
+    """One folder as source and target, which is created on the first write.
+
+    As a source it may also be a folder of `skopeo copy … dir:DIR` or `podman save --format docker-dir`, which
+    has one image: `version`, `manifest.json` (the image manifest or index itself), and every other file under
+    the hex digits of its digest; manifests of an index end in `.manifest.json`.
 
     Raises `EndpointError` and its children; also `MediaError` if the disk fails, `FormatError` for an invalid
     `index.json`, and `SizeMismatchError` for a file of the wrong size.
@@ -91,7 +102,7 @@ class Layout(NamedSource, ContentTarget):
         if descriptor.size > MAX_BYTES:
             raise FormatError("document too large", subject=where, got=f"{descriptor.size:,}")
         with contextlib.closing(self._open_checked(descriptor)) as stream:
-            raw = check_size_and_digest(read_all(stream), descriptor, where)
+            raw = check_size_and_digest(read_up_to(stream, stream.size), descriptor, where)
         return parse_document(raw, descriptor.media_type, where)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
@@ -112,7 +123,7 @@ class Layout(NamedSource, ContentTarget):
 
     def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         with contextlib.closing(self.open_blob(reference, descriptor)) as stream:
-            return read_all(stream)
+            return read_up_to(stream, stream.size)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> FileStream:  # noqa: ARG002
         """Open a blob. Raises `SizeMismatchError` at once if the file's size differs from the
@@ -177,18 +188,18 @@ class Layout(NamedSource, ContentTarget):
         if self._single_entry is not None:
             return (self._single_entry,)
         self._folder.check()
-        return parse_index(self._folder.read(_INDEX), self._where)
+        return index_entries(self._folder.read(_INDEX), self._where)
 
     @cached_property
     def _single_entry(self) -> IndexEntry | None:
         """The image of a `dir:` folder; None for a layout."""
-        return entry_of(self._folder)
+        return _dir_entry(self._folder)
 
     def _open(self, digest: Digest) -> FileStream:
         names = (
             (digest.path,)
             if self._single_entry is None
-            else file_names(self._single_entry.descriptor.digest, digest)
+            else _dir_file_names(self._single_entry.descriptor.digest, digest)
         )
         for name in names[:-1]:
             with contextlib.suppress(NotFoundError):
@@ -211,8 +222,26 @@ class Layout(NamedSource, ContentTarget):
                 try:
                     self._folder.read(_INDEX)
                 except NotFoundError:
-                    self._folder.write_document(_INDEX, EMPTY)
+                    self._folder.write_document(_INDEX, EMPTY_INDEX)
             self._prepared = True
+
+
+def _dir_entry(folder: LayoutFolder) -> IndexEntry | None:
+    """Return the one image of such a folder, which has no name; None for any other folder."""
+    with contextlib.suppress(NotFoundError):
+        folder.read(MARKER)
+        return None
+    with contextlib.suppress(NotFoundError):
+        if folder.read("version").startswith(_DIR_MARK):
+            raw = folder.read(_DIR_MANIFEST)
+            document = parse_document(raw, None, f"{folder.path}/{_DIR_MANIFEST}")
+            return IndexEntry(Descriptor(document.media_type, document.digest, len(raw)))
+    return None
+
+
+def _dir_file_names(root: Digest, digest: Digest) -> tuple[str, ...]:
+    """Return the possible file names of content in the folder of the image `root`."""
+    return (_DIR_MANIFEST,) if digest == root else (digest.hex, f"{digest.hex}.manifest.json")
 
 
 def _one(entries: Sequence[IndexEntry], reference: ImageReference) -> Descriptor | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from airgap.bundle.files import FileStream, closing_file, make_folder, media_errors, write_file
 from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.oci.digest import read_up_to
 from airgap.oci.spelling import LAYOUT, check_spelling
 from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
 
@@ -88,7 +89,7 @@ class LayoutFolder:
                     want=f"at most {MAX_BYTES:,} bytes",
                     got=f"{stream.size:,}",
                 )
-            return read_all(stream)
+            return read_up_to(stream, stream.size)
 
     def write_blob(self, name: str, write: Callable[[int], None]) -> None:
         """Let `write` fill a file descriptor; afterwards the file is complete and durable, or absent."""
@@ -151,15 +152,6 @@ class LayoutFolder:
                 below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
                 fd = opened.enter_context(closing_file(below, where))
             yield fd, leaf
-
-
-def read_all(stream: FileStream) -> bytes:
-    """Read the file, but at most the size that it had when it was opened."""
-    buffer = memoryview(bytearray(stream.size))
-    done = 0
-    while done < len(buffer) and (got := stream.readinto(buffer[done:])):
-        done += got
-    return bytes(buffer[:done])
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from airgap.limits import (
     MAX_SSH_MESSAGE_CHARACTERS,
     SFTP_REPLY_SECONDS,
 )
-from airgap.oci.digest import Advance, ByteStream
+from airgap.oci.digest import Advance, ByteStream, fill
 
 _INIT, _VERSION = 1, 2
 _OPEN, _CLOSE, _READ, _WRITE, _LSTAT, _OPENDIR, _READDIR, _REMOVE, _MKDIR = 3, 4, 5, 6, 7, 11, 12, 13, 14
@@ -236,7 +236,7 @@ class Sftp:
             _expect(reply, _STATUS)
             advance(sizes.pop(number))
 
-        while size := _fill(stream, buffer[head:]):
+        while size := fill(stream, buffer[head:]):
             number = self._next_number()
             sizes[number] = size
             position = struct.pack(">QI", offset, size)
@@ -386,11 +386,3 @@ def _string(text: str | bytes) -> bytes:
 
 def _kind(mode: int) -> FileKind:
     return {_FOLDER: FileKind.FOLDER, _FILE: FileKind.FILE}.get(mode & 0o170000, FileKind.OTHER)
-
-
-def _fill(stream: ByteStream, view: memoryview) -> int:
-    """Read until `view` is full or the stream has ended."""
-    done = 0
-    while done < len(view) and (got := stream.readinto(view[done:])):
-        done += got
-    return done

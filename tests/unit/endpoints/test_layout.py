@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.layout.index import EMPTY, parse_index, with_entry
-from airgap.endpoints.naming import by_name, by_tag
+from airgap.endpoints.naming import EMPTY_INDEX, by_name, by_tag, index_entries, with_entry
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -443,7 +442,7 @@ def test_any_annotations_are_read_or_refused(pairs: list[tuple[str, str]], wante
     entries = [entry(IMAGE, **{REF_NAME: ref, CONTAINERD_NAME: name}) for ref, name in pairs]
     try:
         reference = ImageReference.parse(wanted)
-        found = parse_index(index_of(*entries), "index.json")
+        found = index_entries(index_of(*entries), "index.json")
     except FormatError:
         return
     for image in (*by_name(found, reference), *by_tag(found, reference)):
@@ -452,7 +451,7 @@ def test_any_annotations_are_read_or_refused(pairs: list[tuple[str, str]], wante
 
 @given(st.lists(st.sampled_from(["a/b:1", "a/b:2", "c:1", f"d@{IMAGE.descriptor.digest}"]), max_size=8))
 def test_each_name_means_what_was_tagged_last(names: list[str]):
-    raw = EMPTY
+    raw = EMPTY_INDEX
     last: dict[ImageReference, Digest] = {}
     for i, name in enumerate(names):
         image = (IMAGE, OTHER)[i % 2]
@@ -460,7 +459,7 @@ def test_each_name_means_what_was_tagged_last(names: list[str]):
         raw = with_entry(raw, "index.json", reference, image.descriptor)
         if reference.tag:
             last[reference] = image.descriptor.digest
-    entries = parse_index(raw, "index.json")
+    entries = index_entries(raw, "index.json")
     assert {n: e.descriptor.digest for e in entries for n in e.names if n.tag} == last
     nameless = [e.descriptor.digest for e in entries if not any(name.tag for name in e.names)]
     assert len(nameless) == len(set(nameless))
@@ -469,7 +468,7 @@ def test_each_name_means_what_was_tagged_last(names: list[str]):
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_index_or_refused(raw: bytes):
     try:
-        parse_index(raw, "index.json")
+        index_entries(raw, "index.json")
     except FormatError:
         return
 
