@@ -13,8 +13,8 @@ from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
-from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose_image, read_images
-from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
+from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
+from airgap.endpoints.save_stream import Intake, finish
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
@@ -57,7 +57,7 @@ class Archive(ExportSource):
             intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
             for name, data in files.iter_files(_needed(chosen), advance):
                 intake.store(name, files.sizes[name], data)
-            return [_finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
+            return [finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
     def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
         try:
@@ -139,14 +139,6 @@ def _needed(images: Sequence[SavedImage]) -> set[str]:
         else:
             names.update(blob.digest.path for blob in image.blobs)
     return names
-
-
-def _finish(
-    reference: ImageReference, image: OciImage | DockerImage, files: Listing, intake: Intake
-) -> ExportedImage:
-    if isinstance(image, DockerImage):
-        return finish_docker(reference, image, files, intake)
-    return finish_oci(reference, image, intake)
 
 
 class ArchiveFile(FileTarget):

@@ -78,6 +78,10 @@ class Listing:
     def size(self, name: str) -> int | None:
         return self.sizes.get(self.resolve(name))
 
+    def unsaved_blob(self, digest: Digest) -> bytes | None:  # noqa: ARG002
+        """Return a blob that is in memory and not in the sink."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class OciImage:

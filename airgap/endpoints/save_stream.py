@@ -15,7 +15,6 @@ from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
     DockerImage,
     Listing,
-    OciImage,
     SavedImage,
     choose_image,
     read_images,
@@ -133,8 +132,7 @@ class _Received(Listing):
             return self._intake.sink.read(self._intake.blobs[name], MAX_BYTES)
         raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_BYTES:,} bytes")
 
-    def has_blob(self, digest: Digest) -> bytes | None:
-        """Return a blob that is still only in memory."""
+    def unsaved_blob(self, digest: Digest) -> bytes | None:
         return self._documents.get(digest.path)
 
 
@@ -160,26 +158,22 @@ def export_archive(
         if entry.kind == "file":
             files.take(entry.name, entry.size, data)
     images = read_images(files, docker=repack)
-    return [_finish(reference, choose_image(images, reference), files, intake) for reference in wanted]
+    return [finish(reference, choose_image(images, reference), files, intake) for reference in wanted]
 
 
-def _finish(reference: ImageReference, image: SavedImage, files: _Received, intake: Intake) -> ExportedImage:
-    if isinstance(image, DockerImage):
-        return finish_docker(reference, image, files, intake)
-    for blob in image.blobs:
-        if (raw := files.has_blob(blob.digest)) is not None:
-            intake.sink.add(io.BytesIO(raw), blob.digest, blob.size)
-    return finish_oci(reference, image, intake)
-
-
-def finish_oci(reference: ImageReference, image: OciImage, intake: Intake) -> ExportedImage:
+def finish(reference: ImageReference, image: SavedImage, files: Listing, intake: Intake) -> ExportedImage:
     """Put the documents of an image into the sink, which already has its blobs."""
+    if isinstance(image, DockerImage):
+        return _finish_docker(reference, image, files, intake)
+    for blob in image.blobs:
+        if (raw := files.unsaved_blob(blob.digest)) is not None:
+            intake.sink.add(io.BytesIO(raw), blob.digest, blob.size)
     for descriptor, raw in image.documents:
         intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, image.descriptor, image.image_id, repacked=False)
 
 
-def finish_docker(
+def _finish_docker(
     reference: ImageReference, image: DockerImage, files: Listing, intake: Intake
 ) -> ExportedImage:
     """Make the image manifest of an image whose layers are in the sink.

@@ -10,10 +10,10 @@ from airgap.bundle.volumes import Place, open_bundle
 from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.operator import Operator
 from airgap.carry.stream_place import check_place
-from airgap.carry.verify import Receiver, authenticate
+from airgap.carry.verify import Receiver, authenticate, verify
 from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_bundle
 from airgap.errors import AirgapError
-from airgap.offline.bundle_source import BundleSource, bundle_source
+from airgap.offline.bundle_source import BundleSource
 from airgap.site import Mark
 
 
@@ -49,8 +49,9 @@ def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleS
     with contextlib.ExitStack() as stack:
         sources = []
         for bundle in given:
-            opened = bundle_source(bundle.place, operator.site, operator.now, receivers[bundle.mark])
-            sources.append(stack.enter_context(opened))
+            folder = open_bundle(bundle.place)
+            stack.callback(folder.close)
+            sources.append(BundleSource(verify(folder, receivers[bundle.mark])))
         for source in sources:
             source.build_on(sources)
         for bundle, source in zip(given, sources, strict=True):

@@ -116,12 +116,17 @@ class DockerEngine(ExportSource, EngineTarget):
         ]
 
     def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
-        """See `ExportSource`. Only the containerd store keeps indexes; API 1.48 lists what it has."""
-        info = self.info()
-        if not info.keeps_index or info.config_ids or self._client.api_version < _MANIFESTS_API:
+        if not self._lists_manifests:
             return None
         image = self._look_up(reference, {"manifests": "1"})
         return None if image is None else held_manifests(image)
+
+    @property
+    def _lists_manifests(self) -> bool:
+        """Return whether the engine lists the manifests of an index: the containerd store, from API 1.48."""
+        info = self.info()
+        is_containerd = info.keeps_index and not info.config_ids
+        return is_containerd and self._client.api_version >= _MANIFESTS_API
 
     def _check_can_be_saved(self, reference: ImageReference) -> None:
         """Docker 27 to 28.5 do not save an index that names the engine's own platform if that platform is
@@ -164,8 +169,7 @@ class DockerEngine(ExportSource, EngineTarget):
         return frozenset(chains)
 
     def available(self, image_id: Digest) -> frozenset[Digest] | None:
-        info = self.info()
-        if info.config_ids or not info.keeps_index or self._client.api_version < _MANIFESTS_API:
+        if not self._lists_manifests:
             return None
         image = self._inspect(str(image_id), {"manifests": "1"})
         held = None if image is None or id_of(image) != image_id else held_manifests(image)
@@ -177,8 +181,7 @@ class DockerEngine(ExportSource, EngineTarget):
         """
         if self.info().config_ids:
             return any(answers_to(image, image_id) for image in self._list())
-        asks_manifests = self.info().keeps_index and self._client.api_version >= _MANIFESTS_API
-        inspected = self._inspect(str(image_id), {"manifests": "1"} if asks_manifests else None)
+        inspected = self._inspect(str(image_id), {"manifests": "1"} if self._lists_manifests else None)
         if inspected is None or id_of(inspected) != image_id:
             return False
         return not self.info().keeps_index or is_complete(inspected)
