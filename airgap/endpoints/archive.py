@@ -11,10 +11,10 @@ from airgap.bundle.files import closing_file, write_stream
 from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
-from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
 from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
-from airgap.endpoints.save_stream import Intake, finish
+from airgap.endpoints.save_stream import Intake, finish_image
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
@@ -22,7 +22,7 @@ from airgap.oci.reference import ImageReference
 _CUT = "the archive is cut off: copy or download it again"
 
 
-class Archive(ExportSource):
+class Archive(ExportSource, ListingSource):
     """Images from a tar file, plain or compressed with gzip or zstd. It stores only the requested
     images.
 
@@ -57,7 +57,7 @@ class Archive(ExportSource):
             intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
             for name, data in files.iter_files(_needed(chosen), advance):
                 intake.store(name, files.sizes[name], data)
-            return [finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
+            return [finish_image(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
     def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
 from airgap.endpoints.ports import BlobSink, ContentSource, ExportedImage, ExportSource, Source
 from airgap.errors import EndpointError, NotFoundError
 from airgap.oci.digest import Advance, ByteStream, Digest
@@ -16,7 +16,7 @@ from tests.support.streams import BrokenStream, Bytes
 
 
 @dataclass
-class MemorySource(ContentSource):
+class MemorySource(ContentSource, ListingSource):
     """A source that serves content by digest, and can list its images."""
 
     images: dict[str, Image]

@@ -23,7 +23,7 @@ from typing import Any
 
 from airgap.endpoints.docker.config import config_folder, field, parse_json, read_json, user_home
 from airgap.endpoints.docker.helper import ask_helper
-from airgap.endpoints.logins import Credentials, HelperError
+from airgap.endpoints.logins import Credentials, HelperError, NamespacedStore
 from airgap.errors import AccessDeniedError, EndpointError
 from airgap.limits import CREDENTIAL_HELPER_SECONDS
 
@@ -34,7 +34,7 @@ _HUB_ADDRESS = "https://index.docker.io/v1/"
 """The name of Docker Hub in Docker's own file and for helpers."""
 
 
-class DockerLogins:
+class DockerLogins(NamespacedStore):
     """Reads the files once, at the first request; with `config`, only that file.
 
     A missing file has no logins. An entry or a helper is read only for its own registry. A file that is not

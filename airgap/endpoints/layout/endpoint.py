@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airgap.bundle.files import FileStream, write_all
 from airgap.endpoints.layout.folder import MARKER, LayoutFolder
-from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
 from airgap.endpoints.naming import (
     EMPTY_INDEX,
     IndexEntry,
@@ -40,7 +40,7 @@ _DIR_MANIFEST = "manifest.json"
 _DIR_MARK = b"Directory Transport Version: 1."
 
 
-class Layout(NamedSource, ContentTarget):
+class Layout(NamedSource, ListingSource, ContentTarget):
     """One folder as source and target, which is created on the first write.
 
     As a source it may also be a folder of `skopeo copy … dir:DIR` or `podman save --format docker-dir`, which

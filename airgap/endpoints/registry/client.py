@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from airgap.endpoints.attachments import Attachments
+from airgap.endpoints.attachments import Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, RegistryTarget
 from airgap.endpoints.registry.attachments import Finder
 from airgap.endpoints.registry.config import RegistryOptions
@@ -18,7 +18,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 
 
-class Registry(ContentSource, RegistryTarget):
+class Registry(ContentSource, AttachmentSource, RegistryTarget):
     """One registry host and its mirrors; safe for several threads. It asks `host`, regardless of the registry
     that a reference names.
 

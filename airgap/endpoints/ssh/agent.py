@@ -1,7 +1,7 @@
 """The ssh-agent: the keys that it holds (draft-ietf-sshm-ssh-agent), and its failures.
 
-paramiko's own client waits for ever, reads an answer of any length, and abandons the whole login for one odd
-comment or one refused signature.
+paramiko's own client waits indefinitely, reads an answer of any length, and abandons the whole login for one
+odd comment or one refused signature.
 """
 
 import os

@@ -19,7 +19,7 @@ _PACKET = 32_768
 
 @contextlib.contextmanager
 def answered(channel: paramiko.Channel, what: str, seconds: float = SSH_ANSWER_SECONDS) -> Iterator[None]:
-    """Limit the time in which the server answers a request: paramiko waits for ever, so the channel is
+    """Limit the time in which the server answers a request: paramiko waits indefinitely, so the channel is
     closed. Raises `TransportError` then.
     """
     late = threading.Event()

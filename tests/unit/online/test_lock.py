@@ -2,7 +2,7 @@
 
 import pytest
 
-from airgap.endpoints.attachments import Attachment, Attachments
+from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.online.lock import resolve
 from tests.support.images import simple_image
@@ -115,7 +115,7 @@ def test_an_engine_cannot_say_what_is_attached():
 
 
 def test_what_one_image_requires_is_not_optional_for_another():
-    class Registry(MemorySource):
+    class Registry(MemorySource, AttachmentSource):
         def attachments(self, reference, subjects, also=(), *, thorough=False):
             about = [digest for digest in subjects if digest == A.descriptor.digest]
             return Attachments(tuple(Attachment(digest, B.descriptor) for digest in about))

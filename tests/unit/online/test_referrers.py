@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.attachments import Attachment, Attachments
+from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.errors import DigestMismatchError, EndpointError
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
@@ -33,8 +33,8 @@ def thing(text: str) -> Descriptor:
 
 
 @dataclass
-class Registry(MemorySource):
-    """An `AttachmentSource`."""
+class Registry(MemorySource, AttachmentSource):
+    """A source that finds attachments."""
 
     about: dict[Digest, list[Descriptor]] = field(default_factory=dict)
     tags: dict[str, Descriptor] = field(default_factory=dict)
