@@ -161,7 +161,9 @@ def export_archive(
     return [finish_image(reference, choose_image(images, reference), files, intake) for reference in wanted]
 
 
-def finish_image(reference: ImageReference, image: SavedImage, files: Listing, intake: Intake) -> ExportedImage:
+def finish_image(
+    reference: ImageReference, image: SavedImage, files: Listing, intake: Intake
+) -> ExportedImage:
     """Put the documents of an image into the sink, which already has its blobs."""
     if isinstance(image, DockerImage):
         return _finish_docker(reference, image, files, intake)
