@@ -123,7 +123,12 @@ class PipeSocket:
     def sendall(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
         while view:
-            sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
+            try:
+                sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
+            except TimeoutError:
+                raise
+            except OSError:  # the command has ended already
+                sent = 0
             if not sent:
                 raise ConnectionError(self._reason())
             view = view[sent:]
