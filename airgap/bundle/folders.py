@@ -1,17 +1,29 @@
-"""The folders of a bundle: one, or one for each of its volumes (FORMAT.md §2.5)."""
+"""The folders of a bundle, one or one for each of its volumes (FORMAT.md §2.5), and the choice of new ones."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airgap.bundle.blob_files import Segment
-from airgap.bundle.files import Folder
+from airgap.bundle.blob_files import Segment, size_of
+from airgap.bundle.files import Folder, make_folder, media_errors
+from airgap.bundle.graph import ImageGraph
+from airgap.bundle.max_file_size import largest_file
+from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
-from airgap.bundle.volume_table import MAX_TABLE, VOLUME_FILE, Cut, VolumeTable
-from airgap.errors import AirgapError
+from airgap.bundle.volume_table import (
+    MAX_TABLE,
+    VOLUME_FILE,
+    Cut,
+    FreeSpace,
+    VolumeSize,
+    VolumeTable,
+    plan_cut,
+)
+from airgap.errors import AirgapError, NoSpaceError
 from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
 
 PLANNED_CUT_FILE = VOLUME_FILE + ".part"
 _UNKNOWN = "0" * 64
@@ -126,3 +138,169 @@ def _read_table(folder: Path, name: str) -> VolumeTable | None:
 
 def _existing(places: Sequence[Path], name: str) -> Path | None:
     return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+_SMALL_FILE = 1024
+"""Bytes that one file adds to the statement, the envelope and the tables of a volume; an upper estimate."""
+_SMALL_IMAGE = 8192
+_SMALL_BUNDLE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceNeeded:
+    """The space that a bundle needs, as far as it is known before the bundle is written."""
+
+    title: str
+    layers: Mapping[Digest, int]
+    """Sizes in bytes of the blobs that are stored on one volume each; all others are on every volume."""
+    blobs: Mapping[Digest, int]
+    """Sizes in bytes of all blobs."""
+    images: int
+
+    @property
+    def overhead(self) -> int:
+        """An upper bound of the bytes on a volume that are not layers."""
+        documents = sum(size for digest, size in self.blobs.items() if digest not in self.layers)
+        return documents + _SMALL_FILE * len(self.blobs) + _SMALL_IMAGE * self.images + _SMALL_BUNDLE
+
+
+def layers_of(
+    graphs: Iterable[ImageGraph], carried: Mapping[Digest, int], is_read: Callable[[Descriptor], bool]
+) -> dict[Digest, int]:
+    """The sizes of those layers that are carried, by digest.
+
+    Layers that are read before the content are left out, because they must be on every volume so that each
+    can be checked alone: those that `is_read` accepts, and those that are also a document or a config of
+    another image.
+    """
+    layers: dict[Digest, int] = {}
+    first: set[Digest] = set()
+    for graph in graphs:
+        own = graph.layers
+        layers |= {digest: layer.size for digest, layer in own.items() if digest in carried}
+        first |= graph.documents.keys() | (graph.blobs.keys() - own.keys())
+        first |= {digest for digest, layer in own.items() if is_read(layer)}
+    return {digest: size for digest, size in layers.items() if digest not in first}
+
+
+def place_whole(needed: SpaceNeeded, place: Path, *, allow_system: bool = False) -> BundleFolders:
+    """Prepare one folder for the whole bundle, whatever volumes of it are there already. Raises as `place`
+    does, and `NoSpaceError` if a layer is larger than the file system's largest file.
+    """
+    folders = new_folders((place,), needed.title, None)
+    _preflight(needed, folders, allow_system)
+    prepare(place, allow_system=allow_system)
+    if (limit := _file_limit(needed, place, None)) is not None:
+        raise NoSpaceError(
+            "a layer is larger than the largest file that the medium can hold",
+            subject=place,
+            want=f"files of {max(needed.layers.values()):,} bytes",
+            got=f"at most {limit:,}",
+            hint="choose another folder, or run `airgap repack`, which cuts such layers into parts",
+        )
+    return folders
+
+
+def place(
+    needed: SpaceNeeded, places: Sequence[Path], size: VolumeSize | None = None, *, allow_system: bool = False
+) -> BundleFolders:
+    """Choose the folders of the bundle in `places`: those that an earlier run has begun, or new ones.
+
+    Volumes are made if there are several places, if `size` asks for them, or if the file system of a place
+    cannot hold a layer in one file. Raises `MediaError` for an unsuitable medium, and `NoSpaceError` if the
+    bundle does not fit; until then, no more than an empty folder has been written.
+    """
+    found = find_folders(places, needed.title)
+    if len(places) == 1:
+        _preflight(needed, found or new_folders(places, needed.title, None), allow_system)
+    for folder in places:
+        prepare(folder, allow_system=allow_system)
+    limits = [_file_limit(needed, folder, size) for folder in places]
+    if found is not None and found.cut is not None and _still_right(found.cut, needed, size, limits):
+        folders = found
+    else:
+        wants_volumes = len(places) > 1 or size is not None or limits != [None]
+        cut = _cut(needed, places, size, limits) if wants_volumes else None
+        folders = new_folders(places, needed.title, cut if cut and cut.is_needed else None)
+    _preflight(needed, folders, allow_system)
+    return folders
+
+
+def count_volumes(
+    needed: SpaceNeeded, places: Sequence[Path], size: VolumeSize | None, *, allow_system: bool = False
+) -> int:
+    """Return how many volumes `place` would make, as far as is known without writing. Raises as it does."""
+    for folder in places:
+        refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
+    cut = None
+    if size is not None or len(places) > 1:
+        some = places or [Path()]
+        cut = _cut(needed, some, size, [size.file if size else None for _ in some])
+    if places:
+        whole = cut is None or not cut.is_needed
+        _preflight(needed, new_folders(places, needed.title, None if whole else cut), allow_system)
+    return cut.of if cut else 1
+
+
+def prepare(folder: Path, *, allow_system: bool) -> None:
+    """Make the folder, if it is on a medium that may be written."""
+    refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
+    with media_errors("cannot create", folder):
+        make_folder(folder)
+
+
+def _file_limit(needed: SpaceNeeded, folder: Path, size: VolumeSize | None) -> int | None:
+    """The largest size of a file, in bytes; None if every layer fits in a file."""
+    largest = max(needed.layers.values(), default=0)
+    limits = [size.file if size else None, largest_file(folder, largest)]
+    return min((limit for limit in limits if limit is not None and limit < largest), default=None)
+
+
+def _still_right(
+    cut: Cut, needed: SpaceNeeded, size: VolumeSize | None, limits: Sequence[int | None]
+) -> bool:
+    """Return whether an earlier cut is of this bundle, into volumes that are small enough."""
+    if not cut.same_as(needed.layers):
+        return False
+    for part in (part for parts in cut.parts.values() for part in parts):
+        limit = limits[min(part.volume, len(limits)) - 1]
+        if limit is not None and part.size > limit:
+            return False
+    parts = [part for parts in cut.parts.values() for part in parts]
+    volumes = [sum(part.size for part in parts if part.volume == n) for n in range(1, cut.of + 1)]
+    return size is None or size.size is None or max(volumes) + needed.overhead <= size.size
+
+
+def _cut(
+    needed: SpaceNeeded, places: Sequence[Path], volume_size: VolumeSize | None, limits: Sequence[int | None]
+) -> Cut:
+    size = volume_size.size if volume_size else None
+    if size is not None and len(places) == 1:
+        return plan_cut(needed.layers, (), FreeSpace(size - needed.overhead, limits[0]))
+    spaces = []
+    for number, (folder, limit) in enumerate(zip(places, limits, strict=True), 1):
+        own = (folder / needed.title, folder / f"{needed.title}.v{number}")
+        free = room_for(Medium.of(folder).free + sum(map(_taken, own)))
+        spaces.append(FreeSpace(max(min(free, size or free) - needed.overhead, 0), limit))
+    return plan_cut(needed.layers, spaces)
+
+
+def _preflight(needed: SpaceNeeded, folders: BundleFolders, allow_system: bool) -> None:
+    """Raise before the first byte is written if a medium is too small for what it still lacks."""
+    needs: dict[Path, int] = dict.fromkeys(folders.paths, 0)
+    store = folders.store()
+    for digest, size in needed.blobs.items():
+        for segment in store.segments(digest, size):
+            have = max(size_of(segment.path) or 0, size_of(segment.part) or 0)
+            folder = next(path for path in folders.paths if segment.path.is_relative_to(path))
+            needs[folder] += segment.size - min(segment.size, have)
+    together: dict[Path, int] = {}
+    for folder, need in needs.items():
+        medium = Medium.of(folder)
+        together[medium.mount_point] = together.get(medium.mount_point, 0) + need
+        refuse_unfit(medium, folder.parent, together[medium.mount_point], allow_system=allow_system)
+
+
+def _taken(folder: Path) -> int:
+    """The bytes that an earlier run has left in `folder` and that this run reuses."""
+    return sum(size_of(path) or 0 for path in folder.rglob("*"))

@@ -7,7 +7,7 @@ bundle, where it takes what was carried.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.names import DockerView
+from airgap.bundle.contents import DockerView
 from airgap.bundle.statement import PlatformRecord
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from airgap.bundle.names import check_names
+from airgap.bundle.contents import check_names
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference

@@ -12,13 +12,11 @@ from pathlib import Path
 
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.choose_folders import SpaceNeeded, layers_of, place, place_whole
 from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.files import Folder, media_errors
-from airgap.bundle.filling import fill
-from airgap.bundle.folders import BundleFolders
+from airgap.bundle.folders import BundleFolders, SpaceNeeded, layers_of, place, place_whole
 from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
 from airgap.bundle.writer import BundleWriter

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from airgap import __version__
 from airgap.advice import KIT
-from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, signature_file
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, sha256sums, signature_file
 from airgap.bundle.files import Folder, media_errors, write_stream
-from airgap.bundle.names import sha256sums
 from airgap.carry.verify import check_files
 from airgap.carry.verify_recorded import refuse_others
 from airgap.errors import (

@@ -1,4 +1,10 @@
-"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does."""
+"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does, and keep what
+the site learns from it: its trust roots, and its place in the stream.
+
+What is kept is written to a file first and then to the record that ends the attempt. So a file is never older
+than the ledger unless somebody has changed it, and a power cut between the two leaves an attempt without an
+end, which explains the newer file (`airgap.site_check`).
+"""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,9 +16,10 @@ from pathlib import Path
 
 from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.ledger import Attempt
+from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import Place, open_bundle, paths_of
-from airgap.carry.keep_accepted import keep_root
+from airgap.carry.stream_place import check_place
 from airgap.carry.verify import (
     REPAIR_HINT,
     CheckedBundle,
@@ -24,7 +31,8 @@ from airgap.carry.verify import (
 from airgap.errors import IntegrityError
 from airgap.progress import Progress
 from airgap.recognise import Kind, recognise
-from airgap.site import Site
+from airgap.site import Mark, Site
+from airgap.trust.root import SignedRoot
 
 
 def receiver(site: Site, now: datetime) -> Receiver:
@@ -132,3 +140,25 @@ def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
 def _alarms(bundle: CheckedBundle) -> dict[str, object]:
     fork = bundle.left_fork if isinstance(bundle, VerifiedBundle) else None
     return {"alarms": [fork]} if fork else {}
+
+
+def keep_root(site: Site, root: SignedRoot) -> None:
+    """Install a root from a bundle that follows from the installed one."""
+    site.install_root(root)
+    about = {"root_version": root.root.version, "fingerprint": root.fingerprint}
+    site.ledger().append("trust-change", NOTE, change="brought by a bundle", **about)
+
+
+def keep_mark(bundle: VerifiedBundle, site: Site, attempt: Attempt) -> None:
+    """Raise the high-water mark of the bundle's stream, and add it to the record that ends the `attempt`.
+    Raises `RollbackError` when another process has accepted another bundle meanwhile.
+    """
+    statement = bundle.statement
+    mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+    with site.receiving():
+        # check again: another load may have raised the mark since this bundle was verified
+        before = site.received(statement.stream)
+        check_place(statement, bundle.statement_sha256, before, accept_jump=True)
+        if before != mark:
+            site.set_received(statement.stream, mark)
+        attempt.add(accepted={"stream": statement.stream, **mark.value})

@@ -3,19 +3,19 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from airgap.bundle.contents import SUMS_FILE
-from airgap.bundle.files import Files
-from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
     MAX_INDEX,
     OCI_LAYOUT,
     OCI_LAYOUT_FILE,
+    SUMS_FILE,
     manifest_json,
     read_index,
     sha256sums,
 )
+from airgap.bundle.files import Files
+from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import ImageRecord, Statement
 from airgap.errors import (
     AmbiguousError,

@@ -34,8 +34,7 @@ def run(
     from airgap.cli.manifest_plan import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
-    from airgap.online.plan import unknown_value
-    from airgap.online.sources import Failures, refuse_failures
+    from airgap.online.plan import Failures, refuse_failures, unknown_value
 
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     failures: Failures = {}

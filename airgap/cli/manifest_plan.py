@@ -9,11 +9,9 @@ from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
 from airgap.errors import FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
-from airgap.online.delta_base import held_by, read_bases
+from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
-from airgap.online.partial import absent_from, partial_base
-from airgap.online.plan import TransferPlan, make_plan
-from airgap.online.sources import Documents, Failures
+from airgap.online.plan import Documents, Failures, TransferPlan, make_plan
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from airgap.bundle.contents import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.files import write_stream
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference

@@ -10,8 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from airgap.bundle.graph import CarriedManifest
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
@@ -20,6 +19,7 @@ from airgap.bundle.names import (
     index_json,
     manifest_json,
 )
+from airgap.bundle.graph import CarriedManifest
 from airgap.bundle.ustar import END, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage

@@ -11,10 +11,9 @@ from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.bundle.volumes import Place
-from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.remote_load import FROM_HERE, LoadedThere
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
-from airgap.carry.verify_recorded import keeper, opened
+from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from airgap.bundle.contents import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FolderTarget
 from airgap.errors import AirgapError

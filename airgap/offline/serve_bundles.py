@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from airgap.audit.ledger import Attempt
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import Place, open_bundle
-from airgap.carry.keep_accepted import keep_mark
 from airgap.carry.operator import Operator
 from airgap.carry.stream_place import check_place
 from airgap.carry.verify import Receiver, authenticate
-from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_bundle
+from airgap.carry.verify_recorded import bundle_details, keep_mark, keeper, recorded, verify_bundle
 from airgap.errors import AirgapError
 from airgap.offline.bundle_source import BundleSource, bundle_source
 from airgap.site import Mark

@@ -4,10 +4,9 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.filling import Store, fill
 from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, Store, fill
 from airgap.endpoints.ports import ExportedImage, engine_of
 from airgap.errors import (
     AirgapError,
@@ -21,12 +20,14 @@ from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 from airgap.online.plan import (
+    PER_IMAGE,
+    Failures,
     PlannedExport,
     PlannedImage,
     TransferPlan,
+    refuse_failures,
 )
 from airgap.online.platforms import EVERYTHING, Chosen, choose
-from airgap.online.sources import PER_IMAGE, Failures, refuse_failures
 from airgap.progress import Progress
 
 _PACK_AGAIN = "run the same command again (fetched content is kept), or seal without them: --allow-partial"

@@ -14,12 +14,10 @@ from pathlib import Path
 from airgap import __version__
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.choose_folders import prepare
-from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents, sha256sums
 from airgap.bundle.files import media_errors
-from airgap.bundle.folders import BundleFolders
+from airgap.bundle.folders import BundleFolders, prepare
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.names import sha256sums
 from airgap.bundle.writer import BundleWriter, Form
 from airgap.errors import IntegrityError
 from airgap.kit.install import FOLDERS

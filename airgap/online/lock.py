@@ -13,10 +13,9 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import attached_to, hint_for, pick, why_left_out
-from airgap.online.plan import MetadataReader
+from airgap.online.plan import METADATA_JOBS, Documents, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose, choose_held, default_platform, has_of
 from airgap.online.referrers import with_attached
-from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    INDEX_FILE,
+    MAX_INDEX,
+    STATEMENT_FILE,
+    Contents,
+    DockerView,
+    check_names,
+    describe,
+    read_index,
+)
 from airgap.bundle.files import Folder
-from airgap.bundle.folders import find_folders
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
+from airgap.bundle.folders import BundleFolders, find_folders, place
 from airgap.bundle.statement import MAX_STATEMENT, Statement
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
@@ -22,7 +31,6 @@ from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.choose_folders import folders_of
 from airgap.online.collect import (
     CollectedImage,
     Collector,
@@ -32,7 +40,7 @@ from airgap.online.collect import (
     take_optional,
     with_upstream,
 )
-from airgap.online.plan import TransferPlan, unknown_value
+from airgap.online.plan import TransferPlan, space_needed, unknown_value
 from airgap.online.terms import Order, PackedBundle, Terms, confirmed, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
@@ -61,6 +69,22 @@ def _pack(
         folders = folders_of(plan, order, title)
         with BundleWriter.open(folders, progress.note) as writer:
             return _write(plan, terms, earlier, writer, attempt)
+
+
+def folders_of(plan: TransferPlan, order: Order, title: str) -> BundleFolders:
+    """Return the folder, or the volumes, of the bundle called `title`.
+
+    Raises `NoSpaceError` if it does not fit, and `UsageError` for volumes with exports, whose sizes are known
+    only once they are packed. The space for exports is not counted.
+    """
+    media = (order.to, *order.further)
+    if plan.exports and (order.further or order.volume_size):
+        raise UsageError(
+            "cannot cut an export into volumes: its size is not known in advance",
+            subject=plan.exports[0].images[0].reference,
+            hint="pack into one folder, then cut it with `airgap repack`",
+        )
+    return place(space_needed(plan, title), media, order.volume_size, allow_system=order.allow_system)
 
 
 def _write(

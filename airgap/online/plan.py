@@ -1,21 +1,84 @@
-"""Plans what a lock carries. Every byte is known, and only metadata is fetched."""
+"""Plans what a lock carries. Every byte is known, and only metadata is fetched; failures of single images are
+collected.
+"""
 
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from airgap.bundle.contents import check_names
+from airgap.bundle.folders import SpaceNeeded, layers_of
 from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
-from airgap.bundle.names import check_names
-from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.endpoints.ports import ContentSource, ExportSource, Source
+from airgap.errors import (
+    AirgapError,
+    EndpointError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    PartialError,
+    TrustError,
+)
 from airgap.manifest import Lock, LockedImage
-from airgap.oci.digest import Digest
-from airgap.oci.documents import EMPTY_LAYER, Descriptor, subject_of
+from airgap.oci.digest import CheckedReader, Digest, copy
+from airgap.oci.documents import (
+    CONFIG_TYPES,
+    DOCUMENT_TYPES,
+    EMPTY_LAYER,
+    Descriptor,
+    check_size_and_digest,
+    subject_of,
+)
+from airgap.oci.reference import ImageReference
 from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
-from airgap.online.sources import METADATA_JOBS, PER_IMAGE, Documents, Failures, OpenSource, sort_out
-from airgap.workers import run_all
+from airgap.trust.cosign import is_material
+from airgap.workers import Memo, run_all
+
+OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
+"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the requested
+reference, and the file or folder of the source."""
+
+Failures = dict[str, AirgapError]
+"""The errors of single images, by name."""
+
+PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
+"""Errors that do not affect other images."""
+
+METADATA_JOBS = 16
+"""Images whose metadata is read at a time; one by one, most of the time would be spent waiting."""
+
+
+class Documents:
+    """Image manifests, indexes and configs, each read and checked once; for several threads."""
+
+    def __init__(self) -> None:
+        self._read: Memo[Digest, bytes] = Memo()
+
+    def read(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        """Return the bytes that `descriptor` names, from the repository of `reference`.
+
+        Raises `FormatError` for other media types than documents and configs, and `IntegrityError` for bytes
+        of another size or digest.
+        """
+        raw = self._read.get(descriptor.digest, lambda: _read(source, reference, descriptor))
+        return check_size_and_digest(raw, descriptor, reference)
+
+
+def _read(source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    if descriptor.media_type in DOCUMENT_TYPES:
+        raw = source.read_document(reference, descriptor)
+        return check_size_and_digest(raw, descriptor, f"{reference}: {descriptor.digest}")
+    if descriptor.media_type not in CONFIG_TYPES:
+        raise FormatError("not a config", subject=reference, got=descriptor.media_type)
+    out = bytearray()
+    stream = source.open_blob(reference, descriptor)
+    subject = f"{reference}: config {descriptor.digest}"
+    with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
+        copy(reader, out.extend)
+    return bytes(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +298,33 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
             want=f"subject {locked.subject}",
             got=found or "no subject",
         )
+
+
+def sort_out(failed: Failures, failures: Failures | None) -> None:
+    """Add errors of single images to `failures`; raise the first other error."""
+    for name, error in failed.items():
+        error.subject = error.subject or name  # a reader of one of many files may not name it
+        if failures is None or not isinstance(error, PER_IMAGE):
+            raise error
+        failures[name] = error
+
+
+def refuse_failures(failures: Failures, total: int, *, hint: str) -> None:
+    """Raise the error of a run in which some of `total` images failed: their own error if all have the same
+    one, else one that lists them, with `hint`.
+    """
+    errors = list(dict.fromkeys(failures.values()))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        partial = PartialError("some images failed", failures, total, hint=hint)
+        if len(failures) == total:
+            partial.what, partial.got = f"all {total} images failed", None
+        raise partial
+
+
+def space_needed(plan: TransferPlan, title: str) -> SpaceNeeded:
+    """Return what the bundle called `title` carries, without the exports."""
+    blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
+    cut = layers_of((image.graph for image in plan.images), blobs, is_material)
+    return SpaceNeeded(title, cut, blobs, len(plan.lock.images))

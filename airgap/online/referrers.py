@@ -16,8 +16,8 @@ from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
+from airgap.online.plan import Documents
 from airgap.online.platforms import ATTESTED, choose, has_of
-from airgap.online.sources import Documents
 
 MAX_ATTACHED = 1_000
 _DEPTH = 2

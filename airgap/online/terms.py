@@ -18,9 +18,8 @@ from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyE
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
-from airgap.online.plan import TransferPlan
+from airgap.online.plan import Failures, TransferPlan
 from airgap.online.platforms import Chosen
-from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
-from airgap.bundle.names import index_json
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, index_json
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
 from airgap.oci.documents import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST

@@ -11,9 +11,8 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.referrers import cosign_tags, fallback_tag
 from airgap.online.lock import resolve
-from airgap.online.plan import TransferPlan, make_plan
+from airgap.online.plan import Documents, TransferPlan, make_plan
 from airgap.online.platforms import ATTESTED
-from airgap.online.sources import Documents
 from tests.support.images import Image
 from tests.support.registry import FakeRegistry
 from tests.support.registry_parts import index_of

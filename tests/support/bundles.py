@@ -13,12 +13,20 @@ from typing import Any
 
 from airgap.admin.init_site import set_up
 from airgap.admin.install_root import install_root
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    INDEX_FILE,
+    MANIFEST_FILE,
+    STATEMENT_FILE,
+    SUMS_FILE,
+    index_json,
+    manifest_json,
+    sha256sums,
+)
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, MANIFEST_FILE, index_json, manifest_json, sha256sums
 from airgap.bundle.statement import ImageRecord, Statement
-from airgap.carry.keep_accepted import keep_root
 from airgap.carry.verify import Receiver, verify
+from airgap.carry.verify_recorded import keep_root
 from airgap.endpoints.layout import Layout
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest

@@ -13,17 +13,20 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
-from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
     OCI_LAYOUT_FILE,
+    STATEMENT_FILE,
+    SUMS_FILE,
+    VERIFY_FILE,
     index_json,
     manifest_json,
     sha256sums,
 )
+from airgap.bundle.graph import ImageGraph, walk
 from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest

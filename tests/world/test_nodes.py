@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd

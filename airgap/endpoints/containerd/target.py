@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from airgap.bundle.names import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
+from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.ustar import END, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram
 from airgap.endpoints.containerd.places import find_program, find_socket

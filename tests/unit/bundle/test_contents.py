@@ -4,11 +4,11 @@ import pytest
 
 from airgap.bundle.contents import (
     ENVELOPE_FILE,
+    DockerView,
     describe,
     signature_file,
 )
 from airgap.bundle.files import write_file
-from airgap.bundle.names import DockerView
 from airgap.bundle.store import BlobStore
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from airgap.bundle.blob_files import Segment
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
-from airgap.bundle.filling import fill
 from airgap.bundle.folders import BundleFolders
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import Cut, Part, VolumeSize, VolumeTable
 from airgap.bundle.volumes import VolumeSet, open_bundle
 from airgap.carry import copy as copying

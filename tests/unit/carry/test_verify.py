@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import DockerView, manifest_json
 from airgap.bundle.files import Folder
-from airgap.bundle.names import DockerView, manifest_json
 from airgap.bundle.statement import PlatformRecord
 from airgap.carry import verify as module
 from airgap.carry.verify import VerifiedBundle, authenticate, read_envelope, verify, verify_content

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from airgap.bundle import check_written as proof
+from airgap.bundle.contents import sha256sums
 from airgap.bundle.medium import Medium
-from airgap.bundle.names import sha256sums
 from airgap.errors import (
     ExpiredError,
     FormatError,

@@ -16,9 +16,9 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags
 from airgap.online import referrers as module
+from airgap.online.plan import Documents
 from airgap.online.platforms import ATTESTED
 from airgap.online.referrers import with_attached
-from airgap.online.sources import Documents
 from tests.support.images import Image, make_index, simple_image
 from tests.support.memory_sources import MemorySource
 

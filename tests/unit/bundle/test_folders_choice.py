@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.choose_folders import SpaceNeeded, count_volumes, layers_of, place, place_whole
+from airgap.bundle.folders import SpaceNeeded, count_volumes, layers_of, place, place_whole
 from airgap.bundle.graph import walk
 from airgap.bundle.volume_table import VolumeSize
 from airgap.bundle.writer import BundleWriter
