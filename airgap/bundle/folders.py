@@ -1,4 +1,4 @@
-"""The folders of a bundle, one or one for each of its volumes (FORMAT.md §2.5), and the choice of new ones."""
+"""The folders of a bundle, one or one for each volume (FORMAT.md §2.5), and the choice of new ones."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

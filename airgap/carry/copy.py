@@ -149,8 +149,7 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     subjects = bundle.statement.subjects
     small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
     contents = Contents(small, subjects, bundle.statement.total_bytes)
-    envelope = bundle.envelope
-    writer.seal(contents, envelope.payload, envelope.to_bytes(), envelope.raw_signatures)
+    writer.seal(contents, bundle.envelope)
 
 
 def joined_folders(bundle: CheckedBundle, source: Place, into: Path, operator: Operator) -> BundleFolders:

@@ -145,7 +145,7 @@ def _write(
     _preflight(path, {**files, STATEMENT_FILE: raw}, order)
     contents = Contents(dict(files), statement.subjects, statement.total_bytes)
     with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT) as writer:
-        writer.seal(contents, raw, envelope.to_bytes(), envelope.raw_signatures)
+        writer.seal(contents, envelope)
         proof = writer.prove(progress.phase, order.read_back)
     signers = tuple(signature.keyid for signature in envelope.signatures)
     return MadeKit(path, statement, Digest.of(raw).hex, signers, proof)

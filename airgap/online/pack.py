@@ -7,6 +7,7 @@ repaired, and keeps its statement, so that a serial never has two statements.
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
@@ -213,10 +214,6 @@ def _seal(
     sha256 = Digest.of(raw).hex
     kept = filter(terms.have_signed, kept_envelopes(writer.folders.paths, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
-    sealed = envelope.to_bytes()
-
-    def remember() -> None:
-        terms.remember(statement, sha256, sealed, attempt)
-
-    writer.seal(contents, raw, sealed, envelope.raw_signatures, remember)
+    remember = partial(terms.remember, statement, sha256, envelope.to_bytes(), attempt)
+    writer.seal(contents, envelope, remember)
     return sha256

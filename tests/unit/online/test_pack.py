@@ -262,7 +262,7 @@ def test_an_interrupted_seal_keeps_its_place(bench, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(BundleWriter, "_write_signatures", killed)
+        patch.setattr(BundleWriter, "_sync_names", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.pack(MANIFEST, direct_plan())
     raw = (bench.stick / "stack-0001" / "statement.json").read_bytes()
