@@ -17,19 +17,16 @@ from enum import Enum
 from pathlib import Path
 
 from airgap.errors import AirgapError
+from airgap.limits import (
+    MAX_HEAD_BYTES,
+    MAX_RECOGNISED_BELOW,
+    MAX_RECOGNISED_BYTES,
+    MAX_RECOGNISED_HEADERS,
+    MAX_RECOGNISED_NAMES,
+)
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import parse_object
 
-_HEAD = 64 << 10
-"""Bytes that are examined at the beginning of a file."""
-_DOCUMENT = 16 << 20
-"""Bytes of a JSON document that is parsed to find its kind."""
-_MEMBERS = 2000
-"""The most headers of a tar that are examined."""
-_ENTRIES = 2000
-"""The most names in a folder that are examined."""
-_BELOW = 200
-"""The most entries of a folder that are opened."""
 _SHOWN = 8
 """The most bundles or volumes that a hint names."""
 
@@ -150,11 +147,11 @@ _SUFFIXES = (".yaml", ".yml", ".tar", ".json", ".gz", ".tgz", ".zst", ".pem", ".
 
 def _folder(path: Path) -> Found:
     with os.scandir(path) as entries:
-        names = {entry.name for entry, _ in zip(entries, range(_ENTRIES), strict=False)}
+        names = {entry.name for entry, _ in zip(entries, range(MAX_RECOGNISED_NAMES), strict=False)}
     kind = next((kind for kind, fits in _FOLDERS if fits(names)), None)
     if kind is not None:
         return Found(kind)
-    below = [path / name for name in sorted(names) if not name.startswith(".")][:_BELOW]
+    below = [path / name for name in sorted(names) if not name.startswith(".")][:MAX_RECOGNISED_BELOW]
     volumes = [entry for entry in below if (entry / VOLUME_TABLE).is_file()]
     bundles = [entry for entry in below if entry in volumes or _is_bundle(entry)]
     if volumes and len(volumes) == len(bundles):
@@ -191,12 +188,12 @@ def _file(path: Path) -> Found:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):  # changed since it was examined
             return Found(Kind.SPECIAL)
-        head = os.pread(fd, _HEAD, 0)
+        head = os.pread(fd, MAX_HEAD_BYTES, 0)
         if _is_tar(head):
             return _tar(fd, found.st_size)
         if b"\0" in head or head[:2] == b"\x1f\x8b":
             return _binary(head)
-        return _text(path, head, lambda: os.pread(fd, _DOCUMENT, 0))
+        return _text(path, head, lambda: os.pread(fd, MAX_RECOGNISED_BYTES, 0))
     finally:
         os.close(fd)
 
@@ -225,7 +222,7 @@ def _members(fd: int, size: int) -> tuple[set[str], bool]:
     """Return the names in the headers of a tar, and whether they are complete; pax records are ignored."""
     names: set[str] = set()
     offset = 0
-    for _ in range(_MEMBERS):
+    for _ in range(MAX_RECOGNISED_HEADERS):
         header = os.pread(fd, 512, offset)
         if not _is_tar(header):
             return names, offset == size or header == bytes(512)
@@ -304,7 +301,7 @@ def _json(path: Path, text: str, read: Callable[[], bytes]) -> Found:
     if path.name in ("statement.json", VOLUME_TABLE, "oci-layout", "index.json", "manifest.json"):
         return Found(Kind.PART, detail=f"one file of a folder ({path.name})")
     with contextlib.suppress(AirgapError, ValueError):
-        return _signed(parse_object(read(), str(path), max_bytes=_DOCUMENT))
+        return _signed(parse_object(read(), str(path), max_bytes=MAX_RECOGNISED_BYTES))
     return Found(Kind.UNKNOWN)
 
 

@@ -34,6 +34,7 @@ from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.hiding import LOGIN_HINT, has_secret
+from airgap.limits import MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
@@ -48,10 +49,6 @@ Passphrase = Callable[[], bytes]
 SITE_GRAMMAR = STREAM_GRAMMAR
 ELSEWHERE = "set AIRGAP_HOME to a permanent folder that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
-_MAX_SMALL = 64 << 10
-"""Limit in bytes of `site.json`, and of a mark."""
-_MAX_ROOT, _MAX_ROOTS = 4 << 20, 64 << 20
-"""Limits in bytes of one trust root, and of all of them."""
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
 
@@ -89,7 +86,7 @@ class Site:
                 hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
                 "`airgap trust install ROOT-FILE`",
             )
-        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         self.name = fields.text("site")
 
     @classmethod
@@ -196,10 +193,10 @@ class Site:
     def roots(self) -> dict[int, bytes]:
         """Return the files of all installed roots, by version; empty if there are none."""
         found = {}
-        left = _MAX_ROOTS
+        left = MAX_ROOTS_BYTES
         for path in (self.home / "trust").glob("*.root.json"):
             if match := _ROOT_FILE.fullmatch(path.name):
-                found[int(match[1])] = raw = read_owned(path, min(left, _MAX_ROOT))
+                found[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
                 left -= len(raw)
         return dict(sorted(found.items()))
 
@@ -246,7 +243,7 @@ class Site:
         path = self.home / "trust" / f"{signed.root.version}.root.json"
         with alone_in(self._folder("trust")):
             with contextlib.suppress(AirgapError):
-                if read_owned(path, _MAX_ROOT) == signed.raw:
+                if read_owned(path, MAX_ROOT_BYTES) == signed.raw:
                     return False
             write_file(path, signed.raw)
             return True
@@ -341,7 +338,7 @@ class Site:
     def _mark(self, path: Path) -> Mark | None:
         if not exists(path, follow=False):
             return None
-        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex
         mark = Mark(fields.integer("epoch"), fields.integer("serial"), sha256)
         fields.end()

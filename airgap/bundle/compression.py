@@ -16,11 +16,9 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_ZSTD_WINDOW_BYTES
 from airgap.oci.digest import CHUNK, ByteStream
 from airgap.oci.documents import MAX_SIZE
-
-MAX_WINDOW = 128 << 20
-"""The most memory in bytes that a zstd frame may require; the zstd tools have the same limit."""
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -45,7 +43,7 @@ class Unpacked(io.RawIOBase):
         self._left = MAX_SIZE
         self._read: Callable[[memoryview], int]
         if form == "zstd":
-            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
             source = cast("IO[bytes]", _Readable(packed))
             self._read = decompressor.stream_reader(source, read_size=CHUNK, read_across_frames=True).readinto
         else:

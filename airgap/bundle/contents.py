@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from airgap.errors import AmbiguousError, FormatError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
 from airgap.oci.reference import PASSING_NAME, ImageReference
@@ -26,7 +27,6 @@ OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 OCI_LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
 MANIFEST_FILE = "manifest.json"
-MAX_INDEX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
     """Return the images of an `index.json` that airgap wrote, by name. Raises `FormatError`, also for other
     bytes than `index_json` would write. It does not check that a digest in a name is that of the image.
     """
-    fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX), INDEX_FILE)
+    fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX_BYTES), INDEX_FILE)
     found: dict[ImageReference, Descriptor] = {}
     for i, entry in enumerate(fields.items("manifests")):
         where = f"{INDEX_FILE}: manifests[{i}]"

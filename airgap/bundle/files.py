@@ -26,9 +26,6 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Advance, ByteStream
 
-MAX_FILES = 200_000
-"""The most files of a bundle, or of a volume."""
-
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

@@ -12,16 +12,9 @@ from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit, room_for
 from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
-from airgap.bundle.volume_table import (
-    MAX_TABLE,
-    VOLUME_FILE,
-    Cut,
-    FreeSpace,
-    VolumeSize,
-    VolumeTable,
-    plan_cut,
-)
+from airgap.bundle.volume_table import VOLUME_FILE, Cut, FreeSpace, VolumeSize, VolumeTable, plan_cut
 from airgap.errors import AirgapError, NoSpaceError
+from airgap.limits import MAX_VOLUME_TABLE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 
@@ -132,7 +125,7 @@ def find_folders(places: Sequence[Path], title: str) -> BundleFolders | None:
 def _read_table(folder: Path, name: str) -> VolumeTable | None:
     """Return the table of that name in a folder; None if the file is not a table."""
     with contextlib.suppress(AirgapError), Folder(folder) as found:
-        return VolumeTable.parse(found.read(name, MAX_TABLE), found.where(name))
+        return VolumeTable.parse(found.read(name, MAX_VOLUME_TABLE_BYTES), found.where(name))
     return None
 
 

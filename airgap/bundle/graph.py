@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from airgap.bundle.contents import DockerView
 from airgap.bundle.statement import PlatformRecord
 from airgap.errors import AmbiguousError, FormatError
+from airgap.limits import MAX_IMAGE_DOCUMENTS, MAX_INDEX_DEPTH
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCUMENT_TYPES,
@@ -25,8 +26,6 @@ from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
 
-MAX_DOCUMENTS = 10_000
-_DEPTH = 2
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]
@@ -157,16 +156,20 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
             for blob in (document.config, *document.layers):
                 _one_size(sizes, blob, subject)
             manifests.append(_carried(descriptor, document, read, subject))
-        elif depth == _DEPTH:
-            raise FormatError("image indexes nested too deeply", subject=where, want=f"at most {_DEPTH}")
+        elif depth == MAX_INDEX_DEPTH:
+            raise FormatError(
+                "image indexes nested too deeply", subject=where, want=f"at most {MAX_INDEX_DEPTH}"
+            )
         else:
             for child in select(document):
                 if child.media_type not in DOCUMENT_TYPES:
                     raise FormatError("not an image manifest", subject=subject, got=child.media_type)
                 visit(child, depth + 1)
         documents[descriptor.digest] = (descriptor, raw)
-        if len(documents) > MAX_DOCUMENTS:
-            raise FormatError("too many image manifests", subject=where, want=f"at most {MAX_DOCUMENTS:,}")
+        if len(documents) > MAX_IMAGE_DOCUMENTS:
+            raise FormatError(
+                "too many image manifests", subject=where, want=f"at most {MAX_IMAGE_DOCUMENTS:,}"
+            )
 
     visit(root, 0)
     return ImageGraph(root, documents, tuple(manifests))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.limits import MAX_MOUNTINFO_BYTES
+
 _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_MAX_MOUNTINFO = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
     """Return all mounts that this process sees, in the kernel's order; none without mountinfo."""
     try:
         with (proc / "self/mountinfo").open("rb") as file:
-            raw = file.read(_MAX_MOUNTINFO)
+            raw = file.read(MAX_MOUNTINFO_BYTES)
     except OSError:
         return []
     return [mount for line in raw.split(b"\n") if (mount := _parse(line))]

@@ -8,15 +8,11 @@ import re
 from dataclasses import dataclass, field
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_TAR_FILE_BYTES, MAX_TAR_OWNER_ID, MAX_TAR_TIME_SECONDS
 
 OCTAL_SIZE_LIMIT = 1 << 33
 """Sizes from here on do not fit the eleven octal digits of a header."""
 
-MAX_SIZE = 1 << 40
-MAX_TIME = 1 << 40
-"""Seconds from 1970, before or after."""
-MAX_ID = (1 << 32) - 2
-"""Owner or group."""
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _SIZE = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
@@ -86,9 +82,9 @@ def _check_harmless(key: str, value: bytes) -> None:
     """Raise unless a record has no effect here, and no reader refuses or misreads it."""
     if key in _TIMES:
         time = _TIME.fullmatch(value)
-        good = time is not None and int(time[1]) <= MAX_TIME
+        good = time is not None and int(time[1]) <= MAX_TAR_TIME_SECONDS
     elif key in _OWNERS:
-        good = _OWNER.fullmatch(value) is not None and int(value) <= MAX_ID
+        good = _OWNER.fullmatch(value) is not None and int(value) <= MAX_TAR_OWNER_ID
     elif key in _HARMLESS:
         good = b"\0" not in value
     elif key.startswith(_HARMLESS_PREFIXES):
@@ -108,6 +104,8 @@ def _parse_size(value: bytes) -> int:
             want="a size only for 8 GiB and more",
             got=f"size {size:,}",
         )
-    if not 0 <= size <= MAX_SIZE:
-        raise FormatError("bad size in a pax header", want=f"at most {MAX_SIZE:,}", got=repr(text[:30]))
+    if not 0 <= size <= MAX_TAR_FILE_BYTES:
+        raise FormatError(
+            "bad size in a pax header", want=f"at most {MAX_TAR_FILE_BYTES:,}", got=repr(text[:30])
+        )
     return size

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from airgap.bundle.contents import check_names
 from airgap.errors import FormatError
+from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -15,8 +16,6 @@ from airgap.times import format_time
 
 IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:bundle:v1"
-MAX_STATEMENT = 12 << 20
-"""Bytes; about 100,000 files."""
 
 STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 FILE_GRAMMAR = re.compile(
@@ -155,7 +154,7 @@ class Statement:
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
+        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT_BYTES, floats=False), where)
         expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
         expect(
             top.text("predicateType"),

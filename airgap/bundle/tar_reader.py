@@ -11,8 +11,7 @@ from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
 from airgap.bundle.tar_header import BLOCK
 from airgap.bundle.ustar import Entry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
-
-MAX_MEMBERS = 200_100
+from airgap.limits import MAX_BUNDLE_TAR_ENTRIES
 
 _CUT, _AGAIN = "not the whole tar of a bundle", "copy it again"
 
@@ -38,7 +37,7 @@ class TarFolder:
             raise UnlistedContentError("not a regular file", subject=self.path)
         source = FileSlice(self._fd, self.path, 0, found.st_size)
         try:
-            entries = read_entries(source, skip=source.skip, max_entries=MAX_MEMBERS)
+            entries = read_entries(source, skip=source.skip, max_entries=MAX_BUNDLE_TAR_ENTRIES)
             return {entry.name: entry for entry, _ in entries}
         except FormatError as error:
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error

@@ -12,21 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from airgap.bundle import pax
-from airgap.bundle.pax import MAX_SIZE, OCTAL_SIZE_LIMIT, decode
+from airgap.bundle.pax import OCTAL_SIZE_LIMIT, decode
 from airgap.bundle.tar_header import BLOCK, Header, parse_header
 from airgap.errors import FormatError
+from airgap.limits import (
+    MAX_PAX_BYTES,
+    MAX_TAR_ENTRIES,
+    MAX_TAR_FILE_BYTES,
+    MAX_TAR_NAME_BYTES,
+    MAX_TAR_NAMES_BYTES,
+    MAX_TAR_TRAILER_BYTES,
+)
 from airgap.oci.digest import CHUNK, ByteStream
 
 END = bytes(2 * BLOCK)
 """The two zero blocks after the last entry."""
 
-MAX_ENTRIES = 1_000_000
-MAX_NAME = 4096
-"""Bytes of one name or link target."""
 
-_MAX_PAX = 64 << 10
-_MAX_NAMES_TOTAL = 64 << 20
-_MAX_TRAILER = 16 << 20
 _ZERO_BLOCK = bytes(BLOCK)
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
@@ -54,7 +56,7 @@ def read_entries(
     stream: ByteStream,
     *,
     skip: Callable[[int], object] | None = None,
-    max_entries: int = MAX_ENTRIES,
+    max_entries: int = MAX_TAR_ENTRIES,
     end: Callable[[bool], object] | None = None,
 ) -> Iterator[tuple[Entry, ByteStream]]:
     """Yield each entry with a stream of its data, which is valid until the next entry.
@@ -126,7 +128,7 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
 
 def _number(size: int) -> bytes:
-    if not 0 <= size <= MAX_SIZE:
+    if not 0 <= size <= MAX_TAR_FILE_BYTES:
         raise ValueError(f"size does not fit a tar header: {size}")
     if size < OCTAL_SIZE_LIMIT:
         return b"%011o\0" % size
@@ -181,7 +183,7 @@ class _Source:
 
     def expect_zeros(self) -> None:
         """Read to the end of the stream, which tar fills with zeros. Go refuses half a block of them."""
-        start, end = self.position, self.position + _MAX_TRAILER
+        start, end = self.position, self.position + MAX_TAR_TRAILER_BYTES
         while found := self.take(CHUNK):
             if found.count(0) != len(found) or self.position > end:
                 raise FormatError("something follows the end of the archive")
@@ -225,7 +227,7 @@ class _Names:
 
     def __init__(self, max_entries: int) -> None:
         self._left = max_entries
-        self._bytes_left = _MAX_NAMES_TOTAL
+        self._bytes_left = MAX_TAR_NAMES_BYTES
         self._seen: set[str] = set()
         self._others: set[str] = set()
         """Files and links: unpacking would write an entry below a link to the target of the link."""
@@ -270,7 +272,7 @@ class _Extra:
     def read(self, header: Header, source: _Source) -> None:
         self._check_order(header.flag)
         self.seen += header.flag
-        limit = _MAX_PAX if header.flag in b"xg" else MAX_NAME + 1
+        limit = MAX_PAX_BYTES if header.flag in b"xg" else MAX_TAR_NAME_BYTES + 1
         if header.size > limit:
             raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{header.size:,}")
         raw = source.exactly(header.size)
@@ -346,7 +348,7 @@ def _clean(name: str, kind: Kind) -> str:
 
 
 def _check_text(text: str, what: str) -> None:
-    if not text or len(text.encode()) > MAX_NAME or "\\" in text or not text.isprintable():
+    if not text or len(text.encode()) > MAX_TAR_NAME_BYTES or "\\" in text or not text.isprintable():
         raise FormatError(f"unsafe {what} in the archive", subject=repr(text[:100]))
 
 

@@ -8,16 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from airgap.errors import FormatError, NoSpaceError
+from airgap.limits import MAX_PARTS, MAX_VOLUME_TABLE_BYTES, MAX_VOLUMES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 VOLUME_FILE = "volume.json"
-MAX_TABLE = 16 << 20
-"""Bytes; about 80,000 layers. The table is parsed before any signature is checked, like the envelope."""
 
-MAX_VOLUMES = 999
-MAX_PARTS = 1000
-"""The most parts of one blob, because their names end in three digits."""
 
 LEAST_PART = 1 << 20
 """The smallest size of a part in bytes, except for the last part of a blob."""
@@ -209,7 +205,7 @@ class VolumeTable:
         """Read bytes from a medium, which are not signed. Raises `FormatError`, also for other bytes than
         `to_bytes` would write.
         """
-        fields = Fields(parse_object(raw, where, max_bytes=MAX_TABLE, floats=False), where)
+        fields = Fields(parse_object(raw, where, max_bytes=MAX_VOLUME_TABLE_BYTES, floats=False), where)
         if (version := fields.integer("version")) != 1:
             hint = "a newer airgap may read it"
             raise FormatError(

@@ -9,10 +9,9 @@ from typing import Self
 
 from airgap.bundle.blob_files import Joined
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
-from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream, read_small
-from airgap.bundle.statement import MAX_STATEMENT
+from airgap.bundle.files import Files, Folder, FoundFile, SeekableStream, read_small
 from airgap.bundle.tar_reader import TarFolder
-from airgap.bundle.volume_table import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
+from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -24,10 +23,13 @@ from airgap.errors import (
     UnlistedContentError,
     UsageError,
 )
+from airgap.limits import (
+    MAX_BUNDLE_FILES,
+    MAX_REPEATED_FILE_BYTES,
+    MAX_STATEMENT_BYTES,
+    MAX_VOLUME_TABLE_BYTES,
+)
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
-
-_MAX_REPEATED = 64 << 20
-"""The limit in bytes of a file that is on every volume."""
 
 
 class VolumeSet:
@@ -158,8 +160,8 @@ class VolumeSet:
         """Yield the files of a volume that are on every volume."""
         wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
         for count, file in enumerate(folder.files(folders)):
-            if count >= MAX_FILES:
-                want = f"at most {MAX_FILES:,}"
+            if count >= MAX_BUNDLE_FILES:
+                want = f"at most {MAX_BUNDLE_FILES:,}"
                 raise UnlistedContentError("too many files", subject=folder.path, want=want)
             part = wanted.pop(file.name, None)
             if part is None and self._is_elsewhere(file.name):
@@ -185,14 +187,14 @@ class VolumeSet:
     def _check_statement(self) -> None:
         if not self._first.has(STATEMENT_FILE):
             return
-        sha256 = Digest.of(self._first.read(STATEMENT_FILE, MAX_STATEMENT)).hex
+        sha256 = Digest.of(self._first.read(STATEMENT_FILE, MAX_STATEMENT_BYTES)).hex
         if sha256 != self.table.statement_sha256:
             raise _foreign(self._first.where(VOLUME_FILE), sha256, self.table.statement_sha256)
 
     def _compare(self, folder: Folder, name: str) -> None:
         if not self._first.has(name):
             raise UnlistedContentError("file that is not on every volume", subject=folder.where(name))
-        if folder.read(name, _MAX_REPEATED) != self._first.read(name, _MAX_REPEATED):
+        if folder.read(name, MAX_REPEATED_FILE_BYTES) != self._first.read(name, MAX_REPEATED_FILE_BYTES):
             raise DigestMismatchError(
                 "not the same on every volume", subject=folder.where(name), want=self._first.where(name)
             )
@@ -266,7 +268,7 @@ def read_table(folder: Files) -> VolumeTable | None:
     """Return the volume table of a folder; None if it is not a volume."""
     if not folder.has(VOLUME_FILE):
         return None
-    return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_TABLE), folder.where(VOLUME_FILE))
+    return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_VOLUME_TABLE_BYTES), folder.where(VOLUME_FILE))
 
 
 TOGETHER = (

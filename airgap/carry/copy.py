@@ -15,7 +15,7 @@ from airgap.bundle.check_written import OnMedia
 from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
 from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.folders import BundleFolders, SpaceNeeded, layers_of, place, place_whole
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.statement import Statement
 from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
 from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
@@ -34,12 +34,11 @@ from airgap.errors import (
     UnlistedContentError,
     UsageError,
 )
+from airgap.limits import MAX_REPEATED_FILE_BYTES, MAX_STATEMENT_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.trust.cosign import is_material
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
-
-_SMALL = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,9 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     """Write all files but the blobs, with the same statement and signatures."""
     writer.store.prune(set(bundle.blobs))
     subjects = bundle.statement.subjects
-    small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
+    small = {
+        name: bundle.read(name, MAX_REPEATED_FILE_BYTES) for name in subjects if not name.startswith("blobs/")
+    }
     contents = Contents(small, subjects, bundle.statement.total_bytes)
     writer.seal(contents, bundle.envelope)
 
@@ -296,7 +297,7 @@ def _statement_in(path: Path) -> str | None:
             with contextlib.suppress(FormatError, TrustError, IntegrityError):
                 return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE), name).payload).hex
         with contextlib.suppress(FormatError, IntegrityError):
-            raw = folder.read(STATEMENT_FILE, MAX_STATEMENT)
+            raw = folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES)
             Statement.parse(raw)
             return Digest.of(raw).hex
     return None

@@ -15,6 +15,7 @@ from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signa
 from airgap.carry.verify import CheckedBundle
 from airgap.endpoints.remote import Host
 from airgap.errors import TransportError
+from airgap.limits import MAX_REMOTE_SUMS_BYTES
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
 from airgap.progress import Progress
 from airgap.workers import run_all
@@ -24,7 +25,6 @@ LANES = 2
 """One lane sends while the host hashes what the other lane has sent."""
 _BATCH_BYTES = 64 << 20
 _BATCH_FILES = 100
-_MAX_SUMS = 256 << 10
 TOOLS = (("openssl", "dgst", "-sha256", "-r"), ("sha256sum", "--"))
 """Programs that hash files on the host, with the same output format. OpenSSL is several times faster than
 older coreutils.
@@ -282,7 +282,7 @@ class Sender:
         content that is read back.
         """
         for tool in tuple(self._tools):
-            ran = self.host.run([*tool, *(path for path, _ in files)], _MAX_SUMS)
+            ran = self.host.run([*tool, *(path for path, _ in files)], MAX_REMOTE_SUMS_BYTES)
             found = _parse_sums(ran.out, len(files)) if ran is not None and ran.code == 0 else None
             if found is not None:
                 self.sent.proved_by = tool[0]

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
-from airgap.bundle.files import MAX_FILES, Files, unlisted
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.files import Files, unlisted
+from airgap.bundle.statement import Statement
 from airgap.carry.stream_place import check_place, left_fork
 from airgap.carry.verify_small_files import Contents, VerifiedImage
 from airgap.errors import (
@@ -28,6 +28,7 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement
+from airgap.limits import MAX_BUNDLE_FILES, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.progress import Progress
@@ -161,7 +162,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         )
     # 6: compare the payload with the file that stock tools check; only then parse it.
     sha256 = Digest.of(envelope.payload).hex
-    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES) != envelope.payload:
         subject = folder.where(STATEMENT_FILE)
         raise DigestMismatchError(
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
@@ -319,8 +320,10 @@ def check_files(
     sizes: dict[str, int] = {}
     for file in folder.files(folders):
         sizes[file.name] = file.size
-        if len(sizes) > MAX_FILES:
-            raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
+        if len(sizes) > MAX_BUNDLE_FILES:
+            raise UnlistedContentError(
+                "too many files", subject=folder.path, want=f"at most {MAX_BUNDLE_FILES:,}"
+            )
     for name in sorted(set(sizes) - expected):
         raise unlisted("file", folder.where(name))
     for name in sorted(expected - set(sizes)):

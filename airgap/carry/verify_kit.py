@@ -26,7 +26,8 @@ from airgap.errors import (
     UsageError,
 )
 from airgap.kit.install import FOLDERS, KitError, place_of
-from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
+from airgap.kit.statement import ENVELOPE_FILE, KitStatement
+from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.digest import CHUNK, CheckedReader, Digest
 from airgap.site import Site
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
@@ -68,7 +69,7 @@ def verify_kit(
             raise TrustError("unexpected payload type", subject=ENVELOPE_FILE, want=want, got=got)
         sha256 = Digest.of(envelope.payload).hex
         attempt.add(statement_sha256=sha256, keys=list(verdict.keyids))
-        if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+        if folder.read(STATEMENT_FILE, MAX_KIT_STATEMENT_BYTES) != envelope.payload:
             subject = folder.where(STATEMENT_FILE)
             raise DigestMismatchError("not the statement that was signed", subject=subject, want=sha256)
         statement = KitStatement.parse(envelope.payload)

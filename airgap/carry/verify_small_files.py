@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
-    MAX_INDEX,
     OCI_LAYOUT,
     OCI_LAYOUT_FILE,
     SUMS_FILE,
@@ -25,14 +24,13 @@ from airgap.errors import (
     SizeMismatchError,
     UnlistedContentError,
 )
+from airgap.limits import MAX_INDEX_BYTES, MAX_SUMS_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.trust.cosign import check_image, materials_of
 from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
-
-MAX_SUMS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Contents:
         """Check every small file and return the images on which all of them agree."""
         self._check_sums()
         self._check_others()
-        entries = read_index(self.read(INDEX_FILE, MAX_INDEX))
+        entries = read_index(self.read(INDEX_FILE, MAX_INDEX_BYTES))
         records = {record.name: record for record in self.statement.images}
         if set(records) != set(entries):
             raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
@@ -94,7 +92,7 @@ class Contents:
 
     def _check_sums(self) -> None:
         listed = {name: sha256 for name, sha256 in self.statement.subjects.items() if name != SUMS_FILE}
-        if self.read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
+        if self.read(SUMS_FILE, MAX_SUMS_FILE_BYTES) != sha256sums(listed):
             raise AmbiguousError("SHA256SUMS and the statement differ", subject=SUMS_FILE)
 
     def _check_others(self) -> None:
@@ -189,7 +187,7 @@ class Contents:
 
     def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
         views = [view for image in images if (view := image.graph.docker_view(image.name))]
-        if self.read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
+        if self.read(MANIFEST_FILE, MAX_INDEX_BYTES) != manifest_json(views):
             raise AmbiguousError(
                 "manifest.json and index.json describe different images", subject=MANIFEST_FILE
             )

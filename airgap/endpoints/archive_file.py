@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from airgap.bundle.contents import INDEX_FILE, MAX_INDEX, read_index
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import write_stream
 from airgap.bundle.tar_reader import TarFolder
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
@@ -26,5 +27,5 @@ class ArchiveFile:
     def names(self) -> dict[ImageReference, Digest]:
         """See `ListedFile`."""
         with TarFolder(self._path) as files:
-            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
         return {name: entry.digest for name, entry in index.items()}

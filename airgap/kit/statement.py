@@ -8,12 +8,11 @@ from typing import Self
 
 from airgap.bundle.statement import IN_TOTO_STATEMENT, expect, json_lines, parse_subjects, statement_bytes
 from airgap.errors import FormatError
+from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 PREDICATE_TYPE = "urn:airgap:kit:v1"
 ENVELOPE_FILE = "kit.dsse.json"
-MAX_STATEMENT = 1 << 20
-"""Bytes; about 5,000 files."""
 
 _PLATFORM = r"[a-z0-9]+-[a-z0-9_]+"
 _PYTHON = r"3\.[1-9][0-9]?"
@@ -86,7 +85,7 @@ class KitStatement:
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
+        top = Fields(parse_object(raw, where, max_bytes=MAX_KIT_STATEMENT_BYTES, floats=False), where)
         expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
         hint = "this is not a kit of format v1; a newer airgap may be able to read it"
         expect(top.text("predicateType"), PREDICATE_TYPE, f"{where}: predicateType", hint)

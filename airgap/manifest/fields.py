@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_TEXT_CHARACTERS
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe
 from airgap.oci.digest import Digest
@@ -35,7 +36,6 @@ _ENGINE = (
 _USUAL_PLATFORMS = [
     "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/riscv64", "linux/s390x",
 ]  # fmt: skip
-MAX_LINE = 1000
 # A host or user that begins with a dash could be taken for an option somewhere.
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
 _HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
@@ -146,9 +146,9 @@ def _address(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    if len(text) > MAX_LINE or not text.isprintable():
+    if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
         raise FormatError(
-            "not a plain line of text", want=f"at most {MAX_LINE} printable characters",
+            "not a plain line of text", want=f"at most {MAX_TEXT_CHARACTERS} printable characters",
             got=describe(text),
         )  # fmt: skip
     return text

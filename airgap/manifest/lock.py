@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_LOCK_BYTES
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
     Attachments,
@@ -30,9 +31,6 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-
-MAX_BYTES = 4 << 20
-"""The limit of a lock file, which has more about each image than the manifest."""
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"
@@ -138,12 +136,12 @@ class Lock:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and the expected value."""
-        return cls.parse(strict_yaml.read(path, MAX_BYTES), path)
+        return cls.parse(strict_yaml.read(path, MAX_LOCK_BYTES), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse(raw, str(path), MAX_BYTES)
+        document = strict_yaml.parse(raw, str(path), MAX_LOCK_BYTES)
         found = validate(_LockDocument, document, {"": _LockedDocument})
         folder = path.absolute().parent
         images = [

@@ -7,10 +7,10 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from airgap.limits import MAX_TEXT_CHARACTERS
 from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
-    MAX_LINE,
     Attachments,
     DigestText,
     FilePath,
@@ -120,7 +120,10 @@ Transfer = Annotated[
         {
             "type": "object",
             "propertyNames": {"pattern": f"^{LABEL_PATTERN}$"},
-            "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": MAX_LINE},
+            "additionalProperties": {
+                "type": ["string", "number", "boolean"],
+                "maxLength": MAX_TEXT_CHARACTERS,
+            },
         }
     ),
 ]

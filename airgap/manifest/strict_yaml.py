@@ -16,11 +16,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 import yaml
 
 from airgap.errors import FormatError, MediaError, disk_failed
-
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 16
-MAX_NODES = 100_000
-"""Scalars, lists and mappings in one document: about 20,000 images."""
+from airgap.limits import MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_VALUES
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 Place: TypeAlias = tuple[str | int, ...]
@@ -71,7 +67,7 @@ class Document:
         return f"{self.name}:{position.line}:{position.column}"
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def read(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
     """Return the file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and `MediaError` if
     the disk fails.
     """
@@ -87,7 +83,7 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise FormatError("cannot be read", subject=path, got=why) from error
 
 
-def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
+def parse(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
     """Return the document in `raw`; errors name the file `name`.
 
     Raises `FormatError` with the position of text that is not strict YAML. The keys and types of the
@@ -100,7 +96,7 @@ def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
 
 def dump(value: object) -> bytes:
     """Return readable YAML that `parse` accepts: one value on each line, keys in their order, no aliases."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_BYTES, encoding="utf-8")
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_YAML_BYTES, encoding="utf-8")
 
 
 def describe(value: Value) -> str:
@@ -130,7 +126,7 @@ def _decode(raw: bytes, name: str) -> str:
 
 
 class _Reader:
-    """Builds values directly from the parser's events; its recursion is at most `MAX_DEPTH` deep."""
+    """Builds values directly from the parser's events; its recursion is at most `MAX_YAML_DEPTH` deep."""
 
     def __init__(self, text: str, name: str) -> None:
         self._text = text
@@ -188,12 +184,12 @@ class _Reader:
 
     def _value(self, event: yaml.Event, place: Place) -> Value:
         self._values[place] = _position(event.start_mark)
-        if len(self._values) > MAX_NODES:
-            self._refuse("too many values", event.start_mark, want=f"at most {MAX_NODES:,}")
+        if len(self._values) > MAX_YAML_VALUES:
+            self._refuse("too many values", event.start_mark, want=f"at most {MAX_YAML_VALUES:,}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
-        if len(place) >= MAX_DEPTH:
-            self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_DEPTH} levels")
+        if len(place) >= MAX_YAML_DEPTH:
+            self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_YAML_DEPTH} levels")
         return self._items(place) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(place)
 
     def _scalar(self, event: yaml.ScalarEvent) -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from airgap.endpoints.listing import ListedImage
 from airgap.errors import FormatError, NotFoundError
+from airgap.limits import MAX_ATTACHED_DEPTH
 from airgap.manifest import ImageEntry
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, is_fallback_tag
 
-_DEPTH = 2
-"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _SHOWN = 10
 
 
@@ -78,7 +77,7 @@ def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple
     """
     found: dict[Digest, tuple[ListedImage, str | None]] = {}
     subjects = image.contents
-    for _ in range(_DEPTH):
+    for _ in range(MAX_ATTACHED_DEPTH):
         tags = {tag for digest in subjects for tag in cosign_tags(digest)}
         fresh = [
             (other, other.tag if other.tag in tags else None)

@@ -14,7 +14,6 @@ from airgap.audit.ledger import Attempt
 from airgap.bundle.contents import (
     ENVELOPE_FILE,
     INDEX_FILE,
-    MAX_INDEX,
     STATEMENT_FILE,
     Contents,
     DockerView,
@@ -24,10 +23,11 @@ from airgap.bundle.contents import (
 )
 from airgap.bundle.files import Folder
 from airgap.bundle.folders import BundleFolders, find_folders, place
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.statement import Statement
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
+from airgap.limits import MAX_INDEX_BYTES, MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -195,9 +195,9 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
     index = b""
     for path in paths:
         with Folder(path) as folder:
-            index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
+            index = folder.read(INDEX_FILE, MAX_INDEX_BYTES) if folder.has(INDEX_FILE) else b""
             if folder.has(STATEMENT_FILE):
-                yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
+                yield folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES), index
     if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in paths):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial, terms.sent.epoch)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:

@@ -11,11 +11,12 @@ from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, desc
 from airgap.bundle.files import Folder, make_folder, media_errors, read_small
 from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.statement import Statement
 from airgap.bundle.tar_writer import TarStore
 from airgap.bundle.ustar import read_entries
 from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
+from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import (
@@ -149,7 +150,7 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
             _, head = next(entries)
             envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE), name)
             _, body = next(entries)
-            statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT))
+            statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT_BYTES))
             if statement is not None:
                 return statement, envelope if envelope.payload == statement.to_bytes() else None
     return None

@@ -16,6 +16,7 @@ from functools import partial
 from airgap.bundle.graph import Read, read_checked
 from airgap.endpoints.ports import PlatformSource, SparseSource
 from airgap.errors import AirgapError, FormatError, NotFoundError
+from airgap.limits import MAX_INDEX_DEPTH, MAX_INDEX_ENTRIES
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
@@ -35,8 +36,6 @@ ATTESTED = "vnd.docker.reference.digest"
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 """The environment variable that makes `docker pull` use another platform than the machine's."""
 
-_DEPTH = 2
-_MAX_LEAVES = 10_000
 _MACHINES = {
     "armv8l": "arm/v7",
     "armv7l": "arm/v7",
@@ -281,7 +280,7 @@ class _Survey:
     """The platforms that could be chosen; empty means all."""
     read: Read
     has: Has | None
-    left: int = _MAX_LEAVES
+    left: int = MAX_INDEX_ENTRIES
 
     def leaves(
         self, index: Descriptor, parents: tuple[Digest, ...], platform: Platform | None
@@ -294,7 +293,7 @@ class _Survey:
             self.left -= 1
             if self.left < 0:
                 raise FormatError(
-                    "too many image manifests", subject=self.where, want=f"at most {_MAX_LEAVES:,}"
+                    "too many image manifests", subject=self.where, want=f"at most {MAX_INDEX_ENTRIES:,}"
                 )
             yield from self._entry(entry, parents, platform)
 
@@ -315,8 +314,10 @@ class _Survey:
             yield self._leaf(entry, parents, platform, is_refused=bool(refused))
         elif refused:
             yield _Leaf(entry, parents, platform, is_present=True)
-        elif len(parents) + 1 == _DEPTH:
-            raise FormatError("image indexes nested too deeply", subject=self.where, want=f"at most {_DEPTH}")
+        elif len(parents) + 1 == MAX_INDEX_DEPTH:
+            raise FormatError(
+                "image indexes nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
+            )
         else:
             yield from self.leaves(entry, (*parents, entry.digest), platform)
 

@@ -12,6 +12,7 @@ from airgap.bundle.graph import read_checked
 from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, ReferrerSource
 from airgap.errors import EndpointError, printable
+from airgap.limits import MAX_ATTACHED, MAX_ATTACHED_DEPTH
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
@@ -19,9 +20,6 @@ from airgap.oci.reference import ImageReference
 from airgap.online.plan import Documents
 from airgap.online.platforms import ATTESTED, choose, has_of
 
-MAX_ATTACHED = 1_000
-_DEPTH = 2
-"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _MAX_REASONS = 900
 
 
@@ -50,7 +48,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     found: dict[ImageReference, LockedImage] = {}
     unknown: dict[str, None] = {}
     main, also = subjects.main, subjects.attestations
-    for depth in range(_DEPTH):
+    for depth in range(MAX_ATTACHED_DEPTH):
         answer = _ask(source, locked, main, also, thorough=locked.is_demanding and depth == 0)
         fresh = [_lock(locked, item) for item in answer.found if item.descriptor.digest not in subjects.known]
         main, also = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor], []

@@ -18,6 +18,7 @@ from airgap.bundle.files import media_errors
 from airgap.errors import EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.kit.install import GLIBC
 from airgap.kit.statement import Target
+from airgap.limits import PIP_SECONDS
 from airgap.oci.digest import Digest
 
 _MACHINES = ("x86_64", "aarch64")
@@ -35,8 +36,6 @@ _WHEEL = re.compile(
 _UNREACHABLE = re.compile(r"Retrying \(|Connection(Error| refused)|Max retries|timed out|resolve|ProxyError")
 
 _INDEX_HINT = "check that pip reaches its index (`pip config list`), or use --wheels with a folder of wheels"
-PIP_SECONDS = 7200.0
-"""For the wheels of one Python, some 40 MB: pip has no time limit of its own."""
 
 _PIP = """
 import json, runpy, sys

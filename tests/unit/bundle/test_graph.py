@@ -155,6 +155,6 @@ def test_a_deep_but_allowed_index():
 
 
 def test_too_many(monkeypatch):
-    monkeypatch.setattr(graph, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(graph, "MAX_IMAGE_DOCUMENTS", 2)
     with pytest.raises(FormatError, match="too many image manifests"):
         walk(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests, "x")

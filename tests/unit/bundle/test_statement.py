@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.bundle.statement import (
-    MAX_STATEMENT,
     Checkpoint,
     ImageRecord,
     PlatformRecord,
@@ -17,6 +16,7 @@ from airgap.bundle.statement import (
     Statement,
 )
 from airgap.errors import FormatError
+from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
@@ -154,7 +154,7 @@ def test_a_newer_writer_is_named():
 
 def test_limit():
     with pytest.raises(FormatError, match="too large"):
-        Statement.parse(b" " * (MAX_STATEMENT + 1))
+        Statement.parse(b" " * (MAX_STATEMENT_BYTES + 1))
 
 
 @settings(max_examples=100)

@@ -162,7 +162,7 @@ def test_taken_as_python_takes_it(raw: bytes, found: list[str]) -> None:
 
 def test_folders_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deep name costs its folders as well: of 4,096 bytes, 2,047 folders with 2 KiB each on average."""
-    monkeypatch.setattr(ustar, "_MAX_NAMES_TOTAL", 1 << 20)
+    monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 1 << 20)
     with pytest.raises(FormatError, match="too many names"):
         read(pax((b"path", b"a/" * 2047 + b"b")) + FILE)
 

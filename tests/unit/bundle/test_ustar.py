@@ -269,12 +269,12 @@ class TestRefused:
             read((pax((b"comment", b"x"), flag=b"g") + FILE) * 20, max_entries=1)
 
     def test_names_are_bounded_together(self, monkeypatch):
-        monkeypatch.setattr(ustar, "_MAX_NAMES_TOTAL", 10)
+        monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 10)
         with pytest.raises(FormatError, match="too many names"):
             read(header("abcdef", 0) + header("ghijkl", 0))
 
     def test_endless_zeros(self, monkeypatch):
-        monkeypatch.setattr(ustar, "_MAX_TRAILER", 1 << 20)
+        monkeypatch.setattr(ustar, "MAX_TAR_TRAILER_BYTES", 1 << 20)
         with pytest.raises(FormatError, match="follows the end"):
             read(bytes(4 << 20))
 

@@ -654,10 +654,10 @@ def test_a_part_that_grows_after_it_was_measured(made, volumes, parted):
 def test_too_many_files_on_a_volume(volumes, monkeypatch):
     """They are counted while they are listed: a folder full of them costs nothing."""
     most = max(len(volumes.names(number)) for number in (1, 2, 3))
-    monkeypatch.setattr(module, "MAX_FILES", most)
+    monkeypatch.setattr(module, "MAX_BUNDLE_FILES", most)
     with VolumeSet(volumes.folders) as found:
         list(found.files(FOLDERS))
-        monkeypatch.setattr(module, "MAX_FILES", most - 1)
+        monkeypatch.setattr(module, "MAX_BUNDLE_FILES", most - 1)
         with pytest.raises(UnlistedContentError, match=rf"too many files: .*, want at most {most - 1}"):
             list(found.files(FOLDERS))
 

@@ -313,7 +313,7 @@ class TestFiles:
         assert "finish it with the `airgap pack` that began it" in caught.value.hint
 
     def test_too_many(self, gap, monkeypatch):
-        monkeypatch.setattr(module, "MAX_FILES", 10)
+        monkeypatch.setattr(module, "MAX_BUNDLE_FILES", 10)
         with pytest.raises(UnlistedContentError, match="too many files"):
             check(gap)
 

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from airgap.errors import FormatError
-from airgap.kit.statement import MAX_STATEMENT, KitStatement, Target
+from airgap.kit.statement import KitStatement, Target
+from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.digest import Digest
 
 A = Digest.of(b"a").hex
@@ -63,4 +64,4 @@ def test_refused(old, new, words):
 
 def test_too_large():
     with pytest.raises(FormatError, match="too large"):
-        KitStatement.parse(FULL.to_bytes() + b" " * MAX_STATEMENT)
+        KitStatement.parse(FULL.to_bytes() + b" " * MAX_KIT_STATEMENT_BYTES)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError, MediaError
+from airgap.limits import MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_VALUES
 from airgap.manifest import strict_yaml
-from airgap.manifest.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES, Position, dump, parse, read
+from airgap.manifest.strict_yaml import Position, dump, parse, read
 
 
 def test_every_scalar_is_the_text_in_the_file():
@@ -74,10 +75,10 @@ BAD = {
     "Latin-1": ("a: b\nc: café\n".encode("latin-1"), "not UTF-8: f:2, got byte 0xe9", None),
     "UTF-16": ("a: b\n".encode("utf-16"), "not UTF-8: f:1, got byte 0xff", None),
     "coded surrogate": (b"a: \xed\xa0\x80", "not UTF-8: f:1, got byte 0xed", None),
-    "too large": (b"#" * (MAX_BYTES + 1), "too large: f, want at most 1,048,576 bytes, got more", None),
-    "deep flow": (b"[" * 200_000, f"nested too deeply: f:1:17, want at most {MAX_DEPTH} levels", None),
+    "too large": (b"#" * (MAX_YAML_BYTES + 1), "too large: f, want at most 1,048,576 bytes, got more", None),
+    "deep flow": (b"[" * 200_000, f"nested too deeply: f:1:17, want at most {MAX_YAML_DEPTH} levels", None),
     "deep block": ("".join(f"{' ' * i}a:\n" for i in range(40)).encode(), "nested too deeply: f:17:17", None),
-    "too many": (b"[" + b"," .join([b"a"] * (MAX_NODES + 1)) + b"]", "too many values: f:1:", None),
+    "too many": (b"[" + b"," .join([b"a"] * (MAX_YAML_VALUES + 1)) + b"]", "too many values: f:1:", None),
 }  # fmt: skip
 
 
