@@ -150,7 +150,7 @@ class TestHostile:
         assert recognise(tmp_path / "bomb.gz").kind is Kind.PACKED
 
     def test_a_folder_of_many(self, tmp_path: Path):
-        for number in range(module._ENTRIES + 50):
+        for number in range(module.MAX_RECOGNISED_NAMES + 50):
             (tmp_path / str(number)).touch()
         assert recognise(tmp_path).kind is Kind.UNKNOWN
 
