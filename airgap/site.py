@@ -15,7 +15,6 @@ receipts/<site>/        receipts that came back from other sites
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import sys
@@ -29,7 +28,7 @@ from airgap.account import required_home
 from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
-from airgap.bundle.locks import alone_in
+from airgap.bundle.locks import alone_in, lock
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
@@ -269,15 +268,9 @@ class Site:
         with media_errors("cannot lock", path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with media_errors("cannot lock", path):
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UsageError(
-                        "another bundle of this stream is being made",
-                        subject=stream,
-                        hint="wait until the other `airgap pack` has finished, then run this one again",
-                    ) from error
+            hint = "wait until the other `airgap pack` has finished, then run this one again"
+            busy = UsageError("another bundle of this stream is being made", subject=stream, hint=hint)
+            lock(fd, path, busy, required=True)
             yield
         finally:
             with contextlib.suppress(OSError):  # nothing was written

@@ -2,13 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from airgap.errors import AirgapError
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
+Expected = TypeVar("Expected", bound=AirgapError)
 
 
 class Memo(Generic[Key, Item]):
@@ -67,6 +68,17 @@ def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> l
     if defects:
         raise defects[0]
     return results
+
+
+def errors_of(kind: type[Expected], errors: Iterable[AirgapError | None]) -> list[Expected]:
+    """Return the errors of a `kind` among the results of `run_all`; raise the first error of another kind."""
+    matching = []
+    for error in errors:
+        if isinstance(error, kind):
+            matching.append(error)
+        elif error is not None:
+            raise error
+    return matching
 
 
 def run_each(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> None:

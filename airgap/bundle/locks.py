@@ -88,19 +88,24 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def lock(fd: int, path: Path) -> None:
-    """Lock an open file or folder until it is closed. On a file system without locks, this has no effect."""
+def lock(fd: int, path: Path, busy: UsageError | None = None, *, required: bool = False) -> None:
+    """Lock an open file or folder until it is closed.
+
+    Raises:
+        UsageError: Another process has the lock; `busy`, if it is given.
+        MediaError: The file system has no locks. Unless the lock is `required`, this has no effect there.
+    """
     with media_errors("cannot lock", path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(
+            raise busy or UsageError(
                 "another airgap process is writing there",
                 subject=path,
                 hint="wait until it has finished, then run this command again",
             ) from error
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if required or error.errno not in NO_LOCKS:
                 raise
 
 

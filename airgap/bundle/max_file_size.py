@@ -10,7 +10,7 @@ from airgap.bundle.devices import Roots
 from airgap.bundle.files import closing_file, media_errors
 from airgap.bundle.medium import Medium
 
-FAT_LIMIT = (1 << 32) - 1
+FAT32_MAX_FILE_BYTES = (1 << 32) - 1
 """The largest file on FAT12, FAT16 and FAT32, in bytes."""
 PROBE = "airgap-probe.part"
 
@@ -39,7 +39,7 @@ def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | N
 
 def _known(medium: Medium) -> int | None:
     """Return the limit of the file system, as mounted or as on the device; None if there is none."""
-    return FAT_LIMIT if medium.file_system in _FAT or medium.format in _FAT else None
+    return FAT32_MAX_FILE_BYTES if medium.file_system in _FAT or medium.format in _FAT else None
 
 
 def _allowed() -> int | None:

@@ -26,7 +26,7 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Advance, Hasher
-from airgap.workers import run_all
+from airgap.workers import errors_of, run_all
 
 BUFFER = 4 << 20
 _ALIGNMENT = 4096
@@ -91,11 +91,7 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
                 "the medium gives the file another name", subject=file.path, hint="use another file system"
             )
 
-    errors = run_all(check, range(len(files)), jobs)
-    wrong = [error for error in errors if isinstance(error, IntegrityError)]
-    for error in errors:
-        if error is not None and error not in wrong:
-            raise error
+    wrong = errors_of(IntegrityError, run_all(check, range(len(files)), jobs))
     total = sum(file.size for file in files)
     direct = medium.is_direct or _has_read(medium, before, total)
     return ReadBack(len(files), total, any(resident) or not direct, tuple(wrong))

@@ -10,11 +10,11 @@ from airgap.bundle.contents import check_names
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
+from airgap.oci.in_toto import StatementFields, json_lines, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
 
-IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:bundle:v1"
 
 STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -149,31 +149,16 @@ class Statement:
             "transfer": dump(dict(sorted(self.transfer.items()))),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT_BYTES, floats=False), where)
-        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        expect(
-            top.text("predicateType"),
-            PREDICATE_TYPE,
-            f"{where}: predicateType",
-            "this is not a bundle of format v1; a newer airgap may be able to read it",
-        )
-        subjects = parse_subjects(top, FILE_GRAMMAR, "bundle")
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        expect(tool.text("name"), "airgap", f"{where}: tool", None)
-        version = tool.text("version")
-        hint = f"the bundle was written by airgap {version}; use that version or a later one"
-        found = cls._from_predicate(subjects, predicate, version)
-        for fields in (tool, predicate, top):
-            fields.end(hint)
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where, hint=hint)
-        return found
+        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "bundle", MAX_STATEMENT_BYTES)
+        subjects = parse_subjects(statement.top, FILE_GRAMMAR, "bundle")
+        parsed = cls._from_predicate(subjects, statement.predicate, statement.version)
+        statement.end(parsed.to_bytes())
+        return parsed
 
     @classmethod
     def _from_predicate(cls, subjects: dict[str, str], fields: Fields, version: str) -> Self:
@@ -193,7 +178,7 @@ class Statement:
             images=tuple(_parse_image(image) for image in fields.children("images")),
             requires=tuple(_parse_requirement(item) for item in fields.children("requires")),
             total_bytes=fields.integer("total_bytes"),
-            manifest_sha256=_sha256(fields, "manifest_sha256"),
+            manifest_sha256=sha256_in(fields, "manifest_sha256"),
             root_version=fields.integer("root_version"),
             sender=_parse_sender(fields),
             transfer=fields.string_map("transfer"),
@@ -205,33 +190,9 @@ class Statement:
         return found
 
 
-def statement_bytes(
-    subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, bytes]
-) -> bytes:
-    """Return an in-toto Statement in canonical bytes, with one file or predicate field a line."""
-    files = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
-    fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
-    return b"".join(
-        (
-            b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + json_lines(files),
-            b',\n"predicateType":' + dump(predicate_type) + b',\n"predicate":{\n' + fields + b"}\n}\n",
-        )
-    )
-
-
-def json_lines(values: list[dict[str, Any]]) -> bytes:
-    """Return a JSON list with one element a line."""
-    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
-
-
-def expect(got: str, want: str, subject: str, hint: str | None) -> None:
-    """Raise `FormatError` unless the value is `want`."""
-    if got != want:
-        raise FormatError("unexpected value", subject=subject, want=want, got=repr(got[:80]), hint=hint)
-
-
-def _sha256(fields: Fields, key: str) -> str:
-    return Digest.parse(f"sha256:{fields.text(key)}", f"{fields.where}: {key}").hex
+def subjects_json(subjects: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the files of a statement, sorted by name."""
+    return [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
 
 
 def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:
@@ -246,7 +207,7 @@ def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str
         if name in found:
             raise FormatError("file listed twice", subject=subject.where, got=name)
         digest = subject.child("digest")
-        found[name] = _sha256(digest, "sha256")
+        found[name] = sha256_in(digest, "sha256")
         digest.end()
         subject.end()
     return found
@@ -268,9 +229,6 @@ def _image_json(image: ImageRecord) -> dict[str, Any]:
 
 
 def _parse_image(fields: Fields) -> ImageRecord:
-    kind = fields.text("kind")
-    if kind not in KINDS:
-        raise FormatError("unknown kind", subject=fields.where, want=" or ".join(KINDS), got=repr(kind))
     platforms = []
     for item in fields.children("platforms"):
         platforms.append(
@@ -305,7 +263,7 @@ def _parse_upstream(fields: Fields) -> UpstreamSignature | None:
         return None
     item = fields.child("upstream_signature")
     found = UpstreamSignature(
-        item.text("key"), _sha256(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
+        item.text("key"), sha256_in(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
     )
     item.end()
     return found
@@ -333,7 +291,7 @@ def _parse_previous(fields: Fields) -> Previous | None:
     if fields.take("previous") is None:
         return None
     item = fields.child("previous")
-    found = Previous(item.integer("serial"), _sha256(item, "statement_sha256"))
+    found = Previous(item.integer("serial"), sha256_in(item, "statement_sha256"))
     item.end()
     return found
 
@@ -354,7 +312,7 @@ def _parse_sender(fields: Fields) -> Sender | None:
     item = fields.child("sender")
     point = item.child("checkpoint")
     found = Sender(
-        item.text("site"), Checkpoint(point.text("origin"), point.integer("size"), _sha256(point, "root"))
+        item.text("site"), Checkpoint(point.text("origin"), point.integer("size"), sha256_in(point, "root"))
     )
     point.end()
     item.end()

@@ -37,7 +37,7 @@ from airgap.times import format_time
 from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
-from airgap.workers import run_all
+from airgap.workers import errors_of, run_all
 
 REPAIR_HINT = (
     "write the damaged files again with `airgap repair` from another copy, or with `airgap pack` "
@@ -343,9 +343,4 @@ def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list
             with contextlib.closing(bundle.open_blob(blob)) as reader:
                 copy(reader, lambda _: None, advance)
 
-        errors = run_all(check, todo, jobs)
-    wrong = [error for error in errors if isinstance(error, IntegrityError)]
-    for error in errors:
-        if error is not None and error not in wrong:
-            raise error
-    return wrong
+        return errors_of(IntegrityError, run_all(check, todo, jobs))

@@ -14,7 +14,7 @@ from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, re
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
-from airgap.workers import run_all
+from airgap.workers import errors_of, run_all
 
 
 @dataclass(slots=True)
@@ -51,11 +51,7 @@ class VolumePass:
         todo = [digest for digest in self.blobs if digest not in self.good or digest not in cut]
         errors = run_all(read, todo, jobs)
         self.volumes |= set(here.folders)
-        wrong = [error for error in errors if isinstance(error, IntegrityError)]
-        for error in errors:
-            if error is not None and error not in wrong:
-                raise error
-        return wrong
+        return errors_of(IntegrityError, errors)
 
     def _read(self, here: VolumeSet, digest: Digest, advance: Advance) -> None:
         if digest not in here.table.cut.parts:  # it is on every volume

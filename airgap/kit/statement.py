@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from airgap.bundle.statement import IN_TOTO_STATEMENT, expect, json_lines, parse_subjects, statement_bytes
+from airgap.bundle.statement import parse_subjects, subjects_json
 from airgap.errors import FormatError
 from airgap.limits import MAX_KIT_STATEMENT_BYTES
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.oci.in_toto import StatementFields, json_lines, statement_bytes
+from airgap.oci.strict_json import Fields, dump
 
 PREDICATE_TYPE = "urn:airgap:kit:v1"
 ENVELOPE_FILE = "kit.dsse.json"
@@ -80,30 +81,22 @@ class KitStatement:
             "site": dump(self.site),
             "tool": dump({"name": "airgap", "version": self.version}),
         }
-        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_KIT_STATEMENT_BYTES, floats=False), where)
-        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        hint = "this is not a kit of format v1; a newer airgap may be able to read it"
-        expect(top.text("predicateType"), PREDICATE_TYPE, f"{where}: predicateType", hint)
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        expect(tool.text("name"), "airgap", f"{where}: tool", None)
-        found = cls(
-            parse_subjects(top, FILE_GRAMMAR, "kit"),
-            tuple(_parse_target(item) for item in predicate.children("targets")),
-            predicate.integer("total_bytes"),
-            predicate.text("site"),
-            tool.text("version"),
+        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "kit", MAX_KIT_STATEMENT_BYTES)
+        predicate = statement.predicate
+        parsed = cls(
+            subjects=parse_subjects(statement.top, FILE_GRAMMAR, "kit"),
+            targets=tuple(_parse_target(item) for item in predicate.children("targets")),
+            total_bytes=predicate.integer("total_bytes"),
+            site=predicate.text("site"),
+            version=statement.version,
         )
-        for fields in (tool, predicate, top):
-            fields.end(f"the kit was written by airgap {found.version}")
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where)
-        return found
+        statement.end(parsed.to_bytes())
+        return parsed
 
 
 def _parse_target(fields: Fields) -> Target:
