@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.carry.verify import VerifiedBundle
-from airgap.carry.verify_recorded import keeper, verify_bundle
+from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 from airgap.errors import AirgapError
 from airgap.progress import Silent
 from airgap.prove_receipt import prove_receipt
@@ -109,7 +109,7 @@ def verify(volumes: Sequence[Path], *, home: Path | None = None, jobs: int = 2) 
     """
     here = _site(home)
     place = volumes[0] if len(volumes) == 1 else tuple(volumes)
-    bundle = verify_bundle(place, here.site, here.now, jobs, Silent(), who=keeper(here.site, here.now))
+    bundle = verify_whole_bundle(place, here.site, here.now, jobs, Silent(), who=keeper(here.site, here.now))
     return _bundle(bundle, tuple(here.alarms))
 
 
@@ -158,7 +158,7 @@ def _bundle(bundle: VerifiedBundle, alarms: tuple[str, ...]) -> Bundle:
                 name=str(record.name),
                 reference=str(record.reference),
                 digest=str(record.digest),
-                kind=record.kind,
+                kind=str(record.kind),
                 platforms=tuple(platform.platform for platform in record.platforms),
                 source=record.source,
             )

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -40,7 +41,7 @@ from airgap.owned import read_owned
 from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, TrustRoot, walk
 
-__all__ = ["Mark", "Passphrase", "Site", "default_home", "now"]
+__all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
 Passphrase = Callable[[], bytes]
 """Returns the passphrase of a key file; called only if the key is encrypted."""
@@ -70,6 +71,15 @@ def default_home() -> Path:
 def now() -> datetime:
     """Return the current time in whole seconds. A command reads it once and passes it on."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+class MarkKind(StrEnum):
+    """The marks of a stream, and the folders that they are in."""
+
+    RECEIVED = "received"
+    """The newest bundle that was accepted here."""
+    SENT = "sent"
+    """The last bundle that was sealed here."""
 
 
 class Site:
@@ -301,8 +311,8 @@ class Site:
         """Return the high-water mark of `stream`: the newest bundle that was accepted here."""
         return self._mark(self.home / "received" / f"{stream}.json")
 
-    def marked(self, kind: str) -> list[str]:
-        """Return the streams that have a mark of `kind`, which is `sent` or `received`."""
+    def marked(self, kind: MarkKind) -> list[str]:
+        """Return the streams that have a mark of `kind`."""
         names = (path.name.removesuffix(".json") for path in (self.home / kind).glob("*.json"))
         return sorted(name for name in names if STREAM_GRAMMAR.fullmatch(name))
 

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,14 +20,13 @@ from airgap.bundle.files import media_errors, write_file
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
 from airgap.owned import read_owned, refuse_shared_folder
-from airgap.site import Mark, Site
+from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
-FOLDERS = ("keys", "trust", "sent", "received", "receipts")
+TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts")
 """The folders of the home whose content decides what is trusted."""
-KINDS = ("received", "sent")
-_RAISES = {"received": {"load", "serve"}, "sent": {"pack"}}
+_RAISES = {MarkKind.RECEIVED: {"load", "serve"}, MarkKind.SENT: {"pack"}}
 """The events of the commands that raise a mark of each kind."""
 SUMMARY = "ledger.summary.json"
 _SUMMARY_TYPE = "application/vnd.airgap.ledger-summary.v1+json"
@@ -35,6 +35,14 @@ _SUMMARY_LINES = 256
 _BEHIND = timedelta(minutes=5)
 """How far the clock may be behind the ledger without an alarm, because clocks are corrected."""
 SETTLE = "airgap audit settle"
+
+
+class Authority(StrEnum):
+    """What a person can declare to be right where files, clock and ledger disagree."""
+
+    CLOCK = "clock"
+    FILES = "files"
+    LEDGER = "ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ def check_site(
     `TrustError` for a trust root that is missing or different, and for files that other users can change.
     """
     refuse_shared_folder(home, home=True)
-    for name in FOLDERS:
+    for name in TRUSTED_FOLDERS:
         refuse_shared_folder(home / name, home=False)
     site = Site(home)
     if recording:
@@ -170,13 +178,13 @@ def _compare_key(check: _Check) -> Iterator[str]:
 
 
 def _compare_marks(check: _Check) -> Iterator[str]:
-    for kind in KINDS:
+    for kind in MarkKind:
         known: dict[str, Mark] = getattr(check.facts, kind)
         for stream in sorted({*known, *check.site.marked(kind)}):
             yield from _compare_mark(check, kind, stream, known.get(stream))
 
 
-def _compare_mark(check: _Check, kind: str, stream: str, recorded: Mark | None) -> Iterator[str]:
+def _compare_mark(check: _Check, kind: MarkKind, stream: str, recorded: Mark | None) -> Iterator[str]:
     """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more.
     There is no alarm while a command that raises such marks is running, or if it was killed before it
     recorded the mark.
@@ -208,9 +216,9 @@ _COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
 # -- restoring marks
 
 
-def put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
+def put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
     """Restore a mark that is behind `want`; return False if another process has raised it, or is about to."""
-    if kind == "received":
+    if kind is MarkKind.RECEIVED:
         with site.receiving():
             return _put_right(site, kind, stream, want)
     try:
@@ -220,13 +228,13 @@ def put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
         return False
 
 
-def _put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
+def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
     got, problem = _mark(site, kind, stream)
     if got is not None and (got == want or (got.epoch, got.serial) > (want.epoch, want.serial)):
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
         _remove(site.home / kind / f"{stream}.json")
-    (site.set_received if kind == "received" else site.set_sent)(stream, want)
+    (site.set_received if kind is MarkKind.RECEIVED else site.set_sent)(stream, want)
     return True
 
 
@@ -241,10 +249,10 @@ def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
     site.ledger().append("trust-change", NOTE, change=why, root_version=version, fingerprint=fingerprint)
 
 
-def _mark(site: Site, kind: str, stream: str) -> tuple[Mark | None, AirgapError | None]:
+def _mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapError | None]:
     """Return the mark in its file, or the error that occurred while reading it."""
     try:
-        return (site.received if kind == "received" else site.sent)(stream), None
+        return (site.received if kind is MarkKind.RECEIVED else site.sent)(stream), None
     except AirgapError as error:
         return None, error
 
@@ -253,7 +261,7 @@ def _describe_mark(mark: Mark) -> str:
     return f"serial {mark.serial} in epoch {mark.epoch}, statement sha256:{mark.statement_sha256}"
 
 
-def _describe_file(kind: str, stream: str, mark: Mark | None) -> str:
+def _describe_file(kind: MarkKind, stream: str, mark: Mark | None) -> str:
     return f"{kind}/{stream}.json " + (f"records {_describe_mark(mark)}" if mark else "is missing")
 
 
@@ -286,7 +294,7 @@ def _write_summary(site: Site, facts: LedgerFacts) -> None:
 # -- decisions of a person
 
 
-def settle(home: Path, what: str) -> list[str]:
+def settle(home: Path, what: Authority) -> list[str]:
     """Accept the `ledger`, the `files` or the `clock` as right where they disagree; return what was changed.
     The ledger's chain must be intact; the decision is recorded in it.
     """
@@ -294,14 +302,14 @@ def settle(home: Path, what: str) -> list[str]:
     site = Site(home)
     facts = read_facts(site.ledger_path)
     done: list[str] = []
-    if what == "ledger" and facts.site not in ("", site.name):
+    if what is Authority.LEDGER and facts.site not in ("", site.name):
         site.put_name_back(facts.site)
         done.append(f"the site's name is {facts.site} again")
-    with site.ledger().attempt(OVERRIDE, change=what) as attempt:
+    with site.ledger().attempt(OVERRIDE, change=str(what)) as attempt:
         _remove(home / SUMMARY)
-        if what == "ledger":
-            done += [text for kind in KINDS for text in _marks_by_ledger(site, facts, kind)]
-        elif what == "files":
+        if what is Authority.LEDGER:
+            done += [text for kind in MarkKind for text in _marks_by_ledger(site, facts, kind)]
+        elif what is Authority.FILES:
             done += _record_files(site, facts)
         elif facts.latest:
             done.append(f"records up to {facts.latest} no longer override the clock")
@@ -309,7 +317,7 @@ def settle(home: Path, what: str) -> list[str]:
     return done
 
 
-def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: str) -> Iterator[str]:
+def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: MarkKind) -> Iterator[str]:
     known: dict[str, Mark] = getattr(facts, kind)
     for stream in sorted({*known, *site.marked(kind)}):
         got, problem = _mark(site, kind, stream)
@@ -318,7 +326,7 @@ def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: str) -> Iterator[str]
             _remove(path)
             yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, got)}"
         elif got != (want := known[stream]):
-            (site.set_received if kind == "received" else site.set_sent)(stream, want)
+            (site.set_received if kind is MarkKind.RECEIVED else site.set_sent)(stream, want)
             yield f"{problem or _describe_file(kind, stream, got)}; now it records {_describe_mark(want)}"
 
 
@@ -330,9 +338,9 @@ def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
         if facts.roots.get(version) != sha256(raw).hexdigest():
             record_root(site, version, raw, "settled")
             yield f"trust root {version} recorded"
-    for kind, name in zip(KINDS, ("accepted", "sealed"), strict=True):
+    for kind, name in zip(MarkKind, ("accepted", "sealed"), strict=True):
         for stream in site.marked(kind):
-            got = site.received(stream) if kind == "received" else site.sent(stream)
+            got = site.received(stream) if kind is MarkKind.RECEIVED else site.sent(stream)
             recorded = getattr(facts, kind).get(stream)
             if got is not None and recorded != got:
                 site.ledger().append(

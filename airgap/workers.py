@@ -8,21 +8,21 @@ from typing import Generic, TypeVar
 from airgap.errors import AirgapError
 
 Item = TypeVar("Item")
-Key = TypeVar("Key", bound=Hashable)
+CacheKey = TypeVar("CacheKey", bound=Hashable)
 Expected = TypeVar("Expected", bound=AirgapError)
 
 
-class Memo(Generic[Key, Item]):
+class Memo(Generic[CacheKey, Item]):
     """A cache for several threads that makes each value once: a thread that needs a value that another
     thread is making waits for it. An exception of `make` is not cached.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._locks: dict[Key, threading.Lock] = {}
-        self._values: dict[Key, Item] = {}
+        self._locks: dict[CacheKey, threading.Lock] = {}
+        self._values: dict[CacheKey, Item] = {}
 
-    def get(self, key: Key, make: Callable[[], Item]) -> Item:
+    def get(self, key: CacheKey, make: Callable[[], Item]) -> Item:
         """Return the value of `key`; the first call makes it with `make`."""
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())

@@ -169,7 +169,7 @@ class Output:
                 os.close(fd)
 
 
-def usable(segments: tuple[Segment, ...]) -> int:
+def usable_bytes(segments: tuple[Segment, ...]) -> int:
     """Return how many bytes of an earlier attempt can be used. Finished files count only if an unfinished one
     follows: if all are finished, the blob was found to be wrong.
     """

@@ -19,7 +19,7 @@ ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"
 SUMS_FILE = "SHA256SUMS"
 VERIFY_FILE = "VERIFY.txt"
-FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
+BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
 SET_ASIDE = ENVELOPE_FILE + ".part"
 
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -119,7 +119,7 @@ def sha256sums(sums: dict[str, str]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class BundleContents:
     """The facts about files in a statement, and the small files themselves."""
 
     small: dict[str, bytes] = field(hash=False)
@@ -129,12 +129,12 @@ class Contents:
     total_bytes: int
 
 
-def describe(
+def describe_contents(
     blobs: Mapping[Digest, tuple[str, int]],
     images: Sequence[tuple[ImageReference, Descriptor]],
     views: Sequence[DockerView],
     roots: Mapping[int, bytes],
-) -> Contents:
+) -> BundleContents:
     """Return the contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
     small = {
         OCI_LAYOUT_FILE: OCI_LAYOUT,
@@ -148,7 +148,7 @@ def describe(
     small[SUMS_FILE] = sha256sums(sums)
     sums[SUMS_FILE] = Digest.of(small[SUMS_FILE]).hex
     total = sum(size for _, size in blobs.values()) + sum(map(len, small.values()))
-    return Contents(small, sums, total)
+    return BundleContents(small, sums, total)
 
 
 def signature_file(keyid: str, envelope: str = ENVELOPE_FILE) -> str:

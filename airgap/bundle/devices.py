@@ -28,7 +28,7 @@ def clean(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
+class SystemFolders:
     """The folders in which the system describes its devices; tests have their own."""
 
     proc: Path = Path("/proc")
@@ -41,12 +41,12 @@ class Roots:
 class Device:
     """A block device: its folder in /sys and its number, `MAJOR:MINOR`."""
 
-    roots: Roots
+    roots: SystemFolders
     number: str
     folder: Path
 
     @classmethod
-    def find(cls, roots: Roots, number: str, source: str = "") -> "Device | None":
+    def find(cls, roots: SystemFolders, number: str, source: str = "") -> "Device | None":
         """Find a device by number, or by its name `/dev/…` if there is no such number (btrfs)."""
         if not _exists(roots, number) and source.startswith("/dev/"):
             name = (roots.dev / source.removeprefix("/dev/")).resolve().name
@@ -164,7 +164,7 @@ class Device:
         return ""
 
 
-def _exists(roots: Roots, number: str) -> bool:
+def _exists(roots: SystemFolders, number: str) -> bool:
     return bool(_NUMBER.fullmatch(number)) and (roots.sys / "dev/block" / number).exists()
 
 

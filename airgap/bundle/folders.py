@@ -98,27 +98,27 @@ def _known(sha256: str) -> str | None:
     return None if sha256 == _UNKNOWN else sha256
 
 
-def new_folders(places: Sequence[Path], title: str, cut: Cut | None) -> BundleFolders:
-    """Return the folders of a bundle in `places`: the first volume is in the first place, and so on; the
+def new_folders(parents: Sequence[Path], title: str, cut: Cut | None) -> BundleFolders:
+    """Return the folders of a bundle in `parents`: the first volume is in the first place, and so on; the
     remaining volumes are in the last. A volume that exists stays where it is.
     """
     if cut is None or cut.of == 1:
-        return BundleFolders((_existing(places, title) or places[0] / title,), cut)
+        return BundleFolders((_existing(parents, title) or parents[0] / title,), cut)
     paths = []
     for number in range(1, cut.of + 1):
         name = f"{title}.v{number}"
-        paths.append(_existing(places, name) or places[min(number, len(places)) - 1] / name)
+        paths.append(_existing(parents, name) or parents[min(number, len(parents)) - 1] / name)
     return BundleFolders(tuple(paths), cut)
 
 
-def find_folders(places: Sequence[Path], title: str) -> BundleFolders | None:
-    """Return the folders that an earlier run made or began in `places`; None if there are none."""
-    plain = _existing(places, title)
-    volumes = sorted(path for place in places for path in place.glob(f"{title}.v*") if path.is_dir())
+def find_folders(parents: Sequence[Path], title: str) -> BundleFolders | None:
+    """Return the folders that an earlier run made or began in `parents`; None if there are none."""
+    plain = _existing(parents, title)
+    volumes = sorted(path for parent in parents for path in parent.glob(f"{title}.v*") if path.is_dir())
     for folder in ([plain] if plain else []) + volumes:
         for name in (PLANNED_CUT_FILE, VOLUME_FILE):
             if table := _read_table(folder, name):
-                return new_folders(places, title, table.cut)
+                return new_folders(parents, title, table.cut)
     return BundleFolders((plain,)) if plain else None
 
 
@@ -129,8 +129,8 @@ def _read_table(folder: Path, name: str) -> VolumeTable | None:
     return None
 
 
-def _existing(places: Sequence[Path], name: str) -> Path | None:
-    return next((place / name for place in places if (place / name).is_dir()), None)
+def _existing(parents: Sequence[Path], name: str) -> Path | None:
+    return next((parent / name for parent in parents if (parent / name).is_dir()), None)
 
 
 _SMALL_FILE = 1024
@@ -176,17 +176,17 @@ def layers_of(
     return {digest: size for digest, size in layers.items() if digest not in first}
 
 
-def place_whole(needed: SpaceNeeded, place: Path, *, allow_system: bool = False) -> BundleFolders:
-    """Prepare one folder for the whole bundle, whatever volumes of it are there already. Raises as `place`
-    does, and `NoSpaceError` if a layer is larger than the file system's largest file.
+def choose_one_folder(needed: SpaceNeeded, parent: Path, *, allow_system: bool = False) -> BundleFolders:
+    """Prepare one folder for the whole bundle, whatever volumes of it are there already. Raises as
+    `choose_folders` does, and `NoSpaceError` if a layer is larger than the file system's largest file.
     """
-    folders = new_folders((place,), needed.title, None)
+    folders = new_folders((parent,), needed.title, None)
     _preflight(needed, folders, allow_system)
-    prepare(place, allow_system=allow_system)
-    if (limit := _file_limit(needed, place, None)) is not None:
+    prepare(parent, allow_system=allow_system)
+    if (limit := _file_limit(needed, parent, None)) is not None:
         raise NoSpaceError(
             "a layer is larger than the largest file that the medium can hold",
-            subject=place,
+            subject=parent,
             want=f"files of {max(needed.layers.values()):,} bytes",
             got=f"at most {limit:,}",
             hint="choose another folder, or run `airgap repack`, which cuts such layers into parts",
@@ -194,44 +194,50 @@ def place_whole(needed: SpaceNeeded, place: Path, *, allow_system: bool = False)
     return folders
 
 
-def place(
-    needed: SpaceNeeded, places: Sequence[Path], size: VolumeSize | None = None, *, allow_system: bool = False
+def choose_folders(
+    needed: SpaceNeeded,
+    parents: Sequence[Path],
+    size: VolumeSize | None = None,
+    *,
+    allow_system: bool = False,
 ) -> BundleFolders:
-    """Choose the folders of the bundle in `places`: those that an earlier run has begun, or new ones.
+    """Choose the folders of the bundle in `parents`: those that an earlier run has begun, or new ones.
 
-    Volumes are made if there are several places, if `size` asks for them, or if the file system of a place
+    Volumes are made if there are several parents, if `size` asks for them, or if the file system of a place
     cannot hold a layer in one file. Raises `MediaError` for an unsuitable medium, and `NoSpaceError` if the
     bundle does not fit; until then, no more than an empty folder has been written.
     """
-    found = find_folders(places, needed.title)
-    if len(places) == 1:
-        _preflight(needed, found or new_folders(places, needed.title, None), allow_system)
-    for folder in places:
+    found = find_folders(parents, needed.title)
+    if len(parents) == 1:
+        _preflight(needed, found or new_folders(parents, needed.title, None), allow_system)
+    for folder in parents:
         prepare(folder, allow_system=allow_system)
-    limits = [_file_limit(needed, folder, size) for folder in places]
+    limits = [_file_limit(needed, folder, size) for folder in parents]
     if found is not None and found.cut is not None and _still_right(found.cut, needed, size, limits):
         folders = found
     else:
-        wants_volumes = len(places) > 1 or size is not None or limits != [None]
-        cut = _cut(needed, places, size, limits) if wants_volumes else None
-        folders = new_folders(places, needed.title, cut if cut and cut.is_needed else None)
+        wants_volumes = len(parents) > 1 or size is not None or limits != [None]
+        cut = _cut(needed, parents, size, limits) if wants_volumes else None
+        folders = new_folders(parents, needed.title, cut if cut and cut.is_needed else None)
     _preflight(needed, folders, allow_system)
     return folders
 
 
 def count_volumes(
-    needed: SpaceNeeded, places: Sequence[Path], size: VolumeSize | None, *, allow_system: bool = False
+    needed: SpaceNeeded, parents: Sequence[Path], size: VolumeSize | None, *, allow_system: bool = False
 ) -> int:
-    """Return how many volumes `place` would make, as far as is known without writing. Raises as it does."""
-    for folder in places:
+    """Return how many volumes `choose_folders` would make, as far as is known without writing. Raises as that
+    does.
+    """
+    for folder in parents:
         refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
     cut = None
-    if size is not None or len(places) > 1:
-        some = places or [Path()]
+    if size is not None or len(parents) > 1:
+        some = parents or [Path()]
         cut = _cut(needed, some, size, [size.file if size else None for _ in some])
-    if places:
+    if parents:
         whole = cut is None or not cut.is_needed
-        _preflight(needed, new_folders(places, needed.title, None if whole else cut), allow_system)
+        _preflight(needed, new_folders(parents, needed.title, None if whole else cut), allow_system)
     return cut.of if cut else 1
 
 
@@ -265,13 +271,13 @@ def _still_right(
 
 
 def _cut(
-    needed: SpaceNeeded, places: Sequence[Path], volume_size: VolumeSize | None, limits: Sequence[int | None]
+    needed: SpaceNeeded, parents: Sequence[Path], volume_size: VolumeSize | None, limits: Sequence[int | None]
 ) -> Cut:
     size = volume_size.size if volume_size else None
-    if size is not None and len(places) == 1:
+    if size is not None and len(parents) == 1:
         return plan_cut(needed.layers, (), FreeSpace(size - needed.overhead, limits[0]))
     spaces = []
-    for number, (folder, limit) in enumerate(zip(places, limits, strict=True), 1):
+    for number, (folder, limit) in enumerate(zip(parents, limits, strict=True), 1):
         own = (folder / needed.title, folder / f"{needed.title}.v{number}")
         free = room_for(Medium.of(folder).free + sum(map(_taken, own)))
         spaces.append(FreeSpace(max(min(free, size or free) - needed.overhead, 0), limit))

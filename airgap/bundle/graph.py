@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from airgap.bundle.contents import DockerView
-from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.statement import ImageKind, PlatformRecord
 from airgap.errors import AmbiguousError, FormatError
 from airgap.limits import MAX_IMAGE_DOCUMENTS, MAX_INDEX_DEPTH
 from airgap.oci.digest import Digest
@@ -97,9 +97,9 @@ class ImageGraph:
         return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}
 
     @property
-    def kind(self) -> str:
-        """`image` when an engine could run any of it, else `artifact`."""
-        return "image" if any(item.config for item in self.manifests) else "artifact"
+    def kind(self) -> ImageKind:
+        """Return whether an engine could run any of it."""
+        return ImageKind.IMAGE if any(item.config for item in self.manifests) else ImageKind.ARTIFACT
 
     @property
     def records(self) -> tuple[PlatformRecord, ...]:
@@ -133,7 +133,7 @@ class ImageGraph:
         return DockerView.of(name, chosen.manifest) if chosen else None
 
 
-def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
+def walk_image(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
     """Follow `root` down to its configs; layers are named but not read.
 
     The platform of a lone image manifest is the one in its config, whatever `root` says, because the

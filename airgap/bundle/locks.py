@@ -12,14 +12,14 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import closing_file, make_folder, media_errors
 from airgap.durable import NO_LOCKS
 from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageError
 
 
 @contextlib.contextmanager
-def claimed(folders: Sequence[Path], below: Collection[str] = FOLDERS) -> Iterator[None]:
+def claimed(folders: Sequence[Path], below: Collection[str] = BUNDLE_FOLDERS) -> Iterator[None]:
     """Make the folders of a bundle, and lock them against other processes; folders that are empty at the end
     are removed. `below` are the names of the folders in each of them.
 

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from airgap.bundle.devices import Roots
+from airgap.bundle.devices import SystemFolders
 from airgap.bundle.files import closing_file, media_errors
 from airgap.bundle.medium import Medium
 
@@ -24,7 +24,7 @@ _CANDIDATES = ((1 << 32) - 1, (1 << 31) - 1)
 _TOO_LARGE = (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW)
 
 
-def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | None:
+def largest_file(folder: Path, want: int, roots: SystemFolders | None = None) -> int | None:
     """Return the largest size of a file in `folder` in bytes, or None if `want` bytes are possible.
 
     Free space and quotas are not considered. The folder must exist; a file `airgap-probe.part` may be made

@@ -37,7 +37,7 @@ class Records:
     size: int | None = None
 
 
-def parse(raw: bytes) -> Records:
+def parse_records(raw: bytes) -> Records:
     """The lines `<length> <key>=<value>`, each key at most once. Raises `FormatError`."""
     seen: set[str] = set()
     found = Records()
@@ -63,7 +63,7 @@ def parse(raw: bytes) -> Records:
 
 def check_global(raw: bytes) -> None:
     """Raise if a global header has a record with an effect."""
-    found = parse(raw)
+    found = parse_records(raw)
     if found.names:
         raise FormatError("one name for all entries in a global pax header")
     if found.size is not None:

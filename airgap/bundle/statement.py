@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from airgap.bundle.contents import check_names
@@ -15,7 +16,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
 
-PREDICATE_TYPE = "urn:airgap:bundle:v1"
+BUNDLE_PREDICATE_TYPE = "urn:airgap:bundle:v1"
 
 STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 FILE_GRAMMAR = re.compile(
@@ -23,9 +24,17 @@ FILE_GRAMMAR = re.compile(
     r"|trust/[1-9][0-9]{0,8}\.root\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
     re.ASCII,
 )
-KINDS = ("image", "artifact")
 REPACKED = ", repacked"
 """The end of `source` if the manifest, and so the image's digest, was made here."""
+
+
+class ImageKind(StrEnum):
+    """What an image of the bundle is."""
+
+    IMAGE = "image"
+    """An engine could run it."""
+    ARTIFACT = "artifact"
+    """Other content, such as a signature or an SBOM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class ImageRecord:
     reference: ImageReference
     name: ImageReference
     """`as`: the name on the offline side."""
-    kind: str
+    kind: ImageKind
     digest: Digest
     platforms: tuple[PlatformRecord, ...]
     source: str
@@ -86,7 +95,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class LedgerCheckpoint:
     """The state of a ledger: its site, the number of lines, and their RFC 6962 root in hex."""
 
     origin: str
@@ -95,11 +104,11 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class SendingSite:
     """The site that made the bundle, and the state of its ledger at that time."""
 
     site: str
-    checkpoint: Checkpoint
+    checkpoint: LedgerCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ class Statement:
     total_bytes: int
     manifest_sha256: str
     root_version: int
-    sender: Sender | None
+    sender: SendingSite | None
     transfer: dict[str, str] = field(hash=False)
     tool_version: str
 
@@ -149,12 +158,12 @@ class Statement:
             "transfer": dump(dict(sorted(self.transfer.items()))),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        return statement_bytes(subjects_json(self.subjects), PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), BUNDLE_PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "bundle", MAX_STATEMENT_BYTES)
+        statement = StatementFields.of(raw, where, BUNDLE_PREDICATE_TYPE, "bundle", MAX_STATEMENT_BYTES)
         subjects = parse_subjects(statement.top, FILE_GRAMMAR, "bundle")
         parsed = cls._from_predicate(subjects, statement.predicate, statement.version)
         statement.end(parsed.to_bytes())
@@ -242,7 +251,7 @@ def _parse_image(fields: Fields) -> ImageRecord:
     found = ImageRecord(
         ImageReference.parse(fields.text("reference"), fields.where),
         ImageReference.parse(fields.text("as"), fields.where),
-        kind,
+        _parse_kind(fields),
         Digest.parse(fields.text("digest"), fields.where),
         tuple(platforms),
         fields.text("source"),
@@ -250,6 +259,13 @@ def _parse_image(fields: Fields) -> ImageRecord:
     )
     fields.end()
     return found
+
+
+def _parse_kind(fields: Fields) -> ImageKind:
+    kind = fields.text("kind")
+    if kind not in tuple(ImageKind):
+        raise FormatError("unknown kind", subject=fields.where, want=" or ".join(ImageKind), got=repr(kind))
+    return ImageKind(kind)
 
 
 def _upstream_json(upstream: UpstreamSignature | None) -> dict[str, str] | None:
@@ -296,7 +312,7 @@ def _parse_previous(fields: Fields) -> Previous | None:
     return found
 
 
-def _sender_json(sender: Sender | None) -> dict[str, Any] | None:
+def _sender_json(sender: SendingSite | None) -> dict[str, Any] | None:
     if sender is None:
         return None
     point = sender.checkpoint
@@ -306,13 +322,14 @@ def _sender_json(sender: Sender | None) -> dict[str, Any] | None:
     }
 
 
-def _parse_sender(fields: Fields) -> Sender | None:
+def _parse_sender(fields: Fields) -> SendingSite | None:
     if fields.take("sender") is None:
         return None
     item = fields.child("sender")
     point = item.child("checkpoint")
-    found = Sender(
-        item.text("site"), Checkpoint(point.text("origin"), point.integer("size"), sha256_in(point, "root"))
+    found = SendingSite(
+        item.text("site"),
+        LedgerCheckpoint(point.text("origin"), point.integer("size"), sha256_in(point, "root")),
     )
     point.end()
     item.end()

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable_bytes
 from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
 from airgap.durable import exists, sync_folder
 from airgap.errors import (
@@ -36,7 +36,7 @@ from airgap.workers import run_all, run_each
 # O_NONBLOCK: opening must not wait if the path is a pipe
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-Opener = Callable[[int], ByteStream]
+BlobOpener = Callable[[int], ByteStream]
 """Opens a blob's content at an offset in bytes. Raises `EndpointError` if the source cannot seek."""
 
 Phase = Callable[[str, int], AbstractContextManager[Advance]]
@@ -56,7 +56,7 @@ class Store(Protocol):
         """Read all of the blob, and return whether it is present and correct."""
 
     def fetch(
-        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
         """Write the blob, and check it."""
 
@@ -112,7 +112,7 @@ class BlobStore:
     def fetch(
         self,
         blob: Descriptor,
-        open_at: Opener,
+        open_at: BlobOpener,
         *,
         advance: Advance | None = None,
         subject: object = None,
@@ -127,7 +127,7 @@ class BlobStore:
         if blob.digest in self.sums or self._repair_parts(segments, blob, open_at, subject, advance):
             return None
         writer = _Writer(segments, blob, subject, advance)
-        done, first = usable(segments), None
+        done, first = usable_bytes(segments), None
         if done:
             try:
                 return self._finish(writer, open_at, done)
@@ -150,7 +150,7 @@ class BlobStore:
         self,
         segments: tuple[Segment, ...],
         blob: Descriptor,
-        open_at: Opener,
+        open_at: BlobOpener,
         subject: object,
         advance: Advance | None,
     ) -> bool:
@@ -256,7 +256,7 @@ class BlobStore:
                 raise MissingContentError("missing part", subject=segment.path)
         return Joined([partial(_open_file, segment.path) for segment in segments])
 
-    def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
+    def _finish(self, writer: "_Writer", open_at: BlobOpener, done: int) -> None:
         start = 0
         for segment in writer.segments:
             start += segment.size
@@ -292,7 +292,7 @@ class _Writer:
     subject: object
     advance: Advance | None
 
-    def write(self, open_at: Opener, done: int) -> Sums:
+    def write(self, open_at: BlobOpener, done: int) -> Sums:
         """Keep `done` bytes, write the rest, and check the whole blob."""
         hasher, sums = self.blob.digest.hasher(), Sums(self.blob.digest, self.segments)
         with contextlib.closing(Output(self.segments, done)) as output:
@@ -331,7 +331,7 @@ def _starts(segments: tuple[Segment, ...]) -> list[tuple[int, Segment]]:
     return [(end - segment.size, segment) for end, segment in zip(ends, segments, strict=True)]
 
 
-def _beginning(open_at: Opener, start: int, size: int, _: int) -> ByteStream:
+def _beginning(open_at: BlobOpener, start: int, size: int, _: int) -> ByteStream:
     """Open the bytes of a part, from the whole blob."""
     return Beginning(open_at(start), size)
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import Entry, read_entries
+from airgap.bundle.ustar import TarEntry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
 from airgap.limits import MAX_BUNDLE_TAR_ENTRIES
 
@@ -30,7 +30,7 @@ class TarFolder:
             self.close()
             raise
 
-    def _list(self) -> dict[str, Entry]:
+    def _list(self) -> dict[str, TarEntry]:
         with media_errors("cannot read", self.path):
             found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):

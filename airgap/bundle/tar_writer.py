@@ -8,8 +8,8 @@ from pathlib import Path
 from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors
 from airgap.bundle.locks import lock
 from airgap.bundle.read_back import Written
-from airgap.bundle.store import Opener
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.store import BlobOpener
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.durable import exists, sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
@@ -42,8 +42,8 @@ class TarStore:
             self._frames.append((end, header(digest.path, size)))
             self._frames.append((after, padding(size)))
             end = after + len(padding(size))
-        self._frames.append((end, END))
-        self.total = end + len(END)
+        self._frames.append((end, END_OF_ARCHIVE))
+        self.total = end + len(END_OF_ARCHIVE)
         self.resumed = False
         self._fd = -1
 
@@ -84,7 +84,7 @@ class TarStore:
         return True
 
     def fetch(
-        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
         """Write the blob at its offset."""
         position = self._offsets[blob.digest.path]

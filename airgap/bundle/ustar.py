@@ -25,27 +25,27 @@ from airgap.limits import (
 )
 from airgap.oci.digest import CHUNK, ByteStream
 
-END = bytes(2 * BLOCK)
+END_OF_ARCHIVE = bytes(2 * BLOCK)
 """The two zero blocks after the last entry."""
 
 
 _ZERO_BLOCK = bytes(BLOCK)
 
-Kind = Literal["file", "directory", "symlink", "hardlink"]
-_KINDS: dict[bytes, Kind] = {
+EntryKind = Literal["file", "directory", "symlink", "hardlink"]
+_KINDS: dict[bytes, EntryKind] = {
     b"0": "file", b"\0": "file", b"1": "hardlink", b"2": "symlink", b"5": "directory",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TarEntry:
     """One member of an archive."""
 
     name: str
     """Relative, without `.`, `..` and trailing slash."""
     size: int
     """Bytes of data; 0 except for files."""
-    kind: Kind
+    kind: EntryKind
     target: str
     """The target of a link as written, which is not resolved and may be anywhere; else empty."""
     offset: int
@@ -58,7 +58,7 @@ def read_entries(
     skip: Callable[[int], object] | None = None,
     max_entries: int = MAX_TAR_ENTRIES,
     end: Callable[[bool], object] | None = None,
-) -> Iterator[tuple[Entry, ByteStream]]:
+) -> Iterator[tuple[TarEntry, ByteStream]]:
     """Yield each entry with a stream of its data, which is valid until the next entry.
 
     Unread data is skipped: with `skip`, if given (it moves `stream` forward by a number of bytes and raises
@@ -197,7 +197,7 @@ class _Source:
 class _Data(io.RawIOBase):
     """The data of one entry; closing it leaves the archive open."""
 
-    def __init__(self, source: _Source, entry: Entry) -> None:
+    def __init__(self, source: _Source, entry: TarEntry) -> None:
         super().__init__()
         self._source = source
         self._left = entry.size
@@ -239,7 +239,7 @@ class _Names:
         if self._left < 0:
             raise FormatError("too many entries in the archive")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TarEntry) -> None:
         if entry.name in self._seen:
             raise FormatError("entry twice in the archive", subject=repr(entry.name))
         if entry.kind != "directory" and entry.name in self._folders:
@@ -281,7 +281,7 @@ class _Extra:
         if header.flag == b"g":
             pax.check_global(raw)
         elif header.flag == b"x":
-            records = pax.parse(raw)
+            records = pax.parse_records(raw)
             self._names, self._size = records.names, records.size
         else:
             self._names["path" if header.flag == b"L" else "linkpath"] = _gnu_name(raw)
@@ -316,7 +316,7 @@ def _below(name: str) -> FormatError:
     return FormatError(what, subject=repr(name), want="a directory")
 
 
-def _entry(header: Header, offset: int) -> Entry:
+def _entry(header: Header, offset: int) -> TarEntry:
     kind = _KINDS.get(header.flag)
     subject = repr(header.name)
     if kind is None:
@@ -331,10 +331,10 @@ def _entry(header: Header, offset: int) -> Entry:
         _check_text(header.target, "link target")
     if kind == "hardlink":  # it names an entry, and GNU tar refuses other names as unsafe
         _clean(header.target, kind)
-    return Entry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
+    return TarEntry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
 
 
-def _clean(name: str, kind: Kind) -> str:
+def _clean(name: str, kind: EntryKind) -> str:
     """Return `name` in its canonical form; empty for the top directory."""
     _check_text(name, "name")
     plain = name.removeprefix("./")

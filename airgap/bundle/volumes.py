@@ -290,16 +290,16 @@ def missing_volumes(
     )
 
 
-Place = Path | Sequence[Path]
+BundleLocation = Path | Sequence[Path]
 """The location of a bundle: its folder, its tar, or the folders of its volumes in any order."""
 
 
-def paths_of(place: Place) -> tuple[Path, ...]:
+def paths_of(place: BundleLocation) -> tuple[Path, ...]:
     """Return the paths of a bundle."""
     return (place,) if isinstance(place, Path) else tuple(place)
 
 
-def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
+def open_bundle(place: BundleLocation, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
     """Open the bundle at `place`. Raises `MissingContentError` if there is none, and, unless `alone`,
     `IncompleteError` if a volume is missing.
     """
@@ -313,14 +313,14 @@ def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | Vo
     return VolumeSet((first, *others), alone=alone)
 
 
-def is_whole(place: Place) -> bool:
+def has_all_volumes(place: BundleLocation) -> bool:
     """Return False if `place` is volumes, and some are missing."""
     tables = list(map(_table_at, paths_of(place)))
     here = {table.volume for table in tables if table}
     return all(table is None or len(here) >= table.cut.of for table in tables)
 
 
-def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
+def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
     """Group `paths` into bundles, so that the volumes of one bundle are together, in the order of the first.
 
     The tables are only used for grouping; they are not verified. Unless `alone`, raises `IncompleteError`
@@ -357,7 +357,7 @@ def _refuse_unreadable(paths: Sequence[Path]) -> None:
 
 def refuse_several(paths: Sequence[Path]) -> None:
     """Raise `UsageError` if `paths` are more than one bundle, for commands that accept only one."""
-    if len(groups := grouped(paths, alone=True)) > 1:
+    if len(groups := group_by_bundle(paths, alone=True)) > 1:
         names = ", ".join(str(path) for group in groups for path in group)
         raise UsageError("more than one bundle", want="one, or the volumes of one", got=names)
 

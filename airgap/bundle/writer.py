@@ -26,7 +26,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from airgap.bundle.check_written import OnMedia, announce, prove_sealed
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, Contents, signature_file
+from airgap.bundle.contents import (
+    BUNDLE_FOLDERS,
+    ENVELOPE_FILE,
+    STATEMENT_FILE,
+    BundleContents,
+    signature_file,
+)
 from airgap.bundle.files import holds, media_errors, write_file
 from airgap.bundle.folders import PLANNED_CUT_FILE, BundleFolders
 from airgap.bundle.locks import claimed
@@ -43,7 +49,7 @@ class Form:
     """The names that differ between a bundle and a kit."""
 
     envelope_file: str = ENVELOPE_FILE
-    folders: tuple[str, ...] = FOLDERS
+    folders: tuple[str, ...] = BUNDLE_FOLDERS
     small_folders: tuple[str, ...] = ("trust",)
     """Folders of small files: what an earlier run left there is removed."""
 
@@ -107,7 +113,7 @@ class BundleWriter:
 
     def seal(
         self,
-        contents: Contents,
+        contents: BundleContents,
         signed: SignedStatement,
         before_envelope: Callable[[], object] = lambda: None,
     ) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, BundleContents
 from airgap.bundle.files import Folder, media_errors
-from airgap.bundle.folders import BundleFolders, SpaceNeeded, layers_of, place, place_whole
+from airgap.bundle.folders import BundleFolders, SpaceNeeded, choose_folders, choose_one_folder, layers_of
 from airgap.bundle.statement import Statement
 from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
-from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
+from airgap.bundle.volumes import BundleLocation, VolumeSet, paths_of, read_table
 from airgap.bundle.writer import BundleWriter
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle
@@ -149,27 +149,33 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     small = {
         name: bundle.read(name, MAX_REPEATED_FILE_BYTES) for name in subjects if not name.startswith("blobs/")
     }
-    contents = Contents(small, subjects, bundle.statement.total_bytes)
+    contents = BundleContents(small, subjects, bundle.statement.total_bytes)
     writer.seal(contents, bundle.envelope)
 
 
-def joined_folders(bundle: CheckedBundle, source: Place, into: Path, operator: Operator) -> BundleFolders:
+def joined_folders(
+    bundle: CheckedBundle, source: BundleLocation, into: Path, operator: Operator
+) -> BundleFolders:
     """Choose one folder for the whole bundle at `source`. Raises `UsageError` when it is the source."""
-    folders = place_whole(_space_needed(bundle), into, allow_system=operator.allow_system)
+    folders = choose_one_folder(_space_needed(bundle), into, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
 
 
 def cut_folders(
-    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, operator: Operator
+    bundle: CheckedBundle,
+    source: BundleLocation,
+    places: Sequence[Path],
+    size: VolumeSize | None,
+    operator: Operator,
 ) -> BundleFolders:
     """Cut the bundle at `source` again. Raises `UsageError` when a folder is the source itself."""
-    folders = place(_space_needed(bundle), places, size, allow_system=operator.allow_system)
+    folders = choose_folders(_space_needed(bundle), places, size, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
 
 
-def _refuse_itself(folders: BundleFolders, source: Place, hint: str) -> None:
+def _refuse_itself(folders: BundleFolders, source: BundleLocation, hint: str) -> None:
     """Raise `UsageError` for a folder of the source: copying over it could leave the source unfinished."""
     taken = {path.resolve() for path in paths_of(source)}
     for folder in folders.paths:
@@ -183,7 +189,7 @@ def _space_needed(bundle: CheckedBundle) -> SpaceNeeded:
     return SpaceNeeded(bundle.statement.title, cut, blobs, len(bundle.images))
 
 
-def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> BundleFolders:
+def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: BundleLocation) -> BundleFolders:
     """Return the folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes record.
 
     Raises `UsageError` for a copy of another bundle, and when no volume records the cut any more.
@@ -272,12 +278,12 @@ def _refuse_unlisted(path: Path, bundle: CheckedBundle) -> None:
     own = {name for name in bundle.statement.subjects if "/" not in name}
     own |= {ENVELOPE_FILE, STATEMENT_FILE, VOLUME_FILE, f"{VOLUME_FILE}.part"}
     own |= {f"{name}.part" for name in own}
-    for below in ("", *FOLDERS):
+    for below in ("", *BUNDLE_FOLDERS):
         with media_errors("cannot read", path / below):
             for found in sorted((path / below).glob("*")):
                 name = found.relative_to(path).as_posix()
                 is_folder = found.is_dir() and not found.is_symlink()
-                if name in (FOLDERS if is_folder else own):
+                if name in (BUNDLE_FOLDERS if is_folder else own):
                     continue
                 # in the other folders, a copy removes unlisted files
                 if is_folder or below in ("", "blobs"):

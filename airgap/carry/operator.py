@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.volumes import Place, VolumeSet, missing_volumes, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, VolumeSet, missing_volumes, open_bundle, paths_of
 from airgap.errors import AirgapError, IncompleteError
 from airgap.progress import Progress
 from airgap.site import Site
@@ -22,7 +22,7 @@ class Wanted:
     """The folder that held the previous volume."""
 
 
-Ask = Callable[[Wanted], Place | None]
+Ask = Callable[[Wanted], BundleLocation | None]
 """Asks a person for a volume and returns its path; None when no person can be asked."""
 
 
@@ -47,8 +47,8 @@ class Operator:
     """Read everything back from the medium at the end. None: only when it is not the system disk."""
 
     def next_volume(
-        self, last: Place, here: VolumeSet, title: str, wanted: Sequence[int], hint: str
-    ) -> Place:
+        self, last: BundleLocation, here: VolumeSet, title: str, wanted: Sequence[int], hint: str
+    ) -> BundleLocation:
         """Ask for the first of the `wanted` volumes until it is inserted; return its place. An answer that is
         not a volume of this bundle is noted. Raises `IncompleteError` when there is no answer.
         """

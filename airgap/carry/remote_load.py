@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from airgap import errors
@@ -16,7 +17,13 @@ from airgap.limits import MAX_REMOTE_RESULT_BYTES, MAX_REMOTE_TEXT_CHARACTERS, R
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
 
-THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
+
+class LoadWay(StrEnum):
+    """Which airgap loaded the bundle on a remote host."""
+
+    THERE = "by airgap there"
+    FROM_HERE = "from here into its Docker engine"
+
 
 _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 
@@ -25,12 +32,11 @@ _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 class LoadedThere:
     """The result of a load on a remote host."""
 
-    way: str
-    """`THERE` or `FROM_HERE`."""
+    way: LoadWay
     images: tuple[tuple[str, str], ...]
     """Reference and verdict of each image."""
     receipt: str
-    """Path of the receipt: on the host for `THERE`, on this machine for `FROM_HERE`."""
+    """Path of the receipt: on the host or, if it was loaded from here, on this machine."""
     failure: AirgapError | None = None
 
 
@@ -126,7 +132,7 @@ def _loaded(
         )
     if failure is None and Verdict.FAILED in (verdict for _, verdict in images):
         raise FormatError("an image that failed without an error", subject=fields.where)
-    return LoadedThere(THERE, images, fields.text("receipt")[:MAX_REMOTE_TEXT_CHARACTERS], failure)
+    return LoadedThere(LoadWay.THERE, images, fields.text("receipt")[:MAX_REMOTE_TEXT_CHARACTERS], failure)
 
 
 def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | None:

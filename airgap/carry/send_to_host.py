@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.carry.verify import CheckedBundle
 from airgap.endpoints.remote import Host
 from airgap.errors import TransportError
@@ -89,7 +89,7 @@ def _small(name: str, raw: bytes) -> Outgoing:
 
 
 @dataclass(slots=True)
-class Sender:
+class HostSender:
     """Sends `files`, the last of which is the envelope, into the folder `sent.folder` on `host`."""
 
     host: Host
@@ -157,12 +157,12 @@ class Sender:
         """
         names = {file.name for file in self.files}
         found: dict[str, int] = {}
-        for folder in ("", *FOLDERS):
+        for folder in ("", *BUNDLE_FOLDERS):
             if folder and (self.host.find(self._path(folder)) is None):
                 continue
             for entry in self.host.list(self._path(folder)):
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.kind == "folder" and name in FOLDERS:
+                if entry.kind == "folder" and name in BUNDLE_FOLDERS:
                     continue
                 if entry.kind != "file":
                     raise self._in_the_way(name, "not a regular file")

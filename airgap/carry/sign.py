@@ -7,11 +7,11 @@ from pathlib import Path
 from airgap.bundle.contents import ENVELOPE_FILE, signature_file
 from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.locks import claimed
-from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.bundle.writer import add_signature
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
-from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
 from airgap.times import format_time
@@ -34,7 +34,7 @@ class Signed:
     """False when the bundle already had this signature."""
 
 
-def sign(place: Place, signer: Signer, operator: Operator) -> Signed:
+def sign(place: BundleLocation, signer: Signer, operator: Operator) -> Signed:
     """Check the whole bundle, whichever site it is for, and add one signature, on every volume.
 
     After an interruption, a second run finishes the work. Raises `UsageError` for a tar, `UnknownKeyError`
@@ -43,7 +43,7 @@ def sign(place: Place, signer: Signer, operator: Operator) -> Signed:
     """
     paths = paths_of(place)
     keyid = signer.public_key.keyid
-    with recorded(place, operator.site, "sign", key=keyid) as attempt:
+    with bundle_attempt(place, operator.site, "sign", key=keyid) as attempt:
         _refuse_tar(paths)
         with open_bundle(place):  # lock nothing in a path that is not a bundle
             pass

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.bundle.files import Files, unlisted
 from airgap.bundle.statement import Statement
 from airgap.carry.stream_place import check_place, left_fork
-from airgap.carry.verify_small_files import Contents, VerifiedImage
+from airgap.carry.verify_small_files import SmallFilesCheck, VerifiedImage
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -97,7 +97,7 @@ class CheckedBundle:
 
     def read(self, name: str, limit: int) -> bytes:
         """Read a listed small file and check it. Raises `SizeMismatchError` for more than `limit` bytes."""
-        return Contents(self.folder, self.statement, self.sizes).read(name, limit)
+        return SmallFilesCheck(self.folder, self.statement, self.sizes).read(name, limit)
 
     @property
     def blobs(self) -> dict[Digest, Descriptor]:
@@ -203,7 +203,7 @@ def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBund
         # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
         sizes = check_files(folder, found.statement, found.envelope.signatures)
         # 9: check the small files, and that they agree on the images.
-        images = Contents(folder, found.statement, sizes).images()
+        images = SmallFilesCheck(folder, found.statement, sizes).images()
     except UnlistedContentError:  # another copy cannot repair an additional file
         raise
     except IntegrityError as error:
@@ -312,7 +312,7 @@ def check_files(
     statement: Statement | KitStatement,
     signatures: tuple[Signature, ...],
     envelope: str = ENVELOPE_FILE,
-    folders: Collection[str] = FOLDERS,
+    folders: Collection[str] = BUNDLE_FOLDERS,
 ) -> dict[str, int]:
     """Do step 8: exactly the listed files exist. Returns their sizes."""
     loose = {signature_file(signature.keyid, envelope): signature.sig for signature in signatures}

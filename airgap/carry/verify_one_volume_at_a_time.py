@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airgap.bundle.volume_table import Cut, Part
-from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
+from airgap.bundle.volumes import TOGETHER, BundleLocation, VolumeSet, open_bundle, open_part
 from airgap.carry.operator import Operator
 from airgap.carry.verify import VerifiedBundle
-from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded, verify_here
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong, verify_here
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
@@ -94,14 +94,14 @@ def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance
         copy(stream, hasher.update if hasher else lambda _: None, advance)
 
 
-def verify_in_turn(place: Place, operator: Operator) -> VerifiedBundle:
+def verify_in_turn(place: BundleLocation, operator: Operator) -> VerifiedBundle:
     """Do all ten steps for a bundle of which some volumes are at `place`; the operator inserts the others.
 
     Raises `IncompleteError`, after the inserted volumes were read, when no person can be asked.
     """
     passing: VolumePass | None = None
     first = ""
-    with recorded(place, operator.site, "verify") as attempt:
+    with bundle_attempt(place, operator.site, "verify") as attempt:
         while True:
             with open_bundle(place, alone=True) as here:
                 who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)

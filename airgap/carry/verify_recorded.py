@@ -18,7 +18,7 @@ from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.ledger import Attempt
 from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
-from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.stream_place import check_place
 from airgap.carry.verify import (
     REPAIR_HINT,
@@ -30,7 +30,7 @@ from airgap.carry.verify import (
 )
 from airgap.errors import IntegrityError
 from airgap.progress import Progress
-from airgap.recognise import Kind, recognise
+from airgap.recognise import PathKind, recognise
 from airgap.site import Mark, Site
 from airgap.trust.root import SignedRoot
 
@@ -47,29 +47,37 @@ def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
 
 @contextlib.contextmanager
 def opened(
-    place: Place, site: Site, event: str, now: datetime, *, who: Receiver | None = None, **details: object
+    place: BundleLocation,
+    site: Site,
+    event: str,
+    now: datetime,
+    *,
+    who: Receiver | None = None,
+    **details: object,
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
     """Yield a bundle that passed steps 1 to 9, in a recorded attempt; its verified trust roots are kept."""
     if who is not None and who.accept_jump:
         details["accept_jump"] = True
-    with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
+    with bundle_attempt(place, site, event, **details) as attempt, open_bundle(place) as folder:
         bundle = verify_here(folder, site, now, who)
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
 
-def refuse_others(place: Place, need: Need = BUNDLE) -> None:
+def refuse_others(place: BundleLocation, need: Need = BUNDLE) -> None:
     """Raise `UsageError` for a path that does not exist or is not what is needed: a typing mistake, which the
     ledger does not record. Beside a volume, absent paths are left to the reader, which names missing volumes.
     """
     paths = paths_of(place)
-    if any(recognise(path).kind is Kind.VOLUME for path in paths):
-        need = replace(need, kinds=need.kinds | {Kind.ABSENT})
+    if any(recognise(path).kind is PathKind.VOLUME for path in paths):
+        need = replace(need, kinds=need.kinds | {PathKind.ABSENT})
     for path in paths:
         refuse_other(path, need)
 
 
-def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
+def bundle_attempt(
+    place: BundleLocation, site: Site, event: str, **details: object
+) -> AbstractContextManager[Attempt]:
     """Record the begin and end of an event with the bundle at `place` in the ledger. Raises `UsageError`,
     and records nothing, when `place` is not a bundle.
     """
@@ -83,8 +91,14 @@ def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None =
     return verify(folder, who or keeper(site, now))
 
 
-def verify_bundle(
-    place: Place, site: Site, now: datetime, jobs: int, progress: Progress, *, who: Receiver | None = None
+def verify_whole_bundle(
+    place: BundleLocation,
+    site: Site,
+    now: datetime,
+    jobs: int,
+    progress: Progress,
+    *,
+    who: Receiver | None = None,
 ) -> VerifiedBundle:
     """Do all ten steps. Notes every wrong blob, then raises one error."""
     with opened(place, site, "verify", now, who=who) as (bundle, attempt):

@@ -14,7 +14,7 @@ from airgap.bundle.contents import (
     sha256sums,
 )
 from airgap.bundle.files import Files
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import ImageRecord, Statement
 from airgap.errors import (
     AmbiguousError,
@@ -55,7 +55,7 @@ class VerifiedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class SmallFilesCheck:
     """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
 
     folder: Files
@@ -122,7 +122,7 @@ class Contents:
             listed = (entry for entry in index.manifests if entry.digest.path in self.statement.subjects)
             return [entry for entry in listed if entry.digest in own or entry.digest not in recorded]
 
-        graph = walk(descriptor, self._document, carried, str(record.name))
+        graph = walk_image(descriptor, self._document, carried, str(record.name))
         if (record.kind, record.platforms) != (graph.kind, graph.records):
             raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
         return VerifiedImage(record, graph)

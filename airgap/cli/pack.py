@@ -37,7 +37,7 @@ from airgap.errors import PartialError, UsageError
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
-    from airgap.online.terms import Order, PackedBundle
+    from airgap.online.terms import PackedBundle, PackOrder
     from airgap.site import Site
     from airgap.trust.keys import Signer
 
@@ -75,13 +75,13 @@ def run(
 ) -> None:
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
-    from airgap.online.terms import Order
+    from airgap.online.terms import PackOrder
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
     opened, media = open_site(), tuple(to[1:])
-    order = Order(
+    order = PackOrder(
         to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
@@ -94,7 +94,7 @@ def run(
 
 def _pack(
     manifest: Path,
-    order: "Order",
+    order: "PackOrder",
     endpoints: "Endpoints",
     signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from airgap.bundle.ustar import Entry
+from airgap.bundle.ustar import TarEntry
 from airgap.endpoints.naming import Naming, matching, namings, usable
 from airgap.errors import (
     AmbiguousError,
@@ -62,7 +62,7 @@ class Listing:
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TarEntry) -> None:
         if entry.kind == "file":
             self.sizes[entry.name] = entry.size
         elif entry.kind == "symlink":

@@ -12,13 +12,13 @@ from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.in_toto import StatementFields, json_lines, statement_bytes
 from airgap.oci.strict_json import Fields, dump
 
-PREDICATE_TYPE = "urn:airgap:kit:v1"
-ENVELOPE_FILE = "kit.dsse.json"
+KIT_PREDICATE_TYPE = "urn:airgap:kit:v1"
+KIT_ENVELOPE_FILE = "kit.dsse.json"
 
 _PLATFORM = r"[a-z0-9]+-[a-z0-9_]+"
 _PYTHON = r"3\.[1-9][0-9]?"
 _TARGET = re.compile(rf"({_PLATFORM})-py({_PYTHON})", re.ASCII)
-FILE_GRAMMAR = re.compile(
+KIT_FILE_GRAMMAR = re.compile(
     r"SHA256SUMS|VERIFY\.txt|install\.(sh|py)|wheels/[A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.whl"
     rf"|requirements/{_PLATFORM}-py{_PYTHON}\.txt",
     re.ASCII,
@@ -26,7 +26,7 @@ FILE_GRAMMAR = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class KitTarget:
     """A machine that a kit can be installed on: `linux-x86_64` and the Python there, `3.11`."""
 
     platform: str
@@ -61,7 +61,7 @@ class KitStatement:
     """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
     subjects: dict[str, str] = field(hash=False)
-    targets: tuple[Target, ...]
+    targets: tuple[KitTarget, ...]
     total_bytes: int
     site: str
     """The site that made the kit."""
@@ -81,15 +81,15 @@ class KitStatement:
             "site": dump(self.site),
             "tool": dump({"name": "airgap", "version": self.version}),
         }
-        return statement_bytes(subjects_json(self.subjects), PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), KIT_PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "kit", MAX_KIT_STATEMENT_BYTES)
+        statement = StatementFields.of(raw, where, KIT_PREDICATE_TYPE, "kit", MAX_KIT_STATEMENT_BYTES)
         predicate = statement.predicate
         parsed = cls(
-            subjects=parse_subjects(statement.top, FILE_GRAMMAR, "kit"),
+            subjects=parse_subjects(statement.top, KIT_FILE_GRAMMAR, "kit"),
             targets=tuple(_parse_target(item) for item in predicate.children("targets")),
             total_bytes=predicate.integer("total_bytes"),
             site=predicate.text("site"),
@@ -99,7 +99,7 @@ class KitStatement:
         return parsed
 
 
-def _parse_target(fields: Fields) -> Target:
-    found = Target.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
+def _parse_target(fields: Fields) -> KitTarget:
+    found = KitTarget.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
     fields.end()
     return found

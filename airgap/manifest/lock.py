@@ -11,11 +11,12 @@ from airgap.errors import FormatError
 from airgap.limits import MAX_LOCK_BYTES
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
-    Attachments,
+    AttachmentChoice,
+    AttachmentsText,
     DigestText,
     FilePath,
     Flag,
-    Line,
+    LineText,
     LockedSource,
     MediaType,
     Name,
@@ -25,7 +26,7 @@ from airgap.manifest.fields import (
     Size,
     Version,
 )
-from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import Strict, validate
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -49,8 +50,8 @@ class _LockedDocument(Strict):
     size: Size | None = None
     image_id: DigestText | None = None
     cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
-    attachments: Attachments = "auto"
-    attachments_unknown: Line | None = None
+    attachments: AttachmentsText = AttachmentChoice.AUTO
+    attachments_unknown: LineText | None = None
     subject: DigestText | None = None
 
 
@@ -86,8 +87,7 @@ class LockedImage:
     """Other platforms of the image; not kept in the file."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Remarks about the choice of platforms; not kept in the file."""
-    attachments: str = "auto"
-    """The choice about its attachments: `auto`, `none` or `required`."""
+    attachments: AttachmentChoice = AttachmentChoice.AUTO
     attachments_unknown: str | None = None
     """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None
@@ -96,12 +96,17 @@ class LockedImage:
     @property
     def is_demanding(self) -> bool:
         """True if the image must not be carried without its attachments."""
-        return self.attachments == "required" or self.cosign_key is not None
+        return self.attachments is AttachmentChoice.REQUIRED or self.cosign_key is not None
+
+    @property
+    def of_attachments(self) -> AttachmentChoice:
+        """The choice for the image's attachments, which are locked as images of their own."""
+        return AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO
 
     @property
     def is_optional(self) -> bool:
         """True for an attachment that is carried only if it is available."""
-        return self.subject is not None and self.attachments != "required"
+        return self.subject is not None and self.attachments is not AttachmentChoice.REQUIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +141,12 @@ class Lock:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and the expected value."""
-        return cls.parse(strict_yaml.read(path, MAX_LOCK_BYTES), path)
+        return cls.parse(strict_yaml.read_yaml_file(path, MAX_LOCK_BYTES), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse(raw, str(path), MAX_LOCK_BYTES)
+        document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
         found = validate(_LockDocument, document, {"": _LockedDocument})
         folder = path.absolute().parent
         images = [
@@ -162,7 +167,7 @@ class Lock:
             "manifest_sha256": self.manifest_sha256,
             "images": [_written(image, folder) for image in self.images],
         }
-        return _HEADER + strict_yaml.dump(content)
+        return _HEADER + strict_yaml.dump_yaml(content)
 
 
 def lock_path(manifest: Path) -> Path:
@@ -171,7 +176,7 @@ def lock_path(manifest: Path) -> Path:
     return manifest.with_name(f"{stem}.lock.yaml")
 
 
-def _image(item: _LockedDocument, document: Document, place: Place, folder: Path) -> LockedImage:
+def _image(item: _LockedDocument, document: Document, place: YamlPath, folder: Path) -> LockedImage:
     def refuse(what: str, want: str) -> FormatError:
         return FormatError(what, subject=document.at(place), want=want)
 
@@ -241,7 +246,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
     fields["cosign-key"] = _path(image.cosign_key, folder)
-    fields["attachments"] = image.attachments if image.attachments != "auto" else None
+    fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}

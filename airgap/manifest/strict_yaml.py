@@ -19,7 +19,7 @@ from airgap.errors import FormatError, MediaError, disk_failed
 from airgap.limits import MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_VALUES
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
-Place: TypeAlias = tuple[str | int, ...]
+YamlPath: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of the document down to a value."""
 
 _UNFIT = re.compile(
@@ -45,29 +45,29 @@ class Document:
     name: str
     """The name of the file in errors."""
     value: Value
-    values: dict[Place, Position]
+    values: dict[YamlPath, Position]
     """The start of each value."""
-    keys: dict[Place, Position]
+    keys: dict[YamlPath, Position]
     """The position of the key of each value in a mapping."""
 
-    def line(self, place: Place) -> int:
+    def line(self, place: YamlPath) -> int:
         """Return the line on which the value at `place` begins."""
         return self.values[place].line
 
-    def find(self, place: Place) -> Value:
+    def find(self, place: YamlPath) -> Value:
         """Return the value at `place`, which is one of `values`."""
         found: Any = self.value
         for step in place:
             found = found[step]
         return cast(Value, found)
 
-    def at(self, place: Place, *, key: bool = False) -> str:
+    def at(self, place: YamlPath, *, key: bool = False) -> str:
         """Return `FILE:LINE:COLUMN` of a value, or of its key."""
         position = (self.keys if key else self.values)[place]
         return f"{self.name}:{position.line}:{position.column}"
 
 
-def read(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
+def read_yaml_file(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
     """Return the file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and `MediaError` if
     the disk fails.
     """
@@ -83,7 +83,7 @@ def read(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
         raise FormatError("cannot be read", subject=path, got=why) from error
 
 
-def parse(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
+def parse_yaml(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
     """Return the document in `raw`; errors name the file `name`.
 
     Raises `FormatError` with the position of text that is not strict YAML. The keys and types of the
@@ -94,12 +94,12 @@ def parse(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
     return _Reader(_decode(raw, name), name).document()
 
 
-def dump(value: object) -> bytes:
-    """Return readable YAML that `parse` accepts: one value on each line, keys in their order, no aliases."""
+def dump_yaml(value: object) -> bytes:
+    """Return readable YAML for `parse_yaml`: one value on each line, keys in their order, no aliases."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_YAML_BYTES, encoding="utf-8")
 
 
-def describe(value: Value) -> str:
+def describe_value(value: Value) -> str:
     """Return the description of a value for the `got` of an error."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else f"{value[:79]}…") if value else "nothing"
@@ -132,8 +132,8 @@ class _Reader:
         self._text = text
         self._name = name
         self._events = self._checked_events()
-        self._values: dict[Place, Position] = {}
-        self._keys: dict[Place, Position] = {}
+        self._values: dict[YamlPath, Position] = {}
+        self._keys: dict[YamlPath, Position] = {}
 
     def document(self) -> Document:
         next(self._events)
@@ -182,7 +182,7 @@ class _Reader:
         if isinstance(event, yaml.DocumentStartEvent) and self._text.startswith("%", start.index):
             self._refuse("YAML directives are not allowed", start)
 
-    def _value(self, event: yaml.Event, place: Place) -> Value:
+    def _value(self, event: yaml.Event, place: YamlPath) -> Value:
         self._values[place] = _position(event.start_mark)
         if len(self._values) > MAX_YAML_VALUES:
             self._refuse("too many values", event.start_mark, want=f"at most {MAX_YAML_VALUES:,}")
@@ -197,27 +197,29 @@ class _Reader:
             self._refuse("control character", event.start_mark, got=f"U+{ord(unfit[0]):04X}")
         return str(event.value)
 
-    def _items(self, place: Place) -> Value:
+    def _items(self, place: YamlPath) -> Value:
         found: list[Value] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             found.append(self._value(event, (*place, len(found))))
         return found
 
-    def _pairs(self, place: Place) -> Value:
+    def _pairs(self, place: YamlPath) -> Value:
         found: dict[str, Value] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, place)
             found[key] = self._value(next(self._events), (*place, key))
         return found
 
-    def _key(self, event: yaml.Event, place: Place) -> str:
+    def _key(self, event: yaml.Event, place: YamlPath) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self._refuse("not a key", event.start_mark, want="text", got="a list or a mapping")
         key = self._scalar(event)
         if key == "<<":
             self._refuse("YAML merge keys are not allowed", event.start_mark, got=repr(key))
         if first := self._keys.get((*place, key)):
-            self._refuse("duplicate key", event.start_mark, got=f"{describe(key)}, as on line {first.line}")
+            self._refuse(
+                "duplicate key", event.start_mark, got=f"{describe_value(key)}, as on line {first.line}"
+            )
         self._keys[*place, key] = _position(event.start_mark)
         return key
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
+from airgap.manifest.fields import AttachmentChoice
 from airgap.manifest.model import (
     FORMS,
     ArchiveEntry,
@@ -15,7 +16,7 @@ from airgap.manifest.model import (
     LongEntry,
     ManifestDocument,
 )
-from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
@@ -47,8 +48,8 @@ class ImageEntry:
     """The archive or OCI layout, an absolute path."""
     cosign_key: Path | None
     line: int
-    attachments: str = "auto"
-    """`auto`, `none` or `required`, with the manifest's default filled in."""
+    attachments: AttachmentChoice = AttachmentChoice.AUTO
+    """With the manifest's default filled in."""
 
     @property
     def name(self) -> ImageReference | None:
@@ -77,12 +78,12 @@ class TransferManifest:
 
         It does not check that the images, archives and keys exist.
         """
-        return cls.parse(strict_yaml.read(path), path)
+        return cls.parse(strict_yaml.read_yaml_file(path), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse(raw, str(path))
+        document = strict_yaml.parse_yaml(raw, str(path))
         found = validate(ManifestDocument, document, FORMS)
         folder = path.absolute().parent
         entries = [
@@ -108,7 +109,7 @@ class TransferManifest:
 def _entry(
     item: ImageReference | LongEntry,
     document: Document,
-    place: Place,
+    place: YamlPath,
     defaults: ManifestDocument,
     folder: Path,
 ) -> ImageEntry:
@@ -131,9 +132,11 @@ def _entry(
     )
 
 
-def _attachments(item: LongEntry, default: str, document: Document, place: Place) -> str:
+def _attachments(
+    item: LongEntry, default: AttachmentChoice, document: Document, place: YamlPath
+) -> AttachmentChoice:
     """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
-    if item.cosign_key is not None and item.attachments == "none":
+    if item.cosign_key is not None and item.attachments is AttachmentChoice.NONE:
         raise FormatError(
             "a cosign-key needs attachments",
             subject=document.at((*place, "attachments")),
@@ -141,7 +144,9 @@ def _attachments(item: LongEntry, default: str, document: Document, place: Place
             got="'none'",
         )
     chosen = item.attachments or default
-    return "auto" if item.cosign_key is not None and chosen == "none" else chosen
+    if item.cosign_key is not None and chosen is AttachmentChoice.NONE:
+        return AttachmentChoice.AUTO
+    return chosen
 
 
 def _origin(item: LongEntry) -> tuple[str, str | None]:
@@ -152,7 +157,7 @@ def _origin(item: LongEntry) -> tuple[str, str | None]:
     return item.source, None
 
 
-def _pin(item: LongEntry, document: Document, place: Place) -> Digest | None:
+def _pin(item: LongEntry, document: Document, place: YamlPath) -> Digest | None:
     named = item.ref.digest if item.ref is not None else None
     if item.digest is not None and named is not None and item.digest != named:
         raise FormatError(

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from airgap.errors import FormatError
 from airgap.hiding import LOGIN_HINT, has_secret, is_secret_name
-from airgap.manifest.strict_yaml import Document, Place, describe
+from airgap.manifest.strict_yaml import Document, YamlPath, describe_value
 
 _MAX_GOT = 160
 _WANTED = {
@@ -115,7 +115,7 @@ class _Mistake:
             self._model, self._siblings = forms.get(form, model), list(forms.values())
         of_map_key = place[:1] == ["transfer"] and len(place) == 3
         self._of_key = of_map_key or self._kind == "extra_forbidden"
-        self._place: Place = tuple(place[:-1] if of_map_key or self._kind == "missing" else place)
+        self._place: YamlPath = tuple(place[:-1] if of_map_key or self._kind == "missing" else place)
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -133,7 +133,7 @@ class _Mistake:
             key = str(self._details["loc"][-1])
             hint = f"write {_EXAMPLE[key]}" if key in _EXAMPLE else None
             return FormatError("missing key", subject=where, want=f"'{key}'", hint=hint)
-        got = describe(self._document.find(self._place))
+        got = describe_value(self._document.find(self._place))
         want = _WANTED.get(self._kind, self._details["msg"])
         if self._place[:1] == ("hosts",):
             want = want.replace("an image reference", "[USER@]HOST[:PORT]")
@@ -156,7 +156,7 @@ class _Mistake:
         key = str(self._place[-1])
         want = f"one of {', '.join(self._model.key_names())}"
         return FormatError(
-            "unknown key", subject=where, want=want, got=describe(key), hint=self._hint_for(key)
+            "unknown key", subject=where, want=want, got=describe_value(key), hint=self._hint_for(key)
         )
 
     def _hint_for(self, key: str) -> str | None:

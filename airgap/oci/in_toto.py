@@ -79,7 +79,7 @@ class StatementFields:
         return cls(raw, top, predicate, tool, version, hint)
 
     def end(self, canonical: bytes) -> None:
-        """Raise `FormatError` for a field that was not read, and for bytes that are not the `canonical` ones."""
+        """Raise `FormatError` for a field that was not read, or for bytes that are not `canonical`."""
         for fields in (self.tool, self.predicate, self.top):
             fields.end(self.hint)
         if canonical != self.raw:

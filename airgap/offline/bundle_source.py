@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Self
 
-from airgap.bundle.volumes import Place, open_bundle
+from airgap.bundle.volumes import BundleLocation, open_bundle
 from airgap.carry.verify import Receiver, VerifiedBundle, verify
 from airgap.carry.verify_recorded import receiver
 from airgap.carry.verify_small_files import VerifiedImage
@@ -84,7 +84,7 @@ def _means(reference: ImageReference, image: VerifiedImage) -> bool:
 
 @contextlib.contextmanager
 def bundle_source(
-    place: Place, site: Site, now: datetime, who: Receiver | None = None
+    place: BundleLocation, site: Site, now: datetime, who: Receiver | None = None
 ) -> Iterator[BundleSource]:
     """Open a bundle to serve, after steps 1 to 9; its blobs are checked while they are sent."""
     with open_bundle(place) as folder:

@@ -20,7 +20,7 @@ from airgap.bundle.contents import (
     manifest_json,
 )
 from airgap.bundle.graph import CarriedManifest
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.errors import EndpointError
@@ -110,7 +110,7 @@ class ImageTar:
             index = index_json((image.name, image.graph.root) for image in self.images)
             yield from _file(INDEX_FILE, _small(index), None)
         yield from _file(MANIFEST_FILE, _small(manifest_json(self.views)), None)
-        yield END
+        yield END_OF_ARCHIVE
 
 
 def _small(raw: bytes) -> _Member:

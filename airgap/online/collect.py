@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore, Store, fill
 from airgap.endpoints.ports import ExportedImage, engine_of
@@ -27,7 +27,7 @@ from airgap.online.plan import (
     TransferPlan,
     refuse_failures,
 )
-from airgap.online.platforms import EVERYTHING, Chosen, choose
+from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
 
 _PACK_AGAIN = "run the same command again (fetched content is kept), or seal without them: --allow-partial"
@@ -62,7 +62,7 @@ class Collector:
         """Return the images that are now in the store, checked, and the failures by image. A failure of the
         medium concerns all images, and is raised. The store may contain more than they need: see `prune`.
         """
-        failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
+        failures = fetch_blobs(plan, self.store, self.jobs, self.progress, self.before_change)
         found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
         for export in plan.exports:
             try:
@@ -149,7 +149,7 @@ def planned_images(plan: TransferPlan) -> list[CollectedImage]:
     ]
 
 
-def fetch(
+def fetch_blobs(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
     """Fetch the blobs that are known by digest and missing or damaged in `store`."""
@@ -223,8 +223,8 @@ def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> 
         return store.read(descriptor.digest, MAX_BYTES)
 
     where = str(locked.reference)
-    chosen = choose(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
-    graph = walk(root, read, chosen.entries, where)
+    chosen = choose_platforms(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
+    graph = walk_image(root, read, chosen.entries, where)
     for digest, descriptor in graph.contents.items():
         if digest not in store.sums:
             raise MissingContentError("the source did not save a blob", subject=where, want=descriptor.digest)
@@ -241,7 +241,7 @@ def _check_held(root: Descriptor, locked: LockedImage, store: BlobStore, advance
         return [e for e in index.manifests if store.check(e.digest, e.size, advance)]
 
     try:
-        blobs = walk(root, read, select, str(locked.reference)).blobs
+        blobs = walk_image(root, read, select, str(locked.reference)).blobs
         return all(store.check(blob.digest, blob.size, advance) for blob in blobs.values())
     except AirgapError:
         return False

@@ -13,7 +13,7 @@ from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder, is_absent, read_small
-from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
+from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
 from airgap.durable import exists
@@ -21,7 +21,7 @@ from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError,
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
-from airgap.online.terms import is_locked
+from airgap.online.terms import matches_lock
 from airgap.progress import Progress
 from airgap.prove_receipt import prove_receipt
 from airgap.site import Mark, Site
@@ -150,7 +150,7 @@ def _is_of(statement: Statement, lock: Lock) -> bool:
     """Return whether the images that both have are the same; attachments are in no lock."""
     records = {record.locked_name: record for record in statement.images}
     return statement.manifest_sha256 == lock.manifest_sha256 and all(
-        is_locked(records[image.name], image) for image in lock.images if image.name in records
+        matches_lock(records[image.name], image) for image in lock.images if image.name in records
     )
 
 

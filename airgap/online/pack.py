@@ -15,14 +15,14 @@ from airgap.bundle.contents import (
     ENVELOPE_FILE,
     INDEX_FILE,
     STATEMENT_FILE,
-    Contents,
+    BundleContents,
     DockerView,
     check_names,
-    describe,
+    describe_contents,
     read_index,
 )
 from airgap.bundle.files import Folder
-from airgap.bundle.folders import BundleFolders, find_folders, place
+from airgap.bundle.folders import BundleFolders, choose_folders, find_folders
 from airgap.bundle.statement import Statement
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
@@ -42,7 +42,7 @@ from airgap.online.collect import (
     with_upstream,
 )
 from airgap.online.plan import TransferPlan, space_needed, unknown_value
-from airgap.online.terms import Order, PackedBundle, Terms, confirmed, kept_envelopes
+from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -50,7 +50,7 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 
 
 def pack(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end."""
     with site.packing(manifest.name):
@@ -58,13 +58,13 @@ def pack(
 
 
 def _pack(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     terms = Terms.of(manifest, plan, site, order, progress)
     earlier = _find_earlier(terms)
     serial = earlier.statement.serial if earlier else terms.next_serial
     title = terms.title(serial)
-    with recorded(terms, serial, order.to / title) as attempt:
+    with pack_attempt(terms, serial, order.to / title) as attempt:
         if earlier is None:
             refuse_other_bundle(terms, title)
         folders = folders_of(plan, order, title)
@@ -72,7 +72,7 @@ def _pack(
             return _write(plan, terms, earlier, writer, attempt)
 
 
-def folders_of(plan: TransferPlan, order: Order, title: str) -> BundleFolders:
+def folders_of(plan: TransferPlan, order: PackOrder, title: str) -> BundleFolders:
     """Return the folder, or the volumes, of the bundle called `title`.
 
     Raises `NoSpaceError` if it does not fit, and `UsageError` for volumes with exports, whose sizes are known
@@ -85,7 +85,9 @@ def folders_of(plan: TransferPlan, order: Order, title: str) -> BundleFolders:
             subject=plan.exports[0].images[0].reference,
             hint="pack into one folder, then cut it with `airgap repack`",
         )
-    return place(space_needed(plan, title), media, order.volume_size, allow_system=order.allow_system)
+    return choose_folders(
+        space_needed(plan, title), media, order.volume_size, allow_system=order.allow_system
+    )
 
 
 def _write(
@@ -104,8 +106,10 @@ def _write(
     if failures and not (order.allow_partial and collected):
         refuse_partial(failures, plan)
     prune(store, collected, plan)
-    contents = describe(store.sums, *tables_of(collected), terms.site.roots())
-    statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
+    contents = describe_contents(store.sums, *tables_of(collected), terms.site.roots())
+    statement = (
+        confirm_unchanged(earlier.statement, contents) if earlier else terms.state(collected, contents)
+    )
     paths = writer.folders.paths
     complete = all(exists(path / ENVELOPE_FILE) for path in paths)
     whole = earlier is not None and store.written == 0 and complete
@@ -117,7 +121,7 @@ def _write(
 
 
 @contextlib.contextmanager
-def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
+def pack_attempt(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
     """The ledger's begin and end round the making of a bundle."""
     bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path.absolute())}
     transfer = [f"{key}={value}" for key, value in terms.manifest.transfer.items()]
@@ -205,7 +209,7 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
 
 
 def _seal(
-    writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms, attempt: Attempt
+    writer: BundleWriter, contents: BundleContents, statement: Statement, terms: Terms, attempt: Attempt
 ) -> str:
     """Sign and seal the bundle, and return the statement's SHA-256. The site records the statement before the
     envelope is written, so that a run that resumes after a crash uses the same statement.

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.bundle.check_written import announce, prove_sealed
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    STATEMENT_FILE,
+    BundleContents,
+    describe_contents,
+    signature_file,
+)
 from airgap.bundle.files import Folder, make_folder, media_errors, read_small
 from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
@@ -22,14 +28,14 @@ from airgap.oci.digest import Digest
 from airgap.online.collect import (
     CollectedImage,
     choices_of,
-    fetch,
+    fetch_blobs,
     planned_images,
     refuse_partial,
     with_upstream,
 )
-from airgap.online.pack import note_sealed, recorded, refuse_other_bundle, tables_of
+from airgap.online.pack import note_sealed, pack_attempt, refuse_other_bundle, tables_of
 from airgap.online.plan import TransferPlan
-from airgap.online.terms import Order, PackedBundle, Terms, confirmed
+from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -37,7 +43,7 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 
 
 def pack_tar(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger records start and end."""
     with site.packing(manifest.name):
@@ -45,7 +51,7 @@ def pack_tar(
 
 
 def _pack_tar(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     _refuse_unknown_sizes(plan)
     terms = Terms.of(manifest, plan, site, order, progress)
@@ -53,7 +59,7 @@ def _pack_tar(
     earlier = _find_earlier(terms)
     serial = earlier[0].serial if earlier else terms.next_serial
     path = order.to / f"{terms.title(serial)}.tar"
-    with recorded(terms, serial, path) as attempt:
+    with pack_attempt(terms, serial, path) as attempt:
         if earlier is None:
             refuse_other_bundle(terms, terms.title(serial))
         if plan.failures and not order.allow_partial:
@@ -61,7 +67,7 @@ def _pack_tar(
         images, _ = with_upstream(planned_images(plan), check_upstream(plan))
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
-        statement = confirmed(earlier[0], contents) if earlier else terms.state(images, contents)
+        statement = confirm_unchanged(earlier[0], contents) if earlier else terms.state(images, contents)
         raw = statement.to_bytes()
         envelope = earlier[1] if earlier else None
         if envelope is None or not terms.have_signed(envelope):
@@ -76,7 +82,7 @@ def _pack_tar(
             store.open()
             sha256 = Digest.of(raw).hex
             terms.remember(statement, sha256, envelope.to_bytes(), attempt)
-            refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
+            refuse_partial(fetch_blobs(plan, store, order.jobs, progress, lambda: None), plan)
             store.commit()
         note_sealed(attempt, statement, sha256, terms, plan.unknown)
         written = {path.parent: store.written_files()}
@@ -120,12 +126,12 @@ def _refuse_unknown_sizes(plan: TransferPlan) -> None:
             raise UsageError(what, subject=image.locked.reference, got=digest.algorithm, hint=hint)
 
 
-def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> Contents:
+def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> BundleContents:
     blobs = {digest: (digest.hex, size) for digest, size in sizes.items()}
-    return describe(blobs, *tables_of(images), site.roots())
+    return describe_contents(blobs, *tables_of(images), site.roots())
 
 
-def _small_files(envelope: Envelope, statement: bytes, contents: Contents) -> dict[str, bytes]:
+def _small_files(envelope: Envelope, statement: bytes, contents: BundleContents) -> dict[str, bytes]:
     """Return the files before the blobs, in this order, so that a reader can check signatures first."""
     signatures = {signature_file(item.keyid): item.sig for item in envelope.signatures}
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airgap.bundle.contents import check_names
 from airgap.bundle.folders import SpaceNeeded, layers_of
-from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
+from airgap.bundle.graph import CarriedManifest, ImageGraph, walk_image
 from airgap.endpoints.ports import ContentSource, ExportSource, Source
 from airgap.errors import (
     AirgapError,
@@ -33,7 +33,7 @@ from airgap.oci.documents import (
     subject_of,
 )
 from airgap.oci.reference import ImageReference
-from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
+from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
 from airgap.trust.cosign import is_material
 from airgap.workers import Memo, run_all
 
@@ -51,7 +51,7 @@ METADATA_JOBS = 16
 """Images whose metadata is read at a time; one by one, most of the time would be spent waiting."""
 
 
-class Documents:
+class DocumentCache:
     """Image manifests, indexes and configs, each read and checked once; for several threads."""
 
     def __init__(self) -> None:
@@ -179,14 +179,14 @@ def make_plan(
     open_source: OpenSource,
     held: frozenset[Digest] = frozenset(),
     failures: Failures | None = None,
-    documents: Documents | None = None,
+    documents: DocumentCache | None = None,
 ) -> TransferPlan:
     """Read the manifests and configs of all locked images that are not in `documents`, and return the plan.
 
     Raises the first image's error or, with `failures`, plans the others. Attachments that are not available,
     or do not match their listing, are left out of the plan and of its lock, unless they are required.
     """
-    documents = documents or Documents()
+    documents = documents or DocumentCache()
     check_names(((image.name, _known_digest(image)) for image in lock.images), "lock")
     lock = replace(lock, images=tuple(replace(image, name=image.name.kept) for image in lock.images))
     direct = [image for image in lock.images if image.descriptor is not None]
@@ -228,13 +228,13 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     return tuple(found)
 
 
-def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documents) -> PlannedImage:
+def _plan_image(locked: LockedImage, open_source: OpenSource, documents: DocumentCache) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an exported image", subject=locked.reference)
     reader = MetadataReader(source, locked, documents)
-    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
-    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    chosen = choose_platforms(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk_image(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
     planned = PlannedImage(locked, source, graph, reader.small, chosen)
     _check_foreign_layers(planned)
     _check_subject(graph, locked)
@@ -273,7 +273,7 @@ class MetadataReader:
 
     source: ContentSource
     locked: LockedImage
-    documents: Documents
+    documents: DocumentCache
     small: dict[Digest, bytes] = field(default_factory=dict)
     """The documents that were read, checked."""
 

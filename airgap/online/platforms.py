@@ -111,7 +111,7 @@ class _Leaf:
         return frozenset({self.descriptor.digest, *self.parents})
 
 
-def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
+def choose_platforms(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
     """Choose among the platforms of the image at `root`.
 
     `read` returns documents and configs, which are checked here; `has` returns whether the source has a blob.
@@ -142,8 +142,8 @@ def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = 
 
 
 def choose_held(locked: LockedImage, source: object) -> Chosen:
-    """Choose from the platforms that an engine reports, before it exports anything; `choose` follows with the
-    exported content. Raises `NotFoundError` as `choose` does.
+    """Choose from the platforms that an engine reports, before it exports anything; `choose_platforms`
+    follows with the exported content. Raises `NotFoundError` as `choose_platforms` does.
     """
     chosen = Chosen(locked.platforms, locked.by_default)
     held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None

@@ -13,12 +13,12 @@ from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSour
 from airgap.endpoints.ports import ContentSource, ReferrerSource
 from airgap.errors import EndpointError, printable
 from airgap.limits import MAX_ATTACHED, MAX_ATTACHED_DEPTH
-from airgap.manifest import LockedImage
+from airgap.manifest import AttachmentChoice, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
-from airgap.online.plan import Documents
-from airgap.online.platforms import ATTESTED, choose, has_of
+from airgap.online.plan import DocumentCache
+from airgap.online.platforms import ATTESTED, choose_platforms, has_of
 
 _MAX_REASONS = 900
 
@@ -34,7 +34,7 @@ class _Subjects:
     """The digests of the image itself."""
 
 
-def with_attached(locked: LockedImage, source: ContentSource, documents: Documents) -> list[LockedImage]:
+def with_attached(locked: LockedImage, source: ContentSource, documents: DocumentCache) -> list[LockedImage]:
     """Return a locked image, followed by the attachments of it and of its manifests that are carried.
 
     Raises `EndpointError` if attachments are required and the source did not answer every request, or if an
@@ -42,7 +42,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     """
     if not isinstance(source, AttachmentSource | ReferrerSource) or locked.descriptor is None:
         return [locked]
-    if locked.attachments == "none":
+    if locked.attachments is AttachmentChoice.NONE:
         return [locked]
     subjects = _subjects(locked, locked.descriptor, source, documents)
     found: dict[ImageReference, LockedImage] = {}
@@ -60,7 +60,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
         if not main:
             break
     reasons = printable("; ".join(unknown))[:_MAX_REASONS]
-    if reasons and (locked.attachments == "required" or (locked.is_demanding and not found)):
+    if reasons and (locked.attachments is AttachmentChoice.REQUIRED or (locked.is_demanding and not found)):
         raise EndpointError(
             "attachments are unknown",
             subject=locked.reference,
@@ -89,13 +89,13 @@ def _ask(
 
 
 def _subjects(
-    locked: LockedImage, root: Descriptor, source: ContentSource, documents: Documents
+    locked: LockedImage, root: Descriptor, source: ContentSource, documents: DocumentCache
 ) -> _Subjects:
     if root.media_type not in INDEX_TYPES:
         return _Subjects([root.digest], [], frozenset({root.digest}))
     where = str(locked.reference)
     read = partial(documents.read, source, locked.reference)
-    chosen = choose(locked, root, read, has_of(source, locked))
+    chosen = choose_platforms(locked, root, read, has_of(source, locked))
     index = parse_document(read_checked(root, read, where), root.media_type, where)
     whole = index.manifests if isinstance(index, ImageIndex) else ()
     entries = chosen.entries(index) if isinstance(index, ImageIndex) else []
@@ -123,6 +123,6 @@ def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
         descriptor=Descriptor(found.media_type, found.digest, found.size),
         image_id=None,
         cosign_key=None,
-        attachments="required" if locked.is_demanding else "auto",
+        attachments=locked.of_attachments,
         subject=attachment.subject,
     )

@@ -10,9 +10,16 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger
 from airgap.audit.ledger import Attempt
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.contents import Contents, signature_file
+from airgap.bundle.contents import BundleContents, signature_file
 from airgap.bundle.files import Folder
-from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
+from airgap.bundle.statement import (
+    ImageRecord,
+    LedgerCheckpoint,
+    Previous,
+    Requirement,
+    SendingSite,
+    Statement,
+)
 from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
 from airgap.manifest import LockedImage, TransferManifest
@@ -35,7 +42,7 @@ DEFAULT_LIFETIME = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PackOrder:
     """The options for making a bundle."""
 
     to: Path
@@ -86,13 +93,13 @@ class Terms:
     manifest: TransferManifest
     plan: TransferPlan
     site: Site
-    order: Order
+    order: PackOrder
     root: TrustRoot
     progress: Progress
 
     @classmethod
     def of(
-        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
     ) -> "Terms":
         """Return the terms with the site's trust root, if it allows the signers to release bundles."""
         root = releasing_root(site, order.signers, order.now, progress)
@@ -134,11 +141,11 @@ class Terms:
         return (
             same_terms
             and set(records) == {image.name for image in plan.lock.images}
-            and all(is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(matches_lock(records[image.name], image) for image in plan.lock.images)
             and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)
         )
 
-    def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
+    def state(self, images: Sequence[CollectedImage], contents: BundleContents) -> Statement:
         """Return the statement of a new bundle."""
         previous, order = self.sent, self.order
         ledger = check_ledger(self.site.ledger_path)
@@ -157,7 +164,7 @@ class Terms:
             total_bytes=contents.total_bytes,
             manifest_sha256=self.manifest.sha256,
             root_version=self.root.version,
-            sender=Sender(self.site.name, Checkpoint(self.site.name, ledger.size, ledger.root)),
+            sender=SendingSite(self.site.name, LedgerCheckpoint(self.site.name, ledger.size, ledger.root)),
             transfer=dict(self.manifest.transfer),
             tool_version=__version__,
         )
@@ -226,7 +233,7 @@ def _read_envelope(folder: Path, name: str) -> Envelope:
     return envelope
 
 
-def confirmed(statement: Statement, contents: Contents) -> Statement:
+def confirm_unchanged(statement: Statement, contents: BundleContents) -> Statement:
     """Return an earlier statement if its files are unchanged. Raises `IntegrityError` otherwise."""
     if contents.subjects != statement.subjects:
         raise IntegrityError(
@@ -237,7 +244,7 @@ def confirmed(statement: Statement, contents: Contents) -> Statement:
     return statement
 
 
-def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+def matches_lock(record: ImageRecord, locked: LockedImage) -> bool:
     """Return whether a bundle's image is the one in the lock."""
     if locked.descriptor is not None:
         return record.digest == locked.descriptor.digest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airgap.bundle.files import Folder, read_small
 from airgap.bundle.graph import ImageGraph
-from airgap.bundle.statement import UpstreamSignature
+from airgap.bundle.statement import ImageKind, UpstreamSignature
 from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
 from airgap.oci.digest import CheckedReader
 from airgap.oci.documents import Descriptor
@@ -59,7 +59,7 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
 
 
 def _may_sign(graph: ImageGraph) -> bool:
-    return graph.kind == "artifact" and len(graph.manifests) == 1
+    return graph.kind == ImageKind.ARTIFACT and len(graph.manifests) == 1
 
 
 def _check_one(image: PlannedImage, other: PlannedImage, key: PublicKey) -> None:

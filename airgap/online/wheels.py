@@ -17,7 +17,7 @@ from pathlib import Path
 from airgap.bundle.files import media_errors
 from airgap.errors import EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.kit.install import GLIBC
-from airgap.kit.statement import Target
+from airgap.kit.statement import KitTarget
 from airgap.limits import PIP_SECONDS
 from airgap.oci.digest import Digest
 
@@ -76,7 +76,7 @@ class Wheel:
         return f"{self.project.replace('_', '-').lower()}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target, ...]:
+def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[KitTarget, ...]:
     """Return each platform with each Python; by default, this machine's platform and `PYTHONS`.
 
     Raises `UsageError` for a platform or Python that kits do not support.
@@ -91,15 +91,15 @@ def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target
             hint = None if platforms else "name the server's platform with --platform"
             raise UsageError("unknown platform", subject=platform, want=" or ".join(PLATFORMS), hint=hint)
     found = {
-        (PLATFORMS.index(platform), int(python[2:])): Target(platform, python)
+        (PLATFORMS.index(platform), int(python[2:])): KitTarget(platform, python)
         for platform in platforms or here
         for python in pythons or PYTHONS
     }
     return tuple(found[key] for key in sorted(found))
 
 
-def fetch(
-    target: Target, wanted: Sequence[str], source: Path | None, folder: Path, seconds: float = PIP_SECONDS
+def fetch_wheels(
+    target: KitTarget, wanted: Sequence[str], source: Path | None, folder: Path, seconds: float = PIP_SECONDS
 ) -> list[Wheel]:
     """Download the wheels that `wanted` (names, or paths of wheels) needs on the target into `folder`.
 
@@ -144,7 +144,7 @@ def tags(platform: str) -> list[str]:
     return [*newer, f"manylinux2014_{machine}", f"manylinux_2_12_{machine}", f"manylinux_2_5_{machine}"]
 
 
-def environment(target: Target) -> dict[str, str]:
+def environment(target: KitTarget) -> dict[str, str]:
     """Return the marker environment of the target (PEP 508); values that cannot be known are empty."""
     return {
         "implementation_name": "cpython",
@@ -161,7 +161,7 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-def _refusal(output: str, target: Target, source: Path | None) -> EndpointError:
+def _refusal(output: str, target: KitTarget, source: Path | None) -> EndpointError:
     errors = [
         line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR: ")
     ]

@@ -35,7 +35,7 @@ from airgap.oci.reference import ImageReference
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.terms import Order
+from airgap.online.terms import PackOrder
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
@@ -267,4 +267,4 @@ def pack_layout(
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source)
-    return pack(manifest, plan, site, Order(to, (key,), now), Silent()).path
+    return pack(manifest, plan, site, PackOrder(to, (key,), now), Silent()).path

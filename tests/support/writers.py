@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.contents import Contents, describe
+from airgap.bundle.contents import BundleContents, describe_contents
 from airgap.bundle.folders import BundleFolders
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import Cut, Part
@@ -39,9 +39,9 @@ def fill(store: BlobStore) -> BlobStore:
     return store
 
 
-def contents_of(store: BlobStore) -> Contents:
+def contents_of(store: BlobStore) -> BundleContents:
     image = (ImageReference.parse("r.test/x:1"), Descriptor(OCI_MANIFEST, Digest.of(DOCUMENT), len(DOCUMENT)))
-    return describe(store.sums, [image], [], {1: b"root"})
+    return describe_contents(store.sums, [image], [], {1: b"root"})
 
 
 def writer_of(folders: BundleFolders) -> BundleWriter:

@@ -26,8 +26,8 @@ from airgap.bundle.contents import (
     manifest_json,
     sha256sums,
 )
-from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
+from airgap.bundle.graph import ImageGraph, walk_image
+from airgap.bundle.statement import ImageRecord, LedgerCheckpoint, SendingSite, Statement
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -94,7 +94,7 @@ def root() -> bytes:
 
 
 def graph(name: ImageReference, image: Image) -> ImageGraph:
-    return walk(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
+    return walk_image(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
 
 
 def contents() -> dict[str, bytes]:
@@ -131,7 +131,7 @@ def statement(stream: str, files: dict[str, bytes]) -> Statement:
         total_bytes=sum(map(len, files.values())),
         manifest_sha256="0" * 64,
         root_version=1,
-        sender=Sender("hq", Checkpoint("hq", 1, "1" * 64)),
+        sender=SendingSite("hq", LedgerCheckpoint("hq", 1, "1" * 64)),
         transfer={"ticket": "TEST-1"},
         tool_version="1.0.0",
     )

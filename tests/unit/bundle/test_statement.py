@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.bundle.statement import (
-    Checkpoint,
     ImageRecord,
+    LedgerCheckpoint,
     PlatformRecord,
     Previous,
     Requirement,
-    Sender,
+    SendingSite,
     Statement,
 )
 from airgap.errors import FormatError
@@ -39,7 +39,7 @@ FULL = Statement(
     total_bytes=1234,
     manifest_sha256=A.hex,
     root_version=3,
-    sender=Sender("hq", Checkpoint("hq", 12, B.hex)),
+    sender=SendingSite("hq", LedgerCheckpoint("hq", 12, B.hex)),
     transfer={"approver": "Zoë", "ticket": "CHG-1"},
     tool_version="1.0",
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
@@ -39,9 +39,9 @@ def volumes(gap: Gap) -> list[Path]:
 def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
-        documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
+        documents = [file.name for file in here.files(BUNDLE_FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
-        sizes = {file.name: file.size for file in here.files(FOLDERS)}
+        sizes = {file.name: file.size for file in here.files(BUNDLE_FOLDERS)}
     return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
-from airgap.carry.verify_small_files import Contents
+from airgap.carry.verify_small_files import SmallFilesCheck
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -30,7 +30,7 @@ def read(gap: Gap, **changes):
         if (gap.bundle / name).exists()
     }
     with Folder(gap.bundle) as folder:
-        return Contents(folder, statement, sizes).images()
+        return SmallFilesCheck(folder, statement, sizes).images()
 
 
 def test_images_in_the_order_of_the_statement(gap):

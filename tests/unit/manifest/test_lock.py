@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError
-from airgap.manifest import Lock, LockedImage, lock_path, offline_name
+from airgap.manifest import AttachmentChoice, Lock, LockedImage, lock_path, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.documents import MAX_SIZE, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
@@ -72,7 +72,7 @@ def test_it_reads_back(tmp_path):
 
 def test_what_is_said_of_attachments_is_at_the_end(tmp_path):
     image = replace(
-        APP, attachments="required", attachments_unknown="tags: no answer", subject=Digest.parse(D0)
+        APP, attachments=AttachmentChoice.REQUIRED, attachments_unknown="tags: no answer", subject=Digest.parse(D0)
     )
     written = Lock("a", SUM, (image,)).to_bytes(HERE).decode()
     tail = f"  image_id: {D1}\n  attachments: required\n  attachments_unknown: 'tags: no answer'\n  subject: {D0}\n"
@@ -190,7 +190,7 @@ def images(draw):
         draw(digests if descriptor is None else st.none() | digests),
         draw(st.none() | paths),
         by_default=draw(st.booleans()),
-        attachments=draw(st.sampled_from(["auto", "none", "required"])),
+        attachments=draw(st.sampled_from(AttachmentChoice)),
         attachments_unknown=draw(st.none() | lines),
         subject=draw(st.none() | digests),
     )

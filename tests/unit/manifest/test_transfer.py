@@ -324,10 +324,10 @@ values = st.recursive(
     | values
 )
 def test_any_document_gives_a_manifest_or_a_format_error_with_its_line(value):
-    from airgap.manifest.strict_yaml import dump
+    from airgap.manifest.strict_yaml import dump_yaml
 
     try:
-        found = TransferManifest.parse(dump(value), Path("m.yaml"))
+        found = TransferManifest.parse(dump_yaml(value), Path("m.yaml"))
     except FormatError as error:
         assert str(error.subject).startswith("m.yaml:")  # noqa: PT017
     else:
