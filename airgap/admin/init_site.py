@@ -14,7 +14,7 @@ from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot, new_root
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeSite:
     """The site that `set_up` made, with what a person needs to know about it."""
 
@@ -60,11 +60,11 @@ def set_up(
         site.install_root(signed)
         attempt.add(root_version=1, fingerprint=signed.fingerprint, keys=[key.public_key.keyid])
     return MadeSite(
-        name,
-        home,
-        owner,
-        path,
-        key.public_key.keyid,
-        home / "trust" / "1.root.json",
-        signed.fingerprint,
+        site=name,
+        home=home,
+        owner=owner,
+        key_path=path,
+        keyid=key.public_key.keyid,
+        root_path=home / "trust" / "1.root.json",
+        fingerprint=signed.fingerprint,
     )

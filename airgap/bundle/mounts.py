@@ -12,7 +12,7 @@ _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """One line of mountinfo."""
 

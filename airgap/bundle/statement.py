@@ -65,7 +65,7 @@ class UpstreamSignature:
     """The manifest with the signature, which is also an image of the bundle."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
     """One image of the bundle."""
 
@@ -111,7 +111,7 @@ class SendingSite:
     checkpoint: LedgerCheckpoint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
@@ -249,13 +249,13 @@ def _parse_image(fields: Fields) -> ImageRecord:
         )
         item.end()
     found = ImageRecord(
-        ImageReference.parse(fields.text("reference"), fields.where),
-        ImageReference.parse(fields.text("as"), fields.where),
-        _parse_kind(fields),
-        Digest.parse(fields.text("digest"), fields.where),
-        tuple(platforms),
-        fields.text("source"),
-        _parse_upstream(fields),
+        reference=ImageReference.parse(fields.text("reference"), fields.where),
+        name=ImageReference.parse(fields.text("as"), fields.where),
+        kind=_parse_kind(fields),
+        digest=Digest.parse(fields.text("digest"), fields.where),
+        platforms=tuple(platforms),
+        source=fields.text("source"),
+        upstream_signature=_parse_upstream(fields),
     )
     fields.end()
     return found

@@ -37,7 +37,7 @@ _KINDS: dict[bytes, EntryKind] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TarEntry:
     """One member of an archive."""
 
@@ -331,7 +331,13 @@ def _entry(header: Header, offset: int) -> TarEntry:
         _check_text(header.target, "link target")
     if kind == "hardlink":  # it names an entry, and GNU tar refuses other names as unsafe
         _clean(header.target, kind)
-    return TarEntry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
+    return TarEntry(
+        name=_clean(header.name, kind),
+        size=header.size,
+        kind=kind,
+        target=header.target if linked else "",
+        offset=offset,
+    )
 
 
 def _clean(name: str, kind: EntryKind) -> str:

@@ -41,7 +41,7 @@ from airgap.trust.cosign import is_material
 from airgap.trust.envelope import MAX_ENVELOPE, Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
     """The state of a copy."""
 
@@ -107,10 +107,10 @@ class Copy:
                 raise error
         if pending and isinstance(bundle.folder, VolumeSet):
             wants, again = _wanted(bundle.folder, folders, pending)
-            return Copied(folders, store.written, wants=wants, again=again)
+            return Copied(folders=folders, written=store.written, wants=wants, again=again)
         _seal(bundle, self.writer)
         proof = self.writer.prove(self.operator.progress.phase, self.operator.read_back)
-        return Copied(folders, store.written, proof)
+        return Copied(folders=folders, written=store.written, proof=proof)
 
 
 def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:

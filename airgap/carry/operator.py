@@ -30,7 +30,7 @@ def never_ask(_: Wanted) -> None:
     """The `Ask` for a process without a terminal: no person can be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """The site, the time, and the person who waits and can be asked for volumes."""
 

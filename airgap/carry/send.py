@@ -43,7 +43,7 @@ _CANCEL_SECONDS = 3.0
 """How long Ctrl-C waits until the aborted attempts are recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """One host, and what to do there."""
 
@@ -139,7 +139,7 @@ def send_bundle(
             with bundle_attempt(place, site, "send", hosts=[host.name for host in hosts]):
                 raise
         pauses = [min(first_pause * 2**count, _LONGEST_PAUSE) for count in range(reconnects)]
-        work = _Sending(place, site, bundle, files, progress, pauses)
+        work = _Sending(place=place, site=site, bundle=bundle, files=files, progress=progress, pauses=pauses)
         results = [HostResult(host.name) for host in hosts]
         try:
             run_all(lambda pair: work.send_to(*pair), list(zip(hosts, results, strict=True)), jobs)
@@ -149,7 +149,7 @@ def send_bundle(
         return SendReport(bundle, tuple(results))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Sending:
     """The state that the sends to all hosts share."""
 
@@ -224,8 +224,8 @@ class _Sending:
 
     def _send(self, host: Host, destination: Destination, result: HostResult, progress: Progress) -> None:
         folder = f"{_make_folders(host, destination.folder)}/{self.bundle.statement.title}"
-        result.sent = result.sent or Sent(folder)
-        HostSender(host, result.sent, self.files, progress).run()
+        result.sent = result.sent or Sent(folder=folder)
+        HostSender(host=host, sent=result.sent, files=self.files, progress=progress).run()
         if destination.load is not None:
             with progress.phase(f"loading into {destination.load} on the host", 0):
                 names = {str(image.name) for image in self.bundle.images}

@@ -42,7 +42,7 @@ class Outgoing:
     open: Callable[[], ByteStream]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Sent:
     """What was sent into the remote folder."""
 
@@ -88,7 +88,7 @@ def _small(name: str, raw: bytes) -> Outgoing:
     return Outgoing(name, len(raw), Digest.of(raw).hex, lambda: io.BytesIO(raw))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class HostSender:
     """Sends `files`, the last of which is the envelope, into the folder `sent.folder` on `host`."""
 

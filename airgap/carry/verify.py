@@ -49,7 +49,7 @@ def _keep_none(_: SignedRoot) -> None:
     """Keep no root: for commands that only read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
     """The verifying site: its name, its trust root, and what it has accepted before."""
 
@@ -66,7 +66,7 @@ class Receiver:
     """Called with each trust root that follows from the installed one, as soon as it is verified."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBundle:
     """A bundle that passed steps 1 to 6, 8 and 9: authentic and whole, except that blobs are not read yet.
     Step 7, whether it is for this site now, is not done: it may be sent, copied and repaired, not loaded.
@@ -106,7 +106,7 @@ class CheckedBundle:
         return {digest: blob for digest, blob in blobs.items() if digest.path in self.sizes}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedBundle(CheckedBundle):
     """A bundle that passed steps 1 to 9. Only `verify` makes one."""
 
@@ -132,7 +132,7 @@ class VerifiedBundle(CheckedBundle):
         return left_fork(self.statement, self.mark)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
     """A statement that passed steps 1 to 6: it has the required signatures. The files are not checked yet,
     nor whether the bundle is for this site now.
@@ -168,7 +168,14 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
         )
     statement = Statement.parse(envelope.payload)
-    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope)
+    return Authenticated(
+        statement=statement,
+        sha256=sha256,
+        verdict=verdict,
+        root=root,
+        newer_roots=tuple(newer),
+        envelope=envelope,
+    )
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
@@ -186,15 +193,15 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
     checked = _check(folder, found, verdict)
     return VerifiedBundle(
-        checked.folder,
-        checked.statement,
-        checked.statement_sha256,
-        checked.verdict,
-        checked.newer_roots,
-        checked.images,
-        checked.sizes,
-        checked.envelope,
-        mark,
+        folder=checked.folder,
+        statement=checked.statement,
+        statement_sha256=checked.statement_sha256,
+        verdict=checked.verdict,
+        newer_roots=checked.newer_roots,
+        images=checked.images,
+        sizes=checked.sizes,
+        envelope=checked.envelope,
+        mark=mark,
     )
 
 
@@ -210,14 +217,14 @@ def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBund
         error.hint = error.hint or REPAIR_HINT
         raise
     return CheckedBundle(
-        folder,
-        found.statement,
-        found.sha256,
-        verdict,
-        found.newer_roots,
-        images,
-        sizes,
-        found.envelope,
+        folder=folder,
+        statement=found.statement,
+        statement_sha256=found.sha256,
+        verdict=verdict,
+        newer_roots=found.newer_roots,
+        images=images,
+        sizes=sizes,
+        envelope=found.envelope,
     )
 
 

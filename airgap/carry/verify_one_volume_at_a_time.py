@@ -17,7 +17,7 @@ from airgap.oci.documents import Descriptor
 from airgap.workers import errors_of, run_all
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class VolumePass:
     """The progress of verifying the `blobs` of one bundle, volume by volume. The signed digests are proved;
     the unsigned cut only locates the parts.
@@ -112,7 +112,7 @@ def verify_in_turn(place: BundleLocation, operator: Operator) -> VerifiedBundle:
                 first = first or bundle.statement_sha256
                 if bundle.statement_sha256 != first:  # the medium was exchanged after it was recognised
                     raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
-                passing = passing or VolumePass(bundle.blobs)
+                passing = passing or VolumePass(blobs=bundle.blobs)
                 _read(here, operator, passing)
             attempt.add(volumes=sorted(passing.volumes))
             wanted = passing.wants(here)

@@ -37,7 +37,7 @@ from airgap.trust.root import SignedRoot
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    return Receiver(site.name, site.root(), site.received, now)
+    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now)
 
 
 def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:

@@ -64,7 +64,15 @@ def make(
     targets = targets_of(platform or (), python or ())
     checked = open_site()
     signer = checked.site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, checked.now, wheels, allow_system_disk, read_back)
+    order = KitOrder(
+        to=to,
+        targets=targets,
+        signer=signer,
+        now=checked.now,
+        wheels=wheels,
+        allow_system=allow_system_disk,
+        read_back=read_back,
+    )
     _show(make_kit(checked.site, order, console.make_progress(quiet=quiet)), json)
 
 

@@ -63,7 +63,13 @@ def run(
 def _chosen(image: "LockedImage") -> "Chosen":
     from airgap.online.platforms import Chosen
 
-    return Chosen(image.platforms, image.by_default, None, image.left_out, image.notes)
+    return Chosen(
+        wanted=image.platforms,
+        by_default=image.by_default,
+        keep=None,
+        left_out=image.left_out,
+        notes=image.notes,
+    )
 
 
 def _value(image: "LockedImage") -> dict[str, Any]:

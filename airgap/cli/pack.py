@@ -82,7 +82,16 @@ def run(
     size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
     opened, media = open_site(), tuple(to[1:])
     order = PackOrder(
-        to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
+        to=to[0],
+        signers=(),
+        now=opened.now,
+        lifetime=lifetime,
+        jobs=jobs,
+        allow_partial=allow_partial,
+        further=media,
+        volume_size=size,
+        allow_system=allow_system_disk,
+        read_back=read_back,
     )
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
     signer = partial(_signer, key, passphrase_file)

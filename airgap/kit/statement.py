@@ -56,7 +56,7 @@ class KitTarget:
         return cls(match[1], match[2])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KitStatement:
     """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 

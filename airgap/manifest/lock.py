@@ -62,7 +62,7 @@ class _LockDocument(Strict):
     images: tuple[_LockedDocument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockedImage:
     """One resolved image. A lock file keeps media type, digest and size of `descriptor`."""
 
@@ -190,14 +190,14 @@ def _image(item: _LockedDocument, document: Document, place: YamlPath, folder: P
     if item.digest is None and item.image_id is None:
         raise refuse("image is not resolved", "'digest' or 'image_id'")
     return LockedImage(
-        item.ref,
-        item.rename,
-        item.source,
-        None if item.archive is None else folder / item.archive,
-        item.platforms,
-        _descriptor(item),
-        item.image_id,
-        None if item.cosign_key is None else folder / item.cosign_key,
+        reference=item.ref,
+        name=item.rename,
+        source=item.source,
+        path=None if item.archive is None else folder / item.archive,
+        platforms=item.platforms,
+        descriptor=_descriptor(item),
+        image_id=item.image_id,
+        cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         by_default=item.platforms_by_default,
         attachments=item.attachments,
         attachments_unknown=item.attachments_unknown,

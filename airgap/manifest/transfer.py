@@ -28,7 +28,7 @@ def offline_name(reference: ImageReference) -> ImageReference:
     return reference.kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntry:
     """One item of `images`.
 
@@ -59,7 +59,7 @@ class ImageEntry:
         return offline_name(self.reference)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferManifest:
     """The images that a user wants to carry. No two have the same offline name, as far as names are known."""
 
@@ -91,13 +91,13 @@ class TransferManifest:
             for number, item in enumerate(found.images)
         ]
         return cls(
-            found.name,
-            found.destinations,
-            found.platforms,
-            _without_twins(entries, document),
-            raw,
-            path,
-            found.transfer,
+            name=found.name,
+            destinations=found.destinations,
+            platforms=found.platforms,
+            images=_without_twins(entries, document),
+            raw=raw,
+            path=path,
+            transfer=found.transfer,
         )
 
     @property
@@ -116,19 +116,27 @@ def _entry(
     line, platforms = document.line(place), defaults.platforms
     if isinstance(item, ImageReference):
         return ImageEntry(
-            item, item.digest, platforms, None, "registry", None, None, line, defaults.attachments
+            reference=item,
+            digest=item.digest,
+            platforms=platforms,
+            rename=None,
+            source="registry",
+            archive=None,
+            cosign_key=None,
+            line=line,
+            attachments=defaults.attachments,
         )
     source, archive = _origin(item)
     return ImageEntry(
-        item.ref,
-        _pin(item, document, place),
-        platforms if item.platforms is None else item.platforms,
-        item.rename,
-        source,
-        None if archive is None else folder / archive,
-        None if item.cosign_key is None else folder / item.cosign_key,
-        line,
-        _attachments(item, defaults.attachments, document, place),
+        reference=item.ref,
+        digest=_pin(item, document, place),
+        platforms=platforms if item.platforms is None else item.platforms,
+        rename=item.rename,
+        source=source,
+        archive=None if archive is None else folder / archive,
+        cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
+        line=line,
+        attachments=_attachments(item, defaults.attachments, document, place),
     )
 
 

@@ -42,7 +42,7 @@ class CollectedImage:
     chosen: Chosen = EVERYTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
     """Fetches blobs that are missing or damaged in a store.
 
@@ -213,7 +213,14 @@ def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -
     source = locked.source.partition(":")[0] + (REPACKED if repacked else "")
     digest = graph.root.digest
     name = locked.name.with_digest(digest) if repacked and locked.name.tag is None else locked.name
-    return ImageRecord(locked.reference, name, graph.kind, digest, graph.records, source)
+    return ImageRecord(
+        reference=locked.reference,
+        name=name,
+        kind=graph.kind,
+        digest=digest,
+        platforms=graph.records,
+        source=source,
+    )
 
 
 def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> tuple[ImageGraph, Chosen]:

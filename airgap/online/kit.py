@@ -36,7 +36,7 @@ _STREAM = "airgap-kit"
 _INSTALLER = ("install.py", "install.sh", VERIFY_FILE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KitOrder:
     """The options for making a kit."""
 
@@ -53,7 +53,7 @@ class KitOrder:
     """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeKit:
     """A sealed kit on disk."""
 
@@ -133,7 +133,13 @@ def requirements(target: KitTarget, wheels: Iterable[Wheel]) -> bytes:
 def state(files: Mapping[str, bytes], targets: tuple[KitTarget, ...], site: str) -> KitStatement:
     """Return the statement about these files."""
     sums = {name: Digest.of(raw).hex for name, raw in files.items()}
-    return KitStatement(sums, targets, sum(map(len, files.values())), site, __version__)
+    return KitStatement(
+        subjects=sums,
+        targets=targets,
+        total_bytes=sum(map(len, files.values())),
+        site=site,
+        version=__version__,
+    )
 
 
 def _write(
@@ -148,7 +154,9 @@ def _write(
         writer.seal(contents, envelope)
         proof = writer.prove(progress.phase, order.read_back)
     signers = tuple(signature.keyid for signature in envelope.signatures)
-    return MadeKit(path, statement, Digest.of(raw).hex, signers, proof)
+    return MadeKit(
+        path=path, statement=statement, statement_sha256=Digest.of(raw).hex, signers=signers, proof=proof
+    )
 
 
 def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:

@@ -96,7 +96,9 @@ def _write(
     order, store = terms.order, writer.store
     upstream = check_upstream(plan)
     held = earlier.held if earlier else {}
-    collector = Collector(store, order.jobs, terms.progress, held, writer.mark_unfinished)
+    collector = Collector(
+        store=store, jobs=order.jobs, progress=terms.progress, held=held, before_change=writer.mark_unfinished
+    )
     images, failures = collector.collect(plan)
     if collector.engines:
         attempt.add(engines=sorted(collector.engines))
@@ -117,7 +119,16 @@ def _write(
     note_sealed(attempt, statement, sha256, terms, unknown)
     proof = writer.prove(terms.progress.phase, order.read_back)
     attempt.add(**proof.record())
-    return PackedBundle(paths, statement, sha256, not whole, proof, failures, unknown, choices_of(collected))
+    return PackedBundle(
+        paths=paths,
+        statement=statement,
+        statement_sha256=sha256,
+        fresh=not whole,
+        proof=proof,
+        failures=failures,
+        unknown=unknown,
+        choices=choices_of(collected),
+    )
 
 
 @contextlib.contextmanager

@@ -92,7 +92,16 @@ def _pack_tar(
         attempt.add(**proof.record())
     fresh = not complete or store.written > 0
     choices = choices_of(images)
-    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown, choices)
+    return PackedBundle(
+        paths=(path,),
+        statement=statement,
+        statement_sha256=sha256,
+        fresh=fresh,
+        proof=proof,
+        failures=plan.failures,
+        unknown=plan.unknown,
+        choices=choices,
+    )
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:

@@ -81,7 +81,7 @@ def _read(source: ContentSource, reference: ImageReference, descriptor: Descript
     return bytes(out)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedImage:
     """An image whose blobs are all known by digest."""
 
@@ -101,7 +101,7 @@ class PlannedExport:
     images: tuple[LockedImage, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPlan:
     """The blobs to carry, and their sources."""
 
@@ -204,7 +204,14 @@ def make_plan(
     unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
     held = held - {digest for image in images for digest in image.graph.foreign}
-    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
+    return TransferPlan(
+        lock=lock,
+        images=images,
+        exports=_plan_exports(lock, open_source),
+        failures=failures or {},
+        held=held,
+        unknown=unknown,
+    )
 
 
 def _known_digest(image: LockedImage) -> Digest | None:
@@ -235,7 +242,7 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
     reader = MetadataReader(source, locked, documents)
     chosen = choose_platforms(locked, locked.descriptor, reader.read, has_of(source, locked))
     graph = walk_image(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
-    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    planned = PlannedImage(locked=locked, source=source, graph=graph, small=reader.small, chosen=chosen)
     _check_foreign_layers(planned)
     _check_subject(graph, locked)
     return planned

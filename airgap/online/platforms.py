@@ -72,7 +72,7 @@ def has_of(source: object, locked: LockedImage) -> Has | None:
     return partial(source.has, locked.reference)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """The part of one image that is carried."""
 
@@ -117,13 +117,15 @@ def choose_platforms(locked: LockedImage, root: Descriptor, read: Read, has: Has
     `read` returns documents and configs, which are checked here; `has` returns whether the source has a blob.
     Raises `NotFoundError` for a missing platform, and names those that are present.
     """
-    chosen = Chosen(locked.platforms, locked.by_default)
+    chosen = Chosen(wanted=locked.platforms, by_default=locked.by_default)
     if root.media_type not in INDEX_TYPES:
         return _choose_single(locked, chosen, root, read)
     if not locked.platforms and has is None:
         return chosen
     where = str(locked.reference)
-    leaves = list(_Survey(where, _acceptable(chosen), read, has).leaves(root, (), None))
+    leaves = list(
+        _Survey(where=where, acceptable=_acceptable(chosen), read=read, has=has).leaves(root, (), None)
+    )
     images = [leaf for leaf in leaves if leaf.platform is not None]
     present = [leaf for leaf in images if leaf.is_present]
     if not leaves or (images and not present):
@@ -145,7 +147,7 @@ def choose_held(locked: LockedImage, source: object) -> Chosen:
     """Choose from the platforms that an engine reports, before it exports anything; `choose_platforms`
     follows with the exported content. Raises `NotFoundError` as `choose_platforms` does.
     """
-    chosen = Chosen(locked.platforms, locked.by_default)
+    chosen = Chosen(wanted=locked.platforms, by_default=locked.by_default)
     held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
     if held is None:
         return chosen
@@ -271,7 +273,7 @@ def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: 
     return chosen
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Survey:
     """Reads an index and its nested indexes, and no more manifests than necessary."""
 

@@ -41,7 +41,7 @@ CLOCK_SKEW = timedelta(days=1)
 DEFAULT_LIFETIME = timedelta(days=90)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackOrder:
     """The options for making a bundle."""
 
@@ -62,7 +62,7 @@ class PackOrder:
     """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackedBundle:
     """A sealed bundle on disk."""
 
@@ -86,7 +86,7 @@ class PackedBundle:
         return self.paths[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """Everything that decides a statement, except the files."""
 
@@ -103,7 +103,7 @@ class Terms:
     ) -> "Terms":
         """Return the terms with the site's trust root, if it allows the signers to release bundles."""
         root = releasing_root(site, order.signers, order.now, progress)
-        return cls(manifest, plan, site, order, root, progress)
+        return cls(manifest=manifest, plan=plan, site=site, order=order, root=root, progress=progress)
 
     @property
     def sent(self) -> Mark | None:

@@ -95,7 +95,7 @@ def pack_images(gap: Gap, images: dict[str, Image], name: str, held: frozenset[D
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source, held)
-    order = PackOrder(gap.folder / name / "stick", (gap.key,), gap.now)
+    order = PackOrder(to=gap.folder / name / "stick", signers=(gap.key,), now=gap.now)
     return pack(manifest, plan, Site(gap.folder / "online"), order, Silent()).path
 
 

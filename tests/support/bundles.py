@@ -87,7 +87,7 @@ class Gap:
         return Site(self.home)
 
     def receiver(self, **changes: Any) -> Receiver:
-        return replace(Receiver(RECEIVER, self.root, self.site.received, self.now), **changes)
+        return replace(Receiver(site=RECEIVER, root=self.root, mark=self.site.received, now=self.now), **changes)
 
     @property
     def statement(self) -> Statement:
@@ -203,7 +203,7 @@ class Gap:
         shutil.rmtree(self.bundle / "blobs")
         name = ImageReference.parse(ONE)
         root = Descriptor(media_type, Digest.of(raw), len(raw) if size is None else size)
-        first = ImageRecord(name, name, "image", root.digest, (), "oci")
+        first = ImageRecord(reference=name, name=name, kind="image", digest=root.digest, platforms=(), source="oci")
         files = {Digest.of(each).path: each for each in (raw, *blobs)}
         files |= dict(extra or {})
         files |= {INDEX_FILE: index_json([(name, root)]), MANIFEST_FILE: view}
@@ -267,4 +267,4 @@ def pack_layout(
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source)
-    return pack(manifest, plan, site, PackOrder(to, (key,), now), Silent()).path
+    return pack(manifest, plan, site, PackOrder(to=to, signers=(key,), now=now), Silent()).path

@@ -50,7 +50,7 @@ def volumes(gap: Gap) -> list[Path]:
 
 @pytest.fixture
 def operator(gap: Gap) -> Operator:
-    return Operator(gap.site, gap.now, Silent(), 1)
+    return Operator(site=gap.site, now=gap.now, progress=Silent(), jobs=1)
 
 
 def content(folder: Path) -> dict[str, bytes]:

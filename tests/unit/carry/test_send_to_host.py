@@ -29,7 +29,7 @@ def host() -> MemoryHost:
 
 
 def send(host: MemoryHost, files) -> Sent:
-    return HostSender(host, Sent(FOLDER), files, Silent()).run()
+    return HostSender(host=host, sent=Sent(folder=FOLDER), files=files, progress=Silent()).run()
 
 
 class TestOutgoing:

@@ -42,7 +42,7 @@ def begin(volumes: list[Path]) -> VolumePass:
         documents = [file.name for file in here.files(BUNDLE_FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
         sizes = {file.name: file.size for file in here.files(BUNDLE_FOLDERS)}
-    return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
+    return VolumePass(blobs={digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
 def pass_by(passing: VolumePass, volumes: list[Path], numbers, jobs: int = 1):
@@ -145,7 +145,7 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    operator = Operator(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Operator(site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None)
     return verify_in_turn(place, operator)
 
 

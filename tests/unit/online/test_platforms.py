@@ -38,7 +38,7 @@ def attestation(about: Image, name: str = "attests") -> Image:
 
 def pick(root: Image, *wanted: str, by_default: bool = False, without: set[Digest] | None = None) -> Chosen:
     locked = LockedImage(
-        NAME, NAME, "registry", None, tuple(map(Platform.parse, wanted)), root.descriptor, None,
+        reference=NAME, name=NAME, source="registry", path=None, platforms=tuple(map(Platform.parse, wanted)), descriptor=root.descriptor, image_id=None,
         by_default=by_default,
     )  # fmt: skip
     has: Callable[[Descriptor], bool] | None = None
@@ -115,7 +115,7 @@ def test_nothing_is_read_that_need_not_be():
     root = make_index([AMD, ARM64])
     read: list[Digest] = []
     locked = LockedImage(
-        NAME, NAME, "registry", None, (Platform.parse("linux/amd64"),), root.descriptor, None
+        reference=NAME, name=NAME, source="registry", path=None, platforms=(Platform.parse("linux/amd64"),), descriptor=root.descriptor, image_id=None
     )
 
     def reads(blob: Descriptor) -> bytes:
@@ -273,7 +273,7 @@ def test_nothing_large_is_read():
 def test_a_swapped_index_is_refused():
     root = make_index([AMD])
     locked = LockedImage(
-        NAME, NAME, "registry", None, (Platform.parse("linux/amd64"),), root.descriptor, None
+        reference=NAME, name=NAME, source="registry", path=None, platforms=(Platform.parse("linux/amd64"),), descriptor=root.descriptor, image_id=None
     )
     with pytest.raises(Exception, match="wrong"):
         choose_platforms(locked, root.descriptor, lambda _: make_index([ARM64]).raw + b" ")

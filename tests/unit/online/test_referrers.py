@@ -54,8 +54,10 @@ class Registry(MemorySource):
 
 
 def locked(image=APP, **changes) -> LockedImage:
-    names = map(ImageReference.parse, (NAME, OFFLINE))
-    found = LockedImage(*names, "registry", None, (), image.descriptor, None)
+    found = LockedImage(
+        reference=ImageReference.parse(NAME), name=ImageReference.parse(OFFLINE), source="registry", path=None,
+        platforms=(), descriptor=image.descriptor, image_id=None,
+    )  # fmt: skip
     return replace(found, **changes)
 
 
