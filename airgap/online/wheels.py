@@ -47,12 +47,13 @@ if not markers.Marker(ours).evaluate():
     sys.exit("ERROR: this version of pip cannot choose for another Python; install another version")
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
-"""Runs pip with the marker environment of the target, in the first argument. This is the only place that uses
-pip's private code, and pip's public command line has no substitute: --python-version and --platform choose the
-wheels, but whether a package is needed at all (`typing-extensions; python_version < "3.13"`) is decided for the
-Python that runs pip, also in the --report of `pip install --dry-run` (pypa/pip#11664). A kit would then lack
-packages, or have too many. If a version of pip ignores the replacement, the program says so and ends before pip
-runs, so it cannot choose wrong wheels silently.
+"""Runs pip with the marker environment of the target, in the first argument.
+
+This is the only place that uses pip's private code, because pip's public command line has no substitute:
+--python-version and --platform choose the wheels, but whether a package is needed at all (`typing-extensions;
+python_version < "3.13"`) is decided for the Python that runs pip, also in the --report of `pip install
+--dry-run` (pypa/pip#11664). A kit would then lack packages. If a version of pip ignores the replacement, the
+program reports that and ends before pip runs, so it cannot choose wrong wheels silently.
 """
 
 
