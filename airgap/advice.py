@@ -55,22 +55,22 @@ def refuse_other(path: Path, need: Need) -> None:
     """Raise `need.error`, with the right command as hint, if `path` does not exist or is known to be of
     another kind than is needed.
     """
-    found = recognise(path)
-    if found.kind in need.kinds:
+    recognised = recognise(path)
+    if recognised.kind in need.kinds:
         return
-    hint = _hint(found, path)
-    if found.kind in (PathKind.ABSENT, PathKind.IMAGE_NAME, PathKind.ADDRESS):
-        got = None if found == RecognisedPath(PathKind.ABSENT) else found.words
+    hint = _hint(recognised, path)
+    if recognised.kind in (PathKind.ABSENT, PathKind.IMAGE_NAME, PathKind.ADDRESS):
+        got = None if recognised == RecognisedPath(PathKind.ABSENT) else recognised.words
         raise need.error("no such file or folder", subject=path, got=got, hint=hint)
-    raise need.error(f"not {need.words}", subject=path, got=found.words, hint=hint)
+    raise need.error(f"not {need.words}", subject=path, got=recognised.words, hint=hint)
 
 
-def _hint(found: RecognisedPath, path: Path) -> str | None:
+def _hint(recognised: RecognisedPath, path: Path) -> str | None:
     """Return the command that accepts this path, ready to be copied."""
     quoted = shlex.quote(str(path))
-    inside = " ".join(shlex.quote(str(folder)) for folder in found.inside)
+    inside = " ".join(shlex.quote(str(folder)) for folder in recognised.inside)
     manifest = shlex.quote(str(path).replace(".lock.", "."))
-    text = _HINTS.get(found.kind)
+    text = _HINTS.get(recognised.kind)
     return text and text.format(path=quoted, inside=inside, folder=path.parent, manifest=manifest)
 
 

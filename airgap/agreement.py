@@ -205,9 +205,9 @@ def _match(
         left[str(record.digest), record.name.tag].append(record)
     signed = {str(record.name) for record in statement.images}
     for image in renamed:
-        found = left[image.digest, ImageReference.parse(image.reference).tag]
-        if found and image.reference not in signed:
-            pairs.append((image, found.pop(0)))
+        candidates = left[image.digest, ImageReference.parse(image.reference).tag]
+        if candidates and image.reference not in signed:
+            pairs.append((image, candidates.pop(0)))
         else:
             unknown.append(image)
     named = {image.reference for image in unknown}

@@ -104,17 +104,17 @@ class RecognisedPath:
 def recognise(path: Path) -> RecognisedPath:
     """Return what is at `path`; never raises, whatever is there."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return _absent(path)
     except (OSError, ValueError):
         return RecognisedPath(PathKind.UNKNOWN)
     with contextlib.suppress(OSError):
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             return _folder(path)
-        if stat.S_ISREG(found.st_mode):
+        if stat.S_ISREG(status.st_mode):
             return _file(path)
-        return RecognisedPath(PathKind.SPECIAL, detail=_SPECIAL.get(stat.S_IFMT(found.st_mode), ""))
+        return RecognisedPath(PathKind.SPECIAL, detail=_SPECIAL.get(stat.S_IFMT(status.st_mode), ""))
     return RecognisedPath(PathKind.UNKNOWN)
 
 
@@ -185,12 +185,12 @@ _FOLDERS: tuple[tuple[PathKind, Callable[[set[str]], bool]], ...] = (
 def _file(path: Path) -> RecognisedPath:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):  # changed since it was examined
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):  # changed since it was examined
             return RecognisedPath(PathKind.SPECIAL)
         head = os.pread(fd, MAX_HEAD_BYTES, 0)
         if _is_tar(head):
-            return _tar(fd, found.st_size)
+            return _tar(fd, status.st_size)
         if b"\0" in head or head[:2] == b"\x1f\x8b":
             return _binary(head)
         return _text(path, head, lambda: os.pread(fd, MAX_RECOGNISED_BYTES, 0))

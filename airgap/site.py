@@ -177,8 +177,8 @@ class Site:
 
     def public_keys(self) -> dict[str, PublicKey]:
         """Return the public keys of the people's keys here, by owner."""
-        found = sorted((self.home / "keys").glob("*.pub"))
-        return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in found}
+        paths = sorted((self.home / "keys").glob("*.pub"))
+        return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in paths}
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
         """Return the private key of `owner`; by default the only one, or the only one with the role."""
@@ -201,13 +201,13 @@ class Site:
 
     def roots(self) -> dict[int, bytes]:
         """Return the files of all installed roots, by version; empty if there are none."""
-        found = {}
+        raws = {}
         left = MAX_ROOTS_BYTES
         for path in (self.home / "trust").glob("*.root.json"):
             if match := _ROOT_FILE.fullmatch(path.name):
-                found[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
+                raws[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
                 left -= len(raw)
-        return dict(sorted(found.items()))
+        return dict(sorted(raws.items()))
 
     def root(self) -> SignedRoot:
         """Return the newest installed root, after a walk from the oldest one, which was installed by hand."""
@@ -222,12 +222,12 @@ class Site:
         oldest = min(roots)
         anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))
         newer = walk(anchor, {version: raw for version, raw in roots.items() if version > oldest})
-        found = newer[-1] if newer else anchor
-        if found.root.version != max(roots):
+        newest = newer[-1] if newer else anchor
+        if newest.root.version != max(roots):
             raise TrustError(
                 "the installed trust roots do not follow one another", subject=self.home / "trust"
             )
-        return found
+        return newest
 
     def root_versions(self) -> dict[int, TrustRoot]:
         """Return all versions of the installed trust root. Raises unless each follows the one before."""
@@ -298,8 +298,8 @@ class Site:
         """
         folder = self.home / "sent" / stream
         if epoch is None:
-            found = folder.glob(f"{serial:04d}.epoch*.dsse.json")
-            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in found)
+            copies = folder.glob(f"{serial:04d}.epoch*.dsse.json")
+            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in copies)
             epoch = max((int(name[1]) for name in names if name), default=1)
         return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
 

@@ -133,9 +133,9 @@ def _compare_roots(check: _Check) -> Iterator[str]:
     before a power failure: it is signed, so it is recorded now. For the first root, the ledger has the begin
     record of the installation.
     """
-    here, known = check.site.roots(), check.facts.roots
+    installed, known = check.site.roots(), check.facts.roots
     for version, fingerprint in sorted(known.items()):
-        got = sha256(here[version]).hexdigest() if version in here else "no such file"
+        got = sha256(installed[version]).hexdigest() if version in installed else "no such file"
         if got != fingerprint:
             path = check.site.home / "trust" / f"{version}.root.json"
             raise TrustError(
@@ -144,19 +144,20 @@ def _compare_roots(check: _Check) -> Iterator[str]:
                 f"run `airgap trust install` to bring it back",
             )  # fmt: skip
     begun = set(check.facts.begun.values())
-    first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in here.values())
-    if here and not known and not first:
+    first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in installed.values())
+    if installed and not known and not first:
         raise LedgerError(
             "the ledger has no record of any trust root", subject=check.site.ledger_path,
-            want=f"a record of trust root {max(here)}, which is in trust/", got=f"{check.facts.number} lines",
+            want=f"a record of trust root {max(installed)}, which is in trust/",
+            got=f"{check.facts.number} lines",
             hint="it was cut or replaced: restore it from a backup, or run "
             f"`{SETTLE} files`, which accepts and records the files as they are",
         )  # fmt: skip
-    unknown = sorted(here.keys() - known.keys())
+    unknown = sorted(installed.keys() - known.keys())
     if unknown:
         check.site.root()  # raises unless each follows the one before
     for version in unknown if check.recording else ():
-        record_root(check.site, version, here[version], "found after an interruption")
+        record_root(check.site, version, installed[version], "found after an interruption")
     yield from ()
 
 
@@ -189,9 +190,11 @@ def _compare_mark(check: _Check, kind: MarkKind, stream: str, recorded: Mark | N
     There is no alarm while a command that raises such marks is running, or if it was killed before it
     recorded the mark.
     """
-    got, problem = _mark(check.site, kind, stream)
-    state = str(problem) if problem else _describe_file(kind, stream, got)
-    if recorded is None or (got is not None and (got.epoch, got.serial) > (recorded.epoch, recorded.serial)):
+    mark, problem = _mark(check.site, kind, stream)
+    state = str(problem) if problem else _describe_file(kind, stream, mark)
+    if recorded is None or (
+        mark is not None and (mark.epoch, mark.serial) > (recorded.epoch, recorded.serial)
+    ):
         if problem is not None:
             problem.hint = f"run `{SETTLE} ledger` to remove it: the ledger has no record of this stream"
             raise problem
@@ -201,7 +204,7 @@ def _compare_mark(check: _Check, kind: MarkKind, stream: str, recorded: Mark | N
                 f"{state}, but the ledger {known}: the file was changed, or the ledger was cut; "
                 f"run `{SETTLE} ledger` or `{SETTLE} files` to settle it"
             )
-    elif got != recorded:
+    elif mark != recorded:
         if not check.recording:
             yield f"{state}, but the ledger records {_describe_mark(recorded)}"
         elif put_right(check.site, kind, stream, recorded):
@@ -229,8 +232,8 @@ def put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
 
 
 def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
-    got, problem = _mark(site, kind, stream)
-    if got is not None and (got == want or (got.epoch, got.serial) > (want.epoch, want.serial)):
+    mark, problem = _mark(site, kind, stream)
+    if mark is not None and (mark == want or (mark.epoch, mark.serial) > (want.epoch, want.serial)):
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
         _remove(site.home / kind / f"{stream}.json")
@@ -320,14 +323,14 @@ def settle(home: Path, what: Authority) -> list[str]:
 def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: MarkKind) -> Iterator[str]:
     known: dict[str, Mark] = getattr(facts, kind)
     for stream in sorted({*known, *site.marked(kind)}):
-        got, problem = _mark(site, kind, stream)
+        mark, problem = _mark(site, kind, stream)
         path = site.home / kind / f"{stream}.json"
         if stream not in known:
             _remove(path)
-            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, got)}"
-        elif got != (want := known[stream]):
+            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, mark)}"
+        elif mark != (want := known[stream]):
             (site.set_received if kind is MarkKind.RECEIVED else site.set_sent)(stream, want)
-            yield f"{problem or _describe_file(kind, stream, got)}; now it records {_describe_mark(want)}"
+            yield f"{problem or _describe_file(kind, stream, mark)}; now it records {_describe_mark(want)}"
 
 
 def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
@@ -340,10 +343,10 @@ def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
             yield f"trust root {version} recorded"
     for kind, name in zip(MarkKind, ("accepted", "sealed"), strict=True):
         for stream in site.marked(kind):
-            got = site.received(stream) if kind is MarkKind.RECEIVED else site.sent(stream)
+            mark = site.received(stream) if kind is MarkKind.RECEIVED else site.sent(stream)
             recorded = getattr(facts, kind).get(stream)
-            if got is not None and recorded != got:
+            if mark is not None and recorded != mark:
                 site.ledger().append(
-                    OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **got.value}}
+                    OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **mark.value}}
                 )
-                yield f"{_describe_file(kind, stream, got)}: recorded"
+                yield f"{_describe_file(kind, stream, mark)}: recorded"

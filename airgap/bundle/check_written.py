@@ -68,9 +68,9 @@ def prove(
         total = sum(file.size for folder in asked for file in written[folder])
         with phase("reading back", total) as advance:
             for folder in asked:
-                found = read_back(written[folder], media[folder], advance)
-                wrong += found.wrong
-                result = ReadBackResult.CACHED if found.cached else result
+                media_result = read_back(written[folder], media[folder], advance)
+                wrong += media_result.wrong
+                result = ReadBackResult.CACHED if media_result.cached else result
     if wrong:
         wrong[0].hint = _HINT
         raise wrong[0] if len(wrong) == 1 else _many(wrong)
@@ -106,13 +106,13 @@ def refuse_unlisted_files(
     because readers refuse any additional file. `folders` are the folders that may be in it.
     """
     for path, files in written.items():
-        names = {file.path.relative_to(path).as_posix() for file in files}
+        names = {written_file.path.relative_to(path).as_posix() for written_file in files}
         with Folder(path) as folder:
-            for found in folder.files(folders):
-                if found.name not in names:
+            for file in folder.files(folders):
+                if file.name not in names:
                     raise UnlistedContentError(
                         "a file that does not belong there",
-                        subject=folder.where(found.name),
+                        subject=folder.where(file.name),
                         hint="remove it, then run the same command again",
                     )
 

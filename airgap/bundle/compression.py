@@ -57,14 +57,14 @@ class Unpacked(io.RawIOBase):
         if not view:
             return 0
         try:
-            got = int(self._read(view))
+            count = int(self._read(view))
         except (zstandard.ZstdError, _IsalError, EOFError) as error:
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
-        self._left -= got
+        self._left -= count
         if self._left < 0:
             want = f"at most {MAX_SIZE:,} bytes"
             raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
-        return got
+        return count
 
     def close(self) -> None:
         self._packed.close()
@@ -98,9 +98,9 @@ class _Gunzip:
                 raise EOFError("truncated gzip")
 
     def _refill(self) -> int:
-        got = self._packed.readinto(self._buffer) or 0
-        self._input = bytes(self._buffer[:got])
-        return got
+        count = self._packed.readinto(self._buffer) or 0
+        self._input = bytes(self._buffer[:count])
+        return count
 
 
 class _Readable:
@@ -111,8 +111,8 @@ class _Readable:
         self._buffer = memoryview(bytearray(CHUNK))
 
     def read(self, size: int) -> bytes:
-        got = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
-        return bytes(self._buffer[:got])
+        count = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
+        return bytes(self._buffer[:count])
 
 
 class GzipReader(io.RawIOBase):
@@ -158,8 +158,8 @@ class GzipReader(io.RawIOBase):
     def _submit(self) -> None:
         block = bytearray(CHUNK)
         view, filled = memoryview(block), 0
-        while filled < CHUNK and (got := self._plain.readinto(view[filled:])):
-            filled += got
+        while filled < CHUNK and (count := self._plain.readinto(view[filled:])):
+            filled += count
         self._ended = filled < CHUNK
         if filled:
             data = view[:filled]

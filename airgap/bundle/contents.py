@@ -80,15 +80,15 @@ def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
     bytes than `index_json` would write. It does not check that a digest in a name is that of the image.
     """
     fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX_BYTES), INDEX_FILE)
-    found: dict[ImageReference, Descriptor] = {}
+    images: dict[ImageReference, Descriptor] = {}
     for i, entry in enumerate(fields.items("manifests")):
         where = f"{INDEX_FILE}: manifests[{i}]"
         descriptor = Descriptor.parse(entry, where)
-        found[ImageReference.parse(descriptor.annotations.get(REF_NAME, ""), where)] = descriptor
-    check_names(((name, name.digest) for name in found), INDEX_FILE)
-    if index_json(found.items()) != raw:
+        images[ImageReference.parse(descriptor.annotations.get(REF_NAME, ""), where)] = descriptor
+    check_names(((name, name.digest) for name in images), INDEX_FILE)
+    if index_json(images.items()) != raw:
         raise AmbiguousError("not in canonical form", subject=INDEX_FILE)
-    return found
+    return images
 
 
 def manifest_json(images: Iterable[DockerView]) -> bytes:

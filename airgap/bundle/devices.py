@@ -77,12 +77,12 @@ class Device:
         if (self.folder / "partition").exists():
             disk = Device.find(self.roots, _read(self.folder.parent / "dev"))
             return disk.disks(depth - 1) if disk and depth else frozenset()
-        found: frozenset[Device] = frozenset()
+        disks_below: frozenset[Device] = frozenset()
         for slave in _listed(self.folder / "slaves"):
             below = Device.find(self.roots, _read(slave / "dev"))
             if below and depth:
-                found |= below.disks(depth - 1)
-        return found or frozenset({self})
+                disks_below |= below.disks(depth - 1)
+        return disks_below or frozenset({self})
 
     @property
     def is_removable(self) -> bool:

@@ -57,17 +57,17 @@ class BundleFolders:
 
     def written_blobs(self, store: BlobStore) -> dict[Path, list[Written]]:
         """Return the files of all blobs in the store, by folder, in the order of writing."""
-        found: dict[Path, list[Written]] = {path: [] for path in self.paths}
+        written: dict[Path, list[Written]] = {path: [] for path in self.paths}
         segments = self._segments()
         for digest, (sha256, size) in store.sums.items():
             for segment in store.segments(digest, size):
                 part = Written(segment.path, store.part_sums.get(segment.path, sha256), segment.size)
                 for path in self.paths:
                     if segment.path.is_relative_to(path):
-                        found[path].append(part)
+                        written[path].append(part)
                     elif digest not in segments:
-                        found[path].append(Written(path / digest.path, sha256, size))
-        return found
+                        written[path].append(Written(path / digest.path, sha256, size))
+        return written
 
     def _segments(self) -> dict[Digest, tuple[Segment, ...]]:
         if self.cut is None:
@@ -86,9 +86,9 @@ class BundleFolders:
         parts = {
             digest: tuple(
                 replace(part, sha256=store.part_sums.get(segment.path) or store.sums[digest][0])
-                for part, segment in zip(found, segments[digest], strict=True)
+                for part, segment in zip(planned, segments[digest], strict=True)
             )
-            for digest, found in cut.parts.items()
+            for digest, planned in cut.parts.items()
             if digest in store.sums
         }
         return replace(cut, parts=parts)
@@ -124,8 +124,8 @@ def find_folders(parents: Sequence[Path], title: str) -> BundleFolders | None:
 
 def _read_table(folder: Path, name: str) -> VolumeTable | None:
     """Return the table of that name in a folder; None if the file is not a table."""
-    with contextlib.suppress(AirgapError), Folder(folder) as found:
-        return VolumeTable.parse(found.read(name, MAX_VOLUME_TABLE_BYTES), found.where(name))
+    with contextlib.suppress(AirgapError), Folder(folder) as opened:
+        return VolumeTable.parse(opened.read(name, MAX_VOLUME_TABLE_BYTES), opened.where(name))
     return None
 
 
@@ -207,14 +207,14 @@ def choose_folders(
     cannot hold a layer in one file. Raises `MediaError` for an unsuitable medium, and `NoSpaceError` if the
     bundle does not fit; until then, no more than an empty folder has been written.
     """
-    found = find_folders(parents, needed.title)
+    begun = find_folders(parents, needed.title)
     if len(parents) == 1:
-        _preflight(needed, found or new_folders(parents, needed.title, None), allow_system)
+        _preflight(needed, begun or new_folders(parents, needed.title, None), allow_system)
     for folder in parents:
         prepare(folder, allow_system=allow_system)
     limits = [_file_limit(needed, folder, size) for folder in parents]
-    if found is not None and found.cut is not None and _still_right(found.cut, needed, size, limits):
-        folders = found
+    if begun is not None and begun.cut is not None and _still_right(begun.cut, needed, size, limits):
+        folders = begun
     else:
         wants_volumes = len(parents) > 1 or size is not None or limits != [None]
         cut = _cut(needed, parents, size, limits) if wants_volumes else None

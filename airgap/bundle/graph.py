@@ -66,8 +66,8 @@ class ImageGraph:
         """Layers that are not also configs, each once; a reader needs them last. An artifact's config that is
         larger than a document counts as a layer, because it is not read as a config.
         """
-        found = [item.manifest.config for item in self.manifests]
-        configs = {config.digest for config in found if config.size <= MAX_BYTES}
+        all_configs = [item.manifest.config for item in self.manifests]
+        configs = {config.digest for config in all_configs if config.size <= MAX_BYTES}
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property

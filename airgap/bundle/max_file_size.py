@@ -98,8 +98,8 @@ def _can_extend(fd: int, size: int) -> bool:
 
 def _largest(fits: Callable[[int], bool]) -> int:
     """Return the largest number of 63 bits for which `fits` is true, as it is for all smaller ones."""
-    found = 0
+    largest = 0
     for bit in reversed(range(63)):
-        if fits(found | 1 << bit):
-            found |= 1 << bit
-    return found
+        if fits(largest | 1 << bit):
+            largest |= 1 << bit
+    return largest

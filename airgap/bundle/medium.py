@@ -227,13 +227,13 @@ def _refuse_nested(path: Path) -> None:
 
 def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:
     target = _without_links(path)
-    for place in places:
-        top = _without_links(place)
+    for media_folder in places:
+        top = _without_links(media_folder)
         if target.is_relative_to(top) and not medium.mount_point.is_relative_to(top):
             raise MediaError(
                 "no medium is mounted there",
                 subject=path,
-                want=f"a medium at or below {place}",
+                want=f"a medium at or below {media_folder}",
                 got=f"a folder on {medium.mount_point}",
                 hint="mount the medium first, or use --allow-system-disk to write there anyway",
             )

@@ -40,7 +40,7 @@ class Records:
 def parse_records(raw: bytes) -> Records:
     """The lines `<length> <key>=<value>`, each key at most once. Raises `FormatError`."""
     seen: set[str] = set()
-    found = Records()
+    records = Records()
     at = 0
     while at < len(raw):
         match = _LENGTH.match(raw, at)
@@ -51,22 +51,22 @@ def parse_records(raw: bytes) -> Records:
         if record[-1:] != b"\n" or not equals or key in seen:
             raise FormatError("bad pax header in the archive", got=repr(raw[at : at + 100]))
         if key in _NAMES:
-            found.names[key] = decode(value)
+            records.names[key] = decode(value)
         elif key == "size":
-            found.size = _parse_size(value)
+            records.size = _parse_size(value)
         else:
             _check_harmless(key, value)
         seen.add(key)
         at = end
-    return found
+    return records
 
 
 def check_global(raw: bytes) -> None:
     """Raise if a global header has a record with an effect."""
-    found = parse_records(raw)
-    if found.names:
+    records = parse_records(raw)
+    if records.names:
         raise FormatError("one name for all entries in a global pax header")
-    if found.size is not None:
+    if records.size is not None:
         raise FormatError("one size for all entries in a global pax header", got="size")
 
 

@@ -133,17 +133,17 @@ def _check(file: Written, advance: Advance) -> bool:
 
 
 def _hash(fd: int, file: Written, sha256: Hasher, advance: Advance) -> None:
-    found = os.fstat(fd).st_size
+    file_size = os.fstat(fd).st_size
     begin = file.offset or 0
-    size = found if file.offset is None else min(max(found - begin, 0), file.size)
+    size = file_size if file.offset is None else min(max(file_size - begin, 0), file.size)
     done = 0
     buffer_size = min(BUFFER, file.size + 2 * _ALIGNMENT - file.size % _ALIGNMENT)
     with mmap.mmap(-1, buffer_size) as buffer, memoryview(buffer) as view:
         while size == file.size and done < size:
             # a read may begin and end anywhere, but direct reads begin at whole blocks
             ahead = (begin + done) % _ALIGNMENT
-            got = os.preadv(fd, [buffer], begin + done - ahead)
-            with view[ahead : min(got, ahead + size - done)] as data:
+            count = os.preadv(fd, [buffer], begin + done - ahead)
+            with view[ahead : min(count, ahead + size - done)] as data:
                 if not data:
                     size = done
                 sha256.update(data)

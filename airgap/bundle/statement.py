@@ -174,7 +174,7 @@ class Statement:
         stream = fields.text("stream")
         if not STREAM_GRAMMAR.fullmatch(stream):
             raise FormatError("not a stream name", subject=fields.where, got=repr(stream))
-        found = cls(
+        statement = cls(
             subjects=subjects,
             stream=stream,
             serial=fields.integer("serial"),
@@ -193,10 +193,10 @@ class Statement:
             transfer=fields.string_map("transfer"),
             tool_version=version,
         )
-        check_names(((image.name, image.digest) for image in found.images), fields.where)
-        if found.serial < 1:
-            raise FormatError("serial below 1", subject=fields.where, got=found.serial)
-        return found
+        check_names(((image.name, image.digest) for image in statement.images), fields.where)
+        if statement.serial < 1:
+            raise FormatError("serial below 1", subject=fields.where, got=statement.serial)
+        return statement
 
 
 def subjects_json(subjects: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -208,18 +208,18 @@ def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str
     """Return the files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name
     that is not a file of a `what`.
     """
-    found: dict[str, str] = {}
+    subjects: dict[str, str] = {}
     for subject in top.children("subject"):
         name = subject.text("name")
         if not grammar.fullmatch(name):
             raise FormatError(f"not a file of a {what}", subject=subject.where, got=repr(name[:200]))
-        if name in found:
+        if name in subjects:
             raise FormatError("file listed twice", subject=subject.where, got=name)
         digest = subject.child("digest")
-        found[name] = sha256_in(digest, "sha256")
+        subjects[name] = sha256_in(digest, "sha256")
         digest.end()
         subject.end()
-    return found
+    return subjects
 
 
 def _image_json(image: ImageRecord) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _parse_image(fields: Fields) -> ImageRecord:
             )
         )
         item.end()
-    found = ImageRecord(
+    image = ImageRecord(
         reference=ImageReference.parse(fields.text("reference"), fields.where),
         name=ImageReference.parse(fields.text("as"), fields.where),
         kind=_parse_kind(fields),
@@ -258,7 +258,7 @@ def _parse_image(fields: Fields) -> ImageRecord:
         upstream_signature=_parse_upstream(fields),
     )
     fields.end()
-    return found
+    return image
 
 
 def _parse_kind(fields: Fields) -> ImageKind:
@@ -278,11 +278,11 @@ def _parse_upstream(fields: Fields) -> UpstreamSignature | None:
     if fields.take("upstream_signature") is None:
         return None
     item = fields.child("upstream_signature")
-    found = UpstreamSignature(
+    upstream = UpstreamSignature(
         item.text("key"), sha256_in(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
     )
     item.end()
-    return found
+    return upstream
 
 
 def _requirement_json(item: Requirement) -> dict[str, Any]:
@@ -290,11 +290,11 @@ def _requirement_json(item: Requirement) -> dict[str, Any]:
 
 
 def _parse_requirement(fields: Fields) -> Requirement:
-    found = Requirement(
+    requirement = Requirement(
         Digest.parse(fields.text("digest"), fields.where), fields.integer("size"), fields.texts("needed_by")
     )
     fields.end()
-    return found
+    return requirement
 
 
 def _previous_json(previous: Previous | None) -> dict[str, Any] | None:
@@ -307,9 +307,9 @@ def _parse_previous(fields: Fields) -> Previous | None:
     if fields.take("previous") is None:
         return None
     item = fields.child("previous")
-    found = Previous(item.integer("serial"), sha256_in(item, "statement_sha256"))
+    previous = Previous(item.integer("serial"), sha256_in(item, "statement_sha256"))
     item.end()
-    return found
+    return previous
 
 
 def _sender_json(sender: SendingSite | None) -> dict[str, Any] | None:
@@ -327,10 +327,10 @@ def _parse_sender(fields: Fields) -> SendingSite | None:
         return None
     item = fields.child("sender")
     point = item.child("checkpoint")
-    found = SendingSite(
+    sender = SendingSite(
         item.text("site"),
         LedgerCheckpoint(point.text("origin"), point.integer("size"), sha256_in(point, "root")),
     )
     point.end()
     item.end()
-    return found
+    return sender

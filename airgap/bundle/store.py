@@ -317,10 +317,10 @@ class _Writer:
         buffer = memoryview(bytearray(CHUNK))
         left = done
         while left:
-            got = output.read(buffer[: min(left, CHUNK)])
-            hasher.update(buffer[:got])
-            sums.update(buffer[:got])
-            left -= got
+            count = output.read(buffer[: min(left, CHUNK)])
+            hasher.update(buffer[:count])
+            sums.update(buffer[:count])
+            left -= count
         if self.advance is not None:
             self.advance(done)
 

@@ -32,10 +32,10 @@ class TarFolder:
 
     def _list(self) -> dict[str, TarEntry]:
         with media_errors("cannot read", self.path):
-            found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
             raise UnlistedContentError("not a regular file", subject=self.path)
-        source = FileSlice(self._fd, self.path, 0, found.st_size)
+        source = FileSlice(self._fd, self.path, 0, status.st_size)
         try:
             entries = read_entries(source, skip=source.skip, max_entries=MAX_BUNDLE_TAR_ENTRIES)
             return {entry.name: entry for entry, _ in entries}

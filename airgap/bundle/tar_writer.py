@@ -123,11 +123,11 @@ class TarStore:
     def written_files(self) -> list[Written]:
         """Return the content of the tar: its head, then the blobs, then the headers and padding."""
         head = bytes(self._head)
-        found = [Written(self.path, Digest.of(head).hex, len(head), 0)]
+        written = [Written(self.path, Digest.of(head).hex, len(head), 0)]
         for digest, (sha256, size) in self.sums.items():
-            found.append(Written(self.path, sha256, size, self._offsets[digest.path]))
+            written.append(Written(self.path, sha256, size, self._offsets[digest.path]))
         frames = [Written(self.path, Digest.of(raw).hex, len(raw), at) for at, raw in self._frames if raw]
-        return found + frames
+        return written + frames
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

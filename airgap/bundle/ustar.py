@@ -72,11 +72,11 @@ def read_entries(
     extra = _Extra()
     while (block := source.block()) is not None and block != _ZERO_BLOCK:
         names.count()
-        found = parse_header(block)
-        if found.flag in b"LKxg":
-            extra.read(found, source)
+        tar_header = parse_header(block)
+        if tar_header.flag in b"LKxg":
+            extra.read(tar_header, source)
             continue
-        entry = _entry(extra.apply(found), source.position)
+        entry = _entry(extra.apply(tar_header), source.position)
         extra = _Extra()
         data = _Data(source, entry)
         if entry.name:
@@ -144,30 +144,30 @@ class _Source:
         self.position = 0
 
     def readinto(self, view: memoryview) -> int:
-        got = self._stream.readinto(view) or 0
-        self.position += got
-        return got
+        count = self._stream.readinto(view) or 0
+        self.position += count
+        return count
 
     def take(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the stream."""
         buffer = bytearray(size)
         view, done = memoryview(buffer), 0
-        while done < size and (got := self.readinto(view[done:])):
-            done += got
+        while done < size and (count := self.readinto(view[done:])):
+            done += count
         return bytes(view[:done])
 
     def exactly(self, size: int) -> bytes:
-        found = self.take(size)
-        if len(found) != size:
+        data = self.take(size)
+        if len(data) != size:
             raise self.truncated()
-        return found
+        return data
 
     def block(self) -> bytes | None:
         """The next block, or None at the end of the stream."""
-        found = self.take(BLOCK)
-        if found and len(found) != BLOCK:
+        block = self.take(BLOCK)
+        if block and len(block) != BLOCK:
             raise self.truncated()
-        return found or None
+        return block or None
 
     def pass_over(self, size: int) -> None:
         if self._skip is not None:
@@ -176,16 +176,16 @@ class _Source:
             return
         scratch = memoryview(bytearray(min(size, CHUNK)))
         while size:
-            got = self.readinto(scratch[:size])
-            if not got:
+            count = self.readinto(scratch[:size])
+            if not count:
                 raise self.truncated()
-            size -= got
+            size -= count
 
     def expect_zeros(self) -> None:
         """Read to the end of the stream, which tar fills with zeros. Go refuses half a block of them."""
         start, end = self.position, self.position + MAX_TAR_TRAILER_BYTES
-        while found := self.take(CHUNK):
-            if found.count(0) != len(found) or self.position > end:
+        while zeros := self.take(CHUNK):
+            if zeros.count(0) != len(zeros) or self.position > end:
                 raise FormatError("something follows the end of the archive")
         if 0 < self.position - start < BLOCK:
             raise self.truncated()
@@ -210,11 +210,11 @@ class _Data(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: self._left]
         if not view:
             return 0
-        got = self._source.readinto(view)
-        if not got:
+        count = self._source.readinto(view)
+        if not count:
             raise self._source.truncated()
-        self._left -= got
-        return got
+        self._left -= count
+        return count
 
     def finish(self) -> None:
         """Skip to the next header; this stream is then at its end."""

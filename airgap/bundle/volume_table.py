@@ -109,18 +109,18 @@ class _OpenVolumes:
 
     def whole(self, size: int) -> tuple[Part, ...]:
         """Place a blob in one file; return an empty tuple if no volume can hold it."""
-        found = next((volume for volume in self.volumes if volume.can_hold(size)), None)
+        fitting = next((volume for volume in self.volumes if volume.can_hold(size)), None)
         if (
-            found is None
+            fitting is None
             and self.more
             and _OpenVolume(0, self.more, self.more.size).can_hold(size)
             and self.grow()
         ):
-            found = self.volumes[-1]
-        if found is None:
+            fitting = self.volumes[-1]
+        if fitting is None:
             return ()
-        found.left -= size
-        return (Part(found.number, size),)
+        fitting.left -= size
+        return (Part(fitting.number, size),)
 
     def in_parts(self, size: int) -> tuple[Part, ...]:
         """Place a blob in as many files as needed; return an empty tuple if there is not enough space."""
@@ -222,10 +222,10 @@ class VolumeTable:
             _check_parts(parts[digest], item.where)
             item.end()
         fields.end()
-        found = cls(sha256, volume, Cut(of, parts))
-        if found.to_bytes() != raw:
+        table = cls(sha256, volume, Cut(of, parts))
+        if table.to_bytes() != raw:
             raise FormatError("not in canonical form", subject=where)
-        return found
+        return table
 
     def on(self, volume: int) -> "VolumeTable":
         """Return the table for another volume."""
@@ -238,11 +238,11 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 def _parse_part(fields: Fields, of: int) -> Part:
     sha256 = Digest.parse(f"sha256:{fields.text('sha256')}", fields.where).hex
-    found = Part(fields.integer("volume"), fields.integer("size"), sha256)
-    if not 1 <= found.volume <= of:
-        raise FormatError("no such volume", subject=fields.where, want=f"1 to {of}", got=found.volume)
+    part = Part(fields.integer("volume"), fields.integer("size"), sha256)
+    if not 1 <= part.volume <= of:
+        raise FormatError("no such volume", subject=fields.where, want=f"1 to {of}", got=part.volume)
     fields.end()
-    return found
+    return part
 
 
 def _check_parts(parts: Sequence[Part], where: str) -> None:

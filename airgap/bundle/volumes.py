@@ -278,14 +278,14 @@ TOGETHER = (
 
 
 def missing_volumes(
-    subject: object, missing: Sequence[int], of: int, here: Sequence[int], hint: str = TOGETHER
+    subject: object, missing: Sequence[int], of: int, present: Sequence[int], hint: str = TOGETHER
 ) -> IncompleteError:
     """Make the error for a bundle with missing volumes."""
     return IncompleteError(
         "a volume is missing" if len(missing) == 1 else "volumes are missing",
         subject=subject,
         want=f"volume {', '.join(map(str, missing))} of {of}",
-        got=f"volume {', '.join(map(str, here))}",
+        got=f"volume {', '.join(map(str, present))}",
         hint=hint,
     )
 
@@ -294,16 +294,16 @@ BundleLocation = Path | Sequence[Path]
 """The location of a bundle: its folder, its tar, or the folders of its volumes in any order."""
 
 
-def paths_of(place: BundleLocation) -> tuple[Path, ...]:
+def paths_of(location: BundleLocation) -> tuple[Path, ...]:
     """Return the paths of a bundle."""
-    return (place,) if isinstance(place, Path) else tuple(place)
+    return (location,) if isinstance(location, Path) else tuple(location)
 
 
-def open_bundle(place: BundleLocation, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
-    """Open the bundle at `place`. Raises `MissingContentError` if there is none, and, unless `alone`,
+def open_bundle(location: BundleLocation, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
+    """Open the bundle at `location`. Raises `MissingContentError` if there is none, and, unless `alone`,
     `IncompleteError` if a volume is missing.
     """
-    first, *others = paths_of(place)
+    first, *others = paths_of(location)
     if not others and first.is_file():
         return TarFolder(first)
     folder = Folder(first)
@@ -313,11 +313,11 @@ def open_bundle(place: BundleLocation, *, alone: bool = False) -> Folder | TarFo
     return VolumeSet((first, *others), alone=alone)
 
 
-def has_all_volumes(place: BundleLocation) -> bool:
-    """Return False if `place` is volumes, and some are missing."""
-    tables = list(map(_table_at, paths_of(place)))
-    here = {table.volume for table in tables if table}
-    return all(table is None or len(here) >= table.cut.of for table in tables)
+def has_all_volumes(location: BundleLocation) -> bool:
+    """Return False if `location` is volumes, and some are missing."""
+    tables = list(map(_table_at, paths_of(location)))
+    present = {table.volume for table in tables if table}
+    return all(table is None or len(present) >= table.cut.of for table in tables)
 
 
 def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
@@ -333,9 +333,11 @@ def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple
         key = table.statement_sha256 if table else str(path)
         groups.setdefault(key, []).append(path)
         tables.setdefault(key, []).extend([table] if table else [])
-    for key, found in tables.items():
-        here = {table.volume for table in found}
-        missing = [number for number in range(1, found[0].cut.of + 1) if number not in here] if found else []
+    for key, volumes in tables.items():
+        present = {table.volume for table in volumes}
+        missing = (
+            [number for number in range(1, volumes[0].cut.of + 1) if number not in present] if volumes else []
+        )
         if missing and len(groups) > 1 and not alone:
             others = [(path, tables[other]) for other in groups if other != key for path in groups[other]]
             _refuse_unreadable([path for path, table in others if not table])
@@ -343,7 +345,7 @@ def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple
             plain = ", ".join(str(path) for path, table in others if not table)
             named = {"of another bundle": of_others, "not a volume": plain}
             hint = "; ".join(f"{what}: {which}" for what, which in named.items() if which)
-            raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
+            raise missing_volumes(groups[key][0], missing, volumes[0].cut.of, sorted(present), hint)
     return [tuple(group) for group in groups.values()]
 
 

@@ -195,12 +195,12 @@ def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Bundle
     Raises `UsageError` for a copy of another bundle, and when no volume records the cut any more.
     """
     for path in paths:
-        found = _statement_in(path) if path.is_dir() else None
-        if found not in (None, bundle.statement_sha256):
+        sha256 = _statement_in(path) if path.is_dir() else None
+        if sha256 not in (None, bundle.statement_sha256):
             raise UsageError(
                 "--from is not a copy of this bundle",
                 subject=path,
-                want=f"a copy with statement sha256:{found}",
+                want=f"a copy with statement sha256:{sha256}",
                 got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
                 hint="name a copy of this bundle with --from; nothing was written",
             )
@@ -260,13 +260,13 @@ def refuse_another(path: Path, bundle: CheckedBundle) -> None:
     """Raise `UsageError` when a folder holds another bundle than this one, finished or not: writing to it
     would mix the two.
     """
-    found = _statement_in(path)
-    if found not in (None, bundle.statement_sha256):
+    sha256 = _statement_in(path)
+    if sha256 not in (None, bundle.statement_sha256):
         raise UsageError(
             "another bundle is in the way",
             subject=path,
             want=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
-            got=f"sha256:{found}",
+            got=f"sha256:{sha256}",
             hint="move that bundle away, or choose another folder",
         )
 
@@ -280,16 +280,16 @@ def _refuse_unlisted(path: Path, bundle: CheckedBundle) -> None:
     own |= {f"{name}.part" for name in own}
     for below in ("", *BUNDLE_FOLDERS):
         with media_errors("cannot read", path / below):
-            for found in sorted((path / below).glob("*")):
-                name = found.relative_to(path).as_posix()
-                is_folder = found.is_dir() and not found.is_symlink()
+            for entry in sorted((path / below).glob("*")):
+                name = entry.relative_to(path).as_posix()
+                is_folder = entry.is_dir() and not entry.is_symlink()
                 if name in (BUNDLE_FOLDERS if is_folder else own):
                     continue
                 # in the other folders, a copy removes unlisted files
                 if is_folder or below in ("", "blobs"):
                     raise UnlistedContentError(
                         f"a {'folder' if is_folder else 'file'} that does not belong there",
-                        subject=found,
+                        subject=entry,
                         hint="remove it, then run the same command again; nothing was changed",
                     )
 

@@ -47,20 +47,20 @@ class Operator:
     """Read everything back from the medium at the end. None: only when it is not the system disk."""
 
     def next_volume(
-        self, last: BundleLocation, here: VolumeSet, title: str, wanted: Sequence[int], hint: str
+        self, last: BundleLocation, volumes: VolumeSet, title: str, wanted: Sequence[int], hint: str
     ) -> BundleLocation:
         """Ask for the first of the `wanted` volumes until it is inserted; return its place. An answer that is
         not a volume of this bundle is noted. Raises `IncompleteError` when there is no answer.
         """
-        of, sha256 = here.table.cut.of, here.table.statement_sha256
+        of, sha256 = volumes.table.cut.of, volumes.table.statement_sha256
         question = Wanted(title, wanted[0], of, paths_of(last)[-1].parent)
-        while (place := self.ask(question)) is not None:
+        while (location := self.ask(question)) is not None:
             try:
-                with open_bundle(place, alone=True) as folder:
+                with open_bundle(location, alone=True) as folder:
                     if isinstance(folder, VolumeSet) and folder.table.statement_sha256 == sha256:
-                        return place
+                        return location
                     raise IncompleteError("not a volume of this bundle", subject=folder.path, want=title)
             except AirgapError as error:
                 self.progress.note(str(error))
-        absent = [number for number in wanted if number not in here.folders]
-        raise missing_volumes(title, absent or wanted, of, sorted(here.folders), hint)
+        absent = [number for number in wanted if number not in volumes.folders]
+        raise missing_volumes(title, absent or wanted, of, sorted(volumes.folders), hint)

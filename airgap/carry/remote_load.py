@@ -116,9 +116,11 @@ def _loaded(
     fields: Fields, sha256: str, references: Collection[str], failure: AirgapError | None
 ) -> LoadedThere:
     """The answer goes into our ledger, so it may name only the bundle's images, and its length is limited."""
-    found = fields.text("statement_sha256")
-    if found != sha256:
-        raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
+    loaded_sha256 = fields.text("statement_sha256")
+    if loaded_sha256 != sha256:
+        raise TransportError(
+            "another bundle was loaded", subject=fields.where, want=sha256, got=loaded_sha256
+        )
     images = tuple((item.text("reference"), item.text("verdict")) for item in fields.children("images"))
     for reference, verdict in images:
         if reference not in references or verdict not in VERDICTS:

@@ -114,7 +114,7 @@ class SendReport:
 
 
 def send_bundle(
-    place: BundleLocation,
+    location: BundleLocation,
     site: Site,
     hosts: Sequence[Destination],
     now: datetime,
@@ -130,16 +130,18 @@ def send_bundle(
     seconds after the first break. Raises the errors of the bundle; an error of a host is in its result.
     `progress` returns the listener for a host.
     """
-    refuse_others(place)
-    with open_bundle(place) as folder:
+    refuse_others(location)
+    with open_bundle(location) as folder:
         try:
             bundle = check(folder, keeper(site, now))
             files = outgoing(bundle)
         except AirgapError:
-            with bundle_attempt(place, site, "send", hosts=[host.name for host in hosts]):
+            with bundle_attempt(location, site, "send", hosts=[host.name for host in hosts]):
                 raise
         pauses = [min(first_pause * 2**count, _LONGEST_PAUSE) for count in range(reconnects)]
-        work = _Sending(place=place, site=site, bundle=bundle, files=files, progress=progress, pauses=pauses)
+        work = _Sending(
+            place=location, site=site, bundle=bundle, files=files, progress=progress, pauses=pauses
+        )
         results = [HostResult(host.name) for host in hosts]
         try:
             run_all(lambda pair: work.send_to(*pair), list(zip(hosts, results, strict=True)), jobs)

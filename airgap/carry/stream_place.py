@@ -38,8 +38,8 @@ def left_fork(statement: Statement, mark: Mark | None) -> str | None:
 
 
 def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
-    place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
-    if place < accepted:
+    stated, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
+    if stated < accepted:
         raise RollbackError(
             "older than the last accepted bundle",
             subject=statement.title,
@@ -49,7 +49,7 @@ def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
             "to check only the bytes, use `airgap verify --media`; if a stolen key has used up the serials, "
             "start them again with `airgap trust epoch` on the sending side",
         )
-    if place == accepted:
+    if stated == accepted:
         raise RollbackError(
             f"there are two different bundles {statement.title}",
             want=f"statement sha256:{mark.statement_sha256}",

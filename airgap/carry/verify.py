@@ -1,8 +1,20 @@
 """Verify a bundle in the order of FORMAT.md §7, with its step numbers.
 
+    1  read the envelope once, up to a limit                                  `read_envelope`
+    2  decode it strictly                                                     `read_envelope`
+    3  follow the trust roots from the installed one, and keep each           `_walk_roots`
+    4  check the signatures over the received bytes                           `authenticate`
+    5  check the type of the payload                                          `authenticate`
+    6  compare the payload with statement.json, and only then parse it        `authenticate`
+    7  check that the bundle is for this site, now, and not older than what
+       was accepted, and that the signing keys are not revoked                `check_receiver`, `verify`
+    8  check that exactly the listed files exist                              `check_files`
+    9  check the small files, and that they agree on the images               `SmallFilesCheck.images`
+    10 check each blob while it is read                                       `open_blob`, `verify_content`
+
 Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
-`verify` does steps 1 to 9. Step 10, the content of the blobs, is done where they are read, through
-`VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
+`verify` does steps 1 to 9, and `check` does all of these but 7. Step 10 is done where the blobs are read,
+through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
 """
 
 import contextlib
@@ -180,18 +192,20 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
     """Do steps 1 to 6, 8 and 9."""
-    found = authenticate(folder, receiver)
-    return _check(folder, found, found.verdict)
+    authenticated = authenticate(folder, receiver)
+    return _check(folder, authenticated, authenticated.verdict)
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     """Do steps 1 to 9. Raises the error of the first failing step; afterwards only blobs are unproved."""
-    found = authenticate(folder, receiver)
+    authenticated = authenticate(folder, receiver)
     # 7: the bundle is for this site, now, and not older than what was accepted.
-    mark = receiver.mark(found.statement.stream)
-    check_receiver(found, receiver, mark)
-    verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
-    checked = _check(folder, found, verdict)
+    mark = receiver.mark(authenticated.statement.stream)
+    check_receiver(authenticated, receiver, mark)
+    verdict = check_revocations(
+        authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
+    )
+    checked = _check(folder, authenticated, verdict)
     return VerifiedBundle(
         folder=checked.folder,
         statement=checked.statement,
@@ -205,12 +219,12 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     )
 
 
-def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
+def _check(folder: Files, authenticated: Authenticated, verdict: Verdict) -> CheckedBundle:
     try:
         # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
-        sizes = check_files(folder, found.statement, found.envelope.signatures)
+        sizes = check_files(folder, authenticated.statement, authenticated.envelope.signatures)
         # 9: check the small files, and that they agree on the images.
-        images = SmallFilesCheck(folder, found.statement, sizes).images()
+        images = SmallFilesCheck(folder, authenticated.statement, sizes).images()
     except UnlistedContentError:  # another copy cannot repair an additional file
         raise
     except IntegrityError as error:
@@ -218,13 +232,13 @@ def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBund
         raise
     return CheckedBundle(
         folder=folder,
-        statement=found.statement,
-        statement_sha256=found.sha256,
+        statement=authenticated.statement,
+        statement_sha256=authenticated.sha256,
         verdict=verdict,
-        newer_roots=found.newer_roots,
+        newer_roots=authenticated.newer_roots,
         images=images,
         sizes=sizes,
-        envelope=found.envelope,
+        envelope=authenticated.envelope,
     )
 
 
@@ -260,13 +274,13 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     when the previous one is verified, so a folder full of other files costs nothing. Each is kept before
     the next is read, even if the bundle is refused later (TUF 5.3.8).
     """
-    found: list[SignedRoot] = []
+    newer: list[SignedRoot] = []
     last = receiver.root
-    while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
+    while len(newer) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
         last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
         receiver.keep(last)
-        found.append(last)
-    return found
+        newer.append(last)
+    return newer
 
 
 def check_root_named(statement: Statement, root: TrustRoot) -> None:
@@ -285,10 +299,10 @@ def check_root_named(statement: Statement, root: TrustRoot) -> None:
         )
 
 
-def check_receiver(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
+def check_receiver(authenticated: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
     """Do step 7, except revocations."""
-    statement = found.statement
-    check_root_named(statement, found.root)
+    statement = authenticated.statement
+    check_root_named(statement, authenticated.root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)
@@ -311,7 +325,7 @@ def check_receiver(found: Authenticated, receiver: Receiver, mark: Mark | None) 
             got=format_time(receiver.now),
             hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
         )
-    check_place(statement, found.sha256, mark, accept_jump=receiver.accept_jump)
+    check_place(statement, authenticated.sha256, mark, accept_jump=receiver.accept_jump)
 
 
 def check_files(

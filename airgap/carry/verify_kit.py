@@ -159,5 +159,5 @@ def _checked(folder: Folder, name: str, sha256: str, size: int) -> Iterator[byte
     with contextlib.closing(
         CheckedReader(folder.open(name), Digest("sha256", sha256), size, folder.where(name))
     ) as reader:
-        while got := reader.readinto(buffer):
-            yield bytes(buffer[:got])
+        while count := reader.readinto(buffer):
+            yield bytes(buffer[:count])

@@ -30,15 +30,15 @@ class MediumReport:
     of: int
 
 
-def check_media(place: BundleLocation, operator: Operator) -> MediumReport:
+def check_media(location: BundleLocation, operator: Operator) -> MediumReport:
     """Do steps 1 to 6, 8 and 9, and read every byte of the inserted media. Raises the first error.
 
     Parts of a blob are compared with the digests in `volume.json`, which is not signed: only verifying all
     volumes proves the blob.
     """
     with (
-        bundle_attempt(place, operator.site, "media-verify") as attempt,
-        open_bundle(place, alone=True) as folder,
+        bundle_attempt(location, operator.site, "media-verify") as attempt,
+        open_bundle(location, alone=True) as folder,
     ):
         bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))

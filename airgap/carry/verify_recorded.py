@@ -47,7 +47,7 @@ def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
 
 @contextlib.contextmanager
 def opened(
-    place: BundleLocation,
+    location: BundleLocation,
     site: Site,
     event: str,
     now: datetime,
@@ -58,17 +58,17 @@ def opened(
     """Yield a bundle that passed steps 1 to 9, in a recorded attempt; its verified trust roots are kept."""
     if who is not None and who.accept_jump:
         details["accept_jump"] = True
-    with bundle_attempt(place, site, event, **details) as attempt, open_bundle(place) as folder:
+    with bundle_attempt(location, site, event, **details) as attempt, open_bundle(location) as folder:
         bundle = verify_here(folder, site, now, who)
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
 
-def refuse_others(place: BundleLocation, need: Need = BUNDLE) -> None:
+def refuse_others(location: BundleLocation, need: Need = BUNDLE) -> None:
     """Raise `UsageError` for a path that does not exist or is not what is needed: a typing mistake, which the
     ledger does not record. Beside a volume, absent paths are left to the reader, which names missing volumes.
     """
-    paths = paths_of(place)
+    paths = paths_of(location)
     if any(recognise(path).kind is PathKind.VOLUME for path in paths):
         need = replace(need, kinds=need.kinds | {PathKind.ABSENT})
     for path in paths:
@@ -76,13 +76,13 @@ def refuse_others(place: BundleLocation, need: Need = BUNDLE) -> None:
 
 
 def bundle_attempt(
-    place: BundleLocation, site: Site, event: str, **details: object
+    location: BundleLocation, site: Site, event: str, **details: object
 ) -> AbstractContextManager[Attempt]:
-    """Record the begin and end of an event with the bundle at `place` in the ledger. Raises `UsageError`,
-    and records nothing, when `place` is not a bundle.
+    """Record the begin and end of an event with the bundle at `location` in the ledger. Raises `UsageError`,
+    and records nothing, when `location` is not a bundle.
     """
-    refuse_others(place)
-    path = ", ".join(str(path.absolute()) for path in paths_of(place))
+    refuse_others(location)
+    path = ", ".join(str(path.absolute()) for path in paths_of(location))
     return site.ledger().attempt(event, path=path, **details)
 
 
@@ -92,7 +92,7 @@ def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None =
 
 
 def verify_whole_bundle(
-    place: BundleLocation,
+    location: BundleLocation,
     site: Site,
     now: datetime,
     jobs: int,
@@ -101,7 +101,7 @@ def verify_whole_bundle(
     who: Receiver | None = None,
 ) -> VerifiedBundle:
     """Do all ten steps. Notes every wrong blob, then raises one error."""
-    with opened(place, site, "verify", now, who=who) as (bundle, attempt):
+    with opened(location, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
         raise_wrong(wrong, bundle.folder.path, progress)

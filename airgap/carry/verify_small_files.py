@@ -176,7 +176,9 @@ class SmallFilesCheck:
             if holder is None or key.keyid != claim.keyid:
                 raise AmbiguousError("the upstream signature is missing", subject=image.name)
             manifests = [item.manifest for item in holder.graph.manifests]
-            materials = [found for manifest in manifests for found in materials_of(manifest, self._document)]
+            materials = [
+                material for manifest in manifests for material in materials_of(manifest, self._document)
+            ]
             check_image(image.record.digest, key, materials)
 
     def _check_total(self) -> None:

@@ -100,6 +100,6 @@ class KitStatement:
 
 
 def _parse_target(fields: Fields) -> KitTarget:
-    found = KitTarget.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
+    target = KitTarget.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
     fields.end()
-    return found
+    return target

@@ -77,8 +77,8 @@ class Inventory:
     def parse(cls, raw: bytes, name: str) -> Self:
         """Return the inventory in `raw`; errors name the file `name`."""
         document = strict_yaml.parse_yaml(raw, name)
-        found = validate(_InventoryDocument, document, _FORMS)
-        hosts = tuple(_host(item, found) for item in found.hosts)
+        inventory = validate(_InventoryDocument, document, _FORMS)
+        hosts = tuple(_host(item, inventory) for item in inventory.hosts)
         _refuse_twins(hosts, document)
         return cls(hosts)
 

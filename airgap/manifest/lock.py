@@ -147,13 +147,13 @@ class Lock:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
-        found = validate(_LockDocument, document, {"": _LockedDocument})
+        checked = validate(_LockDocument, document, {"": _LockedDocument})
         folder = path.absolute().parent
         images = [
-            _image(item, document, ("images", number), folder) for number, item in enumerate(found.images)
+            _image(item, document, ("images", number), folder) for number, item in enumerate(checked.images)
         ]
         _refuse_twins(images, document)
-        return cls(found.name, found.manifest_sha256, tuple(images))
+        return cls(checked.name, checked.manifest_sha256, tuple(images))
 
     def to_bytes(self, folder: Path | None = None) -> bytes:
         """Return the lock file's bytes, which are the same for the same lock.
@@ -176,9 +176,9 @@ def lock_path(manifest: Path) -> Path:
     return manifest.with_name(f"{stem}.lock.yaml")
 
 
-def _image(item: _LockedDocument, document: Document, place: YamlPath, folder: Path) -> LockedImage:
+def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folder: Path) -> LockedImage:
     def refuse(what: str, want: str) -> FormatError:
-        return FormatError(what, subject=document.at(place), want=want)
+        return FormatError(what, subject=document.at(yaml_path), want=want)
 
     if (item.source in _FILE_SOURCES) != (item.archive is not None):
         raise refuse(

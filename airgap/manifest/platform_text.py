@@ -45,14 +45,14 @@ def parse_platform(text: str) -> Platform:
     meant = suggestion(text)
     hint = f"did you mean '{meant}'?" if meant else None
     try:
-        found = Platform.parse(text)
+        platform = Platform.parse(text)
     except FormatError as error:
         raise FormatError("not a platform", want=WANT, got=describe_value(text), hint=hint) from error
-    alias = _ALIASES.get(found.architecture)
-    is_alias = alias is not None and not f"{alias}/".startswith(f"{found.architecture}/")
-    if is_alias or found.os in _ALIASES:  # `linux/armv7`, `arm64/v8`
+    alias = _ALIASES.get(platform.architecture)
+    is_alias = alias is not None and not f"{alias}/".startswith(f"{platform.architecture}/")
+    if is_alias or platform.os in _ALIASES:  # `linux/armv7`, `arm64/v8`
         raise FormatError("not a platform", want=WANT, got=describe_value(text), hint=hint)
-    return found
+    return platform
 
 
 def as_list(value: Any) -> Any:

@@ -50,20 +50,20 @@ class Document:
     keys: dict[YamlPath, Position]
     """The position of the key of each value in a mapping."""
 
-    def line(self, place: YamlPath) -> int:
-        """Return the line on which the value at `place` begins."""
-        return self.values[place].line
+    def line(self, yaml_path: YamlPath) -> int:
+        """Return the line on which the value at `yaml_path` begins."""
+        return self.values[yaml_path].line
 
-    def find(self, place: YamlPath) -> Value:
-        """Return the value at `place`, which is one of `values`."""
-        found: Any = self.value
-        for step in place:
-            found = found[step]
-        return cast(Value, found)
+    def find(self, yaml_path: YamlPath) -> Value:
+        """Return the value at `yaml_path`, which is one of `values`."""
+        value: Any = self.value
+        for step in yaml_path:
+            value = value[step]
+        return cast(Value, value)
 
-    def at(self, place: YamlPath, *, key: bool = False) -> str:
+    def at(self, yaml_path: YamlPath, *, key: bool = False) -> str:
         """Return `FILE:LINE:COLUMN` of a value, or of its key."""
-        position = (self.keys if key else self.values)[place]
+        position = (self.keys if key else self.values)[yaml_path]
         return f"{self.name}:{position.line}:{position.column}"
 
 
@@ -182,45 +182,47 @@ class _Reader:
         if isinstance(event, yaml.DocumentStartEvent) and self._text.startswith("%", start.index):
             self._refuse("YAML directives are not allowed", start)
 
-    def _value(self, event: yaml.Event, place: YamlPath) -> Value:
-        self._values[place] = _position(event.start_mark)
+    def _value(self, event: yaml.Event, yaml_path: YamlPath) -> Value:
+        self._values[yaml_path] = _position(event.start_mark)
         if len(self._values) > MAX_YAML_VALUES:
             self._refuse("too many values", event.start_mark, want=f"at most {MAX_YAML_VALUES:,}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
-        if len(place) >= MAX_YAML_DEPTH:
+        if len(yaml_path) >= MAX_YAML_DEPTH:
             self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_YAML_DEPTH} levels")
-        return self._items(place) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(place)
+        return (
+            self._items(yaml_path) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(yaml_path)
+        )
 
     def _scalar(self, event: yaml.ScalarEvent) -> str:
         if unfit := _UNFIT.search(event.value):
             self._refuse("control character", event.start_mark, got=f"U+{ord(unfit[0]):04X}")
         return str(event.value)
 
-    def _items(self, place: YamlPath) -> Value:
-        found: list[Value] = []
+    def _items(self, yaml_path: YamlPath) -> Value:
+        items: list[Value] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            found.append(self._value(event, (*place, len(found))))
-        return found
+            items.append(self._value(event, (*yaml_path, len(items))))
+        return items
 
-    def _pairs(self, place: YamlPath) -> Value:
-        found: dict[str, Value] = {}
+    def _pairs(self, yaml_path: YamlPath) -> Value:
+        pairs: dict[str, Value] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._key(event, place)
-            found[key] = self._value(next(self._events), (*place, key))
-        return found
+            key = self._key(event, yaml_path)
+            pairs[key] = self._value(next(self._events), (*yaml_path, key))
+        return pairs
 
-    def _key(self, event: yaml.Event, place: YamlPath) -> str:
+    def _key(self, event: yaml.Event, yaml_path: YamlPath) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self._refuse("not a key", event.start_mark, want="text", got="a list or a mapping")
         key = self._scalar(event)
         if key == "<<":
             self._refuse("YAML merge keys are not allowed", event.start_mark, got=repr(key))
-        if first := self._keys.get((*place, key)):
+        if first := self._keys.get((*yaml_path, key)):
             self._refuse(
                 "duplicate key", event.start_mark, got=f"{describe_value(key)}, as on line {first.line}"
             )
-        self._keys[*place, key] = _position(event.start_mark)
+        self._keys[*yaml_path, key] = _position(event.start_mark)
         return key
 
     def _refuse(

@@ -84,20 +84,20 @@ class TransferManifest:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path))
-        found = validate(ManifestDocument, document, FORMS)
+        checked = validate(ManifestDocument, document, FORMS)
         folder = path.absolute().parent
         entries = [
-            _entry(item, document, ("images", number), found, folder)
-            for number, item in enumerate(found.images)
+            _entry(item, document, ("images", number), checked, folder)
+            for number, item in enumerate(checked.images)
         ]
         return cls(
-            name=found.name,
-            destinations=found.destinations,
-            platforms=found.platforms,
+            name=checked.name,
+            destinations=checked.destinations,
+            platforms=checked.platforms,
             images=_without_twins(entries, document),
             raw=raw,
             path=path,
-            transfer=found.transfer,
+            transfer=checked.transfer,
         )
 
     @property
@@ -109,11 +109,11 @@ class TransferManifest:
 def _entry(
     item: ImageReference | LongEntry,
     document: Document,
-    place: YamlPath,
+    yaml_path: YamlPath,
     defaults: ManifestDocument,
     folder: Path,
 ) -> ImageEntry:
-    line, platforms = document.line(place), defaults.platforms
+    line, platforms = document.line(yaml_path), defaults.platforms
     if isinstance(item, ImageReference):
         return ImageEntry(
             reference=item,
@@ -129,25 +129,25 @@ def _entry(
     source, archive = _origin(item)
     return ImageEntry(
         reference=item.ref,
-        digest=_pin(item, document, place),
+        digest=_pin(item, document, yaml_path),
         platforms=platforms if item.platforms is None else item.platforms,
         rename=item.rename,
         source=source,
         archive=None if archive is None else folder / archive,
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         line=line,
-        attachments=_attachments(item, defaults.attachments, document, place),
+        attachments=_attachments(item, defaults.attachments, document, yaml_path),
     )
 
 
 def _attachments(
-    item: LongEntry, default: AttachmentChoice, document: Document, place: YamlPath
+    item: LongEntry, default: AttachmentChoice, document: Document, yaml_path: YamlPath
 ) -> AttachmentChoice:
     """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
     if item.cosign_key is not None and item.attachments is AttachmentChoice.NONE:
         raise FormatError(
             "a cosign-key needs attachments",
-            subject=document.at((*place, "attachments")),
+            subject=document.at((*yaml_path, "attachments")),
             want="auto or required",
             got="'none'",
         )
@@ -165,12 +165,12 @@ def _origin(item: LongEntry) -> tuple[str, str | None]:
     return item.source, None
 
 
-def _pin(item: LongEntry, document: Document, place: YamlPath) -> Digest | None:
+def _pin(item: LongEntry, document: Document, yaml_path: YamlPath) -> Digest | None:
     named = item.ref.digest if item.ref is not None else None
     if item.digest is not None and named is not None and item.digest != named:
         raise FormatError(
             "the digest differs from the one in 'ref'",
-            subject=document.at((*place, "digest")),
+            subject=document.at((*yaml_path, "digest")),
             want=named,
             got=item.digest,
             hint="leave out 'digest'",

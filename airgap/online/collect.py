@@ -63,14 +63,14 @@ class Collector:
         medium concerns all images, and is raised. The store may contain more than they need: see `prune`.
         """
         failures = fetch_blobs(plan, self.store, self.jobs, self.progress, self.before_change)
-        found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
+        collected = [image for image in planned_images(plan) if str(image.record.name) not in failures]
         for export in plan.exports:
             try:
-                found += self._export(export)
+                collected += self._export(export)
             except PER_IMAGE as error:
                 failures |= {str(image.name): error for image in export.images}
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
-        return sorted(found, key=lambda image: order[image.record.locked_name]), plan.failures | failures
+        return sorted(collected, key=lambda image: order[image.record.locked_name]), plan.failures | failures
 
     def _export(self, export: PlannedExport) -> list[CollectedImage]:
         with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
@@ -80,7 +80,7 @@ class Collector:
                 self._note_engine(engine_of(export.source))
                 references = [image.reference for image in export.images]
                 exported = export.source.export(references, self.store, advance)
-        found = []
+        collected = []
         for locked, image in zip(export.images, exported, strict=True):
             if image.image_id != locked.image_id:
                 raise IntegrityError(
@@ -91,8 +91,8 @@ class Collector:
                     hint="run `airgap lock` again",
                 )
             graph, chosen = _exported_graph(locked, image.descriptor, self.store)
-            found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph, chosen))
-        return found
+            collected.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph, chosen))
+        return collected
 
     def _note_engine(self, engine: str) -> None:
         if engine:
@@ -101,7 +101,7 @@ class Collector:
 
     def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
         """Return the exported images of an earlier complete run; None if they are not all correct."""
-        found = []
+        exported = []
         for locked in export.images:
             root = self.held.get(locked.name)
             if root is None or locked.image_id is None or not _check_held(root, locked, self.store, advance):
@@ -111,8 +111,8 @@ class Collector:
             configs = {item.manifest.config.digest for item in graph.manifests}
             if repacked and locked.image_id not in configs:
                 return None
-            found.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
-        return found
+            exported.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
+        return exported
 
 
 def with_upstream(
@@ -123,7 +123,7 @@ def with_upstream(
     """
     images = list(images)
     carried = {image.record.digest for image in images}
-    found: list[CollectedImage] = []
+    signed: list[CollectedImage] = []
     failures: Failures = {}
     for image in images:
         name = str(image.record.name)
@@ -133,8 +133,8 @@ def with_upstream(
                 "its upstream signature could not be fetched", subject=name, want=signature.manifest
             )
             continue
-        found.append(replace(image, record=replace(image.record, upstream_signature=signature)))
-    return found, failures
+        signed.append(replace(image, record=replace(image.record, upstream_signature=signature)))
+    return signed, failures
 
 
 def choices_of(images: Iterable[CollectedImage]) -> dict[str, Chosen]:

@@ -112,8 +112,8 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
     if evidence.statement_sha256 != receipt.statement_sha256:
         refusal.got = f"a different {title}"
         raise refusal
-    if found := list(disagreements(receipt, evidence, now)):
-        refusal.got = "; ".join(found[:5])
+    if reasons := list(disagreements(receipt, evidence, now)):
+        refusal.got = "; ".join(reasons[:5])
         raise refusal
 
 

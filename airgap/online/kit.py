@@ -92,14 +92,14 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
 def collect(order: KitOrder, work: Path, progress: Progress) -> dict[KitTarget, list[Wheel]]:
     """Fetch the wheels of each target. The first also gets pip, in a version that runs on all targets."""
     own = build_own_wheel(work)
-    found: dict[KitTarget, list[Wheel]] = {}
+    wheels: dict[KitTarget, list[Wheel]] = {}
     for target in sorted(order.targets, key=lambda target: target.minor):
         progress.note(f"fetching wheels for {target}")
         folder = work / str(target)
         folder.mkdir()
-        wanted = [str(own)] if found else [str(own), "pip"]
-        found[target] = fetch_wheels(target, wanted, order.wheels, folder)
-    return found
+        wanted = [str(own)] if wheels else [str(own), "pip"]
+        wheels[target] = fetch_wheels(target, wanted, order.wheels, folder)
+    return wheels
 
 
 def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
@@ -108,8 +108,8 @@ def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
     Raises `IntegrityError` if two targets got different wheels with the same name.
     """
     files = {name: resources.files("airgap.kit").joinpath(name).read_bytes() for name in _INSTALLER}
-    for target, found in wheels.items():
-        for wheel in found:
+    for target, target_wheels in wheels.items():
+        for wheel in target_wheels:
             name = f"wheels/{wheel.path.name}"
             with media_errors("cannot read", wheel.path):
                 raw = wheel.path.read_bytes()
@@ -119,7 +119,7 @@ def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
                     subject=wheel.path.name,
                     got=f"another for {target}",
                 )
-        files[target.requirements_file] = requirements(target, found)
+        files[target.requirements_file] = requirements(target, target_wheels)
     files[SUMS_FILE] = sha256sums({name: Digest.of(raw).hex for name, raw in files.items()})
     return files
 

@@ -67,11 +67,13 @@ def resolve(
     return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
 
 
-def _still_left_out(found: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
+def _still_left_out(resolved_items: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
     """Return the images that no item of the manifest takes: several items may name the same archive."""
-    taken = {digest for resolved in found for image in resolved.images for digest in _digests(image)}
+    taken = {digest for resolved in resolved_items for image in resolved.images for digest in _digests(image)}
     return tuple(
-        dict.fromkeys(item for resolved in found for item in resolved.left_out if item.digest not in taken)
+        dict.fromkeys(
+            item for resolved in resolved_items for item in resolved.left_out if item.digest not in taken
+        )
     )
 
 
@@ -177,11 +179,11 @@ def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedIma
     if locked.attachments is AttachmentChoice.NONE:
         return []
     own = [image for image in listed if image.digest in _digests(locked)]
-    found = []
+    attachments = []
     for about, image, tag in ((parent, *pair) for parent in own for pair in attached_to(parent, listed)):
         reference = replace(locked.reference, tag=tag, digest=image.digest)
         resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
-        found.append(
+        attachments.append(
             replace(
                 locked,
                 reference=reference,
@@ -195,7 +197,7 @@ def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedIma
                 subject=image.subject or about.digest,
             )
         )
-    return found
+    return attachments
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
@@ -209,10 +211,10 @@ def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource
     except NotFoundError:
         if reference.tag is None:
             raise
-        if (found := source.identify(reference.with_digest(None))) != entry.digest:
-            raise _not_pinned(entry, reference, found) from None
-        return found
+        if (identified := source.identify(reference.with_digest(None))) != entry.digest:
+            raise _not_pinned(entry, reference, identified) from None
+        return identified
 
 
-def _not_pinned(entry: ImageEntry, reference: ImageReference, found: Digest) -> IntegrityError:
-    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=found)
+def _not_pinned(entry: ImageEntry, reference: ImageReference, digest: Digest) -> IntegrityError:
+    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)

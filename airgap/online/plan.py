@@ -118,12 +118,12 @@ class TransferPlan:
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """All blobs to carry, by digest, each with an image that has it."""
-        found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        carried: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
         behind = self.behind()
         for image in reversed(self.images):
             contents = image.graph.contents
-            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
-        return found
+            carried |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
+        return carried
 
     def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
         """Return the layers of these and of the `exported` images that are left out: the receiver has them,
@@ -224,15 +224,15 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     for image in lock.images:
         if image.descriptor is None:
             groups.setdefault((image.source, image.path), []).append(image)
-    found = []
+    exports = []
     for images in groups.values():
         source = open_source(images[0].source, images[0].reference, images[0].path)
         if not isinstance(source, ExportSource):
             raise FormatError(
                 "the lock has no digest", subject=images[0].reference, hint="run `airgap lock` again"
             )
-        found.append(PlannedExport(source, tuple(images)))
-    return tuple(found)
+        exports.append(PlannedExport(source, tuple(images)))
+    return tuple(exports)
 
 
 def _plan_image(locked: LockedImage, open_source: OpenSource, documents: DocumentCache) -> PlannedImage:
@@ -298,12 +298,12 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
     if locked.subject is None or locked.reference.tag is not None:
         return
     _, raw = graph.documents[graph.root.digest]
-    if (found := subject_of(raw, str(locked.reference))) != locked.subject:
+    if (subject := subject_of(raw, str(locked.reference))) != locked.subject:
         raise IntegrityError(
             "is listed as an attachment but refers to another image",
             subject=locked.reference,
             want=f"subject {locked.subject}",
-            got=found or "no subject",
+            got=subject or "no subject",
         )
 
 

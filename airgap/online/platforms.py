@@ -59,10 +59,10 @@ def default_platform(
     if chosen := environment.get(DEFAULT_PLATFORM):
         return Platform.parse(chosen if "/" in chosen else f"linux/{chosen}", DEFAULT_PLATFORM)
     name = (name or machine.machine()).lower()
-    found = Platform.parse(f"linux/{_MACHINES.get(name, name)}", "this machine")
-    if bits == 32 and found.architecture in _ON_32_BITS:
-        return Platform.parse(f"linux/{_ON_32_BITS[found.architecture]}")
-    return found
+    platform = Platform.parse(f"linux/{_MACHINES.get(name, name)}", "this machine")
+    if bits == 32 and platform.architecture in _ON_32_BITS:
+        return Platform.parse(f"linux/{_ON_32_BITS[platform.architecture]}")
+    return platform
 
 
 def has_of(source: object, locked: LockedImage) -> Has | None:
@@ -188,7 +188,7 @@ def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
         return present
     if len(images) == 1 and present[0].platform == UNKNOWN:
         return present
-    found: set[Platform] = set()
+    chosen_platforms: set[Platform] = set()
     missing: list[Platform] = []
     has = {leaf.platform.normal() for leaf in present if leaf.platform}
     for wanted in chosen.wanted:
@@ -196,10 +196,10 @@ def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
         if best is None:
             missing.append(wanted)
         else:
-            found.add(best)
+            chosen_platforms.add(best)
     if missing:
         raise _missing(chosen, missing, images, where)
-    return [leaf for leaf in present if leaf.platform and leaf.platform.normal() in found]
+    return [leaf for leaf in present if leaf.platform and leaf.platform.normal() in chosen_platforms]
 
 
 def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where: str) -> NotFoundError:
@@ -248,15 +248,15 @@ def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: 
     where = str(locked.reference)
     if not chosen.wanted:
         return chosen
-    found = _platform_of(root, read, where)
-    if found is None:
+    platform = _platform_of(root, read, where)
+    if platform is None:
         return chosen
-    if found == UNKNOWN:
+    if platform == UNKNOWN:
         return replace(chosen, notes=("the image does not name its platform",))
-    met = [wanted for wanted in chosen.wanted if found.normal() in _best_first(chosen, wanted)]
+    met = [wanted for wanted in chosen.wanted if platform.normal() in _best_first(chosen, wanted)]
     if chosen.by_default and not met:
         default = _listed(chosen.wanted)
-        note = f"the only image is for {found} (the default is {default}); it is carried"
+        note = f"the only image is for {platform} (the default is {default}); it is carried"
         return replace(chosen, notes=(note,))
     missing = [wanted for wanted in chosen.wanted if wanted not in met]
     if missing:
@@ -264,11 +264,11 @@ def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: 
             "the image is for another platform",
             subject=where,
             want=_listed(missing),
-            got=found,
-            hint=f"`platforms: [{found}]` on this image carries it",
+            got=platform,
+            hint=f"`platforms: [{platform}]` on this image carries it",
         )
-    if found.normal() not in chosen.wanted:
-        note = f"there is no image for {_listed(met)}; {found}, which usually runs there, is carried"
+    if platform.normal() not in chosen.wanted:
+        note = f"there is no image for {_listed(met)}; {platform}, which usually runs there, is carried"
         return replace(chosen, notes=(note,))
     return chosen
 

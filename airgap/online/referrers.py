@@ -45,29 +45,31 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     if locked.attachments is AttachmentChoice.NONE:
         return [locked]
     subjects = _subjects(locked, locked.descriptor, source, documents)
-    found: dict[ImageReference, LockedImage] = {}
+    attached: dict[ImageReference, LockedImage] = {}
     unknown: dict[str, None] = {}
     main, also = subjects.main, subjects.attestations
     for depth in range(MAX_ATTACHED_DEPTH):
         answer = _ask(source, locked, main, also, thorough=locked.is_demanding and depth == 0)
         fresh = [_lock(locked, item) for item in answer.found if item.descriptor.digest not in subjects.known]
-        main, also = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor], []
-        found |= {image.name: image for image in fresh}
+        main, also = [i.descriptor.digest for i in fresh if i.name not in attached and i.descriptor], []
+        attached |= {image.name: image for image in fresh}
         unknown |= dict.fromkeys(answer.unknown)
-        if len(found) > MAX_ATTACHED:
+        if len(attached) > MAX_ATTACHED:
             want = f"at most {MAX_ATTACHED:,}"
             raise EndpointError("too many attachments", subject=locked.reference, want=want)
         if not main:
             break
     reasons = printable("; ".join(unknown))[:_MAX_REASONS]
-    if reasons and (locked.attachments is AttachmentChoice.REQUIRED or (locked.is_demanding and not found)):
+    if reasons and (
+        locked.attachments is AttachmentChoice.REQUIRED or (locked.is_demanding and not attached)
+    ):
         raise EndpointError(
             "attachments are unknown",
             subject=locked.reference,
             got=reasons,
             hint="`cosign-key:` and `attachments: required` need an answer; `attachments: auto` does not",
         )
-    return [replace(locked, attachments_unknown=reasons or None), *found.values()]
+    return [replace(locked, attachments_unknown=reasons or None), *attached.values()]
 
 
 def _ask(
@@ -81,10 +83,10 @@ def _ask(
     if isinstance(source, AttachmentSource):
         return source.attachments(locked.reference, main, also, thorough=thorough)
     if isinstance(source, ReferrerSource):
-        found = [
+        listed = [
             Attachment(digest, item) for digest in main for item in source.referrers(locked.reference, digest)
         ]
-        return Attachments(tuple(found))
+        return Attachments(tuple(listed))
     return Attachments(())
 
 
@@ -112,15 +114,15 @@ def _digests(entries: Iterable[Descriptor]) -> list[Digest]:
 
 
 def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
-    tag, found = attachment.tag, attachment.descriptor
-    digest = None if tag else found.digest
+    tag, descriptor = attachment.tag, attachment.descriptor
+    digest = None if tag else descriptor.digest
     return replace(
         locked,
         reference=replace(locked.reference, tag=tag, digest=digest),
         name=replace(locked.name, tag=tag, digest=digest),
         platforms=(),
         by_default=False,
-        descriptor=Descriptor(found.media_type, found.digest, found.size),
+        descriptor=Descriptor(descriptor.media_type, descriptor.digest, descriptor.size),
         image_id=None,
         cosign_key=None,
         attachments=locked.of_attachments,

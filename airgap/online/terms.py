@@ -226,8 +226,8 @@ def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterat
 
 def _read_envelope(folder: Path, name: str) -> Envelope:
     """Read an envelope. Raises `FormatError` also if its signatures could not be written as files."""
-    with Folder(folder) as found:
-        envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
+    with Folder(folder) as opened:
+        envelope = Envelope.parse(opened.read(name, MAX_ENVELOPE), name)
     for signature in envelope.signatures:
         signature_file(signature.keyid, name)
     return envelope

@@ -91,16 +91,16 @@ def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[KitTar
             raise UsageError(
                 "airgap does not run on this Python", subject=python, want="3.11 or later, like 3.12"
             )
-    for platform in platforms or (here := (sysconfig.get_platform(),)):
+    for platform in platforms or (this_platform := (sysconfig.get_platform(),)):
         if platform not in PLATFORMS:
             hint = None if platforms else "name the server's platform with --platform"
             raise UsageError("unknown platform", subject=platform, want=" or ".join(PLATFORMS), hint=hint)
-    found = {
+    targets = {
         (PLATFORMS.index(platform), int(python[2:])): KitTarget(platform, python)
-        for platform in platforms or here
+        for platform in platforms or this_platform
         for python in pythons or PYTHONS
     }
-    return tuple(found[key] for key in sorted(found))
+    return tuple(targets[key] for key in sorted(targets))
 
 
 def fetch_wheels(
