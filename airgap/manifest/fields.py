@@ -173,12 +173,6 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-def _attachments(text: str) -> AttachmentChoice:
-    if text not in tuple(AttachmentChoice):
-        raise FormatError("not a choice", want="auto, none or required", got=describe_value(text))
-    return AttachmentChoice(text)
-
-
 def _platforms(value: Any) -> Any:
     try:
         return as_list(value)
@@ -244,7 +238,9 @@ SourceText = Annotated[
     ),
 ]
 AttachmentsText = Annotated[
-    AttachmentChoice, _reads(_attachments), WithJsonSchema({"enum": list(map(str, AttachmentChoice))})
+    str,
+    _reads(_matches("|".join(AttachmentChoice), "not a choice", "auto, none or required")),
+    WithJsonSchema({"enum": list(map(str, AttachmentChoice))}),
 ]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
 Label = Annotated[

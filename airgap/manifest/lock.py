@@ -199,7 +199,7 @@ def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folde
         image_id=item.image_id,
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         by_default=item.platforms_by_default,
-        attachments=item.attachments,
+        attachments=AttachmentChoice(item.attachments),
         attachments_unknown=item.attachments_unknown,
         subject=item.subject,
     )

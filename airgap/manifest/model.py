@@ -158,7 +158,6 @@ class ManifestDocument(Strict):
         ),
     ] = None
     attachments: Annotated[
-        AttachmentChoice,
         AttachmentsText,
         Field(
             description="Signatures, SBOMs and attestations at the source: auto (the default) carries what "

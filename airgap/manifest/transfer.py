@@ -124,7 +124,7 @@ def _entry(
             archive=None,
             cosign_key=None,
             line=line,
-            attachments=defaults.attachments,
+            attachments=AttachmentChoice(defaults.attachments),
         )
     source, archive = _origin(item)
     return ImageEntry(
@@ -136,7 +136,7 @@ def _entry(
         archive=None if archive is None else folder / archive,
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         line=line,
-        attachments=_attachments(item, defaults.attachments, document, yaml_path),
+        attachments=_attachments(item, AttachmentChoice(defaults.attachments), document, yaml_path),
     )
 
 
@@ -144,14 +144,14 @@ def _attachments(
     item: LongEntry, default: AttachmentChoice, document: Document, yaml_path: YamlPath
 ) -> AttachmentChoice:
     """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
-    if item.cosign_key is not None and item.attachments is AttachmentChoice.NONE:
+    if item.cosign_key is not None and item.attachments == AttachmentChoice.NONE:
         raise FormatError(
             "a cosign-key needs attachments",
             subject=document.at((*yaml_path, "attachments")),
             want="auto or required",
             got="'none'",
         )
-    chosen = item.attachments or default
+    chosen = AttachmentChoice(item.attachments or default)
     if item.cosign_key is not None and chosen is AttachmentChoice.NONE:
         return AttachmentChoice.AUTO
     return chosen

@@ -225,6 +225,8 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
         target.parent.mkdir(exist_ok=True)
         strange.rename(target)
     left = list(volumes[1:])
-    operator = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Swapping(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     with pytest.raises(IncompleteError, match="a volume of another bundle"):
         verify_in_turn(volumes[0], operator)
