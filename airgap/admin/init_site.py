@@ -28,13 +28,7 @@ class MadeSite:
 
 
 def set_up(
-    home: Path,
-    owner: str,
-    name: str,
-    *,
-    algorithm: str,
-    passphrase: Callable[[], bytes],
-    now: datetime,
+    home: Path, owner: str, name: str, *, algorithm: str, passphrase: Callable[[], bytes], now: datetime
 ) -> MadeSite:
     """Set up the site at `home`, or finish it after an interruption.
 

@@ -134,7 +134,22 @@ def holds(path: Path, data: bytes) -> bool:
         return False
 
 
-class FileStream:
+class Closing:
+    """Is closed at the end of a `with` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class FileStream(Closing):
     """A regular file as a `ByteStream`."""
 
     def __init__(self, fd: int, name: str) -> None:
@@ -160,12 +175,6 @@ class FileStream:
         if fd >= 0:
             with media_errors("cannot read", self._name):
                 os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
@@ -275,7 +284,7 @@ class Files(Protocol):
         """Yield every file, in any order. Raises `UnlistedContentError` for anything else."""
 
 
-class Folder:
+class Folder(Closing):
     """A folder on a medium. Everything in it is opened relative to it, and no link is followed."""
 
     def __init__(self, path: Path) -> None:
@@ -288,7 +297,6 @@ class Folder:
             raise MediaError.of(error, "cannot open", path) from error
 
     def where(self, name: str) -> str:
-        """See `Files`."""
         return f"{self.path}/{name}"
 
     def open(self, name: str) -> FileStream:
@@ -374,11 +382,3 @@ class Folder:
         if fd >= 0:
             with media_errors("cannot read", self.path):
                 os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

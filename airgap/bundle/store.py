@@ -110,12 +110,7 @@ class BlobStore:
         return True
 
     def fetch(
-        self,
-        blob: Descriptor,
-        open_at: BlobOpener,
-        *,
-        advance: Advance | None = None,
-        subject: object = None,
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
         """Write the blob, and resume where an earlier attempt stopped.
 

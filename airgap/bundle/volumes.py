@@ -5,11 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from airgap.bundle.blob_files import Joined
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
-from airgap.bundle.files import Files, Folder, FoundFile, SeekableStream, read_small
+from airgap.bundle.files import Closing, Files, Folder, FoundFile, SeekableStream, read_small
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
@@ -32,7 +31,7 @@ from airgap.limits import (
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 
 
-class VolumeSet:
+class VolumeSet(Closing):
     """The files of a bundle on several volumes, with the interface of `Folder`.
 
     `paths` are the folders in any order. With `alone`, volumes may be missing: their files are listed, with
@@ -132,7 +131,6 @@ class VolumeSet:
             return read_small(stream, self.where(name), limit)
 
     def has(self, name: str) -> bool:
-        """See `Files`."""
         return name in self._blobs or self._first.has(name)
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
@@ -202,19 +200,10 @@ class VolumeSet:
     def close(self) -> None:
         self._opened.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _foreign(subject: object, want: str, got: str) -> IncompleteError:
     return IncompleteError(
-        "a volume of another bundle",
-        subject=subject,
-        want=f"statement sha256:{want}",
-        got=f"sha256:{got}",
+        "a volume of another bundle", subject=subject, want=f"statement sha256:{want}", got=f"sha256:{got}"
     )
 
 

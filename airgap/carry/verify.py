@@ -19,7 +19,7 @@ through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -206,17 +206,8 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
         authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
     )
     checked = _check(folder, authenticated, verdict)
-    return VerifiedBundle(
-        folder=checked.folder,
-        statement=checked.statement,
-        statement_sha256=checked.statement_sha256,
-        verdict=checked.verdict,
-        newer_roots=checked.newer_roots,
-        images=checked.images,
-        sizes=checked.sizes,
-        envelope=checked.envelope,
-        mark=mark,
-    )
+    proved = {field.name: getattr(checked, field.name) for field in fields(CheckedBundle)}
+    return VerifiedBundle(**proved, mark=mark)
 
 
 def _check(folder: Files, authenticated: Authenticated, verdict: Verdict) -> CheckedBundle:

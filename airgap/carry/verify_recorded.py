@@ -20,14 +20,7 @@ from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.stream_place import check_place
-from airgap.carry.verify import (
-    REPAIR_HINT,
-    CheckedBundle,
-    Receiver,
-    VerifiedBundle,
-    verify,
-    verify_content,
-)
+from airgap.carry.verify import REPAIR_HINT, CheckedBundle, Receiver, VerifiedBundle, verify, verify_content
 from airgap.errors import IntegrityError
 from airgap.progress import Progress
 from airgap.recognise import PathKind, recognise

@@ -1,7 +1,7 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -98,10 +98,29 @@ class LockedImage:
         """True if the image must not be carried without its attachments."""
         return self.attachments is AttachmentChoice.REQUIRED or self.cosign_key is not None
 
-    @property
-    def of_attachments(self) -> AttachmentChoice:
-        """The choice for the image's attachments, which are locked as images of their own."""
-        return AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO
+    def attached(
+        self, reference: ImageReference, descriptor: Descriptor | None, image_id: Digest | None, about: Digest
+    ) -> "LockedImage":
+        """Return an attachment of this image as an image of its own, at `reference` in the source.
+
+        Args:
+            reference: Its name at the source, with a cosign tag or a digest.
+            descriptor: As of an image; None if the source is an archive of `docker save`.
+            image_id: As of an image.
+            about: The digest of the image manifest or index that it is attached to.
+        """
+        return replace(
+            self,
+            reference=reference,
+            name=replace(self.name, tag=reference.tag, digest=None if reference.tag else reference.digest),
+            platforms=(),
+            by_default=False,
+            descriptor=descriptor,
+            image_id=image_id,
+            cosign_key=None,
+            attachments=AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO,
+            subject=about,
+        )
 
     @property
     def is_optional(self) -> bool:

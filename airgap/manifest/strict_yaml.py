@@ -118,9 +118,7 @@ def _decode(raw: bytes, name: str) -> str:
     if unfit := _UNFIT.search(text):
         line, last = text.count("\n", 0, unfit.start()) + 1, text.rfind("\n", 0, unfit.start())
         raise FormatError(
-            "control character",
-            subject=f"{name}:{line}:{unfit.start() - last}",
-            got=f"U+{ord(unfit[0]):04X}",
+            "control character", subject=f"{name}:{line}:{unfit.start() - last}", got=f"U+{ord(unfit[0]):04X}"
         )
     return text
 

@@ -9,13 +9,7 @@ from typing import Self
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import AttachmentChoice
-from airgap.manifest.model import (
-    FORMS,
-    ArchiveEntry,
-    LayoutEntry,
-    LongEntry,
-    ManifestDocument,
-)
+from airgap.manifest.model import FORMS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import validate
 from airgap.oci.digest import Digest

@@ -8,25 +8,13 @@ from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore, Store, fill
 from airgap.endpoints.ports import ExportedImage, engine_of
-from airgap.errors import (
-    AirgapError,
-    IntegrityError,
-    MissingContentError,
-    UnsignedError,
-)
+from airgap.errors import AirgapError, IntegrityError, MissingContentError, UnsignedError
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import MAX_BYTES
-from airgap.online.plan import (
-    PER_IMAGE,
-    Failures,
-    PlannedExport,
-    PlannedImage,
-    TransferPlan,
-    refuse_failures,
-)
+from airgap.online.plan import PER_IMAGE, Failures, PlannedExport, PlannedImage, TransferPlan, refuse_failures
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
 

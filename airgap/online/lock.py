@@ -183,20 +183,8 @@ def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedIma
     for about, image, tag in ((parent, *pair) for parent in own for pair in attached_to(parent, listed)):
         reference = replace(locked.reference, tag=tag, digest=image.digest)
         resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
-        attachments.append(
-            replace(
-                locked,
-                reference=reference,
-                name=replace(locked.name, tag=tag, digest=None if tag else image.digest),
-                platforms=(),
-                by_default=False,
-                descriptor=resolved,
-                image_id=image.digest if resolved is None else None,
-                cosign_key=None,
-                attachments=locked.of_attachments,
-                subject=image.subject or about.digest,
-            )
-        )
+        image_id = image.digest if resolved is None else None
+        attachments.append(locked.attached(reference, resolved, image_id, image.subject or about.digest))
     return attachments
 
 

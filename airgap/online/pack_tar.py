@@ -4,9 +4,11 @@ the manifests, and the blobs are fetched into the tar after it.
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from airgap.bundle.check_written import announce, prove_sealed
+from airgap.audit.ledger import Attempt
+from airgap.bundle.check_written import OnMedia, announce, prove_sealed
 from airgap.bundle.contents import (
     ENVELOPE_FILE,
     STATEMENT_FILE,
@@ -68,40 +70,54 @@ def _pack_tar(
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
         statement = confirm_unchanged(earlier[0], contents) if earlier else terms.state(images, contents)
-        raw = statement.to_bytes()
         envelope = earlier[1] if earlier else None
         if envelope is None or not terms.have_signed(envelope):
-            envelope = Envelope.sign(STATEMENT_TYPE, raw, order.signers)
-        store = TarStore(path, _small_files(envelope, raw, contents), sizes)
-        need = store.total - _taken(path) - _taken(store.part)
-        refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
-        _refuse_too_large(order.to, store.total)
-        announce([order.to], progress.note)
+            envelope = Envelope.sign(STATEMENT_TYPE, statement.to_bytes(), order.signers)
+        store = TarStore(path, _small_files(envelope, contents), sizes)
+        _refuse_unfit(store, order)
         complete = exists(path)
-        with contextlib.closing(store):
-            store.open()
-            sha256 = Digest.of(raw).hex
-            terms.remember(statement, sha256, envelope.to_bytes(), attempt)
-            refuse_partial(fetch_blobs(plan, store, order.jobs, progress, lambda: None), plan)
-            store.commit()
-        note_sealed(attempt, statement, sha256, terms, plan.unknown)
-        written = {path.parent: store.written_files()}
-        proof = prove_sealed(
-            written, progress.phase, order.read_back, lambda: mark_tar_unfinished(path), folders=None
-        )
-        attempt.add(**proof.record())
-    fresh = not complete or store.written > 0
-    choices = choices_of(images)
+        proof = _write(plan, terms, store=store, statement=statement, envelope=envelope, attempt=attempt)
     return PackedBundle(
         paths=(path,),
         statement=statement,
-        statement_sha256=sha256,
-        fresh=fresh,
+        statement_sha256=Digest.of(envelope.payload).hex,
+        fresh=not complete or store.written > 0,
         proof=proof,
         failures=plan.failures,
         unknown=plan.unknown,
-        choices=choices,
+        choices=choices_of(images),
     )
+
+
+def _write(
+    plan: TransferPlan,
+    terms: Terms,
+    *,
+    store: TarStore,
+    statement: Statement,
+    envelope: Envelope,
+    attempt: Attempt,
+) -> OnMedia:
+    """Write the tar: the signed head first, then the blobs, and its name last (FORMAT.md §6)."""
+    order, progress, sha256 = terms.order, terms.progress, Digest.of(envelope.payload).hex
+    announce([order.to], progress.note)
+    with contextlib.closing(store):
+        store.open()
+        terms.remember(statement, sha256, envelope.to_bytes(), attempt)
+        refuse_partial(fetch_blobs(plan, store, order.jobs, progress, lambda: None), plan)
+        store.commit()
+    note_sealed(attempt, statement, sha256, terms, plan.unknown)
+    written, undo = {store.path.parent: store.written_files()}, partial(mark_tar_unfinished, store.path)
+    proof = prove_sealed(written, progress.phase, order.read_back, undo, folders=None)
+    attempt.add(**proof.record())
+    return proof
+
+
+def _refuse_unfit(store: TarStore, order: PackOrder) -> None:
+    """Refuse, before the first byte, a tar that does not fit or is larger than the medium's largest file."""
+    need = store.total - _taken(store.path) - _taken(store.part)
+    refuse_unfit(Medium.of(store.path), order.to, max(need, 0), allow_system=order.allow_system)
+    _refuse_too_large(order.to, store.total)
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:
@@ -140,12 +156,12 @@ def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: S
     return describe_contents(blobs, *tables_of(images), site.roots())
 
 
-def _small_files(envelope: Envelope, statement: bytes, contents: BundleContents) -> dict[str, bytes]:
+def _small_files(envelope: Envelope, contents: BundleContents) -> dict[str, bytes]:
     """Return the files before the blobs, in this order, so that a reader can check signatures first."""
     signatures = {signature_file(item.keyid): item.sig for item in envelope.signatures}
     return {
         ENVELOPE_FILE: envelope.to_bytes(),
-        STATEMENT_FILE: statement,
+        STATEMENT_FILE: envelope.payload,
         **dict(sorted(signatures.items())),
         **dict(sorted(contents.small.items())),
     }

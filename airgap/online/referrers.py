@@ -114,17 +114,7 @@ def _digests(entries: Iterable[Descriptor]) -> list[Digest]:
 
 
 def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
-    tag, descriptor = attachment.tag, attachment.descriptor
-    digest = None if tag else descriptor.digest
-    return replace(
-        locked,
-        reference=replace(locked.reference, tag=tag, digest=digest),
-        name=replace(locked.name, tag=tag, digest=digest),
-        platforms=(),
-        by_default=False,
-        descriptor=Descriptor(descriptor.media_type, descriptor.digest, descriptor.size),
-        image_id=None,
-        cosign_key=None,
-        attachments=locked.of_attachments,
-        subject=attachment.subject,
-    )
+    tag, listed = attachment.tag, attachment.descriptor
+    reference = replace(locked.reference, tag=tag, digest=None if tag else listed.digest)
+    descriptor = Descriptor(listed.media_type, listed.digest, listed.size)
+    return locked.attached(reference, descriptor, None, attachment.subject)

@@ -130,10 +130,7 @@ def fetch_wheels(
         )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
-            "pip took too long",
-            subject=target,
-            want=f"{seconds:,.0f} s at most",
-            hint=_INDEX_HINT,
+            "pip took too long", subject=target, want=f"{seconds:,.0f} s at most", hint=_INDEX_HINT
         ) from error
     if done.returncode != 0:
         raise _refusal(done.stderr.decode("utf-8", "replace"), target, source)
