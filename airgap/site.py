@@ -261,11 +261,11 @@ class Site:
 
     def sent(self, stream: str) -> Mark | None:
         """Return the last bundle of `stream` that was sealed here."""
-        return self._mark(self.home / "sent" / f"{stream}.json")
+        return self.mark(MarkKind.SENT, stream)
 
     def set_sent(self, stream: str, mark: Mark) -> None:
         """Record the last sealed bundle."""
-        self._set_mark(self.home / "sent" / f"{stream}.json", mark)
+        self.set_mark(MarkKind.SENT, stream, mark)
 
     @contextlib.contextmanager
     def packing(self, stream: str) -> Iterator[None]:
@@ -309,7 +309,7 @@ class Site:
 
     def received(self, stream: str) -> Mark | None:
         """Return the high-water mark of `stream`: the newest bundle that was accepted here."""
-        return self._mark(self.home / "received" / f"{stream}.json")
+        return self.mark(MarkKind.RECEIVED, stream)
 
     def marked(self, kind: MarkKind) -> list[str]:
         """Return the streams that have a mark of `kind`."""
@@ -322,7 +322,7 @@ class Site:
 
     def set_received(self, stream: str, mark: Mark) -> None:
         """Raise the high-water mark, inside `receiving`. It is durable before any tag is moved."""
-        self._set_mark(self.home / "received" / f"{stream}.json", mark)
+        self.set_mark(MarkKind.RECEIVED, stream, mark)
 
     def keep_receipt(self, name: str, raw: bytes) -> Path:
         """Write a receipt, and remove the unfinished files of processes that were killed."""
@@ -338,7 +338,9 @@ class Site:
         folder = self.home / "receipts"
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
-    def _mark(self, path: Path) -> Mark | None:
+    def mark(self, kind: MarkKind, stream: str) -> Mark | None:
+        """Return a mark of `stream`, or None. Raises `FormatError` for a file that is not a mark."""
+        path = self.home / kind / f"{stream}.json"
         if not exists(path, follow=False):
             return None
         fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
@@ -347,8 +349,9 @@ class Site:
         fields.end()
         return mark
 
-    def _set_mark(self, path: Path, mark: Mark) -> None:
-        write_file(self._folder(path.parent.name) / path.name, dump(mark.value) + b"\n")
+    def set_mark(self, kind: MarkKind, stream: str, mark: Mark) -> None:
+        """Write a mark durably."""
+        write_file(self._folder(kind) / f"{stream}.json", dump(mark.value) + b"\n")
 
     def _folder(self, *names: str) -> Path:
         """Return a folder of the home; if it is missing, make it with mode 0700, whatever the umask."""

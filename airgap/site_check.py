@@ -69,12 +69,17 @@ def check_site(
 ) -> CheckedSite:
     """Compare the files at `home` with the ledger there.
 
-    With `recording`, marks that are behind the ledger are restored, and alarms are recorded; without it, no
-    file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are
-    not compared, for the command that brings one back.
+    Args:
+        home: The site's folder.
+        clock: The time of this machine's clock.
+        recording: Restore marks that are behind the ledger, and record alarms; otherwise no file is changed.
+        reporting: Return an error as one of the alarms.
+        roots: Compare the trust roots, too; not for the command that brings one back.
 
-    Raises `UsageError` if there is no site, `LedgerError` for a ledger that was cut or changed, and
-    `TrustError` for a trust root that is missing or different, and for files that other users can change.
+    Raises:
+        UsageError: There is no site.
+        LedgerError: The ledger was cut or changed.
+        TrustError: A trust root is missing or different, or other users can change a file.
     """
     refuse_shared_folder(home, home=True)
     for name in TRUSTED_FOLDERS:
@@ -237,7 +242,7 @@ def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
         _remove(site.home / kind / f"{stream}.json")
-    (site.set_received if kind is MarkKind.RECEIVED else site.set_sent)(stream, want)
+    site.set_mark(kind, stream, want)
     return True
 
 
@@ -255,7 +260,7 @@ def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
 def _mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapError | None]:
     """Return the mark in its file, or the error that occurred while reading it."""
     try:
-        return (site.received if kind is MarkKind.RECEIVED else site.sent)(stream), None
+        return site.mark(kind, stream), None
     except AirgapError as error:
         return None, error
 
@@ -329,7 +334,7 @@ def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: MarkKind) -> Iterator
             _remove(path)
             yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, mark)}"
         elif mark != (want := known[stream]):
-            (site.set_received if kind is MarkKind.RECEIVED else site.set_sent)(stream, want)
+            site.set_mark(kind, stream, want)
             yield f"{problem or _describe_file(kind, stream, mark)}; now it records {_describe_mark(want)}"
 
 
@@ -343,7 +348,7 @@ def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
             yield f"trust root {version} recorded"
     for kind, name in zip(MarkKind, ("accepted", "sealed"), strict=True):
         for stream in site.marked(kind):
-            mark = site.received(stream) if kind is MarkKind.RECEIVED else site.sent(stream)
+            mark = site.mark(kind, stream)
             recorded = getattr(facts, kind).get(stream)
             if mark is not None and recorded != mark:
                 site.ledger().append(

@@ -56,6 +56,8 @@ class Form:
 
 BUNDLE_FORM = Form()
 
+Hook = Callable[[], object]
+
 
 class SignedStatement(Protocol):
     """The envelope around a statement, as `trust.envelope.Envelope` makes it."""
@@ -112,15 +114,11 @@ class BundleWriter:
             write_file(path / PLANNED_CUT_FILE, table)
 
     def seal(
-        self,
-        contents: BundleContents,
-        signed: SignedStatement,
-        before_envelope: Callable[[], object] = lambda: None,
+        self, contents: BundleContents, signed: SignedStatement, before_envelope: Hook = lambda: None
     ) -> None:
-        """Write everything but the blobs, which are in the store already. The order is that of FORMAT.md §6:
-        each step is complete on all volumes before the next one begins, but for the last two.
-
-        Raises `FormatError` for a signature whose key id is not one.
+        """Write everything but the blobs, which are in the store already; each step on all volumes before the
+        next one, except for the last two. `before_envelope` is called when all but these is written.
+        Raises `FormatError` for a signature whose key id is not one, and `MediaError`.
         """
         signatures = {signature_file(keyid): raw for keyid, raw in signed.raw_signatures.items()}
         for path in self.folders.paths:  # step 3

@@ -40,8 +40,16 @@ class Received:
 def receive(location: BundleLocation, into: Path, operator: Operator) -> Received:
     """Join a bundle in `into`, as one folder, from all its volumes at once or one after the other.
 
-    The bundle is verified for this site first. Content from an earlier call is checked and kept. Raises
-    `IncompleteError`, which names the next volume, when volumes are missing and no person can be asked.
+    The bundle is verified for this site first. Content from an earlier call is checked and kept.
+
+    Args:
+        location: The bundle, or the volumes that are inserted.
+        into: The folder in which the bundle's own folder is made.
+        operator: The person who is asked for the other volumes.
+
+    Raises:
+        IncompleteError: Volumes are missing, and no person can be asked; it names the next volume.
+        UsageError: The copy would be written over the bundle itself, or another bundle is in the way.
     """
     work: Copy | None = None
     with bundle_attempt(location, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:

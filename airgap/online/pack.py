@@ -52,7 +52,15 @@ from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
 def pack(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end."""
+    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end.
+
+    Raises:
+        UsageError: Another process makes a bundle of this stream, or another bundle is at its path.
+        PartialError: Images failed, and `order.allow_partial` is not set; if they all have one error, that one.
+        IntegrityError: The medium does not hold what was written, or a source has changed.
+        NoSpaceError: The bundle does not fit.
+        TrustError: The trust root does not allow the signers to release bundles.
+    """
     with site.packing(manifest.name):
         return _pack(manifest, plan, site, order, progress)
 
