@@ -56,7 +56,7 @@ def pack(
 
     Raises:
         UsageError: Another process makes a bundle of this stream, or another bundle is at its path.
-        PartialError: Images failed, and `order.allow_partial` is not set; if they all have one error, that one.
+        PartialError: Images failed, and `order.allow_partial` is not set. A common error is raised itself.
         IntegrityError: The medium does not hold what was written, or a source has changed.
         NoSpaceError: The bundle does not fit.
         TrustError: The trust root does not allow the signers to release bundles.

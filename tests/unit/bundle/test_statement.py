@@ -84,7 +84,7 @@ CHANGES = {
     "unknown field of the tool": (b'"tool":{', b'"tool":{"x":1,', "unknown field"),
     "statement type": (b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v0.1", "unexpected value: statement.json: _type"),
     "predicate type": (b"urn:airgap:bundle:v1", b"urn:airgap:bundle:v2", "want urn:airgap:bundle:v1, got 'urn:airgap:bundle:v2'"),
-    "tool": (b'"tool":{"name":"airgap"', b'"tool":{"name":"other"', "unexpected value: statement.json: tool"),
+    "tool": (b'"tool":{"name":"airgap"', b'"tool":{"name":"other"', "unexpected value: statement.json: predicate: tool: name"),
     "stream": (b'"stream":"edge-stack"', b'"stream":"Edge"', "not a stream name"),
     "stream with a path": (b'"stream":"edge-stack"', b'"stream":"../edge"', "not a stream name"),
     "no stream": (b'"stream":"edge-stack"', b'"stream":null', "want a string, got nothing"),
