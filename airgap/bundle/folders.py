@@ -74,7 +74,11 @@ class BundleFolders:
             return {}
         return {
             digest: tuple(
-                Segment(self.paths[part.volume - 1] / name, part.size, _known(part.sha256))
+                Segment(
+                    self.paths[part.volume - 1] / name,
+                    part.size,
+                    None if part.sha256 == _UNKNOWN else part.sha256,
+                )
                 for name, part in self.cut.files(digest)
             )
             for digest in self.cut.parts
@@ -92,10 +96,6 @@ class BundleFolders:
             if digest in store.sums
         }
         return replace(cut, parts=parts)
-
-
-def _known(sha256: str) -> str | None:
-    return None if sha256 == _UNKNOWN else sha256
 
 
 def new_folders(parents: Sequence[Path], title: str, cut: Cut | None) -> BundleFolders:

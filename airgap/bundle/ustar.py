@@ -284,7 +284,7 @@ class _Extra:
             records = pax.parse_records(raw)
             self._names, self._size = records.names, records.size
         else:
-            self._names["path" if header.flag == b"L" else "linkpath"] = _gnu_name(raw)
+            self._names["path" if header.flag == b"L" else "linkpath"] = decode(raw.removesuffix(b"\0"))
 
     def _check_order(self, flag: bytes) -> None:
         """Refuse orders that readers interpret differently; for Go, a global header resets earlier ones."""
@@ -356,7 +356,3 @@ def _clean(name: str, kind: EntryKind) -> str:
 def _check_text(text: str, what: str) -> None:
     if not text or len(text.encode()) > MAX_TAR_NAME_BYTES or "\\" in text or not text.isprintable():
         raise FormatError(f"unsafe {what} in the archive", subject=repr(text[:100]))
-
-
-def _gnu_name(raw: bytes) -> str:
-    return decode(raw.removesuffix(b"\0"))

@@ -4,8 +4,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
 
 from airgap.errors import FormatError, NoSpaceError
 from airgap.limits import MAX_PARTS, MAX_VOLUME_TABLE_BYTES, MAX_VOLUMES
@@ -194,7 +194,7 @@ class VolumeTable:
             "of": self.cut.of,
         }
         lines = [
-            dump({"blob": str(digest), "parts": [_part_json(part) for part in parts]})
+            dump({"blob": str(digest), "parts": [asdict(part) for part in parts]})
             for digest, parts in sorted(self.cut.parts.items())
         ]
         fields = b"".join(dump(key) + b":" + dump(value) + b",\n" for key, value in head.items())
@@ -230,10 +230,6 @@ class VolumeTable:
     def on(self, volume: int) -> "VolumeTable":
         """Return the table for another volume."""
         return replace(self, volume=volume)
-
-
-def _part_json(part: Part) -> dict[str, Any]:
-    return {"volume": part.volume, "size": part.size, "sha256": part.sha256}
 
 
 def _parse_part(fields: Fields, of: int) -> Part:

@@ -39,7 +39,7 @@ def build_own_wheel(folder: Path) -> Path:
     first = f"{_NAME}/__init__.py"
     if first not in files:
         files |= _source_tree()
-    elif not _same_file(installed.locate_file(first), airgap.__file__):
+    elif Path(str(installed.locate_file(first))).resolve() != Path(airgap.__file__).resolve():
         raise UsageError(
             "airgap is installed, but runs from elsewhere",
             subject=Path(airgap.__file__).parent, want=installed.locate_file(_NAME), hint=_HINT,
@@ -108,10 +108,6 @@ def _refuse_added(files: Mapping[str, bytes]) -> None:
         path = Path(airgap.__file__).parents[1] / name
         what = "airgap's own installation was changed: additional file"
         raise UnlistedContentError(what, subject=path, hint=_AGAIN)
-
-
-def _same_file(one: object, other: object) -> bool:
-    return Path(str(one)).resolve() == Path(str(other)).resolve()
 
 
 def _names_in_package() -> set[str]:

@@ -123,9 +123,8 @@ def choose_platforms(locked: LockedImage, root: Descriptor, read: Read, has: Has
     if not locked.platforms and has is None:
         return chosen
     where = str(locked.reference)
-    leaves = list(
-        _Survey(where=where, acceptable=_acceptable(chosen), read=read, has=has).leaves(root, (), None)
-    )
+    acceptable = frozenset(form for wanted in chosen.wanted for form in _best_first(chosen, wanted))
+    leaves = list(_Survey(where=where, acceptable=acceptable, read=read, has=has).leaves(root, (), None))
     images = [leaf for leaf in leaves if leaf.platform is not None]
     present = [leaf for leaf in images if leaf.is_present]
     if not leaves or (images and not present):
@@ -172,10 +171,6 @@ def _goes_along(leaf: _Leaf, about: set[str]) -> bool:
         return False
     subject = leaf.descriptor.annotations.get(ATTESTED)
     return leaf.descriptor.platform != UNKNOWN if subject is None else subject in about
-
-
-def _acceptable(chosen: Chosen) -> frozenset[Platform]:
-    return frozenset(platform for wanted in chosen.wanted for platform in _best_first(chosen, wanted))
 
 
 def _best_first(chosen: Chosen, wanted: Platform) -> tuple[Platform, ...]:
