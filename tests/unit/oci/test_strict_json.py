@@ -85,6 +85,14 @@ def test_its_own_limit():
         parse_object(b"{  }", "f", max_bytes=3)
 
 
+def test_what_is_just_within_the_limits_is_accepted():
+    assert parse_object(b"{  }", "f", max_bytes=4) == {}
+    numbers = b"0," * 114_284
+    assert parse_object(b'{"a":[' + numbers + b"0]}", "f")
+    with pytest.raises(FormatError, match="want at most 114,286, got 114,287"):
+        parse_object(b'{"a":[' + numbers + b"0,0]}", "f")
+
+
 def test_of_many_keys_the_last_is_there_twice():
     """Comparing each key with each other would take so long that it would show."""
     raw = b"{" + b"".join(b'"%d":0,' % i for i in range(200_000)) + b'"199999":0}'

@@ -11,6 +11,7 @@ from airgap.trust.change import (
     find_keys,
     in_turn,
     next_version,
+    raise_epoch,
     remove,
     replace_key,
     revoke,
@@ -87,12 +88,24 @@ def test_a_revoked_key_signs_no_roots(root):
     assert new.roles["root"].keyids == {keyid("root")}
 
 
+@pytest.mark.parametrize(("after", "kept"), [(0, True), (1, False)])
+def test_a_new_epoch_takes_the_roles_of_a_key_that_is_void_from_a_serial_on(root, after, kept):
+    new = next_version(root, in_turn(revoke("bob", after, []), raise_epoch()), NOW)
+    assert new.epoch == 2
+    assert (keyid("bob") in new.roles["release"].keyids) == kept
+    assert keyid("alice") in new.roles["release"].keyids
+
+
 def test_rotate_and_replace(root):
-    new = next_version(root, in_turn(rotate(NOW + 90 * DAY), replace_key("alice", public("alice-2"))), NOW)
+    new = next_version(
+        root, in_turn(rotate(NOW + 90 * DAY + DAY / 86400_000), replace_key("alice", public("alice-2"))), NOW
+    )
     assert new.expires == NOW + 90 * DAY
     assert new.keys[keyid("alice-2")] == RootKey(public("alice-2"), "alice")
     assert keyid("alice") not in new.keys
     assert new.roles["release"].keyids == {keyid("alice-2"), keyid("bob")}
+    assert keyid("alice-2") not in new.roles["root"].keyids
+    assert new.sites == root.sites
     site = replace_key("site", public("site-2"))(root)
     assert site.sites["plant-7"] == Site(frozenset({keyid("site-2")}))
 
@@ -153,6 +166,9 @@ REFUSED = {
         in_turn(revoke("bob", 0, []), add_key("bob", public("bob"), ["root"])), "cannot get a role again",
     ),
     "replace by itself": (replace_key("bob", public("alice")), "in the trust root already"),
+    "replace by a revoked one": (
+        in_turn(revoke("bob", 0, []), remove("bob"), replace_key("alice", public("bob"))), "cannot get a role again",
+    ),
     "which": (
         in_turn(add_key("bob", public("bob-2"), ["release"]), replace_key("bob", public("x"))), "several keys match",
     ),
@@ -170,7 +186,9 @@ def test_find_keys(root):
     assert find_keys(root, keyid("bob").upper()) == (keyid("bob"),)
 
 
-@pytest.mark.parametrize(("days", "words"), [(31, None), (29, "in 29 days"), (0, "has expired")])
+@pytest.mark.parametrize(
+    ("days", "words"), [(31, None), (30, "in 30 days"), (29, "in 29 days"), (0, "has expired")]
+)
 def test_expiry_warning(root, days, words):
     found = expiry_warning(replace(root, expires=NOW + days * DAY), NOW)
     assert (found is None) if words is None else (words in found)
