@@ -117,6 +117,13 @@ def test_threshold(root):
     assert kept.roles["release"].distinct_owners
 
 
+def test_keys_of_one_owner_meet_a_threshold_of_keys(root):
+    two = in_turn(add_key("bob", public("bob-2"), ["release"]), remove("alice"))
+    assert next_version(root, in_turn(two, set_threshold("release", 2)), NOW).roles["release"].threshold == 2
+    with pytest.raises(UsageError, match=r"want 2 keys of different owners, got 1 \(bob\)"):
+        next_version(root, in_turn(two, set_threshold("release", 2, distinct_owners=True)), NOW)
+
+
 LOCKOUTS = {
     "no root key": (remove("root"), "could still sign trust roots: role root, want 1 keys, got none"),
     "no receipt key": (remove("site"), "could still sign receipts"),
@@ -149,8 +156,11 @@ def test_a_required_algorithm_stays_to_be_had(root):
     ed = key("ed", "ed25519").public_key
     both = in_turn(add_key("ed", ed, ["release", "root"]))(demanding)
     strict = replace(both, require_algorithms=("ed25519",))
-    with pytest.raises(UsageError, match="want a key of ed25519"):
+    with pytest.raises(UsageError, match="role root, want a key of ed25519"):
         next_version(strict, remove("ed"), NOW)
+    assert next_version(strict, rotate(NOW + DAY), NOW).version == 2  # receipts need no second algorithm
+    with pytest.raises(UsageError, match="role root, want 2 keys, got 1"):
+        next_version(strict, in_turn(set_threshold("root", 2), revoke("ed", 0, [])), NOW)
 
 
 REFUSED = {
@@ -194,18 +204,28 @@ def test_expiry_warning(root, days, words):
     assert (found is None) if words is None else (words in found)
 
 
-DIFFERENCES = {
-    "epoch": {"epoch": 2},
-    "expires": {"expires": NOW + 40 * DAY},
-    "algorithms": {"require_algorithms": ("ecdsa",)},
-    "revoked": {"revoked": {keyid("bob"): Revocation(3, frozenset({"a" * 64}))}},
-    "sites": {"sites": {}},
-}
+BOB, SITE, GONE = keyid("bob"), keyid("site"), "0" * 64
+DIFFERENCES = [
+    ({"epoch": 2}, "changed: epoch: 1 -> 2"),
+    ({"expires": NOW + 40 * DAY}, "changed: expires: 2026-07-01T00:00:00Z -> 2026-07-11T00:00:00Z"),
+    ({"require_algorithms": ("ecdsa",)}, "new: required algorithms: ecdsa"),
+    (
+        {"revoked": {BOB: Revocation(3, frozenset({"a" * 64}))}},
+        f"new: revoked key {BOB}: bob, void above serial 3, but for the statements {'a' * 64}",
+    ),
+    ({"revoked": {GONE: Revocation(0, frozenset())}}, f"new: revoked key {GONE}: void above serial 0"),
+    ({"sites": {}}, f"gone: site plant-7: receipts by key {SITE}"),
+]
 
 
-@pytest.mark.parametrize("fields", DIFFERENCES.values(), ids=list(DIFFERENCES))
-def test_each_difference_is_told(root, fields):
-    assert len(describe_change(root, replace(root, version=2, **fields))) == 2
+@pytest.mark.parametrize(("fields", "line"), DIFFERENCES)
+def test_each_difference_is_told(root, fields, line):
+    assert describe_change(root, replace(root, version=2, **fields)) == ["trust root 1 -> 2", line]
+
+
+def test_one_end_of_the_time_of_a_key_is_told(root):
+    told = describe_change(root, with_key(root, "bob", not_before=NOW))
+    assert told[1].endswith("bob, ecdsa-p256 -> bob, ecdsa-p256, 2026-06-01T00:00:00Z to any time")
 
 
 def test_differences_of_keys_and_roles_are_told(root):
