@@ -7,7 +7,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.names import DockerView, manifest_json
-from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.statement import PlatformRecord, Previous
 from airgap.carry import verify as module
 from airgap.carry.verify import VerifiedBundle, authenticate, read_envelope, verify, verify_content
 from airgap.errors import (
@@ -103,6 +103,13 @@ class TestGood:
         left_out = replace(IMAGES[ONE].descriptor, digest=Digest.of(b"other"))
         with pytest.raises(IncompleteError, match="the bundle leaves this blob out"):
             bundle.open_blob(left_out)
+        (layer, *_) = IMAGES[ONE].layers
+        sizes = {name: size for name, size in bundle.sizes.items() if name != layer.path}
+        assert bundle.blobs.keys() - replace(bundle, sizes=sizes).blobs.keys() == {layer}
+
+    def test_a_fork_that_was_left(self, bundle):
+        statement = replace(bundle.statement, epoch=2, previous=Previous(1, "b" * 64))
+        assert "b" * 64 in replace(bundle, statement=statement, mark=Mark(1, 1, "a" * 64)).left_fork
 
 
 class TestTime:
@@ -393,12 +400,12 @@ class TestContent:
 
         class Counting(Silent):
             def phase(self, title, total):
-                counted.append(-total)
+                counted.append((title, total))
                 return super().phase(title, total)
 
         verify_content(bundle, Counting(), 1)
         blobs = {d: b.size for image in bundle.images for d, b in image.graph.contents.items()}
-        assert counted == [-sum(blobs.values())]
+        assert counted == [("verifying", sum(blobs.values()))]
 
 
 def test_every_error_is_ours(gap: Gap) -> None:
