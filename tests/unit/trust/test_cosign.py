@@ -352,12 +352,11 @@ def test_reasons_are_cut_and_hints_kept():
     assert "ECDSA" in raised.value.hint
 
 
-@pytest.mark.parametrize(("count", "end"), [(5, False), (6, True)])
-def test_five_reasons_are_reported(count, end):
+@pytest.mark.parametrize(("count", "more"), [(5, []), (6, ["and 1 more"])])
+def test_five_reasons_are_reported(count, more):
     with pytest.raises(SignatureMismatchError) as raised:
         check_image(IMAGE, public(), [BAD[0]] * count)
-    assert str(raised.value).count("mallory's") == 5
-    assert str(raised.value).endswith("; and 1 more") is end
+    assert str(raised.value).split("; ")[5:] == more
 
 
 def test_five_subjects_are_reported_each_of_at_most_128_characters():
