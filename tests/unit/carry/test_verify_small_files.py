@@ -22,6 +22,7 @@ from airgap.oci.reference import ImageReference
 from airgap.trust.keys import SigningKey
 from tests.support import harms
 from tests.support.bundles import MULTI, ONE, TWO, Gap, make_gap, small_images
+from tests.support.images import make_index, simple_image
 from tests.unit.online.test_upstream import ACME, signature_of, tag_of
 
 IMAGES = small_images()
@@ -90,6 +91,14 @@ def test_sparse_index(gap):
     gone = {digest.path: None for digest in (dropped.digest, dropped.config_digest, *layers)}
     gap.forge(gone, images=(*others, replace(index, platforms=index.platforms[1:])))
     assert [str(item.platform) for item in read(gap)[2].graph.manifests] == ["linux/amd64", "linux/arm64"]
+
+
+def test_two_images_may_carry_different_platforms_of_one_index(tmp_path):
+    index = make_index([simple_image(name, platform=f"linux/{name}") for name in ("386", "arm64", "s390x")])
+    gap = make_gap(tmp_path, images={ONE: index, TWO: index})
+    one, two = gap.statement.images
+    images = read(gap, images=(replace(one, platforms=one.platforms[:2]), two))
+    assert [len(image.graph.manifests) for image in images] == [2, 3]
 
 
 CASES = {
