@@ -34,6 +34,7 @@ TESTS = {
     "airgap/carry/verify.py": _VERIFY,
     "airgap/carry/verify_small_files.py": (
         "unit/carry/test_verify_small_files.py", "unit/carry/test_verify.py", "cli/test_bad_bundles.py",
+        "unit/offline/test_load_refusal.py",
     ),
     "airgap/carry/verify_kit.py": ("unit/carry/test_verify_kit.py",),
     "airgap/carry/verify_medium.py": ("unit/carry/test_verify_medium.py",),
@@ -49,6 +50,8 @@ TESTS = {
 MOST_SECONDS = 20.0
 """Seconds of CPU of the tests that a mutant has to survive; the quickest tests come first."""
 MEMORY = 4 << 30
+NOT_MADE, FOUND = 2, 3
+"""Exit codes of a child; FOUND and above say which test failed."""
 
 
 class Mutation:
@@ -69,6 +72,7 @@ class Mutation:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         seconds, executed = self._measure(session.items)
+        finders: dict[str, list[str]] = {}
         for path in self.paths:
             module = importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
             figures, begin = self.figures.setdefault(path, Counter()), time.monotonic()
@@ -76,12 +80,18 @@ class Mutation:
                 names = {
                     name for line in mutant.lines for name in executed.get(str(path), {}).get(line, ())
                 } - {""}
-                quickest = sorted(names, key=lambda name: seconds[name])
+                function, _, _ = mutant.name.partition(":")
+                last = finders.get(function, [])  # what found other mutants of the function comes first
+                quickest = sorted(
+                    names, key=lambda name: (-last.index(name) if name in last else 1, seconds[name])
+                )
                 total = list(itertools.accumulate(seconds[name] for name in quickest))
                 chosen = [
                     items[name] for name, end in zip(quickest, total, strict=True) if end <= MOST_SECONDS
                 ]
-                verdict = _try(mutant, module, chosen) if chosen else "no test"
+                verdict, finder = _try(mutant, module, chosen) if chosen else ("no test", None)
+                if finder:
+                    finders.setdefault(function, []).append(finder.nodeid)
                 figures[verdict] += 1
                 if verdict in {"survived", "no test"}:
                     self.survivors.append(f"{path.relative_to(REPOSITORY)} {mutant.name}")
@@ -117,7 +127,8 @@ def _fails(item: pytest.Item, following: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
 
 
-def _try(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> str:
+def _try(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> tuple[str, pytest.Item | None]:
+    """Return what became of the mutant, and the test that found it."""
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
     if (child := os.fork()) == 0:
         os.setsid()
@@ -129,13 +140,20 @@ def _try(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> str:
             os.dup2(null, stream)
         items[0].config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
         if not mutant.install(module):
-            os._exit(2)
-        os._exit(any(itertools.starmap(_fails, itertools.pairwise([*items, items[0].session.items[0]]))))
+            os._exit(NOT_MADE)
+        for number, (item, following) in enumerate(itertools.pairwise([*items, items[0].session.items[0]])):
+            if _fails(item, following):
+                os._exit(FOUND + min(number, 255 - FOUND))
+        os._exit(0)
     _, status = os.waitpid(child, 0)
     shutil.rmtree(folder, ignore_errors=True)
     if os.WIFSIGNALED(status):
-        return "timeout" if os.WTERMSIG(status) in {signal.SIGVTALRM, signal.SIGALRM} else "killed"
-    return {0: "survived", 2: "not made"}.get(os.WEXITSTATUS(status), "killed")
+        late = os.WTERMSIG(status) in {signal.SIGVTALRM, signal.SIGALRM}
+        return ("timeout" if late else "killed"), None
+    code = os.WEXITSTATUS(status)
+    if code < FOUND:
+        return {0: "survived", NOT_MADE: "not made"}.get(code, "killed"), None
+    return "killed", items[code - FOUND] if code < 255 else None
 
 
 def main() -> int:
