@@ -61,6 +61,7 @@ def test_one_file_and_one_image_a_line():
     assert f'{{"name":"index.json","digest":{{"sha256":"{A.hex}"}}}}' in lines
     assert sum(line.startswith('{"reference":') for line in lines) == 2
     assert '"serial":7,' in lines
+    assert '"images":[],' in PLAIN.to_bytes().decode("ascii").splitlines()
     assert lines[-2:] == ['"tool":{"name":"airgap","version":"1.0"}}', "}"]
 
 
@@ -182,7 +183,7 @@ def test_a_newer_writer_is_named():
 
 
 def test_limit():
-    with pytest.raises(FormatError, match="too large"):
+    with pytest.raises(FormatError, match=f"too large: .*, want at most {MAX_STATEMENT:,} bytes"):
         Statement.parse(b" " * (MAX_STATEMENT + 1))
 
 
