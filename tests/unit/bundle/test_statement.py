@@ -14,6 +14,7 @@ from airgap.bundle.statement import (
     Requirement,
     SendingSite,
     Statement,
+    UpstreamSignature,
 )
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
@@ -43,10 +44,12 @@ FULL = Statement(
     transfer={"approver": "Zoë", "ticket": "CHG-1"},
     tool_version="1.0",
 )
+UPSTREAM = UpstreamSignature("-----BEGIN PUBLIC KEY-----\n", B.hex, B)
+SIGNED = replace(FULL, images=(replace(IMAGE, upstream_signature=UPSTREAM),))
 PLAIN = replace(FULL, previous=None, sender=None, images=(), requires=(), destinations=(), transfer={})
 
 
-@pytest.mark.parametrize("statement", [FULL, PLAIN], ids=["full", "plain"])
+@pytest.mark.parametrize("statement", [FULL, SIGNED, PLAIN], ids=["full", "signed", "plain"])
 def test_round_trip(statement):
     raw = statement.to_bytes()
     assert Statement.parse(raw) == statement
@@ -58,6 +61,7 @@ def test_one_file_and_one_image_a_line():
     assert f'{{"name":"index.json","digest":{{"sha256":"{A.hex}"}}}}' in lines
     assert sum(line.startswith('{"reference":') for line in lines) == 2
     assert '"serial":7,' in lines
+    assert '"images":[],' in PLAIN.to_bytes().decode("ascii").splitlines()
     assert lines[-2:] == ['"tool":{"name":"airgap","version":"1.0"}}', "}"]
 
 
@@ -132,6 +136,32 @@ def test_refused(old, new, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["upstream_signature", "platforms[1]"])
+def test_an_unknown_field_deep_in_an_image(where):
+    platforms = (*IMAGE.platforms, PlatformRecord("linux/arm64", B, A))
+    images = (replace(SIGNED.images[0], platforms=platforms),)
+    value = json.loads(replace(SIGNED, images=images).to_bytes())
+    image = value["predicate"]["images"][0]
+    (image["platforms"][1] if "platforms" in where else image[where])["x"] = 1
+    with pytest.raises(FormatError) as caught:
+        Statement.parse(json.dumps(value).encode())
+    assert f"images[0]: {where}, got 'x'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "locked"),
+    [
+        ("a.test/y:1", "registry", "a.test/y:1"),
+        ("a.test/y:1", "docker, repacked", "a.test/y:1"),
+        (f"a.test/y@{A}", "registry", f"a.test/y@{A}"),
+        (f"a.test/y@{A}", "docker, repacked", "a.test/x:1"),
+    ],
+)
+def test_repacking_changes_a_name_without_a_tag(name, source, locked):
+    record = replace(IMAGE, name=ImageReference.parse(name), source=source)
+    assert str(record.locked_name) == locked
+
+
 @pytest.mark.parametrize("key", ["platform", "digest", "config_digest", "upstream_signature"])
 def test_refused_in_a_platform(key):
     value = json.loads(FULL.to_bytes())
@@ -153,7 +183,7 @@ def test_a_newer_writer_is_named():
 
 
 def test_limit():
-    with pytest.raises(FormatError, match="too large"):
+    with pytest.raises(FormatError, match=f"too large: .*, want at most {MAX_STATEMENT_BYTES:,} bytes"):
         Statement.parse(b" " * (MAX_STATEMENT_BYTES + 1))
 
 
