@@ -85,7 +85,7 @@ DOORS = {
 
 NETWORK = {
     "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
-    "ssl": r"airgap\.endpoints\.registry\.transport",
+    "ssl": r"airgap\.endpoints\.registry\.pool",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
 """Which modules may import what opens connections."""

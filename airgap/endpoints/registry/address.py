@@ -65,11 +65,11 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
             hint="if a proxy terminates TLS for this registry, make it send X-Forwarded-Proto: https",
         )
     if not reachable:
-        raise inside(url, subject)
+        raise internal_address_error(url, subject)
     return url
 
 
-def inside(url: str, subject: str) -> EndpointError:
+def internal_address_error(url: str, subject: str) -> EndpointError:
     """Return the error for a registry that points to an address that only this machine can reach."""
     host = urlsplit(url).netloc
     return EndpointError(

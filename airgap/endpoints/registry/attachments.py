@@ -11,7 +11,7 @@ from typing import TypeVar
 from airgap.endpoints.attachments import Attachment, Attachments
 from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.pull import Puller
-from airgap.endpoints.registry.referrers import Lists, UnusableListError
+from airgap.endpoints.registry.referrers import RegistryLists, UnusableListError
 from airgap.errors import AirgapError, EndpointError, FormatError, IntegrityError, UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -63,10 +63,10 @@ class _Search:
         return any(found == subject for found, _ in self.found)
 
 
-class Finder:
+class AttachmentFinder:
     """Asks one registry; for several threads. A request that it refuses is not repeated."""
 
-    def __init__(self, puller: Puller, lists: Lists) -> None:
+    def __init__(self, puller: Puller, lists: RegistryLists) -> None:
         self._puller = puller
         self._lists = lists
         self._tags: Memo[str, _Tags | None] = Memo()

@@ -12,11 +12,11 @@ from airgap.endpoints.wire import EndlessAnswerError
 from airgap.errors import EndpointError, SizeMismatchError, describe_cause
 from airgap.oci.digest import CHUNK, ByteStream
 
-_ENOUGH = 1 << 18
-"""Bytes to wait for before they are passed on: TLS delivers pieces of 16 KiB."""
+_ENOUGH_BYTES = 1 << 18
+"""The size to wait for before bytes are passed on: TLS delivers pieces of 16 KiB."""
 
 
-class Download(io.RawIOBase):
+class ResponseBody(io.RawIOBase):
     """The body of an answer as a `ByteStream`; returns the connection to the pool at its end.
 
     An end before `size` bytes, or before the end that HTTP announced, is a `TemporaryError`: it never looks
@@ -44,7 +44,7 @@ class Download(io.RawIOBase):
             got = self._fill(view[: self._left])
         except EndlessAnswerError as error:
             self.close()
-            raise endless(error, self._subject) from error
+            raise endless_answer(error, self._subject) from error
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise self._cut(describe_cause(error)) from error
@@ -59,7 +59,7 @@ class Download(io.RawIOBase):
             return len(piece)
         if self._broken is not None:
             raise self._broken
-        got, enough = 0, min(len(view), _ENOUGH)
+        got, enough = 0, min(len(view), _ENOUGH_BYTES)
         try:
             while got < enough and (step := self._file.readinto1(view[got:])):
                 got += step
@@ -96,7 +96,7 @@ class Download(io.RawIOBase):
         super().close()
 
 
-def endless(error: EndlessAnswerError, subject: str) -> EndpointError:
+def endless_answer(error: EndlessAnswerError, subject: str) -> EndpointError:
     """Return the error for an endless answer; the request is not tried again."""
     hint = "the server may not be a registry: check the address, and the proxy if there is one"
     return EndpointError("the answer does not end", subject=subject, got=str(error), hint=hint)
@@ -110,7 +110,7 @@ class UploadStopped(Exception):  # noqa: N818 - carries an error through urllib3
         self.error = error
 
 
-class Upload:
+class UploadBody:
     """Feeds `stream` to a request in chunks, `size` bytes in all; the stream's end when it is `last`.
 
     Raises `UploadStopped` with what `stream` raised, or with a `SizeMismatchError` before the last
@@ -148,4 +148,4 @@ class Upload:
         return SizeMismatchError("wrong size", subject=self._subject, want=f"{self.size:,} bytes", got=got)
 
 
-Body = bytes | Upload
+Body = bytes | UploadBody

@@ -1,6 +1,7 @@
 """Mirrors of a registry: asked first, and their answers checked."""
 
 import io
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,25 +9,27 @@ from typing import TypeVar
 
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.pull import Puller
+from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import AirgapError, EndpointError, UnavailableError, UsageError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
 from airgap.oci.reference import ImageReference
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
-Opener = Callable[[int], ByteStream]
+T = TypeVar("T")
+OpenAt = Callable[[int], ByteStream]
 """Opens a blob at an offset."""
 
 _RETRIES = 1
-_MAX_WAIT = 60.0
-"""Seconds; short, as there is always another registry to ask."""
+_MAX_WAIT_SECONDS = 60.0
+"""Both are low, as there is always another registry to ask."""
 _MIRROR = re.compile(
     r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
 )
 
 
-class Mirrored:
+class MirroredPuller:
     """Pulls from `mirrors`, in order, and then from `home`; for several threads.
 
     After any failure of a mirror, even in the middle of a blob, the next one is asked; failures of `home` are
@@ -72,20 +75,23 @@ class Mirrored:
             try:
                 return ask(mirror)
             except AirgapError as error:
-                self._drop_if_unavailable(mirror, error)
+                self._failed(mirror, error)
         return ask(self._home)
 
-    def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> Opener:
+    def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> OpenAt:
         def open_at(offset: int) -> ByteStream:
             try:
                 return puller.open_blob(reference, descriptor, offset)
             except EndpointError as error:
-                self._drop_if_unavailable(puller, error)
+                self._failed(puller, error)
                 raise
 
         return open_at
 
-    def _drop_if_unavailable(self, puller: Puller, error: AirgapError) -> None:
+    def _failed(self, puller: Puller, error: AirgapError) -> None:
+        """Record a failure: a mirror that cannot be reached is not asked again."""
+        if puller is not self._home:
+            log.info("mirror %s failed, and the next registry is asked: %s", puller.session.host, error)
         if isinstance(error, UnavailableError):
             self._mirrors = [mirror for mirror in self._mirrors if mirror is not puller]
 
@@ -96,7 +102,7 @@ class _ChangingDownload(io.RawIOBase):
     Raises the last one's error.
     """
 
-    def __init__(self, openers: Sequence[Opener], offset: int, size: int) -> None:
+    def __init__(self, openers: Sequence[OpenAt], offset: int, size: int) -> None:
         super().__init__()
         self._openers = list(openers)
         self._position = offset
@@ -147,8 +153,8 @@ def open_mirror(text: str, options: RegistryOptions) -> Puller:
         plain_http={"http": True, "https": False}.get(scheme),
         prefix="/".join(filter(None, ((prefix or "").strip("/"), options.prefix))),
         retries=min(options.retries, _RETRIES),
-        max_wait=min(options.max_wait, _MAX_WAIT),
+        max_wait=min(options.max_wait, _MAX_WAIT_SECONDS),
         client_cert=None,
         client_key=None,
     )
-    return Puller.of(host, own)
+    return Puller(RegistrySession(host, own))

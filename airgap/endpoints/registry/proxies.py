@@ -6,15 +6,13 @@ ALL_PROXY is not one of them: docker, skopeo and crane do not read it either.
 
 import base64
 import ipaddress
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import SplitResult, quote, quote_plus, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airgap.errors import UsageError
-from airgap.hiding import MASK
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -79,12 +77,15 @@ class Proxies:
         ignored = "ALL_PROXY" if read("ALL_PROXY") else ""
         return cls(read("HTTP_PROXY"), read("HTTPS_PROXY"), tuple(filter(None, names)), ignored)
 
-    def redact(self, text: str) -> str:
-        """Return `text` without the logins of the proxies, in case a server repeats them."""
-        for address in filter(None, (self.http, self.https)):
-            login = unquote(address.rpartition("://")[2].rpartition("@")[0])
-            text = without(text, (login, login.partition(":")[2], base64.b64encode(login.encode()).decode()))
-        return text
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The logins of the proxies, in the forms in which they are sent."""
+        logins = [unquote(url.rpartition("://")[2].rpartition("@")[0]) for url in (self.http, self.https)]
+        return tuple(
+            form
+            for login in filter(None, logins)
+            for form in (login, login.partition(":")[2], base64.b64encode(login.encode()).decode())
+        )
 
     def choose(self, url: str) -> Proxy | None:
         """Return the proxy for `url`; never one for loopback. Names are not looked up.
@@ -99,15 +100,6 @@ class Proxies:
         if any(_covers(name, parts) for name in self.without):
             return None
         return Proxy.parse(found, "HTTPS_PROXY" if secure else "HTTP_PROXY")
-
-
-def without(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with each of `secrets` masked, including its forms in a URL and in JSON."""
-    for secret in filter(None, secrets):
-        encoded = quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
-        for form in (secret, *encoded):
-            text = text.replace(form, MASK)
-    return text
 
 
 def is_loopback(name: str) -> bool:

@@ -1,0 +1,143 @@
+"""The answers of a registry. Their headers and documents are not trusted."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import urllib3
+
+from airgap.endpoints.registry.body import ResponseBody
+from airgap.endpoints.registry.errors import TemporaryError
+from airgap.endpoints.registry.request import RegistryRequest
+from airgap.errors import DigestMismatchError, EndpointError, FormatError
+from airgap.oci.digest import Digest
+from airgap.oci.documents import Descriptor
+from airgap.oci.strict_json import MAX_BYTES
+
+NO_HEAD = (405, 501)
+"""The statuses of a registry that does not support HEAD."""
+_SHORT_BYTES = 8 << 10
+"""A remainder of up to this size is read instead of cutting the connection."""
+
+
+class RegistryResponse:
+    """An answer whose body has not been read. Close it, or read its body to the end."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, request: RegistryRequest) -> None:
+        self._response = response
+        self._body: ResponseBody | None = None
+        self.subject = request.subject
+        self.url = request.url
+        """The URL that gave the answer."""
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def length(self) -> int | None:
+        """The content's length in bytes from the header, also for HEAD."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+    @property
+    def media_type(self) -> str:
+        """The media type in lower case, without parameters; empty if the header is missing."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def stream(self, size: int | None = None) -> ResponseBody:
+        """Return the body; `size` is its expected length, for answers that do not state it."""
+        if self._body is None:
+            self._body = ResponseBody(self._response, size, self.subject)
+        return self._body
+
+    def read(self, limit: int = MAX_BYTES) -> bytes:
+        """Return the whole body; raises `EndpointError` if it is longer than `limit` bytes."""
+        raw = self.read_some(limit + 1)
+        if len(raw) > limit:
+            raise EndpointError("answer too large", subject=self.subject, want=f"at most {limit:,} bytes")
+        return raw
+
+    def read_some(self, limit: int) -> bytes:
+        """Return the first `limit` bytes of the body."""
+        with self.stream() as stream:
+            raw = bytearray()
+            while len(raw) < limit and (chunk := stream.read(min(limit - len(raw), 1 << 16))):
+                raw += chunk
+        return bytes(raw)
+
+    def describe_by_headers(self, wanted: Digest | None) -> Descriptor | None:
+        """Return the descriptor in the headers of an answer to HEAD, or None if a part of it is missing."""
+        with self:
+            digest, size = self._reported_digest(), self.length
+            if self.status in NO_HEAD or digest is None or size is None:
+                return None
+            if wanted is not None and digest.algorithm != wanted.algorithm:
+                return None
+            self._check_digest(digest, wanted)
+            return Descriptor(self.media_type, digest, size)
+
+    def describe_by_body(self, wanted: Digest | None) -> Descriptor:
+        """Return the descriptor of the document in the answer."""
+        reported, raw = self._reported_digest(), self.read()
+        if reported is not None:
+            self._check_digest(Digest.of(raw, reported.algorithm), reported)
+        digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
+        self._check_digest(digest, wanted)
+        return Descriptor(self.media_type, digest, len(raw))
+
+    def is_rest(self, offset: int, size: int) -> bool:
+        """Return whether it is the bytes from `offset` to the end of `size` (RFC 9110 §14.4)."""
+        wanted = f"bytes {offset}-{size - 1}"
+        content_range = self.headers.get("Content-Range", "")
+        return self.status == 206 and content_range in (f"{wanted}/{size}", f"{wanted}/*")
+
+    def not_rest_error(self, offset: int, size: int) -> EndpointError:
+        """Return the error for an answer that is not the requested rest."""
+        got = self.headers.get("Content-Range", "")[:80] or f"HTTP {self.status}"
+        return EndpointError(
+            "cannot resume the download",
+            subject=self.subject,
+            want=f"bytes {offset}-{size - 1}/{size}",
+            got=got,
+        )
+
+    def check_stored(self, digest: Digest) -> None:
+        """Raise `DigestMismatchError` if the registry reports another digest for what it has stored."""
+        with self:
+            reported = self._reported_digest()
+        if reported is not None and reported.algorithm == digest.algorithm:
+            self._check_digest(reported, digest)
+
+    def _reported_digest(self) -> Digest | None:
+        text = self.headers.get("Docker-Content-Digest")
+        if text is None:
+            return None
+        try:
+            return Digest.parse(text)
+        except FormatError as error:
+            raise EndpointError(
+                "the registry sent an invalid digest", subject=self.subject, got=repr(text[:80])
+            ) from error
+
+    def _check_digest(self, digest: Digest, wanted: Digest | None) -> None:
+        if wanted is not None and digest != wanted:
+            raise DigestMismatchError(
+                "the registry reports a different digest", subject=self.subject, want=wanted, got=digest
+            )
+
+    def close(self) -> None:
+        """Idempotent. Keeps the connection if the body is short or at its end, otherwise cuts it."""
+        stream = self.stream()
+        if not stream.closed and self.length is not None and self.length <= _SHORT_BYTES:
+            with contextlib.suppress(TemporaryError):
+                stream.readall()
+        stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+Send = Callable[[RegistryRequest], RegistryResponse]
+"""One step of a request's way; see `session`."""
