@@ -29,3 +29,19 @@ MAX_TAGS = 100_000
 """Of one repository."""
 MAX_LIST_PAGES = 1_000
 """Of one list of referrers or tags."""
+
+# Images: hostile indexes.
+
+MAX_INDEX_LEVELS = 4
+"""An image of several platforms has two: its index and the image manifests."""
+
+# Serving: clients that are hostile or broken.
+
+MAX_REQUEST_HEAD_BYTES = 16 << 10
+"""The request line and the headers together."""
+MAX_REQUEST_HEADERS = 100
+"""Clients send about ten."""
+MAX_LINGER_BYTES = 1 << 20
+"""What is still read of a client whose connection is about to be closed."""
+MAX_LINGER_SECONDS = 0.5
+"""A client that takes longer may lose the answer."""

@@ -84,7 +84,7 @@ DOORS = {
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
+    "socket": r"airgap\.endpoints\.(docker|wire|server\.server|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.pool",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
@@ -97,7 +97,7 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
+    "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
     "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }

@@ -4,6 +4,7 @@ WWW-Authenticate header asks for them (RFC 9110 §11).
 
 import base64
 import logging
+import math
 import re
 import threading
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _USABLE_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _REPOSITORY = re.compile(r"repository:([^:\s]+):", re.ASCII)
-_DEFAULT_LIFE_SECONDS = 60
+_DEFAULT_LIFE_SECONDS = 60.0
 _USABLE_LIFE = 0.8
 """The fraction of a token's life during which it is used: clocks differ, and requests take time."""
 
@@ -49,18 +50,17 @@ class Login:
         self._options = options
         self._mask = mask
         self._lock = threading.Lock()
-        self._basic: dict[str, str] = {}
-        """Headers by login name: the host, or the namespace of it that has its own login."""
-        self._tokens: dict[str, tuple[str, float]] = {}
-        """Headers by scope, each with the time until which it is used."""
+        self._headers: dict[str, tuple[str, float]] = {}
+        """By scope, each with the time until which it is used."""
         self._logins: dict[str, Credentials | None] = {}
+        """By host, or by the namespace of it that has its own login."""
         self._helper_error: HelperError | None = None
         self._scopes: dict[str, threading.Lock] = {}
-        self._bearer: Mapping[str, str] | None = None
-        """The registry's last challenge: the next repository's token is fetched before it is refused."""
+        self._challenge: Challenge | None = None
+        """The registry's last challenge: in the next repository it is answered before it is made."""
 
     def __call__(self, request: RegistryRequest) -> RegistryResponse:
-        header = self._known(request.scope) or self._early_token(request)
+        header = self._header(request)
         response = self._send(_authorized(request, header))
         challenge = response.headers.get("WWW-Authenticate")
         if response.status != 401 or challenge is None or origin(response.url) != origin(self._base):
@@ -68,7 +68,7 @@ class Login:
         with response:
             if not request.repeatable:
                 with self._lock:
-                    self._tokens.pop(request.scope, None)
+                    self._headers.pop(request.scope, None)
                 raise TemporaryError("the login expired during the upload", subject=request.subject)
             header = self._renew(challenge, request, refused=header)
         return self._send(_authorized(request, header))
@@ -83,25 +83,23 @@ class Login:
             error.hint = f"{error.hint}; the login came from {', '.join(sorted(origins))}"
         return error
 
-    def _known(self, scope: str) -> str | None:
-        """Return the header that should be valid for `scope` now."""
-        if self._basic and (basic := self._basic.get(self._login_name(scope))) is not None:
-            return basic
-        header, until = self._tokens.get(scope, ("", 0.0))
-        return header if header and self._options.clock() < until else None
-
-    def _early_token(self, request: RegistryRequest) -> str | None:
-        """Return a token before the registry asks for one, once it has asked for another."""
-        if self._bearer is None:
-            return None
+    def _header(self, request: RegistryRequest) -> str | None:
+        """Return the header that should be valid now; None before the registry has asked for a login."""
+        known = self._known(request.scope)
+        if known is not None or self._challenge is None:
+            return known
         with self._lock_of(request.scope):
             try:
-                return self._known(request.scope) or self._new_token(self._bearer, request, None)
+                return self._known(request.scope) or self._answer(self._challenge, request, None)
             except EndpointError:
                 return None  # the registry's own refusal is clearer
 
-    def _renew(self, challenge: str, request: RegistryRequest, refused: str | None) -> str:
-        """Return a header that answers `challenge` (the value of WWW-Authenticate).
+    def _known(self, scope: str) -> str | None:
+        header, until = self._headers.get(scope, (None, 0.0))
+        return header if self._options.clock() < until else None
+
+    def _renew(self, challenges: str, request: RegistryRequest, refused: str | None) -> str:
+        """Return a header that answers `challenges` (the value of WWW-Authenticate).
 
         `refused` is the header that was sent, if any. Raises `LoginError` if there is no login or it is
         refused, `EndpointError` for a challenge that cannot be answered.
@@ -110,12 +108,11 @@ class Login:
             known = self._known(request.scope)
             if known is not None and known != refused:
                 return known  # another thread was faster
-            offered = {item.scheme: item for item in Challenge.parse_all(challenge, request.subject)}
-            if "bearer" in offered:
-                self._bearer = offered["bearer"].parameters
-                return self._new_token(self._bearer, request, refused)
-            if "basic" in offered:
-                return self._new_basic(request, refused)
+            offered = {item.scheme: item for item in Challenge.parse_all(challenges, request.subject)}
+            challenge = offered.get("bearer") or offered.get("basic")
+            if challenge is not None:
+                self._challenge = challenge
+                return self._answer(challenge, request, refused)
         raise EndpointError(
             "the registry requires an unsupported kind of login",
             subject=request.subject,
@@ -130,29 +127,26 @@ class Login:
         with self._lock:
             return self._scopes.setdefault(scope, threading.Lock())
 
-    def _new_basic(self, request: RegistryRequest, refused: str | None) -> str:
+    def _answer(self, challenge: "Challenge", request: RegistryRequest, refused: str | None) -> str:
         login = self._credentials(request.scope)
-        if login is None or not login.user or refused is not None:
-            raise self._no_login_error(None if refused is None else login, request.subject)
-        header = self._basic[self._login_name(request.scope)] = f"Basic {_pair(login)}"
-        return header
-
-    def _new_token(self, challenge: Mapping[str, str], request: RegistryRequest, refused: str | None) -> str:
-        header, life = self._fetch_token(challenge, request, refused)
-        self._mask.add(f"token for {request.scope}", header.partition(" ")[2])
-        self._tokens[request.scope] = (header, self._options.clock() + life * _USABLE_LIFE)
+        if challenge.scheme == "basic":
+            if login is None or not login.user or refused is not None:
+                raise self._no_login_error(None if refused is None else login, request.subject)
+            header, life = f"Basic {_pair(login)}", math.inf
+        elif login is not None and login.registry_token:
+            header, life = f"Bearer {login.registry_token}", _DEFAULT_LIFE_SECONDS
+            if header == refused:
+                raise self._no_login_error(login, request.subject)
+        else:
+            header, life = self._fetch_token(challenge.parameters, login, request)
+            self._mask.add(f"token for {request.scope}", header.partition(" ")[2])
+        self._headers[request.scope] = (header, self._options.clock() + life * _USABLE_LIFE)
         return header
 
     def _fetch_token(
-        self, challenge: Mapping[str, str], request: RegistryRequest, refused: str | None
+        self, challenge: Mapping[str, str], login: Credentials | None, request: RegistryRequest
     ) -> tuple[str, float]:
         """Return a new Authorization header, and its life in seconds."""
-        login = self._credentials(request.scope)
-        if login is not None and login.registry_token:
-            header = f"Bearer {login.registry_token}"
-            if header == refused:
-                raise self._no_login_error(login, request.subject)
-            return header, _DEFAULT_LIFE_SECONDS
         subject = f"{request.subject} (token service)"
         realm = follow(self._base, challenge.get("realm"), self._options, subject)
         if login is not None and not (

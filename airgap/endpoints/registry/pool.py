@@ -80,13 +80,13 @@ class ConnectionPool:
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             failed = self._explain(error, request.subject)
-            self._log(request, start, failed)
+            self._log(request, start, failed.what)
             raise failed from error
         except UploadStopped as stopped:
             cause = stopped.error
         else:
             response = RegistryResponse(raw, request)
-            self._log(request, start, response)
+            self._log(request, start, f"HTTP {response.status}, {response.length} bytes")
             return response
         raise cause  # with its own cause
 
@@ -140,17 +140,10 @@ class ConnectionPool:
             failed.hint = f"{self._options.proxies.ignored} is not read: set HTTPS_PROXY instead"
         return failed
 
-    def _log(self, request: RegistryRequest, start: float, result: RegistryResponse | EndpointError) -> None:
+    def _log(self, request: RegistryRequest, start: float, outcome: str) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            duration = (self._options.clock() - start) * 1000
-            if isinstance(result, RegistryResponse):
-                size = "unknown" if result.length is None else f"{result.length:,}"
-                outcome = f"HTTP {result.status}, {size} bytes"
-            else:
-                outcome = result.what
-            log.debug(
-                "%s %s: %s, %.0f ms", request.method, self._mask.mask_url(request.url), outcome, duration
-            )
+            url, duration = self._mask.mask_url(request.url), (self._options.clock() - start) * 1000
+            log.debug("%s %s: %s, %.0f ms", request.method, url, outcome, duration)
 
 
 def _headers(request: RegistryRequest) -> dict[str, str]:
