@@ -129,13 +129,10 @@ def bounded_pools(
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), f"https://{self.host}:{self.port}", check)
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
+    return {
+        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
+        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+    }
 
 
 def _checked(sock: socket.socket, url: str, check: CheckAddress | None) -> socket.socket:

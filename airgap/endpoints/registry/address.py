@@ -5,15 +5,12 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
 from airgap.endpoints.registry.proxies import is_loopback
-from airgap.endpoints.registry.reach import is_trusted, may_reach
+from airgap.endpoints.registry.reach import PORTS, is_trusted, may_reach
 from airgap.errors import EndpointError
 from airgap.oci.reference import DOCKER_HUB
 
 _SERVERS = {DOCKER_HUB: "registry-1.docker.io"}
-_PORTS = {"http": 80, "https": 443}
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
-
-Origin = tuple[str, str, int]
 
 
 def base_url(host: str, options: RegistryOptions) -> str:
@@ -26,12 +23,6 @@ def base_url(host: str, options: RegistryOptions) -> str:
         name = urlsplit(f"//{host}").hostname or ""
         plain = is_loopback(name) and options.ca_file is None and options.client_cert is None
     return f"{'http' if plain else 'https'}://{_SERVERS.get(host, host)}"
-
-
-def origin(url: str) -> Origin:
-    """Return scheme, host and port, to which a login belongs."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def follow(base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
@@ -48,7 +39,7 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
         reachable = usable and (is_trusted(url, options.trusted_hosts) or may_reach(base, url))
     except ValueError as error:
         raise EndpointError("the registry points to an unusable address", subject=subject) from error

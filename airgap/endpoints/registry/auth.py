@@ -13,11 +13,11 @@ from typing import Self
 from urllib.parse import urlencode, urlsplit
 
 from airgap.endpoints.logins import Credentials, CredentialStore, HelperError, NamespacedStore
-from airgap.endpoints.registry.address import follow, origin
+from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
 from airgap.endpoints.registry.errors import TemporaryError, status_error
 from airgap.endpoints.registry.masking import SecretMask
-from airgap.endpoints.registry.reach import is_trusted, may_log_in
+from airgap.endpoints.registry.reach import is_trusted, may_log_in, origin
 from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.registry.response import RegistryResponse, Send
 from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError, printable

@@ -18,17 +18,16 @@ from urllib3.exceptions import (
 from urllib3.util import make_headers
 
 from airgap import __version__
-from airgap.endpoints.registry.address import internal_address_error, origin
-from airgap.endpoints.registry.body import UploadBody, UploadStopped, endless_answer
+from airgap.endpoints.registry.address import internal_address_error
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.proxies import Proxy
-from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, zone_of
-from airgap.endpoints.registry.request import RegistryRequest
-from airgap.endpoints.registry.response import RegistryResponse
+from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, origin, zone_of
+from airgap.endpoints.registry.request import RegistryRequest, UploadBody, UploadStopped
+from airgap.endpoints.registry.response import RegistryResponse, endless_answer
 from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
-from airgap.errors import EndpointError, UsageError, describe_cause
+from airgap.errors import EndpointError, UsageError, describe_cause, iterate_causes
 
 log = logging.getLogger(__name__)
 
@@ -181,9 +180,9 @@ def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
 
 
 def _explain(error: Exception, subject: str, plain_hint: str | None) -> EndpointError:
-    cause = _innermost(error)
+    *_, cause = iterate_causes(error)  # the innermost has the reason and no URL
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
-        return _tls_failure(cause, subject, plain_hint)
+        return _tls_error(cause, subject, plain_hint)
     if isinstance(cause, EndlessAnswerError):
         return endless_answer(cause, subject)
     if isinstance(error, ProxyError):
@@ -199,13 +198,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     return failed
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """Return the innermost error, without urllib3's wrappers: it has the reason and no URL."""
-    inner = error.__cause__ or next((arg for arg in error.args if isinstance(arg, Exception)), None)
-    return error if inner is None else _innermost(inner)
-
-
-def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
+def _tls_error(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
     got, hint = getattr(cause, "reason", None) or describe_cause(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from airgap.endpoints.registry.reach import PORTS
 from airgap.errors import UsageError
-
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Proxy:
         """From the value of the variable `name`; `proxy:3128` is `http://proxy:3128`."""
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
-            port = parts.port or _PORTS.get(parts.scheme, 0)
-            host = parts.hostname if parts.scheme in _PORTS else None
+            port = parts.port or PORTS.get(parts.scheme, 0)
+            host = parts.hostname if parts.scheme in PORTS else None
         except ValueError:
             raise _not_usable(name, "an address that cannot be parsed") from None
         if not host:
@@ -123,7 +122,7 @@ def _covers(name: str, parts: SplitResult) -> bool:
         pass
     match = _WITH_PORT.fullmatch(name)
     wanted, port = (match[1], match[2]) if match else (name, "")
-    if port and port != str(parts.port or _PORTS[parts.scheme]):
+    if port and port != str(parts.port or PORTS[parts.scheme]):
         return False
     wanted = wanted.strip("[]").removeprefix("*")
     return host == wanted or host.endswith(wanted if wanted.startswith(".") else f".{wanted}")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError
@@ -40,7 +41,7 @@ class Puller:
         if descriptor.media_type not in DOCUMENT_TYPES:
             raise EndpointError(
                 "not an image",
-                subject=self.session.requests.document(reference, name),
+                subject=self.session.requests.manifest("GET", reference, name).subject,
                 want="an image manifest or image index of OCI or Docker (schema 2)",
                 got=descriptor.media_type or "no Content-Type",
             )
@@ -52,15 +53,15 @@ class Puller:
         """Return the descriptor of a tag or digest, by HEAD, or by GET if HEAD reports too little."""
         wanted = name if isinstance(name, Digest) else None
 
-        def request(method: str) -> RegistryRequest:
-            return self.session.requests.manifest(method, reference, name, actions, optional=optional)
-
+        head = self.session.requests.manifest("HEAD", reference, name, actions)
+        head = replace(head, optional=optional)
         descriptor = self.session.call(
-            request("HEAD"), (200, *NO_HEAD), lambda response: response.describe_by_headers(wanted)
+            head, (200, *NO_HEAD), lambda response: response.describe_by_headers(wanted)
         )
         if descriptor is not None:
             return descriptor
-        return self.session.call(request("GET"), (200,), lambda response: response.describe_by_body(wanted))
+        get = replace(head, method="GET")
+        return self.session.call(get, (200,), lambda response: response.describe_by_body(wanted))
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         """See `ContentSource`."""
@@ -95,8 +96,8 @@ class Puller:
         self.session.close()
 
     def _blob(self, reference: ImageReference, descriptor: Descriptor, offset: int) -> RegistryRequest:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        return self.session.requests.blob("GET", reference, descriptor.digest, headers)
+        request = self.session.requests.blob("GET", reference, descriptor.digest)
+        return replace(request, headers={"Range": f"bytes={offset}-"}) if offset else request
 
     def _reopen(self, reference: ImageReference, descriptor: Descriptor, position: int) -> ByteStream:
         """Open the blob from `position` on, with one try, after a connection broke. The registry itself is

@@ -3,13 +3,13 @@
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from airgap.endpoints.registry.address import follow_upload
-from airgap.endpoints.registry.body import Body, UploadBody
 from airgap.endpoints.registry.errors import TemporaryError, says_tag_is_immutable
-from airgap.endpoints.registry.request import PULL, PUSH, RegistryRequest
+from airgap.endpoints.registry.request import PUSH, RegistryRequest, UploadBody
 from airgap.endpoints.registry.response import NO_HEAD, RegistryResponse
 from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import (
@@ -46,7 +46,7 @@ class Pusher:
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
         """See `ContentTarget`. An inconclusive answer counts as no: the push will show."""
-        request = self._session.requests.blob("HEAD", reference, descriptor.digest)
+        request = self._session.requests.blob("HEAD", reference, descriptor.digest, PUSH)
 
         def same(response: RegistryResponse) -> bool:
             with response:
@@ -105,8 +105,8 @@ class Pusher:
         """Store a document under a tag or digest. Return the subject's digest if the registry reports that it
         has listed the document as a referrer (OCI distribution-spec 1.1, `OCI-Subject`).
         """
-        headers = {"Content-Type": descriptor.media_type}
-        request = self._session.requests.manifest("PUT", reference, name, PUSH, headers=headers, body=raw)
+        request = self._session.requests.manifest("PUT", reference, name, PUSH)
+        request = replace(request, headers={"Content-Type": descriptor.media_type}, body=raw)
 
         def stored(response: RegistryResponse) -> str | None:
             response.check_stored(descriptor.digest)
@@ -157,25 +157,28 @@ class BlobUpload:
 
     def __init__(self, session: RegistrySession, reference: ImageReference, descriptor: Descriptor) -> None:
         self._session = session
-        self._reference = reference
         self._digest, self._size = descriptor.digest, descriptor.size
-        self._subject = session.requests.subject(reference, f"upload of {descriptor.digest}")
+        self._start = session.requests.make(
+            "POST", reference, "blobs/uploads/", f": upload of {descriptor.digest}", PUSH
+        )
+        self._subject = self._start.subject
         self._url = ""
         self.offset = 0
         """The number of bytes that the registry has."""
 
     def start(self) -> None:
         """Begin the upload, also from the start again."""
-        self._begin("", self._scope, (202,))
+        self._begin(self._start, (202,))
 
     def mount(self, holder: ImageReference) -> bool:
         """Return whether the registry takes the blob over from another of its repositories, so that no
         content is left to send. If not, the upload may have begun nevertheless: see `started`.
         """
         query = urlencode({"mount": self._digest, "from": self._session.requests.repository(holder)})
-        scope = f"{self._scope} {self._session.requests.scope(holder, PULL)}"
+        scope = f"{self._start.scope} {self._session.requests.blob('GET', holder, self._digest).scope}"
+        request = replace(self._start, url=f"{self._start.url}?{query}", scope=scope)
         try:
-            return self._begin(f"?{query}", scope, (201, 202)) == 201
+            return self._begin(request, (201, 202)) == 201
         except UnavailableError:
             raise
         except EndpointError:
@@ -202,14 +205,8 @@ class BlobUpload:
         self.offset = self._ask_offset()
         return self.offset > 1  # `0-0` means one byte, or none
 
-    @property
-    def _scope(self) -> str:
-        return self._session.requests.scope(self._reference, PUSH)
-
-    def _begin(self, query: str, scope: str, accept: tuple[int, ...]) -> int:
-        url = self._session.requests.url(self._reference, "blobs/uploads/") + query
-        request = RegistryRequest(method="POST", url=url, subject=self._subject, scope=scope)
-        return self._session.call(request, accept, lambda response: self._begun(response, url))
+    def _begin(self, request: RegistryRequest, accept: tuple[int, ...]) -> int:
+        return self._session.call(request, accept, lambda response: self._begun(response, request.url))
 
     def _begun(self, response: RegistryResponse, url: str) -> int:
         if response.status == 201:
@@ -223,13 +220,13 @@ class BlobUpload:
         end = self.offset + size
         headers = _BYTES | {"Content-Range": f"{self.offset}-{end - 1}"}
         body = UploadBody(stream, size, self._subject, last=end == self._size)
-        request = self._request("PATCH", self._url, headers, body)
+        request = replace(self._start, method="PATCH", url=self._url, headers=headers, body=body)
         self._step(request, 202, lambda response: self._move(response, request.url))
         self.offset = end
 
-    def _commit(self, body: Body) -> None:
+    def _commit(self, body: bytes | UploadBody) -> None:
         url = f"{self._url}{'&' if '?' in self._url else '?'}{urlencode({'digest': self._digest})}"
-        request = self._request("PUT", url, _BYTES, body)
+        request = replace(self._start, method="PUT", url=url, headers=_BYTES, body=body)
         self._step(request, 201, lambda response: response.check_stored(self._digest))
 
     def _ask_offset(self) -> int:
@@ -240,7 +237,7 @@ class BlobUpload:
             match = _OFFSET.fullmatch(response.headers.get("Range", ""))
             return int(match[1]) + 1 if match and int(match[1]) < self._size else -1
 
-        request = self._request("GET", self._url)
+        request = replace(self._start, method="GET", url=self._url)
         try:
             return self._session.call(request, (204,), read_offset)
         except UnavailableError:
@@ -256,13 +253,6 @@ class BlobUpload:
             self._url = follow_upload(
                 self._session.base, base, location, self._session.options, self._subject
             )
-
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body | None = None
-    ) -> RegistryRequest:
-        return RegistryRequest(
-            method=method, url=url, subject=self._subject, scope=self._scope, headers=headers or {}, body=body
-        )
 
     def _step(self, request: RegistryRequest, wanted: int, then: Callable[[RegistryResponse], None]) -> None:
         def in_order(response: RegistryResponse) -> None:

@@ -44,9 +44,10 @@ class RegistryLists:
 
     def by_api(self, reference: ImageReference, digest: Digest) -> list[Descriptor] | None:
         """Return the referrers from the referrers API; None if there is no such API."""
-        request = self._session.requests.page(
-            reference, f"referrers/{digest}", f"referrers of {digest}", {"Accept": OCI_INDEX}
+        request = self._session.requests.make(
+            "GET", reference, f"referrers/{digest}", f": referrers of {digest}"
         )
+        request = replace(request, headers={"Accept": OCI_INDEX}, optional=True)
         referrers: list[Descriptor] = []
         for number, (raw, _) in enumerate(self._pages(request, (200, *_NO_API), _read_index)):
             if raw is None and number:
@@ -59,18 +60,24 @@ class RegistryLists:
 
     def by_tag(self, reference: ImageReference, digest: Digest, *, optional: bool = True) -> list[Descriptor]:
         """Return the referrers from the fallback tag; empty if there is no such tag."""
-        raw = self._read_fallback(reference, digest, optional)
-        subject = self._session.requests.document(reference, fallback_tag(digest))
-        referrers = [] if raw is None else list(_entries(raw, subject))
-        _check_number(referrers, MAX_REFERRERS, subject)
+        request = self._session.requests.manifest("GET", reference, fallback_tag(digest))
+        try:
+            raw = self._session.call(replace(request, optional=optional), (200,), RegistryResponse.read)
+        except NotFoundError:
+            return []
+        if Digest.of(raw, digest.algorithm) == digest:
+            return []  # GitLab treats the tag as the digest, and answers with the image itself
+        referrers = list(_entries(raw, request.subject))
+        _check_number(referrers, MAX_REFERRERS, request.subject)
         return referrers
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        subject = self._session.requests.make("GET", reference, "tags/list", ": tags").subject
         tags: list[str] = []
         for page, _ in self.tag_pages(reference):
             tags += page
-            _check_number(tags, MAX_TAGS, self._session.requests.subject(reference, "tags"))
+            _check_number(tags, MAX_TAGS, subject)
         return tags
 
     def tag_pages(
@@ -83,20 +90,10 @@ class RegistryLists:
         Raises `UnusableListError` if there are more than `most` pages.
         """
         query = f"n={_TAGS_PER_PAGE}" if after is None else f"n={_TAGS_PER_PAGE}&last={quote(after)}"
-        request = self._session.requests.page(reference, f"tags/list?{query}", "tags")
+        request = self._session.requests.make("GET", reference, f"tags/list?{query}", ": tags")
+        request = replace(request, optional=True)
         for raw, more in self._pages(request, (200,), RegistryResponse.read, most):
             yield _tags(raw, request.subject), more
-
-    def _read_fallback(self, reference: ImageReference, digest: Digest, optional: bool) -> bytes | None:
-        try:
-            request = self._session.requests.manifest(
-                "GET", reference, fallback_tag(digest), optional=optional
-            )
-            raw = self._session.call(request, (200,), RegistryResponse.read)
-        except NotFoundError:
-            return None
-        # GitLab treats the tag as the digest, and answers with the image itself.
-        return None if Digest.of(raw, digest.algorithm) == digest else raw
 
     def _pages(
         self,

@@ -1,11 +1,11 @@
-"""Requests to one registry (OCI distribution-spec 1.1, "Endpoints")."""
+"""Requests to one registry (OCI distribution-spec 1.1, "Endpoints"), and the blobs that they upload."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from airgap.endpoints.registry.body import Body, UploadBody
-from airgap.oci.digest import Digest
+from airgap.errors import SizeMismatchError
+from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import DOCUMENT_TYPES
 from airgap.oci.reference import ImageReference
 
@@ -13,6 +13,52 @@ PULL = "pull"
 PUSH = "pull,push"
 
 ACCEPT = {"Accept": ", ".join(sorted(DOCUMENT_TYPES))}
+
+
+class UploadStopped(Exception):  # noqa: N818 - carries an error through urllib3, is none itself
+    """The stream of an upload raised `error`; urllib3 would wrap or swallow some kinds of it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class UploadBody:
+    """Feeds `stream` to a request in chunks, `size` bytes in all; the stream's end when it is `last`.
+
+    Raises `UploadStopped` with what `stream` raised, or with a `SizeMismatchError` before the last
+    chunk of a stream of another length.
+    """
+
+    def __init__(self, stream: ByteStream, size: int, subject: str, *, last: bool = True) -> None:
+        self._stream = stream
+        self.size = size
+        self._subject = subject
+        self._last = last
+        self.started = False
+
+    def __iter__(self) -> Iterator[memoryview]:
+        self.started = True
+        try:
+            yield from self._chunks(memoryview(bytearray(CHUNK)))
+        except Exception as error:
+            raise UploadStopped(error) from error
+
+    def _chunks(self, buffer: memoryview) -> Iterator[memoryview]:
+        done = 0
+        while self._last or done < self.size:
+            got = self._stream.readinto(buffer if self._last else buffer[: self.size - done])
+            if not got:
+                break
+            done += got
+            if done > self.size:
+                raise self._wrong("more")
+            yield buffer[:got]
+        if done != self.size:
+            raise self._wrong(f"{done:,} bytes")
+
+    def _wrong(self, got: str) -> SizeMismatchError:
+        return SizeMismatchError("wrong size", subject=self._subject, want=f"{self.size:,} bytes", got=got)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +72,7 @@ class RegistryRequest:
     scope: str = ""
     """What a token must allow: one scope, or several separated by spaces."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body | None = None
+    body: bytes | UploadBody | None = None
     optional: bool = False
     """True if the work does not need an answer: then less time is spent on getting one."""
 
@@ -52,69 +98,32 @@ class RequestBuilder:
     base: str
     prefix: str
 
-    def manifest(
-        self,
-        method: str,
-        reference: ImageReference,
-        name: object,
-        actions: str = PULL,
-        *,
-        headers: Mapping[str, str] = ACCEPT,
-        body: Body | None = None,
-        optional: bool = False,
+    def make(
+        self, method: str, reference: ImageReference, path: str, subject: str, actions: str = PULL
     ) -> RegistryRequest:
-        """Return a request about the document with the tag or digest `name`."""
+        """Return a request for `path` in the repository; in errors, `subject` follows the repository."""
+        repository = self.repository(reference)
         return RegistryRequest(
             method=method,
-            url=self.url(reference, f"manifests/{quote(str(name), safe=':')}"),
-            subject=self.document(reference, name),
-            scope=self.scope(reference, actions),
-            headers=headers,
-            body=body,
-            optional=optional,
+            url=f"{self.base}/v2/{quote(repository)}/{path}",
+            subject=f"{self.host}/{repository}{subject}",
+            scope=f"repository:{repository}:{actions}",
         )
+
+    def manifest(
+        self, method: str, reference: ImageReference, name: object, actions: str = PULL
+    ) -> RegistryRequest:
+        """Return a request for the document with the tag or digest `name`."""
+        subject = f"@{name}" if isinstance(name, Digest) else f":{name}"
+        request = self.make(method, reference, f"manifests/{quote(str(name), safe=':')}", subject, actions)
+        return replace(request, headers=ACCEPT)
 
     def blob(
-        self, method: str, reference: ImageReference, digest: Digest, headers: Mapping[str, str] | None = None
+        self, method: str, reference: ImageReference, digest: Digest, actions: str = PULL
     ) -> RegistryRequest:
-        """Return a request about a blob; HEAD asks for the rights of a push."""
-        return RegistryRequest(
-            method=method,
-            url=self.url(reference, f"blobs/{digest}"),
-            subject=self.subject(reference, f"blob {digest}"),
-            scope=self.scope(reference, PUSH if method == "HEAD" else PULL),
-            headers=headers or {},
-        )
-
-    def page(
-        self, reference: ImageReference, path: str, subject: str, headers: Mapping[str, str] | None = None
-    ) -> RegistryRequest:
-        """Return a request for a list that is not needed to carry an image."""
-        return RegistryRequest(
-            method="GET",
-            url=self.url(reference, path),
-            subject=self.subject(reference, subject),
-            scope=self.scope(reference, PULL),
-            headers=headers or {},
-            optional=True,
-        )
-
-    def url(self, reference: ImageReference, path: str) -> str:
-        """Return the URL of `path` in the repository."""
-        return f"{self.base}/v2/{quote(self.repository(reference))}/{path}"
+        """Return a request for a blob."""
+        return self.make(method, reference, f"blobs/{digest}", f": blob {digest}", actions)
 
     def repository(self, reference: ImageReference) -> str:
         """Return the repository's name at the registry."""
         return f"{self.prefix}/{reference.repository}" if self.prefix else reference.repository
-
-    def scope(self, reference: ImageReference, actions: str) -> str:
-        """Return the scope that a token must allow."""
-        return f"repository:{self.repository(reference)}:{actions}"
-
-    def document(self, reference: ImageReference, name: object) -> str:
-        """Return the name that errors use for the document with the tag or digest `name`."""
-        return f"{self.host}/{self.repository(reference)}{'@' if isinstance(name, Digest) else ':'}{name}"
-
-    def subject(self, reference: ImageReference, what: object) -> str:
-        """Return the name that errors use for something else in the repository."""
-        return f"{self.host}/{self.repository(reference)}: {what}"

@@ -20,12 +20,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from airgap.endpoints.registry.address import base_url, follow, origin
+from airgap.endpoints.registry.address import base_url, follow
 from airgap.endpoints.registry.auth import Login
 from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
 from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError, backoff, status_error
 from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.pool import ConnectionPool
+from airgap.endpoints.registry.reach import origin
 from airgap.endpoints.registry.request import RegistryRequest, RequestBuilder
 from airgap.endpoints.registry.response import RegistryResponse, Send
 from airgap.errors import EndpointError, UnavailableError
