@@ -12,7 +12,7 @@ MAX_TOKEN_ANSWER_BYTES = 1 << 18
 MAX_CHALLENGE_BYTES = 8 << 10
 """A WWW-Authenticate header names a scheme and a few parameters."""
 MAX_ANSWER_LINE_BYTES = 128 << 10
-"""Status lines, headers, lengths of chunks and trailers of one answer, besides one for each byte of content."""
+"""Status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
 MIN_ANSWER_BYTES_PER_SECOND = 5_000.0
 """A slower answer is abandoned: a layer of 5 GB may take twelve days."""
 MAX_REDIRECTS = 5

@@ -19,7 +19,7 @@ from airgap.cli.main import app
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "hiding", "owned", "times", "workers")
+GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 FLOORS = {

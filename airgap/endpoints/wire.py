@@ -47,15 +47,15 @@ class _Metered(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:
         start = self._clock()
-        got = self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
         self._waited += self._clock() - start
-        self.received += got or 0
+        self.received += count or 0
         if self._waited > self._silence + self.received / self._min_rate:
             raise SlowAnswerError(
                 f"{self.received:,} bytes in {self._waited:,.0f} s;"
                 f" {self._silence:,.0f} s and {self._min_rate:,.0f} bytes a second are the limit"
             )
-        return got
+        return count
 
     def close(self) -> None:
         self._raw.close()

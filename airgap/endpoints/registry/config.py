@@ -91,8 +91,8 @@ def with_docker_certificates(host: str, options: RegistryOptions) -> RegistryOpt
     if options.certs_folder == DOCKER_CERTS:
         folders += [Path(os.path.expanduser(folder)) / host for folder in CONTAINERS_CERTS]  # noqa: PTH111
     folder = next((folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)), folders[0])
-    found = sorted(filter(_readable, folder.glob("*.crt")), key=lambda path: (path.name != "ca.crt", path))
-    authorities = (options.ca_file,) if options.ca_file else tuple(found)
+    by_name = sorted(filter(_readable, folder.glob("*.crt")), key=lambda path: (path.name != "ca.crt", path))
+    authorities = (options.ca_file,) if options.ca_file else tuple(by_name)
     certificate, key = options.client_cert, options.client_key
     if certificate is None:
         certificate = next(filter(_readable, sorted(folder.glob("*.cert"))), None)

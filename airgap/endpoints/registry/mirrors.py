@@ -13,7 +13,7 @@ from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import AirgapError, EndpointError, UnavailableError, UsageError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import HOST_PATTERN, ImageReference
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,7 @@ OpenAt = Callable[[int], ByteStream]
 _RETRIES = 1
 _MAX_WAIT_SECONDS = 60.0
 """Both are low, as there is always another registry to ask."""
-_MIRROR = re.compile(
-    r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
-)
+_MIRROR = re.compile(rf"(?:(https?)://)?({HOST_PATTERN})(?:/([a-z0-9._/-]*))?", re.ASCII)
 
 
 class MirroredPuller:
@@ -113,14 +111,14 @@ class _ChangingDownload(io.RawIOBase):
         view = memoryview(buffer)
         while True:
             try:
-                got = self._body.readinto(view) or 0
+                count = self._body.readinto(view) or 0
             except EndpointError:
                 if not self._openers:
                     raise
             else:
-                if got or not view or self._position >= self._size or not self._openers:
-                    self._position += got
-                    return got
+                if count or not view or self._position >= self._size or not self._openers:
+                    self._position += count
+                    return count
             self._body.close()
             self._body = self._next()
 

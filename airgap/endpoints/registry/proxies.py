@@ -93,12 +93,12 @@ class Proxies:
         """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        found = self.https if secure else self.http
-        if not found or is_loopback(parts.hostname or ""):
+        proxy = self.https if secure else self.http
+        if not proxy or is_loopback(parts.hostname or ""):
             return None
         if any(_covers(name, parts) for name in self.without):
             return None
-        return Proxy.parse(found, "HTTPS_PROXY" if secure else "HTTP_PROXY")
+        return Proxy.parse(proxy, "HTTPS_PROXY" if secure else "HTTP_PROXY")
 
 
 def is_loopback(name: str) -> bool:

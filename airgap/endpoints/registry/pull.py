@@ -129,12 +129,12 @@ def _skip(response: RegistryResponse, size: int, position: int, options: Registr
     stream = response.stream(size)
     buffer = memoryview(bytearray(min(position, CHUNK)))
     while position:
-        got = stream.readinto(buffer[:position])
-        if not got:
+        count = stream.readinto(buffer[:position])
+        if not count:
             raise EndpointError(
                 "cannot resume the download", subject=response.subject, got=f"{position:,} bytes missing"
             )
-        position -= got
+        position -= count
     return stream
 
 
@@ -169,12 +169,12 @@ class BlobDownload(io.RawIOBase):
         if self.closed:
             raise UnavailableError("the download is closed")
         try:
-            got = self._read(memoryview(buffer))
+            count = self._read(memoryview(buffer))
         except EndpointError:
             self.close()
             raise
-        self._position += got
-        return got
+        self._position += count
+        return count
 
     def _read(self, view: memoryview) -> int:
         while True:

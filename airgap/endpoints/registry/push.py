@@ -48,21 +48,21 @@ class Pusher:
         """See `ContentTarget`. An inconclusive answer counts as no: the push will show."""
         request = self._session.requests.blob("HEAD", reference, descriptor.digest, PUSH)
 
-        def same(response: RegistryResponse) -> bool:
+        def has_size(response: RegistryResponse) -> bool:
             with response:
                 return response.status == 200 and response.length == descriptor.size
 
         try:
-            found = self._session.call(request, (200, 404, *NO_HEAD), same)
+            present = self._session.call(request, (200, 404, *NO_HEAD), has_size)
         except (LoginError, UnavailableError):
             raise
         except EndpointError as error:
             if error.status not in _INCONCLUSIVE:
                 raise
-            found = False
-        if found:
+            present = False
+        if present:
             self._remember(reference, descriptor.digest)
-        return found
+        return present
 
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
         """See `ContentTarget`. `stream` is read once, or not at all if the blob can be mounted."""

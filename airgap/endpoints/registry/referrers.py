@@ -39,8 +39,8 @@ class RegistryLists:
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
         """See `ReferrerSource`: from the referrers API, or from the fallback tag if there is none."""
-        found = self.by_api(reference, digest)
-        return self.by_tag(reference, digest) if found is None else found
+        referrers = self.by_api(reference, digest)
+        return self.by_tag(reference, digest) if referrers is None else referrers
 
     def by_api(self, reference: ImageReference, digest: Digest) -> list[Descriptor] | None:
         """Return the referrers from the referrers API; None if there is no such API."""

@@ -47,18 +47,18 @@ class UploadBody:
     def _chunks(self, buffer: memoryview) -> Iterator[memoryview]:
         done = 0
         while self._last or done < self.size:
-            got = self._stream.readinto(buffer if self._last else buffer[: self.size - done])
-            if not got:
+            count = self._stream.readinto(buffer if self._last else buffer[: self.size - done])
+            if not count:
                 break
-            done += got
+            done += count
             if done > self.size:
-                raise self._wrong("more")
-            yield buffer[:got]
+                raise self._size_error("more")
+            yield buffer[:count]
         if done != self.size:
-            raise self._wrong(f"{done:,} bytes")
+            raise self._size_error(f"{done:,} bytes")
 
-    def _wrong(self, got: str) -> SizeMismatchError:
-        return SizeMismatchError("wrong size", subject=self._subject, want=f"{self.size:,} bytes", got=got)
+    def _size_error(self, reason: str) -> SizeMismatchError:
+        return SizeMismatchError("wrong size", subject=self._subject, want=f"{self.size:,} bytes", got=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,15 +50,15 @@ class ResponseBody(io.RawIOBase):
         if self._left == 0 or not view:
             return 0
         try:
-            got = self._fill(view[: self._left])
+            count = self._fill(view[: self._left])
         except EndlessAnswerError as error:
             self.close()
             raise endless_answer(error, self._subject) from error
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise self._cut(describe_cause(error)) from error
-        self._count(got)
-        return got
+        self._consume(count)
+        return count
 
     def _fill(self, view: memoryview) -> int:
         """Read like http.client's `readinto`, which however loses the bytes received before a failure."""
@@ -68,24 +68,24 @@ class ResponseBody(io.RawIOBase):
             return len(piece)
         if self._broken is not None:
             raise self._broken
-        got, enough = 0, min(len(view), _ENOUGH_BYTES)
+        count, enough = 0, min(len(view), _ENOUGH_BYTES)
         try:
-            while got < enough and (step := self._file.readinto1(view[got:])):
-                got += step
+            while count < enough and (step := self._file.readinto1(view[count:])):
+                count += step
         except OSError as error:
-            if not got:
+            if not count:
                 raise
             self._broken = error
-        return got
+        return count
 
-    def _count(self, got: int) -> None:
+    def _consume(self, count: int) -> None:
         if self._left is None:
-            self._left = 0 if got == 0 else None
-        elif got == 0:
+            self._left = 0 if count == 0 else None
+        elif count == 0:
             self.close()
             raise self._cut(f"{self._left:,} bytes missing")
         else:
-            self._left -= got
+            self._left -= count
         if self._left == 0:
             self._release()
 
@@ -93,8 +93,8 @@ class ResponseBody(io.RawIOBase):
         self._raw.close()  # of the answer only: the connection stays open
         self._response.release_conn()
 
-    def _cut(self, got: str) -> TemporaryError:
-        return TemporaryError("the connection broke", subject=self._subject, got=got)
+    def _cut(self, reason: str) -> TemporaryError:
+        return TemporaryError("the connection broke", subject=self._subject, got=reason)
 
     def close(self) -> None:
         """Idempotent. Cuts the connection if the body was not read to its end."""
@@ -183,12 +183,12 @@ class RegistryResponse:
 
     def not_rest_error(self, offset: int, size: int) -> EndpointError:
         """Return the error for an answer that is not the requested rest."""
-        got = self.headers.get("Content-Range", "")[:80] or f"HTTP {self.status}"
+        answer = self.headers.get("Content-Range", "")[:80] or f"HTTP {self.status}"
         return EndpointError(
             "cannot resume the download",
             subject=self.subject,
             want=f"bytes {offset}-{size - 1}/{size}",
-            got=got,
+            got=answer,
         )
 
     def check_stored(self, digest: Digest) -> None:

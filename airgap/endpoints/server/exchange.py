@@ -110,16 +110,16 @@ class Exchange:
         """
         buffer = memoryview(bytearray(min(_PIECE_BYTES, max(blob.length, 1))))
         try:
-            got = await _in_thread(_fill, blob, buffer, blob.length)
+            count = await _in_thread(_fill, blob, buffer, blob.length)
         except AirgapError as error:
             await self._send(request, self._unreadable(error))
             return
         await self._write(request.wire, _head(reply, close=False))
         left = blob.length
         while left:
-            await self._write(request.wire, h11.Data(data=bytes(buffer[:got])))
-            left -= got
-            got = await _in_thread(_fill, blob, buffer, left)
+            await self._write(request.wire, h11.Data(data=bytes(buffer[:count])))
+            left -= count
+            count = await _in_thread(_fill, blob, buffer, left)
         await self._write(request.wire, h11.EndOfMessage())
 
     async def _write(self, wire: h11.Connection, *events: h11.Event) -> None:
@@ -138,8 +138,8 @@ class Exchange:
         left = MAX_LINGER_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MAX_LINGER_SECONDS):
-                while left > 0 and (got := await self._reader.read(left)):
-                    left -= len(got)
+                while left > 0 and (count := await self._reader.read(left)):
+                    left -= len(count)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:
@@ -192,7 +192,7 @@ async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) ->
 def _fill(blob: Blob, buffer: memoryview, left: int) -> int:
     if not left:
         return 0
-    got = blob.stream.readinto(buffer[: min(left, len(buffer))])
-    if not got:
+    count = blob.stream.readinto(buffer[: min(left, len(buffer))])
+    if not count:
         raise SizeMismatchError("content ends early", want=f"{left:,} bytes more")
-    return got
+    return count
