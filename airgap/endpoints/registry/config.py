@@ -72,7 +72,7 @@ class RegistryOptions:
     limit."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    """For the age of tokens."""
+    """For the age of tokens, waits and the durations in logs."""
     prefix: str = ""
     """Put before each repository: `mirror/team` makes `acme/api` to `mirror/team/acme/api`."""
 

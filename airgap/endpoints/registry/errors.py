@@ -7,7 +7,6 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from airgap.errors import (
     AccessDeniedError,
@@ -121,14 +120,10 @@ def explain(body: bytes) -> str:
         value = parse_object(body, "error body", max_bytes=MAX_ERROR_BODY_BYTES)
     except FormatError:
         return ""
-    reasons = [_reason(entry) for entry in _entries(value)]
-    text = "; ".join(filter(None, reasons))
-    return f"({text[:_MAX_SHOWN]})" if text else ""
-
-
-def _entries(value: dict[str, Any]) -> list[Any]:
     errors = value.get("errors")
-    return errors[:10] if isinstance(errors, list) else [value]
+    entries = errors[:10] if isinstance(errors, list) else [value]
+    text = "; ".join(filter(None, map(_reason, entries)))
+    return f"({text[:_MAX_SHOWN]})" if text else ""
 
 
 def _reason(entry: object) -> str:

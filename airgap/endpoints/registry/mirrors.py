@@ -18,8 +18,6 @@ from airgap.oci.reference import HOST_PATTERN, ImageReference
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OpenAt = Callable[[int], ByteStream]
-"""Opens a blob at an offset."""
 
 _RETRIES = 1
 _MAX_WAIT_SECONDS = 60.0
@@ -60,8 +58,7 @@ class MirroredPuller:
         if again or not self._mirrors:
             return self._home.open_blob(reference, descriptor, offset)
         self._served.add(descriptor.digest)
-        openers = [self._opener(p, reference, descriptor) for p in (*self._mirrors, self._home)]
-        return _ChangingDownload(openers, offset, descriptor.size)
+        return _ChangingDownload(self, [*self._mirrors, self._home], reference, descriptor, offset)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -73,20 +70,10 @@ class MirroredPuller:
             try:
                 return ask(mirror)
             except AirgapError as error:
-                self._failed(mirror, error)
+                self.failed(mirror, error)
         return ask(self._home)
 
-    def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> OpenAt:
-        def open_at(offset: int) -> ByteStream:
-            try:
-                return puller.open_blob(reference, descriptor, offset)
-            except EndpointError as error:
-                self._failed(puller, error)
-                raise
-
-        return open_at
-
-    def _failed(self, puller: Puller, error: AirgapError) -> None:
+    def failed(self, puller: Puller, error: AirgapError) -> None:
         """Record a failure: a mirror that cannot be reached is not asked again."""
         if puller is not self._home:
             log.info("mirror %s failed, and the next registry is asked: %s", puller.session.host, error)
@@ -95,17 +82,26 @@ class MirroredPuller:
 
 
 class _ChangingDownload(io.RawIOBase):
-    """A blob's bytes from the first of `openers` that has them; if it fails, the next one resumes.
+    """A blob's bytes from the first of `pullers` that has them; if it fails, the next one resumes.
 
     Raises the last one's error.
     """
 
-    def __init__(self, openers: Sequence[OpenAt], offset: int, size: int) -> None:
+    def __init__(
+        self,
+        mirrored: MirroredPuller,
+        pullers: list[Puller],
+        reference: ImageReference,
+        descriptor: Descriptor,
+        offset: int,
+    ) -> None:
         super().__init__()
-        self._openers = list(openers)
+        self._mirrored = mirrored
+        self._pullers = pullers
+        self._reference = reference
+        self._descriptor = descriptor
         self._position = offset
-        self._size = size
-        self._body = self._next()
+        self._body = self._open_next()
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)
@@ -113,22 +109,23 @@ class _ChangingDownload(io.RawIOBase):
             try:
                 count = self._body.readinto(view) or 0
             except EndpointError:
-                if not self._openers:
+                if not self._pullers:
                     raise
             else:
-                if count or not view or self._position >= self._size or not self._openers:
+                if count or not view or self._position >= self._descriptor.size or not self._pullers:
                     self._position += count
                     return count
             self._body.close()
-            self._body = self._next()
+            self._body = self._open_next()
 
-    def _next(self) -> ByteStream:
+    def _open_next(self) -> ByteStream:
         while True:
-            open_at = self._openers.pop(0)
+            puller = self._pullers.pop(0)
             try:
-                return open_at(self._position)
-            except EndpointError:
-                if not self._openers:
+                return puller.open_blob(self._reference, self._descriptor, self._position)
+            except EndpointError as error:
+                self._mirrored.failed(puller, error)
+                if not self._pullers:
                     raise
 
     def close(self) -> None:

@@ -24,18 +24,15 @@ class Puller:
     def __init__(self, session: RegistrySession) -> None:
         self.session = session
 
-    def resolve(self, reference: ImageReference) -> Descriptor:
-        """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
-        return self._resolve(reference, optional=False)
-
     def find(self, reference: ImageReference) -> Descriptor | None:
         """Resolve an image that is not required; None if it does not exist."""
         try:
-            return self._resolve(reference, optional=True)
+            return self.resolve(reference, optional=True)
         except NotFoundError:
             return None
 
-    def _resolve(self, reference: ImageReference, *, optional: bool) -> Descriptor:
+    def resolve(self, reference: ImageReference, *, optional: bool = False) -> Descriptor:
+        """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
         name = reference.digest or reference.tag
         descriptor = self.describe(reference, name, PULL, optional=optional)
         if descriptor.media_type not in DOCUMENT_TYPES:

@@ -140,7 +140,8 @@ class ReferrerPusher:
         entries = self._lists.by_tag(reference, subject, optional=False)
         if descriptor.digest in {entry.digest for entry in entries}:
             return
-        raw = _index_of([*entries, descriptor])
+        manifests = [entry.to_json() for entry in (*entries, descriptor)]
+        raw = dump({"schemaVersion": SCHEMA_VERSION, "mediaType": OCI_INDEX, "manifests": manifests})
         index = Descriptor(OCI_INDEX, Digest.of(raw), len(raw))
         self._pusher.put(reference, fallback_tag(subject), index, raw)
 
@@ -164,11 +165,6 @@ def _entries(raw: bytes, subject: str) -> tuple[Descriptor, ...]:
     except FormatError as error:
         raise UnusableListError("not a list of referrers", subject=subject, got=str(error)) from error
     return document.manifests if isinstance(document, ImageIndex) else ()
-
-
-def _index_of(entries: list[Descriptor]) -> bytes:
-    manifests = [entry.to_json() for entry in entries]
-    return dump({"schemaVersion": SCHEMA_VERSION, "mediaType": OCI_INDEX, "manifests": manifests})
 
 
 def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
