@@ -15,13 +15,13 @@ from urllib.parse import urlencode, urlsplit
 from airgap.endpoints.logins import Credentials, CredentialStore, HelperError, NamespacedStore
 from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
-from airgap.endpoints.registry.errors import TemporaryError, status_error
+from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.reach import is_trusted, may_log_in, origin
 from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.registry.response import RegistryResponse, Send
 from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError, printable
-from airgap.limits import MAX_CHALLENGE_BYTES, MAX_ERROR_BODY_BYTES, MAX_TOKEN_ANSWER_BYTES
+from airgap.limits import MAX_CHALLENGE_BYTES, MAX_TOKEN_ANSWER_BYTES
 from airgap.oci.strict_json import parse_object
 
 log = logging.getLogger(__name__)
@@ -207,10 +207,7 @@ class Login:
 
     def _token_error(self, response: RegistryResponse) -> EndpointError:
         """A token service that answers 401 rejects the login; with 403 it grants less than was requested."""
-        body = self._mask.mask(response.read_some(MAX_ERROR_BODY_BYTES).decode("utf-8", "replace")).encode()
-        error = self._mask.mask_error(
-            status_error(response.status, response.headers, body, response.subject, self._host)
-        )
+        error = response.status_error(self._host, self._mask)
         if error.status == 401:
             error = LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)
         return self.explain(error)

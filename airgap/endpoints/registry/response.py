@@ -9,10 +9,12 @@ from typing import Self
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from airgap.endpoints.registry.errors import TemporaryError
+from airgap.endpoints.registry.errors import TemporaryError, status_error
+from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.wire import EndlessAnswerError
 from airgap.errors import DigestMismatchError, EndpointError, FormatError, describe_cause
+from airgap.limits import MAX_ERROR_BODY_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.strict_json import MAX_BYTES
@@ -189,6 +191,13 @@ class RegistryResponse:
             subject=self.subject,
             want=f"bytes {offset}-{size - 1}/{size}",
             got=answer,
+        )
+
+    def status_error(self, host: str, mask: SecretMask, *, writes: bool = False) -> EndpointError:
+        """Return the error for an answer with an unexpected status; see `errors.status_error`."""
+        body = mask.mask(self.read_some(MAX_ERROR_BODY_BYTES).decode("utf-8", "replace")).encode()
+        return mask.mask_error(
+            status_error(self.status, self.headers, body, self.subject, host, writes=writes)
         )
 
     def check_stored(self, digest: Digest) -> None:

@@ -23,14 +23,14 @@ from typing import TypeVar
 from airgap.endpoints.registry.address import base_url, follow
 from airgap.endpoints.registry.auth import Login
 from airgap.endpoints.registry.config import RegistryOptions, with_docker_certificates
-from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError, backoff, status_error
+from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError, backoff
 from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.pool import ConnectionPool
 from airgap.endpoints.registry.reach import origin
 from airgap.endpoints.registry.request import RegistryRequest, RequestBuilder
 from airgap.endpoints.registry.response import RegistryResponse, Send
 from airgap.errors import EndpointError, UnavailableError
-from airgap.limits import MAX_ERROR_BODY_BYTES, MAX_REDIRECTS, MAX_RESUMES
+from airgap.limits import MAX_REDIRECTS, MAX_RESUMES
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +106,14 @@ class RegistrySession:
         self._pool.close()
 
     def _status_error(self, response: RegistryResponse, request: RegistryRequest) -> EndpointError:
-        body = self._mask.mask(response.read_some(MAX_ERROR_BODY_BYTES).decode("utf-8", "replace")).encode()
-        status, headers, subject = response.status, response.headers, request.subject
-        if self.is_own(response.url):
-            error = status_error(status, headers, body, subject, self.host, writes=request.writes)
-            return self._login.explain(self._mask.mask_error(error))
-        subject = f"{subject} (redirected to {origin(response.url)[1]})"
-        if status in (401, 403):
-            return LinkRefusedError("access denied", subject=subject, got=f"HTTP {status}")
-        return self._mask.mask_error(status_error(status, headers, body, subject, self.host))
+        own = self.is_own(response.url)
+        error = response.status_error(self.host, self._mask, writes=request.writes and own)
+        if own:
+            return self._login.explain(error)
+        error.subject = f"{request.subject} (redirected to {origin(response.url)[1]})"
+        if response.status in (401, 403):
+            return LinkRefusedError(error.what, subject=error.subject, got=f"HTTP {response.status}")
+        return error
 
 
 class FollowRedirects:
