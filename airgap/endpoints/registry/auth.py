@@ -51,13 +51,15 @@ class Login:
         self._mask = mask
         self._lock = threading.Lock()
         self._headers: dict[str, tuple[str, float]] = {}
-        """By scope, each with the time until which it is used."""
+        """Bearer by scope, Basic by login name, each with the time until which it is used."""
         self._logins: dict[str, Credentials | None] = {}
         """By host, or by the namespace of it that has its own login."""
         self._helper_error: HelperError | None = None
         self._scopes: dict[str, threading.Lock] = {}
         self._challenge: Challenge | None = None
-        """The registry's last challenge: in the next repository it is answered before it is made."""
+        """The registry's last challenge: if it is Bearer, the token for the next repository is fetched before
+        the registry asks for it.
+        """
 
     def __call__(self, request: RegistryRequest) -> RegistryResponse:
         header = self._header(request)
@@ -86,7 +88,7 @@ class Login:
     def _header(self, request: RegistryRequest) -> str | None:
         """Return the header that should be valid now; None before the registry has asked for a login."""
         known = self._known(request.scope)
-        if known is not None or self._challenge is None:
+        if known is not None or self._challenge is None or self._challenge.scheme == "basic":
             return known
         with self._lock_of(request.scope):
             try:
@@ -95,8 +97,10 @@ class Login:
                 return None  # the registry's own refusal is clearer
 
     def _known(self, scope: str) -> str | None:
-        header, until = self._headers.get(scope, (None, 0.0))
-        return header if self._options.clock() < until else None
+        if self._challenge is None:
+            return None
+        entry = self._headers.get(scope) or self._headers.get(self._login_name(scope))
+        return entry[0] if entry and self._options.clock() < entry[1] else None
 
     def _renew(self, challenges: str, request: RegistryRequest, refused: str | None) -> str:
         """Return a header that answers `challenges` (the value of WWW-Authenticate).
@@ -128,11 +132,11 @@ class Login:
             return self._scopes.setdefault(scope, threading.Lock())
 
     def _answer(self, challenge: "Challenge", request: RegistryRequest, refused: str | None) -> str:
-        login = self._credentials(request.scope)
+        login, key = self._credentials(request.scope), request.scope
         if challenge.scheme == "basic":
             if login is None or not login.user or refused is not None:
                 raise self._no_login_error(None if refused is None else login, request.subject)
-            header, life = f"Basic {_pair(login)}", math.inf
+            header, life, key = f"Basic {_pair(login)}", math.inf, self._login_name(request.scope)
         elif login is not None and login.registry_token:
             header, life = f"Bearer {login.registry_token}", _DEFAULT_LIFE_SECONDS
             if header == refused:
@@ -140,7 +144,7 @@ class Login:
         else:
             header, life = self._fetch_token(challenge.parameters, login, request)
             self._mask.add(f"token for {request.scope}", header.partition(" ")[2])
-        self._headers[request.scope] = (header, self._options.clock() + life * _USABLE_LIFE)
+        self._headers[key] = (header, self._options.clock() + life * _USABLE_LIFE)
         return header
 
     def _fetch_token(
