@@ -88,8 +88,8 @@ PACKAGES = {"yaml": "pyyaml", "pydantic_core": "pydantic-core"}
 """The names of packages that are called otherwise than their module."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker|wire|server\.http|ssh\..+)",
-    "ssl": r"airgap\.endpoints\.registry\.transport",
+    "socket": r"airgap\.endpoints\.(docker|wire|server\.server|ssh\..+)",
+    "ssl": r"airgap\.endpoints\.registry\.pool",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
 """Which modules may import what opens connections."""
@@ -101,7 +101,7 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
+    "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
     "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker_helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }

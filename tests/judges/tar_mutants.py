@@ -89,7 +89,15 @@ def _end(rng: random.Random, parts: list[_Part]) -> bytes:
         return END_OF_ARCHIVE
     again = b"".join(part.head + part.data for part in parts)
     return rng.choice(
-        (b"", bytes(512), bytes(512) + again, END_OF_ARCHIVE + again, END_OF_ARCHIVE + b"x", bytes(9000), END_OF_ARCHIVE + bytes(7))
+        (
+            b"",
+            bytes(512),
+            bytes(512) + again,
+            END_OF_ARCHIVE + again,
+            END_OF_ARCHIVE + b"x",
+            bytes(9000),
+            END_OF_ARCHIVE + bytes(7),
+        )
     )
 
 

@@ -87,7 +87,9 @@ class Gap:
         return Site(self.home)
 
     def receiver(self, **changes: Any) -> Receiver:
-        return replace(Receiver(site=RECEIVER, root=self.root, mark=self.site.received, now=self.now), **changes)
+        return replace(
+            Receiver(site=RECEIVER, root=self.root, mark=self.site.received, now=self.now), **changes
+        )
 
     @property
     def statement(self) -> Statement:
@@ -203,7 +205,9 @@ class Gap:
         shutil.rmtree(self.bundle / "blobs")
         name = ImageReference.parse(ONE)
         root = Descriptor(media_type, Digest.of(raw), len(raw) if size is None else size)
-        first = ImageRecord(reference=name, name=name, kind="image", digest=root.digest, platforms=(), source="oci")
+        first = ImageRecord(
+            reference=name, name=name, kind="image", digest=root.digest, platforms=(), source="oci"
+        )
         files = {Digest.of(each).path: each for each in (raw, *blobs)}
         files |= dict(extra or {})
         files |= {INDEX_FILE: index_json([(name, root)]), MANIFEST_FILE: view}

@@ -72,7 +72,9 @@ def test_what_is_not_there(text: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_link_to_nothing(tmp_path: Path):
     (tmp_path / "link").symlink_to("nowhere")
-    assert recognise(tmp_path / "link") == RecognisedPath(PathKind.ABSENT, detail="a symbolic link to nothing")
+    assert recognise(tmp_path / "link") == RecognisedPath(
+        PathKind.ABSENT, detail="a symbolic link to nothing"
+    )
 
 
 def test_a_loop_of_links(tmp_path: Path):

@@ -124,7 +124,14 @@ def statement(stream: str, files: dict[str, bytes]) -> Statement:
         expires=EXPIRES,
         destinations=("plant-7",),
         images=tuple(
-            ImageRecord(reference=name, name=name, kind=found.kind, digest=found.root.digest, platforms=found.records, source="registry")
+            ImageRecord(
+                reference=name,
+                name=name,
+                kind=found.kind,
+                digest=found.root.digest,
+                platforms=found.records,
+                source="registry",
+            )
             for name, found in graphs.items()
         ),
         requires=(),

@@ -143,7 +143,9 @@ def test_what_is_read_first_is_no_layer_to_cut():
     plain = make_image([Layer.of({"a": b"a"}), Layer.of({"b": b"b"})])
     nested = make_image([Layer(plain.raw, "application/x.test", Digest.of(plain.raw))])
     graphs = [
-        walk_image(image.descriptor, lambda d, i=image: i.contents[d.digest], lambda index: index.manifests, "x")
+        walk_image(
+            image.descriptor, lambda d, i=image: i.contents[d.digest], lambda index: index.manifests, "x"
+        )
         for image in (plain, nested)
     ]
     carried = {digest: len(raw) for image in (plain, nested) for digest, raw in image.contents.items()}

@@ -48,7 +48,10 @@ class Sparse:
 
 @pytest.mark.parametrize("block", HELD.values(), ids=HELD)
 def test_a_size_that_the_header_cannot_hold(block: bytes) -> None:
-    found = [(entry.name, entry.size) for entry, _ in read_entries(Sparse(SIZE + block, LARGE, FILE + END_OF_ARCHIVE))]
+    found = [
+        (entry.name, entry.size)
+        for entry, _ in read_entries(Sparse(SIZE + block, LARGE, FILE + END_OF_ARCHIVE))
+    ]
     assert found == [("large", LARGE), ("a", 3)]
 
 
@@ -71,7 +74,9 @@ def test_what_gnu_tar_writes(tmp_path: Path, form: str) -> None:
         gnu.kill()
     start = head.rindex(b"large\0" if form == "gnu" else b"large\0\0")
     block = head[: start - start % BLOCK + BLOCK]
-    assert [(e.name, e.size) for e, _ in read_entries(Sparse(block, LARGE, END_OF_ARCHIVE))] == [("large", LARGE)]
+    assert [(e.name, e.size) for e, _ in read_entries(Sparse(block, LARGE, END_OF_ARCHIVE))] == [
+        ("large", LARGE)
+    ]
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -23,7 +23,14 @@ from airgap.oci.reference import ImageReference
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 NAME = ImageReference.parse("a.test/x:1")
-IMAGE = ImageRecord(reference=NAME, name=NAME, kind="image", digest=A, platforms=(PlatformRecord("linux/amd64", A, B),), source="registry")
+IMAGE = ImageRecord(
+    reference=NAME,
+    name=NAME,
+    kind="image",
+    digest=A,
+    platforms=(PlatformRecord("linux/amd64", A, B),),
+    source="registry",
+)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 FULL = Statement(
     subjects={"index.json": A.hex, A.path: A.hex, "SHA256SUMS": B.hex},

@@ -49,7 +49,11 @@ BAD = {
     "leaves one out": (statement(4, Previous(2, A)), Mark(1, 2, A), "want previous serial 3, got 2"),
     "leaves one out, unseen": (statement(4, Previous(2, A)), None, "want previous serial 3, got 2"),
     "too far": (statement(3 + MAX_SERIAL_RISE), Mark(1, 2, A), "is too high: edge-1003, want at most 1002"),
-    "too far at first": (statement(MAX_FIRST_SERIAL + 1), None, "is too high: edge-1000001, want at most 1000000"),
+    "too far at first": (
+        statement(MAX_FIRST_SERIAL + 1),
+        None,
+        "is too high: edge-1000001, want at most 1000000",
+    ),
     "the last there is": (statement(TOP, Previous(TOP - 1, A)), Mark(1, 2, A), "is too high"),
     "too far in a new epoch": (statement(1001, epoch=2), Mark(1, 5000, A), "want at most 1000"),
 }

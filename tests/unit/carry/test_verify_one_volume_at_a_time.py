@@ -145,7 +145,9 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    operator = Operator(site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None)
+    operator = Operator(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     return verify_in_turn(place, operator)
 
 

@@ -10,7 +10,9 @@ from airgap.oci.digest import Digest
 A = Digest.of(b"a").hex
 TARGETS = (KitTarget("linux-x86_64", "3.11"), KitTarget("musllinux-aarch64", "3.14"))
 NAMES = ("SHA256SUMS", "install.sh", TARGETS[0].requirements_file, "wheels/PyYAML-6.0+l-cp311-cp311-m.whl")
-FULL = KitStatement(subjects=dict.fromkeys(NAMES, A), targets=TARGETS, total_bytes=1234, site="hq", version="1.0")
+FULL = KitStatement(
+    subjects=dict.fromkeys(NAMES, A), targets=TARGETS, total_bytes=1234, site="hq", version="1.0"
+)
 
 
 def test_round_trip():

@@ -29,7 +29,13 @@ NGINX = LockedImage(
     descriptor=Descriptor(OCI_INDEX, Digest.parse(D0), 1234), image_id=None, cosign_key=HERE / "keys/acme.pub",
 )  # fmt: skip
 APP = LockedImage(
-    reference=ref("acme/app:1.10"), name=ref("acme/app:1.10"), source="archive", path=HERE / "vendor/app.tar", platforms=(), descriptor=None, image_id=Digest.parse(D1)
+    reference=ref("acme/app:1.10"),
+    name=ref("acme/app:1.10"),
+    source="archive",
+    path=HERE / "vendor/app.tar",
+    platforms=(),
+    descriptor=None,
+    image_id=Digest.parse(D1),
 )
 LOCK = Lock("edge-stack", SUM, (NGINX, APP))
 TEXT = f"""\
@@ -72,7 +78,10 @@ def test_it_reads_back(tmp_path):
 
 def test_what_is_said_of_attachments_is_at_the_end(tmp_path):
     image = replace(
-        APP, attachments=AttachmentChoice.REQUIRED, attachments_unknown="tags: no answer", subject=Digest.parse(D0)
+        APP,
+        attachments=AttachmentChoice.REQUIRED,
+        attachments_unknown="tags: no answer",
+        subject=Digest.parse(D0),
     )
     written = Lock("a", SUM, (image,)).to_bytes(HERE).decode()
     tail = f"  image_id: {D1}\n  attachments: required\n  attachments_unknown: 'tags: no answer'\n  subject: {D0}\n"

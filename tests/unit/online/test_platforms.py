@@ -115,7 +115,13 @@ def test_nothing_is_read_that_need_not_be():
     root = make_index([AMD, ARM64])
     read: list[Digest] = []
     locked = LockedImage(
-        reference=NAME, name=NAME, source="registry", path=None, platforms=(Platform.parse("linux/amd64"),), descriptor=root.descriptor, image_id=None
+        reference=NAME,
+        name=NAME,
+        source="registry",
+        path=None,
+        platforms=(Platform.parse("linux/amd64"),),
+        descriptor=root.descriptor,
+        image_id=None,
     )
 
     def reads(blob: Descriptor) -> bytes:
@@ -273,7 +279,13 @@ def test_nothing_large_is_read():
 def test_a_swapped_index_is_refused():
     root = make_index([AMD])
     locked = LockedImage(
-        reference=NAME, name=NAME, source="registry", path=None, platforms=(Platform.parse("linux/amd64"),), descriptor=root.descriptor, image_id=None
+        reference=NAME,
+        name=NAME,
+        source="registry",
+        path=None,
+        platforms=(Platform.parse("linux/amd64"),),
+        descriptor=root.descriptor,
+        image_id=None,
     )
     with pytest.raises(Exception, match="wrong"):
         choose_platforms(locked, root.descriptor, lambda _: make_index([ARM64]).raw + b" ")

@@ -192,7 +192,9 @@ def test_reasons_fit_into_a_lock():
 
 
 @pytest.mark.parametrize(
-    "demand", [{"attachments": AttachmentChoice.REQUIRED}, {"cosign_key": Path("/k.pub")}], ids=["required", "key"]
+    "demand",
+    [{"attachments": AttachmentChoice.REQUIRED}, {"cosign_key": Path("/k.pub")}],
+    ids=["required", "key"],
 )
 def test_where_attachments_are_demanded_failures_are_errors(demand):
     source = registry(unknown=REASONS)
