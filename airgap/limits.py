@@ -3,6 +3,169 @@
 A limit is far above what honest parts send, and low enough that a hostile one costs little memory and time.
 """
 
+# -- bundles and kits (FORMAT.md)
+
+MAX_BUNDLE_FILES = 200_000
+"""Files of a bundle, or of a volume."""
+MAX_BUNDLE_TAR_ENTRIES = MAX_BUNDLE_FILES + 100
+"""Entries of a bundle in a tar, with its folders."""
+MAX_STATEMENT_BYTES = 12 << 20
+"""`statement.json`: about 100,000 files."""
+MAX_KIT_STATEMENT_BYTES = 1 << 20
+"""`statement.json` of a kit: about 5,000 files."""
+MAX_INDEX_BYTES = 16 << 20
+"""`index.json` and `manifest.json`: about 50,000 images."""
+MAX_SUMS_FILE_BYTES = 16 << 20
+"""`SHA256SUMS`: a line for each of the files of a bundle."""
+MAX_VOLUME_TABLE_BYTES = 16 << 20
+"""`volume.json`: about 80,000 layers. It is parsed before any signature is checked."""
+MAX_VOLUMES = 999
+"""Volumes of a bundle: far more than a person would insert."""
+MAX_PARTS = 1000
+"""Parts of a blob: their names end in three digits."""
+MAX_REPEATED_FILE_BYTES = 64 << 20
+"""A file that is on every volume, because such files are compared in memory."""
+MAX_SERIAL_RISE = 1_000
+"""How far a serial may be above the last accepted one (FORMAT.md §7.1)."""
+MAX_FIRST_SERIAL = 1_000_000
+"""The serial of the first bundle that a site accepts in a stream."""
+
+# -- archives
+
+MAX_TAR_ENTRIES = 1_000_000
+"""Entries of an archive."""
+MAX_TAR_NAME_BYTES = 4096
+"""A name or link target: the limit of Linux for a path."""
+MAX_PAX_BYTES = 64 << 10
+"""An extended header."""
+MAX_TAR_NAMES_BYTES = 64 << 20
+"""All names of an archive together, which are kept in memory."""
+MAX_TAR_TRAILER_BYTES = 16 << 20
+"""Zeros after the end, as writers of large records add them."""
+MAX_TAR_FILE_BYTES = 1 << 40
+"""A file in an archive: 1 TiB, as for a blob."""
+MAX_TAR_TIME_SECONDS = 1 << 40
+"""Seconds from 1970, before or after."""
+MAX_TAR_OWNER_ID = (1 << 32) - 2
+"""Owner or group: the largest that Linux has."""
+
+# -- images
+
+MAX_IMAGE_DOCUMENTS = 10_000
+"""Image manifests and indexes of an image."""
+MAX_INDEX_DEPTH = 2
+"""Levels of image indexes: an index in an index occurs, more do not."""
+MAX_INDEX_ENTRIES = 10_000
+"""Entries of the indexes of an image that are read to choose platforms."""
+MAX_ATTACHED = 1_000
+"""Attachments of an image."""
+MAX_ATTACHED_DEPTH = 2
+"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
+MAX_ZSTD_WINDOW_BYTES = 128 << 20
+"""Memory that a zstd frame may require; the zstd tools have the same limit."""
+
+# -- manifests, locks and inventories
+
+MAX_YAML_BYTES = 1 << 20
+"""A manifest or an inventory: about 20,000 images."""
+MAX_LOCK_BYTES = 4 << 20
+"""A lock file, which has more about each image than the manifest."""
+MAX_YAML_DEPTH = 16
+"""Levels of lists and mappings: the reader is recursive."""
+MAX_YAML_VALUES = 100_000
+"""Scalars, lists and mappings in a document: about 20,000 images."""
+MAX_TEXT_CHARACTERS = 1000
+"""A line of free text in a manifest, which goes into the statement and the ledger."""
+
+# -- the files of a site
+
+MAX_SITE_FILE_BYTES = 64 << 10
+"""`site.json`, and a mark."""
+MAX_ROOT_BYTES = 4 << 20
+"""A trust root."""
+MAX_ROOTS_BYTES = 64 << 20
+"""All versions of the trust root together."""
+
+# -- what the system says of media
+
+MAX_MOUNTINFO_BYTES = 16 << 20
+"""`/proc/self/mountinfo`: about 100,000 mounts."""
+MAX_DEVICE_FILE_BYTES = 1 << 16
+"""A file about a device in /sys or udev."""
+MAX_DEVICE_TEXT_CHARACTERS = 128
+"""A name or serial, which the device itself states."""
+MAX_DEVICE_DEPTH = 8
+"""Devices on devices: partition, device mapper, RAID."""
+
+# -- recognising what a path is
+
+MAX_HEAD_BYTES = 64 << 10
+"""The beginning of a file that is examined to recognise it."""
+MAX_RECOGNISED_BYTES = 16 << 20
+"""A JSON document that is parsed to recognise it."""
+MAX_RECOGNISED_HEADERS = 2000
+"""Headers of a tar that are examined."""
+MAX_RECOGNISED_NAMES = 2000
+"""Names in a folder that are examined."""
+MAX_RECOGNISED_BELOW = 200
+"""Entries of a folder that are opened."""
+
+# -- programs and remote hosts
+
+REMOTE_ANSWER_SECONDS = 60.0
+"""A short command of the remote host's airgap."""
+MAX_REMOTE_RESULT_BYTES = 4 << 20
+"""The JSON output of the remote host's airgap."""
+MAX_REMOTE_TEXT_CHARACTERS = 2000
+"""A text of it that is shown and recorded."""
+MAX_REMOTE_SUMS_BYTES = 256 << 10
+"""The output of a program that hashes 100 files."""
+PIP_SECONDS = 7200.0
+"""pip for the wheels of one Python, some 40 MB: it has no limit of its own."""
+
+# -- registries: hostile answers, and waits that a registry can cause
+
+MAX_ERROR_BODY_BYTES = 8 << 10
+"""Reasons for a refusal are short."""
+MAX_TOKEN_ANSWER_BYTES = 1 << 18
+"""Tokens have a few kilobytes."""
+MAX_CHALLENGE_BYTES = 8 << 10
+"""A WWW-Authenticate header names a scheme and a few parameters."""
+MAX_ANSWER_LINE_BYTES = 128 << 10
+"""Status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
+MIN_ANSWER_BYTES_PER_SECOND = 5_000.0
+"""A slower answer is abandoned: a layer of 5 GB may take twelve days."""
+MAX_REDIRECTS = 5
+"""Blob storage takes one or two."""
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+"""The longest wait that a registry can ask for; the options limit how much of it is granted."""
+MAX_BACKOFF_SECONDS = 60.0
+"""The longest wait that airgap chooses itself."""
+MAX_RESUMES = 100
+"""Connections that may break in one download or upload, besides one for each MiB."""
+MAX_REFERRERS = 1_000
+"""Of one image."""
+MAX_TAGS = 100_000
+"""Of one repository."""
+MAX_LIST_PAGES = 1_000
+"""Of one list of referrers or tags."""
+
+# -- indexes of images that are served
+
+MAX_INDEX_LEVELS = 4
+"""An image of several platforms has two: its index and the image manifests."""
+
+# -- serving: clients that are hostile or broken
+
+MAX_REQUEST_HEAD_BYTES = 16 << 10
+"""The request line and the headers together."""
+MAX_REQUEST_HEADERS = 100
+"""Clients send about ten."""
+MAX_LINGER_BYTES = 1 << 20
+"""What is still read of a client whose connection is about to be closed."""
+MAX_LINGER_SECONDS = 0.5
+"""A client that takes longer may lose the answer."""
+
 # -- engines: Docker, podman, containerd
 
 ENGINE_SILENCE_SECONDS = 3600

@@ -68,7 +68,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> FetchedOnce:
 @pytest.fixture
 def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of kits that are not about pip: pip takes half a second each time."""
-    monkeypatch.setattr("airgap.online.kit.fetch", fetched)
+    monkeypatch.setattr("airgap.online.kit.fetch_wheels", fetched)
 
 
 @pytest.fixture(autouse=True)

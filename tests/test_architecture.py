@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -82,9 +83,12 @@ DOORS = {
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
+PACKAGES = {"yaml": "pyyaml", "pydantic_core": "pydantic-core"}
+"""The names of packages that are called otherwise than their module."""
+
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker\.engine|wire|server\.http|ssh\..+)",
-    "ssl": r"airgap\.endpoints\.registry\.transport",
+    "socket": r"airgap\.endpoints\.(docker\.engine|wire|server\.server|ssh\..+)",
+    "ssl": r"airgap\.endpoints\.registry\.pool",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }
 """Which modules may import what opens connections."""
@@ -96,7 +100,7 @@ NEVER = {
 """Modules of the standard library that nobody imports: programs, archives and code out of hostile data."""
 
 NARROW = {
-    "asyncio": r"airgap\.endpoints\.server\.(http|exchange|slots)",
+    "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
     "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)",
     "zipfile": r"airgap\.online\.own_wheel",
 }
@@ -202,6 +206,13 @@ def test_the_package_itself_holds_the_version_only():
 
 def test_every_room_has_a_floor():
     assert {_room(module) for module in MODULES if module != "airgap"} <= set(FLOORS)
+
+
+def test_every_third_party_package_is_declared_with_a_floor():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    floors = {name: floor for name, _, floor in (text.partition(">=") for text in project["dependencies"])}
+    assert {PACKAGES.get(module, module) for module in DOORS} <= set(floors)
+    assert all(floors.values())
 
 
 def test_imports_go_to_lower_floors():

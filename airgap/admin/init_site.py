@@ -14,7 +14,7 @@ from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot, new_root
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeSite:
     """The site that `set_up` made, with what a person needs to know about it."""
 
@@ -28,13 +28,7 @@ class MadeSite:
 
 
 def set_up(
-    home: Path,
-    owner: str,
-    name: str,
-    *,
-    algorithm: str,
-    passphrase: Callable[[], bytes],
-    now: datetime,
+    home: Path, owner: str, name: str, *, algorithm: str, passphrase: Callable[[], bytes], now: datetime
 ) -> MadeSite:
     """Set up the site at `home`, or finish it after an interruption.
 
@@ -60,11 +54,11 @@ def set_up(
         site.install_root(signed)
         attempt.add(root_version=1, fingerprint=signed.fingerprint, keys=[key.public_key.keyid])
     return MadeSite(
-        name,
-        home,
-        owner,
-        path,
-        key.public_key.keyid,
-        home / "trust" / "1.root.json",
-        signed.fingerprint,
+        site=name,
+        home=home,
+        owner=owner,
+        key_path=path,
+        keyid=key.public_key.keyid,
+        root_path=home / "trust" / "1.root.json",
+        fingerprint=signed.fingerprint,
     )

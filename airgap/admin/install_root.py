@@ -38,7 +38,8 @@ def install_root(
     installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a new
     name once the site has received or signed anything.
     """
-    owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
+    releasing = signed.root.roles["release"].keyids
+    owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if keyid in releasing}))
     if not exists(home / "site.json"):
         _compare(signed, fingerprint)
         Site.create(home, name or default)
@@ -74,10 +75,6 @@ def _install(site: Site, signed: SignedRoot) -> bool:
     if fresh:
         site.install_root(_successor(site, signed) if installed else signed)
     return fresh
-
-
-def _releases(signed: SignedRoot, keyid: str) -> bool:
-    return keyid in signed.root.roles["release"].keyids
 
 
 def _compare(signed: SignedRoot, fingerprint: str | None) -> None:

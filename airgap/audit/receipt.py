@@ -12,11 +12,11 @@ from typing import Any, Self
 from airgap.audit.chain import Checkpoint
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
+from airgap.oci.in_toto import StatementFields, json_lines, one_of, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.oci.strict_json import MAX_BYTES, Fields, dump
 from airgap.times import format_time
 
-IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = ("ok", "partial", "failed", "refused")
@@ -120,23 +120,17 @@ class Receipt:
             "time": dump(format_time(self.time)),
             "result": dump(self.result),
             "target": dump(self._target()),
-            "images": _lines([_image_json(image) for image in self.images]),
-            "keyids": _lines(list(self.keyids)),
+            "images": json_lines([_image_json(image) for image in self.images]),
+            "keyids": json_lines(list(self.keyids)),
             "threshold": dump(self.threshold),
             "root_version": dump(self.root_version),
             "checkpoint": dump({key: self.checkpoint[key] for key in ("origin", "size", "root")}),
-            "holds": _lines(list(self.holds)),
+            "holds": json_lines(list(self.holds)),
             "operator": dump(self.operator),
             **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
-        return b"".join(
-            (
-                b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + _lines(self._subjects()),
-                b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
-            )
-        )
+        return statement_bytes(self._subjects(), PREDICATE_TYPE, predicate)
 
     def _target(self) -> dict[str, str]:
         engine = {"engine": self.target_engine} if self.target_engine else {}
@@ -156,21 +150,11 @@ class Receipt:
         Raises `FormatError` for any bytes that `to_bytes` would not have written, also for unknown fields. It
         does not check whether the bundle and the keys exist.
         """
-        top = Fields(parse_object(raw, where, floats=False), where)
-        _one_of((IN_TOTO_STATEMENT,), top, "_type")
-        _one_of((PREDICATE_TYPE,), top, "predicateType")
-        top.items("subject")
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        _one_of(("airgap",), tool, "name")
-        version = tool.text("version")
-        hint = f"the receipt was written by airgap {version}; use that version or a later one"
-        found = cls._from_predicate(predicate, version)
-        for fields in (tool, predicate, top):
-            fields.end(hint)
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where, hint=hint)
-        return found
+        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "receipt", MAX_BYTES)
+        statement.top.items("subject")
+        parsed = cls._from_predicate(statement.predicate, statement.version)
+        statement.end(parsed.to_bytes())
+        return parsed
 
     @classmethod
     def _from_predicate(cls, fields: Fields, version: str) -> Self:
@@ -180,9 +164,9 @@ class Receipt:
             bundle_stream=bundle.text("stream"),
             serial=bundle.integer("serial"),
             epoch=bundle.integer("epoch"),
-            statement_sha256=_sha256(bundle.text("statement_sha256"), bundle, "statement_sha256"),
+            statement_sha256=sha256_in(bundle, "statement_sha256"),
             time=fields.time("time"),
-            result=_one_of(RESULTS, fields, "result"),
+            result=one_of(RESULTS, fields, "result"),
             target=target.text("name"),
             target_version=target.text("version"),
             target_engine=target.optional_text("engine") or "",
@@ -193,7 +177,7 @@ class Receipt:
             checkpoint={
                 "origin": checkpoint.text("origin"),
                 "size": checkpoint.integer("size"),
-                "root": _sha256(checkpoint.text("root"), checkpoint, "root"),
+                "root": sha256_in(checkpoint, "root"),
             },
             holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
             operator=fields.text("operator"),
@@ -203,11 +187,6 @@ class Receipt:
         for child in (bundle, target, checkpoint):
             child.end()
         return found
-
-
-def _lines(values: list[Any]) -> bytes:
-    """A JSON list with one element a line."""
-    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
 
 
 def _image_json(image: ReceiptImage) -> dict[str, Any]:
@@ -230,7 +209,7 @@ def _parse_image(fields: Fields) -> ReceiptImage:
     found = ReceiptImage(
         reference,
         _digest(fields.text("digest"), fields, "digest"),
-        _one_of(VERDICTS, fields, "verdict"),
+        one_of(VERDICTS, fields, "verdict"),
         _optional_digest(fields, "target_digest"),
         _optional_digest(fields, "before"),
         fields.optional_text("error"),
@@ -238,15 +217,6 @@ def _parse_image(fields: Fields) -> ReceiptImage:
     )
     fields.end()
     return found
-
-
-def _one_of(wanted: tuple[str, ...], fields: Fields, key: str) -> str:
-    got = fields.text(key)
-    if got not in wanted:
-        raise FormatError(
-            "unexpected value", subject=f"{fields.where}: {key}", want=" or ".join(wanted), got=repr(got[:80])
-        )
-    return got
 
 
 def _digest(text: str, fields: Fields, key: str) -> str:

@@ -17,11 +17,9 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_ZSTD_WINDOW_BYTES
 from airgap.oci.digest import CHUNK, ByteStream, Digest, fill
 from airgap.oci.documents import MAX_SIZE
-
-MAX_WINDOW = 128 << 20
-"""The most memory in bytes that a zstd frame may require; the zstd tools have the same limit."""
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -46,7 +44,7 @@ class Unpacked(io.RawIOBase):
         self._left = MAX_SIZE
         self._read: Callable[[memoryview], int]
         if form == "zstd":
-            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
             source = cast("IO[bytes]", _Readable(packed))
             self._read = decompressor.stream_reader(source, read_size=CHUNK, read_across_frames=True).readinto
         else:
@@ -60,14 +58,14 @@ class Unpacked(io.RawIOBase):
         if not view:
             return 0
         try:
-            got = int(self._read(view))
+            count = int(self._read(view))
         except (zstandard.ZstdError, _IsalError, EOFError) as error:
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
-        self._left -= got
+        self._left -= count
         if self._left < 0:
             want = f"at most {MAX_SIZE:,} bytes"
             raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
-        return got
+        return count
 
     def close(self) -> None:
         self._packed.close()
@@ -101,9 +99,9 @@ class _Gunzip:
                 raise EOFError("truncated gzip")
 
     def _refill(self) -> int:
-        got = self._packed.readinto(self._buffer) or 0
-        self._input = bytes(self._buffer[:got])
-        return got
+        count = self._packed.readinto(self._buffer) or 0
+        self._input = bytes(self._buffer[:count])
+        return count
 
 
 class _Readable:
@@ -114,8 +112,8 @@ class _Readable:
         self._buffer = memoryview(bytearray(CHUNK))
 
     def read(self, size: int) -> bytes:
-        got = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
-        return bytes(self._buffer[:got])
+        count = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
+        return bytes(self._buffer[:count])
 
 
 class GzipReader(io.RawIOBase):

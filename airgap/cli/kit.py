@@ -63,8 +63,10 @@ def make(
         raise UsageError("--to is missing", want="--to DIR", hint="see airgap kit --help")
     targets = targets_of(platform or (), python or ())
     checked = open_site()
-    signer = checked.site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, checked.now, wheels, allow_system_disk, read_back)
+    order = KitOrder(
+        to=to, targets=targets, now=checked.now, wheels=wheels, allow_system=allow_system_disk,
+        signer=checked.site.signing_key(key, passphrase.existing(passphrase_file)), read_back=read_back,
+    )  # fmt: skip
     _show(make_kit(checked.site, order, console.make_progress(quiet=quiet)), json)
 
 

@@ -34,7 +34,7 @@ from airgap.cli.options import (
 from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
@@ -84,7 +84,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli.endpoints import Endpoints, ssh_of
     from airgap.cli.operator_prompt import make_operator
@@ -97,7 +97,7 @@ def run(
     order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
     refuse_others([path for path in bundles if path != STDIN])
     operator = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
-    places = grouped(bundles)
+    places = group_by_bundle(bundles)
     reports, refused = _load_each(places, operator, lambda place: _load(place, order, operator))
     _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
 
@@ -113,7 +113,7 @@ class Order:
     allow_urls: bool
 
 
-def _load(place: "Place", order: Order, operator: "Operator") -> "LoadReport":
+def _load(place: "BundleLocation", order: Order, operator: "Operator") -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
     from airgap.offline.loader import ConflictRule
 
@@ -153,7 +153,7 @@ def _show(
 
 
 def _load_each(
-    places: "Sequence[Place]", operator: "Operator", load: "Callable[[Place], LoadReport]"
+    places: "Sequence[BundleLocation]", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
     """Load the bundles in order until one is refused; the loads before it are reported too."""
     from airgap.bundle.volumes import paths_of
@@ -172,9 +172,11 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], LoadReport]") -> "LoadReport":
+def _load_whole(
+    place: "BundleLocation", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
+) -> "LoadReport":
     """Load a bundle with all its volumes: from a pipe, or gathered one by one if a person can be asked."""
-    from airgap.bundle.volumes import is_whole, paths_of
+    from airgap.bundle.volumes import has_all_volumes, paths_of
     from airgap.carry.from_stdin import staged
     from airgap.carry.operator import never_ask
     from airgap.carry.receive import discard, gather
@@ -184,7 +186,7 @@ def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], L
             raise UsageError("standard input is closed", want="a tar to load")
         with staged(sys.stdin.buffer, operator.site.home, operator.progress) as copy:
             return load(copy)
-    if is_whole(place) or operator.ask is never_ask:
+    if has_all_volumes(place) or operator.ask is never_ask:
         return load(place)
     together = gather(place, operator)
     report = load(together)

@@ -34,8 +34,7 @@ def run(
     from airgap.cli.manifest_plan import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
-    from airgap.online.plan import unknown_value
-    from airgap.online.sources import Failures, refuse_failures
+    from airgap.online.plan import Failures, refuse_failures, unknown_value
 
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
     failures: Failures = {}
@@ -64,7 +63,13 @@ def run(
 def _chosen(image: "LockedImage") -> "Chosen":
     from airgap.online.platforms import Chosen
 
-    return Chosen(image.platforms, image.by_default, None, image.left_out, image.notes)
+    return Chosen(
+        wanted=image.platforms,
+        by_default=image.by_default,
+        keep=None,
+        left_out=image.left_out,
+        notes=image.notes,
+    )
 
 
 def _value(image: "LockedImage") -> dict[str, Any]:

@@ -29,7 +29,16 @@ def make_operator(
     ask = next_volume if sys.stdin and sys.stdin.isatty() else never_ask
     progress = console.make_progress(quiet=quiet)
     checked = open_site()
-    return Operator(checked.site, checked.now, progress, jobs, ask, allow_system, accept_jump, read_back)
+    return Operator(
+        site=checked.site,
+        now=checked.now,
+        progress=progress,
+        jobs=jobs,
+        ask=ask,
+        allow_system=allow_system,
+        accept_jump=accept_jump,
+        read_back=read_back,
+    )
 
 
 def next_volume(wanted: "Wanted") -> Path | None:

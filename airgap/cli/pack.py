@@ -37,7 +37,7 @@ from airgap.errors import PartialError, UsageError
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
     from airgap.cli.endpoints import Endpoints
-    from airgap.online.terms import Order, PackedBundle
+    from airgap.online.terms import PackedBundle, PackOrder
     from airgap.site import Site
     from airgap.trust.keys import Signer
 
@@ -75,26 +75,25 @@ def run(
 ) -> None:
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.sizes import parse_volume_size
-    from airgap.online.terms import Order
+    from airgap.online.terms import PackOrder
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
-    size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
-    opened, media = open_site(), tuple(to[1:])
-    order = Order(
-        to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
-    )
+    opened = open_site()
+    order = PackOrder(
+        to=to[0], signers=(), now=opened.now, lifetime=timedelta(days=days), jobs=jobs,
+        allow_partial=allow_partial, further=tuple(to[1:]), allow_system=allow_system_disk,
+        volume_size=parse_volume_size(volume_size) if volume_size else None, read_back=read_back,
+    )  # fmt: skip
     endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
-    signer = partial(_signer, key, passphrase_file)
-    packed, total = _pack(
-        manifest, order, endpoints, signer, since or (), site=opened.site, quiet=quiet, tar=tar, full=full
-    )
-    _show(packed, PartialError("some images are not in the bundle", packed.failures, total), json, debug)
+    signer, site = partial(_signer, key, passphrase_file), opened.site
+    made = _pack(manifest, order, endpoints, signer, since or (), site=site, quiet=quiet, tar=tar, full=full)
+    _show(*made, json, debug)
 
 
 def _pack(
     manifest: Path,
-    order: "Order",
+    order: "PackOrder",
     endpoints: "Endpoints",
     signer_at: "Callable[[Site], Signer]",
     since: Sequence[str],
@@ -123,9 +122,10 @@ def _signer(key: str | None, passphrase_file: Path | None, site: "Site") -> "Sig
     return site.signing_key(key, passphrase.existing(passphrase_file))
 
 
-def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:
+def _show(packed: "PackedBundle", total: int, as_json: bool, debug: bool) -> None:
     from airgap.cli import console
 
+    failed = PartialError("some images are not in the bundle", packed.failures, total)
     value = _value(packed) | {"error": console.error_value(failed) if packed.failures else None}
     console.show_result(value, _lines(packed), as_json=as_json)
     if packed.failures:

@@ -79,8 +79,8 @@ def _volumes(
     plan: "TransferPlan", folders: list[Path], size: "VolumeSize | None", allow_system: bool
 ) -> tuple[int | None, MediaError | None]:
     """Return the number of volumes, or why `pack` would refuse these folders, which is a result too."""
-    from airgap.bundle.choose_folders import count_volumes
-    from airgap.online.choose_folders import space_needed
+    from airgap.bundle.folders import count_volumes
+    from airgap.online.plan import space_needed
 
     try:
         needed = space_needed(plan, plan.lock.name)

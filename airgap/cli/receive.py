@@ -30,7 +30,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.receive import receive
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
@@ -40,7 +40,7 @@ def run(
     operator = make_operator(
         jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back, accept_jump=accept_jump
     )
-    found = [receive(place, into, operator) for place in grouped(bundles, alone=True)]
+    found = [receive(place, into, operator) for place in group_by_bundle(bundles, alone=True)]
     value = {"bundles": [received_value(received) for received in found]}
     console.show_result(
         value, [line for received in found for line in received_lines(received)], as_json=json

@@ -23,7 +23,7 @@ from airgap.cli.options import Bundle, Debug, Identity, Json, KnownHosts, Passph
 from airgap.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.remote_load import LoadedThere, LoadFromHere, PipingHost
     from airgap.carry.send import Destination, HostResult, SendReport
     from airgap.endpoints.docker.dial import Dial
@@ -95,7 +95,7 @@ def run(
     from airgap.endpoints.ssh import Ssh, SshOptions
 
     wanted = _wanted(hosts or [], inventory, to, load)
-    place: Place = (bundle, *volume) if volume else bundle
+    place: BundleLocation = (bundle, *volume) if volume else bundle
     ask = passphrase.existing(passphrase_file, "the SSH key")
     ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), ask))
     checked = open_site()
@@ -114,7 +114,7 @@ def run(
         raise typer.Exit(failure.exit_code)
 
 
-def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
+def _from_here(place: "BundleLocation", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
     """Return a function that loads a host's engine over the connection to that host."""
 
     def load(host: "PipingHost", progress: "Progress") -> "LoadedThere":

@@ -63,14 +63,14 @@ def _opened(
     """Return the verified bundles and the OCI folders; `stack` closes them."""
     from airgap.advice import SERVED
     from airgap.bundle.contents import ENVELOPE_FILE
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli.operator_prompt import make_operator
     from airgap.endpoints.layout import Layout
     from airgap.offline.serve_bundles import served
 
     refuse_others(sources, SERVED)
-    places = grouped(sources)
+    places = group_by_bundle(sources)
     sealed = [place for place in places if place[0].is_file() or (place[0] / ENVELOPE_FILE).exists()]
     if not sealed:
         return [Layout(place[0]) for place in places]

@@ -30,7 +30,7 @@ def settle(
     from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.site import default_home
-    from airgap.site_check import settle
+    from airgap.site_check import Authority, settle
 
     if what not in CHOICES:
         raise UsageError("not a choice", want=" or ".join(CHOICES), got=repr(what))
@@ -38,7 +38,7 @@ def settle(
         if not (sys.stdin and sys.stdin.isatty()):
             raise UsageError("--yes is missing", want="a terminal, or --yes after an investigation")
         typer.confirm(f"Are you certain that you can trust the {what}?", abort=True, err=True)
-    lines = settle(default_home(), what)
+    lines = settle(default_home(), Authority(what))
     console.show_result(
         {"settled": what, "changes": lines}, lines or ["no changes were necessary"], as_json=json
     )

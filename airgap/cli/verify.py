@@ -16,7 +16,7 @@ from airgap.cli.options import AcceptJump, Bundles, Debug, Jobs, Json, Quiet
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.verify import VerifiedBundle
 
@@ -40,7 +40,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli import console
     from airgap.cli.operator_prompt import make_operator
@@ -57,7 +57,7 @@ def run(
         _check_media(bundles, operator, json)
         return
     values, lines = [], []
-    for place in grouped(bundles):
+    for place in group_by_bundle(bundles):
         bundle = _verify(place, operator)
         values.append(_value(place, bundle))
         lines += [
@@ -68,12 +68,12 @@ def run(
 
 
 def _check_media(bundles: list[Path], operator: "Operator", as_json: bool) -> None:
-    from airgap.bundle.volumes import grouped, paths_of
+    from airgap.bundle.volumes import group_by_bundle, paths_of
     from airgap.carry.verify_medium import check_media
     from airgap.cli import console
 
     values, lines = [], []
-    for place in grouped(bundles, alone=True):
+    for place in group_by_bundle(bundles, alone=True):
         report = check_media(place, operator)
         title = report.bundle.statement.title
         volumes = f", volume {', '.join(map(str, report.volumes))} of {report.of}" if report.volumes else ""
@@ -90,18 +90,20 @@ def _check_media(bundles: list[Path], operator: "Operator", as_json: bool) -> No
     console.show_result({"bundles": values}, lines, as_json=as_json)
 
 
-def _verify(place: "Place", operator: "Operator") -> "VerifiedBundle":
-    from airgap.bundle.volumes import is_whole
+def _verify(place: "BundleLocation", operator: "Operator") -> "VerifiedBundle":
+    from airgap.bundle.volumes import has_all_volumes
     from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
-    from airgap.carry.verify_recorded import keeper, verify_bundle
+    from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 
-    if is_whole(place):
+    if has_all_volumes(place):
         who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
-        return verify_bundle(place, operator.site, operator.now, operator.jobs, operator.progress, who=who)
+        return verify_whole_bundle(
+            place, operator.site, operator.now, operator.jobs, operator.progress, who=who
+        )
     return verify_in_turn(place, operator)
 
 
-def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
+def _value(place: "BundleLocation", bundle: "VerifiedBundle") -> dict[str, Any]:
     from airgap.bundle.volumes import paths_of
     from airgap.cli.requires import requires_value
 

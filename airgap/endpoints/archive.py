@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import closing_file, write_stream
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, ListingSource, merged
@@ -16,6 +16,7 @@ from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTa
 from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
 from airgap.endpoints.save_stream import Intake, finish_image
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 
@@ -156,5 +157,5 @@ class ArchiveFile(FileTarget):
 
     def names(self) -> dict[ImageReference, Digest]:
         with TarFolder(self._path) as files:
-            index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
         return {name: entry.digest for name, entry in index.items()}

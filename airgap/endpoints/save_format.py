@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from airgap.bundle.ustar import Entry
+from airgap.bundle.ustar import TarEntry
 from airgap.endpoints.naming import IndexEntry, index_entries, matching, usable_names
 from airgap.errors import (
     AmbiguousError,
@@ -30,6 +30,7 @@ from airgap.oci.documents import (
     check_size_and_digest,
     parse_document,
 )
+from airgap.oci.graph import Document, walk_documents
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.spelling import SAVED_IMAGES, check_spelling
@@ -40,7 +41,6 @@ MANIFEST = "manifest.json"
 MARKER = "oci-layout"
 
 _MAX_NODES = 10_000
-_MAX_DEPTH = 4
 _HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
 
 
@@ -61,7 +61,7 @@ class Listing:
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TarEntry) -> None:
         if entry.kind == "file":
             self.sizes[entry.name] = entry.size
         elif entry.kind == "symlink":
@@ -199,7 +199,7 @@ class _Walk:
             raise FormatError(
                 "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
             )
-        nodes = list(self._nodes(descriptor, 1))
+        nodes = list(self._nodes(descriptor))
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
             raise MissingContentError("no platform of the image is complete", subject=descriptor.digest)
@@ -215,29 +215,24 @@ class _Walk:
             root.subject.digest if isinstance(root, ImageManifest) and root.subject else None,
         )
 
-    def _nodes(
-        self, descriptor: Descriptor, depth: int
-    ) -> Iterator[tuple[Descriptor, ImageManifest | ImageIndex]]:
-        self._left -= 1
-        where = str(descriptor.digest)
-        if depth > _MAX_DEPTH or self._left < 0:
-            raise FormatError("too many nested image indexes", subject=where)
-        if depth > 1 and self._files.size(descriptor.digest.path) is None:
-            return
-        document = parse_document(self._document(descriptor), descriptor.media_type, where)
-        if isinstance(document, ImageManifest):
-            if self._is_whole(document, required=depth == 1):
+    def _nodes(self, root: Descriptor) -> Iterator[tuple[Descriptor, Document]]:
+        for descriptor, document in walk_documents(
+            root, lambda child: self._read(child, required=child is root)
+        ):
+            if isinstance(document, ImageIndex) or self._is_whole(document, required=descriptor is root):
                 yield descriptor, document
-            return
-        yield descriptor, document
-        for child in document.manifests:
-            if child.media_type in DOCUMENT_TYPES:
-                yield from self._nodes(child, depth + 1)
 
-    def _document(self, descriptor: Descriptor) -> bytes:
+    def _read(self, descriptor: Descriptor, *, required: bool) -> Document | None:
+        self._left -= 1
+        subject = str(descriptor.digest)
+        if self._left < 0:
+            raise FormatError("too many image manifests", subject=subject, want=f"at most {_MAX_NODES:,}")
         if self._files.size(descriptor.digest.path) is None:
-            raise MissingContentError("not in the archive", subject=descriptor.digest)
-        return check_size_and_digest(self._files.read(descriptor.digest.path), descriptor, descriptor.digest)
+            if required:
+                raise MissingContentError("not in the archive", subject=subject)
+            return None
+        raw = check_size_and_digest(self._files.read(descriptor.digest.path), descriptor, descriptor.digest)
+        return parse_document(raw, descriptor.media_type, subject)
 
     def _is_whole(self, manifest: ImageManifest, *, required: bool) -> bool:
         for blob in manifest.blobs:

@@ -5,7 +5,6 @@ Each is parsed once from the bytes that came, and keeps them as `raw`: a digest 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -301,7 +300,7 @@ def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:
     """Check that embedded content (`data`) is the content of the digest, because readers may use either."""
     try:
         raw = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise FormatError("embedded data is not base64", subject=where) from error
     if len(raw) != size or Digest.of(raw, digest.algorithm) != digest:
         raise AmbiguousError("embedded data differs from the digest", subject=where, want=digest)

@@ -10,8 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 
-from airgap.bundle.graph import CarriedManifest
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
@@ -20,7 +19,8 @@ from airgap.bundle.names import (
     index_json,
     manifest_json,
 )
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.graph import CarriedManifest
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
@@ -109,7 +109,7 @@ class ImageTar:
             index = index_json((image.name, image.graph.root) for image in self.images)
             yield from _file(INDEX_FILE, _small(index), None)
         yield from _file(MANIFEST_FILE, _small(manifest_json(self.views)), None)
-        yield END
+        yield END_OF_ARCHIVE
 
 
 def _small(raw: bytes) -> _Member:

@@ -10,11 +10,10 @@ from airgap import __version__
 from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
-from airgap.bundle.volumes import Place
-from airgap.carry.keep_accepted import keep_mark
-from airgap.carry.remote_load import FROM_HERE, LoadedThere
+from airgap.bundle.volumes import BundleLocation
+from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
-from airgap.carry.verify_recorded import keeper, opened
+from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
@@ -60,11 +59,11 @@ class LoadReport:
     def as_remote(self) -> LoadedThere:
         """The same results as those of a load from this machine into the engine of a remote host."""
         images = tuple((str(result.image.name), str(result.verdict)) for result in self.results)
-        return LoadedThere(FROM_HERE, images, str(self.receipt), self.failure)
+        return LoadedThere(LoadWay.FROM_HERE, images, str(self.receipt), self.failure)
 
 
 def load_bundle(
-    place: Place,
+    place: BundleLocation,
     site: Site,
     target: Target,
     now: datetime,

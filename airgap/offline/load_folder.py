@@ -4,12 +4,13 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FolderTarget
 from airgap.errors import AirgapError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.image_tar import ImageTar
@@ -105,7 +106,7 @@ class FolderLoader:
 
 def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
     """Return the digests that an archive gives the names of an image whose digest is `root`."""
-    index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+    index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
     entries = [index.get(name) for name in image.full_name.names_of(root)]
     return [None if entry is None else entry.digest for entry in entries]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from airgap.audit.receipt import Verdict
+from airgap.bundle.statement import ImageKind
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.errors import AirgapError, EndpointError
@@ -100,4 +101,4 @@ def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage)
 
 def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
     """Return the result for an artifact, which engines cannot run; None for an image."""
-    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == "artifact" else None
+    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == ImageKind.ARTIFACT else None

@@ -34,15 +34,15 @@ def build_own_wheel(folder: Path) -> Path:
     installer at all, is another version than its metadata says, or runs from elsewhere than was
     recorded; `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
     """
-    found = _distribution()
-    files = dict(_recorded(found))
+    installed = _distribution()
+    files = dict(_recorded(installed))
     first = f"{_NAME}/__init__.py"
     if first not in files:
         files |= _source_tree()
-    elif not _same_file(found.locate_file(first), airgap.__file__):
+    elif Path(str(installed.locate_file(first))).resolve() != Path(airgap.__file__).resolve():
         raise UsageError(
             "airgap is installed, but runs from elsewhere",
-            subject=Path(airgap.__file__).parent, want=found.locate_file(_NAME), hint=_HINT,
+            subject=Path(airgap.__file__).parent, want=installed.locate_file(_NAME), hint=_HINT,
         )  # fmt: skip
     else:
         _refuse_added(files)
@@ -65,28 +65,28 @@ def write_wheel(path: Path, files: Mapping[str, bytes], info: str) -> None:
 
 def _distribution() -> Distribution:
     try:
-        found = distribution(_NAME)
+        installed = distribution(_NAME)
     except PackageNotFoundError as error:
         raise UsageError("airgap runs without being installed", subject=_NAME, hint=_HINT) from error
-    if found.version != airgap.__version__ or not found.read_text(_RECORD):
-        got = f"metadata of {found.version}" if found.read_text(_RECORD) else "no record of its files"
+    if installed.version != airgap.__version__ or not installed.read_text(_RECORD):
+        got = f"metadata of {installed.version}" if installed.read_text(_RECORD) else "no record of its files"
         raise UsageError(
             "airgap was not installed by a Python installer",
             subject=_NAME, want=f"the record of {airgap.__version__}", got=got, hint=_HINT,
         )  # fmt: skip
-    return found
+    return installed
 
 
-def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
+def _recorded(installed: Distribution) -> Iterator[tuple[str, bytes]]:
     """Yield the files of the package and of its metadata, compared with RECORD.
 
     RECORD is read directly: from Python 3.12 on, `Distribution.files` omits files that no longer exist.
     """
-    for name, want, *_ in csv.reader((found.read_text(_RECORD) or "").splitlines()):
+    for name, want, *_ in csv.reader((installed.read_text(_RECORD) or "").splitlines()):
         top, _, rest = name.partition("/")
         ours = top == _NAME or (top.endswith(".dist-info") and rest not in _INSTALLERS)
         if ours and want:
-            yield name, _checked(Path(str(found.locate_file(name))), want)
+            yield name, _checked(Path(str(installed.locate_file(name))), want)
 
 
 def _checked(path: Path, want: str) -> bytes:
@@ -108,10 +108,6 @@ def _refuse_added(files: Mapping[str, bytes]) -> None:
         path = Path(airgap.__file__).parents[1] / name
         what = "airgap's own installation was changed: additional file"
         raise UnlistedContentError(what, subject=path, hint=_AGAIN)
-
-
-def _same_file(one: object, other: object) -> bool:
-    return Path(str(one)).resolve() == Path(str(other)).resolve()
 
 
 def _names_in_package() -> set[str]:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airgap.bundle.files import Folder, read_small
-from airgap.bundle.graph import ImageGraph
-from airgap.bundle.statement import UpstreamSignature
+from airgap.bundle.statement import ImageKind, UpstreamSignature
 from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
 from airgap.oci.digest import CheckedReader
 from airgap.oci.documents import Descriptor
@@ -37,7 +36,8 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
         key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
     reasons = []
     for other in images:
-        if other is not image and other.locked.name.name == image.locked.name.name and _may_sign(other.graph):
+        may_sign = other.graph.kind == ImageKind.ARTIFACT and len(other.graph.manifests) == 1
+        if other is not image and other.locked.name.name == image.locked.name.name and may_sign:
             try:
                 _check_one(image, other, key)
             except AirgapError as error:
@@ -56,10 +56,6 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
         subject=subject,
         hint=hint or "sign the image with `cosign sign`, or name another key in the manifest",
     )
-
-
-def _may_sign(graph: ImageGraph) -> bool:
-    return graph.kind == "artifact" and len(graph.manifests) == 1
 
 
 def _check_one(image: PlannedImage, other: PlannedImage, key: PublicKey) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airgap.audit.receipt import PRESENT
+from airgap.bundle.statement import ImageKind
 from airgap.review.receipts import against_bundle, find_alarms
 from airgap.review.records import Kept, KeptReceipt, Sealed
 
@@ -95,5 +96,5 @@ def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
     folder counts as arrived, although the node imports it later.
     """
     present = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
-    images = {str(image.digest) for image in sealed.statement.images if image.kind == "image"}
+    images = {str(image.digest) for image in sealed.statement.images if image.kind == ImageKind.IMAGE}
     return answer.receipt.result == "ok" and images <= present

@@ -299,9 +299,8 @@ def _facts(root: TrustRoot) -> dict[str, str]:
     for keyid, revocation in sorted(root.revoked.items()):
         but = f", but for the statements {', '.join(sorted(revocation.accepted))}"
         void = f"void above serial {revocation.after_serial}"
-        found[f"revoked key {keyid}"] = (
-            f"{root.keys[keyid].owner}, " * (keyid in root.keys) + void + (but if revocation.accepted else "")
-        )
+        owner = f"{root.keys[keyid].owner}, " if keyid in root.keys else ""
+        found[f"revoked key {keyid}"] = owner + void + (but if revocation.accepted else "")
     for name, site in sorted(root.sites.items()):
         found[f"site {name}"] = f"receipts by key {', '.join(sorted(site.receipt_keyids))}"
     return found

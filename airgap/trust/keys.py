@@ -96,7 +96,7 @@ class PublicKey:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise FormatError(
                 "not a usable public key", subject=where,
-                want=f"PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+                want=f"PEM, one of {', '.join(available())}", got=_reason(error),
             ) from error  # fmt: skip
 
     @classmethod
@@ -219,7 +219,7 @@ def _algorithm_of(key: Any) -> str:
     for name, (_, kind) in _ML_DSA.items():
         if isinstance(key, kind):
             return name
-    named = type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
+    named = type(key).__name__.strip("_").removesuffix("PublicKey")
     raise ValueError(f"an unsupported kind of key ({named})")
 
 
@@ -264,9 +264,14 @@ def _unavailable(algorithm: str) -> UsageError:
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error of `cryptography`; the next ones are about its own settings."""
+    return str(error).partition(". ")[0].removesuffix(".")
+
+
 def _unusable(path: Path, error: Exception) -> KeyFileError:
     return KeyFileError(
         "not a usable private key", subject=path,
-        want=f"PKCS#8 PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+        want=f"PKCS#8 PEM, one of {', '.join(available())}", got=_reason(error),
         hint="run `airgap key generate` to make one",
     )  # fmt: skip

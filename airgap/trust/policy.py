@@ -194,7 +194,7 @@ def _lack(root: TrustRoot, role: str, keyids: Iterable[str]) -> tuple[str, str] 
 def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[str, str]) -> TrustError:
     """Return the error that explains best why the role is not satisfied."""
     want, got = lack
-    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids and keyid not in count.valid]
+    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids]
     if known:
         return SignatureMismatchError(
             f"a signature does not match the signed bytes ({_named(root, known)})",

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
-from airgap.bundle.names import index_json
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, index_json
 from airgap.cli.main import main
 from airgap.oci.digest import Digest
 from airgap.oci.documents import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
@@ -250,7 +249,7 @@ STATEMENTS: dict[str, Case] = {
     ),
     "next format": (resign(b"urn:airgap:bundle:v1", b"urn:airgap:bundle:v2"), 10, "want urn:airgap:bundle:v1"),
     "other statement type": (resign(b"Statement/v1", b"Statement/v2"), 10, "unexpected value: statement.json: _type"),
-    "other tool": (resign(b'{"name":"airgap"', b'{"name":"aircap"'), 10, "unexpected value: statement.json: tool"),
+    "other tool": (resign(b'{"name":"airgap"', b'{"name":"aircap"'), 10, "unexpected value: statement.json: predicate: tool: name"),
     "serial 0": (restate(serial=0), 10, "serial below 1"),
     "negative serial": (resign(b'"serial":1', b'"serial":-1'), 10, "negative"),
     "serial as text": (resign(b'"serial":1', b'"serial":"1"'), 10, "wrong type"),

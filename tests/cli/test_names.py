@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airgap.bundle.names import INDEX_FILE
+from airgap.bundle.contents import INDEX_FILE
 from airgap.cli.main import main
 from airgap.endpoints.archive import ArchiveFile
 from airgap.endpoints.images_folder import ImagesFolder

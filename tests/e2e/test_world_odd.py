@@ -31,7 +31,7 @@ from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.terms import Order
+from airgap.online.terms import PackOrder
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.e2e.airgap import environment
@@ -95,7 +95,7 @@ def pack_images(gap: Gap, images: dict[str, Image], name: str, held: frozenset[D
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source, held)
-    order = Order(gap.folder / name / "stick", (gap.key,), gap.now)
+    order = PackOrder(to=gap.folder / name / "stick", signers=(gap.key,), now=gap.now)
     return pack(manifest, plan, Site(gap.folder / "online"), order, Silent()).path
 
 

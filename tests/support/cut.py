@@ -110,7 +110,9 @@ def cut_in_thirds(gap: Gap, folder: Path) -> list[Path]:
         layers = {d: layer.size for image in bundle.images for d, layer in image.graph.layers.items()}
         paths = tuple(folder / f"{bundle.statement.title}.v{number}" for number in (1, 2, 3))
         cut = Cut(3, {digest: _thirds(size) for digest, size in layers.items()})
-        copy_bundle(bundle, BundleFolders(paths, cut), Operator(gap.site, gap.now, Silent()))
+        copy_bundle(
+            bundle, BundleFolders(paths, cut), Operator(site=gap.site, now=gap.now, progress=Silent())
+        )
     return list(paths)
 
 

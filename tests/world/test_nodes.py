@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.containerd.ctr import find_program, find_socket
 from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
 from airgap.errors import UnavailableError, UsageError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
@@ -104,7 +105,7 @@ def test_an_archive_for_a_node_has_both_names(tmp_path: Path, kind: str) -> None
     assert (first.verdict, again.verdict) == (PLACED, THERE)
     [archive] = folder.iterdir()
     with TarFolder(archive) as files:
-        index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+        index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
     assert {str(name): found.digest for name, found in index.items()} == {TAGGED: DIGEST, PINNED: DIGEST}
 
 

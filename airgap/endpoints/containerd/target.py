@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from airgap.bundle.names import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
 from airgap.endpoints.ports import EngineInfo, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
@@ -174,7 +174,7 @@ def _table(descriptor: Descriptor, names: Sequence[ImageReference]) -> Iterator[
     files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index}
     for name, raw in files.items():
         yield header(name, len(raw)) + raw + padding(len(raw))
-    yield END
+    yield END_OF_ARCHIVE
 
 
 def _alive(pid: int) -> bool:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 from airgap.endpoints.attachments import Attachments, AttachmentSource
 from airgap.endpoints.ports import ContentSource, RegistryTarget
-from airgap.endpoints.registry.attachments import Finder
+from airgap.endpoints.registry.attachments import AttachmentFinder
 from airgap.endpoints.registry.config import RegistryOptions
-from airgap.endpoints.registry.mirrors import Mirrored, open_mirror
+from airgap.endpoints.registry.mirrors import MirroredPuller, open_mirror
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.push import Pusher
-from airgap.endpoints.registry.referrers import Lists, ReferrerPusher
-from airgap.endpoints.registry.session import Session
-from airgap.endpoints.registry.urls import PUSH, Names
+from airgap.endpoints.registry.referrers import ReferrerPusher, RegistryLists
+from airgap.endpoints.registry.request import PUSH
+from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
@@ -28,17 +28,18 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
 
     def __init__(self, host: str, *, options: RegistryOptions | None = None) -> None:
         options = options or RegistryOptions()
-        session = Session(host, options)
-        names = Names(host, session.base, options.prefix)
+        session = RegistrySession(host, options)
         self._name = "/".join(filter(None, (f"registry:{host}", options.prefix)))
-        self._home = Puller(session, names)
+        self._home = Puller(session)
         mirrors = [open_mirror(text, options) for text in options.mirrors]
-        self._source = Mirrored(self._home, mirrors)
-        self._pusher = Pusher(session, names)
-        self._lists = Lists(session, names)
-        self._referrers = ReferrerPusher(self._lists, names, self._pusher)
-        self._finder = Finder(self._home, self._lists)
-        self._mirror_finders = [Finder(mirror, mirror.lists()) for mirror in mirrors]
+        self._source: Puller | MirroredPuller = self._home
+        if mirrors:
+            self._source = MirroredPuller(self._home, mirrors)
+        self._pusher = Pusher(session)
+        self._lists = RegistryLists(session)
+        self._referrers = ReferrerPusher(self._lists, self._pusher)
+        self._finder = AttachmentFinder(self._home, self._lists)
+        self._mirror_finders = [AttachmentFinder(mirror, RegistryLists(mirror.session)) for mirror in mirrors]
 
     @property
     def name(self) -> str:
@@ -74,14 +75,14 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
         """See `AttachmentSource`. Mirrors are asked only if the registry itself cannot be reached; what they
         do not list then stays unknown.
         """
-        found = self._finder.find(reference, subjects, also, thorough=thorough)
+        answer = self._finder.find(reference, subjects, also, thorough=thorough)
         if self._finder.reachable:
-            return found
-        others = [
+            return answer
+        answers = [
             finder.find(reference, subjects, also, thorough=thorough) for finder in self._mirror_finders
         ]
-        known = dict.fromkeys(item for answer in (*others, found) for item in answer.found)
-        return Attachments(tuple(known), found.unknown)
+        known = dict.fromkeys(item for others in (*answers, answer) for item in others.found)
+        return Attachments(tuple(known), answer.unknown)
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""

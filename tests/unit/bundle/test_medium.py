@@ -7,7 +7,7 @@ import pytest
 
 from airgap.audit.redact import redact_fields
 from airgap.bundle.contents import ENVELOPE_FILE, SET_ASIDE
-from airgap.bundle.devices import Roots
+from airgap.bundle.devices import SystemFolders
 from airgap.bundle.medium import MARGIN, PLACES, SYSTEM_FOLDERS, Medium, refuse_unfit
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.errors import MediaError, NoSpaceError
@@ -143,7 +143,7 @@ class TestOf:
         assert Medium.of(system.place, system.roots).read_only
 
     def test_a_system_that_tells_nothing(self, tmp_path):
-        medium = Medium.of(tmp_path / "x", Roots(tmp_path, tmp_path, tmp_path, tmp_path))
+        medium = Medium.of(tmp_path / "x", SystemFolders(tmp_path, tmp_path, tmp_path, tmp_path))
         assert tmp_path.is_relative_to(medium.mount_point)
         assert medium.mount_point.is_mount()
         assert replace(medium, size=0, free=0) == Medium(medium.mount_point)

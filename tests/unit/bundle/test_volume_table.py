@@ -6,19 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.bundle import volume_table as module
-from airgap.bundle.volume_table import (
-    LEAST_PART,
-    MAX_PARTS,
-    MAX_TABLE,
-    MAX_VOLUMES,
-    Cut,
-    FreeSpace,
-    Part,
-    VolumeTable,
-    plan_cut,
-    whole_name,
-)
+from airgap.bundle.volume_table import LEAST_PART, Cut, FreeSpace, Part, VolumeTable, plan_cut, whole_name
 from airgap.errors import AmbiguousError, FormatError, NoSpaceError
+from airgap.limits import MAX_PARTS, MAX_VOLUME_TABLE_BYTES, MAX_VOLUMES
 from airgap.oci.digest import Digest
 
 MIB = LEAST_PART
@@ -231,7 +221,7 @@ BAD = {
     "cut off": (RAW[:-20], "not JSON"),
     "more behind it": (RAW + b"{}", "not JSON"),
     "nested": (b'{"version":' + b"[" * 99 + b"]" * 99 + b"}", "nested too deeply"),
-    "too large": (b" " * (MAX_TABLE + 1), "too large: v, want at most 16,777,216 bytes"),
+    "too large": (b" " * (MAX_VOLUME_TABLE_BYTES + 1), "too large: v, want at most 16,777,216 bytes"),
     "no fields": (b"{}", "wrong type: v: version, want an integer, got nothing"),
     "version 0": (
         change('"version":1', '"version":0'),
@@ -335,7 +325,7 @@ class TestTable:
         assert VolumeTable.parse(table.to_bytes(), "v") == table
 
     def test_a_limit_holds_before_the_parser_runs(self, monkeypatch):
-        monkeypatch.setattr(module, "MAX_TABLE", len(RAW) - 1)
+        monkeypatch.setattr(module, "MAX_VOLUME_TABLE_BYTES", len(RAW) - 1)
         with pytest.raises(FormatError, match="too large"):
             VolumeTable.parse(RAW, "v")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import volumes as module
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import Folder
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volumes import (
     VolumeSet,
-    grouped,
-    is_whole,
+    group_by_bundle,
+    has_all_volumes,
     missing_volumes,
     open_bundle,
     paths_of,
@@ -80,8 +80,8 @@ class TestWhole:
 
     def test_the_same_as_the_folder(self, made, volumes):
         with VolumeSet(volumes.folders) as found, Folder(made.bundle) as folder:
-            assert set(found.files(FOLDERS)) == set(folder.files(FOLDERS))
-            for file in folder.files(FOLDERS):
+            assert set(found.files(BUNDLE_FOLDERS)) == set(folder.files(BUNDLE_FOLDERS))
+            for file in folder.files(BUNDLE_FOLDERS):
                 assert found.has(file.name)
                 if not file.name.startswith("blobs/"):
                     assert found.read(file.name, 1 << 20) == folder.read(file.name, 1 << 20)
@@ -192,7 +192,7 @@ class TestMissing:
         with VolumeSet([volumes[number]], alone=True) as found:
             assert found.missing == tuple({1, 2, 3} - {number})
             bundle = verify(found, made.receiver())
-            assert sum(file.size for file in found.files(FOLDERS)) > bundle.statement.total_bytes
+            assert sum(file.size for file in found.files(BUNDLE_FOLDERS)) > bundle.statement.total_bytes
             with pytest.raises(IncompleteError, match=r"volumes? .*missing"):
                 verify_content(bundle, Silent(), 1)
             if number != 2:
@@ -654,12 +654,12 @@ def test_a_part_that_grows_after_it_was_measured(made, volumes, parted):
 def test_too_many_files_on_a_volume(volumes, monkeypatch):
     """They are counted while they are listed: a folder full of them costs nothing."""
     most = max(len(volumes.names(number)) for number in (1, 2, 3))
-    monkeypatch.setattr(module, "MAX_FILES", most)
+    monkeypatch.setattr(module, "MAX_BUNDLE_FILES", most)
     with VolumeSet(volumes.folders) as found:
-        list(found.files(FOLDERS))
-        monkeypatch.setattr(module, "MAX_FILES", most - 1)
+        list(found.files(BUNDLE_FOLDERS))
+        monkeypatch.setattr(module, "MAX_BUNDLE_FILES", most - 1)
         with pytest.raises(UnlistedContentError, match=rf"too many files: .*, want at most {most - 1}"):
-            list(found.files(FOLDERS))
+            list(found.files(BUNDLE_FOLDERS))
 
 
 def test_a_statement_that_went_away_is_not_asked(volumes):
@@ -667,7 +667,7 @@ def test_a_statement_that_went_away_is_not_asked(volumes):
     for number in (1, 2, 3):
         (volumes[number] / "statement.json").unlink()
     with VolumeSet(volumes.folders) as found:
-        assert "statement.json" not in {file.name for file in found.files(FOLDERS)}
+        assert "statement.json" not in {file.name for file in found.files(BUNDLE_FOLDERS)}
 
 
 def test_media_that_fail(volumes, monkeypatch):
@@ -678,7 +678,7 @@ def test_media_that_fail(volumes, monkeypatch):
 
         patch.setattr(os, "scandir", scandir)
         with pytest.raises(MediaError, match="cannot read"):
-            list(found.files(FOLDERS))
+            list(found.files(BUNDLE_FOLDERS))
 
 
 class TestReadTable:
@@ -727,41 +727,41 @@ class TestOpening:
 
 class TestWholeness:
     def test_of_volumes(self, made, volumes):
-        assert is_whole(volumes.folders)
-        assert not is_whole(volumes[1])
-        assert not is_whole([volumes[1], volumes[1], volumes[3]])
-        assert is_whole(made.bundle)
+        assert has_all_volumes(volumes.folders)
+        assert not has_all_volumes(volumes[1])
+        assert not has_all_volumes([volumes[1], volumes[1], volumes[3]])
+        assert has_all_volumes(made.bundle)
 
     def test_what_cannot_be_read_is_left_to_who_opens_it(self, volumes, tmp_path):
         volumes.put("volume.json", b"{}", 2)
-        assert is_whole(volumes[2])
-        assert is_whole(tmp_path / "none")
+        assert has_all_volumes(volumes[2])
+        assert has_all_volumes(tmp_path / "none")
 
 
 class TestGrouping:
     def test_volumes_of_one_bundle_are_together(self, made, volumes):
         paths = [volumes[3], made.bundle, volumes[1], volumes[2]]
-        assert grouped(paths) == [(volumes[3], volumes[1], volumes[2]), (made.bundle,)]
-        assert grouped(volumes.folders) == [volumes.folders]
-        assert grouped([]) == []
+        assert group_by_bundle(paths) == [(volumes[3], volumes[1], volumes[2]), (made.bundle,)]
+        assert group_by_bundle(volumes.folders) == [volumes.folders]
+        assert group_by_bundle([]) == []
 
     def test_one_bundle_alone_may_lack_a_volume(self, volumes):
         """It is told when it is opened."""
-        assert grouped([volumes[1], volumes[3]]) == [(volumes[1], volumes[3])]
+        assert group_by_bundle([volumes[1], volumes[3]]) == [(volumes[1], volumes[3])]
 
     def test_a_volume_is_missing_and_another_bundles_is_here(self, volumes, tmp_path):
         other = volumes.copy(tmp_path / "other")
         other.retable(lambda document: document.update(statement_sha256="0" * 64))
-        assert grouped([*volumes.folders, *other.folders]) == [volumes.folders, other.folders]
+        assert group_by_bundle([*volumes.folders, *other.folders]) == [volumes.folders, other.folders]
         with pytest.raises(IncompleteError) as caught:
-            grouped([volumes[1], other[2], volumes[3]])
+            group_by_bundle([volumes[1], other[2], volumes[3]])
         assert str(caught.value) == f"a volume is missing: {volumes[1]}, want volume 2 of 3, got volume 1, 3"
         assert caught.value.hint == f"of another bundle: {other[2]}"
-        assert grouped([volumes[1], other[2]], alone=True) == [(volumes[1],), (other[2],)]
+        assert group_by_bundle([volumes[1], other[2]], alone=True) == [(volumes[1],), (other[2],)]
 
     def test_what_cannot_be_read_stands_for_itself(self, volumes, tmp_path):
         volumes.put("volume.json", b"noise", 2)
-        assert grouped([volumes[2], tmp_path / "none"]) == [(volumes[2],), (tmp_path / "none",)]
+        assert group_by_bundle([volumes[2], tmp_path / "none"]) == [(volumes[2],), (tmp_path / "none",)]
 
 
 def test_the_error_of_missing_volumes():
@@ -785,10 +785,10 @@ def test_a_disk_that_fails_is_no_missing_volume(tmp_path, monkeypatch):
         raise OSError(5, "bad")
 
     (tmp_path / "volume.json").write_bytes(b"{}")
-    assert grouped([tmp_path]) == [(tmp_path,)]
+    assert group_by_bundle([tmp_path]) == [(tmp_path,)]
     monkeypatch.setattr(os, "readv", fail)
     with pytest.raises(MediaError, match=f"cannot read: {tmp_path}/volume.json, got bad"):
-        grouped([tmp_path])
+        group_by_bundle([tmp_path])
 
 
 @pytest.mark.parametrize("name", ["lone", "parted"])

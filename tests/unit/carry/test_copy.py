@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from airgap.bundle.blob_files import Segment
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
-from airgap.bundle.filling import fill
 from airgap.bundle.folders import BundleFolders
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import Cut, Part, VolumeSize, VolumeTable
 from airgap.bundle.volumes import VolumeSet, open_bundle
 from airgap.carry import copy as copying
@@ -51,7 +50,7 @@ def volumes(gap: Gap) -> list[Path]:
 
 @pytest.fixture
 def operator(gap: Gap) -> Operator:
-    return Operator(gap.site, gap.now, Silent(), 1)
+    return Operator(site=gap.site, now=gap.now, progress=Silent(), jobs=1)
 
 
 def content(folder: Path) -> dict[str, bytes]:

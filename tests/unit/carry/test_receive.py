@@ -47,7 +47,13 @@ class Listening(Silent):
 def operator(gap: Gap, *answers: Path, progress=None) -> Operator:
     """A person who puts in these volumes."""
     left = list(answers)
-    return Operator(gap.site, gap.now, progress or Silent(), 1, lambda _: left.pop(0) if left else None)
+    return Operator(
+        site=gap.site,
+        now=gap.now,
+        progress=progress or Silent(),
+        jobs=1,
+        ask=lambda _: left.pop(0) if left else None,
+    )
 
 
 def records(gap: Gap) -> list[dict]:

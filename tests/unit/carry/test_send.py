@@ -35,14 +35,14 @@ def send(gap: Gap, *wanted: Destination, jobs: int = 2) -> SendReport:
 
 
 def to(host: MemoryHost, **more) -> Destination:
-    return Destination(host.name, lambda: host, **more)
+    return Destination(name=host.name, open=lambda: host, **more)
 
 
 def failing(name: str, error: Exception) -> Destination:
     def refuse():
         raise error
 
-    return Destination(name, refuse)
+    return Destination(name=name, open=refuse)
 
 
 def ends(gap: Gap) -> list[dict]:
@@ -118,7 +118,7 @@ def test_a_failure_leaves_the_others_alone(gap):
     ],
 )
 def test_the_failure_of_all(errors, kind):
-    results = tuple(HostResult(str(i), Sent("/x"), None, error) for i, error in enumerate(errors))
+    results = tuple(HostResult(str(i), Sent(folder="/x"), None, error) for i, error in enumerate(errors))
     failure = SendReport(None, results).failure
     assert failure is None if kind is None else type(failure) is kind
 
@@ -247,7 +247,7 @@ class TestBrokenLinks:
             host.breaks_after = link
             return host
 
-        return Destination(host.name, connect)
+        return Destination(name=host.name, open=connect)
 
     def test_a_broken_link_is_opened_again(self, gap):
         host = MemoryHost()

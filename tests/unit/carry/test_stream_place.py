@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from airgap.bundle.statement import Previous
-from airgap.carry.stream_place import MAX_FIRST, MAX_RISE, check_place, left_fork
+from airgap.carry.stream_place import check_place, left_fork
 from airgap.errors import RollbackError
+from airgap.limits import MAX_FIRST_SERIAL, MAX_SERIAL_RISE
 from airgap.site import Mark
 from tests.unit.bundle.test_statement import PLAIN
 
@@ -22,11 +23,11 @@ def statement(serial, previous=None, epoch=1):
 GOOD = {
     "the first": (statement(1), None),
     "joins later": (statement(400, Previous(399, A)), None),
-    "as late as can be": (statement(MAX_FIRST, Previous(MAX_FIRST - 1, A)), None),
+    "as late as can be": (statement(MAX_FIRST_SERIAL, Previous(MAX_FIRST_SERIAL - 1, A)), None),
     "the next": (statement(3, Previous(2, A)), Mark(1, 2, A)),
     "the next, and it names none": (statement(3), Mark(1, 2, A)),
     "some were missed": (statement(9, Previous(8, B)), Mark(1, 2, A)),
-    "as many as can be": (statement(2 + MAX_RISE, Previous(1 + MAX_RISE, B)), Mark(1, 2, A)),
+    "as many as can be": (statement(2 + MAX_SERIAL_RISE, Previous(1 + MAX_SERIAL_RISE, B)), Mark(1, 2, A)),
     "again": (statement(2, Previous(1, B)), Mark(1, 2, THIS)),
     "a new epoch": (statement(1, Previous(7, B), epoch=2), Mark(1, 2, A)),
     "a new epoch, after a serial without a next": (statement(1, Previous(7, B), epoch=2), Mark(1, TOP, A)),
@@ -47,8 +48,12 @@ BAD = {
     "names itself": (statement(3, Previous(3, A)), Mark(1, 2, A), "want previous serial 2, got 3"),
     "leaves one out": (statement(4, Previous(2, A)), Mark(1, 2, A), "want previous serial 3, got 2"),
     "leaves one out, unseen": (statement(4, Previous(2, A)), None, "want previous serial 3, got 2"),
-    "too far": (statement(3 + MAX_RISE), Mark(1, 2, A), "is too high: edge-1003, want at most 1002"),
-    "too far at first": (statement(MAX_FIRST + 1), None, "is too high: edge-1000001, want at most 1000000"),
+    "too far": (statement(3 + MAX_SERIAL_RISE), Mark(1, 2, A), "is too high: edge-1003, want at most 1002"),
+    "too far at first": (
+        statement(MAX_FIRST_SERIAL + 1),
+        None,
+        "is too high: edge-1000001, want at most 1000000",
+    ),
     "the last there is": (statement(TOP, Previous(TOP - 1, A)), Mark(1, 2, A), "is too high"),
     "too far in a new epoch": (statement(1001, epoch=2), Mark(1, 5000, A), "want at most 1000"),
 }

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import DockerView, manifest_json
 from airgap.bundle.files import Folder
-from airgap.bundle.names import DockerView, manifest_json
-from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.statement import PlatformRecord, Previous
 from airgap.carry import verify as module
 from airgap.carry.verify import VerifiedBundle, authenticate, read_envelope, verify, verify_content
 from airgap.errors import (
@@ -84,6 +84,11 @@ class TestGood:
         with Folder(gap.bundle) as folder:
             again = replace(found, folder=folder)
             assert verify_content(again, Silent(), 1) == []
+            subjects = {**found.statement.subjects, wide.path: "0" * 64}
+            listed = replace(again, statement=replace(found.statement, subjects=subjects))
+            assert [str(error.want) for error in verify_content(listed, Silent(), 1)] == [
+                f"sha256:{'0' * 64}"
+            ]
             (gap.bundle / wide.path).write_bytes(b"x" * len(raw))
             assert len(verify_content(again, Silent(), 1)) == 1
 
@@ -93,6 +98,18 @@ class TestGood:
         check(gap, site=site)
         with pytest.raises(DestinationError, match="want plant-7, plant-8, got plant-9"):
             check(gap, site="plant-9")
+
+    def test_a_blob_that_is_left_out_cannot_be_read(self, gap, bundle):
+        left_out = replace(IMAGES[ONE].descriptor, digest=Digest.of(b"other"))
+        with pytest.raises(IncompleteError, match="the bundle leaves this blob out"):
+            bundle.open_blob(left_out)
+        (layer, *_) = IMAGES[ONE].layers
+        sizes = {name: size for name, size in bundle.sizes.items() if name != layer.path}
+        assert bundle.blobs.keys() - replace(bundle, sizes=sizes).blobs.keys() == {layer}
+
+    def test_a_fork_that_was_left(self, bundle):
+        statement = replace(bundle.statement, epoch=2, previous=Previous(1, "b" * 64))
+        assert "b" * 64 in replace(bundle, statement=statement, mark=Mark(1, 1, "a" * 64)).left_fork
 
 
 class TestTime:
@@ -129,6 +146,12 @@ class TestRollback:
         gap.restate(serial=5, epoch=2, root_version=2)
         found = check(gap, mark=mark("a" * 64, serial=1, epoch=1))
         assert found.missed == 0
+
+    def test_a_jump_that_a_person_accepts(self, gap):
+        gap.restate(serial=1002)
+        with pytest.raises(RollbackError, match="too high"):
+            check(gap, mark=mark("a" * 64))
+        assert check(gap, mark=mark("a" * 64), accept_jump=True).missed == 1000
 
     def test_the_same_again(self, gap):
         sha256 = Digest.of(gap.envelope.payload).hex
@@ -173,6 +196,11 @@ class TestRoots:
         gap.put_root(replace(gap.root.root, version=2))
         gap.restate(root_version=1)
         check(gap)
+
+    def test_a_bundle_of_a_root_that_is_not_installed(self, gap):
+        gap.restate(root_version=2)
+        with pytest.raises(TrustError, match="want at most version 1, got version 2"):
+            check(gap)
 
     def test_the_new_root_decides(self, gap):
         """Bob may sign only by root 2, and alice no longer may."""
@@ -231,6 +259,9 @@ class TestSignatures:
     def test_one_of_two(self, gap):
         with pytest.raises(ThresholdError):
             check(self.two(gap))
+
+    def test_one_of_two_so_far(self, gap):
+        assert check(self.two(gap), partly=True).verdict.owners == ("alice",)
 
     def test_one_of_two_and_a_stranger(self, gap):
         gap.seal(gap.envelope.payload, gap.key, OFFICER)
@@ -312,8 +343,28 @@ class TestFiles:
             read_envelope(folder)
         assert "finish it with the `airgap pack` that began it" in caught.value.hint
 
+    def test_the_folder_above(self, gap):
+        with Folder(gap.bundle.parent) as folder, pytest.raises(IncompleteError) as caught:
+            read_envelope(folder)
+        assert caught.value.hint == f"give the folder of the bundle: {gap.bundle}"
+
+    def test_another_copy_repairs_a_damaged_file(self, gap):
+        gap.flip("index.json")
+        with pytest.raises(DigestMismatchError) as caught:
+            check(gap)
+        assert caught.value.hint == module.REPAIR_HINT
+
+    def test_another_copy_does_not_repair_an_additional_file(self, gap):
+        (gap.bundle / "extra").write_bytes(b"")
+        with pytest.raises(UnlistedContentError) as caught:
+            check(gap)
+        assert caught.value.hint != module.REPAIR_HINT
+
     def test_too_many(self, gap, monkeypatch):
-        monkeypatch.setattr(module, "MAX_FILES", 10)
+        files = len(gap.files())
+        monkeypatch.setattr(module, "MAX_BUNDLE_FILES", files)
+        check(gap)
+        monkeypatch.setattr(module, "MAX_BUNDLE_FILES", files - 1)
         with pytest.raises(UnlistedContentError, match="too many files"):
             check(gap)
 
@@ -349,12 +400,12 @@ class TestContent:
 
         class Counting(Silent):
             def phase(self, title, total):
-                counted.append(-total)
+                counted.append((title, total))
                 return super().phase(title, total)
 
         verify_content(bundle, Counting(), 1)
         blobs = {d: b.size for image in bundle.images for d, b in image.graph.contents.items()}
-        assert counted == [-sum(blobs.values())]
+        assert counted == [("verifying", sum(blobs.values()))]
 
 
 def test_every_error_is_ours(gap: Gap) -> None:

@@ -46,7 +46,7 @@ def volumes(gap: Gap) -> list[Path]:
 
 
 def check(gap: Gap, place, progress=None):
-    return check_media(place, Operator(gap.site, gap.now, progress or Silent(), 1))
+    return check_media(place, Operator(site=gap.site, now=gap.now, progress=progress or Silent(), jobs=1))
 
 
 def ended(gap: Gap) -> dict:

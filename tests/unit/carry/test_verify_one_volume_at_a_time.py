@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
@@ -39,10 +39,10 @@ def volumes(gap: Gap) -> list[Path]:
 def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
-        documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
+        documents = [file.name for file in here.files(BUNDLE_FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
-        sizes = {file.name: file.size for file in here.files(FOLDERS)}
-    return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
+        sizes = {file.name: file.size for file in here.files(BUNDLE_FOLDERS)}
+    return VolumePass(blobs={digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
 def pass_by(passing: VolumePass, volumes: list[Path], numbers, jobs: int = 1):
@@ -145,7 +145,9 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    operator = Operator(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Operator(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     return verify_in_turn(place, operator)
 
 
@@ -225,6 +227,8 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
         target.parent.mkdir(exist_ok=True)
         strange.rename(target)
     left = list(volumes[1:])
-    operator = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Swapping(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     with pytest.raises(IncompleteError, match="a volume of another bundle"):
         verify_in_turn(volumes[0], operator)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 
-from airgap.bundle.names import DockerView, manifest_json
+from airgap.bundle.contents import DockerView, manifest_json
 from airgap.bundle.statement import PlatformRecord
 from airgap.errors import (
     AirgapError,

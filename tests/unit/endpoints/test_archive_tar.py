@@ -115,7 +115,7 @@ class TestBad:
         assert caught.value.hint == f"if the archive is genuine, unpack it first: unzstd {tmp_path}/bomb"
 
     def test_a_bomb_behind_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("airgap.bundle.ustar._MAX_TRAILER", 1 << 20)
+        monkeypatch.setattr("airgap.bundle.ustar.MAX_TAR_TRAILER_BYTES", 1 << 20)
         archive = written(tmp_path / "bomb", gzip.compress(FORMS["28"] + bytes(8 << 20)))
         with pytest.raises(FormatError, match="follows the end of the archive"):
             archive.list_images()

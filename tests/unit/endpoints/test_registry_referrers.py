@@ -194,7 +194,7 @@ LINKS = [
 def test_pages_that_lead_nowhere(
     fake: FakeRegistry, link: str, error: type[AirgapError], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airgap.endpoints.registry.referrers._MAX_PAGES", 5)
+    monkeypatch.setattr("airgap.endpoints.registry.referrers.MAX_LIST_PAGES", 5)
     fake.referrers_api = True
     fake.fault(path="/referrers/", headers={"link": link})
     with pytest.raises(error, match=text):

@@ -297,7 +297,7 @@ BAD_OCI = {
         _index_with(annotations={"io.containerd.image.name": A_NAME, "org.opencontainers.image.ref.name": B_NAME}),
         AmbiguousError, "two names",
     ),
-    "nested too deep": (hybrid({A_NAME: _deep()}), FormatError, "too many nested"),
+    "nested too deep": (hybrid({A_NAME: _deep()}), FormatError, "nested too deeply"),
     "polyglot, same name": (
         hybrid({A_NAME: IMAGES["a"], "": IMAGES["b"]}, items=[item(IMAGES["b"], "t/a:1")]), AmbiguousError, "disagree",
     ),
@@ -322,7 +322,7 @@ class TestBadOci:
 
     def test_too_many_nodes(self, monkeypatch):
         monkeypatch.setattr(save_format, "_MAX_NODES", 3)
-        with pytest.raises(FormatError, match="too many nested"):
+        with pytest.raises(FormatError, match="too many image manifests"):
             export(tar(hybrid({A_NAME: make_index([make_index([IMAGES["a"]]), IMAGES["b"]])})), repack=False)
 
     def test_no_index_where_one_is_wanted(self):

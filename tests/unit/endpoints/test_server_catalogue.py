@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.server.catalogue import Catalogue, build
+from airgap.endpoints.server.catalogue import Catalogue, build_catalogue
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -21,7 +21,9 @@ ONE, TWO = simple_image("one"), simple_image("two")
 
 
 def catalogue_of(folder: Path, *layouts: dict[str, Image]) -> Catalogue:
-    return build([Layout(write_layout(folder / str(i), images)) for i, images in enumerate(layouts)])
+    return build_catalogue(
+        [Layout(write_layout(folder / str(i), images)) for i, images in enumerate(layouts)]
+    )
 
 
 def tags(catalogue: Catalogue) -> dict[str, dict[str, Digest]]:
@@ -122,7 +124,7 @@ def test_a_sparse_index_is_served_as_far_as_it_goes(tmp_path: Path):
     index = make_index([ONE, TWO])
     layout = write_layout(tmp_path, {"a/x:1": index})
     (layout / TWO.descriptor.digest.path).unlink()
-    repository = build([Layout(layout)]).repositories["a/x"]
+    repository = build_catalogue([Layout(layout)]).repositories["a/x"]
     assert set(repository.documents) == {index.descriptor.digest, ONE.descriptor.digest}
     assert not repository.blobs.keys() & set(TWO.layers)
 
@@ -175,7 +177,7 @@ def test_a_broken_image_stops_the_start(tmp_path: Path, change, kind: type[Airga
     layout = write_layout(tmp_path, {"a/x:1": ONE})
     change(layout / ONE.descriptor.digest.path)
     with pytest.raises(kind):
-        build([Layout(layout)])
+        build_catalogue([Layout(layout)])
 
 
 def nested(depth: int) -> Image:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError
-from airgap.manifest import Lock, LockedImage, lock_path, offline_name
+from airgap.manifest import AttachmentChoice, Lock, LockedImage, lock_path, offline_name
 from airgap.oci.digest import Digest
 from airgap.oci.documents import MAX_SIZE, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
@@ -24,12 +24,18 @@ def ref(text):
 
 
 NGINX = LockedImage(
-    ref("nginx:1.27"), ref("plant.example/nginx:1.27"), "registry", None,
-    (Platform("linux", "amd64"), Platform("linux", "arm", "v6")),
-    Descriptor(OCI_INDEX, Digest.parse(D0), 1234), None, HERE / "keys/acme.pub",
+    reference=ref("nginx:1.27"), name=ref("plant.example/nginx:1.27"), source="registry", path=None,
+    platforms=(Platform("linux", "amd64"), Platform("linux", "arm", "v6")),
+    descriptor=Descriptor(OCI_INDEX, Digest.parse(D0), 1234), image_id=None, cosign_key=HERE / "keys/acme.pub",
 )  # fmt: skip
 APP = LockedImage(
-    ref("acme/app:1.10"), ref("acme/app:1.10"), "archive", HERE / "vendor/app.tar", (), None, Digest.parse(D1)
+    reference=ref("acme/app:1.10"),
+    name=ref("acme/app:1.10"),
+    source="archive",
+    path=HERE / "vendor/app.tar",
+    platforms=(),
+    descriptor=None,
+    image_id=Digest.parse(D1),
 )
 LOCK = Lock("edge-stack", SUM, (NGINX, APP))
 TEXT = f"""\
@@ -72,7 +78,10 @@ def test_it_reads_back(tmp_path):
 
 def test_what_is_said_of_attachments_is_at_the_end(tmp_path):
     image = replace(
-        APP, attachments="required", attachments_unknown="tags: no answer", subject=Digest.parse(D0)
+        APP,
+        attachments=AttachmentChoice.REQUIRED,
+        attachments_unknown="tags: no answer",
+        subject=Digest.parse(D0),
     )
     written = Lock("a", SUM, (image,)).to_bytes(HERE).decode()
     tail = f"  image_id: {D1}\n  attachments: required\n  attachments_unknown: 'tags: no answer'\n  subject: {D0}\n"
@@ -181,16 +190,16 @@ def images(draw):
     source = draw(st.sampled_from(["registry", "docker", "docker:ssh://u@h:22", "archive", "oci"]))
     descriptor = draw(st.none() | descriptors)
     return LockedImage(
-        reference,
-        draw(references | st.just(offline_name(reference))),
-        source,
-        draw(paths) if source in ("archive", "oci") else None,
-        draw(platforms),
-        descriptor,
-        draw(digests if descriptor is None else st.none() | digests),
-        draw(st.none() | paths),
+        reference=reference,
+        name=draw(references | st.just(offline_name(reference))),
+        source=source,
+        path=draw(paths) if source in ("archive", "oci") else None,
+        platforms=draw(platforms),
+        descriptor=descriptor,
+        image_id=draw(digests if descriptor is None else st.none() | digests),
+        cosign_key=draw(st.none() | paths),
         by_default=draw(st.booleans()),
-        attachments=draw(st.sampled_from(["auto", "none", "required"])),
+        attachments=draw(st.sampled_from(AttachmentChoice)),
         attachments_unknown=draw(st.none() | lines),
         subject=draw(st.none() | digests),
     )

@@ -144,3 +144,28 @@ def test_copy_reports_its_progress():
     out = io.BytesIO()
     assert copy(Bytes(b"abcdef", step=4), out.write, counts.append) == 6
     assert (out.getvalue(), counts) == (b"abcdef", [4, 2])
+
+
+class Counting(Bytes):
+    """Counts how often it is closed; at its end it has nothing yet, as a stream that does not block."""
+
+    closings = 0
+
+    def readinto(self, buffer):
+        return super().readinto(buffer) or None
+
+    def close(self):
+        self.closings += 1
+
+
+def test_the_stream_is_closed_once():
+    stream = Counting(b"abc")
+    reader = CheckedReader(stream, ABC, 3)
+    reader.close()
+    reader.close()
+    assert stream.closings == 1
+
+
+def test_a_stream_that_has_nothing_yet_is_a_short_one():
+    with pytest.raises(SizeMismatchError, match="got 0 bytes"):
+        CheckedReader(Counting(b""), ABC, 3).readall()

@@ -85,6 +85,14 @@ def test_its_own_limit():
         parse_object(b"{  }", "f", max_bytes=3)
 
 
+def test_what_is_just_within_the_limits_is_accepted():
+    assert parse_object(b"{  }", "f", max_bytes=4) == {}
+    numbers = b"0," * 114_284
+    assert parse_object(b'{"a":[' + numbers + b"0]}", "f")
+    with pytest.raises(FormatError, match="want at most 114,286, got 114,287"):
+        parse_object(b'{"a":[' + numbers + b"0,0]}", "f")
+
+
 def test_of_many_keys_the_last_is_there_twice():
     """Comparing each key with each other would take so long that it would show."""
     raw = b"{" + b"".join(b'"%d":0,' % i for i in range(200_000)) + b'"199999":0}'
@@ -123,8 +131,8 @@ def test_what_is_no_number_is_not_dumped():
 
 class TestFields:
     VALUE: ClassVar = {
-        "text": "a", "number": 3, "minus": -1, "flag": True, "nothing": None, "list": ["a", "b"],
-        "mixed": ["a", 1], "object": {"x": "y"}, "objects": [{"x": 1}, {"x": 2}], "time": "2026-01-31T12:00:00Z",
+        "text": "a", "number": 3, "zero": 0, "minus": -1, "flag": True, "nothing": None, "list": ["a", "b"],
+        "mixed": ["a", 1], "object": {"x": "y"}, "texts and numbers": {"x": "y", "z": 1}, "objects": [{"x": 1}, {"x": 2}], "time": "2026-01-31T12:00:00Z",
     }  # fmt: skip
 
     @pytest.fixture
@@ -135,7 +143,7 @@ class TestFields:
         assert fields.text("text") == "a"
         assert fields.optional_text("nothing") is None
         assert fields.optional_text("text") == "a"
-        assert fields.integer("number") == 3
+        assert (fields.integer("number"), fields.integer("zero")) == (3, 0)
         assert fields.boolean("flag") is True
         assert fields.items("mixed") == ["a", 1]
         assert fields.texts("list") == ("a", "b")
@@ -163,6 +171,7 @@ class TestFields:
             (lambda f: f.child("list"), "wrong type: f: list, want an object, got a list"),
             (lambda f: f.children("mixed"), "wrong type: f: mixed[0], want an object, got a string"),
             (lambda f: f.string_map("list"), "want an object of strings, got a list"),
+            (lambda f: f.string_map("texts and numbers"), "want an object of strings, got an object"),
             (lambda f: f.children("objects")[1].text("x"), "f: objects[1]: x"),
             (lambda f: f.time("text"), "not a time: f: text"),
             (lambda f: Fields([], "g"), "wrong type: g, want an object, got a list"),

@@ -10,7 +10,7 @@ import pytest
 
 from airgap.audit.receipt import Receipt
 from airgap.bundle.files import is_absent
-from airgap.carry.verify_recorded import verify_bundle
+from airgap.carry.verify_recorded import verify_whole_bundle
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -67,7 +67,7 @@ def load(gap: Gap, target, **options):
 
 
 def check(gap: Gap, progress=None):
-    return verify_bundle(gap.bundle, gap.site, gap.now, 2, progress or Silent())
+    return verify_whole_bundle(gap.bundle, gap.site, gap.now, 2, progress or Silent())
 
 
 def ended(gap: Gap) -> dict:

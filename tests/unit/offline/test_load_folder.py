@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, read_index
 from airgap.bundle.statement import Requirement
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import VerifiedBundle, verify

@@ -11,6 +11,7 @@ from airgap.trust.change import (
     find_keys,
     in_turn,
     next_version,
+    raise_epoch,
     remove,
     replace_key,
     revoke,
@@ -87,12 +88,24 @@ def test_a_revoked_key_signs_no_roots(root):
     assert new.roles["root"].keyids == {keyid("root")}
 
 
+@pytest.mark.parametrize(("after", "kept"), [(0, True), (1, False)])
+def test_a_new_epoch_takes_the_roles_of_a_key_that_is_void_from_a_serial_on(root, after, kept):
+    new = next_version(root, in_turn(revoke("bob", after, []), raise_epoch()), NOW)
+    assert new.epoch == 2
+    assert (keyid("bob") in new.roles["release"].keyids) == kept
+    assert keyid("alice") in new.roles["release"].keyids
+
+
 def test_rotate_and_replace(root):
-    new = next_version(root, in_turn(rotate(NOW + 90 * DAY), replace_key("alice", public("alice-2"))), NOW)
+    new = next_version(
+        root, in_turn(rotate(NOW + 90 * DAY + DAY / 86400_000), replace_key("alice", public("alice-2"))), NOW
+    )
     assert new.expires == NOW + 90 * DAY
     assert new.keys[keyid("alice-2")] == RootKey(public("alice-2"), "alice")
     assert keyid("alice") not in new.keys
     assert new.roles["release"].keyids == {keyid("alice-2"), keyid("bob")}
+    assert keyid("alice-2") not in new.roles["root"].keyids
+    assert new.sites == root.sites
     site = replace_key("site", public("site-2"))(root)
     assert site.sites["plant-7"] == Site(frozenset({keyid("site-2")}))
 
@@ -102,6 +115,13 @@ def test_threshold(root):
     assert (new.roles["release"].threshold, new.roles["release"].distinct_owners) == (2, True)
     kept = next_version(new, set_threshold("release", 1), NOW)
     assert kept.roles["release"].distinct_owners
+
+
+def test_keys_of_one_owner_meet_a_threshold_of_keys(root):
+    two = in_turn(add_key("bob", public("bob-2"), ["release"]), remove("alice"))
+    assert next_version(root, in_turn(two, set_threshold("release", 2)), NOW).roles["release"].threshold == 2
+    with pytest.raises(UsageError, match=r"want 2 keys of different owners, got 1 \(bob\)"):
+        next_version(root, in_turn(two, set_threshold("release", 2, distinct_owners=True)), NOW)
 
 
 LOCKOUTS = {
@@ -136,8 +156,11 @@ def test_a_required_algorithm_stays_to_be_had(root):
     ed = key("ed", "ed25519").public_key
     both = in_turn(add_key("ed", ed, ["release", "root"]))(demanding)
     strict = replace(both, require_algorithms=("ed25519",))
-    with pytest.raises(UsageError, match="want a key of ed25519"):
+    with pytest.raises(UsageError, match="role root, want a key of ed25519"):
         next_version(strict, remove("ed"), NOW)
+    assert next_version(strict, rotate(NOW + DAY), NOW).version == 2  # receipts need no second algorithm
+    with pytest.raises(UsageError, match="role root, want 2 keys, got 1"):
+        next_version(strict, in_turn(set_threshold("root", 2), revoke("ed", 0, [])), NOW)
 
 
 REFUSED = {
@@ -153,6 +176,9 @@ REFUSED = {
         in_turn(revoke("bob", 0, []), add_key("bob", public("bob"), ["root"])), "cannot get a role again",
     ),
     "replace by itself": (replace_key("bob", public("alice")), "in the trust root already"),
+    "replace by a revoked one": (
+        in_turn(revoke("bob", 0, []), remove("bob"), replace_key("alice", public("bob"))), "cannot get a role again",
+    ),
     "which": (
         in_turn(add_key("bob", public("bob-2"), ["release"]), replace_key("bob", public("x"))), "several keys match",
     ),
@@ -170,24 +196,36 @@ def test_find_keys(root):
     assert find_keys(root, keyid("bob").upper()) == (keyid("bob"),)
 
 
-@pytest.mark.parametrize(("days", "words"), [(31, None), (29, "in 29 days"), (0, "has expired")])
+@pytest.mark.parametrize(
+    ("days", "words"), [(31, None), (30, "in 30 days"), (29, "in 29 days"), (0, "has expired")]
+)
 def test_expiry_warning(root, days, words):
     found = expiry_warning(replace(root, expires=NOW + days * DAY), NOW)
     assert (found is None) if words is None else (words in found)
 
 
-DIFFERENCES = {
-    "epoch": {"epoch": 2},
-    "expires": {"expires": NOW + 40 * DAY},
-    "algorithms": {"require_algorithms": ("ecdsa",)},
-    "revoked": {"revoked": {keyid("bob"): Revocation(3, frozenset({"a" * 64}))}},
-    "sites": {"sites": {}},
-}
+BOB, SITE, GONE = keyid("bob"), keyid("site"), "0" * 64
+DIFFERENCES = [
+    ({"epoch": 2}, "changed: epoch: 1 -> 2"),
+    ({"expires": NOW + 40 * DAY}, "changed: expires: 2026-07-01T00:00:00Z -> 2026-07-11T00:00:00Z"),
+    ({"require_algorithms": ("ecdsa",)}, "new: required algorithms: ecdsa"),
+    (
+        {"revoked": {BOB: Revocation(3, frozenset({"a" * 64}))}},
+        f"new: revoked key {BOB}: bob, void above serial 3, but for the statements {'a' * 64}",
+    ),
+    ({"revoked": {GONE: Revocation(0, frozenset())}}, f"new: revoked key {GONE}: void above serial 0"),
+    ({"sites": {}}, f"gone: site plant-7: receipts by key {SITE}"),
+]
 
 
-@pytest.mark.parametrize("fields", DIFFERENCES.values(), ids=list(DIFFERENCES))
-def test_each_difference_is_told(root, fields):
-    assert len(describe_change(root, replace(root, version=2, **fields))) == 2
+@pytest.mark.parametrize(("fields", "line"), DIFFERENCES)
+def test_each_difference_is_told(root, fields, line):
+    assert describe_change(root, replace(root, version=2, **fields)) == ["trust root 1 -> 2", line]
+
+
+def test_one_end_of_the_time_of_a_key_is_told(root):
+    told = describe_change(root, with_key(root, "bob", not_before=NOW))
+    assert told[1].endswith("bob, ecdsa-p256 -> bob, ecdsa-p256, 2026-06-01T00:00:00Z to any time")
 
 
 def test_differences_of_keys_and_roles_are_told(root):

@@ -352,6 +352,20 @@ def test_reasons_are_cut_and_hints_kept():
     assert "ECDSA" in raised.value.hint
 
 
+@pytest.mark.parametrize(("count", "more"), [(5, []), (6, ["and 1 more"])])
+def test_five_reasons_are_reported(count, more):
+    with pytest.raises(SignatureMismatchError) as raised:
+        check_image(IMAGE, public(), [BAD[0]] * count)
+    assert str(raised.value).split("; ")[5:] == more
+
+
+def test_five_subjects_are_reported_each_of_at_most_128_characters():
+    subjects = [{"digest": {"sha256": "0" * 129}}] * 6
+    with pytest.raises(TrustError) as raised:
+        verify_bundle(bundle(statement(subject=subjects)), IMAGE, public())
+    assert str(raised.value).endswith(f", got {', '.join(['0' * 128] * 5)}")
+
+
 def test_rsa_keys_are_refused():
     private = rsa.generate_private_key(65537, 2048)
     spki = serialization.PublicFormat.SubjectPublicKeyInfo

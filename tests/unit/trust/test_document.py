@@ -251,9 +251,12 @@ def test_refuses(change, message):
     assert caught.value.exit_code == 10
 
 
-def test_an_unknown_field_may_be_of_a_newer_version():
+@pytest.mark.parametrize(
+    "path", [(), ("keys", ALICE), ("roles", "root"), ("revoked", BOB), ("sites", "plant-7")], ids=str
+)
+def test_an_unknown_field_may_be_of_a_newer_version(path):
     value = document()
-    value["new"] = 1
+    _set(*path, "new", 1)(value)
     with pytest.raises(FormatError) as caught:
         TrustRoot.parse(dump(value), "r")
     assert "newer version" in caught.value.hint
@@ -290,6 +293,25 @@ def _root_key(name, **fields):
 def test_refuses_to_make(fields, message):
     with pytest.raises(FormatError, match=message):
         replace(make_root("alice"), **fields)
+
+
+def test_what_is_just_within_the_limits_is_accepted():
+    root, public = make_root("alice", owners={"alice": "x" * 128}), key("alice").public_key
+    ids = [f"{i:064x}" for i in range(MAX_KEYS - len(root.keys))]
+    more = {keyid: RootKey(replace(public, keyid=keyid), "alice") for keyid in ids}
+    assert len(replace(root, keys={**root.keys, **more}).keys) == MAX_KEYS
+
+
+def test_a_key_may_have_one_end_of_its_time_or_a_single_moment():
+    root = make_root("alice")
+    for times in ({"not_before": NOW}, {"not_after": NOW}, {"not_before": NOW, "not_after": NOW}):
+        assert with_key(root, "alice", **times).keys[ALICE].counts_at(NOW)
+
+
+def test_keys_of_one_owner_meet_a_threshold_of_keys():
+    root = make_root("alice", "bob", threshold=2, owners={"bob": "alice"})
+    assert root.key_title(BOB) == f"alice {BOB[:16]}"
+    assert root.key_title(UNKNOWN) == f"unknown key {UNKNOWN[:16]}"
 
 
 def test_key_times_have_a_zone_too():

@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,10 @@ def test_pae_keeps_payloads_apart(one, other):
 
 
 BAD_TYPES = ["", "é", "a b", "a\n", "a\0", "x" * 257, "\u202e", "\x7f"]
+
+
+def test_a_payload_type_has_at_most_256_characters():
+    assert pae("x" * 256, b"").startswith(b"DSSEv1 256 ")
 
 
 @pytest.mark.parametrize("payload_type", BAD_TYPES)
@@ -105,6 +110,7 @@ def test_round_trip():
     assert Envelope.parse(raw, "e").to_bytes() == raw
     assert raw.endswith(b"}\n")
     assert [each.keyid for each in envelope.signatures] == [keyid("alice"), keyid("bob")]
+    assert envelope.raw_signatures == {each.keyid: each.sig for each in envelope.signatures}
 
 
 def test_reads_envelopes_of_other_tools():
@@ -135,6 +141,15 @@ def test_round_trip_of_any_envelope(payload_type, payload, signatures):
 
 def test_a_further_signature():
     assert signed("alice").with_signature(key("bob")) == signed("alice", "bob")
+
+
+def test_it_is_signed_by_the_keys_that_it_names_and_whose_signatures_match():
+    alice, bob = (key(name).public_key for name in ("alice", "bob"))
+    assert signed("alice", "bob").is_signed_by(bob)
+    assert not signed("alice").is_signed_by(bob)
+    (signature,) = signed("alice").signatures
+    renamed = replace(signature, keyid=bob.keyid)
+    assert not any(Envelope(STATEMENT_TYPE, PAYLOAD, (renamed,)).is_signed_by(each) for each in (alice, bob))
 
 
 def test_one_key_signs_once():
@@ -267,6 +282,19 @@ def test_refuses(document, message):
     with pytest.raises(FormatError, match=message) as caught:
         Envelope.parse(raw, "e")
     assert caught.value.exit_code == 10
+
+
+@pytest.mark.parametrize(
+    ("commas", "message"), [(1024, "not JSON"), (1025, "too many values for an envelope")]
+)
+def test_values_are_counted_before_they_are_parsed(commas, message):
+    with pytest.raises(FormatError, match=message):
+        Envelope.parse(b"," * commas, "e")
+
+
+def test_a_key_id_has_at_most_256_characters():
+    raw = Envelope("t", b"p", (Signature("x" * 256, b"s"),)).to_bytes()
+    assert len(Envelope.parse(raw, "e").signatures[0].keyid) == 256
 
 
 def test_no_signatures_is_unsigned():

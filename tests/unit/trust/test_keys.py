@@ -123,10 +123,11 @@ def test_no_made_up_signature_verifies(message, signature):
     assert not key("alice").public_key.verify(message, signature)
 
 
-def test_without_a_deterministic_nonce_in_cryptography_it_still_signs(monkeypatch):
+@pytest.mark.parametrize("error", [UnsupportedAlgorithm, TypeError])
+def test_without_a_deterministic_nonce_in_cryptography_it_still_signs(error, monkeypatch):
     def ecdsa(digest, **options):
         if options:
-            raise UnsupportedAlgorithm("deterministic nonce")
+            raise error("deterministic nonce")
         return original(digest)
 
     original = ec.ECDSA
@@ -171,6 +172,12 @@ def test_a_compressed_point_is_the_same_key():
     packed = openssl("ec", "-pubin", "-conv_form", "compressed", data=public.pem.encode()).stdout
     assert packed != public.pem.encode()
     assert PublicKey.from_pem(packed, "pem") == public
+
+
+def test_the_longest_pem():
+    pem = key("alice").public_key.pem
+    padded = pem + "\n" * (keys.MAX_PUBLIC_PEM - len(pem))
+    assert PublicKey.from_pem(padded, "pem").pem == pem
 
 
 def _foreign(private):
@@ -407,6 +414,21 @@ def test_refuses_a_wrong_passphrase(passphrase, tmp_path):
         SigningKey.load(tmp_path / "key.pem", lambda: passphrase)
     assert "passphrase is wrong" in caught.value.hint
     assert "right" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "not a usable private key: .*, got Curve .* is not supported"),
+        (("-aes256", "-pass", "pass:right"), "cannot decrypt the key file"),
+    ],
+)
+def test_refuses_a_key_on_a_curve_that_cryptography_does_not_have(options, message, tmp_path):
+    curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:sect283k1")
+    assert openssl("genpkey", *curve, *options, "-out", tmp_path / "key.pem").returncode == 0
+    (tmp_path / "key.pem").chmod(0o600)
+    with pytest.raises(KeyFileError, match=message):
+        SigningKey.load(tmp_path / "key.pem", lambda: b"right")
 
 
 def test_refuses_an_encrypted_key_of_another_kind(tmp_path):

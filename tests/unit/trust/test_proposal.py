@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError
-from airgap.trust.change import add_key, in_turn, next_version, revoke, set_threshold
+from airgap.trust.change import add_key, in_turn, next_version, remove, revoke, set_threshold
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.proposal import Proposal
 from tests.unit.trust.support import NOW, key, keyid, make_root, signed_root
@@ -46,6 +46,15 @@ def test_a_new_key_signs_for_the_new_version_only():
     assert [want[:16] for want in half.wants] == ["by trust root 1:"]
     with pytest.raises(TrustError):
         half.complete()
+
+
+def test_keys_of_one_version_only_sign_too():
+    carol = add_key("carol", key("carol").public_key, ["root"])
+    new = next_version(OLD.root, in_turn(carol, remove("bob")), NOW)
+    whole = Proposal.make(OLD, new, key("alice")).signed(key("bob")).signed(key("carol"))
+    read = Proposal.parse(whole.envelope.to_bytes(), OLD, "p")
+    assert read.signers == {keyid("alice"), keyid("bob"), keyid("carol")}
+    assert [read.key_title(keyid(name)).split()[0] for name in ("bob", "carol")] == ["bob", "carol"]
 
 
 def test_the_same_key_never_twice():

@@ -50,7 +50,7 @@ def volumes(folder: Path) -> list[Path]:
 
 def receiver(made: Path) -> Receiver:
     site = Site(made / "hq")
-    return Receiver("hq", site.root(), lambda _: None, datetime.now(UTC))
+    return Receiver(site="hq", root=site.root(), mark=lambda _: None, now=datetime.now(UTC))
 
 
 @pytest.mark.parametrize("number", [1, 2])

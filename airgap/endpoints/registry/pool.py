@@ -1,11 +1,9 @@
 """One HTTP exchange: connections, TLS, and errors on the wire."""
 
-import contextlib
+import logging
+import math
 import ssl
 import threading
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import urllib3
@@ -20,14 +18,18 @@ from urllib3.exceptions import (
 from urllib3.util import make_headers
 
 from airgap import __version__
-from airgap.endpoints.registry.address import Origin, inside, origin
-from airgap.endpoints.registry.body import Body, Download, Upload, UploadStopped, endless
+from airgap.endpoints.registry.address import internal_address_error
 from airgap.endpoints.registry.config import DOCKER_CERTS, RegistryOptions
 from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
+from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.proxies import Proxy
-from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, zone_of
+from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, origin, zone_of
+from airgap.endpoints.registry.request import RegistryRequest, UploadBody, UploadStopped
+from airgap.endpoints.registry.response import RegistryResponse, endless_answer
 from airgap.endpoints.wire import EndlessAnswerError, SlowAnswerError, bounded_pools
-from airgap.errors import EndpointError, UsageError, describe_cause
+from airgap.errors import EndpointError, UsageError, describe_cause, iterate_causes
+
+log = logging.getLogger(__name__)
 
 _CLOCK = "compare the clocks of this machine and the registry with the dates of its certificate"
 _NAME = "the certificate must list this name or address as subjectAltName; its common name is ignored"
@@ -41,75 +43,25 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_P
 _HOSTS = 8
 """Hosts whose connections are kept: registry, token service, blob storage and a few others."""
 _WANT_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"})
-_SHORT = 8 << 10
-"""A remainder of up to this many bytes is read instead of cutting the connection."""
 _COMMIT_RATE = 10_000_000
 """Bytes a second at which a slow registry checks and stores an upload before it answers."""
 
 
-class Response:
-    """An answer whose body has not been read. Close it, or read its body to the end."""
+class ConnectionPool:
+    """Connections to one registry and the hosts that it names; for several threads. Each call is one HTTP
+    exchange: it does not follow redirects, and tries once.
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, subject: str) -> None:
-        self._response = response
-        self._subject = subject
-        self._download: Download | None = None
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+    Raises `TemporaryError` if there is no answer, `EndpointError` if TLS fails, and what the stream of an
+    upload raises, after the connection was cut.
+    """
 
-    @property
-    def length(self) -> int | None:
-        """The content's length in bytes from the header, also for HEAD."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-    def stream(self, size: int | None = None) -> Download:
-        """Return the body; `size` is its expected length, for answers that do not state it."""
-        if self._download is None:
-            self._download = Download(self._response, size, self._subject)
-        return self._download
-
-    def read(self, limit: int) -> bytes:
-        """Return the whole body; raises `EndpointError` if it is longer than `limit` bytes."""
-        raw = self.read_some(limit + 1)
-        if len(raw) > limit:
-            raise EndpointError("answer too large", subject=self._subject, want=f"at most {limit:,} bytes")
-        return raw
-
-    def read_some(self, limit: int) -> bytes:
-        """Return the first `limit` bytes of the body."""
-        with self.stream() as stream:
-            raw = bytearray()
-            while len(raw) < limit and (chunk := stream.read(min(limit - len(raw), 1 << 16))):
-                raw += chunk
-        return bytes(raw)
-
-    def close(self) -> None:
-        """Idempotent. Keeps the connection if the body is short or at its end, otherwise cuts it."""
-        stream = self.stream()
-        if not stream.closed and self.length is not None and self.length <= _SHORT:
-            with contextlib.suppress(TemporaryError):
-                stream.readall()
-        stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Transport:
-    """A pool of connections, for several threads and hosts. Does not follow redirects, and tries once."""
-
-    def __init__(self, base: str, options: RegistryOptions) -> None:
+    def __init__(self, base: str, options: RegistryOptions, mask: SecretMask) -> None:
         """`base` is the URL of the registry itself; only the registry gets the client certificate."""
         self._options = options
+        self._mask = mask
         self._lock = threading.Lock()
         self._pools: dict[tuple[Proxy | None, bool, bool], urllib3.PoolManager] = {}
-        self._own: Origin = origin(base)
+        self._own = origin(base)
         self._zone: Zone | None = None
         """The zone of the registry's own address, known after connecting."""
         self._tls = _context(options, certified=False)
@@ -117,43 +69,31 @@ class Transport:
             _context(options, certified=True) if options.client_cert is not None else self._tls
         )
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        subject: str,
-        *,
-        silence: float | None = None,
-    ) -> Response:
-        """Send a request. Raises `TemporaryError` if there is no answer, `EndpointError` if TLS fails, and
-        what the stream of an upload raises, after the connection was cut. `silence` replaces the read timeout
-        of the options if it is shorter.
-        """
+    def __call__(self, request: RegistryRequest) -> RegistryResponse:
+        start = self._options.clock()
         try:
-            return Response(self._urlopen(method, url, headers, body, silence), subject)
+            raw = self._pool(request.url).urlopen(
+                request.method, request.url, body=request.body, headers=_headers(request),
+                timeout=self._timeout(request), redirect=False, retries=False, preload_content=False,
+                decode_content=False,
+            )  # fmt: skip
         except (HTTPError, OSError) as error:
-            ours = _explain(error, subject, self._options.plain_hint)
-            ours.got = None if ours.got is None else self._options.proxies.redact(str(ours.got))
-            if isinstance(ours, TemporaryError) and self._options.proxies.ignored:
-                ours.hint = f"{self._options.proxies.ignored} is not read: set HTTPS_PROXY instead"
-            raise ours from error
+            failed = self._explain(error, request.subject)
+            self._log(request, start, failed.what)
+            raise failed from error
         except UploadStopped as stopped:
             cause = stopped.error
+        else:
+            response = RegistryResponse(raw, request)
+            self._log(request, start, f"HTTP {response.status}, {response.length} bytes")
+            return response
         raise cause  # with its own cause
 
-    def _urlopen(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
-    ) -> urllib3.BaseHTTPResponse:
-        upload = body if isinstance(body, Upload) else None
-        always = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity"}
-        if upload is not None:
-            always["Content-Length"] = str(upload.size)
-        return self._pool(url).urlopen(
-            method, url, body=body, headers={**always, **headers}, timeout=self._timeout(upload, silence),
-            redirect=False, retries=False, preload_content=False, decode_content=False,
-        )  # fmt: skip
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         own = origin(url) == self._own
@@ -182,22 +122,34 @@ class Transport:
 
     def _check_address(self, address: str, url: str) -> None:
         if not may_connect(self._zone, address):
-            raise inside(url, f"{urlsplit(url).hostname} ({address})")
+            raise internal_address_error(url, f"{urlsplit(url).hostname} ({address})")
 
-    def _timeout(self, upload: Upload | None, silence: float | None) -> urllib3.Timeout:
+    def _timeout(self, request: RegistryRequest) -> urllib3.Timeout:
         options = self._options
-        if upload is None:
-            read = min(options.read_timeout, silence or options.read_timeout)
-            return urllib3.Timeout(connect=options.connect_timeout, read=read)
-        # The connect timeout also bounds the sending of each chunk.
-        wait = options.read_timeout + upload.size / _COMMIT_RATE
-        return urllib3.Timeout(connect=options.read_timeout, read=wait)
+        if isinstance(request.body, UploadBody):
+            # The connect timeout also bounds the sending of each chunk.
+            wait = options.read_timeout + request.body.size / _COMMIT_RATE
+            return urllib3.Timeout(connect=options.read_timeout, read=wait)
+        silence = min(options.read_timeout, options.optional_silence if request.optional else math.inf)
+        return urllib3.Timeout(connect=options.connect_timeout, read=silence)
 
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        with self._lock:
-            for pool in self._pools.values():
-                pool.clear()
+    def _explain(self, error: Exception, subject: str) -> EndpointError:
+        failed = self._mask.mask_error(_explain(error, subject, self._options.plain_hint))
+        if isinstance(failed, TemporaryError) and self._options.proxies.ignored:
+            failed.hint = f"{self._options.proxies.ignored} is not read: set HTTPS_PROXY instead"
+        return failed
+
+    def _log(self, request: RegistryRequest, start: float, outcome: str) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            url, duration = self._mask.mask_url(request.url), (self._options.clock() - start) * 1000
+            log.debug("%s %s: %s, %.0f ms", request.method, url, outcome, duration)
+
+
+def _headers(request: RegistryRequest) -> dict[str, str]:
+    headers = {"User-Agent": f"airgap/{__version__}", "Accept-Encoding": "identity", **request.headers}
+    if isinstance(request.body, UploadBody):
+        headers["Content-Length"] = str(request.body.size)
+    return headers
 
 
 def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
@@ -228,11 +180,11 @@ def _context(options: RegistryOptions, *, certified: bool) -> ssl.SSLContext:
 
 
 def _explain(error: Exception, subject: str, plain_hint: str | None) -> EndpointError:
-    cause = _innermost(error)
+    *_, cause = iterate_causes(error)  # the innermost has the reason and no URL
     if isinstance(error, SSLError) and not isinstance(cause, ssl.SSLEOFError | ConnectionError):
-        return _tls_failure(cause, subject, plain_hint)
+        return _tls_error(cause, subject, plain_hint)
     if isinstance(cause, EndlessAnswerError):
-        return endless(cause, subject)
+        return endless_answer(cause, subject)
     if isinstance(error, ProxyError):
         return TemporaryError("the proxy refused the connection", subject=subject, got=str(cause))
     reached = not isinstance(error, ConnectTimeoutError | NewConnectionError)
@@ -246,13 +198,7 @@ def _explain(error: Exception, subject: str, plain_hint: str | None) -> Endpoint
     return failed
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """Return the innermost error, without urllib3's wrappers: it has the reason and no URL."""
-    inner = error.__cause__ or next((arg for arg in error.args if isinstance(arg, Exception)), None)
-    return error if inner is None else _innermost(inner)
-
-
-def _tls_failure(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
+def _tls_error(cause: BaseException, subject: str, plain_hint: str | None) -> EndpointError:
     got, hint = getattr(cause, "reason", None) or describe_cause(cause), None
     if isinstance(cause, ssl.SSLCertVerificationError):
         got = cause.verify_message

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     DockerView,
     docker_entries,
     index_json,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.choose_folders import SpaceNeeded, count_volumes, layers_of, place, place_whole
-from airgap.bundle.graph import walk
+from airgap.bundle.folders import SpaceNeeded, choose_folders, choose_one_folder, count_volumes, layers_of
+from airgap.bundle.graph import walk_image
 from airgap.bundle.volume_table import VolumeSize
 from airgap.bundle.writer import BundleWriter
 from airgap.errors import MediaError, NoSpaceError
@@ -49,22 +49,22 @@ def begun(folders, *raws):
 
 
 def test_one_place_is_one_folder(media):
-    folders = place(NEEDED, media[:1])
+    folders = choose_folders(NEEDED, media[:1])
     assert (folders.paths, folders.cut) == ((media[0] / TITLE,), None)
     assert list(media[0].iterdir()) == []
 
 
 def test_several_places_are_volumes_if_they_are_needed(media):
-    folders = place(NEEDED, media, VolumeSize(ROOM))
+    folders = choose_folders(NEEDED, media, VolumeSize(ROOM))
     assert folders.paths == (media[0] / f"{TITLE}.v1", media[1] / f"{TITLE}.v2")
     assert {digest: parts[0].volume for digest, parts in folders.cut.parts.items()} == {
         BIG: 1, MIDDLE: 1, SMALL: 2,
     }  # fmt: skip
-    assert place(NEEDED, media).paths == (media[0] / TITLE,)  # all of it fits on the first
+    assert choose_folders(NEEDED, media).paths == (media[0] / TITLE,)  # all of it fits on the first
 
 
 def test_as_many_volumes_as_a_size_makes(media):
-    folders = place(NEEDED, media[:1], VolumeSize(2 * MB + NEEDED.overhead))
+    folders = choose_folders(NEEDED, media[:1], VolumeSize(2 * MB + NEEDED.overhead))
     assert len(folders.paths) == count_volumes(NEEDED, media[:1], VolumeSize(2 * MB + NEEDED.overhead)) == 4
     for number in range(1, 5):
         on_it = sum(p.size for parts in folders.cut.parts.values() for p in parts if p.volume == number)
@@ -73,34 +73,34 @@ def test_as_many_volumes_as_a_size_makes(media):
 
 def test_a_volume_that_cannot_hold_its_own_tables(media):
     with pytest.raises(NoSpaceError, match="the bundle does not fit"):
-        place(NEEDED, media[:1], VolumeSize(NEEDED.overhead))
+        choose_folders(NEEDED, media[:1], VolumeSize(NEEDED.overhead))
     assert list(media[0].iterdir()) == []
 
 
 def test_a_place_is_asked_how_large_a_file_may_be(media):
     with files_up_to(2 * MB):
-        folders = place(NEEDED, media[:1])
+        folders = choose_folders(NEEDED, media[:1])
         with pytest.raises(
             NoSpaceError, match="larger than the largest file that the medium can hold"
         ) as caught:
-            place_whole(NEEDED, media[1])
+            choose_one_folder(NEEDED, media[1])
     assert [part.size for part in folders.cut.parts[BIG]] == [2 * MB, MB]
     assert folders.paths == (media[0] / TITLE,)  # one volume, in parts all the same
     assert "at most 2,000,000" in str(caught.value)
-    assert place_whole(NEEDED, media[1]).paths == (media[1] / TITLE,)
+    assert choose_one_folder(NEEDED, media[1]).paths == (media[1] / TITLE,)
 
 
 def test_a_begun_cut_is_gone_on_with(media):
-    first = place(NEEDED, media, VolumeSize(ROOM))
+    first = choose_folders(NEEDED, media, VolumeSize(ROOM))
     begun(first, LAYERS[2])
-    again = place(NEEDED, media, VolumeSize(ROOM))
+    again = choose_folders(NEEDED, media, VolumeSize(ROOM))
     assert (again.paths, again.cut) == (first.paths, first.cut)
     assert again.store().check(SMALL, SIZES[SMALL])
 
 
 @pytest.mark.parametrize("change", ["needed", "volume size", "file size"])
 def test_a_begun_cut_that_is_not_right_any_more_is_made_anew(media, change):
-    first = place(NEEDED, media, VolumeSize(ROOM))
+    first = choose_folders(NEEDED, media, VolumeSize(ROOM))
     begun(first, LAYERS[2])
     needed, size = NEEDED, VolumeSize(ROOM)
     if change == "needed":
@@ -109,41 +109,43 @@ def test_a_begun_cut_that_is_not_right_any_more_is_made_anew(media, change):
         size = VolumeSize(ROOM - MB)
     else:
         size = VolumeSize(ROOM, 2 * MB)
-    again = place(needed, media, size)
+    again = choose_folders(needed, media, size)
     assert again.cut != first.cut
     assert again.cut.same_as(needed.layers)
 
 
 def test_a_smaller_begun_cut_will_do(media):
-    first = place(NEEDED, media, VolumeSize(ROOM))
+    first = choose_folders(NEEDED, media, VolumeSize(ROOM))
     begun(first)
-    assert place(NEEDED, media, VolumeSize(ROOM + MB)).cut == first.cut
+    assert choose_folders(NEEDED, media, VolumeSize(ROOM + MB)).cut == first.cut
 
 
 def test_a_place_that_is_full_but_for_what_is_there(media):
     """What an earlier run has brought counts as there: only the rest needs room."""
     huge = 1 << 60
     with pytest.raises(NoSpaceError, match="the bundle does not fit"):
-        place(SpaceNeeded(TITLE, {BIG: huge}, {BIG: huge}, 1), media[:1])
+        choose_folders(SpaceNeeded(TITLE, {BIG: huge}, {BIG: huge}, 1), media[:1])
     assert not media[0].exists()
     blob = media[0] / TITLE / BIG.path
     blob.parent.mkdir(parents=True)
     with blob.open("wb") as file:
         file.truncate(1 << 43)
     there = {BIG: 1 << 43}
-    assert place(SpaceNeeded(TITLE, there, there, 1), media[:1]).paths == (media[0] / TITLE,)
+    assert choose_folders(SpaceNeeded(TITLE, there, there, 1), media[:1]).paths == (media[0] / TITLE,)
 
 
 def test_a_folder_where_media_are_mounted_and_none_is():
     with pytest.raises(MediaError, match="no medium is mounted there"):
-        place(NEEDED, [Path("/media/airgap-test")])
+        choose_folders(NEEDED, [Path("/media/airgap-test")])
 
 
 def test_what_is_read_first_is_no_layer_to_cut():
     plain = make_image([Layer.of({"a": b"a"}), Layer.of({"b": b"b"})])
     nested = make_image([Layer(plain.raw, "application/x.test", Digest.of(plain.raw))])
     graphs = [
-        walk(image.descriptor, lambda d, i=image: i.contents[d.digest], lambda index: index.manifests, "x")
+        walk_image(
+            image.descriptor, lambda d, i=image: i.contents[d.digest], lambda index: index.manifests, "x"
+        )
         for image in (plain, nested)
     ]
     carried = {digest: len(raw) for image in (plain, nested) for digest, raw in image.contents.items()}

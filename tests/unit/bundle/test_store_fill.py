@@ -2,8 +2,7 @@ import contextlib
 
 import pytest
 
-from airgap.bundle.filling import fill
-from airgap.bundle.store import BlobStore
+from airgap.bundle.store import BlobStore, fill
 from airgap.errors import EndpointError, MediaError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor

@@ -1,7 +1,7 @@
 import pytest
 
 from airgap.errors import DigestMismatchError, EndpointError, FormatError, MediaError, UnsignedError
-from airgap.online.sources import Failures, sort_out
+from airgap.online.plan import Failures, sort_out
 
 MINE = {
     "a": EndpointError("a"),
