@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.names import read_index
-
+from airgap.bundle.contents import read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import (
