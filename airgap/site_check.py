@@ -74,12 +74,12 @@ def check_site(
         clock: The time of this machine's clock.
         recording: Restore marks that are behind the ledger, and record alarms; otherwise no file is changed.
         reporting: Return an error as one of the alarms.
-        roots: Compare the trust roots, too; not for the command that brings one back.
+        roots: Also compare the trust roots.
 
     Raises:
         UsageError: There is no site.
         LedgerError: The ledger was cut or changed.
-        TrustError: A trust root is missing or different, or other users can change a file.
+        TrustError: A trust root is missing or different, or others can change a file.
     """
     refuse_shared_folder(home, home=True)
     for name in TRUSTED_FOLDERS:
@@ -102,11 +102,7 @@ def check_site(
                     _record(check, alarms)
                     raise
     now = max(clock, facts.latest_time or clock)
-    if now - clock > _BEHIND:
-        alarms.append(
-            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
-            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
-        )
+    alarms += _compare_clock(clock, now)
     _record(check, alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
         _write_summary(site, facts)
@@ -120,6 +116,14 @@ def _record(check: _Check, alarms: list[str]) -> None:
 
 
 # -- comparisons
+
+
+def _compare_clock(clock: datetime, now: datetime) -> Iterator[str]:
+    if now - clock > _BEHIND:
+        yield (
+            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
+            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
+        )
 
 
 def _compare_name(check: _Check) -> Iterator[str]:
