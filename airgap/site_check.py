@@ -14,11 +14,12 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from airgap.audit.facts import MAX_SUMMARY, OVERRIDE, LedgerFacts, read_facts
+from airgap.audit.facts import OVERRIDE, LedgerFacts, read_facts
 from airgap.audit.record import NOTE
 from airgap.bundle.files import media_errors, write_file
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES
 from airgap.owned import read_owned, refuse_shared_folder
 from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
@@ -287,7 +288,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
     path = site.home / SUMMARY
     with contextlib.suppress(AirgapError):
         if exists(path, follow=False):
-            envelope = Envelope.parse(read_owned(path, 2 * MAX_SUMMARY), str(path))
+            envelope = Envelope.parse(read_owned(path, 2 * MAX_LEDGER_SUMMARY_BYTES), str(path))
             key = site.key.public_key
             signed = any(key.verify(envelope.message, signature.sig) for signature in envelope.signatures)
             if signed and envelope.payload_type == _SUMMARY_TYPE:
@@ -297,7 +298,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
 
 def _write_summary(site: Site, facts: LedgerFacts) -> None:
     payload = facts.to_bytes()
-    if len(payload) <= MAX_SUMMARY:
+    if len(payload) <= MAX_LEDGER_SUMMARY_BYTES:
         raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
         with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
             write_file(site.home / SUMMARY, raw)

@@ -16,9 +16,8 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
-from airgap.limits import MAX_ZSTD_WINDOW_BYTES
+from airgap.limits import MAX_BLOB_BYTES, MAX_ZSTD_WINDOW_BYTES
 from airgap.oci.digest import CHUNK, ByteStream
-from airgap.oci.documents import MAX_SIZE
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -40,7 +39,7 @@ class Unpacked(io.RawIOBase):
         self._packed = packed
         self._form = form
         self._subject = subject
-        self._left = MAX_SIZE
+        self._left = MAX_BLOB_BYTES
         self._read: Callable[[memoryview], int]
         if form == "zstd":
             decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
@@ -62,7 +61,7 @@ class Unpacked(io.RawIOBase):
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
         self._left -= count
         if self._left < 0:
-            want = f"at most {MAX_SIZE:,} bytes"
+            want = f"at most {MAX_BLOB_BYTES:,} bytes"
             raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
         return count
 

@@ -9,8 +9,8 @@ import io
 
 from airgap.bundle.compression import GzipReader, Inflating
 from airgap.errors import FormatError
+from airgap.limits import MAX_BLOB_BYTES
 from airgap.oci.digest import ByteStream, Digest
-from airgap.oci.documents import MAX_SIZE
 
 
 class Repacked(GzipReader):
@@ -62,5 +62,5 @@ class GunzipWitness(io.RawIOBase):
     def _take(self, plain: bytes) -> None:
         self._sha256.update(plain)
         self._size += len(plain)
-        if self._size > MAX_SIZE:
-            raise FormatError("layer too large", want=f"at most {MAX_SIZE:,} bytes")
+        if self._size > MAX_BLOB_BYTES:
+            raise FormatError("layer too large", want=f"at most {MAX_BLOB_BYTES:,} bytes")

@@ -195,7 +195,7 @@ def finish_docker(
             "layers": [layer.descriptor.to_json() for layer in layers],
         }
     )
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), image.config.platform)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=image.config.platform)
     intake.sink.add(io.BytesIO(image.config.raw), config.digest, config.size)
     intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, descriptor, image.image_id, repacked=True)

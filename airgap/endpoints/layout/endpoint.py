@@ -22,6 +22,7 @@ from airgap.errors import (
     NotFoundError,
     SizeMismatchError,
 )
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import (
     Descriptor,
@@ -32,7 +33,6 @@ from airgap.oci.documents import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
-from airgap.oci.strict_json import MAX_BYTES
 
 _INDEX = "index.json"
 
@@ -91,7 +91,7 @@ class Layout:
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         where = f"{self._folder.path}: {descriptor.digest}"
-        if descriptor.size > MAX_BYTES:
+        if descriptor.size > MAX_JSON_BYTES:
             raise FormatError("document too large", subject=where, got=f"{descriptor.size:,}")
         with contextlib.closing(self._open_checked(descriptor)) as stream:
             raw = check_size_and_digest(read_all(stream), descriptor, where)
@@ -114,11 +114,11 @@ class Layout:
         return True
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        if descriptor.size > MAX_BYTES:
+        if descriptor.size > MAX_JSON_BYTES:
             raise EndpointError(
                 "document too large",
                 subject=reference,
-                want=f"at most {MAX_BYTES:,} bytes",
+                want=f"at most {MAX_JSON_BYTES:,} bytes",
                 got=f"{descriptor.size:,}",
             )
         with contextlib.closing(self.open_blob(reference, descriptor)) as stream:
