@@ -134,7 +134,9 @@ def read_receipt(path: Path, *, home: Path | None = None) -> Receipt:
         result=receipt.result,
         target=receipt.target,
         images=tuple(
-            ReceiptImage(name=image.reference, digest=image.digest, verdict=image.verdict, error=image.error)
+            ReceiptImage(
+                name=image.reference, digest=image.digest, verdict=str(image.verdict), error=image.error
+            )
             for image in receipt.images
         ),
     )

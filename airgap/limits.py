@@ -166,6 +166,68 @@ MAX_LINGER_BYTES = 1 << 20
 MAX_LINGER_SECONDS = 0.5
 """A client that takes longer may lose the answer."""
 
+# -- JSON from media and networks
+
+MAX_JSON_BYTES = 4 << 20
+"""One document. Registries allow 4 MiB too."""
+MAX_JSON_DEPTH = 32
+"""Levels of nesting: a parser needs stack for each."""
+MAX_JSON_INTEGER = 2**53 - 1
+"""Greater integers are read as other numbers by programs that use doubles."""
+
+# -- images
+
+MAX_BLOB_BYTES = 1 << 40
+"""A layer: 1 TiB."""
+MAX_IMAGE_NAME_CHARACTERS = 255
+"""The name of an image without its tag, as registries limit it."""
+MAX_TAG_CHARACTERS = 128
+"""A tag (OCI distribution-spec, "Pulling manifests")."""
+MAX_LAYER_URLS = 16
+"""Other locations of one foreign layer."""
+
+# -- signatures and trust roots
+
+MAX_ENVELOPE_BYTES = 16 << 20
+"""The whole JSON document of an envelope: a statement lists up to some 100,000 files."""
+MAX_SIGNATURES = 64
+"""Signatures of one envelope: each costs a check."""
+MAX_ENVELOPE_COMMAS = 16 * MAX_SIGNATURES
+"""Far more than any envelope has; prevents that 16 MiB of JSON become a gigabyte of small objects."""
+MAX_LABEL_CHARACTERS = 256
+"""A payload type, or a key id in an envelope."""
+MAX_PUBLIC_KEY_BYTES = 16 << 10
+"""A public key in PEM; one of ML-DSA-87 is under 4 KiB."""
+MAX_KEY_FILE_BYTES = 64 << 10
+"""A file with a private key; an encrypted ML-DSA key is under 10 KiB."""
+MAX_ROOT_KEYS = 1024
+"""Keys of one trust root."""
+MAX_OWNER_CHARACTERS = 128
+"""The name of a key's owner."""
+MAX_ROOT_STEPS = 1024
+"""Versions of the trust root in one walk; the next walk continues from there."""
+MAX_EPOCH_RISE = 1_000
+"""How far one version of the trust root may raise the epoch, so that a mistake cannot use up the numbers."""
+MAX_COSIGN_MATERIAL_BYTES = 256 << 10
+"""One payload or bundle of cosign; a signature's are under 16 KiB, attestations may be larger."""
+MAX_COSIGN_MATERIALS = 256
+"""Signatures in one signature manifest, to which cosign appends with each signing."""
+
+# -- the ledger and receipts
+
+MAX_LEDGER_LINE_BYTES = MAX_JSON_BYTES
+"""A line of a ledger, without its newline."""
+MAX_LEDGER_SUMMARY_BYTES = 4 << 20
+"""The summary of a ledger that is kept beside it."""
+MAX_UNREADABLE_LINES = 16
+"""With more unreadable lines at its end, a file is not a ledger, and is not written to."""
+MAX_OPEN_ATTEMPTS = 64
+"""Attempts without an end that are remembered: they may explain a file that has no record."""
+MAX_RECORDED_ERROR_CHARACTERS = 2048
+"""The text of an error in a ledger's record."""
+MAX_RECEIPT_ALARMS = 100
+"""Alarms about one receipt: a site may sign a very long one, and the ledger takes lines of 4 MiB."""
+
 # -- engines: Docker, podman, containerd
 
 ENGINE_SILENCE_SECONDS = 3600

@@ -34,12 +34,12 @@ from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.hiding import LOGIN_HINT, has_secret
-from airgap.limits import MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
+from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
-from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey, SigningKey
-from airgap.trust.root import SignedRoot, TrustRoot, walk
+from airgap.trust.keys import PublicKey, SigningKey
+from airgap.trust.root import SignedRoot, TrustRoot, walk_roots
 
 __all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
@@ -178,7 +178,9 @@ class Site:
     def public_keys(self) -> dict[str, PublicKey]:
         """Return the public keys of the people's keys here, by owner."""
         paths = sorted((self.home / "keys").glob("*.pub"))
-        return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in paths}
+        return {
+            path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_KEY_BYTES), str(path)) for path in paths
+        }
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
         """Return the private key of `owner`; by default the only one, or the only one with the role."""
@@ -221,7 +223,7 @@ class Site:
             )
         oldest = min(roots)
         anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))
-        newer = walk(anchor, {version: raw for version, raw in roots.items() if version > oldest})
+        newer = walk_roots(anchor, {version: raw for version, raw in roots.items() if version > oldest})
         newest = newer[-1] if newer else anchor
         if newest.root.version != max(roots):
             raise TrustError(

@@ -14,11 +14,12 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from airgap.audit.facts import MAX_SUMMARY, OVERRIDE, LedgerFacts, read_facts
+from airgap.audit.facts import OVERRIDE, LedgerFacts, read_facts
 from airgap.audit.record import NOTE
 from airgap.bundle.files import media_errors, write_file
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES
 from airgap.owned import read_owned, refuse_shared_folder
 from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
@@ -74,12 +75,12 @@ def check_site(
         clock: The time of this machine's clock.
         recording: Restore marks that are behind the ledger, and record alarms; otherwise no file is changed.
         reporting: Return an error as one of the alarms.
-        roots: Compare the trust roots, too; not for the command that brings one back.
+        roots: Also compare the trust roots.
 
     Raises:
         UsageError: There is no site.
         LedgerError: The ledger was cut or changed.
-        TrustError: A trust root is missing or different, or other users can change a file.
+        TrustError: A trust root is missing or different, or others can change a file.
     """
     refuse_shared_folder(home, home=True)
     for name in TRUSTED_FOLDERS:
@@ -102,11 +103,7 @@ def check_site(
                     _record(check, alarms)
                     raise
     now = max(clock, facts.latest_time or clock)
-    if now - clock > _BEHIND:
-        alarms.append(
-            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
-            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
-        )
+    alarms += _compare_clock(clock, now)
     _record(check, alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
         _write_summary(site, facts)
@@ -120,6 +117,14 @@ def _record(check: _Check, alarms: list[str]) -> None:
 
 
 # -- comparisons
+
+
+def _compare_clock(clock: datetime, now: datetime) -> Iterator[str]:
+    if now - clock > _BEHIND:
+        yield (
+            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
+            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
+        )
 
 
 def _compare_name(check: _Check) -> Iterator[str]:
@@ -283,7 +288,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
     path = site.home / SUMMARY
     with contextlib.suppress(AirgapError):
         if exists(path, follow=False):
-            envelope = Envelope.parse(read_owned(path, 2 * MAX_SUMMARY), str(path))
+            envelope = Envelope.parse(read_owned(path, 2 * MAX_LEDGER_SUMMARY_BYTES), str(path))
             key = site.key.public_key
             signed = any(key.verify(envelope.message, signature.sig) for signature in envelope.signatures)
             if signed and envelope.payload_type == _SUMMARY_TYPE:
@@ -293,7 +298,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
 
 def _write_summary(site: Site, facts: LedgerFacts) -> None:
     payload = facts.to_bytes()
-    if len(payload) <= MAX_SUMMARY:
+    if len(payload) <= MAX_LEDGER_SUMMARY_BYTES:
         raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
         with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
             write_file(site.home / SUMMARY, raw)

@@ -9,9 +9,9 @@ from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder, write_file
 from airgap.durable import exists
 from airgap.errors import KeyFileError, TrustError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.site import Passphrase, Site
 from airgap.trust.change import Change, describe_change, next_version
-from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
@@ -124,7 +124,7 @@ def _root_before(raw: bytes, site: Site) -> SignedRoot:
 
 def _read(path: Path) -> bytes:
     with Folder(path.absolute().parent) as folder:
-        return folder.read(path.name, MAX_ENVELOPE)
+        return folder.read(path.name, MAX_ENVELOPE_BYTES)
 
 
 def _names(site: Site, keyids: frozenset[str], signers: Signers, done: Sequence[str]) -> list[str]:

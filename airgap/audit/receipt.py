@@ -4,22 +4,24 @@ An in-toto Statement v1 in ASCII with one form only: one subject, one image and 
 spaces inside a line, so that people can review what leaves a closed network, and grep can search it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from airgap.audit.chain import Checkpoint
+from airgap.audit.chain import LedgerCheckpoint
+from airgap.audit.record import Outcome
 from airgap.errors import FormatError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.in_toto import StatementFields, json_lines, one_of, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES, Fields, dump
+from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
 
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
-RESULTS = ("ok", "partial", "failed", "refused")
+RESULTS = (Outcome.OK, Outcome.PARTIAL, Outcome.FAILED, Outcome.REFUSED)
 _CLAIM = "claimed_operator"
 
 
@@ -52,7 +54,8 @@ class ReceiptImage:
     """The name at the target, in full."""
     digest: str
     """The digest in the bundle's statement."""
-    verdict: str
+    verdict: Verdict
+    _: KW_ONLY
     target_digest: str | None = None
     """The image ID or manifest digest at the target now; None if the target does not have the image."""
     before: str | None = None
@@ -63,7 +66,7 @@ class ReceiptImage:
     name. Omitted from the receipt if there is none, as in receipts of older versions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The result of loading one bundle into one target of one site."""
 
@@ -74,7 +77,7 @@ class Receipt:
     statement_sha256: str
     time: datetime
     """UTC, in whole seconds."""
-    result: str
+    result: Outcome
     target: str
     target_version: str
     images: tuple[ReceiptImage, ...]
@@ -82,7 +85,7 @@ class Receipt:
     """The keys whose signatures on the bundle counted."""
     threshold: int
     root_version: int
-    checkpoint: Checkpoint = field(hash=False)
+    checkpoint: LedgerCheckpoint = field(hash=False)
     """The checkpoint of the receiver's ledger."""
     holds: tuple[str, ...]
     """The digests of the blobs that the target holds now: the base of the next delta."""
@@ -150,7 +153,7 @@ class Receipt:
         Raises `FormatError` for any bytes that `to_bytes` would not have written, also for unknown fields. It
         does not check whether the bundle and the keys exist.
         """
-        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "receipt", MAX_BYTES)
+        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "receipt", MAX_JSON_BYTES)
         statement.top.items("subject")
         parsed = cls._from_predicate(statement.predicate, statement.version)
         statement.end(parsed.to_bytes())
@@ -166,7 +169,7 @@ class Receipt:
             epoch=bundle.integer("epoch"),
             statement_sha256=sha256_in(bundle, "statement_sha256"),
             time=fields.time("time"),
-            result=one_of(RESULTS, fields, "result"),
+            result=Outcome(one_of(RESULTS, fields, "result")),
             target=target.text("name"),
             target_version=target.text("version"),
             target_engine=target.optional_text("engine") or "",
@@ -209,11 +212,11 @@ def _parse_image(fields: Fields) -> ReceiptImage:
     found = ReceiptImage(
         reference,
         _digest(fields.text("digest"), fields, "digest"),
-        one_of(VERDICTS, fields, "verdict"),
-        _optional_digest(fields, "target_digest"),
-        _optional_digest(fields, "before"),
-        fields.optional_text("error"),
-        fields.text("reason") if fields.has("reason") else None,
+        Verdict(one_of(VERDICTS, fields, "verdict")),
+        target_digest=_optional_digest(fields, "target_digest"),
+        before=_optional_digest(fields, "before"),
+        error=fields.optional_text("error"),
+        reason=fields.text("reason") if fields.has("reason") else None,
     )
     fields.end()
     return found

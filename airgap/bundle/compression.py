@@ -17,9 +17,8 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
-from airgap.limits import MAX_ZSTD_WINDOW_BYTES
+from airgap.limits import MAX_BLOB_BYTES, MAX_ZSTD_WINDOW_BYTES
 from airgap.oci.digest import CHUNK, ByteStream, Digest, fill
-from airgap.oci.documents import MAX_SIZE
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -41,7 +40,7 @@ class Unpacked(io.RawIOBase):
         self._packed = packed
         self._form = form
         self._subject = subject
-        self._left = MAX_SIZE
+        self._left = MAX_BLOB_BYTES
         self._read: Callable[[memoryview], int]
         if form == "zstd":
             decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
@@ -63,7 +62,7 @@ class Unpacked(io.RawIOBase):
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
         self._left -= count
         if self._left < 0:
-            want = f"at most {MAX_SIZE:,} bytes"
+            want = f"at most {MAX_BLOB_BYTES:,} bytes"
             raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
         return count
 
@@ -246,5 +245,5 @@ class GunzipWitness(io.RawIOBase):
     def _take(self, plain: bytes) -> None:
         self._sha256.update(plain)
         self._size += len(plain)
-        if self._size > MAX_SIZE:
-            raise FormatError("layer too large", want=f"at most {MAX_SIZE:,} bytes")
+        if self._size > MAX_BLOB_BYTES:
+            raise FormatError("layer too large", want=f"at most {MAX_BLOB_BYTES:,} bytes")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from airgap.bundle.contents import DockerView
 from airgap.bundle.statement import ImageKind, PlatformRecord
 from airgap.errors import AmbiguousError, FormatError
-from airgap.limits import MAX_IMAGE_DOCUMENTS, MAX_INDEX_DEPTH
+from airgap.limits import MAX_IMAGE_DOCUMENTS, MAX_INDEX_DEPTH, MAX_JSON_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCUMENT_TYPES,
@@ -24,7 +24,6 @@ from airgap.oci.documents import (
 )
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 
 PREFERRED = Platform("linux", "amd64")
 
@@ -67,7 +66,7 @@ class ImageGraph:
         larger than a document counts as a layer, because it is not read as a config.
         """
         all_configs = [item.manifest.config for item in self.manifests]
-        configs = {config.digest for config in all_configs if config.size <= MAX_BYTES}
+        configs = {config.digest for config in all_configs if config.size <= MAX_JSON_BYTES}
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property
@@ -191,8 +190,8 @@ def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
     """Read a document or config of at most 4 MiB, and check it against `descriptor`. Raises `FormatError`
     before anything larger is read.
     """
-    if descriptor.size > MAX_BYTES:
-        want = f"at most {MAX_BYTES:,} bytes"
+    if descriptor.size > MAX_JSON_BYTES:
+        want = f"at most {MAX_JSON_BYTES:,} bytes"
         raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
     return check_size_and_digest(read(descriptor), descriptor, subject)
 

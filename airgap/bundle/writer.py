@@ -40,8 +40,8 @@ from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.durable import exists, sync_folder
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance
-from airgap.oci.strict_json import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class BundleWriter:
         """Write the blobs that are on every volume to this one; the store has them on the first."""
         if path != self.folders.first:
             for digest in self.store.sums.keys() - self.folders.cut_blobs():
-                write_file(path / digest.path, self.store.read(digest, MAX_BYTES))
+                write_file(path / digest.path, self.store.read(digest, MAX_JSON_BYTES))
 
     def _sync_names(self, path: Path) -> None:
         """Make all names durable, because an earlier run may not have synced them."""

@@ -34,11 +34,11 @@ from airgap.errors import (
     UnlistedContentError,
     UsageError,
 )
-from airgap.limits import MAX_REPEATED_FILE_BYTES, MAX_STATEMENT_BYTES
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_REPEATED_FILE_BYTES, MAX_STATEMENT_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.trust.cosign import is_material
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +301,7 @@ def _statement_in(path: Path) -> str | None:
     with contextlib.suppress(MissingContentError), Folder(path) as folder:
         for name in (ENVELOPE_FILE, SET_ASIDE):
             with contextlib.suppress(FormatError, TrustError, IntegrityError):
-                return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE), name).payload).hex
+                return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE_BYTES), name).payload).hex
         with contextlib.suppress(FormatError, IntegrityError):
             raw = folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES)
             Statement.parse(raw)

@@ -14,8 +14,9 @@ from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_c
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.times import format_time
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 from airgap.trust.keys import Signer
 from airgap.trust.policy import check_revocations, check_signatures_so_far, lacks
 from airgap.trust.root import TrustRoot
@@ -126,7 +127,7 @@ def _finish(paths: Sequence[Path], signer: Signer) -> None:
 def _envelope(path: Path) -> Envelope:
     with Folder(path) as folder:
         try:
-            return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE), folder.where(ENVELOPE_FILE))
+            return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES), folder.where(ENVELOPE_FILE))
         except MissingContentError as error:
             raise IncompleteError(
                 f"not a finished bundle (no {ENVELOPE_FILE})",

@@ -40,15 +40,15 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement
-from airgap.limits import MAX_BUNDLE_FILES, MAX_STATEMENT_BYTES
+from airgap.limits import MAX_BUNDLE_FILES, MAX_ENVELOPE_BYTES, MAX_ROOT_STEPS, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.progress import Progress
 from airgap.site import Mark
 from airgap.times import format_time
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
-from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
-from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
+from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
+from airgap.trust.root import SignedRoot, TrustRoot
 from airgap.workers import errors_of, run_all
 
 REPAIR_HINT = (
@@ -87,7 +87,7 @@ class CheckedBundle:
     folder: Files
     statement: Statement
     statement_sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     newer_roots: tuple[SignedRoot, ...]
     """Trust roots in the bundle that follow from the installed one."""
     images: tuple[VerifiedImage, ...]
@@ -152,7 +152,7 @@ class Authenticated:
 
     statement: Statement
     sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
     envelope: Envelope
@@ -210,7 +210,7 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     return VerifiedBundle(**proved, mark=mark)
 
 
-def _check(folder: Files, authenticated: Authenticated, verdict: Verdict) -> CheckedBundle:
+def _check(folder: Files, authenticated: Authenticated, verdict: SignatureVerdict) -> CheckedBundle:
     try:
         # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
         sizes = check_files(folder, authenticated.statement, authenticated.envelope.signatures)
@@ -236,7 +236,7 @@ def _check(folder: Files, authenticated: Authenticated, verdict: Verdict) -> Che
 def read_envelope(folder: Files) -> Envelope:
     """Do steps 1 and 2. Raises `IncompleteError` for a folder without an envelope."""
     try:
-        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     except MissingContentError as error:
         raise IncompleteError(
             f"not a finished bundle (no {ENVELOPE_FILE})",
@@ -267,8 +267,8 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     """
     newer: list[SignedRoot] = []
     last = receiver.root
-    while len(newer) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
-        last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
+    while len(newer) < MAX_ROOT_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
+        last = last.successor(folder.read(name, MAX_ENVELOPE_BYTES), folder.where(name))
         receiver.keep(last)
         newer.append(last)
     return newer

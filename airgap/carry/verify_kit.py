@@ -27,11 +27,11 @@ from airgap.errors import (
 )
 from airgap.kit.install import FOLDERS, KitError, place_of
 from airgap.kit.statement import KIT_ENVELOPE_FILE, KitStatement
-from airgap.limits import MAX_KIT_STATEMENT_BYTES
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_KIT_STATEMENT_BYTES
 from airgap.oci.digest import CHUNK, CheckedReader, Digest
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
-from airgap.trust.policy import Verdict, check_signatures
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+from airgap.trust.policy import SignatureVerdict, check_signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class VerifiedKit:
 
     statement: KitStatement
     statement_sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     copy: Path | None
     """The folder with exactly the bytes that were checked."""
 
@@ -85,7 +85,7 @@ def verify_kit(
 
 def _envelope(folder: Folder) -> Envelope:
     try:
-        raw = folder.read(KIT_ENVELOPE_FILE, MAX_ENVELOPE)
+        raw = folder.read(KIT_ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     except MissingContentError as error:
         raise IncompleteError(f"not a finished kit (no {KIT_ENVELOPE_FILE})", subject=folder.path) from error
     return Envelope.parse(raw, KIT_ENVELOPE_FILE)

@@ -24,12 +24,11 @@ from airgap.errors import (
     SizeMismatchError,
     UnlistedContentError,
 )
-from airgap.limits import MAX_INDEX_BYTES, MAX_SUMS_FILE_BYTES
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_SUMS_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.trust.cosign import check_image, materials_of
-from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
 
 
@@ -100,7 +99,7 @@ class SmallFilesCheck:
             raise FormatError("unknown layout version", subject=OCI_LAYOUT_FILE, want=OCI_LAYOUT.decode())
         for name in self.statement.subjects:
             if name.startswith("trust/") or name == "VERIFY.txt":
-                self.read(name, MAX_ENVELOPE)
+                self.read(name, MAX_ENVELOPE_BYTES)
 
     def _image(
         self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]

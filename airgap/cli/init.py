@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
+from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+from airgap.cli.options import Algorithm, Output, PassphraseFile
 
 NAME = "init"
 PANEL = "Online"
@@ -28,13 +29,12 @@ def run(
     ] = None,
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     from airgap.account import required_name
     from airgap.admin.init_site import set_up
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.site import now
 
     made = set_up(
@@ -50,7 +50,7 @@ def run(
         f"signing key of {made.owner}: {made.key_path}",
         f"  key id {made.keyid}",
         f"trust root: {made.root_path}",
-        f"  fingerprint {grouped(made.fingerprint)}",
+        f"  fingerprint {format_fingerprint(made.fingerprint)}",
         "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
         "On that side: airgap trust install 1.root.json",
     ]
@@ -63,7 +63,7 @@ def run(
         "root": str(made.root_path),
         "fingerprint": made.fingerprint,
     }
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)
 
 
 def site_name() -> str:
@@ -71,6 +71,6 @@ def site_name() -> str:
     return re.sub(r"[^a-z0-9]+", "-", os.uname().nodename.split(".")[0].lower()).strip("-") or "site"
 
 
-def grouped(fingerprint: str) -> str:
+def format_fingerprint(fingerprint: str) -> str:
     """Return the fingerprint in blocks of four characters, to read aloud."""
     return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))

@@ -4,26 +4,29 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+from airgap.cli import console
+from airgap.cli.options import Algorithm, Output, PassphraseFile, TableOutput
+from airgap.cli.register import make_group, register
+from airgap.cli.tables import Table
 
 NAME = "key"
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+PANEL = "Both sides"
+app = make_group()
 
 
-@app.command("generate")
+@register(app, "generate")
 def generate(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Make a signing key.
 
     Example: airgap key generate bob
     """
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.opening import open_site
     from airgap.errors import KeyFileError
     from airgap.trust.keys import SigningKey
@@ -41,16 +44,15 @@ def generate(
         f"  key id {key.public_key.keyid}",
         f"  public key: {path.with_suffix('.pub')}",
     ]
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)
 
 
-@app.command("list")
-def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "list")
+def list_keys(*, output: TableOutput) -> None:
     """List the signing keys of people here, and the site's own key.
 
     Example: airgap key list
     """
-    from airgap.cli import console
     from airgap.cli.opening import open_site
 
     site = open_site(recording=False).site
@@ -61,21 +63,19 @@ def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
         "site": {"site": site.name, "algorithm": own.algorithm, "keyid": own.keyid},
     }
     rows.append((f"{site.name} (this site, for receipts)", own.algorithm, own.keyid))
-    console.show_result(value, console.table(("OWNER", "ALGORITHM", "KEY ID"), rows), as_json=json)
+    console.show_result(value, [Table(("OWNER", "ALGORITHM", "KEY ID"), rows)], output)
 
 
-@app.command("show")
-def show(
+@register(app, "show")
+def show_key(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Print a public key in PEM, as openssl reads it.
 
     Example: airgap key show alice > alice.pub
     """
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import KeyFileError
 
@@ -84,4 +84,4 @@ def show(
         raise KeyFileError("no such key", subject=owner, got=", ".join(keys) or "none")
     key = keys[owner]
     value = {"owner": owner, "algorithm": key.algorithm, "keyid": key.keyid, "pem": key.pem}
-    console.show_result(value, key.pem.splitlines(), as_json=json)
+    console.show_result(value, key.pem.splitlines(), output)

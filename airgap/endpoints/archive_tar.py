@@ -22,12 +22,12 @@ from airgap.limits import (
     FREE_UNPACKED_BYTES,
     MAX_ARCHIVE_PASSES,
     MAX_IMAGE_ARCHIVE_FILES,
+    MAX_JSON_BYTES,
     MAX_KEPT_DOCUMENT_BYTES,
     MAX_KEPT_DOCUMENTS_BYTES,
     MAX_UNPACKED_RATIO,
 )
 from airgap.oci.digest import CHUNK, Advance, ByteStream, read_up_to
-from airgap.oci.strict_json import MAX_BYTES
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -82,8 +82,10 @@ class TarFile(Listing):
         """Read a document of at most 4 MiB."""
         name = self.resolve(name)
         size = self.sizes[name]
-        if size > MAX_BYTES:
-            raise FormatError("too large", subject=name, want=f"at most {MAX_BYTES:,} bytes", got=f"{size:,}")
+        if size > MAX_JSON_BYTES:
+            raise FormatError(
+                "too large", subject=name, want=f"at most {MAX_JSON_BYTES:,} bytes", got=f"{size:,}"
+            )
         if name not in self.index.documents:
             self._count_pass()
             for _, data in self.iter_files({name}, lambda _: None):

@@ -19,11 +19,11 @@ from typing import ClassVar, Protocol
 
 from airgap.bundle.files import Files
 from airgap.errors import EndpointError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 
 
 class Endpoint(ABC):
@@ -56,8 +56,8 @@ class ContentSource(Endpoint):
         `IntegrityError` for another one than `descriptor` means.
         """
         subject = f"{reference}: {descriptor.digest}"
-        if descriptor.size > MAX_BYTES:
-            want = f"at most {MAX_BYTES:,} bytes"
+        if descriptor.size > MAX_JSON_BYTES:
+            want = f"at most {MAX_JSON_BYTES:,} bytes"
             raise EndpointError("document too large", subject=subject, want=want, got=f"{descriptor.size:,}")
         return check_size_and_digest(self._read_document(reference, descriptor), descriptor, subject)
 

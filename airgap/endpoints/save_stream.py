@@ -20,7 +20,7 @@ from airgap.endpoints.save_format import (
     read_images,
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
-from airgap.limits import MAX_IMAGE_ARCHIVE_FILES, MAX_KEPT_DOCUMENTS_BYTES
+from airgap.limits import MAX_IMAGE_ARCHIVE_FILES, MAX_JSON_BYTES, MAX_KEPT_DOCUMENTS_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest, read_up_to
 from airgap.oci.documents import (
     OCI_CONFIG,
@@ -31,7 +31,7 @@ from airgap.oci.documents import (
     Descriptor,
 )
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES, dump
+from airgap.oci.strict_json import dump
 
 _PEEK = 512
 
@@ -118,7 +118,7 @@ class _Received(Listing):
     def take(self, name: str, size: int, data: ByteStream) -> None:
         head = read_up_to(data, _PEEK)
         whole = Prefixed(head, data)
-        if classify(head) is ContentKind.DOCUMENT and size <= min(MAX_BYTES, self._memory_left):
+        if classify(head) is ContentKind.DOCUMENT and size <= min(MAX_JSON_BYTES, self._memory_left):
             self._documents[name] = read_up_to(whole, size)
             self._memory_left -= size
         else:
@@ -129,8 +129,8 @@ class _Received(Listing):
         if name in self._documents:
             return self._documents[name]
         if name in self._intake.blobs:
-            return self._intake.sink.read(self._intake.blobs[name], MAX_BYTES)
-        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_BYTES:,} bytes")
+            return self._intake.sink.read(self._intake.blobs[name], MAX_JSON_BYTES)
+        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_JSON_BYTES:,} bytes")
 
     def unsaved_blob(self, digest: Digest) -> bytes | None:
         return self._documents.get(digest.path)
@@ -196,7 +196,7 @@ def _finish_docker(
             "layers": [layer.descriptor.to_json() for layer in layers],
         }
     )
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), image.config.platform)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=image.config.platform)
     intake.sink.add(io.BytesIO(image.config.raw), config.digest, config.size)
     intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, descriptor, image.image_id, repacked=True)

@@ -13,11 +13,10 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
-from airgap.limits import MAX_TEXT_CHARACTERS
+from airgap.limits import MAX_BLOB_BYTES, MAX_TEXT_CHARACTERS
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe_value
 from airgap.oci.digest import Digest
-from airgap.oci.documents import MAX_SIZE
 from airgap.oci.platform import Platform
 from airgap.oci.reference import PASSING_NAME, ImageReference
 
@@ -139,8 +138,8 @@ def _offline_name(text: str) -> ImageReference:
 
 def _size(text: str) -> int:
     size = int(text) if re.fullmatch("[0-9]{1,13}", text, re.ASCII) else -1
-    if not 0 <= size <= MAX_SIZE:
-        raise FormatError("not a size", want=f"bytes, at most {MAX_SIZE}", got=describe_value(text))
+    if not 0 <= size <= MAX_BLOB_BYTES:
+        raise FormatError("not a size", want=f"bytes, at most {MAX_BLOB_BYTES}", got=describe_value(text))
     return size
 
 

@@ -10,6 +10,7 @@ from airgap import __version__
 from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
+from airgap.audit.record import Outcome
 from airgap.bundle.volumes import BundleLocation
 from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
@@ -101,7 +102,7 @@ def load_bundle(
         digest = Digest.of(raw).hex
         attempt.add(effect=[_effect(result) for result in results], receipt=str(kept), receipt_sha256=digest)
         if report.failure is not None:
-            attempt.result = "partial" if len(report.failed) < len(results) else "failed"
+            attempt.result = Outcome.PARTIAL if len(report.failed) < len(results) else Outcome.FAILED
             attempt.exit_code = report.failure.exit_code
     return report
 
@@ -158,7 +159,7 @@ def _receipt(
         epoch=statement.epoch,
         statement_sha256=bundle.statement_sha256,
         time=now,
-        result="ok" if not failed else "partial" if present else "failed",
+        result=Outcome.OK if not failed else Outcome.PARTIAL if present else Outcome.FAILED,
         target=target.name,
         target_version=target.info().version if isinstance(target, EngineTarget) else "",
         target_engine=target.describe_engine(),
@@ -178,7 +179,7 @@ def _receipt_image(result: LoadedImage) -> ReceiptImage:
     return ReceiptImage(
         reference=str(result.image.name),
         digest=str(result.image.record.digest),
-        verdict=str(result.verdict),
+        verdict=result.verdict,
         target_digest=_text(result.after),
         before=_text(result.before),
         error=_text(result.error),

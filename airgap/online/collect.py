@@ -9,11 +9,11 @@ from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
 from airgap.bundle.store import BlobStore, Store, fill
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import AirgapError, IntegrityError, MissingContentError, UnsignedError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 from airgap.online.plan import PER_IMAGE, Failures, PlannedExport, PlannedImage, TransferPlan, refuse_failures
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
@@ -215,7 +215,7 @@ def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> 
     """Return the part of an exported image for the requested platforms. Raises if a blob is missing."""
 
     def read(descriptor: Descriptor) -> bytes:
-        return store.read(descriptor.digest, MAX_BYTES)
+        return store.read(descriptor.digest, MAX_JSON_BYTES)
 
     where = str(locked.reference)
     chosen = choose_platforms(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
@@ -230,7 +230,7 @@ def _check_held(root: Descriptor, locked: LockedImage, store: BlobStore, advance
     def read(descriptor: Descriptor) -> bytes:
         if not store.check(descriptor.digest, descriptor.size, advance):
             raise MissingContentError("not held", subject=descriptor.digest)
-        return store.read(descriptor.digest, MAX_BYTES)
+        return store.read(descriptor.digest, MAX_JSON_BYTES)
 
     def select(index: ImageIndex) -> Sequence[Descriptor]:
         return [e for e in index.manifests if store.check(e.digest, e.size, advance)]

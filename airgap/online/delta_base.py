@@ -18,6 +18,7 @@ from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
 from airgap.durable import exists
 from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
@@ -25,7 +26,7 @@ from airgap.online.terms import matches_lock
 from airgap.progress import Progress
 from airgap.prove_receipt import prove_receipt
 from airgap.site import Mark, Site
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
 
 
@@ -58,20 +59,20 @@ def _read(site: Site, stream: str, text: str) -> bytes:
     refuse_other(path, BASE)
     if path.is_dir():
         with Folder(path) as folder:
-            return folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+            return folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     with Folder(path.absolute().parent) as folder:
         with folder.open(path.name) as stream_:
             head = bytearray(1)
             stream_.readinto(memoryview(head))
         if head == b"{":
-            return folder.read(path.name, MAX_ENVELOPE)
+            return folder.read(path.name, MAX_ENVELOPE_BYTES)
     with open_bundle(path) as bundle:
-        return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE)
+        return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE_BYTES)
 
 
 def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> set[Digest]:
     """Return the blobs that a signed statement confirms. Its kind decides which role must have signed it."""
-    fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE, floats=False), where)
+    fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE_BYTES, floats=False), where)
     kind = fields.text("predicateType")
     root = site.root().root
     if kind == BUNDLE:
@@ -108,7 +109,7 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
         refusal.got = f"{title}, which was not sealed here"
         raise refusal
     with Folder(kept.parent) as folder:
-        evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept), site.root_versions())
+        evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept), site.root_versions())
     if evidence.statement_sha256 != receipt.statement_sha256:
         refusal.got = f"a different {title}"
         raise refusal
@@ -158,7 +159,7 @@ def _kept(site: Site, stream: str, mark: Mark | Previous, epoch: int) -> Stateme
     """Return a statement that the site keeps, if it has the recorded SHA-256."""
     kept = site.kept_envelope(stream, mark.serial, epoch)
     with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
-        payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload
+        payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept)).payload
         if Digest.of(payload).hex == mark.statement_sha256:
             return Statement.parse(payload)
     return None

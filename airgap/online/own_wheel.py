@@ -6,6 +6,7 @@ The same files give the same bytes on every machine: sorted, not compressed, wit
 import base64
 import csv
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -20,6 +21,9 @@ _NAME = "airgap"
 _RECORD = "RECORD"
 _INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
 """The files that pip writes beside those of a wheel."""
+_MAN_PAGE = re.compile(r"(?:\.\./)*((?:local/)?share/man/man1/airgap[a-z-]*\.1)", re.ASCII)
+_DATA = f"{_NAME}-{airgap.__version__}.data/data"
+"""The folder in a wheel whose files are installed beside `bin`."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "find the reason, then install airgap again"
 _HINT = "install airgap with pip, from a wheel or a source tree, and run the installed program"
@@ -78,15 +82,17 @@ def _distribution() -> Distribution:
 
 
 def _recorded(installed: Distribution) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the package and of its metadata, compared with RECORD.
+    """Yield the files of the package, its metadata and its man pages, compared with RECORD.
 
     RECORD is read directly: from Python 3.12 on, `Distribution.files` omits files that no longer exist.
     """
     for name, want, *_ in csv.reader((installed.read_text(_RECORD) or "").splitlines()):
         top, _, rest = name.partition("/")
         ours = top == _NAME or (top.endswith(".dist-info") and rest not in _INSTALLERS)
-        if ours and want:
-            yield name, _checked(Path(str(installed.locate_file(name))), want)
+        page = _MAN_PAGE.fullmatch(name)
+        if (ours or page) and want:
+            path = Path(str(installed.locate_file(name)))
+            yield (f"{_DATA}/{page[1].removeprefix('local/')}" if page else name), _checked(path, want)
 
 
 def _checked(path: Path, want: str) -> bytes:
@@ -121,7 +127,9 @@ def _names_in_package() -> set[str]:
 
 def _source_tree() -> dict[str, bytes]:
     above = Path(airgap.__file__).parents[1]
-    return {name: (above / name).read_bytes() for name in sorted(_names_in_package())}
+    pages = {f"{_DATA}/share/man/man1/{page.name}": page for page in (above / "docs" / "man").glob("*.1")}
+    files = {name: above / name for name in _names_in_package()} | pages
+    return {name: path.read_bytes() for name, path in sorted(files.items())}
 
 
 def _record_hash(raw: bytes) -> str:

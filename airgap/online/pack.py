@@ -27,7 +27,7 @@ from airgap.bundle.statement import Statement
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
-from airgap.limits import MAX_INDEX_BYTES, MAX_STATEMENT_BYTES
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -46,7 +46,7 @@ from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchange
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 
 def pack(
@@ -224,7 +224,7 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
     if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in paths):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial, terms.sent.epoch)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
-            yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
+            yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept)).payload, index
 
 
 def _seal(

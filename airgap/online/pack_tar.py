@@ -24,7 +24,7 @@ from airgap.bundle.tar_writer import TarStore
 from airgap.bundle.ustar import read_entries
 from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
-from airgap.limits import MAX_STATEMENT_BYTES
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import (
@@ -41,7 +41,7 @@ from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchange
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 
 def pack_tar(
@@ -179,7 +179,7 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
         with unusable, Folder(path.parent) as folder, folder.open(name) as stream:
             entries = read_entries(stream)
             _, head = next(entries)
-            envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE), name)
+            envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE_BYTES), name)
             _, body = next(entries)
             statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT_BYTES))
             if statement is not None:

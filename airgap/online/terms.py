@@ -22,6 +22,7 @@ from airgap.bundle.statement import (
 )
 from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
@@ -31,7 +32,7 @@ from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time
 from airgap.trust.change import expiry_warning
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
 
@@ -227,7 +228,7 @@ def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterat
 def _read_envelope(folder: Path, name: str) -> Envelope:
     """Read an envelope. Raises `FormatError` also if its signatures could not be written as files."""
     with Folder(folder) as opened:
-        envelope = Envelope.parse(opened.read(name, MAX_ENVELOPE), name)
+        envelope = Envelope.parse(opened.read(name, MAX_ENVELOPE_BYTES), name)
     for signature in envelope.signatures:
         signature_file(signature.keyid, name)
     return envelope

@@ -7,11 +7,12 @@ from pathlib import Path
 from airgap.bundle.files import Folder, read_small
 from airgap.bundle.statement import ImageKind, UpstreamSignature
 from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
+from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.oci.digest import CheckedReader
 from airgap.oci.documents import Descriptor
 from airgap.online.plan import PlannedImage, TransferPlan
 from airgap.trust.cosign import check_image, materials_of
-from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
+from airgap.trust.keys import PublicKey
 
 
 def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
@@ -33,7 +34,7 @@ def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
 
 def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> UpstreamSignature:
     with Folder(path.absolute().parent) as folder:
-        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
+        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_KEY_BYTES), str(path))
     reasons = []
     for other in images:
         may_sign = other.graph.kind == ImageKind.ARTIFACT and len(other.graph.manifests) == 1

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from airgap.errors import FormatError, KeyFileError, UsageError
+from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.trust.keyfile import read_private, write_private
 
 try:
@@ -36,8 +37,6 @@ ALGORITHMS = (DEFAULT_ALGORITHM, "ecdsa-p384", "ed25519", "ml-dsa-65", "ml-dsa-8
 FAMILIES = ("ecdsa", "ed25519", "ml-dsa")
 """Families that a trust root may require instead of an exact algorithm."""
 
-MAX_PUBLIC_PEM = 16 << 10
-"""Bytes; an ML-DSA-87 public key is under 4 KiB."""
 
 _ECDSA: dict[str, tuple[type[ec.EllipticCurve], type[hashes.HashAlgorithm]]] = {
     "ecdsa-p256": (ec.SECP256R1, hashes.SHA256),
@@ -87,8 +86,10 @@ class PublicKey:
         Raises `FormatError` for anything else and for a kind of key that is not in `ALGORITHMS`.
         """
         raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-        if len(raw) > MAX_PUBLIC_PEM:
-            raise FormatError("public key too large", subject=where, want=f"at most {MAX_PUBLIC_PEM:,} bytes")
+        if len(raw) > MAX_PUBLIC_KEY_BYTES:
+            raise FormatError(
+                "public key too large", subject=where, want=f"at most {MAX_PUBLIC_KEY_BYTES:,} bytes"
+            )
         if raw.count(b"-----BEGIN ") > 1:
             raise FormatError("more than one key", subject=where, want="one PEM block")
         try:
@@ -204,7 +205,7 @@ class SigningKey:
 
 
 def available() -> tuple[str, ...]:
-    """The algorithms that the installed `cryptography` supports."""
+    """Return the algorithms that the installed `cryptography` supports."""
     return tuple(name for name in ALGORITHMS if name in _ML_DSA or not name.startswith("ml-dsa"))
 
 

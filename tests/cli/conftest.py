@@ -10,6 +10,7 @@ import pytest
 
 from airgap.cli.main import main
 from tests.support.images import Image, simple_image, write_layout
+from tests.support.json_schema import faults, schema_for
 
 PASSPHRASE = "correct horse"
 
@@ -28,6 +29,12 @@ class Done:
         return json.loads(self.out)
 
 
+def _check_json(words: tuple[str, ...], value: Any) -> None:
+    """Every output is as its schema says, also that of a command that fails."""
+    if (schema := schema_for(words[:2])) is not None:
+        assert list(faults(value, schema)) == []
+
+
 @dataclass(frozen=True)
 class Side:
     """One side: a home of its own."""
@@ -42,6 +49,8 @@ class Side:
         found = main([str(word) for word in words])
         done = Done(found, *self.capture.readouterr())
         assert found == code, done
+        if "--json" in words and done.out:
+            _check_json(tuple(map(str, words)), done.json)
         return done
 
     def records(self) -> list[dict[str, Any]]:

@@ -19,11 +19,11 @@ from airgap.endpoints.ports import (
     StagingTarget,
 )
 from airgap.errors import EndpointError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import ByteStream, Digest, copy
 from airgap.oci.documents import CONTAINERD_NAME, Descriptor, ImageConfig, chain_ids
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 
 AMD64 = Platform("linux", "amd64")
 
@@ -166,7 +166,7 @@ class MemoryEngine(EngineTarget):
 
     def _manifest(self) -> Iterable[tuple[Digest, list[str]]]:
         for item in json.loads(self.files["manifest.json"]):
-            config = self.files[item["Config"]][:MAX_BYTES]
+            config = self.files[item["Config"]][:MAX_JSON_BYTES]
             chains = chain_ids(ImageConfig.parse(config).diff_ids)
             for path, chain in zip(item["Layers"], chains, strict=True):
                 if path not in self.files and chain not in self.chains:

@@ -33,7 +33,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import Role, RootKey, SignedRoot, Site, TrustRoot
+from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot, TrustRoot
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ def root() -> bytes:
             "release": Role(both, 2, distinct_owners=True),
             "receipt": Role(frozenset({site.keyid}), 1, distinct_owners=False),
         },
-        sites={"hq": Site(frozenset({site.keyid}))},
+        sites={"hq": ReceivingSite(frozenset({site.keyid}))},
     )
     return Envelope.sign(ROOT_TYPE, document.to_bytes(), [key("alice"), key("bob")]).to_bytes()
 

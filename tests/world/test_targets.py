@@ -146,7 +146,7 @@ def with_attestation(config_type: str = OCI_CONFIG) -> tuple[Image, Image]:
     raw = json.dumps(manifest).encode()
     about = {"vnd.docker.reference.digest": str(image.descriptor.digest)}
     unknown = Platform("unknown", "unknown")
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), unknown, about)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=unknown, annotations=about)
     note = Image(descriptor, raw, {Digest.of(each): each for each in (raw, layer, config)})
     return make_index([image, simple_image("arm", platform="linux/arm64"), note]), note
 

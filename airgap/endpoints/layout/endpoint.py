@@ -29,11 +29,11 @@ from airgap.errors import (
     NotFoundError,
     SizeMismatchError,
 )
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy, read_up_to
 from airgap.oci.documents import Descriptor, ImageIndex, ImageManifest, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
-from airgap.oci.strict_json import MAX_BYTES
 
 _INDEX = "index.json"
 _DIR_MANIFEST = "manifest.json"
@@ -99,7 +99,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         where = f"{self._folder.path}: {descriptor.digest}"
-        if descriptor.size > MAX_BYTES:
+        if descriptor.size > MAX_JSON_BYTES:
             raise FormatError("document too large", subject=where, got=f"{descriptor.size:,}")
         with contextlib.closing(self._open_checked(descriptor)) as stream:
             raw = check_size_and_digest(read_up_to(stream, stream.size), descriptor, where)

@@ -13,9 +13,10 @@ from pathlib import Path
 from airgap.bundle.files import FileStream, closing_file, make_folder, media_errors, write_file
 from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import read_up_to
 from airgap.oci.spelling import LAYOUT, check_spelling
-from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
+from airgap.oci.strict_json import Fields, dump, parse_object
 
 MARKER = "oci-layout"
 VERSION = "1.0.0"
@@ -82,11 +83,11 @@ class LayoutFolder:
     def read(self, name: str) -> bytes:
         """Read a document of at most 4 MiB."""
         with contextlib.closing(self.open(name)) as stream:
-            if stream.size > MAX_BYTES:
+            if stream.size > MAX_JSON_BYTES:
                 raise FormatError(
                     "too large",
                     subject=self.path / name,
-                    want=f"at most {MAX_BYTES:,} bytes",
+                    want=f"at most {MAX_JSON_BYTES:,} bytes",
                     got=f"{stream.size:,}",
                 )
             return read_up_to(stream, stream.size)

@@ -14,10 +14,9 @@ from airgap.endpoints.registry.masking import SecretMask
 from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.wire import EndlessAnswerError
 from airgap.errors import DigestMismatchError, EndpointError, FormatError, describe_cause
-from airgap.limits import MAX_ERROR_BODY_BYTES
+from airgap.limits import MAX_ERROR_BODY_BYTES, MAX_JSON_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.strict_json import MAX_BYTES
 
 NO_HEAD = (405, 501)
 """The statuses of a registry that does not support HEAD."""
@@ -142,7 +141,7 @@ class RegistryResponse:
             self._body = ResponseBody(self._response, size, self.subject)
         return self._body
 
-    def read(self, limit: int = MAX_BYTES) -> bytes:
+    def read(self, limit: int = MAX_JSON_BYTES) -> bytes:
         """Return the whole body; raises `EndpointError` if it is longer than `limit` bytes."""
         raw = self.read_some(limit + 1)
         if len(raw) > limit:

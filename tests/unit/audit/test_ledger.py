@@ -10,8 +10,9 @@ from airgap import errors
 from airgap.audit import ledger as module
 from airgap.audit.chain import check_ledger
 from airgap.audit.ledger import Ledger
-from airgap.audit.record import HEAD, MAX_LINE
+from airgap.audit.record import HEAD
 from airgap.errors import LedgerError
+from airgap.limits import MAX_LEDGER_LINE_BYTES
 from tests.unit.audit.ledgers import START, filled, lines_of, new_ledger, records_of, sha256, ticking
 
 
@@ -117,7 +118,7 @@ def test_a_clock_without_zone_is_a_programming_error(tmp_path):
 @pytest.mark.parametrize(
     ("details", "message"),
     [
-        ({"text": "x" * MAX_LINE}, "too large"),
+        ({"text": "x" * MAX_LEDGER_LINE_BYTES}, "too large"),
         ({"Time": "x"}, "differ in case only"),
         ({"tags": {"a": 1, "A": 2}}, "differ in case only"),
         ({"number": 2**53}, "integer too large"),
@@ -135,10 +136,10 @@ def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path, details, 
 def test_the_longest_line_can_be_followed(tmp_path):
     ledger = new_ledger(tmp_path)
     ledger.append("pack", "note")
-    room = MAX_LINE - len(ledger.append("pack", "note", text="").line)
-    assert len(ledger.append("pack", "note", text="x" * room).line) == MAX_LINE
+    room = MAX_LEDGER_LINE_BYTES - len(ledger.append("pack", "note", text="").line)
+    assert len(ledger.append("pack", "note", text="x" * room).line) == MAX_LEDGER_LINE_BYTES
     with ledger.path.open("ab") as stream:
-        stream.write(b"y" * MAX_LINE)
+        stream.write(b"y" * MAX_LEDGER_LINE_BYTES)
     assert ledger.append("pack", "note").seq == 6
     state = check_ledger(ledger.path)
     assert (state.size, state.torn) == (6, (4,))

@@ -182,7 +182,7 @@ def test_a_bomb_unpacks_a_buffer_at_a_time(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_too_much(form, monkeypatch):
-    monkeypatch.setattr(compression, "MAX_SIZE", len(PLAIN))
+    monkeypatch.setattr(compression, "MAX_BLOB_BYTES", len(PLAIN))
     assert unpack(PACK[form](PLAIN), form) == PLAIN
     with pytest.raises(FormatError, match="unpacks to too much: layer, want at most 10,000 bytes"):
         unpack(PACK[form](PLAIN + b"x"), form)

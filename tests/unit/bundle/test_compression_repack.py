@@ -75,6 +75,6 @@ class TestGunzipWitness:
             _ = drain(witness), witness.diff_id
 
     def test_bomb(self, monkeypatch):
-        monkeypatch.setattr(compression, "MAX_SIZE", 10 * CHUNK)
+        monkeypatch.setattr(compression, "MAX_BLOB_BYTES", 10 * CHUNK)
         with pytest.raises(FormatError, match="too large"):
             drain(GunzipWitness(io.BytesIO(gzip.compress(bytes(11 * CHUNK))), "x"))

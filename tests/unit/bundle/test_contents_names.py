@@ -23,7 +23,14 @@ from tests.support.images import simple_image
 
 A, B = (ImageReference.parse(f"r.test/{name}:1") for name in "ab")
 NAMELESS = ImageReference.parse(f"r.test/c@{Digest.of(b'c')}")
-ONE = Descriptor(OCI_MANIFEST, Digest.of(b"1"), 1, Platform("linux", "arm"), {"x": "y"}, "text/x")
+ONE = Descriptor(
+    OCI_MANIFEST,
+    Digest.of(b"1"),
+    1,
+    platform=Platform("linux", "arm"),
+    annotations={"x": "y"},
+    artifact_type="text/x",
+)
 TWO = Descriptor(OCI_MANIFEST, Digest.of(b"2"), 2)
 
 

@@ -163,7 +163,7 @@ class TestWriting:
             assert not (folder / "bundle.dsse.json").exists()
 
     def test_a_document_that_is_too_large_to_be_on_every_volume(self, places, monkeypatch):
-        monkeypatch.setattr("airgap.bundle.writer.MAX_BYTES", 9)
+        monkeypatch.setattr("airgap.bundle.writer.MAX_JSON_BYTES", 9)
         writer = writer_of(new_folders(places, TITLE, CUT))
         fill(writer.store)
         with pytest.raises(SizeMismatchError, match="too large"):

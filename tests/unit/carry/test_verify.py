@@ -216,7 +216,7 @@ class TestRoots:
     def test_no_more_than_a_walk_at_a_time(self, gap, monkeypatch):
         for version in (2, 3):
             gap.put_root(replace(gap.root.root, version=version))
-        monkeypatch.setattr(module, "MAX_STEPS", 1)
+        monkeypatch.setattr(module, "MAX_ROOT_STEPS", 1)
         gap.restate(root_version=2)
         assert [root.root.version for root in check(gap).newer_roots] == [2]
 

@@ -12,6 +12,7 @@ from airgap.carry.operator import Wanted, never_ask
 from airgap.carry.receive import Received
 from airgap.cli.console import proof_lines
 from airgap.cli.operator_prompt import make_operator, next_volume, received_lines, received_value
+from airgap.cli.options import MediaWriting, Output
 from airgap.progress import Silent
 
 TITLE = "stack-0001"
@@ -82,11 +83,11 @@ def test_who_is_asked(monkeypatch):
         "airgap.cli.operator_prompt.open_site", lambda: SimpleNamespace(site="plant-7", now=None)
     )
     monkeypatch.setattr("sys.stdin", Terminal())
-    assert make_operator(1, quiet=True).ask is next_volume
+    assert make_operator(1, Output(quiet=True)).ask is next_volume
     monkeypatch.setattr("sys.stdin", None)  # as under a supervisor that closes it
-    assert make_operator(1, quiet=True).ask is never_ask
+    assert make_operator(1, Output(quiet=True)).ask is never_ask
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    found = make_operator(3, quiet=True, allow_system=True, read_back=False)
+    found = make_operator(3, Output(quiet=True), MediaWriting(allow_system_disk=True, read_back=False))
     assert found.ask is never_ask
     assert (found.jobs, found.allow_system, found.read_back) == (3, True, False)
     assert isinstance(found.progress, Silent)

@@ -43,7 +43,14 @@ def referrer(number: int) -> tuple[Descriptor, bytes]:
         "annotations": {"number": str(number)},
     }
     raw = json.dumps(manifest).encode()
-    return Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), None, {"number": str(number)}, KIND), raw
+    return Descriptor(
+        OCI_MANIFEST,
+        Digest.of(raw),
+        len(raw),
+        platform=None,
+        annotations={"number": str(number)},
+        artifact_type=KIND,
+    ), raw
 
 
 def entry(number: int) -> dict[str, Any]:

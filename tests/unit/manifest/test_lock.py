@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_BLOB_BYTES
 from airgap.manifest import AttachmentChoice, Lock, LockedImage, lock_path, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import MAX_SIZE, OCI_INDEX, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
@@ -142,7 +143,7 @@ BAD = {
     "no digest": (TEXT.replace(f"  digest: {D0}\n", ""), "incomplete descriptor: m.lock.yaml:6:3, want 'digest', 'media_type' and 'size' together"),
     "no size": (TEXT.replace("  size: 1234\n", ""), "incomplete descriptor: m.lock.yaml:6:3"),
     "nothing resolved": (TEXT.replace(f"  image_id: {D1}\n", ""), "image is not resolved: m.lock.yaml:16:3, want 'digest' or 'image_id'"),
-    "negative size": (TEXT.replace("1234", "-1"), f"not a size: m.lock.yaml:14:9, want bytes, at most {MAX_SIZE}, got '-1'"),
+    "negative size": (TEXT.replace("1234", "-1"), f"not a size: m.lock.yaml:14:9, want bytes, at most {MAX_BLOB_BYTES}, got '-1'"),
     "size with a fraction": (TEXT.replace("1234", "1.0"), "not a size: m.lock.yaml:14:9"),
     "huge size": (TEXT.replace("1234", "9" * 13), "not a size: m.lock.yaml:14:9"),
     "absurd size": (TEXT.replace("1234", "9" * 5000), "not a size: m.lock.yaml:14:9"),
@@ -180,7 +181,7 @@ platforms = st.lists(st.sampled_from(["linux/amd64", "linux/arm/v6"]).map(Platfo
 )
 lines = st.text(min_size=1, max_size=50).filter(str.isprintable)
 descriptors = st.builds(
-    Descriptor, st.sampled_from([OCI_INDEX, OCI_MANIFEST]), digests, st.integers(0, MAX_SIZE)
+    Descriptor, st.sampled_from([OCI_INDEX, OCI_MANIFEST]), digests, st.integers(0, MAX_BLOB_BYTES)
 )
 
 

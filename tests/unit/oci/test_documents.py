@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
+from airgap.limits import MAX_BLOB_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCKER_CONFIG,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
-    MAX_SIZE,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER_GZIP,
@@ -72,7 +72,7 @@ class TestDescriptor:
         assert plain.to_json()["platform"] == {"architecture": "amd64", "os": "linux"}
 
     def test_the_largest_size(self):
-        assert Descriptor.parse({**PLAIN, "size": MAX_SIZE}, "f").size == MAX_SIZE
+        assert Descriptor.parse({**PLAIN, "size": MAX_BLOB_BYTES}, "f").size == MAX_BLOB_BYTES
 
     def test_addresses_of_a_foreign_layer(self):
         urls = ["https://x.test/1"] * 16
@@ -112,7 +112,7 @@ class TestDescriptor:
             ({"size": "7"}, "f: size"),
             ({"size": -1}, "negative: f: size"),
             ({"size": True}, "f: size"),
-            ({"size": MAX_SIZE + 1}, "too large: f, want at most 1,099,511,627,776 bytes"),
+            ({"size": MAX_BLOB_BYTES + 1}, "too large: f, want at most 1,099,511,627,776 bytes"),
             ({"urls": ["https://x.test"]}, "content kept elsewhere (urls) cannot cross the gap: f sha256:"),
             ({"urls": "x"}, "content kept elsewhere"),
             ({"data": "%%%"}, "embedded data is not base64"),

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AmbiguousError, FormatError
-from airgap.oci.strict_json import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, Fields, dump, kind, parse_object
+from airgap.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_INTEGER
+from airgap.oci.strict_json import Fields, dump, kind, parse_object
 
 BAD = {
     "nothing": (b"", "not JSON: f, got Expecting value at line 1 column 1"),
@@ -39,12 +40,15 @@ BAD = {
     "big integer": (b'{"a":9007199254740992}', "integer too large: f"),
     "big negative integer": (b'{"a":-9007199254740992}', "integer too large"),
     "a long integer": (b'{"a":1' + b"0" * 100_000 + b"}", "integer too large"),
-    "deep": (b'{"a":' * MAX_DEPTH + b"{}" + b"}" * MAX_DEPTH, "nested too deeply: f, want at most 32"),
+    "deep": (
+        b'{"a":' * MAX_JSON_DEPTH + b"{}" + b"}" * MAX_JSON_DEPTH,
+        "nested too deeply: f, want at most 32",
+    ),
     "very deep": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
     "very deep lists": (b'{"a":' + b"[" * 100_000, "nested too deeply"),
     "too many lists": (b'{"a":[' + b"[]," * 1_000_000 + b"[]]}", "too many values: f, want at most 287,"),
     "too many numbers": (b'{"a":[' + b"0," * 1_000_000 + b"0]}", "too many values: f"),
-    "too long": (b"{}" + b" " * MAX_BYTES, "too large: f, want at most 4,194,304 bytes"),
+    "too long": (b"{}" + b" " * MAX_JSON_BYTES, "too large: f, want at most 4,194,304 bytes"),
 }
 
 
@@ -67,7 +71,7 @@ def test_refused(raw, words):
         b'{"config":{"Labels":{"Version":"1","version":"2"},"Volumes":{"/A":{},"/a":{}}}}',
         b'{"ExposedPorts":{"80/TCP":{},"80/tcp":{}}}',
         b'{"a":"\\ud83d\\ude00"}',
-        b'{"a":' * (MAX_DEPTH - 1) + b"{}" + b"}" * (MAX_DEPTH - 1),
+        b'{"a":' * (MAX_JSON_DEPTH - 1) + b"{}" + b"}" * (MAX_JSON_DEPTH - 1),
     ],
 )
 def test_accepted(raw):
@@ -101,7 +105,7 @@ def test_of_many_keys_the_last_is_there_twice():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-MAX_JSON_INTEGER, MAX_JSON_INTEGER) | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text("abcé", max_size=3), inner, max_size=3)
     ),

@@ -11,8 +11,7 @@ from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import RootKey, SignedRoot, TrustRoot
-from airgap.trust.root import Site as RootSite
+from airgap.trust.root import ReceivingSite, RootKey, SignedRoot, TrustRoot
 from tests.support.bundles import RECEIVER, Gap, make_gap, sign_root
 
 
@@ -27,7 +26,7 @@ def knows(root: TrustRoot, *sites: tuple[str, SigningKey]) -> TrustRoot:
         roles={**root.roles, "receipt": receipt},
         sites={
             **root.sites,
-            **{name: RootSite(frozenset({key.public_key.keyid})) for name, key in sites},
+            **{name: ReceivingSite(frozenset({key.public_key.keyid})) for name, key in sites},
         },
     )
 

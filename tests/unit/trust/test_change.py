@@ -5,26 +5,26 @@ import pytest
 from airgap.errors import UsageError
 from airgap.trust.change import (
     add_key,
-    add_site,
+    add_site_key,
     describe_change,
     expiry_warning,
+    extend_root,
     find_keys,
     in_turn,
     next_version,
     raise_epoch,
-    remove,
+    remove_keys,
     replace_key,
-    revoke,
-    rotate,
+    revoke_keys,
     set_threshold,
 )
-from airgap.trust.document import Revocation, RootKey, Site, TrustRoot
+from airgap.trust.document import ReceivingSite, Revocation, RootKey, TrustRoot
 from tests.unit.trust.support import DAY, NOW, key, keyid, make_root, with_key
 
 
 @pytest.fixture
 def root() -> TrustRoot:
-    return make_root("alice", "bob", sites={"plant-7": Site(frozenset({keyid("site")}))})
+    return make_root("alice", "bob", sites={"plant-7": ReceivingSite(frozenset({keyid("site")}))})
 
 
 def public(name: str):
@@ -46,51 +46,51 @@ def test_a_key_that_is_there_gets_a_further_role(root):
 
 
 def test_add_a_site_and_a_second_key_of_it(root):
-    new = next_version(root, add_site("plant-8", public("eight"), own="hq"), NOW)
-    assert new.sites["plant-8"] == Site(frozenset({keyid("eight")}))
+    new = next_version(root, add_site_key("plant-8", public("eight"), own="hq"), NOW)
+    assert new.sites["plant-8"] == ReceivingSite(frozenset({keyid("eight")}))
     assert keyid("eight") in new.roles["receipt"].keyids
-    more = add_site("plant-7", public("other"), own="hq")
+    more = add_site_key("plant-7", public("other"), own="hq")
     with pytest.raises(UsageError, match="another owner"):
-        add_site("plant-8", public("site"), own="hq")(root)
+        add_site_key("plant-8", public("site"), own="hq")(root)
     assert more(root).sites["plant-7"].receipt_keyids == {keyid("site"), keyid("other")}
 
 
 def test_remove_takes_a_key_out_everywhere(root):
-    both = next_version(root, add_site("plant-8", public("eight"), own="hq"), NOW)
-    new = next_version(both, remove("plant-8"), NOW)
+    both = next_version(root, add_site_key("plant-8", public("eight"), own="hq"), NOW)
+    new = next_version(both, remove_keys("plant-8"), NOW)
     assert replace(new, version=1) == root
-    assert keyid("bob") not in remove(keyid("bob")[:16])(root).keys
+    assert keyid("bob") not in remove_keys(keyid("bob")[:16])(root).keys
 
 
 def test_revoke_keeps_the_role_for_what_was_signed_before(root):
-    new = next_version(root, revoke("bob", 7, ["a" * 64]), NOW)
+    new = next_version(root, revoke_keys("bob", 7, ["a" * 64]), NOW)
     assert new.revoked == {keyid("bob"): Revocation(7, frozenset({"a" * 64}))}
     assert keyid("bob") in new.roles["release"].keyids
-    again = next_version(new, revoke("bob", 0, ["b" * 64]), NOW)
+    again = next_version(new, revoke_keys("bob", 0, ["b" * 64]), NOW)
     assert again.revoked[keyid("bob")] == Revocation(0, frozenset({"a" * 64, "b" * 64}))
 
 
 def test_what_is_void_does_not_become_good_again(root):
-    new = next_version(root, revoke("bob", 5, []), NOW)
+    new = next_version(root, revoke_keys("bob", 5, []), NOW)
     with pytest.raises(UsageError, match="want serial 5 or below, got 500"):
-        revoke("bob", 500, [])(new)
-    assert revoke("bob", 5, ["a" * 64])(new).revoked[keyid("bob")].after_serial == 5
+        revoke_keys("bob", 500, [])(new)
+    assert revoke_keys("bob", 5, ["a" * 64])(new).revoked[keyid("bob")].after_serial == 5
 
 
 def test_a_receiving_site_is_not_called_like_this_one(root):
     with pytest.raises(UsageError, match="the receiving site has the name of this site"):
-        add_site("hq", public("eight"), own="hq")(root)
+        add_site_key("hq", public("eight"), own="hq")(root)
 
 
 def test_a_revoked_key_signs_no_roots(root):
     both = next_version(root, add_key("bob", public("bob"), ["root"]), NOW)
-    new = next_version(both, revoke("bob", 0, []), NOW)
+    new = next_version(both, revoke_keys("bob", 0, []), NOW)
     assert new.roles["root"].keyids == {keyid("root")}
 
 
 @pytest.mark.parametrize(("after", "kept"), [(0, True), (1, False)])
 def test_a_new_epoch_takes_the_roles_of_a_key_that_is_void_from_a_serial_on(root, after, kept):
-    new = next_version(root, in_turn(revoke("bob", after, []), raise_epoch()), NOW)
+    new = next_version(root, in_turn(revoke_keys("bob", after, []), raise_epoch()), NOW)
     assert new.epoch == 2
     assert (keyid("bob") in new.roles["release"].keyids) == kept
     assert keyid("alice") in new.roles["release"].keyids
@@ -98,7 +98,9 @@ def test_a_new_epoch_takes_the_roles_of_a_key_that_is_void_from_a_serial_on(root
 
 def test_rotate_and_replace(root):
     new = next_version(
-        root, in_turn(rotate(NOW + 90 * DAY + DAY / 86400_000), replace_key("alice", public("alice-2"))), NOW
+        root,
+        in_turn(extend_root(NOW + 90 * DAY + DAY / 86400_000), replace_key("alice", public("alice-2"))),
+        NOW,
     )
     assert new.expires == NOW + 90 * DAY
     assert new.keys[keyid("alice-2")] == RootKey(public("alice-2"), "alice")
@@ -107,7 +109,7 @@ def test_rotate_and_replace(root):
     assert keyid("alice-2") not in new.roles["root"].keyids
     assert new.sites == root.sites
     site = replace_key("site", public("site-2"))(root)
-    assert site.sites["plant-7"] == Site(frozenset({keyid("site-2")}))
+    assert site.sites["plant-7"] == ReceivingSite(frozenset({keyid("site-2")}))
 
 
 def test_threshold(root):
@@ -118,20 +120,23 @@ def test_threshold(root):
 
 
 def test_keys_of_one_owner_meet_a_threshold_of_keys(root):
-    two = in_turn(add_key("bob", public("bob-2"), ["release"]), remove("alice"))
+    two = in_turn(add_key("bob", public("bob-2"), ["release"]), remove_keys("alice"))
     assert next_version(root, in_turn(two, set_threshold("release", 2)), NOW).roles["release"].threshold == 2
     with pytest.raises(UsageError, match=r"want 2 keys of different owners, got 1 \(bob\)"):
         next_version(root, in_turn(two, set_threshold("release", 2, distinct_owners=True)), NOW)
 
 
 LOCKOUTS = {
-    "no root key": (remove("root"), "could still sign trust roots: role root, want 1 keys, got none"),
-    "no receipt key": (remove("site"), "could still sign receipts"),
-    "all bundle keys": (in_turn(remove("alice"), remove("bob")), "could still sign bundles"),
-    "all revoked": (in_turn(revoke("alice", 0, []), revoke("bob", 0, [])), "could still sign bundles"),
+    "no root key": (remove_keys("root"), "could still sign trust roots: role root, want 1 keys, got none"),
+    "no receipt key": (remove_keys("site"), "could still sign receipts"),
+    "all bundle keys": (in_turn(remove_keys("alice"), remove_keys("bob")), "could still sign bundles"),
+    "all revoked": (
+        in_turn(revoke_keys("alice", 0, []), revoke_keys("bob", 0, [])),
+        "could still sign bundles",
+    ),
     "threshold": (set_threshold("release", 3), "want 3 keys, got 2 (alice, bob)"),
     "one of two": (
-        in_turn(set_threshold("release", 2, distinct_owners=True), revoke("bob", 0, [])),
+        in_turn(set_threshold("release", 2, distinct_owners=True), revoke_keys("bob", 0, [])),
         "want 2 keys of different owners, got 1 (alice)",
     ),
 }
@@ -148,7 +153,7 @@ def test_nobody_is_locked_out(root, change, words):
 def test_a_key_past_its_time_does_not_count(root):
     late = with_key(root, "bob", not_after=NOW - DAY)
     with pytest.raises(UsageError, match="too few keys could still sign bundles"):
-        next_version(late, remove("alice"), NOW)
+        next_version(late, remove_keys("alice"), NOW)
 
 
 def test_a_required_algorithm_stays_to_be_had(root):
@@ -157,27 +162,27 @@ def test_a_required_algorithm_stays_to_be_had(root):
     both = in_turn(add_key("ed", ed, ["release", "root"]))(demanding)
     strict = replace(both, require_algorithms=("ed25519",))
     with pytest.raises(UsageError, match="role root, want a key of ed25519"):
-        next_version(strict, remove("ed"), NOW)
-    assert next_version(strict, rotate(NOW + DAY), NOW).version == 2  # receipts need no second algorithm
+        next_version(strict, remove_keys("ed"), NOW)
+    assert next_version(strict, extend_root(NOW + DAY), NOW).version == 2  # receipts need no second algorithm
     with pytest.raises(UsageError, match="role root, want 2 keys, got 1"):
-        next_version(strict, in_turn(set_threshold("root", 2), revoke("ed", 0, [])), NOW)
+        next_version(strict, in_turn(set_threshold("root", 2), revoke_keys("ed", 0, [])), NOW)
 
 
 REFUSED = {
-    "nothing": (rotate(NOW + 30 * DAY), "not change the trust root"),
+    "nothing": (extend_root(NOW + 30 * DAY), "not change the trust root"),
     "roles it has": (add_key("alice", public("alice"), ["release"]), "not change the trust root"),
     "another's": (add_key("carol", public("alice"), ["root"]), "key belongs to another owner: carol, got alice"),
     "site signs": (add_key("site", public("site"), ["release"]), "signs only receipts"),
-    "person receipts": (add_site("alice", public("alice"), own="hq"), "cannot sign receipts"),
-    "unknown": (remove("nobody"), "no such key in the trust root: nobody"),
-    "short id": (remove(keyid("bob")[:15]), "no such key"),
-    "revoke a site": (revoke("site", 0, []), "only a key that signs bundles"),
+    "person receipts": (add_site_key("alice", public("alice"), own="hq"), "cannot sign receipts"),
+    "unknown": (remove_keys("nobody"), "no such key in the trust root: nobody"),
+    "short id": (remove_keys(keyid("bob")[:15]), "no such key"),
+    "revoke a site": (revoke_keys("site", 0, []), "only a key that signs bundles"),
     "revoked again": (
-        in_turn(revoke("bob", 0, []), add_key("bob", public("bob"), ["root"])), "cannot get a role again",
+        in_turn(revoke_keys("bob", 0, []), add_key("bob", public("bob"), ["root"])), "cannot get a role again",
     ),
     "replace by itself": (replace_key("bob", public("alice")), "in the trust root already"),
     "replace by a revoked one": (
-        in_turn(revoke("bob", 0, []), remove("bob"), replace_key("alice", public("bob"))), "cannot get a role again",
+        in_turn(revoke_keys("bob", 0, []), remove_keys("bob"), replace_key("alice", public("bob"))), "cannot get a role again",
     ),
     "which": (
         in_turn(add_key("bob", public("bob-2"), ["release"]), replace_key("bob", public("x"))), "several keys match",
@@ -231,7 +236,7 @@ def test_one_end_of_the_time_of_a_key_is_told(root):
 def test_differences_of_keys_and_roles_are_told(root):
     told = describe_change(root, with_key(root, "bob", owner="mallory", not_after=NOW))
     assert f"changed: key {keyid('bob')}: bob, ecdsa-p256 -> mallory, ecdsa-p256, any time to " in told[1]
-    new = next_version(root, in_turn(remove("bob"), set_threshold("root", 1, distinct_owners=True)), NOW)
+    new = next_version(root, in_turn(remove_keys("bob"), set_threshold("root", 1, distinct_owners=True)), NOW)
     assert describe_change(root, new) == [
         "trust root 1 -> 2",
         f"gone: key {keyid('bob')}: bob, ecdsa-p256",

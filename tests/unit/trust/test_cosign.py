@@ -14,18 +14,17 @@ from airgap.errors import (
     TrustError,
     UnsignedError,
 )
+from airgap.limits import MAX_COSIGN_MATERIAL_BYTES, MAX_COSIGN_MATERIALS
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageManifest
 from airgap.trust.cosign import (
     BUNDLE_TYPE,
-    MAX_MATERIAL,
-    MAX_MATERIALS,
     SIGNATURE_ANNOTATION,
     SIMPLE_SIGNING_TYPE,
     SignatureMaterial,
     check_image,
     materials_of,
-    verify_bundle,
+    verify_sigstore_bundle,
     verify_simple_signing,
 )
 from airgap.trust.envelope import pae
@@ -132,7 +131,7 @@ def test_what_is_unsigned_is_not_parsed():
     with pytest.raises(SignatureMismatchError):
         verify_simple_signing(b"{", b64(b"no signature"), IMAGE, public())
     with pytest.raises(SignatureMismatchError):
-        verify_bundle(with_envelope(payload=b64(b"{")), IMAGE, public())
+        verify_sigstore_bundle(with_envelope(payload=b64(b"{")), IMAGE, public())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +152,7 @@ def test_what_is_unsigned_is_not_parsed():
         (b"\xff", FormatError, "not UTF-8"),
         (b"", FormatError, "not JSON"),
         (simple_payload() + b"{}", FormatError, "not JSON"),
-        (simple_payload() + b" " * MAX_MATERIAL, FormatError, "too large"),
+        (simple_payload() + b" " * MAX_COSIGN_MATERIAL_BYTES, FormatError, "too large"),
         (simple_payload()[:-1] + b',"critical":{}}', FormatError, "duplicate key"),
     ],
 )
@@ -187,27 +186,27 @@ def test_simple_refuses_the_signature(signature, kind, algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_bundle(algorithm):
     signer = key("alice", algorithm)
-    verify_bundle(bundle(statement(), signer), IMAGE, signer.public_key)
+    verify_sigstore_bundle(bundle(statement(), signer), IMAGE, signer.public_key)
 
 
 def test_bundle_with_several_subjects():
     subjects = [{"digest": {"sha256": each.hex}} for each in (OTHER, IMAGE)]
-    verify_bundle(bundle(statement(subject=subjects)), IMAGE, public())
+    verify_sigstore_bundle(bundle(statement(subject=subjects)), IMAGE, public())
 
 
 def test_bundle_with_a_certificate_and_a_log_entry():
     material = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": [{"logIndex": "1"}]}
-    verify_bundle(bundle(statement(), verificationMaterial=material), IMAGE, public())
+    verify_sigstore_bundle(bundle(statement(), verificationMaterial=material), IMAGE, public())
 
 
 def test_bundle_of_another_key():
     with pytest.raises(SignatureMismatchError, match=public().keyid):
-        verify_bundle(bundle(statement(), key("mallory")), IMAGE, public())
+        verify_sigstore_bundle(bundle(statement(), key("mallory")), IMAGE, public())
 
 
 def test_bundle_with_a_changed_statement():
     with pytest.raises(SignatureMismatchError):
-        verify_bundle(with_envelope(payload=b64(statement() + b" ")), IMAGE, public())
+        verify_sigstore_bundle(with_envelope(payload=b64(statement() + b" ")), IMAGE, public())
 
 
 MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"}, "signature": "AAAA"}
@@ -237,7 +236,7 @@ MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"
         (bundle(statement(), messageSignature=MESSAGE_SIGNATURE), TrustError, "and messageSignature"),
         (bundle(statement(), dsseEnvelope=None), FormatError, "not a JSON object"),
         (bundle(statement(), verificationMaterial=1.5), FormatError, "not an integer"),
-        (bundle(statement(), x="x" * MAX_MATERIAL), FormatError, "too large"),
+        (bundle(statement(), x="x" * MAX_COSIGN_MATERIAL_BYTES), FormatError, "too large"),
         (json.dumps({"mediaType": BUNDLE_TYPE}).encode(), TrustError, "got 'nothing'"),
         (
             json.dumps({"mediaType": BUNDLE_TYPE, "messageSignature": MESSAGE_SIGNATURE}).encode(),
@@ -259,7 +258,7 @@ MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"
 )
 def test_bundle_refuses(raw, kind, message):
     with pytest.raises(kind) as raised:
-        verify_bundle(raw, IMAGE, public())
+        verify_sigstore_bundle(raw, IMAGE, public())
     assert message in str(raised.value)
     assert len(str(raised.value)) < 500
 
@@ -283,7 +282,7 @@ def test_a_changed_byte_of_a_payload_is_refused(data):
 @given(st.data())
 def test_no_changed_bundle_is_for_another_image(data):
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(_changed(data, bundle(statement())), OTHER, public())
+        verify_sigstore_bundle(_changed(data, bundle(statement())), OTHER, public())
 
 
 def _changed(data, raw: bytes) -> bytes:
@@ -297,9 +296,9 @@ def test_any_signed_bytes_raise_ours(payload):
     with pytest.raises((FormatError, TrustError)):
         verify_simple_signing(*simple(payload), IMAGE, public())
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(bundle(payload), IMAGE, public())
+        verify_sigstore_bundle(bundle(payload), IMAGE, public())
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(payload, IMAGE, public())
+        verify_sigstore_bundle(payload, IMAGE, public())
 
 
 # -- several materials -----------------------------------------------------------------------------
@@ -362,7 +361,7 @@ def test_five_reasons_are_reported(count, more):
 def test_five_subjects_are_reported_each_of_at_most_128_characters():
     subjects = [{"digest": {"sha256": "0" * 129}}] * 6
     with pytest.raises(TrustError) as raised:
-        verify_bundle(bundle(statement(subject=subjects)), IMAGE, public())
+        verify_sigstore_bundle(bundle(statement(subject=subjects)), IMAGE, public())
     assert str(raised.value).endswith(f", got {', '.join(['0' * 128] * 5)}")
 
 
@@ -378,7 +377,7 @@ def test_rsa_keys_are_refused():
 
 
 def layer(media_type: str, raw: bytes, **annotations: str) -> Descriptor:
-    return Descriptor(media_type, Digest.of(raw), len(raw), None, annotations)
+    return Descriptor(media_type, Digest.of(raw), len(raw), platform=None, annotations=annotations)
 
 
 def manifest(*layers: Descriptor) -> ImageManifest:
@@ -410,14 +409,14 @@ def test_large_layers_are_not_read():
         sizes.append(each.size)
         return b"x" * each.size
 
-    fits, large = (layer(BUNDLE_TYPE, b"x" * (MAX_MATERIAL + more)) for more in (0, 1))
+    fits, large = (layer(BUNDLE_TYPE, b"x" * (MAX_COSIGN_MATERIAL_BYTES + more)) for more in (0, 1))
     assert len(materials_of(manifest(large, fits), read)) == 1
-    assert sizes == [MAX_MATERIAL]
+    assert sizes == [MAX_COSIGN_MATERIAL_BYTES]
 
 
 def test_too_many_layers_are_refused_unread():
-    layers = [layer(BUNDLE_TYPE, b"x")] * MAX_MATERIALS
-    assert len(materials_of(manifest(*layers), lambda each: b"x")) == MAX_MATERIALS
+    layers = [layer(BUNDLE_TYPE, b"x")] * MAX_COSIGN_MATERIALS
+    assert len(materials_of(manifest(*layers), lambda each: b"x")) == MAX_COSIGN_MATERIALS
     with pytest.raises(FormatError, match="at most 256, got 257"):
         materials_of(manifest(*layers, layers[0]), lambda each: pytest.fail("read"))
 

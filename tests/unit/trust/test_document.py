@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AirgapError, FormatError
-from airgap.trust.document import MAX_KEYS, Revocation, Role, RootKey, Site, TrustRoot, skeleton
+from airgap.limits import MAX_ROOT_KEYS
+from airgap.trust.document import ReceivingSite, Revocation, Role, RootKey, TrustRoot, skeleton
 from tests.unit.trust.support import DAY, NOW, key, keyid, make_root, role, with_key
 
 ALICE, BOB, ROOT = keyid("alice"), keyid("bob"), keyid("root")
@@ -20,7 +21,7 @@ def full_root() -> TrustRoot:
         "alice", "bob", threshold=2, distinct_owners=True,
         epoch=4, require_algorithms=("ecdsa", "ecdsa-p256"),
         revoked={BOB: Revocation(7, frozenset({"a" * 64, "b" * 64})), UNKNOWN: Revocation(0, frozenset())},
-        sites={"plant-7": Site(frozenset({keyid("site")})), "plant-8": Site(frozenset())},
+        sites={"plant-7": ReceivingSite(frozenset({keyid("site")})), "plant-8": ReceivingSite(frozenset())},
     )  # fmt: skip
     return with_key(root, "alice", not_before=NOW, not_after=NOW + DAY)
 
@@ -79,7 +80,7 @@ any_fields = st.fixed_dictionaries(
         ),
         "sites": st.dictionaries(
             st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
-            st.just(Site(frozenset({ALICE}))),
+            st.just(ReceivingSite(frozenset({ALICE}))),
             max_size=3,
         ).filter(lambda sites: len(set(map(skeleton, sites))) == len(sites)),
     }
@@ -286,8 +287,11 @@ def _root_key(name, **fields):
         ({"revoked": {BOB: Revocation(-1, frozenset())}}, "negative after_serial"),
         ({"revoked": {BOB: Revocation(1, frozenset({"x"}))}}, "not an id"),
         ({"roles": {"root": role("root"), "release": role("alice")}}, "wrong roles"),
-        ({"sites": {"a": Site(frozenset()), "A": Site(frozenset())}}, "the names of two sites look alike"),
-        ({"keys": {f"{i:064x}": _root_key("alice") for i in range(MAX_KEYS + 1)}}, "got 1025 keys"),
+        (
+            {"sites": {"a": ReceivingSite(frozenset()), "A": ReceivingSite(frozenset())}},
+            "the names of two sites look alike",
+        ),
+        ({"keys": {f"{i:064x}": _root_key("alice") for i in range(MAX_ROOT_KEYS + 1)}}, "got 1025 keys"),
     ],
 )
 def test_refuses_to_make(fields, message):
@@ -297,9 +301,9 @@ def test_refuses_to_make(fields, message):
 
 def test_what_is_just_within_the_limits_is_accepted():
     root, public = make_root("alice", owners={"alice": "x" * 128}), key("alice").public_key
-    ids = [f"{i:064x}" for i in range(MAX_KEYS - len(root.keys))]
+    ids = [f"{i:064x}" for i in range(MAX_ROOT_KEYS - len(root.keys))]
     more = {keyid: RootKey(replace(public, keyid=keyid), "alice") for keyid in ids}
-    assert len(replace(root, keys={**root.keys, **more}).keys) == MAX_KEYS
+    assert len(replace(root, keys={**root.keys, **more}).keys) == MAX_ROOT_KEYS
 
 
 def test_a_key_may_have_one_end_of_its_time_or_a_single_moment():
@@ -333,7 +337,7 @@ def test_names_that_look_alike_have_one_skeleton(one, other):
 
 
 def test_sites_that_look_alike_are_refused():
-    sites = {"plant-1": Site(frozenset({ALICE})), "plant-l": Site(frozenset({ALICE}))}
+    sites = {"plant-1": ReceivingSite(frozenset({ALICE})), "plant-l": ReceivingSite(frozenset({ALICE}))}
     with pytest.raises(FormatError, match="the names of two sites look alike"):
         make_root("alice", sites=sites)
 

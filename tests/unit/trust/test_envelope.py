@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AirgapError, FormatError, SignatureMismatchError, TrustError, UnsignedError
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature, pae
+from airgap.limits import MAX_ENVELOPE_BYTES
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature, pae
 from airgap.trust.policy import check_signatures
 from tests.unit.trust.support import NOW, PAYLOAD, key, keyid, make_root, signed
 
@@ -193,14 +194,14 @@ def test_signing_a_bad_type():
 
 def test_an_envelope_that_nobody_could_read_is_not_written():
     with pytest.raises(FormatError, match="envelope too large"):
-        Envelope("t", b"\0" * (MAX_ENVELOPE * 3 // 4), (Signature("", b"s"),)).to_bytes()
+        Envelope("t", b"\0" * (MAX_ENVELOPE_BYTES * 3 // 4), (Signature("", b"s"),)).to_bytes()
 
 
 def test_the_largest_envelope():
     one = (Signature("", b"s"),)
-    groups, rest = divmod(MAX_ENVELOPE - len(Envelope("t", b"", one).to_bytes()), 4)
+    groups, rest = divmod(MAX_ENVELOPE_BYTES - len(Envelope("t", b"", one).to_bytes()), 4)
     raw = Envelope("t" * (1 + rest), b"\0" * 3 * groups, one).to_bytes()
-    assert len(raw) == MAX_ENVELOPE
+    assert len(raw) == MAX_ENVELOPE_BYTES
     assert len(Envelope.parse(raw, "e").payload) == 3 * groups
     with pytest.raises(FormatError, match="envelope too large"):
         Envelope("t" * (2 + rest), b"\0" * 3 * groups, one).to_bytes()
@@ -255,7 +256,7 @@ BAD = {
     ),
     "65 signatures": (_signatures(*({"sig": b64(bytes([i]))} for i in range(65))), "at most 64, got 65"),
     "a million values": (b"[" + b"1," * 1_000_000 + b"1]", "too many values"),
-    "too large": (b" " * (MAX_ENVELOPE + 1), "too large"),
+    "too large": (b" " * (MAX_ENVELOPE_BYTES + 1), "too large"),
     "nested": (b'{"a":' * 5000, "nested too deeply|not JSON"),
     **{f"type {each!r:.12}": ({**GOOD, "payloadType": each}, "not a payload type") for each in BAD_TYPES},
     **{

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from airgap.errors import KeyFileError, MediaError
-from airgap.trust.keyfile import MAX_KEY_FILE, read_private, write_private
+from airgap.limits import MAX_KEY_FILE_BYTES
+from airgap.trust.keyfile import read_private, write_private
 from tests.support.parts import require_root
 
 
@@ -24,8 +25,8 @@ def test_the_umask_cannot_open_it(tmp_path):
 
 
 def test_reads_up_to_the_limit(tmp_path):
-    write_private(tmp_path / "key", b"x" * MAX_KEY_FILE)
-    assert len(read_private(tmp_path / "key")) == MAX_KEY_FILE
+    write_private(tmp_path / "key", b"x" * MAX_KEY_FILE_BYTES)
+    assert len(read_private(tmp_path / "key")) == MAX_KEY_FILE_BYTES
 
 
 def test_a_key_of_another_user_is_refused(tmp_path):

@@ -176,7 +176,7 @@ def test_a_compressed_point_is_the_same_key():
 
 def test_the_longest_pem():
     pem = key("alice").public_key.pem
-    padded = pem + "\n" * (keys.MAX_PUBLIC_PEM - len(pem))
+    padded = pem + "\n" * (keys.MAX_PUBLIC_KEY_BYTES - len(pem))
     assert PublicKey.from_pem(padded, "pem").pem == pem
 
 
@@ -199,7 +199,7 @@ def _foreign(private):
         (_foreign(ed448.Ed448PrivateKey.generate()), r"unsupported kind of key \(Ed448\)"),
         (_foreign(ec.generate_private_key(ec.SECP521R1())), "the curve secp521r1"),
         (_foreign(ec.generate_private_key(ec.SECP256K1())), "the curve secp256k1"),
-        (b"x" * (keys.MAX_PUBLIC_PEM + 1), None),
+        (b"x" * (keys.MAX_PUBLIC_KEY_BYTES + 1), None),
     ],
     ids=[
         "empty",
