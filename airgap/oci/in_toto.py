@@ -31,7 +31,11 @@ def sha256_in(fields: Fields, key: str) -> str:
 
 
 def one_of(wanted: Sequence[str], fields: Fields, key: str, hint: str | None = None) -> str:
-    """Return a text. Raises `FormatError` unless it is one of the `wanted`."""
+    """Return the text of `key`.
+
+    Raises:
+        FormatError: It is not one of the `wanted`; the error has the `hint`.
+    """
     got = fields.text(key)
     if got not in wanted:
         raise FormatError(
