@@ -85,7 +85,7 @@ class Daemon:
             )
         self.endpoint = f"docker:{self.host}"
         self._server.daemon = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.002,))
 
     def __enter__(self) -> Self:
         self._thread.start()

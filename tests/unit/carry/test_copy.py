@@ -35,17 +35,12 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_LAYER_TAR, Descriptor
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, make_gap, small_images
-from tests.support.cut import cut_in_thirds, flip, stamps
+from tests.support.cut import flip, stamps
 from tests.support.images import noise, simple_image
 from tests.support.streams import BrokenStream, Bytes
 
 LAYER = small_images()[ONE].layers[0]
 TITLE = "edge-0001"
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 @pytest.fixture

@@ -26,16 +26,6 @@ from tests.support.cut import cut_in_thirds, flip
 SUBSETS = [set(some) for count in (1, 2, 3) for some in itertools.combinations((1, 2, 3), count)]
 
 
-@pytest.fixture(scope="module")
-def thirds(sealed: Gap, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return cut_in_thirds(sealed, tmp_path_factory.mktemp("thirds"))
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
-
-
 def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
