@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from airgap.cli.main import main
+from tests.support.cut import make_sites
 from tests.support.images import Image, simple_image, write_layout
 from tests.support.json_schema import faults, schema_for
 
@@ -127,9 +129,16 @@ def fresh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Side:
     return Side(tmp_path / "fresh", capsys)
 
 
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sites")
+    make_sites(folder)
+    return folder
+
+
 @pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    online, offline = Side(tmp_path / "hq", capsys), Side(tmp_path / "plant", capsys)
-    made = online("init", "--owner", "alice", "--site", "hq", "--json").json
-    offline("trust", "install", made["root"], "--site", "plant-7", "--fingerprint", made["fingerprint"])
-    return Gap(tmp_path, online, offline)
+def gap(sites: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
+    """Both sides as they were set up."""
+    for name in ("hq", "plant"):
+        shutil.copytree(sites / name, tmp_path / name)
+    return Gap(tmp_path, Side(tmp_path / "hq", capsys), Side(tmp_path / "plant", capsys))
