@@ -15,9 +15,11 @@ from tests.support.kits import FetchedOnce
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
-    "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "airgap", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
+hypothesis.settings.load_profile(
+    "airgap"
+)  # no test fails because the machine is slow; tests.fuzz searches longer
 
 HERE = Path(__file__).parent
 E2E = HERE / "e2e"

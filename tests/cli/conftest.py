@@ -13,7 +13,10 @@ import pytest
 import typer
 
 from airgap.cli.main import main
+from airgap.site import now
+from tests.support import bundles
 from tests.support.cut import make_sites
+from tests.support.harms import IMAGES
 from tests.support.images import Image, simple_image, write_layout
 from tests.support.json_schema import faults, schema_for
 
@@ -142,3 +145,18 @@ def gap(sites: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
     for name in ("hq", "plant"):
         shutil.copytree(sites / name, tmp_path / name)
     return Gap(tmp_path, Side(tmp_path / "hq", capsys), Side(tmp_path / "plant", capsys))
+
+
+@pytest.fixture
+def bob(gap: Gap, fresh: Side) -> Side:
+    """A second person elsewhere, with the same root."""
+    shown = gap.online("trust", "show", "--json").json
+    root = gap.online.home / "trust" / "1.root.json"
+    fresh("trust", "install", root, "--site", "lab", "--fingerprint", shown["fingerprint"])
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> bundles.Gap:
+    """The bundle that tables of damage and lies are about."""
+    return bundles.make_gap(tmp_path_factory.mktemp("sealed"), images=IMAGES, now=now())

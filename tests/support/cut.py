@@ -82,15 +82,6 @@ def part(folder: Path, number: int, digest: Digest = BIG) -> Path:
     return volumes(folder)[number - 1] / f"{digest.path}.{number - 1:03d}"
 
 
-def flip(path: Path, at: int = 0) -> None:
-    """Change a bit in place: the file stays the same one."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))
-
-
 def stamps(*folders: Path) -> dict[str, tuple[int, int, int]]:
     """Of each file: which file it is, when it was written, and its size."""
     found = {}

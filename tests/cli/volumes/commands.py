@@ -9,11 +9,7 @@ from tests.cli.conftest import Done, Gap, Side, files_of
 from tests.support.cut import BIG, IMAGES, MEDIA, TITLE, volumes
 
 NAMES = list(IMAGES)
-
-
 ORDERS = [(1, 2, 3), (3, 2, 1), (2, 3, 1)]
-
-
 PROOF = {"media", "read_back"}
 
 
@@ -53,8 +49,6 @@ def loaded(folder: Path) -> None:
 
 
 Harm = Callable[[Path], None]
-
-
 PART = f"{BIG.path}.001"
 """On the second volume."""
 

@@ -11,15 +11,8 @@ from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.volume_table import VolumeTable
 from tests.cli.conftest import Gap, files_of
 from tests.cli.volumes.commands import NAMES, PART, Harm, loaded, receive, some, table_of
-from tests.support.cut import (
-    API,
-    BIG,
-    TITLE,
-    TOP,
-    flip,
-    part,
-    volumes,
-)
+from tests.support.cut import API, BIG, TITLE, TOP, part, volumes
+from tests.support.damage import flip
 
 
 def flipped(name: str, at: int = 0) -> Harm:

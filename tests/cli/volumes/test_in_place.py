@@ -11,15 +11,8 @@ import pytest
 from airgap.endpoints.server import ImageServer
 from tests.cli.conftest import Gap
 from tests.cli.volumes.commands import NAMES, ORDERS, loaded, receive, repair, size_of, some, whole_of
-from tests.support.cut import (
-    BASE,
-    BIG,
-    WEB,
-    flip,
-    part,
-    stamps,
-    volumes,
-)
+from tests.support.cut import BASE, BIG, WEB, part, stamps, volumes
+from tests.support.damage import flip
 
 # -- in place
 

@@ -9,13 +9,8 @@ import pytest
 
 from tests.cli.conftest import Gap
 from tests.cli.volumes.commands import PART, PROOF, loaded, receive, repacked, some
-from tests.support.cut import (
-    BIG,
-    TITLE,
-    WEB,
-    flip,
-    volumes,
-)
+from tests.support.cut import BIG, TITLE, WEB, volumes
+from tests.support.damage import flip
 
 # -- verify --media
 

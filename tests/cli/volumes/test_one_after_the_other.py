@@ -10,15 +10,8 @@ import pytest
 from airgap.bundle.volume_table import VolumeTable
 from tests.cli.conftest import Gap, files_of
 from tests.cli.volumes.commands import NAMES, Terminal, loaded, questions, receive, repacked, some, whole_of
-from tests.support.cut import (
-    BIG,
-    IMAGES,
-    TITLE,
-    WEB,
-    flip,
-    part,
-    volumes,
-)
+from tests.support.cut import BIG, IMAGES, TITLE, WEB, part, volumes
+from tests.support.damage import flip
 from tests.support.images import write_layout
 
 

@@ -8,19 +8,8 @@ from airgap.bundle.files import write_all
 from airgap.bundle.volume_table import VolumeTable
 from tests.cli.conftest import Gap, files_of
 from tests.cli.volumes.commands import PROOF, media_of, repacked, size_of, whole_of
-from tests.support.cut import (
-    API,
-    BASE,
-    BIG,
-    IMAGES,
-    MEDIA,
-    TOP,
-    VOLUME_SIZE,
-    WEB,
-    flip,
-    stamps,
-    volumes,
-)
+from tests.support.cut import API, BASE, BIG, IMAGES, MEDIA, TOP, VOLUME_SIZE, WEB, stamps, volumes
+from tests.support.damage import flip
 from tests.support.images import Layer, archive_of, make_image, noise, write_layout
 
 # -- plan and pack

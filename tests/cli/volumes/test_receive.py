@@ -7,16 +7,8 @@ import pytest
 from airgap.bundle.contents import ENVELOPE_FILE
 from tests.cli.conftest import Gap, files_of
 from tests.cli.volumes.commands import PROOF, Terminal, other_bundle, questions, receive, some, whole_of
-from tests.support.cut import (
-    BIG,
-    TITLE,
-    TOP,
-    VOLUME_SIZE,
-    flip,
-    part,
-    stamps,
-    volumes,
-)
+from tests.support.cut import BIG, TITLE, TOP, VOLUME_SIZE, part, stamps, volumes
+from tests.support.damage import flip
 
 
 def test_volumes_are_put_together_at_once(gap: Gap) -> None:

@@ -7,15 +7,8 @@ import pytest
 from airgap.bundle.contents import ENVELOPE_FILE
 from tests.cli.conftest import Gap, files_of
 from tests.cli.volumes.commands import media_of, repacked, whole_of
-from tests.support.cut import (
-    TITLE,
-    TOP,
-    VOLUME_SIZE,
-    flip,
-    part,
-    stamps,
-    volumes,
-)
+from tests.support.cut import TITLE, TOP, VOLUME_SIZE, part, stamps, volumes
+from tests.support.damage import flip
 
 SIGNED = ("bundle.dsse.json", "statement.json", "SHA256SUMS", "index.json")
 

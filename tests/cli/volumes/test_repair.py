@@ -27,18 +27,8 @@ from tests.cli.volumes.commands import (
     table_of,
     whole_of,
 )
-from tests.support.cut import (
-    API,
-    BASE,
-    BIG,
-    TITLE,
-    TOP,
-    VOLUME_SIZE,
-    flip,
-    part,
-    stamps,
-    volumes,
-)
+from tests.support.cut import API, BASE, BIG, TITLE, TOP, VOLUME_SIZE, part, stamps, volumes
+from tests.support.damage import flip
 
 # -- repair, and pack again
 

@@ -24,7 +24,8 @@ from airgap.errors import (
 from airgap.progress import Silent
 from airgap.site import Mark
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import flip, stamps
+from tests.support.cut import stamps
+from tests.support.damage import flip
 
 IMAGES = small_images()
 LAYER = IMAGES[ONE].layers[0]

@@ -23,7 +23,7 @@ from airgap.errors import (
 )
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import flip
+from tests.support.damage import flip
 from tests.support.images import tar_of
 
 LAYER = small_images()[ONE].layers[0]

@@ -39,7 +39,9 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("annotations", "names", "tag"), GOOD.values(), ids=GOOD)
-def test_good(annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None) -> None:
+def test_annotations_that_name_an_image_are_read(
+    annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None
+) -> None:
     assert name_of(annotations) == Naming(names, tag)
 
 

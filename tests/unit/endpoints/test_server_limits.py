@@ -66,7 +66,9 @@ def ended(connection: socket.socket) -> bool:
 )
 def test_half_requests_keep_no_other_client_out(layout: Path, open_to, raw: bytes):
     with ImageServer([Layout(layout)], max_connections=16, idle_timeout=GENEROUS) as server:
-        for _ in range(100):  # fewer than the system queues: a connection that it drops is tried again after 1 s
+        for _ in range(
+            100
+        ):  # fewer than the system queues: a connection that it drops is tried again after 1 s
             open_to(server, raw)
         assert is_served(server)
 

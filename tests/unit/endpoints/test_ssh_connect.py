@@ -118,7 +118,7 @@ def test_the_disconnect_message_is_kept():
     assert transport.disconnect_message == "bye\x1b\ufffd" + "x" * 295
 
 
-def test_nobody():
+def test_a_refused_connection_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(TransportError, match=r"cannot connect: carrier@127.0.0.1:\d+, got .*refused"):
