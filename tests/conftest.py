@@ -1,5 +1,6 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import itertools
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from tests.support.kits import FetchedOnce
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
-    "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "airgap", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
+hypothesis.settings.load_profile(
+    "airgap"
+)  # no test fails because the machine is slow; tests.fuzz searches longer
 
 HERE = Path(__file__).parent
 E2E = HERE / "e2e"
@@ -36,10 +39,18 @@ CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 """What says who became this user: the tests may be run by sudo, too."""
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths of homes. `mktemp` would read the names of all earlier ones for each test."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder; airgap's state and Docker's settings lie below it."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("AIRGAP_HOME", str(home / "airgap"))
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))
@@ -49,6 +60,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_system_authorities(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no program but ours connects, certificates are issued by the tests: those of the system, which every
+    client of a registry would read in 40 ms, are left out.
+    """
+    if not request.path.is_relative_to(E2E):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from airgap.limits import MAX_MOUNTINFO_BYTES
@@ -35,7 +36,7 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
             raw = file.read(MAX_MOUNTINFO_BYTES)
     except OSError:
         return []
-    return [mount for line in raw.split(b"\n") if (mount := _parse(line))]
+    return list(_parse_all(raw))
 
 
 def has_one_name(status: os.stat_result, proc: Path = Path("/proc")) -> bool:
@@ -58,7 +59,8 @@ def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
     The walk starts at the root, and changes from a mount to the first one on it along the path. A mount that
     is hidden by another one is therefore not chosen, even if its name matches.
     """
-    on_path = [mount for mount in mounts if path.is_relative_to(mount.mount_point)]
+    folders = {path, *path.parents}
+    on_path = [mount for mount in mounts if mount.mount_point in folders]
     known = {mount.number for mount in mounts}
     reached = _first(mount for mount in on_path if mount.parent not in known or mount.parent == mount.number)
     for _ in on_path:
@@ -79,6 +81,11 @@ def _first(mounts: Iterable[Mount]) -> Mount | None:
         if nearest is None or len(mount.mount_point.parts) <= len(nearest.mount_point.parts):
             nearest = mount
     return nearest
+
+
+@lru_cache(maxsize=1)  # a command asks about many folders, and mounts rarely change
+def _parse_all(mountinfo: bytes) -> tuple[Mount, ...]:
+    return tuple(mount for line in mountinfo.split(b"\n") if (mount := _parse(line)))
 
 
 def _parse(line: bytes) -> Mount | None:

@@ -123,7 +123,9 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
 
 
 @pytest.mark.parametrize(("arrange", "code", "message"), BAD.values(), ids=BAD)
-def test_bad(gap: Gap, monkeypatch: pytest.MonkeyPatch, arrange: Arrange, code: int, message: str) -> None:
+def test_an_answer_that_is_wrong_fails_with_its_message(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch, arrange: Arrange, code: int, message: str
+) -> None:
     monkeypatch.setattr("airgap.endpoints.registry.session.backoff", lambda *_: 0)  # no waiting between tries
     with FakeRegistry() as registry:
         registry.add("api", "1", API)

@@ -161,7 +161,7 @@ class TestHostile:
         assert recognise(tmp_path / "x.json").kind is PathKind.UNKNOWN
 
     @given(st.binary(max_size=700) | st.text(max_size=300).map(str.encode))
-    def test_anything(self, raw: bytes):
+    def test_every_file_is_given_a_kind(self, raw: bytes):
         path = Path(f"/dev/shm/airgap-recognise-{os.getpid()}")
         path.write_bytes(raw)
         try:

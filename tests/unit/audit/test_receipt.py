@@ -109,7 +109,7 @@ RECEIPTS = st.builds(
 
 
 @given(RECEIPTS)
-def test_there_and_back(receipt):
+def test_a_receipt_is_read_as_it_was_written(receipt):
     raw = receipt.to_bytes()
     assert raw.isascii()
     assert Receipt.parse(raw) == receipt

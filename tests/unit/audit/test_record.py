@@ -119,7 +119,10 @@ def test_every_event_that_is_recorded_is_one_to_look_for():
         text = path.read_text("utf-8")
         words |= set(re.findall(r"""\.attempt\(\s*"([a-z-]+)\"""", text))
         words |= set(
-            re.findall(r"""(?:recorded|opened|bundle_attempt|_checked)\([a-z_.]+, (?:[a-z_.]+, )?"([a-z-]+)\"""", text)
+            re.findall(
+                r"""(?:recorded|opened|bundle_attempt|_checked)\([a-z_.]+, (?:[a-z_.]+, )?"([a-z-]+)\"""",
+                text,
+            )
         )
     assert {"pack", "load", "verify", "media-write", "send", "receipt"} <= words
     assert words <= set(EVENTS)

@@ -278,34 +278,29 @@ class TestRefused:
         with pytest.raises(FormatError, match="follows the end"):
             read(bytes(4 << 20))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.binary(max_size=2000))
-    def test_arbitrary_bytes(self, raw):
+    def test_bytes_that_are_not_a_tar_are_refused(self, raw):
         with pytest.raises(FormatError) if raw.strip(b"\0") else contextlib.suppress(FormatError):
             read(raw)
 
-    @settings(max_examples=400, deadline=None)
-    @given(st.integers(0, 2**32), st.sampled_from(tarfile.SUPPORTED_TYPES), st.booleans())
-    def test_mutated_archives(self, seed, kind, repaired):
+    @settings(max_examples=100, deadline=None)
+    @given(st.integers(0, 2**32), st.sampled_from(tarfile.SUPPORTED_TYPES))
+    def test_a_changed_archive_is_refused_or_read_as_tarfile_reads_it(self, seed, kind):
         chance = random.Random(seed)
-        raw = bytearray(
-            archive((member("n" * 120, kind, "t" * 120), b""), (member("b"), b"x" * 600), form=1 + seed % 2)
-        )
+        raw = archive((member("n" * 120, kind, "t" * 120), b""), (member("b"), b"x" * 600), form=1 + seed % 2)
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(len(raw) - 8000)
-            raw[at] = chance.choice([0, 0x20, 0x2F, 0x30, 0x37, 0x78, 0xFF, chance.randrange(256)])
-            if repaired:
-                start = at - at % BLOCK
-                raw[start : start + BLOCK] = patched(bytes(raw[start : start + BLOCK]), 0, b"")
+            value = chance.choice([0, 0x20, 0x2F, 0x30, 0x37, 0x78, 0xFF, chance.randrange(256)])
+            start = at - at % BLOCK
+            block = patched(raw[start : start + BLOCK], at % BLOCK, bytes([value]))
+            raw = raw[:start] + block + raw[start + BLOCK :]
         try:
-            found = read(bytes(raw))
+            ours = [(entry.name, data) for entry, data in read(raw) if entry.kind == "file"]
         except FormatError:
             return
-        for entry, data in found:
-            assert len(data) == entry.size
-            assert entry.name.isprintable()
-            assert not entry.name.startswith("/")
-            assert ".." not in entry.name.split("/")
+        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+            assert ours == [(info.name, tar.extractfile(info).read()) for info in tar if info.isreg()]
 
 
 NAMES = [

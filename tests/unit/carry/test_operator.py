@@ -33,11 +33,6 @@ class Told(Silent):
         self.note = person.notes.append  # type: ignore[method-assign]
 
 
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
-
-
 def ask(gap: Gap, person: Person, last: Path, *wanted: int):
     operator = Operator(site=gap.site, now=gap.now, progress=Told(person), ask=person)
     with VolumeSet([last], alone=True) as here:

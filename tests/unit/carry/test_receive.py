@@ -24,16 +24,12 @@ from airgap.errors import (
 from airgap.progress import Silent
 from airgap.site import Mark
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import cut_in_thirds, flip, stamps
+from tests.support.cut import stamps
+from tests.support.damage import flip
 
 IMAGES = small_images()
 LAYER = IMAGES[ONE].layers[0]
 TITLE = "edge-0001"
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 class Listening(Silent):

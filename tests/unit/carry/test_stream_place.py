@@ -36,7 +36,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("given", "mark"), GOOD.values(), ids=GOOD)
-def test_taken(given, mark):
+def test_a_bundle_in_its_place_in_the_stream_is_accepted(given, mark):
     check_place(given, THIS, mark)
 
 

@@ -33,6 +33,7 @@ from airgap.oci.digest import Digest
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
+from tests.support.damage import flip
 from tests.support.kits import NOW, SECRET, make_site, make_small_kit
 
 
@@ -78,7 +79,7 @@ def rich(kit: Path) -> Path:
     return next(kit.glob("wheels/rich-*"))
 
 
-def test_good(site, kit):
+def test_a_good_kit_is_verified_and_recorded(site, kit):
     found = verify_kit(kit, site, NOW)
     assert found.verdict.owners == ("alice",)
     assert found.statement.title == "airgap-kit-0.1.0"
@@ -90,12 +91,6 @@ def test_good(site, kit):
     )
 
 
-def _flip(path: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    path.write_bytes(raw)
-
-
 def _signatures(kit: Path, *more: Signature) -> None:
     path = kit / "kit.dsse.json"
     envelope = Envelope.parse(path.read_bytes(), "kit")
@@ -103,7 +98,7 @@ def _signatures(kit: Path, *more: Signature) -> None:
 
 
 HARMS = {
-    "a wheel changed": (lambda kit: _flip(rich(kit)), DigestMismatchError, "wrong digest"),
+    "a wheel changed": (lambda kit: flip(rich(kit)), DigestMismatchError, "wrong digest"),
     "a wheel longer": (lambda kit: rich(kit).write_bytes(rich(kit).read_bytes() + b"x"), SizeMismatchError, "wrong total size"),
     "a wheel missing": (lambda kit: rich(kit).unlink(), MissingContentError, "missing file"),
     "a wheel too many": (lambda kit: (kit / "wheels" / "x.whl").touch(), UnlistedContentError, "does not list"),
@@ -111,9 +106,9 @@ HARMS = {
     "a link": (
         lambda kit: rich(kit).rename(kit.parent / "x") and rich_link(kit), UnlistedContentError, "not a regular file",
     ),
-    "sums changed": (lambda kit: _flip(kit / "SHA256SUMS"), DigestMismatchError, "SHA256SUMS"),
-    "statement changed": (lambda kit: _flip(kit / "statement.json"), DigestMismatchError, "not the statement"),
-    "loose signature changed": (lambda kit: _flip(next(kit.glob("sig/*"))), DigestMismatchError, "not the signature"),
+    "sums changed": (lambda kit: flip(kit / "SHA256SUMS"), DigestMismatchError, "SHA256SUMS"),
+    "statement changed": (lambda kit: flip(kit / "statement.json"), DigestMismatchError, "not the statement"),
+    "loose signature changed": (lambda kit: flip(next(kit.glob("sig/*"))), DigestMismatchError, "not the signature"),
     "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), IncompleteError, "not a finished kit"),
     "envelope of nothing": (lambda kit: (kit / "kit.dsse.json").write_bytes(b"{}"), FormatError, "payloadType"),
     "a way out as a key id": (

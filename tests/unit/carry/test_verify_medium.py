@@ -23,7 +23,7 @@ from airgap.errors import (
 )
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import cut_in_thirds, flip
+from tests.support.damage import flip
 from tests.support.images import tar_of
 
 LAYER = small_images()[ONE].layers[0]
@@ -38,11 +38,6 @@ class Measured(Silent):
     def phase(self, title: str, total: int):
         self.total += total
         return super().phase(title, total)
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 def check(gap: Gap, place, progress=None):

@@ -21,19 +21,10 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.progress import Silent
 from tests.support.bundles import Gap
-from tests.support.cut import cut_in_thirds, flip
+from tests.support.cut import cut_in_thirds
+from tests.support.damage import flip
 
 SUBSETS = [set(some) for count in (1, 2, 3) for some in itertools.combinations((1, 2, 3), count)]
-
-
-@pytest.fixture(scope="module")
-def thirds(sealed: Gap, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return cut_in_thirds(sealed, tmp_path_factory.mktemp("thirds"))
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 def begin(volumes: list[Path]) -> VolumePass:

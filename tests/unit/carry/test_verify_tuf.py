@@ -206,9 +206,6 @@ def test_delegations_are_refused(gap: Gap):
         load(gap)
 
 
-# -- single cases
-
-
 def test_basic_refresh_trusted_data(gap: Gap):
     root = released_by(gap, 1, gap.key)
     gap.put_root(root)

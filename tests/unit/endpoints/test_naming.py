@@ -49,7 +49,9 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("annotations", "names", "tag"), GOOD.values(), ids=GOOD)
-def test_good(annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None) -> None:
+def test_annotations_that_name_an_image_are_read(
+    annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None
+) -> None:
     found = name_of(annotations)
     assert (found.names, found.tag, found.problem) == (names, tag, "")
 

@@ -222,7 +222,7 @@ def test_trouble_is_not_taken_for_absence(either: FakeRegistry) -> None:
         listed(either)
 
 
-def test_tags(fake: FakeRegistry) -> None:
+def test_tags_of_all_pages_are_listed(fake: FakeRegistry) -> None:
     fake.add("acme/api", "2.0", IMAGE)
     fake.page_size = 1
     assert client(fake).tags(named(fake)) == ["1.0", "2.0"]

@@ -15,6 +15,7 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
+from tests.support.damage import flip
 from tests.support.images import Image, make_index, simple_image, write_layout
 
 ONE, TWO = simple_image("one"), simple_image("two")
@@ -156,12 +157,6 @@ def test_referrers_are_known_by_their_subject(tmp_path: Path, own_type: str | No
     assert found.digest == signature.descriptor.digest
     assert found.artifact_type == (own_type or config.media_type)
     assert found.annotations == {"by": "acme"}
-
-
-def flip(path: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    path.write_bytes(raw)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_it_reads_back_whatever_it_holds(found, folder):
     assert lock.to_bytes(folder) == raw
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(TEXT) - 1), st.text(max_size=3))
 def test_a_damaged_lock_reads_or_is_a_format_error(place, text):
     raw = (TEXT[:place] + text + TEXT[place + 1 :]).encode()

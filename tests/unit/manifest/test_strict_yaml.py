@@ -139,13 +139,13 @@ def check_only_format_errors(raw):
         assert str(error.subject).startswith("f")  # noqa: PT017
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_document_or_a_format_error(raw):
     check_only_format_errors(raw)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.text(alphabet="ab01-:,?&*!|>'\"%@#{}[]\\xuU \n\t.~<", max_size=60))
 def test_any_yaml_like_text_gives_a_document_or_a_format_error(text):
     check_only_format_errors(text.encode())
@@ -161,7 +161,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(values)
 def test_what_is_dumped_reads_back_the_same(value):
     assert parse_yaml(dump_yaml(value), "f").value == value

@@ -318,7 +318,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.fixed_dictionaries({"version": st.just("1"), "name": st.just("a"), "images": st.lists(values)})
     | values
@@ -334,7 +334,7 @@ def test_any_document_gives_a_manifest_or_a_format_error_with_its_line(value):
         assert found.images
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=120))
 def test_any_bytes_give_a_manifest_or_a_format_error(raw):
     with contextlib.suppress(FormatError):

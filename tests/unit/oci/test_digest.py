@@ -90,7 +90,7 @@ def test_the_last_byte_of_wrong_content_never_comes_out(raw, other, step, take):
         (b"", 0, DigestMismatchError, "wrong digest"),
     ],
 )
-def test_what_it_says(raw, size, error, words):
+def test_content_that_does_not_match_is_reported(raw, size, error, words):
     with pytest.raises(error) as caught:
         copy(CheckedReader(Bytes(raw), ABC, size, "x"), lambda _: None)
     assert words in str(caught.value)

@@ -97,8 +97,9 @@ class TestDescriptor:
             Descriptor.parse({**FOREIGN, **changes}, "f", layer=layer)
         assert words in str(caught.value)
 
-    def test_embedded_data(self):
-        Descriptor.parse({**PLAIN, "data": base64.b64encode(RAW).decode()}, "f")
+    def test_embedded_data_that_matches_is_accepted(self):
+        value = {**PLAIN, "data": base64.b64encode(RAW).decode()}
+        assert Descriptor.parse(value, "f") == Descriptor.parse(PLAIN, "f")
 
     @pytest.mark.parametrize(
         ("changes", "words"),

@@ -86,7 +86,7 @@ def test_no_text(value):
         ImageReference.parse(value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.text("ab.A:/@_-5[]" + "\n", max_size=25))
 def test_parsing_is_settled_after_once(text):
     try:
@@ -127,7 +127,7 @@ def test_names_that_differ_have_different_normal_forms():
     assert len({ImageReference.parse(text).normal for text in OTHERS}) == len(OTHERS)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.text("aA.:/0443@-[]" + "\n", max_size=20))
 def test_a_normal_form_is_a_name_with_the_same_normal_form(text):
     try:

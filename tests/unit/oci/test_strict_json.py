@@ -118,7 +118,7 @@ def test_what_is_dumped_is_read(value):
     assert parse_object(dump(value), "f", floats=False) == value
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.binary(max_size=40) | st.text('{}[]",:\\u0aAté1.-e ', max_size=40).map(str.encode))
 def test_agrees_with_another_reader_or_refuses(raw):
     try:

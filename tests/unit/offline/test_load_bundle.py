@@ -81,7 +81,7 @@ def mark(gap: Gap) -> Mark | None:
 
 
 class TestVerify:
-    def test_good(self, gap):
+    def test_a_good_bundle_is_verified_and_recorded(self, gap):
         bundle = check(gap)
         assert mark(gap) is None, "verifying accepts nothing"
         end = ended(gap)
@@ -152,7 +152,7 @@ class TestVerify:
 
 
 class TestLoad:
-    def test_good(self, gap):
+    def test_a_good_bundle_is_loaded_and_accepted(self, gap):
         target = MemoryContent()
         report = load(gap, target)
         assert (report.failed, report.failure) == ([], None)

@@ -96,7 +96,7 @@ def test_round_trip_of_any_root(fields, owner):
     assert TrustRoot.parse(root.to_bytes(), "r").to_bytes() == root.to_bytes()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_changed_document_is_refused_in_our_words_or_still_consistent(data):
     value = document()

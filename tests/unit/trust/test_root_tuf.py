@@ -152,7 +152,7 @@ FIRST_ROOTS: dict[str, tuple[bytes, type[AirgapError]]] = {
 
 
 @pytest.mark.parametrize("case", TAKEN)
-def test_taken(case: str):
+def test_a_valid_next_root_is_accepted(case: str):
     for raw in TAKEN[case]:
         assert [each.raw for each in walk_roots(INSTALLED, {2: raw})] == [raw]
 

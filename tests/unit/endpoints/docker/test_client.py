@@ -65,12 +65,6 @@ ASKING: dict[str, tuple[str, int, Callable[[DockerEngine], object]]] = {
 }
 
 
-@pytest.fixture
-def daemon(tmp_path) -> Iterator[Daemon]:
-    with Daemon(tmp_path) as daemon:
-        yield daemon
-
-
 @pytest.mark.parametrize("asking", ASKING)
 @pytest.mark.parametrize("lie", LIES)
 def test_an_answer_without_an_end(daemon, asking, lie):

@@ -42,12 +42,6 @@ class Dialler:
         return self.wires[-1]
 
 
-@pytest.fixture
-def daemon(tmp_path):
-    with Daemon(tmp_path) as daemon:
-        yield daemon
-
-
 def engine(dialler) -> DockerEngine:
     return DockerEngine(URL, timeout=20, ssh=dialler)
 
