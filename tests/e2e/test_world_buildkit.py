@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_send_load import far, give_engine, options
+from tests.e2e.send.test_load import far, give_engine, options
 from tests.support.engines import Engine
 from tests.support.parts import require, require_tool, run
 from tests.support.registries import RealRegistry
