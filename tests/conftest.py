@@ -1,5 +1,6 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import functools
 import shutil
 import signal
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
 
 HERE = Path(__file__).parent
-E2E = HERE / "e2e"
-MEASURED = (E2E, HERE / "cli")
+MEASURED = ("e2e/", "cli/")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FAILED = pytest.StashKey[bool]()
+HANGING_SECONDS = 2100
+"""More than any wait of the tests takes until it gives up, so that this says first what did not come."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
-CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
+CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
@@ -74,8 +76,27 @@ def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not any(request.path.is_relative_to(folder) for folder in MEASURED):
+    if not _place(request.path).startswith(MEASURED):
         request.getfixturevalue("unmeasured")
+
+
+def _end_hanging_test(*_: object) -> None:
+    pytest.fail(f"the test hangs: it has run for {HANGING_SECONDS} seconds; the traceback shows where")
+
+
+signal.signal(signal.SIGALRM, _end_hanging_test)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """End a test that waits for ever. One that cannot be interrupted is ended with its process, by the
+    `faulthandler_timeout` of pyproject.toml.
+    """
+    signal.alarm(HANGING_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -114,19 +135,24 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
-        if item.path.is_relative_to(E2E):
+        if _place(item.path).startswith("e2e/"):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     return (yield)
 
 
+@functools.cache
+def _place(path: Path) -> str:
+    return path.relative_to(HERE).as_posix()
+
+
 def _group(item: pytest.Item) -> str:
     """What runs in one process: the tests of a file; of the end-to-end tests those that share an engine or what
     their module makes, so that neither is made twice, and each of the others by itself.
     """
-    place = str(item.path.relative_to(HERE))
-    if not item.path.is_relative_to(E2E):
+    place = _place(item.path)
+    if not place.startswith("e2e/"):
         return place
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}

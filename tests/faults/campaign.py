@@ -132,9 +132,9 @@ class Campaign:
         self.world.again()
         return self._traced(tuple(classes), None).calls
 
-    def count(self, classes: Iterable[str]) -> int:
-        """How many they are."""
-        return len(self.calls(classes))
+    def counts(self, *classes: str) -> Counter[str]:
+        """How many calls of each class one run makes."""
+        return Counter(call.partition(" /")[0].rstrip() for call in self.calls(dict.fromkeys(classes)))
 
     def found(self) -> list[str]:
         """What is wrong now, as after a run that went well."""
