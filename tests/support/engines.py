@@ -1,17 +1,14 @@
 """Real Docker engines for a test session: started apart from everything else, emptied for each test."""
 
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.apart import on_host, short_folder
 from tests.support.parts import CommandFailedError, Service, require, require_root, require_tool, run
-from tests.support.sid import APART, inside, sid_root
-
-_ON_HOST = 'mount -t proc proc /proc; mount -t tmpfs tmpfs /run; exec "$@"'
+from tests.support.sid import inside, sid_root
 
 
 def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
@@ -100,30 +97,25 @@ class Engine:
         self.stop()
 
 
-def _folder() -> Path:
-    """A new folder whose name is short: a socket's path must stay below 108 bytes."""
-    return Path(os.path.realpath(tempfile.mkdtemp(prefix="airgap-")))
-
-
 def start_docker20(*, settings: dict[str, Any] | None = None) -> Engine:
     """Debian 12's own engine (20.10, classic store), with more `settings` in its daemon.json."""
     require_root()
     dockerd, client = require_tool("dockerd"), require_tool("docker")
     version = run(dockerd, "--version").stdout.decode()
     require("version 20.10." in version, f"dockerd 20.10 is not installed: {version.strip()}")
-    folder = _folder()
+    folder = short_folder()
     # 20.10 would write a key of its own to /etc/docker.
     config = _config(folder, {"deprecated-key-path": f"{folder}/key.json", **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
-    command = [*APART, _ON_HOST, "dockerd", dockerd, "--config-file", f"{folder}/daemon.json"]
-    return Engine(folder, command, client)
+    return Engine(folder, on_host(dockerd, "--config-file", folder / "daemon.json"), client)
 
 
 def start_docker28(*, containerd_store: bool, settings: dict[str, Any] | None = None) -> Engine:
     """Debian sid's engine (28.x) with either image store, and more `settings` in its daemon.json."""
     root, client = sid_root(), require_tool("docker")
-    folder = _folder()
+    folder = short_folder()
     features = {"containerd-snapshotter": containerd_store}
     config = _config(folder, {"ip6tables": False, "features": features, **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
-    return Engine(folder, inside(root, "dockerd", "--config-file", folder / "daemon.json"), client)
+    command = inside(root, "dockerd", "--config-file", folder / "daemon.json", lives_long=True)
+    return Engine(folder, command, client)
