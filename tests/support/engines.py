@@ -1,14 +1,18 @@
 """Real Docker engines for a test session: started apart from everything else, emptied for each test."""
 
+import http.client
 import json
 import shutil
+import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from tests.support.apart import on_host, short_folder
 from tests.support.parts import CommandFailedError, Service, require, require_root, require_tool, run
 from tests.support.sid import inside, sid_root
+from tests.support.waits import GENEROUS
 
 
 def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
@@ -23,6 +27,19 @@ def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
         "ip-forward": False,
         **extra,
     }
+
+
+class _Connection(http.client.HTTPConnection):
+    """To a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(GENEROUS)
+        self.sock.connect(str(self._path))
 
 
 class Engine:
@@ -57,16 +74,25 @@ class Engine:
 
     def images(self) -> list[str]:
         """The ID of every image, also of those without a name."""
-        listed = self.docker("image", "ls", "--all", "--quiet", "--no-trunc").stdout.decode().split()
-        return sorted(set(listed))
+        return sorted({image["Id"] for image in self._ask("GET", "/images/json?all=1")})
 
     def reset(self) -> None:
-        """Removes every container and image with its data."""
-        if containers := self.docker("ps", "--all", "--quiet").stdout.decode().split():
-            self.docker("rm", "--force", *containers)
-        if images := self.images():
-            self.docker("image", "rm", "--force", *images)
-        assert self.images() == []
+        """Remove every container and image with its data, without a client: each test begins with this."""
+        for container in self._ask("GET", "/containers/json?all=1"):
+            self._ask("DELETE", f"/containers/{container['Id']}?force=1")
+        images = self.images()
+        for image in images:
+            self._ask("DELETE", f"/images/{image}?force=1")
+        assert not images or self.images() == []
+
+    def _ask(self, method: str, path: str) -> list[dict[str, Any]]:
+        """What the engine's API answers with; nothing for what went together with something else."""
+        with closing(_Connection(self.socket)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+        assert answer.status in (200, 204, 404), body
+        return json.loads(body) if answer.status == 200 else []
 
     def stop(self) -> None:
         """Ends the engine and removes its folder; its mounts end with its namespace."""
