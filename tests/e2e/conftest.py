@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.airgap import Gap, make_gap
 from tests.support.containerds import (
     RealContainerd,
     RealPodman,
@@ -37,6 +38,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if path and not Path(path).exists():
         wait_until(Path(path).exists, "tests/install.sh", limit=2 * 3600)
     return (yield)
+
+
+@pytest.fixture
+def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
+    """Both sides, new for each test."""
+    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.airgap import Gap, make_gap, manifest_of
+from tests.e2e.airgap import Gap, manifest_of
 from tests.e2e.send.test_load import far, give_engine, options
 from tests.support.engines import Engine
 from tests.support.parts import require, require_tool, run
@@ -64,11 +64,6 @@ def built(
     assert engine.inspect(found["one"])["RootFS"]["Layers"].count(EMPTY) >= 4
     engine.reset()
     return found
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture
