@@ -20,7 +20,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
 
 HERE = Path(__file__).parent
-MEASURED = ("e2e/", "cli/")
+E2E = HERE / "e2e"
+MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FAILED = pytest.StashKey[bool]()
 HANGING_SECONDS = 2100
@@ -76,7 +77,7 @@ def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not _place(request.path).startswith(MEASURED):
+    if not any(_is_below(request.path, folder) for folder in MEASURED):
         request.getfixturevalue("unmeasured")
 
 
@@ -135,7 +136,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
-        if _place(item.path).startswith("e2e/"):
+        if _is_below(item.path, E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
@@ -143,16 +144,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 @functools.cache
-def _place(path: Path) -> str:
-    return path.relative_to(HERE).as_posix()
+def _is_below(path: Path, folder: Path) -> bool:
+    """Asked for each of ten thousand tests, of a few hundred files."""
+    return path.is_relative_to(folder)
 
 
 def _group(item: pytest.Item) -> str:
     """What runs in one process: the tests of a file; of the end-to-end tests those that share an engine or what
     their module makes, so that neither is made twice, and each of the others by itself.
     """
-    place = _place(item.path)
-    if not place.startswith("e2e/"):
+    place = str(item.path.relative_to(HERE))
+    if not _is_below(item.path, E2E):
         return place
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
