@@ -1,9 +1,9 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
-import functools
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -143,7 +143,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     return (yield)
 
 
-@functools.cache
+@cache
 def _is_below(path: Path, folder: Path) -> bool:
     """Asked for each of ten thousand tests, of a few hundred files."""
     return path.is_relative_to(folder)
