@@ -101,7 +101,7 @@ def _whole(folders: list[Path]) -> bool:
 
 def _receiver(world: World) -> Receiver:
     site = Site(world.offline)
-    return Receiver(site.name, site.root(), site.received, datetime.now(UTC))
+    return Receiver(site=site.name, root=site.root(), mark=site.received, now=datetime.now(UTC))
 
 
 def _wrong_alone(folder: Path, world: World) -> Iterator[str]:
