@@ -163,7 +163,7 @@ finish roots 'real parts: roots'
 if [ $# = 0 ]; then
     finish lint 'ruff check, ruff format, mypy'
     if [ -e "$work/newest" ]; then
-        finish newest "unit, contract and cli tests on $(sed -n 1p "$work/newest")"
+        finish newest "unit, contract and cli tests on $(grep -m 1 '^Python 3' "$work/newest")"
     else
         note 'unit, contract and cli tests on a newer Python: this needs root and apt-get' 77
     fi
