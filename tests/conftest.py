@@ -4,6 +4,7 @@ import itertools
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -26,9 +27,11 @@ E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FAILED = pytest.StashKey[bool]()
+HANGING_SECONDS = 2100
+"""More than any wait of the tests takes until it gives up, so that this says first what did not come."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
-CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
+CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
@@ -94,8 +97,27 @@ def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not any(request.path.is_relative_to(folder) for folder in MEASURED):
+    if not any(_is_below(request.path, folder) for folder in MEASURED):
         request.getfixturevalue("unmeasured")
+
+
+def _end_hanging_test(*_: object) -> None:
+    pytest.fail(f"the test hangs: it has run for {HANGING_SECONDS} seconds; the traceback shows where")
+
+
+signal.signal(signal.SIGALRM, _end_hanging_test)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """End a test that waits for ever. One that cannot be interrupted is ended with its process, by the
+    `faulthandler_timeout` of pyproject.toml.
+    """
+    signal.alarm(HANGING_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,11 +156,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
-        if item.path.is_relative_to(E2E):
+        if _is_below(item.path, E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     return (yield)
+
+
+@cache
+def _is_below(path: Path, folder: Path) -> bool:
+    """Asked for each of ten thousand tests, of a few hundred files."""
+    return path.is_relative_to(folder)
 
 
 def _group(item: pytest.Item) -> str:
@@ -146,7 +174,7 @@ def _group(item: pytest.Item) -> str:
     their module makes, so that neither is made twice, and each of the others by itself.
     """
     place = str(item.path.relative_to(HERE))
-    if not item.path.is_relative_to(E2E):
+    if not _is_below(item.path, E2E):
         return place
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}

@@ -8,8 +8,8 @@ import pytest
 from airgap.endpoints.ports import EngineTarget
 from airgap.oci.reference import ImageReference
 from tests.e2e.airgap import make_gap, manifest_of
+from tests.e2e.corpus import push
 from tests.e2e.test_stream_targets import target
-from tests.e2e.test_trip import push
 from tests.support.images import make_index, simple_image
 from tests.support.registries import RealRegistry
 

@@ -35,7 +35,7 @@ from airgap.online.terms import PackOrder
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.e2e.airgap import environment
-from tests.e2e.test_trip import push
+from tests.e2e.corpus import push
 from tests.support.bundles import Gap, make_gap
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine

@@ -11,7 +11,7 @@ from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ssh import Ssh, SshOptions
 from airgap.errors import TransportError, UnavailableError
 from airgap.oci.reference import ImageReference
-from tests.e2e.airgap import Gap, environment, make_gap
+from tests.e2e.airgap import Gap, environment
 from tests.support.engines import Engine
 from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import require_tool
@@ -24,11 +24,6 @@ BASE = Layer.of({"base": noise(3_000_000, 1)})
 API = make_image([BASE, Layer.of({"api": b"api"})])
 WEB = make_image([BASE, Layer.of({"web": b"web"})])
 NAMES = ("example.com/api:1", "example.com/web:1")
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture
