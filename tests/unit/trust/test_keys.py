@@ -46,6 +46,13 @@ def test_signs_and_verifies(algorithm):
 
 
 @here
+def test_generates(algorithm):
+    one, other = SigningKey.generate(algorithm).public_key, SigningKey.generate(algorithm).public_key
+    assert one.algorithm == algorithm
+    assert one.keyid != other.keyid
+
+
+@here
 @pytest.mark.parametrize(
     "change", [lambda s: b"", lambda s: s[:-1], lambda s: s + b"\0", lambda s: b"\0" * len(s)]
 )
