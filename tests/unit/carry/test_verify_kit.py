@@ -82,7 +82,8 @@ def test_good(site, kit):
     found = verify_kit(kit, site, NOW)
     assert found.verdict.owners == ("alice",)
     assert found.statement.title == "airgap-kit-0.1.0"
-    end = json.loads(site.ledger_path.read_bytes().splitlines()[-1])
+    begin, end = map(json.loads, site.ledger_path.read_bytes().splitlines()[-2:])
+    assert (begin["path"], begin["allow_downgrade"], "into" in begin) == (str(kit), False, False)
     assert (end["event"], end["result"], end["statement_sha256"]) == (
         "kit-verify",
         "ok",
@@ -248,6 +249,8 @@ class TestCopy:
         (tmp_path / "root").mkdir()
         copy = verify_kit(kit, site, NOW, into=tmp_path / "root").copy
         assert copy == tmp_path / "root" / "airgap-kit-0.1.0"
+        begin = json.loads(site.ledger_path.read_bytes().splitlines()[-2])
+        assert begin["into"] == str(tmp_path / "root")
         assert content_of(copy) == content_of(kit)
         assert copy.stat().st_mode & 0o777 == 0o700
 
