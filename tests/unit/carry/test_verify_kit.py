@@ -84,10 +84,11 @@ def test_good(site, kit):
     assert found.statement.title == "airgap-kit-0.1.0"
     begin, end = map(json.loads, site.ledger_path.read_bytes().splitlines()[-2:])
     assert (begin["path"], begin["allow_downgrade"], "into" in begin) == (str(kit), False, False)
-    assert (end["event"], end["result"], end["statement_sha256"]) == (
+    assert (end["event"], end["result"], end["statement_sha256"], end["keys"]) == (
         "kit-verify",
         "ok",
         found.statement_sha256,
+        list(found.verdict.keyids),
     )
 
 
