@@ -51,6 +51,13 @@ def test_somebody_else(signer, own, words):
         prove_again(signed(signer), {1: ROOT}, "r", own)
 
 
+def test_a_root_from_before_the_site_was_added():
+    assert prove_again(signed("site"), {1: replace(ROOT, sites={}), 2: ROOT}, "r", None) == RECEIPT
+    with pytest.raises(UnknownKeyError) as caught:
+        prove_receipt(signed("mallory"), ROOT, NOW, "r")
+    assert "airgap trust add-site" in (caught.value.hint or "")
+
+
 def test_another_payload_type():
     for prove in (
         lambda envelope: prove_receipt(envelope, ROOT, NOW, "r"),
