@@ -267,7 +267,7 @@ def _unavailable(algorithm: str) -> UsageError:
 
 def _reason(error: Exception) -> str:
     """Return the first sentence of an error of `cryptography`; the next ones are about its own settings."""
-    return str(error).partition(". ")[0].removesuffix(".")
+    return str(error).partition(". ")[0]
 
 
 def _unusable(path: Path, error: Exception) -> KeyFileError:

@@ -47,6 +47,7 @@ BAD = {
     "a fork": (statement(3, Previous(2, B)), Mark(1, 2, A), f"forked.*sha256:{A}, got sha256:{B}"),
     "names itself": (statement(3, Previous(3, A)), Mark(1, 2, A), "want previous serial 2, got 3"),
     "leaves one out": (statement(4, Previous(2, A)), Mark(1, 2, A), "want previous serial 3, got 2"),
+    "the second leaves one out": (statement(2, Previous(5, A)), None, "want previous serial 1, got 5"),
     "leaves one out, unseen": (statement(4, Previous(2, A)), None, "want previous serial 3, got 2"),
     "too far": (statement(3 + MAX_SERIAL_RISE), Mark(1, 2, A), "is too high: edge-1003, want at most 1002"),
     "too far at first": (
@@ -92,8 +93,18 @@ def test_a_fork_that_was_left_is_reported():
         (statement(1, None, epoch=2), Mark(1, 2, A)),
         (statement(1, Previous(2, B), epoch=2), None),
         (statement(3, Previous(2, B)), Mark(1, 2, A)),
+        (statement(1, Previous(1, B)), Mark(1, 1, A)),
+        (statement(2, Previous(2, B), epoch=2), Mark(1, 2, A)),
     ],
-    ids=["no fork", "others came between", "nothing before", "nothing accepted", "the same epoch"],
+    ids=[
+        "no fork",
+        "others came between",
+        "nothing before",
+        "nothing accepted",
+        "the same epoch",
+        "the first of the same epoch",
+        "the second of the epoch",
+    ],
 )
 def test_no_fork_was_left(given, mark):
     assert left_fork(given, mark) is None

@@ -83,11 +83,13 @@ def test_a_good_kit_is_verified_and_recorded(site, kit):
     found = verify_kit(kit, site, NOW)
     assert found.verdict.owners == ("alice",)
     assert found.statement.title == "airgap-kit-0.1.0"
-    end = json.loads(site.ledger_path.read_bytes().splitlines()[-1])
-    assert (end["event"], end["result"], end["statement_sha256"]) == (
+    begin, end = map(json.loads, site.ledger_path.read_bytes().splitlines()[-2:])
+    assert (begin["path"], begin["allow_downgrade"], "into" in begin) == (str(kit), False, False)
+    assert (end["event"], end["result"], end["statement_sha256"], end["keys"]) == (
         "kit-verify",
         "ok",
         found.statement_sha256,
+        list(found.verdict.keyids),
     )
 
 
@@ -243,6 +245,8 @@ class TestCopy:
         (tmp_path / "root").mkdir()
         copy = verify_kit(kit, site, NOW, into=tmp_path / "root").copy
         assert copy == tmp_path / "root" / "airgap-kit-0.1.0"
+        begin = json.loads(site.ledger_path.read_bytes().splitlines()[-2])
+        assert begin["into"] == str(tmp_path / "root")
         assert content_of(copy) == content_of(kit)
         assert copy.stat().st_mode & 0o777 == 0o700
 

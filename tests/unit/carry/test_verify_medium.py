@@ -61,6 +61,7 @@ def test_a_folder(gap):
     end = ended(gap)
     assert (end["event"], end["result"], end["volumes"]) == ("media-verify", "ok", [])
     assert end["read_back"] == report.proof.read_back
+    assert ended(gap)["bundle"]["serial"] == gap.statement.serial
 
 
 @pytest.mark.parametrize("numbers", [(1,), (2,), (3,), (1, 3), (3, 2, 1)])

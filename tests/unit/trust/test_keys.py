@@ -34,6 +34,13 @@ def test_signs_and_verifies(algorithm):
 
 
 @EACH_ALGORITHM
+def test_a_key_of_the_algorithm_is_generated(algorithm):
+    one, other = SigningKey.generate(algorithm).public_key, SigningKey.generate(algorithm).public_key
+    assert one.algorithm == algorithm
+    assert one.keyid != other.keyid
+
+
+@EACH_ALGORITHM
 @pytest.mark.parametrize(
     "change", [lambda s: b"", lambda s: s[:-1], lambda s: s + b"\0", lambda s: b"\0" * len(s)]
 )
