@@ -49,8 +49,8 @@ def claimed_user(environ: Mapping[str, str] = os.environ, login: Path | None = N
 
     This is only a claim: any user can set the environment, and root can set `login` (default: `LOGIN_UID`).
     """
-    found = _login_uid(LOGIN_UID if login is None else login)
-    uids = (uid for uid in (found, *(_uid(environ.get(key, "")) for key in _UIDS)) if uid < _NOT_SET)
+    login_uid = _login_uid(LOGIN_UID if login is None else login)
+    uids = (uid for uid in (login_uid, *(_uid(environ.get(key, "")) for key in _UIDS)) if uid < _NOT_SET)
     names = (text for key in _NAMES if (text := environ.get(key, "")))
     name = next((user_name(uid) for uid in uids), next(names, None))
     return None if name is None or name == user_name() else hide(name[:_MAX_NAME])

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage, Verdict
-from airgap.bundle.statement import ImageRecord, Statement
+from airgap.bundle.statement import ImageKind, ImageRecord, Statement
 from airgap.errors import UnknownKeyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -91,7 +91,7 @@ def unconfirmed(receipt: Receipt, evidence: Evidence, now: datetime | None = Non
         if image.verdict in PRESENT and image.target_digest not in _forms(record) and image.reason:
             yield f"{image.reference} is {image.target_digest} there: {image.reason}"
     for record in absent:
-        if record.kind != "image":
+        if record.kind != ImageKind.IMAGE:
             yield f"it does not mention {record.name}, which is not an image"
     if receipt.holds and not is_base(receipt):
         yield f"it holds {len(receipt.holds)} blobs, but only archives were placed, so it cannot be a base"
@@ -174,7 +174,7 @@ def _against_statement(receipt: Receipt, statement: Statement) -> Iterator[str]:
     for image in unknown:
         yield _describe_unknown(image, statement)
     for record in absent:
-        if record.kind == "image":
+        if record.kind == ImageKind.IMAGE:
             yield f"it does not mention {record.name} {record.digest}, which is in {title}"
     for image, record in pairs:
         yield from _against_record(image, record)
@@ -205,9 +205,9 @@ def _match(
         left[str(record.digest), record.name.tag].append(record)
     signed = {str(record.name) for record in statement.images}
     for image in renamed:
-        found = left[image.digest, ImageReference.parse(image.reference).tag]
-        if found and image.reference not in signed:
-            pairs.append((image, found.pop(0)))
+        candidates = left[image.digest, ImageReference.parse(image.reference).tag]
+        if candidates and image.reference not in signed:
+            pairs.append((image, candidates.pop(0)))
         else:
             unknown.append(image)
     named = {image.reference for image in unknown}
@@ -230,7 +230,7 @@ def _forms(record: ImageRecord) -> set[str]:
 
 
 def _against_record(image: ReceiptImage, record: ImageRecord) -> Iterator[str]:
-    if image.verdict == Verdict.SKIPPED and record.kind == "image":
+    if image.verdict == Verdict.SKIPPED and record.kind == ImageKind.IMAGE:
         yield f"{image.reference} was skipped, but is an image"
     if image.verdict in PRESENT and image.target_digest not in _forms(record) and not image.reason:
         yield f"{image.reference} is {image.target_digest} at the target, but was signed as {image.digest}"

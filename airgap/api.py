@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.carry.verify import VerifiedBundle
-from airgap.carry.verify_recorded import keeper, verify_bundle
+from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 from airgap.errors import AirgapError
 from airgap.progress import Silent
 from airgap.prove_receipt import prove_receipt
@@ -107,10 +107,12 @@ def verify(volumes: Sequence[Path], *, home: Path | None = None, jobs: int = 2) 
     Raises:
         AirgapError: The bundle is refused, or the site's own files are not in order.
     """
-    here = _site(home)
-    place = volumes[0] if len(volumes) == 1 else tuple(volumes)
-    bundle = verify_bundle(place, here.site, here.now, jobs, Silent(), who=keeper(here.site, here.now))
-    return _bundle(bundle, tuple(here.alarms))
+    checked = _site(home)
+    location = volumes[0] if len(volumes) == 1 else tuple(volumes)
+    bundle = verify_whole_bundle(
+        location, checked.site, checked.now, jobs, Silent(), who=keeper(checked.site, checked.now)
+    )
+    return _bundle(bundle, tuple(checked.alarms))
 
 
 def read_receipt(path: Path, *, home: Path | None = None) -> Receipt:
@@ -119,10 +121,10 @@ def read_receipt(path: Path, *, home: Path | None = None) -> Receipt:
     Raises:
         AirgapError: The file is not a receipt, or no site that the trust root knows signed it.
     """
-    here = _site(home)
+    checked = _site(home)
     envelope = Envelope.parse(read_file(path), str(path))
-    own = (here.site.name, here.site.key.public_key)
-    receipt = prove_receipt(envelope, here.site.root().root, here.now, str(path), own)
+    own = (checked.site.name, checked.site.key.public_key)
+    receipt = prove_receipt(envelope, checked.site.root().root, checked.now, str(path), own)
     return Receipt(
         site=receipt.site,
         stream=receipt.bundle_stream,
@@ -132,7 +134,9 @@ def read_receipt(path: Path, *, home: Path | None = None) -> Receipt:
         result=receipt.result,
         target=receipt.target,
         images=tuple(
-            ReceiptImage(name=image.reference, digest=image.digest, verdict=image.verdict, error=image.error)
+            ReceiptImage(
+                name=image.reference, digest=image.digest, verdict=str(image.verdict), error=image.error
+            )
             for image in receipt.images
         ),
     )
@@ -158,7 +162,7 @@ def _bundle(bundle: VerifiedBundle, alarms: tuple[str, ...]) -> Bundle:
                 name=str(record.name),
                 reference=str(record.reference),
                 digest=str(record.digest),
-                kind=record.kind,
+                kind=str(record.kind),
                 platforms=tuple(platform.platform for platform in record.platforms),
                 source=record.source,
             )

@@ -42,7 +42,7 @@ A code belongs to the class; docs/exit-codes.md has the table.
 
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from airgap.durable import LOCKS_HINT, NO_LOCKS
@@ -68,17 +68,23 @@ def describe_cause(error: BaseException) -> str:
     error numbers and without the text of wrappers. The result is never empty, and never the name of a class,
     which only a programmer understands.
     """
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        inner = inner.__cause__ or next((arg for arg in inner.args if isinstance(arg, Exception)), None)
+    for cause in iterate_causes(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
     text = _NUMBER.sub("", str(error))
     if text and not text.startswith(type(error).__name__):  # for instance http.client's "IncompleteRead(…)"
         return text
     return next(
         (words for kind, words in _WITHOUT_TEXT.items() if isinstance(error, kind)), "no reason given"
     )
+
+
+def iterate_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that it wraps, to the innermost one."""
+    inner: BaseException | None = error
+    while inner is not None:
+        yield inner
+        inner = inner.__cause__ or next((arg for arg in inner.args if isinstance(arg, Exception)), None)
 
 
 _WITHOUT_TEXT: Mapping[type[BaseException], str] = {

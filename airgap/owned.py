@@ -45,13 +45,13 @@ def read_owned(path: Path, limit: int) -> bytes:
     return raw
 
 
-def refuse_shared(found: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
+def refuse_shared(status: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
     """Raise for a file that is not a regular file, that another user owns, or that others can write."""
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _other_kind(path, "a regular file", raises)
-    refuse_owner(found, path, raises)
-    if found.st_mode & _OTHERS:
-        _refuse_mode(found, path, raises, 0o644)
+    refuse_owner(status, path, raises)
+    if status.st_mode & _OTHERS:
+        _refuse_mode(status, path, raises, 0o644)
 
 
 def refuse_shared_folder(path: Path, *, home: bool) -> None:
@@ -61,21 +61,21 @@ def refuse_shared_folder(path: Path, *, home: bool) -> None:
     that the group cannot enter, because a umask of 002 makes such folders.
     """
     try:
-        found = path.stat() if home else path.lstat()
+        status = path.stat() if home else path.lstat()
         closed = home or not path.parent.stat().st_mode & stat.S_IXGRP
     except FileNotFoundError:
         return
     except OSError as error:
         raise MediaError.of(error, "cannot read", path) from error
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise _other_kind(path, "a folder")
-    refuse_owner(found, path)
+    refuse_owner(status, path)
     others = _OTHERS if home or not closed else stat.S_IWOTH
-    if found.st_mode & others:
-        _refuse_mode(found, path, TrustError, 0o700)
+    if status.st_mode & others:
+        _refuse_mode(status, path, TrustError, 0o700)
 
 
-def refuse_owner(found: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
+def refuse_owner(status: os.stat_result, path: Path, raises: type[AirgapError] = TrustError) -> None:
     """Raise for a file or folder that belongs neither to root nor to this user, nor to the user who became
     root with sudo: root then works in that user's home.
     """
@@ -83,14 +83,16 @@ def refuse_owner(found: os.stat_result, path: Path, raises: type[AirgapError] = 
     claimed = os.environ.get("SUDO_UID", "")
     if os.geteuid() == 0 and claimed.isascii() and claimed.isdigit():
         trusted.add(int(claimed))
-    if found.st_uid not in trusted:
+    if status.st_uid not in trusted:
         want = f"owner {' or '.join(f'uid {uid}' for uid in sorted(trusted))}"
         hint = f"inspect it, another user could have written it; then give it back with `chown`{_NO_MODES}"
-        raise raises("belongs to another user", subject=path, want=want, got=f"uid {found.st_uid}", hint=hint)
+        raise raises(
+            "belongs to another user", subject=path, want=want, got=f"uid {status.st_uid}", hint=hint
+        )
 
 
-def _refuse_mode(found: os.stat_result, path: Path, raises: type[AirgapError], max_mode: int) -> None:
-    mode = stat.S_IMODE(found.st_mode)
+def _refuse_mode(status: os.stat_result, path: Path, raises: type[AirgapError], max_mode: int) -> None:
+    mode = stat.S_IMODE(status.st_mode)
     raise raises(
         "writable by other users", subject=path, want=f"mode {max_mode:04o}", got=f"mode {mode:04o}",
         hint=f"chmod {max_mode:o} {path}, but inspect its content first{_NO_MODES}",

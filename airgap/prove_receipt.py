@@ -7,7 +7,7 @@ from airgap.audit.receipt import Receipt
 from airgap.errors import FormatError, UnknownKeyError
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import PublicKey
-from airgap.trust.policy import Verdict, check_signatures
+from airgap.trust.policy import SignatureVerdict, check_signatures
 from airgap.trust.root import TrustRoot
 
 
@@ -75,7 +75,7 @@ def prove_again(
     return receipt
 
 
-def _check(envelope: Envelope, root: TrustRoot, now: datetime, where: str) -> Verdict:
+def _check(envelope: Envelope, root: TrustRoot, now: datetime, where: str) -> SignatureVerdict:
     try:
         return check_signatures(envelope, root, "receipt", now, where)
     except UnknownKeyError as error:

@@ -17,26 +17,23 @@ from enum import Enum
 from pathlib import Path
 
 from airgap.errors import AirgapError
+from airgap.limits import (
+    MAX_HEAD_BYTES,
+    MAX_RECOGNISED_BELOW,
+    MAX_RECOGNISED_BYTES,
+    MAX_RECOGNISED_HEADERS,
+    MAX_RECOGNISED_NAMES,
+)
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import parse_object
 
-_HEAD = 64 << 10
-"""Bytes that are examined at the beginning of a file."""
-_DOCUMENT = 16 << 20
-"""Bytes of a JSON document that is parsed to find its kind."""
-_MEMBERS = 2000
-"""The most headers of a tar that are examined."""
-_ENTRIES = 2000
-"""The most names in a folder that are examined."""
-_BELOW = 200
-"""The most entries of a folder that are opened."""
 _SHOWN = 8
 """The most bundles or volumes that a hint names."""
 
 BUNDLE_ENVELOPE, KIT_ENVELOPE, VOLUME_TABLE = "bundle.dsse.json", "kit.dsse.json", "volume.json"
 
 
-class Kind(Enum):
+class PathKind(Enum):
     """The kinds of paths; the value is the name in messages."""
 
     ABSENT = "nothing of that name"
@@ -89,10 +86,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecognisedPath:
     """What is at a path."""
 
-    kind: Kind
+    kind: PathKind
     inside: tuple[Path, ...] = ()
     """The bundles on a medium, or the volumes in a folder; only the first ones."""
     detail: str = ""
@@ -104,21 +101,21 @@ class Found:
         return self.detail or self.kind.value
 
 
-def recognise(path: Path) -> Found:
+def recognise(path: Path) -> RecognisedPath:
     """Return what is at `path`; never raises, whatever is there."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return _absent(path)
     except (OSError, ValueError):
-        return Found(Kind.UNKNOWN)
+        return RecognisedPath(PathKind.UNKNOWN)
     with contextlib.suppress(OSError):
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             return _folder(path)
-        if stat.S_ISREG(found.st_mode):
+        if stat.S_ISREG(status.st_mode):
             return _file(path)
-        return Found(Kind.SPECIAL, detail=_SPECIAL.get(stat.S_IFMT(found.st_mode), ""))
-    return Found(Kind.UNKNOWN)
+        return RecognisedPath(PathKind.SPECIAL, detail=_SPECIAL.get(stat.S_IFMT(status.st_mode), ""))
+    return RecognisedPath(PathKind.UNKNOWN)
 
 
 _SPECIAL = {
@@ -129,17 +126,17 @@ _SPECIAL = {
 }
 
 
-def _absent(path: Path) -> Found:
+def _absent(path: Path) -> RecognisedPath:
     """Recognise a path that does not exist: a broken link, a typing error, an image name, or an address."""
     text = str(path)
     if path.is_symlink():
-        return Found(Kind.ABSENT, detail="a symbolic link to nothing")
+        return RecognisedPath(PathKind.ABSENT, detail="a symbolic link to nothing")
     if re.match(r"[a-z][a-z0-9+-]*:/", text):  # Path makes one slash of two
-        return Found(Kind.ADDRESS)
+        return RecognisedPath(PathKind.ADDRESS)
     with_host = re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/", text)
     if (":" in text or with_host) and _is_image_name(text) and not text.endswith(_SUFFIXES):
-        return Found(Kind.IMAGE_NAME)
-    return Found(Kind.ABSENT)
+        return RecognisedPath(PathKind.IMAGE_NAME)
+    return RecognisedPath(PathKind.ABSENT)
 
 
 _SUFFIXES = (".yaml", ".yml", ".tar", ".json", ".gz", ".tgz", ".zst", ".pem", ".pub")
@@ -148,55 +145,55 @@ _SUFFIXES = (".yaml", ".yml", ".tar", ".json", ".gz", ".tgz", ".zst", ".pem", ".
 # -- folders
 
 
-def _folder(path: Path) -> Found:
+def _folder(path: Path) -> RecognisedPath:
     with os.scandir(path) as entries:
-        names = {entry.name for entry, _ in zip(entries, range(_ENTRIES), strict=False)}
+        names = {entry.name for entry, _ in zip(entries, range(MAX_RECOGNISED_NAMES), strict=False)}
     kind = next((kind for kind, fits in _FOLDERS if fits(names)), None)
     if kind is not None:
-        return Found(kind)
-    below = [path / name for name in sorted(names) if not name.startswith(".")][:_BELOW]
+        return RecognisedPath(kind)
+    below = [path / name for name in sorted(names) if not name.startswith(".")][:MAX_RECOGNISED_BELOW]
     volumes = [entry for entry in below if (entry / VOLUME_TABLE).is_file()]
     bundles = [entry for entry in below if entry in volumes or _is_bundle(entry)]
     if volumes and len(volumes) == len(bundles):
-        return Found(Kind.VOLUMES, tuple(volumes[:_SHOWN]))
+        return RecognisedPath(PathKind.VOLUMES, tuple(volumes[:_SHOWN]))
     if bundles:
-        return Found(Kind.MEDIUM, tuple(bundles[:_SHOWN]))
-    return Found(Kind.UNKNOWN if names else Kind.EMPTY_FOLDER)
+        return RecognisedPath(PathKind.MEDIUM, tuple(bundles[:_SHOWN]))
+    return RecognisedPath(PathKind.UNKNOWN if names else PathKind.EMPTY_FOLDER)
 
 
 def _is_bundle(path: Path) -> bool:
     if path.suffix == ".tar" and path.is_file():
-        return _file(path).kind is Kind.BUNDLE_TAR
+        return _file(path).kind is PathKind.BUNDLE_TAR
     return (path / BUNDLE_ENVELOPE).is_file()
 
 
-_FOLDERS: tuple[tuple[Kind, Callable[[set[str]], bool]], ...] = (
-    (Kind.VOLUME, lambda names: VOLUME_TABLE in names),
-    (Kind.BUNDLE, lambda names: BUNDLE_ENVELOPE in names),
-    (Kind.KIT, lambda names: KIT_ENVELOPE in names or {"install.sh", "wheels", "requirements"} <= names),
-    (Kind.UNFINISHED, lambda names: bool(names & {"statement.json", "SHA256SUMS"}) and "blobs" in names),
-    (Kind.SITE, lambda names: {"site.json", "trust"} <= names),
-    (Kind.LAYOUT, lambda names: bool(names & {"oci-layout", "index.json"}) and "blobs" in names),
-    (Kind.CHART, lambda names: {"Chart.yaml", "templates"} <= names),
-    (Kind.DIR_IMAGE, lambda names: {"version", "manifest.json"} <= names),
+_FOLDERS: tuple[tuple[PathKind, Callable[[set[str]], bool]], ...] = (
+    (PathKind.VOLUME, lambda names: VOLUME_TABLE in names),
+    (PathKind.BUNDLE, lambda names: BUNDLE_ENVELOPE in names),
+    (PathKind.KIT, lambda names: KIT_ENVELOPE in names or {"install.sh", "wheels", "requirements"} <= names),
+    (PathKind.UNFINISHED, lambda names: bool(names & {"statement.json", "SHA256SUMS"}) and "blobs" in names),
+    (PathKind.SITE, lambda names: {"site.json", "trust"} <= names),
+    (PathKind.LAYOUT, lambda names: bool(names & {"oci-layout", "index.json"}) and "blobs" in names),
+    (PathKind.CHART, lambda names: {"Chart.yaml", "templates"} <= names),
+    (PathKind.DIR_IMAGE, lambda names: {"version", "manifest.json"} <= names),
 )
 
 
 # -- files
 
 
-def _file(path: Path) -> Found:
+def _file(path: Path) -> RecognisedPath:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):  # changed since it was examined
-            return Found(Kind.SPECIAL)
-        head = os.pread(fd, _HEAD, 0)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):  # changed since it was examined
+            return RecognisedPath(PathKind.SPECIAL)
+        head = os.pread(fd, MAX_HEAD_BYTES, 0)
         if _is_tar(head):
-            return _tar(fd, found.st_size)
+            return _tar(fd, status.st_size)
         if b"\0" in head or head[:2] == b"\x1f\x8b":
             return _binary(head)
-        return _text(path, head, lambda: os.pread(fd, _DOCUMENT, 0))
+        return _text(path, head, lambda: os.pread(fd, MAX_RECOGNISED_BYTES, 0))
     finally:
         os.close(fd)
 
@@ -205,27 +202,27 @@ def _is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def _tar(fd: int, size: int) -> Found:
+def _tar(fd: int, size: int) -> RecognisedPath:
     names, whole = _members(fd, size)
     leaves = {name.rpartition("/")[2] for name in names}
     if BUNDLE_ENVELOPE in leaves:
-        return Found(Kind.BUNDLE_TAR)
+        return RecognisedPath(PathKind.BUNDLE_TAR)
     if {"statement.json", "SHA256SUMS"} & leaves:
-        return Found(Kind.UNFINISHED)
+        return RecognisedPath(PathKind.UNFINISHED)
     if ".dockerenv" in names:
-        return Found(Kind.EXPORT)
+        return RecognisedPath(PathKind.EXPORT)
     if not whole:  # the envelope may be anywhere, perhaps after the examined part
-        return Found(Kind.UNKNOWN)
+        return RecognisedPath(PathKind.UNKNOWN)
     if "manifest.json" in leaves:
-        return Found(Kind.DOCKER_ARCHIVE)
-    return Found(Kind.OCI_ARCHIVE if {"oci-layout", "index.json"} & leaves else Kind.TAR)
+        return RecognisedPath(PathKind.DOCKER_ARCHIVE)
+    return RecognisedPath(PathKind.OCI_ARCHIVE if {"oci-layout", "index.json"} & leaves else PathKind.TAR)
 
 
 def _members(fd: int, size: int) -> tuple[set[str], bool]:
     """Return the names in the headers of a tar, and whether they are complete; pax records are ignored."""
     names: set[str] = set()
     offset = 0
-    for _ in range(_MEMBERS):
+    for _ in range(MAX_RECOGNISED_HEADERS):
         header = os.pread(fd, 512, offset)
         if not _is_tar(header):
             return names, offset == size or header == bytes(512)
@@ -246,13 +243,13 @@ _MAGIC = (
 )
 
 
-def _binary(head: bytes) -> Found:
+def _binary(head: bytes) -> RecognisedPath:
     for magic, name in _MAGIC:
         if head.startswith(magic):
             inner = _unzipped(head) if name == "gzip" else b""
             what = f"a tar, compressed with {name}" if _is_tar(inner) else f"a file, compressed with {name}"
-            return Found(Kind.PACKED_TAR if _is_tar(inner) else Kind.PACKED, detail=what)
-    return Found(Kind.ZIP if head.startswith(b"PK\x03\x04") else Kind.UNKNOWN)
+            return RecognisedPath(PathKind.PACKED_TAR if _is_tar(inner) else PathKind.PACKED, detail=what)
+    return RecognisedPath(PathKind.ZIP if head.startswith(b"PK\x03\x04") else PathKind.UNKNOWN)
 
 
 def _unzipped(head: bytes) -> bytes:
@@ -263,86 +260,88 @@ def _unzipped(head: bytes) -> bytes:
         return b""
 
 
-def _text(path: Path, head: bytes, read: Callable[[], bytes]) -> Found:
+def _text(path: Path, head: bytes, read: Callable[[], bytes]) -> RecognisedPath:
     if not head:
-        return Found(Kind.EMPTY)
+        return RecognisedPath(PathKind.EMPTY)
     for magic, name in _MAGIC:
         if head.startswith(magic):
-            return Found(Kind.PACKED, detail=f"a file, compressed with {name}")
+            return RecognisedPath(PathKind.PACKED, detail=f"a file, compressed with {name}")
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if match := re.search(r"^-----BEGIN ([A-Z0-9 ]+)-----", text, re.MULTILINE):
-        return Found(_pem(match[1]))
+        return RecognisedPath(_pem(match[1]))
     if text.startswith(("ssh-", "ecdsa-sha2-", "sk-ssh-")):
-        return Found(Kind.PUBLIC_KEY, detail="a public SSH key")
+        return RecognisedPath(PathKind.PUBLIC_KEY, detail="a public SSH key")
     if text.startswith("{"):
         return _json(path, text, read)
     if re.search(r"^FROM\s+\S", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
-        return Found(Kind.DOCKERFILE)
+        return RecognisedPath(PathKind.DOCKERFILE)
     return _yaml(text)
 
 
-def _pem(label: str) -> Kind:
+def _pem(label: str) -> PathKind:
     if "PRIVATE KEY" in label:
-        return Kind.PRIVATE_KEY
-    return Kind.CERTIFICATE if "CERTIFICATE" in label else Kind.PUBLIC_KEY
+        return PathKind.PRIVATE_KEY
+    return PathKind.CERTIFICATE if "CERTIFICATE" in label else PathKind.PUBLIC_KEY
 
 
 _DOCUMENTS = {
-    "urn:airgap:bundle:v1": (Kind.PART, "the envelope of a bundle"),
-    "urn:airgap:kit:v1": (Kind.PART, "the envelope of a kit"),
-    "urn:airgap:receipt:v1": (Kind.RECEIPT, ""),
+    "urn:airgap:bundle:v1": (PathKind.PART, "the envelope of a bundle"),
+    "urn:airgap:kit:v1": (PathKind.PART, "the envelope of a kit"),
+    "urn:airgap:receipt:v1": (PathKind.RECEIPT, ""),
 }
 """The kinds by predicate type of the signed statement."""
-ROOT_TYPE = "application/vnd.airgap.root.v1+json"
+ROOT_PAYLOAD_TYPE = "application/vnd.airgap.root.v1+json"
 
 
-def _json(path: Path, text: str, read: Callable[[], bytes]) -> Found:
+def _json(path: Path, text: str, read: Callable[[], bytes]) -> RecognisedPath:
     """Recognise a signed document, or a line of a ledger."""
     first = text.partition("\n")[0]
     if first.startswith('{"seq":') and '"prev":' in first:
-        return Found(Kind.LEDGER)
+        return RecognisedPath(PathKind.LEDGER)
     if path.name in ("statement.json", VOLUME_TABLE, "oci-layout", "index.json", "manifest.json"):
-        return Found(Kind.PART, detail=f"one file of a folder ({path.name})")
+        return RecognisedPath(PathKind.PART, detail=f"one file of a folder ({path.name})")
     with contextlib.suppress(AirgapError, ValueError):
-        return _signed(parse_object(read(), str(path), max_bytes=_DOCUMENT))
-    return Found(Kind.UNKNOWN)
+        return _signed(parse_object(read(), str(path), max_bytes=MAX_RECOGNISED_BYTES))
+    return RecognisedPath(PathKind.UNKNOWN)
 
 
-def _signed(document: dict[str, object]) -> Found:
-    if document.get("payloadType") == ROOT_TYPE:
-        return Found(Kind.ROOT)
+def _signed(document: dict[str, object]) -> RecognisedPath:
+    if document.get("payloadType") == ROOT_PAYLOAD_TYPE:
+        return RecognisedPath(PathKind.ROOT)
     if "payload" not in document or "signatures" not in document:
         if "apiVersion" in document and "kind" in document:
-            return Found(Kind.KUBERNETES)
-        return Found(Kind.UNKNOWN)
+            return RecognisedPath(PathKind.KUBERNETES)
+        return RecognisedPath(PathKind.UNKNOWN)
     payload = base64.b64decode(str(document["payload"]))
     for urn, (kind, detail) in _DOCUMENTS.items():
         if f'"{urn}"'.encode() in payload:
-            return Found(kind, detail=detail)
-    return Found(Kind.ENVELOPE)
+            return RecognisedPath(kind, detail=detail)
+    return RecognisedPath(PathKind.ENVELOPE)
 
 
 _YAML = (
-    (Kind.LOCK, r"manifest_sha256:"),
-    (Kind.INVENTORY, r"hosts:"),
-    (Kind.COMPOSE, r"services:"),
-    (Kind.HAULER, r"apiVersion: *[\"']?content\.hauler"),
-    (Kind.ZARF, r"kind: *Zarf"),
-    (Kind.KUSTOMIZATION, r"(kind: *Kustomization|resources:)"),
-    (Kind.KUBERNETES, r"kind:"),
-    (Kind.CHART, r"apiVersion: *v[12]"),
-    (Kind.MANIFEST, r"images:"),
+    (PathKind.LOCK, r"manifest_sha256:"),
+    (PathKind.INVENTORY, r"hosts:"),
+    (PathKind.COMPOSE, r"services:"),
+    (PathKind.HAULER, r"apiVersion: *[\"']?content\.hauler"),
+    (PathKind.ZARF, r"kind: *Zarf"),
+    (PathKind.KUSTOMIZATION, r"(kind: *Kustomization|resources:)"),
+    (PathKind.KUBERNETES, r"kind:"),
+    (PathKind.CHART, r"apiVersion: *v[12]"),
+    (PathKind.MANIFEST, r"images:"),
 )
 """Top-level keys that identify a file; the first match counts."""
 
 
-def _yaml(text: str) -> Found:
+def _yaml(text: str) -> RecognisedPath:
     """Recognise a YAML file by its keys, without parsing it."""
     for kind, key in _YAML:
         if re.search(rf"^{key}", text, re.MULTILINE):
-            return Found(kind)
+            return RecognisedPath(kind)
     lines = [line for line in text.splitlines()[:-1] or [text] if line and not line.startswith("#")]
-    return Found(Kind.IMAGE_LIST if lines and all(map(_is_image_name, lines)) else Kind.UNKNOWN)
+    return RecognisedPath(
+        PathKind.IMAGE_LIST if lines and all(map(_is_image_name, lines)) else PathKind.UNKNOWN
+    )
 
 
 def _is_image_name(text: str) -> bool:

@@ -15,13 +15,13 @@ receipts/<site>/        receipts that came back from other sites
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -29,18 +29,19 @@ from airgap.account import required_home
 from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
-from airgap.bundle.locks import alone_in
+from airgap.bundle.locks import alone_in, lock
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.hiding import LOGIN_HINT, has_secret
+from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
-from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey, SigningKey
-from airgap.trust.root import SignedRoot, TrustRoot, walk
+from airgap.trust.keys import PublicKey, SigningKey
+from airgap.trust.root import SignedRoot, TrustRoot, walk_roots
 
-__all__ = ["Mark", "Passphrase", "Site", "default_home", "now"]
+__all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
 Passphrase = Callable[[], bytes]
 """Returns the passphrase of a key file; called only if the key is encrypted."""
@@ -48,10 +49,6 @@ Passphrase = Callable[[], bytes]
 SITE_GRAMMAR = STREAM_GRAMMAR
 ELSEWHERE = "set AIRGAP_HOME to a permanent folder that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
-_MAX_SMALL = 64 << 10
-"""Limit in bytes of `site.json`, and of a mark."""
-_MAX_ROOT, _MAX_ROOTS = 4 << 20, 64 << 20
-"""Limits in bytes of one trust root, and of all of them."""
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
 
@@ -76,6 +73,15 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+class MarkKind(StrEnum):
+    """The marks of a stream, and the folders that they are in."""
+
+    RECEIVED = "received"
+    """The newest bundle that was accepted here."""
+    SENT = "sent"
+    """The last bundle that was sealed here."""
+
+
 class Site:
     """The folder of one site. The constructor raises `UsageError` if there is no site yet."""
 
@@ -89,7 +95,7 @@ class Site:
                 hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
                 "`airgap trust install ROOT-FILE`",
             )
-        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         self.name = fields.text("site")
 
     @classmethod
@@ -179,8 +185,10 @@ class Site:
 
     def public_keys(self) -> dict[str, PublicKey]:
         """Return the public keys of the people's keys here, by owner."""
-        found = sorted((self.home / "keys").glob("*.pub"))
-        return {path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_PEM), str(path)) for path in found}
+        paths = sorted((self.home / "keys").glob("*.pub"))
+        return {
+            path.stem: PublicKey.from_pem(read_owned(path, MAX_PUBLIC_KEY_BYTES), str(path)) for path in paths
+        }
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
         """Return the private key of `owner`; by default the only one, or the only one with the role."""
@@ -203,13 +211,13 @@ class Site:
 
     def roots(self) -> dict[int, bytes]:
         """Return the files of all installed roots, by version; empty if there are none."""
-        found = {}
-        left = _MAX_ROOTS
+        raws = {}
+        left = MAX_ROOTS_BYTES
         for path in (self.home / "trust").glob("*.root.json"):
             if match := _ROOT_FILE.fullmatch(path.name):
-                found[int(match[1])] = raw = read_owned(path, min(left, _MAX_ROOT))
+                raws[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
                 left -= len(raw)
-        return dict(sorted(found.items()))
+        return dict(sorted(raws.items()))
 
     def root(self) -> SignedRoot:
         """Return the newest installed root, after a walk from the oldest one, which was installed by hand."""
@@ -223,13 +231,13 @@ class Site:
             )
         oldest = min(roots)
         anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))
-        newer = walk(anchor, {version: raw for version, raw in roots.items() if version > oldest})
-        found = newer[-1] if newer else anchor
-        if found.root.version != max(roots):
+        newer = walk_roots(anchor, {version: raw for version, raw in roots.items() if version > oldest})
+        newest = newer[-1] if newer else anchor
+        if newest.root.version != max(roots):
             raise TrustError(
                 "the installed trust roots do not follow one another", subject=self.home / "trust"
             )
-        return found
+        return newest
 
     def root_versions(self) -> dict[int, TrustRoot]:
         """Return all versions of the installed trust root. Raises unless each follows the one before."""
@@ -254,7 +262,7 @@ class Site:
         path = self.home / "trust" / f"{signed.root.version}.root.json"
         with alone_in(self._folder("trust")):
             with contextlib.suppress(AirgapError):
-                if read_owned(path, _MAX_ROOT) == signed.raw:
+                if read_owned(path, MAX_ROOT_BYTES) == signed.raw:
                     return False
             write_file(path, signed.raw)
             return True
@@ -263,11 +271,11 @@ class Site:
 
     def sent(self, stream: str) -> Mark | None:
         """Return the last bundle of `stream` that was sealed here."""
-        return self._mark(self.home / "sent" / f"{stream}.json")
+        return self.mark(MarkKind.SENT, stream)
 
     def set_sent(self, stream: str, mark: Mark) -> None:
         """Record the last sealed bundle."""
-        self._set_mark(self.home / "sent" / f"{stream}.json", mark)
+        self.set_mark(MarkKind.SENT, stream, mark)
 
     @contextlib.contextmanager
     def packing(self, stream: str) -> Iterator[None]:
@@ -280,15 +288,9 @@ class Site:
         with media_errors("cannot lock", path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with media_errors("cannot lock", path):
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UsageError(
-                        "another bundle of this stream is being made",
-                        subject=stream,
-                        hint="wait until the other `airgap pack` has finished, then run this one again",
-                    ) from error
+            hint = "wait until the other `airgap pack` has finished, then run this one again"
+            busy = UsageError("another bundle of this stream is being made", subject=stream, hint=hint)
+            lock(fd, path, busy, required=True)
             yield
         finally:
             with contextlib.suppress(OSError):  # nothing was written
@@ -306,8 +308,8 @@ class Site:
         """
         folder = self.home / "sent" / stream
         if epoch is None:
-            found = folder.glob(f"{serial:04d}.epoch*.dsse.json")
-            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in found)
+            copies = folder.glob(f"{serial:04d}.epoch*.dsse.json")
+            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in copies)
             epoch = max((int(name[1]) for name in names if name), default=1)
         return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
 
@@ -317,10 +319,10 @@ class Site:
 
     def received(self, stream: str) -> Mark | None:
         """Return the high-water mark of `stream`: the newest bundle that was accepted here."""
-        return self._mark(self.home / "received" / f"{stream}.json")
+        return self.mark(MarkKind.RECEIVED, stream)
 
-    def marked(self, kind: str) -> list[str]:
-        """Return the streams that have a mark of `kind`, which is `sent` or `received`."""
+    def marked(self, kind: MarkKind) -> list[str]:
+        """Return the streams that have a mark of `kind`."""
         names = (path.name.removesuffix(".json") for path in (self.home / kind).glob("*.json"))
         return sorted(name for name in names if STREAM_GRAMMAR.fullmatch(name))
 
@@ -330,7 +332,7 @@ class Site:
 
     def set_received(self, stream: str, mark: Mark) -> None:
         """Raise the high-water mark, inside `receiving`. It is durable before any tag is moved."""
-        self._set_mark(self.home / "received" / f"{stream}.json", mark)
+        self.set_mark(MarkKind.RECEIVED, stream, mark)
 
     def keep_receipt(self, name: str, raw: bytes) -> Path:
         """Write a receipt, and remove the unfinished files of processes that were killed."""
@@ -346,17 +348,20 @@ class Site:
         folder = self.home / "receipts"
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
-    def _mark(self, path: Path) -> Mark | None:
+    def mark(self, kind: MarkKind, stream: str) -> Mark | None:
+        """Return a mark of `stream`, or None. Raises `FormatError` for a file that is not a mark."""
+        path = self.home / kind / f"{stream}.json"
         if not exists(path, follow=False):
             return None
-        fields = Fields(parse_object(read_owned(path, _MAX_SMALL), str(path)), str(path))
+        fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex
         mark = Mark(fields.integer("epoch"), fields.integer("serial"), sha256)
         fields.end()
         return mark
 
-    def _set_mark(self, path: Path, mark: Mark) -> None:
-        write_file(self._folder(path.parent.name) / path.name, dump(mark.value) + b"\n")
+    def set_mark(self, kind: MarkKind, stream: str, mark: Mark) -> None:
+        """Write a mark durably."""
+        write_file(self._folder(kind) / f"{stream}.json", dump(mark.value) + b"\n")
 
     def _folder(self, *names: str) -> Path:
         """Return a folder of the home; if it is missing, make it with mode 0700, whatever the umask."""

@@ -10,23 +10,24 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from airgap.audit.facts import MAX_SUMMARY, OVERRIDE, LedgerFacts, read_facts
+from airgap.audit.facts import OVERRIDE, LedgerFacts, read_facts
 from airgap.audit.record import NOTE
 from airgap.bundle.files import media_errors, write_file
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES
 from airgap.owned import read_owned, refuse_shared_folder
-from airgap.site import Mark, Site
+from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
-FOLDERS = ("keys", "trust", "sent", "received", "receipts")
+TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts")
 """The folders of the home whose content decides what is trusted."""
-KINDS = ("received", "sent")
-_RAISES = {"received": {"load", "serve"}, "sent": {"pack"}}
+_RAISES = {MarkKind.RECEIVED: {"load", "serve"}, MarkKind.SENT: {"pack"}}
 """The events of the commands that raise a mark of each kind."""
 SUMMARY = "ledger.summary.json"
 _SUMMARY_TYPE = "application/vnd.airgap.ledger-summary.v1+json"
@@ -35,6 +36,14 @@ _SUMMARY_LINES = 256
 _BEHIND = timedelta(minutes=5)
 """How far the clock may be behind the ledger without an alarm, because clocks are corrected."""
 SETTLE = "airgap audit settle"
+
+
+class Authority(StrEnum):
+    """What a person can declare to be right where files, clock and ledger disagree."""
+
+    CLOCK = "clock"
+    FILES = "files"
+    LEDGER = "ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +70,20 @@ def check_site(
 ) -> CheckedSite:
     """Compare the files at `home` with the ledger there.
 
-    With `recording`, marks that are behind the ledger are restored, and alarms are recorded; without it, no
-    file is changed. With `reporting`, an error becomes one of the alarms. Without `roots`, trust roots are
-    not compared, for the command that brings one back.
+    Args:
+        home: The site's folder.
+        clock: The time of this machine's clock.
+        recording: Restore marks that are behind the ledger, and record alarms; otherwise no file is changed.
+        reporting: Return an error as one of the alarms.
+        roots: Also compare the trust roots.
 
-    Raises `UsageError` if there is no site, `LedgerError` for a ledger that was cut or changed, and
-    `TrustError` for a trust root that is missing or different, and for files that other users can change.
+    Raises:
+        UsageError: There is no site.
+        LedgerError: The ledger was cut or changed.
+        TrustError: A trust root is missing or different, or others can change a file.
     """
     refuse_shared_folder(home, home=True)
-    for name in FOLDERS:
+    for name in TRUSTED_FOLDERS:
         refuse_shared_folder(home / name, home=False)
     site = Site(home)
     if recording:
@@ -89,11 +103,7 @@ def check_site(
                     _record(check, alarms)
                     raise
     now = max(clock, facts.latest_time or clock)
-    if now - clock > _BEHIND:
-        alarms.append(
-            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
-            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
-        )
+    alarms += _compare_clock(clock, now)
     _record(check, alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
         _write_summary(site, facts)
@@ -107,6 +117,14 @@ def _record(check: _Check, alarms: list[str]) -> None:
 
 
 # -- comparisons
+
+
+def _compare_clock(clock: datetime, now: datetime) -> Iterator[str]:
+    if now - clock > _BEHIND:
+        yield (
+            f"this machine's clock shows {format_time(clock)}, but the ledger has records of "
+            f"{format_time(now)}, which counts: set the clock; if it is right, run `{SETTLE} clock`"
+        )
 
 
 def _compare_name(check: _Check) -> Iterator[str]:
@@ -125,9 +143,9 @@ def _compare_roots(check: _Check) -> Iterator[str]:
     before a power failure: it is signed, so it is recorded now. For the first root, the ledger has the begin
     record of the installation.
     """
-    here, known = check.site.roots(), check.facts.roots
+    installed, known = check.site.roots(), check.facts.roots
     for version, fingerprint in sorted(known.items()):
-        got = sha256(here[version]).hexdigest() if version in here else "no such file"
+        got = sha256(installed[version]).hexdigest() if version in installed else "no such file"
         if got != fingerprint:
             path = check.site.home / "trust" / f"{version}.root.json"
             raise TrustError(
@@ -136,19 +154,20 @@ def _compare_roots(check: _Check) -> Iterator[str]:
                 f"run `airgap trust install` to bring it back",
             )  # fmt: skip
     begun = set(check.facts.begun.values())
-    first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in here.values())
-    if here and not known and not first:
+    first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in installed.values())
+    if installed and not known and not first:
         raise LedgerError(
             "the ledger has no record of any trust root", subject=check.site.ledger_path,
-            want=f"a record of trust root {max(here)}, which is in trust/", got=f"{check.facts.number} lines",
+            want=f"a record of trust root {max(installed)}, which is in trust/",
+            got=f"{check.facts.number} lines",
             hint="it was cut or replaced: restore it from a backup, or run "
             f"`{SETTLE} files`, which accepts and records the files as they are",
         )  # fmt: skip
-    unknown = sorted(here.keys() - known.keys())
+    unknown = sorted(installed.keys() - known.keys())
     if unknown:
         check.site.root()  # raises unless each follows the one before
     for version in unknown if check.recording else ():
-        record_root(check.site, version, here[version], "found after an interruption")
+        record_root(check.site, version, installed[version], "found after an interruption")
     yield from ()
 
 
@@ -170,20 +189,22 @@ def _compare_key(check: _Check) -> Iterator[str]:
 
 
 def _compare_marks(check: _Check) -> Iterator[str]:
-    for kind in KINDS:
+    for kind in MarkKind:
         known: dict[str, Mark] = getattr(check.facts, kind)
         for stream in sorted({*known, *check.site.marked(kind)}):
             yield from _compare_mark(check, kind, stream, known.get(stream))
 
 
-def _compare_mark(check: _Check, kind: str, stream: str, recorded: Mark | None) -> Iterator[str]:
+def _compare_mark(check: _Check, kind: MarkKind, stream: str, recorded: Mark | None) -> Iterator[str]:
     """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more.
     There is no alarm while a command that raises such marks is running, or if it was killed before it
     recorded the mark.
     """
-    got, problem = _mark(check.site, kind, stream)
-    state = str(problem) if problem else _describe_file(kind, stream, got)
-    if recorded is None or (got is not None and (got.epoch, got.serial) > (recorded.epoch, recorded.serial)):
+    mark, problem = _mark(check.site, kind, stream)
+    state = str(problem) if problem else _describe_file(kind, stream, mark)
+    if recorded is None or (
+        mark is not None and (mark.epoch, mark.serial) > (recorded.epoch, recorded.serial)
+    ):
         if problem is not None:
             problem.hint = f"run `{SETTLE} ledger` to remove it: the ledger has no record of this stream"
             raise problem
@@ -193,7 +214,7 @@ def _compare_mark(check: _Check, kind: str, stream: str, recorded: Mark | None) 
                 f"{state}, but the ledger {known}: the file was changed, or the ledger was cut; "
                 f"run `{SETTLE} ledger` or `{SETTLE} files` to settle it"
             )
-    elif got != recorded:
+    elif mark != recorded:
         if not check.recording:
             yield f"{state}, but the ledger records {_describe_mark(recorded)}"
         elif put_right(check.site, kind, stream, recorded):
@@ -208,9 +229,9 @@ _COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
 # -- restoring marks
 
 
-def put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
+def put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
     """Restore a mark that is behind `want`; return False if another process has raised it, or is about to."""
-    if kind == "received":
+    if kind is MarkKind.RECEIVED:
         with site.receiving():
             return _put_right(site, kind, stream, want)
     try:
@@ -220,13 +241,13 @@ def put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
         return False
 
 
-def _put_right(site: Site, kind: str, stream: str, want: Mark) -> bool:
-    got, problem = _mark(site, kind, stream)
-    if got is not None and (got == want or (got.epoch, got.serial) > (want.epoch, want.serial)):
+def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
+    mark, problem = _mark(site, kind, stream)
+    if mark is not None and (mark == want or (mark.epoch, mark.serial) > (want.epoch, want.serial)):
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
         _remove(site.home / kind / f"{stream}.json")
-    (site.set_received if kind == "received" else site.set_sent)(stream, want)
+    site.set_mark(kind, stream, want)
     return True
 
 
@@ -241,10 +262,10 @@ def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
     site.ledger().append("trust-change", NOTE, change=why, root_version=version, fingerprint=fingerprint)
 
 
-def _mark(site: Site, kind: str, stream: str) -> tuple[Mark | None, AirgapError | None]:
+def _mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapError | None]:
     """Return the mark in its file, or the error that occurred while reading it."""
     try:
-        return (site.received if kind == "received" else site.sent)(stream), None
+        return site.mark(kind, stream), None
     except AirgapError as error:
         return None, error
 
@@ -253,7 +274,7 @@ def _describe_mark(mark: Mark) -> str:
     return f"serial {mark.serial} in epoch {mark.epoch}, statement sha256:{mark.statement_sha256}"
 
 
-def _describe_file(kind: str, stream: str, mark: Mark | None) -> str:
+def _describe_file(kind: MarkKind, stream: str, mark: Mark | None) -> str:
     return f"{kind}/{stream}.json " + (f"records {_describe_mark(mark)}" if mark else "is missing")
 
 
@@ -267,7 +288,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
     path = site.home / SUMMARY
     with contextlib.suppress(AirgapError):
         if exists(path, follow=False):
-            envelope = Envelope.parse(read_owned(path, 2 * MAX_SUMMARY), str(path))
+            envelope = Envelope.parse(read_owned(path, 2 * MAX_LEDGER_SUMMARY_BYTES), str(path))
             key = site.key.public_key
             signed = any(key.verify(envelope.message, signature.sig) for signature in envelope.signatures)
             if signed and envelope.payload_type == _SUMMARY_TYPE:
@@ -277,7 +298,7 @@ def _read_summary(site: Site) -> LedgerFacts | None:
 
 def _write_summary(site: Site, facts: LedgerFacts) -> None:
     payload = facts.to_bytes()
-    if len(payload) <= MAX_SUMMARY:
+    if len(payload) <= MAX_LEDGER_SUMMARY_BYTES:
         raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
         with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
             write_file(site.home / SUMMARY, raw)
@@ -286,7 +307,7 @@ def _write_summary(site: Site, facts: LedgerFacts) -> None:
 # -- decisions of a person
 
 
-def settle(home: Path, what: str) -> list[str]:
+def settle(home: Path, what: Authority) -> list[str]:
     """Accept the `ledger`, the `files` or the `clock` as right where they disagree; return what was changed.
     The ledger's chain must be intact; the decision is recorded in it.
     """
@@ -294,14 +315,14 @@ def settle(home: Path, what: str) -> list[str]:
     site = Site(home)
     facts = read_facts(site.ledger_path)
     done: list[str] = []
-    if what == "ledger" and facts.site not in ("", site.name):
+    if what is Authority.LEDGER and facts.site not in ("", site.name):
         site.put_name_back(facts.site)
         done.append(f"the site's name is {facts.site} again")
-    with site.ledger().attempt(OVERRIDE, change=what) as attempt:
+    with site.ledger().attempt(OVERRIDE, change=str(what)) as attempt:
         _remove(home / SUMMARY)
-        if what == "ledger":
-            done += [text for kind in KINDS for text in _marks_by_ledger(site, facts, kind)]
-        elif what == "files":
+        if what is Authority.LEDGER:
+            done += [text for kind in MarkKind for text in _marks_by_ledger(site, facts, kind)]
+        elif what is Authority.FILES:
             done += _record_files(site, facts)
         elif facts.latest:
             done.append(f"records up to {facts.latest} no longer override the clock")
@@ -309,17 +330,17 @@ def settle(home: Path, what: str) -> list[str]:
     return done
 
 
-def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: str) -> Iterator[str]:
+def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: MarkKind) -> Iterator[str]:
     known: dict[str, Mark] = getattr(facts, kind)
     for stream in sorted({*known, *site.marked(kind)}):
-        got, problem = _mark(site, kind, stream)
+        mark, problem = _mark(site, kind, stream)
         path = site.home / kind / f"{stream}.json"
         if stream not in known:
             _remove(path)
-            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, got)}"
-        elif got != (want := known[stream]):
-            (site.set_received if kind == "received" else site.set_sent)(stream, want)
-            yield f"{problem or _describe_file(kind, stream, got)}; now it records {_describe_mark(want)}"
+            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, mark)}"
+        elif mark != (want := known[stream]):
+            site.set_mark(kind, stream, want)
+            yield f"{problem or _describe_file(kind, stream, mark)}; now it records {_describe_mark(want)}"
 
 
 def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
@@ -330,12 +351,12 @@ def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
         if facts.roots.get(version) != sha256(raw).hexdigest():
             record_root(site, version, raw, "settled")
             yield f"trust root {version} recorded"
-    for kind, name in zip(KINDS, ("accepted", "sealed"), strict=True):
+    for kind, name in zip(MarkKind, ("accepted", "sealed"), strict=True):
         for stream in site.marked(kind):
-            got = site.received(stream) if kind == "received" else site.sent(stream)
+            mark = site.mark(kind, stream)
             recorded = getattr(facts, kind).get(stream)
-            if got is not None and recorded != got:
+            if mark is not None and recorded != mark:
                 site.ledger().append(
-                    OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **got.value}}
+                    OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **mark.value}}
                 )
-                yield f"{_describe_file(kind, stream, got)}: recorded"
+                yield f"{_describe_file(kind, stream, mark)}: recorded"

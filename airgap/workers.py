@@ -2,26 +2,27 @@
 
 import queue
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from airgap.errors import AirgapError
 
 Item = TypeVar("Item")
-Key = TypeVar("Key", bound=Hashable)
+CacheKey = TypeVar("CacheKey", bound=Hashable)
+Expected = TypeVar("Expected", bound=AirgapError)
 
 
-class Memo(Generic[Key, Item]):
+class Memo(Generic[CacheKey, Item]):
     """A cache for several threads that makes each value once: a thread that needs a value that another
     thread is making waits for it. An exception of `make` is not cached.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._locks: dict[Key, threading.Lock] = {}
-        self._values: dict[Key, Item] = {}
+        self._locks: dict[CacheKey, threading.Lock] = {}
+        self._values: dict[CacheKey, Item] = {}
 
-    def get(self, key: Key, make: Callable[[], Item]) -> Item:
+    def get(self, key: CacheKey, make: Callable[[], Item]) -> Item:
         """Return the value of `key`; the first call makes it with `make`."""
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -67,6 +68,17 @@ def run_all(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> l
     if defects:
         raise defects[0]
     return results
+
+
+def errors_of(kind: type[Expected], errors: Iterable[AirgapError | None]) -> list[Expected]:
+    """Return the errors of a `kind` among the results of `run_all`; raise the first error of another kind."""
+    matching = []
+    for error in errors:
+        if isinstance(error, kind):
+            matching.append(error)
+        elif error is not None:
+            raise error
+    return matching
 
 
 def run_each(do: Callable[[Item], object], items: Sequence[Item], jobs: int) -> None:

@@ -12,7 +12,7 @@ import sys
 import docker
 from docker.errors import DockerException
 
-from airgap.endpoints.docker_context import docker_address
+from airgap.endpoints.docker.context import docker_address
 from airgap.errors import AirgapError
 
 

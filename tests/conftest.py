@@ -1,8 +1,10 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import itertools
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -14,18 +16,22 @@ from tests.support.kits import FetchedOnce
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
-    "airgap", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "airgap", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("airgap")  # no test fails because the machine is slow
+hypothesis.settings.load_profile(
+    "airgap"
+)  # no test fails because the machine is slow; tests.fuzz searches longer
 
 HERE = Path(__file__).parent
 E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FAILED = pytest.StashKey[bool]()
+HANGING_SECONDS = 2100
+"""More than any wait of the tests takes until it gives up, so that this says first what did not come."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
-CHEAP = {"roots", "loaded", "sid", "skopeo", "openssl", "sealed"}
+CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
@@ -36,10 +42,18 @@ CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 """What says who became this user: the tests may be run by sudo, too."""
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths of homes. `mktemp` would read the names of all earlier ones for each test."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder; airgap's state and Docker's settings lie below it."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("AIRGAP_HOME", str(home / "airgap"))
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))
@@ -49,6 +63,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_system_authorities(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no program but ours connects, certificates are issued by the tests: those of the system, which every
+    client of a registry would read in 40 ms, are left out.
+    """
+    if not request.path.is_relative_to(E2E):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
 
 
 @pytest.fixture
@@ -68,14 +91,33 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> FetchedOnce:
 @pytest.fixture
 def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of kits that are not about pip: pip takes half a second each time."""
-    monkeypatch.setattr("airgap.online.kit.fetch", fetched)
+    monkeypatch.setattr("airgap.online.kit.fetch_wheels", fetched)
 
 
 @pytest.fixture(autouse=True)
 def measured(request: pytest.FixtureRequest) -> None:
     """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not any(request.path.is_relative_to(folder) for folder in MEASURED):
+    if not any(_is_below(request.path, folder) for folder in MEASURED):
         request.getfixturevalue("unmeasured")
+
+
+def _end_hanging_test(*_: object) -> None:
+    pytest.fail(f"the test hangs: it has run for {HANGING_SECONDS} seconds; the traceback shows where")
+
+
+signal.signal(signal.SIGALRM, _end_hanging_test)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """End a test that waits for ever. One that cannot be interrupted is ended with its process, by the
+    `faulthandler_timeout` of pyproject.toml.
+    """
+    signal.alarm(HANGING_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -114,11 +156,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
-        if item.path.is_relative_to(E2E):
+        if _is_below(item.path, E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     return (yield)
+
+
+@cache
+def _is_below(path: Path, folder: Path) -> bool:
+    """Asked for each of ten thousand tests, of a few hundred files."""
+    return path.is_relative_to(folder)
 
 
 def _group(item: pytest.Item) -> str:
@@ -126,7 +174,7 @@ def _group(item: pytest.Item) -> str:
     their module makes, so that neither is made twice, and each of the others by itself.
     """
     place = str(item.path.relative_to(HERE))
-    if not item.path.is_relative_to(E2E):
+    if not _is_below(item.path, E2E):
         return place
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}

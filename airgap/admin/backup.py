@@ -21,24 +21,26 @@ from airgap.audit.files import open_snapshot
 from airgap.audit.record import NOTE
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder, make_folder, media_errors, write_stream
-from airgap.bundle.statement import PREDICATE_TYPE, Statement
-from airgap.bundle.ustar import END, Entry, header, padding, read_entries
+from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE, Statement
+from airgap.bundle.ustar import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, FormatError, IntegrityError, SizeMismatchError, UsageError
+from airgap.limits import (
+    MAX_BACKUP_DEPTH,
+    MAX_BACKUP_FILE_BYTES,
+    MAX_BACKUP_FILES,
+    MAX_ENVELOPE_BYTES,
+)
 from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.owned import read_owned, refuse_shared_folder
 from airgap.site import Site
 from airgap.site_check import CheckedSite, check_site
 from airgap.trust.age import decrypt, encrypt
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
 
 LEDGER = "ledger.jsonl"
-MAX_FILE_BYTES = 64 << 20
-"""Limit of every file except the ledger."""
-MAX_FILES = 100_000
-MAX_DEPTH = 4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}", re.ASCII)
 _LEFT_OUT = (".part", ".lock")
 _SECRET = (".pem", ".key")
@@ -97,7 +99,7 @@ def _names(home: Path, below: str = "", depth: int = 1) -> Iterator[str]:
         entries = list(found)
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
+        if entry.is_dir(follow_symlinks=False) and depth < MAX_BACKUP_DEPTH:
             yield from _names(home, name, depth + 1)
         elif not entry.name.endswith(_LEFT_OUT) and name != LEDGER and _NAME.fullmatch(entry.name):
             yield name
@@ -117,9 +119,9 @@ def _tar(home: Path, ledger: int, size: int, names: list[str]) -> Iterator[bytes
         yield chunk
     yield padding(size)
     for name in names:
-        raw = read_owned(home / name, MAX_FILE_BYTES)
+        raw = read_owned(home / name, MAX_BACKUP_FILE_BYTES)
         yield header(name, len(raw), mode=_mode(name)) + raw + padding(len(raw))
-    yield END
+    yield END_OF_ARCHIVE
 
 
 def _mode(name: str) -> int:
@@ -172,10 +174,10 @@ def adopt_sealed(site: Site, path: Path, now: datetime) -> str | None:
     """
     where = path / ENVELOPE_FILE if path.is_dir() else path
     with Folder(where.absolute().parent) as folder:
-        raw = folder.read(where.name, MAX_ENVELOPE)
+        raw = folder.read(where.name, MAX_ENVELOPE_BYTES)
     envelope = Envelope.parse(raw, str(where))
-    document = parse_object(envelope.payload, str(where), max_bytes=MAX_ENVELOPE, floats=False)
-    if Fields(document, str(where)).text("predicateType") != PREDICATE_TYPE:
+    document = parse_object(envelope.payload, str(where), max_bytes=MAX_ENVELOPE_BYTES, floats=False)
+    if Fields(document, str(where)).text("predicateType") != BUNDLE_PREDICATE_TYPE:
         return None
     check_signatures(envelope, site.root().root, "release", now, str(where))
     statement = Statement.parse(envelope.payload, str(where))
@@ -216,7 +218,7 @@ def _unpack(backup: Path, passphrase: Callable[[], bytes], staging: Path) -> int
     count = 0
     with media_errors("cannot read", backup), backup.open("rb") as file:
         source = _Chunks(decrypt(file.read, passphrase, str(backup)))
-        for entry, data in read_entries(source, max_entries=MAX_FILES):
+        for entry, data in read_entries(source, max_entries=MAX_BACKUP_FILES):
             _check_entry(entry, backup)
             path = staging / entry.name
             with media_errors("cannot create", path.parent):
@@ -226,10 +228,10 @@ def _unpack(backup: Path, passphrase: Callable[[], bytes], staging: Path) -> int
     return count
 
 
-def _check_entry(entry: Entry, backup: Path) -> None:
+def _check_entry(entry: TarEntry, backup: Path) -> None:
     parts = entry.name.split("/")
-    plain = entry.kind == "file" and len(parts) <= MAX_DEPTH and all(map(_NAME.fullmatch, parts))
-    if not plain or (entry.size > MAX_FILE_BYTES and entry.name != LEDGER):
+    plain = entry.kind == "file" and len(parts) <= MAX_BACKUP_DEPTH and all(map(_NAME.fullmatch, parts))
+    if not plain or (entry.size > MAX_BACKUP_FILE_BYTES and entry.name != LEDGER):
         raise FormatError("not a file of AIRGAP_HOME", subject=f"{backup}: {entry.name!r}")
 
 

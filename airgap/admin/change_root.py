@@ -9,9 +9,9 @@ from airgap.audit.ledger import Attempt
 from airgap.bundle.files import Folder, write_file
 from airgap.durable import exists
 from airgap.errors import KeyFileError, TrustError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.site import Passphrase, Site
 from airgap.trust.change import Change, describe_change, next_version
-from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
@@ -74,16 +74,16 @@ def change_root(
             raise KeyFileError(
                 "no key of this site may sign trust roots", subject=site.home, want=want, got=keys
             )
-        found = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
-        more = mine[1:] + _names(site, found.eligible, signers, mine)
-        found = _signed(found, site, more, signers)
-        if found.wants and exists(path):
+        draft = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
+        more = mine[1:] + _names(site, draft.eligible, signers, mine)
+        draft = _signed(draft, site, more, signers)
+        if draft.wants and exists(path):
             raise UsageError(
                 "the file already exists",
                 subject=path,
                 hint="move it away, or choose another file with --proposal",
             )
-        return _keep(found, site, path, attempt)
+        return _keep(draft, site, path, attempt)
 
 
 def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposal], None]) -> Changed:
@@ -92,23 +92,23 @@ def sign_root(site: Site, path: Path, signers: Signers, agree: Callable[[Proposa
     """
     with site.ledger().attempt("trust-change", change="sign", path=str(path)) as attempt:
         raw = _read(path)
-        found = Proposal.parse(raw, _root_before(raw, site), str(path))
-        attempt.add(root_version=found.new.version, changes=describe_change(found.old.root, found.new))
-        names = _names(site, found.eligible - found.signers, signers, ())
-        if found.wants and not names:
+        draft = Proposal.parse(raw, _root_before(raw, site), str(path))
+        attempt.add(root_version=draft.new.version, changes=describe_change(draft.old.root, draft.new))
+        names = _names(site, draft.eligible - draft.signers, signers, ())
+        if draft.wants and not names:
             raise KeyFileError(
                 "no key of this site can add a signature", subject=path,
-                want=f"a key of {', '.join(found.who)}",
+                want=f"a key of {', '.join(draft.who)}",
                 got=", ".join(site.public_keys()) or "none",
             )  # fmt: skip
-        agree(found)
-        found = _signed(found, site, names, signers)
+        agree(draft)
+        draft = _signed(draft, site, names, signers)
         if _read(path) != raw:
             raise TrustError(
                 "the file has changed meanwhile", subject=path, hint="review it again with the same command"
             )
-        write_file(path, found.envelope.to_bytes())
-        return _keep(found, site, path, attempt)
+        write_file(path, draft.envelope.to_bytes())
+        return _keep(draft, site, path, attempt)
 
 
 def _root_before(raw: bytes, site: Site) -> SignedRoot:
@@ -124,7 +124,7 @@ def _root_before(raw: bytes, site: Site) -> SignedRoot:
 
 def _read(path: Path) -> bytes:
     with Folder(path.absolute().parent) as folder:
-        return folder.read(path.name, MAX_ENVELOPE)
+        return folder.read(path.name, MAX_ENVELOPE_BYTES)
 
 
 def _names(site: Site, keyids: frozenset[str], signers: Signers, done: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from airgap.trust.keys import PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, new_root
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeSite:
     """The site that `set_up` made, with what a person needs to know about it."""
 
@@ -68,8 +68,16 @@ def set_up(
         signed = SignedRoot.parse(raw, "1.root.json")
         site.install_root(signed)
         attempt.add(root_version=1, fingerprint=signed.fingerprint, keys=[key.public_key.keyid])
-    root_path = home / "trust" / "1.root.json"
-    return MadeSite(name, home, owner, path, key.public_key.keyid, root_path, signed.fingerprint, spare)
+    return MadeSite(
+        site=name,
+        home=home,
+        owner=owner,
+        key_path=path,
+        keyid=key.public_key.keyid,
+        root_path=home / "trust" / "1.root.json",
+        fingerprint=signed.fingerprint,
+        spare=spare,
+    )
 
 
 def _spare_key(path: Path, algorithm: str, passphrase: Callable[[], bytes]) -> PublicKey:

@@ -7,9 +7,9 @@ from airgap.audit.facts import read_facts
 from airgap.bundle.files import Folder
 from airgap.durable import exists
 from airgap.errors import TrustError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE
-from airgap.trust.root import SignedRoot, walk
+from airgap.trust.root import SignedRoot, walk_roots
 
 _FULL = 64
 
@@ -26,7 +26,7 @@ class Installed:
 def read_root(path: Path) -> SignedRoot:
     """Read a root from a file. Its own signature is checked, which does not make it trusted."""
     with Folder(path.absolute().parent) as folder:
-        return SignedRoot.parse(folder.read(path.name, MAX_ENVELOPE), str(path))
+        return SignedRoot.parse(folder.read(path.name, MAX_ENVELOPE_BYTES), str(path))
 
 
 def install_root(
@@ -38,7 +38,8 @@ def install_root(
     installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a new
     name once the site has received or signed anything.
     """
-    owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if _releases(signed, keyid)}))
+    releasing = signed.root.roles["release"].keyids
+    owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if keyid in releasing}))
     if not exists(home / "site.json"):
         _compare(signed, fingerprint)
         Site.create(home, name or default)
@@ -76,10 +77,6 @@ def _install(site: Site, signed: SignedRoot) -> bool:
     return fresh
 
 
-def _releases(signed: SignedRoot, keyid: str) -> bool:
-    return keyid in signed.root.roles["release"].keyids
-
-
 def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
     subject = f"trust root {signed.root.version}"
     if fingerprint is None:
@@ -104,7 +101,7 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
 def _successor(site: Site, signed: SignedRoot) -> SignedRoot:
     """Return `signed` when it follows from the installed root. Raises `TrustError` otherwise."""
     current = site.root()
-    newer = walk(current, {signed.root.version: signed.raw})
+    newer = walk_roots(current, {signed.root.version: signed.raw})
     if newer:
         return newer[-1]
     if current.root.keys.keys().isdisjoint(signed.root.keys):

@@ -14,8 +14,9 @@ from typing import Any, NoReturn, TypedDict
 
 from airgap.audit.files import open_snapshot
 from airgap.audit.merkle import MerkleTree
-from airgap.audit.record import BEGIN, END, MAX_LINE, NO_PREVIOUS, TORN, Record, parse_record
+from airgap.audit.record import BEGIN, END, NO_PREVIOUS, TORN, Record, parse_record
 from airgap.errors import FormatError, LedgerError
+from airgap.limits import MAX_LEDGER_LINE_BYTES
 
 SHELL_CHECK = r"""
 n=1 prev=$(printf %064d 0); while IFS= read -r line || [ -n "$line" ]; do
@@ -28,7 +29,7 @@ After a break it continues from the line as it is, so each fault is reported onc
 unless its seq and prev were written in full."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One line of the file. If it is not a record, `fields` is None and `problem` is the reason."""
 
@@ -48,7 +49,7 @@ class Line:
         return hashlib.sha256(self.raw).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
     """The result of checking a ledger whose chain is intact."""
 
@@ -72,7 +73,7 @@ class LedgerState:
     """The Merkle roots of the first n lines, for each requested n that the ledger has."""
 
 
-class Checkpoint(TypedDict):
+class LedgerCheckpoint(TypedDict):
     """A ledger's state in three values, which the other side keeps."""
 
     origin: str
@@ -80,7 +81,7 @@ class Checkpoint(TypedDict):
     root: str
 
 
-def checkpoint(state: LedgerState) -> Checkpoint:
+def checkpoint(state: LedgerState) -> LedgerCheckpoint:
     """Return the checkpoint of `state`; it is not signed."""
     return {"origin": state.site, "size": state.size, "root": state.root}
 
@@ -96,7 +97,7 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
         with open_snapshot(path) as (descriptor, size), os.fdopen(descriptor, "rb", closefd=False) as stream:
             stream.seek(offset)
             while offset < size:
-                raw = stream.readline(min(MAX_LINE + 1, size - offset))
+                raw = stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, size - offset))
                 number += 1
                 if not raw:
                     raise LedgerError("the ledger became shorter while it was read", subject=path)
@@ -114,13 +115,15 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
 def _line(path: Path, number: int, offset: int, data: bytes) -> Line:
     where = f"{path} line {number}"
     raw = data.removesuffix(b"\n")
-    if len(raw) > MAX_LINE:
-        raise LedgerError("line too long", subject=where, want=f"at most {MAX_LINE:,} bytes", got="more")
+    if len(raw) > MAX_LEDGER_LINE_BYTES:
+        raise LedgerError(
+            "line too long", subject=where, want=f"at most {MAX_LEDGER_LINE_BYTES:,} bytes", got="more"
+        )
     ended = len(raw) < len(data)
     try:
-        return Line(number, offset, raw, ended, parse_record(raw, where))
+        return Line(number=number, offset=offset, raw=raw, ended=ended, fields=parse_record(raw, where))
     except FormatError as error:
-        return Line(number, offset, raw, ended, None, str(error))
+        return Line(number=number, offset=offset, raw=raw, ended=ended, fields=None, problem=str(error))
 
 
 def check_ledger(path: Path, at: Collection[int] = ()) -> LedgerState:
@@ -169,9 +172,9 @@ class _Check:
         if self._last is not None and self._last.fields is not None and not self._last.ended:
             self._torn.append(self._last.number)
         return LedgerState(
-            self._site, self._tree.size, self._head, self._tree.root(),
-            tuple(self._open.values()), tuple(self._torn), tuple(self._backwards),
-            self._first_time, self._last_time, self._roots,
+            site=self._site, size=self._tree.size, head=self._head, root=self._tree.root(),
+            open=tuple(self._open.values()), torn=tuple(self._torn), backwards=tuple(self._backwards),
+            first_time=self._first_time, last_time=self._last_time, roots=self._roots,
         )  # fmt: skip
 
     def _take_record(self, line: Line, fields: dict[str, Any]) -> None:

@@ -15,17 +15,16 @@ from typing import Any, Self
 
 from airgap.audit.chain import Line, read_ledger
 from airgap.audit.files import open_snapshot
-from airgap.audit.record import BEGIN, NO_PREVIOUS, NOTE, check_sha256, parse_instant
+from airgap.audit.record import BEGIN, NO_PREVIOUS, NOTE, Outcome, check_sha256, parse_instant
 from airgap.durable import exists
 from airgap.errors import LedgerError
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_OPEN_ATTEMPTS
 from airgap.oci.strict_json import Fields, dump, parse_object
 
-MAX_SUMMARY = 4 << 20
 OVERRIDE = "override"
 """The event of a note that a person settled a difference between the ledger and the files."""
 
 _CHANGING = ("load", "serve", "pack", "trust-change")
-_MAX_BEGUN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Mark:
         return {"epoch": self.epoch, "serial": self.serial, "statement_sha256": self.statement_sha256}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LedgerFacts:
     """The facts after the line `number`, which begins at byte `last` and ends before byte `offset`."""
 
@@ -93,7 +92,7 @@ class LedgerFacts:
             self.latest = fields["time"]
         if phase == BEGIN and event in _CHANGING:
             self.begun[number] = str(fields.get("expects") or fields.get("change") or event)
-            self.begun = dict(list(self.begun.items())[-_MAX_BEGUN:])
+            self.begun = dict(list(self.begun.items())[-MAX_OPEN_ATTEMPTS:])
             return
         self.begun.pop(fields.get("begin", 0), "")
         if event == "trust-change":
@@ -107,7 +106,7 @@ class LedgerFacts:
         if isinstance(renamed, dict):
             self.site = str(renamed.get("to"))
         version, fingerprint = fields.get("root_version"), fields.get("fingerprint")
-        installed = fields["phase"] == NOTE or fields.get("result") == "ok"
+        installed = fields["phase"] == NOTE or fields.get("result") == Outcome.OK
         if installed and type(version) is int and isinstance(fingerprint, str):
             self.roots[version] = fingerprint
 
@@ -117,23 +116,27 @@ class LedgerFacts:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """The inverse of `to_bytes`. Raises `FormatError`."""
-        fields = Fields(parse_object(raw, "summary", max_bytes=MAX_SUMMARY, floats=False), "summary")
+        """Return the inverse of `to_bytes`. Raises `FormatError`."""
+        fields = Fields(
+            parse_object(raw, "summary", max_bytes=MAX_LEDGER_SUMMARY_BYTES, floats=False), "summary"
+        )
         roots = fields.string_map("roots")
-        found = cls(
-            fields.integer("number"),
-            fields.integer("last"),
-            fields.integer("offset"),
-            check_sha256(fields.text("head"), "summary: head"),
-            fields.text("site"),
-            fields.text("latest"),
-            {int(number): event for number, event in fields.string_map("begun").items() if number.isdigit()},
-            {int(version): fingerprint for version, fingerprint in roots.items() if version.isdigit()},
-            _parse_marks(fields.child("received")),
-            _parse_marks(fields.child("sent")),
+        facts = cls(
+            number=fields.integer("number"),
+            last=fields.integer("last"),
+            offset=fields.integer("offset"),
+            head=check_sha256(fields.text("head"), "summary: head"),
+            site=fields.text("site"),
+            latest=fields.text("latest"),
+            begun={
+                int(number): event for number, event in fields.string_map("begun").items() if number.isdigit()
+            },
+            roots={int(version): fingerprint for version, fingerprint in roots.items() if version.isdigit()},
+            received=_parse_marks(fields.child("received")),
+            sent=_parse_marks(fields.child("sent")),
         )
         fields.end()
-        return found
+        return facts
 
 
 def read_facts(path: Path, summary: LedgerFacts | None = None) -> LedgerFacts:
@@ -189,9 +192,9 @@ def _keep(known: dict[str, Mark], value: Mapping[str, Any]) -> None:
 
 
 def _parse_marks(fields: Fields) -> dict[str, Mark]:
-    found = {}
+    marks = {}
     for stream in fields.keys():  # noqa: SIM118  # a method, not a dict
         item = fields.child(stream)
-        found[stream] = Mark(item.integer("epoch"), item.integer("serial"), item.text("statement_sha256"))
+        marks[stream] = Mark(item.integer("epoch"), item.integer("serial"), item.text("statement_sha256"))
         item.end()
-    return found
+    return marks

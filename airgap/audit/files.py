@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.audit.record import MAX_LINE, NO_PREVIOUS, parse_record
+from airgap.audit.record import NO_PREVIOUS, parse_record
 from airgap.durable import sync_folder
 from airgap.errors import FormatError, LedgerError
+from airgap.limits import MAX_LEDGER_LINE_BYTES, MAX_UNREADABLE_LINES
 from airgap.owned import refuse_shared
 
 _FIRST_WINDOW = 64 << 10
-_LAST_WINDOW = 2 * MAX_LINE + 2
-_MAX_UNREADABLE = 16
-"""With more unreadable lines at its end, a file is not a ledger, and is not written to."""
+_LAST_WINDOW = 2 * MAX_LEDGER_LINE_BYTES + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +106,14 @@ def _find_tail(data: bytes, start: int) -> Tail | None:
     lines = body.split(b"\n") if data else []
     last = hashlib.sha256(lines[-1]).hexdigest() if lines else NO_PREVIOUS
     cut = len(body)
-    for unreadable, raw in enumerate(reversed(lines[-_MAX_UNREADABLE - 1 :])):
+    for unreadable, raw in enumerate(reversed(lines[-MAX_UNREADABLE_LINES - 1 :])):
         seq = _seq(raw)
         if seq is not None:
             run_start = cut + 1 if unreadable else cut - len(raw)
             torn = None if ended and not unreadable else _torn(body, run_start, start)
             return Tail(seq + unreadable, last, torn, ended)
         cut -= len(raw) + 1
-    if start > 0 or len(lines) > _MAX_UNREADABLE:
+    if start > 0 or len(lines) > MAX_UNREADABLE_LINES:
         return None
     return Tail(len(lines), last, _torn(body, 0, 0) if lines else None, ended)
 

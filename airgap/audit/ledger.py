@@ -25,6 +25,7 @@ from airgap.audit.record import (
     NOTE,
     PHASES,
     TORN,
+    Outcome,
     Record,
     format_instant,
     parse_record,
@@ -43,13 +44,13 @@ from airgap.errors import (
     RollbackError,
     TrustError,
 )
+from airgap.limits import MAX_RECORDED_ERROR_CHARACTERS
 from airgap.oci.strict_json import dump
 
 _EVENT = re.compile(r"[a-z]+(-[a-z]+)*", re.ASCII)
 _OWN = (*HEAD, CLAIM)
 _OUTCOME = ("begin", "result", "exit_code", "error")
 _REFUSALS = (TrustError, RollbackError, DestinationError, PolicyError, IntegrityError, FormatError)
-_MAX_ERROR = 2048
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -59,7 +60,7 @@ class Attempt:
     def __init__(self, seq: int) -> None:
         self.seq = seq
         """The number of the begin record."""
-        self.result = "ok"
+        self.result = Outcome.OK
         self.exit_code = 0
         self.details: dict[str, Json] = {}
 
@@ -194,18 +195,22 @@ def _checked(details: Mapping[str, object], reserved: tuple[str, ...]) -> dict[s
 
 def _outcome(error: BaseException) -> dict[str, object]:
     if isinstance(error, KeyboardInterrupt):
-        return {"result": "aborted", "exit_code": 130}
+        return {"result": Outcome.ABORTED, "exit_code": 130}
     if isinstance(error, OSError):
         error = MediaError.of(error)
     if not isinstance(error, AirgapError):
         # The text of a foreign exception may contain anything, even a secret.
-        return {"result": "failed", "exit_code": 1, "error": "a defect", "defect": type(error).__name__}
-    result = "failed"
+        return {"result": Outcome.FAILED, "exit_code": 1, "error": "a defect", "defect": type(error).__name__}
+    result = Outcome.FAILED
     if isinstance(error, _REFUSALS):
-        result = "refused"
+        result = Outcome.REFUSED
     elif isinstance(error, PartialError):
-        result = "partial"
-    return {"result": result, "exit_code": error.exit_code, "error": str(error)[:_MAX_ERROR]}
+        result = Outcome.PARTIAL
+    return {
+        "result": result,
+        "exit_code": error.exit_code,
+        "error": str(error)[:MAX_RECORDED_ERROR_CHARACTERS],
+    }
 
 
 def _format_offset(offset: timedelta | None) -> str:

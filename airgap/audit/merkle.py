@@ -22,7 +22,7 @@ class MerkleTree:
         self.size += 1
 
     def root(self) -> str:
-        """The root over all leaves so far, in hex; of no leaf, the SHA-256 of nothing."""
+        """Return the root over all leaves so far, in hex; of no leaf, the SHA-256 of nothing."""
         if not self._peaks:
             return hashlib.sha256().hexdigest()
         node = self._peaks[-1]

@@ -4,22 +4,24 @@ An in-toto Statement v1 in ASCII with one form only: one subject, one image and 
 spaces inside a line, so that people can review what leaves a closed network, and grep can search it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from airgap.audit.chain import Checkpoint
+from airgap.audit.chain import LedgerCheckpoint
+from airgap.audit.record import Outcome
 from airgap.errors import FormatError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Digest
+from airgap.oci.in_toto import StatementFields, json_lines, one_of, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
 
-IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
-RESULTS = ("ok", "partial", "failed", "refused")
+RESULTS = (Outcome.OK, Outcome.PARTIAL, Outcome.FAILED, Outcome.REFUSED)
 _CLAIM = "claimed_operator"
 
 
@@ -52,7 +54,8 @@ class ReceiptImage:
     """The name at the target, in full."""
     digest: str
     """The digest in the bundle's statement."""
-    verdict: str
+    verdict: Verdict
+    _: KW_ONLY
     target_digest: str | None = None
     """The image ID or manifest digest at the target now; None if the target does not have the image."""
     before: str | None = None
@@ -63,7 +66,7 @@ class ReceiptImage:
     name. Omitted from the receipt if there is none, as in receipts of older versions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The result of loading one bundle into one target of one site."""
 
@@ -74,7 +77,7 @@ class Receipt:
     statement_sha256: str
     time: datetime
     """UTC, in whole seconds."""
-    result: str
+    result: Outcome
     target: str
     target_version: str
     images: tuple[ReceiptImage, ...]
@@ -82,7 +85,7 @@ class Receipt:
     """The keys whose signatures on the bundle counted."""
     threshold: int
     root_version: int
-    checkpoint: Checkpoint = field(hash=False)
+    checkpoint: LedgerCheckpoint = field(hash=False)
     """The checkpoint of the receiver's ledger."""
     holds: tuple[str, ...]
     """The digests of the blobs that the target holds now: the base of the next delta."""
@@ -120,23 +123,17 @@ class Receipt:
             "time": dump(format_time(self.time)),
             "result": dump(self.result),
             "target": dump(self._target()),
-            "images": _lines([_image_json(image) for image in self.images]),
-            "keyids": _lines(list(self.keyids)),
+            "images": json_lines([_image_json(image) for image in self.images]),
+            "keyids": json_lines(list(self.keyids)),
             "threshold": dump(self.threshold),
             "root_version": dump(self.root_version),
             "checkpoint": dump({key: self.checkpoint[key] for key in ("origin", "size", "root")}),
-            "holds": _lines(list(self.holds)),
+            "holds": json_lines(list(self.holds)),
             "operator": dump(self.operator),
             **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
-        return b"".join(
-            (
-                b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + _lines(self._subjects()),
-                b',\n"predicateType":' + dump(PREDICATE_TYPE) + b',\n"predicate":{\n' + fields + b"}\n}\n",
-            )
-        )
+        return statement_bytes(self._subjects(), PREDICATE_TYPE, predicate)
 
     def _target(self) -> dict[str, str]:
         engine = {"engine": self.target_engine} if self.target_engine else {}
@@ -156,21 +153,11 @@ class Receipt:
         Raises `FormatError` for any bytes that `to_bytes` would not have written, also for unknown fields. It
         does not check whether the bundle and the keys exist.
         """
-        top = Fields(parse_object(raw, where, floats=False), where)
-        _one_of((IN_TOTO_STATEMENT,), top, "_type")
-        _one_of((PREDICATE_TYPE,), top, "predicateType")
-        top.items("subject")
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        _one_of(("airgap",), tool, "name")
-        version = tool.text("version")
-        hint = f"the receipt was written by airgap {version}; use that version or a later one"
-        found = cls._from_predicate(predicate, version)
-        for fields in (tool, predicate, top):
-            fields.end(hint)
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where, hint=hint)
-        return found
+        statement = StatementFields.of(raw, where, PREDICATE_TYPE, "receipt", MAX_JSON_BYTES)
+        statement.top.items("subject")
+        parsed = cls._from_predicate(statement.predicate, statement.version)
+        statement.end(parsed.to_bytes())
+        return parsed
 
     @classmethod
     def _from_predicate(cls, fields: Fields, version: str) -> Self:
@@ -180,9 +167,9 @@ class Receipt:
             bundle_stream=bundle.text("stream"),
             serial=bundle.integer("serial"),
             epoch=bundle.integer("epoch"),
-            statement_sha256=_sha256(bundle.text("statement_sha256"), bundle, "statement_sha256"),
+            statement_sha256=sha256_in(bundle, "statement_sha256"),
             time=fields.time("time"),
-            result=_one_of(RESULTS, fields, "result"),
+            result=Outcome(one_of(RESULTS, fields, "result")),
             target=target.text("name"),
             target_version=target.text("version"),
             target_engine=target.optional_text("engine") or "",
@@ -193,7 +180,7 @@ class Receipt:
             checkpoint={
                 "origin": checkpoint.text("origin"),
                 "size": checkpoint.integer("size"),
-                "root": _sha256(checkpoint.text("root"), checkpoint, "root"),
+                "root": sha256_in(checkpoint, "root"),
             },
             holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
             operator=fields.text("operator"),
@@ -203,11 +190,6 @@ class Receipt:
         for child in (bundle, target, checkpoint):
             child.end()
         return found
-
-
-def _lines(values: list[Any]) -> bytes:
-    """A JSON list with one element a line."""
-    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
 
 
 def _image_json(image: ReceiptImage) -> dict[str, Any]:
@@ -230,23 +212,14 @@ def _parse_image(fields: Fields) -> ReceiptImage:
     found = ReceiptImage(
         reference,
         _digest(fields.text("digest"), fields, "digest"),
-        _one_of(VERDICTS, fields, "verdict"),
-        _optional_digest(fields, "target_digest"),
-        _optional_digest(fields, "before"),
-        fields.optional_text("error"),
-        fields.text("reason") if fields.has("reason") else None,
+        Verdict(one_of(VERDICTS, fields, "verdict")),
+        target_digest=_optional_digest(fields, "target_digest"),
+        before=_optional_digest(fields, "before"),
+        error=fields.optional_text("error"),
+        reason=fields.text("reason") if fields.has("reason") else None,
     )
     fields.end()
     return found
-
-
-def _one_of(wanted: tuple[str, ...], fields: Fields, key: str) -> str:
-    got = fields.text(key)
-    if got not in wanted:
-        raise FormatError(
-            "unexpected value", subject=f"{fields.where}: {key}", want=" or ".join(wanted), got=repr(got[:80])
-        )
-    return got
 
 
 def _digest(text: str, fields: Fields, key: str) -> str:

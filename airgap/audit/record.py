@@ -22,13 +22,12 @@ that reports understand: `bundle` {stream, serial, statement_sha256} and `images
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from airgap.errors import FormatError
-from airgap.oci.strict_json import MAX_BYTES, Fields, parse_object
-
-MAX_LINE = MAX_BYTES
-"""Bytes of a line, without its newline."""
+from airgap.limits import MAX_LEDGER_LINE_BYTES
+from airgap.oci.strict_json import Fields, parse_object
 
 NO_PREVIOUS = "0" * 64
 """`prev` of the first line."""
@@ -51,6 +50,22 @@ EVENTS = (
 )  # fmt: skip
 """The events that commands record, for filters. `media-write` is the event of repack and repair."""
 
+
+class Outcome(StrEnum):
+    """The result of an attempt in its end record, and of a load in its receipt."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    """Some images or hosts failed."""
+    FAILED = "failed"
+    REFUSED = "refused"
+    """A rule or a signature forbade it."""
+    ABORTED = "aborted"
+    """A person interrupted it."""
+    ALARM = "alarm"
+    """It is complete, and what it found needs attention."""
+
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -68,7 +83,7 @@ def parse_record(raw: bytes, where: str) -> dict[str, Any]:
 
     The types of the head's fields are checked, not the chain.
     """
-    value = parse_object(raw, where, max_bytes=MAX_LINE, floats=False)
+    value = parse_object(raw, where, max_bytes=MAX_LEDGER_LINE_BYTES, floats=False)
     fields = Fields(value, where)
     if fields.integer("seq") < 1:
         raise FormatError("wrong value", subject=f"{where}: seq", want="at least 1", got=0)
@@ -93,7 +108,7 @@ def format_instant(moment: datetime) -> str:
 
 
 def parse_instant(text: str, where: str) -> datetime:
-    """The inverse of `format_instant`; raises `FormatError` for every other spelling."""
+    """Return the inverse of `format_instant`; raises `FormatError` for every other spelling."""
     try:
         moment = datetime.fromisoformat(text)
         if format_instant(moment) == text:

@@ -16,8 +16,8 @@ UNREADABLE = "unreadable"
 """The result of an entry for a line that is not a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
     """One attempt or note. Values that are missing or of another type are None or empty."""
 
     seq: int
@@ -76,7 +76,7 @@ def entries(
     stream: str | None = None,
     digest: str | None = None,
     limit: int | None = None,
-) -> list[Entry]:
+) -> list[LedgerEntry]:
     """Return the entries that match all conditions, in the order of the file; with `limit`, the last ones.
 
     `stream` is the name of a stream or of a bundle: `edge` or `edge-0007`. `digest` matches an entry that has
@@ -85,7 +85,7 @@ def entries(
     `LedgerError` if the file cannot be read.
     """
 
-    def matches(entry: Entry) -> bool:
+    def matches(entry: LedgerEntry) -> bool:
         return entry.result == UNREADABLE or (
             event in (None, entry.event)
             and (since is None or entry.time is None or entry.time >= since)
@@ -93,17 +93,26 @@ def entries(
             and (digest is None or _mentions(entry.details, digest))
         )
 
-    found = sorted(filter(matches, _join(read_ledger(path))), key=lambda entry: entry.seq)
-    return found if limit is None else found[max(0, len(found) - limit) :]
+    matching = sorted(filter(matches, _join(read_ledger(path))), key=lambda entry: entry.seq)
+    return matching if limit is None else matching[max(0, len(matching) - limit) :]
 
 
-def _join(lines: Iterator[Line]) -> Iterator[Entry]:
+def _join(lines: Iterator[Line]) -> Iterator[LedgerEntry]:
     """Yield entries as soon as their end is read, so that only open ones stay in memory."""
     begun: dict[int, dict[str, Any]] = {}
     for line in lines:
         fields = line.fields
         if fields is None:
-            yield Entry(line.number, None, TORN, UNREADABLE, None, "", None, {"problem": line.problem})
+            yield LedgerEntry(
+                seq=line.number,
+                time=None,
+                event=TORN,
+                result=UNREADABLE,
+                exit_code=None,
+                user="",
+                duration=None,
+                details={"problem": line.problem},
+            )
         elif fields["phase"] == BEGIN:
             begun[line.number] = fields
         elif fields["phase"] == END and type(fields.get("begin")) is int and fields["begin"] in begun:
@@ -114,16 +123,16 @@ def _join(lines: Iterator[Line]) -> Iterator[Entry]:
         yield _entry(number, fields)
 
 
-def _entry(seq: int, first: dict[str, Any], end: dict[str, Any] | None = None) -> Entry:
+def _entry(seq: int, first: dict[str, Any], end: dict[str, Any] | None = None) -> LedgerEntry:
     last = first if end is None else end
     began, ended = (parse_instant(fields["time"], "time") for fields in (first, last))
     exit_code = last.get("exit_code")
-    return Entry(
-        seq, began, first["event"], _result(last),
-        exit_code if type(exit_code) is int else None,
-        first["user"],
-        None if end is None else ended - began,
-        {key: value for key, value in (first | last).items() if key not in (*HEAD, "begin")},
+    return LedgerEntry(
+        seq=seq, time=began, event=first["event"], result=_result(last),
+        exit_code=exit_code if type(exit_code) is int else None,
+        user=first["user"],
+        duration=None if end is None else ended - began,
+        details={key: value for key, value in (first | last).items() if key not in (*HEAD, "begin")},
     )  # fmt: skip
 
 

@@ -77,8 +77,8 @@ class Joined:
                 if opener is None:
                     return 0
                 self._stream = opener()
-            if got := self._stream.readinto(buffer):
-                return got
+            if count := self._stream.readinto(buffer):
+                return count
             self.close()
 
     def close(self) -> None:
@@ -95,9 +95,9 @@ class Beginning:
         self._left = size
 
     def readinto(self, buffer: memoryview, /) -> int:
-        got = (self._stream.readinto(buffer[: self._left]) or 0) if self._left else 0
-        self._left -= got
-        return got
+        count = (self._stream.readinto(buffer[: self._left]) or 0) if self._left else 0
+        self._left -= count
+        return count
 
     def close(self) -> None:
         self._stream.close()
@@ -133,11 +133,11 @@ class Output:
         while not self._left:
             self._next()
         with media_errors("cannot read", self._segment.part):
-            got = os.readv(self._fd, [buffer[: self._left]])
-        if not got:
+            count = os.readv(self._fd, [buffer[: self._left]])
+        if not count:
             raise SizeMismatchError("the file shrank", subject=self._segment.part)
-        self._left -= got
-        return got
+        self._left -= count
+        return count
 
     def write(self, data: memoryview) -> None:
         """Write the next bytes."""
@@ -169,7 +169,7 @@ class Output:
                 os.close(fd)
 
 
-def usable(segments: tuple[Segment, ...]) -> int:
+def usable_bytes(segments: tuple[Segment, ...]) -> int:
     """Return how many bytes of an earlier attempt can be used. Finished files count only if an unfinished one
     follows: if all are finished, the blob was found to be wrong.
     """
@@ -190,10 +190,10 @@ def size_of(path: Path) -> int | None:
     """Return the size of a regular file in bytes; None if there is none."""
     with media_errors("cannot read", path):
         try:
-            found = path.lstat()
+            status = path.lstat()
         except FileNotFoundError:
             return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def create(part: Path, keep: int) -> int:
@@ -207,8 +207,8 @@ def create(part: Path, keep: int) -> int:
             part.unlink(missing_ok=True)
             return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o644)
         fd = os.open(part, flags)
-        found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode) and has_one_name(found):
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and has_one_name(status):
             return fd
         os.close(fd)
         raise not_plain(part)

@@ -6,20 +6,31 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import Folder
 from airgap.bundle.medium import Medium
 from airgap.bundle.read_back import Written, read_back
 from airgap.errors import IntegrityError, MediaError, UnlistedContentError
 from airgap.oci.digest import Advance
 
-OK, CACHED, SKIPPED = "ok", "cached", "skipped"
 _HINT = (
     "write it again with `airgap pack`, `repack`, `repair` or `kit`; do not use a medium that fails "
     "twice, or that is smaller than it claims"
 )
+
+
+class ReadBackResult(StrEnum):
+    """What reading back has shown."""
+
+    OK = "ok"
+    """Every byte came from the media."""
+    CACHED = "cached"
+    """Some bytes may have come from a cache, so it is not known what the media hold."""
+    SKIPPED = "skipped"
+    """No byte was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,7 @@ class OnMedia:
     """The media of a bundle, and whether reading back showed that they hold it."""
 
     media: tuple[Medium, ...]
-    read_back: str
-    """`ok`: every byte came from the media; `cached`: some bytes may have come from a cache, so it is not
-    known what the media hold; `skipped`: no byte was read.
-    """
-
+    read_back: ReadBackResult
     unread: tuple[Path, ...] = ()
     """The mount points of media that were not read back."""
     fresh: bool = field(default=False, compare=False)
@@ -40,7 +47,7 @@ class OnMedia:
     def record(self) -> dict[str, object]:
         """Return the values for the ledger."""
         media = [medium.record() | {"read": medium.mount_point not in self.unread} for medium in self.media]
-        return {"media": media, "read_back": self.read_back}
+        return {"media": media, "read_back": str(self.read_back)}
 
 
 def prove(
@@ -55,15 +62,15 @@ def prove(
     """
     media = {folder: Medium.of(folder) for folder in written}
     asked = [folder for folder in written if wanted or (wanted is None and media[folder].is_carried)]
-    result = OK if asked else SKIPPED
+    result = ReadBackResult.OK if asked else ReadBackResult.SKIPPED
     wrong: list[IntegrityError] = []
     if asked:
         total = sum(file.size for folder in asked for file in written[folder])
         with phase("reading back", total) as advance:
             for folder in asked:
-                found = read_back(written[folder], media[folder], advance)
-                wrong += found.wrong
-                result = CACHED if found.cached else result
+                media_result = read_back(written[folder], media[folder], advance)
+                wrong += media_result.wrong
+                result = ReadBackResult.CACHED if media_result.cached else result
     if wrong:
         wrong[0].hint = _HINT
         raise wrong[0] if len(wrong) == 1 else _many(wrong)
@@ -77,7 +84,7 @@ def prove_sealed(
     phase: Callable[[str, int], AbstractContextManager[Advance]],
     wanted: bool | None,
     mark_unfinished: Callable[[], None],
-    folders: Collection[str] | None = FOLDERS,
+    folders: Collection[str] | None = BUNDLE_FOLDERS,
 ) -> OnMedia:
     """Do the same as `prove` for a sealed bundle, and call `mark_unfinished` if that raises. `folders` as in
     `refuse_unlisted_files`; None if the bundle has no folder of its own.
@@ -93,19 +100,19 @@ def prove_sealed(
 
 
 def refuse_unlisted_files(
-    written: Mapping[Path, Sequence[Written]], folders: Collection[str] = FOLDERS
+    written: Mapping[Path, Sequence[Written]], folders: Collection[str] = BUNDLE_FOLDERS
 ) -> None:
     """Raise `UnlistedContentError` if the folder of a bundle or volume holds files that were not written,
     because readers refuse any additional file. `folders` are the folders that may be in it.
     """
     for path, files in written.items():
-        names = {file.path.relative_to(path).as_posix() for file in files}
+        names = {written_file.path.relative_to(path).as_posix() for written_file in files}
         with Folder(path) as folder:
-            for found in folder.files(folders):
-                if found.name not in names:
+            for file in folder.files(folders):
+                if file.name not in names:
                     raise UnlistedContentError(
                         "a file that does not belong there",
-                        subject=folder.where(found.name),
+                        subject=folder.where(file.name),
                         hint="remove it, then run the same command again",
                     )
 

@@ -4,6 +4,7 @@ ISA-L handles gzip: it is several times faster than zlib, and its wheels contain
 version gives the same bytes everywhere.
 """
 
+import hashlib
 import io
 import os
 import struct
@@ -16,11 +17,8 @@ import zstandard
 from isal import isal_zlib
 
 from airgap.errors import FormatError
-from airgap.oci.digest import CHUNK, ByteStream
-from airgap.oci.documents import MAX_SIZE
-
-MAX_WINDOW = 128 << 20
-"""The most memory in bytes that a zstd frame may require; the zstd tools have the same limit."""
+from airgap.limits import MAX_BLOB_BYTES, MAX_ZSTD_WINDOW_BYTES
+from airgap.oci.digest import CHUNK, ByteStream, Digest, fill
 
 _IsalError: type[Exception] = cast("type[Exception]", isal_zlib.error)
 _GZIP = 16 + isal_zlib.MAX_WBITS
@@ -42,10 +40,10 @@ class Unpacked(io.RawIOBase):
         self._packed = packed
         self._form = form
         self._subject = subject
-        self._left = MAX_SIZE
+        self._left = MAX_BLOB_BYTES
         self._read: Callable[[memoryview], int]
         if form == "zstd":
-            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
             source = cast("IO[bytes]", _Readable(packed))
             self._read = decompressor.stream_reader(source, read_size=CHUNK, read_across_frames=True).readinto
         else:
@@ -59,14 +57,14 @@ class Unpacked(io.RawIOBase):
         if not view:
             return 0
         try:
-            got = int(self._read(view))
+            count = int(self._read(view))
         except (zstandard.ZstdError, _IsalError, EOFError) as error:
             raise FormatError(f"not a {self._form} layer", subject=self._subject, got=error) from error
-        self._left -= got
+        self._left -= count
         if self._left < 0:
-            want = f"at most {MAX_SIZE:,} bytes"
+            want = f"at most {MAX_BLOB_BYTES:,} bytes"
             raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
-        return got
+        return count
 
     def close(self) -> None:
         self._packed.close()
@@ -100,9 +98,9 @@ class _Gunzip:
                 raise EOFError("truncated gzip")
 
     def _refill(self) -> int:
-        got = self._packed.readinto(self._buffer) or 0
-        self._input = bytes(self._buffer[:got])
-        return got
+        count = self._packed.readinto(self._buffer) or 0
+        self._input = bytes(self._buffer[:count])
+        return count
 
 
 class _Readable:
@@ -113,20 +111,21 @@ class _Readable:
         self._buffer = memoryview(bytearray(CHUNK))
 
     def read(self, size: int) -> bytes:
-        got = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
-        return bytes(self._buffer[:got])
+        count = self._stream.readinto(self._buffer[: min(size, CHUNK)]) or 0
+        return bytes(self._buffer[:count])
 
 
 class GzipReader(io.RawIOBase):
     """The gzip form of `plain`, compressed on all cores in independent blocks of 1 MiB, as pigz does.
 
-    `witness` receives the plain bytes. The result does not depend on the number of cores.
+    The result does not depend on the number of cores, and has no name and no time inside. It depends on the
+    compressor's version, so the same layer may get another digest elsewhere; its diff ID does not change.
     """
 
-    def __init__(self, plain: ByteStream, witness: Callable[[memoryview], object]) -> None:
+    def __init__(self, plain: ByteStream) -> None:
         super().__init__()
         self._plain = plain
-        self._witness = witness
+        self._sha256 = hashlib.sha256()
         self._cores = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._cores)
         self._blocks: deque[Future[bytes]] = deque()
@@ -135,6 +134,11 @@ class GzipReader(io.RawIOBase):
         self._size = 0
         self._ended = False
         self._finished = False
+
+    @property
+    def diff_id(self) -> Digest:
+        """Return the digest of what was read from `plain` so far."""
+        return Digest("sha256", self._sha256.hexdigest())
 
     def readable(self) -> bool:
         return True
@@ -158,14 +162,12 @@ class GzipReader(io.RawIOBase):
             self._ready, self._finished = memoryview(end), True
 
     def _submit(self) -> None:
-        block = bytearray(CHUNK)
-        view, filled = memoryview(block), 0
-        while filled < CHUNK and (got := self._plain.readinto(view[filled:])):
-            filled += got
+        view = memoryview(bytearray(CHUNK))
+        filled = fill(self._plain, view)
         self._ended = filled < CHUNK
         if filled:
             data = view[:filled]
-            self._witness(data)
+            self._sha256.update(data)
             self._crc = isal_zlib.crc32(data, self._crc)
             self._size += filled
             self._blocks.append(self._pool.submit(_deflate, data))
@@ -205,3 +207,43 @@ class Inflating:
                 self._witness(held)
         except _IsalError as error:
             raise FormatError("not gzip", got=error) from error
+
+
+class GunzipWitness(io.RawIOBase):
+    """Passes a gzip layer on unchanged, and hashes its plain content.
+
+    Raises `FormatError` while reading data that is not gzip, and in `diff_id` if the data was truncated.
+    """
+
+    def __init__(self, packed: ByteStream, subject: str) -> None:
+        super().__init__()
+        self._packed = packed
+        self._subject = subject
+        self._sha256 = hashlib.sha256()
+        self._inside = Inflating(self._take)
+        self._size = 0
+
+    @property
+    def diff_id(self) -> Digest:
+        """Return the digest of the plain layer after all of it was read."""
+        if not self._inside.whole:
+            raise FormatError("truncated gzip", subject=self._subject)
+        return Digest("sha256", self._sha256.hexdigest())
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        got = self._packed.readinto(view) or 0
+        try:
+            self._inside.update(bytes(view[:got]))
+        except FormatError as error:
+            raise FormatError(error.what, subject=self._subject, want=error.want, got=error.got) from error
+        return got
+
+    def _take(self, plain: bytes) -> None:
+        self._sha256.update(plain)
+        self._size += len(plain)
+        if self._size > MAX_BLOB_BYTES:
+            raise FormatError("layer too large", want=f"at most {MAX_BLOB_BYTES:,} bytes")

@@ -1,37 +1,125 @@
-"""The files of a bundle besides its blobs: their names and contents (FORMAT.md §2)."""
+"""The files of a bundle besides its blobs: their names and contents (FORMAT.md §2), such as the two lists of
+images that engines read, `index.json` and `manifest.json`.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from typing import Any
 
-from airgap.bundle.names import (
-    INDEX_FILE,
-    MANIFEST_FILE,
-    OCI_LAYOUT,
-    OCI_LAYOUT_FILE,
-    DockerView,
-    index_json,
-    manifest_json,
-    sha256sums,
-)
-from airgap.errors import FormatError
+from airgap.errors import AmbiguousError, FormatError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
-from airgap.oci.reference import ImageReference
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
+from airgap.oci.reference import PASSING_NAME, ImageReference
+from airgap.oci.strict_json import Fields, dump, parse_object
 
 ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"
 SUMS_FILE = "SHA256SUMS"
 VERIFY_FILE = "VERIFY.txt"
-FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
+BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
 SET_ASIDE = ENVELOPE_FILE + ".part"
 
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+OCI_LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
+MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class DockerView:
+    """The entry of one image in `manifest.json`: the paths of its config and its layers, bottom first."""
+
+    name: ImageReference
+    config: str
+    layers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: ImageReference, manifest: ImageManifest) -> "DockerView":
+        """Return the view of an image manifest whose blobs are at their usual paths."""
+        return cls(name, manifest.config.digest.path, tuple(layer.digest.path for layer in manifest.layers))
+
+
+def named(descriptor: Descriptor, name: ImageReference) -> Descriptor:
+    """Return the entry of `index.json` for an image: its bare descriptor with both name annotations."""
+    notes = {REF_NAME: str(name), CONTAINERD_NAME: str(name)}
+    return replace(descriptor, platform=None, annotations=notes, artifact_type=None)
+
+
+def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
+    """The bytes of `index.json`, one entry a line, sorted by name."""
+    entries = [
+        named(descriptor, name) for name, descriptor in sorted(images, key=lambda image: str(image[0]))
+    ]
+    lines = b",\n".join(dump(entry.to_json()) for entry in entries)
+    return b'{"schemaVersion":2,"mediaType":' + dump(OCI_INDEX) + b',"manifests":[\n' + lines + b"\n]}\n"
+
+
+def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: str) -> None:
+    """Raise `AmbiguousError` for a name that is not unique at every target (FORMAT.md §2.1): one with
+    another digest than the image, one with the normal form of another name, and a temporary name of airgap.
+    """
+    seen: dict[ImageReference, ImageReference] = {}
+    for name, digest in images:
+        if name.digest not in (None, digest):
+            raise AmbiguousError(
+                "the name has the digest of another image", subject=f"{where}: {name}", want=digest
+            )
+        if name.is_passing:
+            raise AmbiguousError(PASSING_NAME, subject=f"{where}: {name}")
+        if (normal := name.normal) in seen:
+            raise AmbiguousError("two images with one name", subject=where, got=f"{seen[normal]} and {name}")
+        seen[normal] = name
+
+
+def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
+    """Return the images of an `index.json` that airgap wrote, by name. Raises `FormatError`, also for other
+    bytes than `index_json` would write. It does not check that a digest in a name is that of the image.
+    """
+    fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX_BYTES), INDEX_FILE)
+    images: dict[ImageReference, Descriptor] = {}
+    for i, entry in enumerate(fields.items("manifests")):
+        where = f"{INDEX_FILE}: manifests[{i}]"
+        descriptor = Descriptor.parse(entry, where)
+        images[ImageReference.parse(descriptor.annotations.get(REF_NAME, ""), where)] = descriptor
+    check_names(((name, name.digest) for name in images), INDEX_FILE)
+    if index_json(images.items()) != raw:
+        raise AmbiguousError("not in canonical form", subject=INDEX_FILE)
+    return images
+
+
+def manifest_json(images: Iterable[DockerView]) -> bytes:
+    """The bytes of `manifest.json`, one image a line, sorted by name."""
+    return b"[\n" + b",\n".join(map(dump, docker_entries(images))) + b"\n]\n"
+
+
+def docker_entries(images: Iterable[DockerView]) -> list[dict[str, Any]]:
+    """The entries of `manifest.json`. Docker takes names with a tag and without a digest only."""
+    return [
+        {
+            "Config": image.config,
+            "RepoTags": [tag] if (tag := repo_tag(image.name)) else [],
+            "Layers": list(image.layers),
+        }
+        for image in sorted(images, key=lambda image: str(image.name))
+    ]
+
+
+def repo_tag(name: ImageReference) -> str | None:
+    """The name in the form of RepoTags, or None when it has no tag."""
+    return f"{name.name}:{name.tag}" if name.tag else None
+
+
+def sha256sums(sums: dict[str, str]) -> bytes:
+    """`SHA256SUMS` over names and their SHA-256 in hex."""
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContents:
     """The facts about files in a statement, and the small files themselves."""
 
     small: dict[str, bytes] = field(hash=False)
@@ -41,12 +129,12 @@ class Contents:
     total_bytes: int
 
 
-def describe(
+def describe_contents(
     blobs: Mapping[Digest, tuple[str, int]],
     images: Sequence[tuple[ImageReference, Descriptor]],
     views: Sequence[DockerView],
     roots: Mapping[int, bytes],
-) -> Contents:
+) -> BundleContents:
     """Return the contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
     small = {
         OCI_LAYOUT_FILE: OCI_LAYOUT,
@@ -60,7 +148,7 @@ def describe(
     small[SUMS_FILE] = sha256sums(sums)
     sums[SUMS_FILE] = Digest.of(small[SUMS_FILE]).hex
     total = sum(size for _, size in blobs.values()) + sum(map(len, small.values()))
-    return Contents(small, sums, total)
+    return BundleContents(small, sums, total)
 
 
 def signature_file(keyid: str, envelope: str = ENVELOPE_FILE) -> str:

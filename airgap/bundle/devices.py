@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_MAX_FILE = 1 << 16
-_MAX_TEXT = 128
-_MAX_DEPTH = 8
+from airgap.limits import MAX_DEVICE_DEPTH, MAX_DEVICE_FILE_BYTES, MAX_DEVICE_TEXT_CHARACTERS
+
 _SECTOR = 512
 _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
@@ -24,11 +23,12 @@ _MEANINGLESS = re.compile(r"ATA|0x[0-9a-f]{4}|\(null\)")
 def clean(text: str) -> str:
     """Clean text from a device for people: printable characters, single spaces, limited length."""
     text = text.encode("utf-8", "replace").decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_TEXT].rstrip()
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text[:MAX_DEVICE_TEXT_CHARACTERS].rstrip()
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
+class SystemFolders:
     """The folders in which the system describes its devices; tests have their own."""
 
     proc: Path = Path("/proc")
@@ -41,12 +41,12 @@ class Roots:
 class Device:
     """A block device: its folder in /sys and its number, `MAJOR:MINOR`."""
 
-    roots: Roots
+    roots: SystemFolders
     number: str
     folder: Path
 
     @classmethod
-    def find(cls, roots: Roots, number: str, source: str = "") -> "Device | None":
+    def find(cls, roots: SystemFolders, number: str, source: str = "") -> "Device | None":
         """Find a device by number, or by its name `/dev/…` if there is no such number (btrfs)."""
         if not _exists(roots, number) and source.startswith("/dev/"):
             name = (roots.dev / source.removeprefix("/dev/")).resolve().name
@@ -72,17 +72,17 @@ class Device:
         counts = _read(self.folder / "stat").split()
         return int(counts[2]) * _SECTOR if len(counts) > 2 and counts[2].isdigit() else None
 
-    def disks(self, depth: int = _MAX_DEPTH) -> frozenset["Device"]:
+    def disks(self, depth: int = MAX_DEVICE_DEPTH) -> frozenset["Device"]:
         """Return the whole disks below the device, through partitions, device mapper and RAID."""
         if (self.folder / "partition").exists():
             disk = Device.find(self.roots, _read(self.folder.parent / "dev"))
             return disk.disks(depth - 1) if disk and depth else frozenset()
-        found: frozenset[Device] = frozenset()
+        disks_below: frozenset[Device] = frozenset()
         for slave in _listed(self.folder / "slaves"):
             below = Device.find(self.roots, _read(slave / "dev"))
             if below and depth:
-                found |= below.disks(depth - 1)
-        return found or frozenset({self})
+                disks_below |= below.disks(depth - 1)
+        return disks_below or frozenset({self})
 
     @property
     def is_removable(self) -> bool:
@@ -164,7 +164,7 @@ class Device:
         return ""
 
 
-def _exists(roots: Roots, number: str) -> bool:
+def _exists(roots: SystemFolders, number: str) -> bool:
     return bool(_NUMBER.fullmatch(number)) and (roots.sys / "dev/block" / number).exists()
 
 
@@ -172,7 +172,7 @@ def _read(path: Path) -> str:
     """Read a small file, stripped; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_FILE).decode("utf-8", "replace").strip()
+            return file.read(MAX_DEVICE_FILE_BYTES).decode("utf-8", "replace").strip()
     except OSError:
         return ""
 

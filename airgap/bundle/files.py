@@ -26,9 +26,6 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Advance, ByteStream
 
-MAX_FILES = 200_000
-"""The most files of a bundle, or of a volume."""
-
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -131,13 +128,28 @@ def is_absent(path: Path) -> bool:
 def holds(path: Path, data: bytes) -> bool:
     """Return whether `path` is a regular file with exactly this content. Raises `OSError`."""
     try:
-        found = path.lstat()
-        return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data
+        status = path.lstat()
+        return stat.S_ISREG(status.st_mode) and status.st_size == len(data) and path.read_bytes() == data
     except FileNotFoundError:
         return False
 
 
-class FileStream:
+class Closing:
+    """Is closed at the end of a `with` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class FileStream(Closing):
     """A regular file as a `ByteStream`."""
 
     def __init__(self, fd: int, name: str) -> None:
@@ -164,19 +176,13 @@ class FileStream:
             with media_errors("cannot read", self._name):
                 os.close(fd)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
     """Read all of a stream; raises `SizeMismatchError` over `limit` bytes."""
     out = bytearray()
     buffer = memoryview(bytearray(1 << 16))
-    while got := stream.readinto(buffer):
-        out += buffer[:got]
+    while count := stream.readinto(buffer):
+        out += buffer[:count]
         if len(out) > limit:
             want = f"at most {limit:,} bytes"
             raise SizeMismatchError("too large", subject=subject, want=want, got="more")
@@ -227,11 +233,11 @@ class FileSlice(io.RawIOBase):
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         view = memoryview(buffer).cast("B")[: self._end - self._position]
         with media_errors("cannot read", self._name):
-            got = os.preadv(self._fd, [view], self._position) if view else 0
-        self._position += got
+            count = os.preadv(self._fd, [view], self._position) if view else 0
+        self._position += count
         if self._advance is not None:
-            self._advance(got)
-        return got
+            self._advance(count)
+        return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Continue reading at `offset` bytes from the start of the part."""
@@ -278,7 +284,7 @@ class Files(Protocol):
         """Yield every file, in any order. Raises `UnlistedContentError` for anything else."""
 
 
-class Folder:
+class Folder(Closing):
     """A folder on a medium. Everything in it is opened relative to it, and no link is followed."""
 
     def __init__(self, path: Path) -> None:
@@ -291,7 +297,6 @@ class Folder:
             raise MediaError.of(error, "cannot open", path) from error
 
     def where(self, name: str) -> str:
-        """See `Files`."""
         return f"{self.path}/{name}"
 
     def open(self, name: str) -> FileStream:
@@ -305,8 +310,8 @@ class Folder:
         with contextlib.ExitStack() as refused:
             refused.enter_context(stream)
             with media_errors("cannot read", f"{self.path}/{name}"):
-                found = os.fstat(fd)
-            if not (stat.S_ISREG(found.st_mode) and has_one_name(found)):
+                status = os.fstat(fd)
+            if not (stat.S_ISREG(status.st_mode) and has_one_name(status)):
                 raise not_plain(f"{self.path}/{name}")
             refused.pop_all()
         return stream
@@ -338,14 +343,14 @@ class Folder:
         with media_errors("cannot read", f"{self.path}/{prefix}"), os.scandir(fd) as entries:
             for entry in entries:
                 name = prefix + entry.name
-                found = entry.stat(follow_symlinks=False)
-                if name in folders and stat.S_ISDIR(found.st_mode):
+                status = entry.stat(follow_symlinks=False)
+                if name in folders and stat.S_ISDIR(status.st_mode):
                     below = os.open(entry.name, _READ | os.O_DIRECTORY, dir_fd=fd)
                     with closing_file(below, f"{self.path}/{name}", "cannot read"):
                         yield from self._walk(f"{name}/", below, folders)
-                elif stat.S_ISREG(found.st_mode) and has_one_name(found):
-                    yield FoundFile(name, found.st_size)
-                elif stat.S_ISDIR(found.st_mode):
+                elif stat.S_ISREG(status.st_mode) and has_one_name(status):
+                    yield FoundFile(name, status.st_size)
+                elif stat.S_ISDIR(status.st_mode):
                     raise unlisted("folder", f"{self.path}/{name}")
                 else:
                     raise not_plain(f"{self.path}/{name}")
@@ -377,11 +382,3 @@ class Folder:
         if fd >= 0:
             with media_errors("cannot read", self.path):
                 os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,9 +7,10 @@ bundle, where it takes what was carried.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.names import DockerView
-from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.contents import DockerView
+from airgap.bundle.statement import ImageKind, PlatformRecord
 from airgap.errors import AmbiguousError, FormatError
+from airgap.limits import MAX_IMAGE_DOCUMENTS, MAX_INDEX_DEPTH, MAX_JSON_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCUMENT_TYPES,
@@ -23,10 +24,7 @@ from airgap.oci.documents import (
 )
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 
-MAX_DOCUMENTS = 10_000
-_DEPTH = 2
 PREFERRED = Platform("linux", "amd64")
 
 Read = Callable[[Descriptor], bytes]
@@ -67,8 +65,8 @@ class ImageGraph:
         """Layers that are not also configs, each once; a reader needs them last. An artifact's config that is
         larger than a document counts as a layer, because it is not read as a config.
         """
-        found = [item.manifest.config for item in self.manifests]
-        configs = {config.digest for config in found if config.size <= MAX_BYTES}
+        all_configs = [item.manifest.config for item in self.manifests]
+        configs = {config.digest for config in all_configs if config.size <= MAX_JSON_BYTES}
         return {digest: blob for digest, blob in self.blobs.items() if digest not in configs}
 
     @property
@@ -98,9 +96,9 @@ class ImageGraph:
         return self.blobs | {digest: descriptor for digest, (descriptor, _) in self.documents.items()}
 
     @property
-    def kind(self) -> str:
-        """`image` when an engine could run any of it, else `artifact`."""
-        return "image" if any(item.config for item in self.manifests) else "artifact"
+    def kind(self) -> ImageKind:
+        """Return whether an engine could run any of it."""
+        return ImageKind.IMAGE if any(item.config for item in self.manifests) else ImageKind.ARTIFACT
 
     @property
     def records(self) -> tuple[PlatformRecord, ...]:
@@ -134,7 +132,7 @@ class ImageGraph:
         return DockerView.of(name, chosen.manifest) if chosen else None
 
 
-def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
+def walk_image(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph:
     """Follow `root` down to its configs; layers are named but not read.
 
     The platform of a lone image manifest is the one in its config, whatever `root` says, because the
@@ -157,16 +155,20 @@ def walk(root: Descriptor, read: Read, select: Select, where: str) -> ImageGraph
             for blob in (document.config, *document.layers):
                 _one_size(sizes, blob, subject)
             manifests.append(_carried(descriptor, document, read, subject))
-        elif depth == _DEPTH:
-            raise FormatError("image indexes nested too deeply", subject=where, want=f"at most {_DEPTH}")
+        elif depth == MAX_INDEX_DEPTH:
+            raise FormatError(
+                "image indexes nested too deeply", subject=where, want=f"at most {MAX_INDEX_DEPTH}"
+            )
         else:
             for child in select(document):
                 if child.media_type not in DOCUMENT_TYPES:
                     raise FormatError("not an image manifest", subject=subject, got=child.media_type)
                 visit(child, depth + 1)
         documents[descriptor.digest] = (descriptor, raw)
-        if len(documents) > MAX_DOCUMENTS:
-            raise FormatError("too many image manifests", subject=where, want=f"at most {MAX_DOCUMENTS:,}")
+        if len(documents) > MAX_IMAGE_DOCUMENTS:
+            raise FormatError(
+                "too many image manifests", subject=where, want=f"at most {MAX_IMAGE_DOCUMENTS:,}"
+            )
 
     visit(root, 0)
     return ImageGraph(root, documents, tuple(manifests))
@@ -188,8 +190,8 @@ def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
     """Read a document or config of at most 4 MiB, and check it against `descriptor`. Raises `FormatError`
     before anything larger is read.
     """
-    if descriptor.size > MAX_BYTES:
-        want = f"at most {MAX_BYTES:,} bytes"
+    if descriptor.size > MAX_JSON_BYTES:
+        want = f"at most {MAX_JSON_BYTES:,} bytes"
         raise FormatError("too large", subject=subject, want=want, got=f"{descriptor.size:,}")
     return check_size_and_digest(read(descriptor), descriptor, subject)
 

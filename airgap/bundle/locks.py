@@ -12,14 +12,14 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import closing_file, make_folder, media_errors
 from airgap.durable import NO_LOCKS
 from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageError
 
 
 @contextlib.contextmanager
-def claimed(folders: Sequence[Path], below: Collection[str] = FOLDERS) -> Iterator[None]:
+def claimed(folders: Sequence[Path], below: Collection[str] = BUNDLE_FOLDERS) -> Iterator[None]:
     """Make the folders of a bundle, and lock them against other processes; folders that are empty at the end
     are removed. `below` are the names of the folders in each of them.
 
@@ -88,19 +88,24 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def lock(fd: int, path: Path) -> None:
-    """Lock an open file or folder until it is closed. On a file system without locks, this has no effect."""
+def lock(fd: int, path: Path, busy: UsageError | None = None, *, required: bool = False) -> None:
+    """Lock an open file or folder until it is closed.
+
+    Raises:
+        UsageError: Another process has the lock; `busy`, if it is given.
+        MediaError: The file system has no locks. Unless the lock is `required`, this has no effect there.
+    """
     with media_errors("cannot lock", path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(
+            raise busy or UsageError(
                 "another airgap process is writing there",
                 subject=path,
                 hint="wait until it has finished, then run this command again",
             ) from error
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if required or error.errno not in NO_LOCKS:
                 raise
 
 

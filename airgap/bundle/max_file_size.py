@@ -6,11 +6,11 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from airgap.bundle.devices import Roots
+from airgap.bundle.devices import SystemFolders
 from airgap.bundle.files import closing_file, media_errors
 from airgap.bundle.medium import Medium
 
-FAT_LIMIT = (1 << 32) - 1
+FAT32_MAX_FILE_BYTES = (1 << 32) - 1
 """The largest file on FAT12, FAT16 and FAT32, in bytes."""
 PROBE = "airgap-probe.part"
 
@@ -24,7 +24,7 @@ _CANDIDATES = ((1 << 32) - 1, (1 << 31) - 1)
 _TOO_LARGE = (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW)
 
 
-def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | None:
+def largest_file(folder: Path, want: int, roots: SystemFolders | None = None) -> int | None:
     """Return the largest size of a file in `folder` in bytes, or None if `want` bytes are possible.
 
     Free space and quotas are not considered. The folder must exist; a file `airgap-probe.part` may be made
@@ -39,7 +39,7 @@ def largest_file(folder: Path, want: int, roots: Roots | None = None) -> int | N
 
 def _known(medium: Medium) -> int | None:
     """Return the limit of the file system, as mounted or as on the device; None if there is none."""
-    return FAT_LIMIT if medium.file_system in _FAT or medium.format in _FAT else None
+    return FAT32_MAX_FILE_BYTES if medium.file_system in _FAT or medium.format in _FAT else None
 
 
 def _allowed() -> int | None:
@@ -98,8 +98,8 @@ def _can_extend(fd: int, size: int) -> bool:
 
 def _largest(fits: Callable[[int], bool]) -> int:
     """Return the largest number of 63 bits for which `fits` is true, as it is for all smaller ones."""
-    found = 0
+    largest = 0
     for bit in reversed(range(63)):
-        if fits(found | 1 << bit):
-            found |= 1 << bit
-    return found
+        if fits(largest | 1 << bit):
+            largest |= 1 << bit
+    return largest

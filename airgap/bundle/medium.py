@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.devices import Device, Roots, clean
+from airgap.bundle.devices import Device, SystemFolders, clean
 from airgap.bundle.files import media_errors
 from airgap.bundle.mounts import Mount, mount_of, read_mounts
 from airgap.durable import exists
@@ -49,7 +49,7 @@ _KERNEL = ("devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs
 """File systems of the kernel, which store no files."""
 _MEMORY = ("tmpfs", "ramfs", *_KERNEL)
 
-_ROOTS = Roots()
+_ROOTS = SystemFolders()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Medium:
     """The block device of the file system."""
 
     @classmethod
-    def of(cls, path: Path, roots: Roots = _ROOTS) -> "Medium":
+    def of(cls, path: Path, roots: SystemFolders = _ROOTS) -> "Medium":
         """Return the medium of `path`, or of the nearest existing folder above it.
 
         Raises `MediaError` when that cannot be read. Links are followed.
@@ -227,13 +227,13 @@ def _refuse_nested(path: Path) -> None:
 
 def _refuse_system(medium: Medium, path: Path, places: Sequence[Path]) -> None:
     target = _without_links(path)
-    for place in places:
-        top = _without_links(place)
+    for media_folder in places:
+        top = _without_links(media_folder)
         if target.is_relative_to(top) and not medium.mount_point.is_relative_to(top):
             raise MediaError(
                 "no medium is mounted there",
                 subject=path,
-                want=f"a medium at or below {place}",
+                want=f"a medium at or below {media_folder}",
                 got=f"a folder on {medium.mount_point}",
                 hint="mount the medium first, or use --allow-system-disk to write there anyway",
             )
@@ -264,7 +264,7 @@ def _mount_point(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if os.path.ismount(folder))
 
 
-def _is_system(mount: Mount, disks: frozenset[Device], mounts: Sequence[Mount], roots: Roots) -> bool:
+def _is_system(mount: Mount, disks: frozenset[Device], mounts: Sequence[Mount], roots: SystemFolders) -> bool:
     for folder in SYSTEM_FOLDERS:
         system = mount_of(folder, mounts)
         if system is None:

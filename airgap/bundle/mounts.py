@@ -4,14 +4,16 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from airgap.limits import MAX_MOUNTINFO_BYTES
 
 _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_MAX_MOUNTINFO = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """One line of mountinfo."""
 
@@ -31,22 +33,22 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
     """Return all mounts that this process sees, in the kernel's order; none without mountinfo."""
     try:
         with (proc / "self/mountinfo").open("rb") as file:
-            raw = file.read(_MAX_MOUNTINFO)
+            raw = file.read(MAX_MOUNTINFO_BYTES)
     except OSError:
         return []
-    return [mount for line in raw.split(b"\n") if (mount := _parse(line))]
+    return list(_parse_all(raw))
 
 
-def has_one_name(found: os.stat_result, proc: Path = Path("/proc")) -> bool:
+def has_one_name(status: os.stat_result, proc: Path = Path("/proc")) -> bool:
     """Return whether a file has only one name. Through a second one (a hard link), others could change a file
     after it was checked.
 
     NTFS and FUSE count differently: ntfs-3g also counts the short name of every long name. Their link count
     is ignored; that of all other file systems, also of unknown ones, is used.
     """
-    if found.st_nlink == 1:
+    if status.st_nlink == 1:
         return True
-    device = f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     kinds = {mount.file_system for mount in read_mounts(proc) if mount.device == device}
     return bool(kinds) and all(kind in _NTFS or kind.partition(".")[0] in _FUSE for kind in kinds)
 
@@ -57,27 +59,33 @@ def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
     The walk starts at the root, and changes from a mount to the first one on it along the path. A mount that
     is hidden by another one is therefore not chosen, even if its name matches.
     """
-    on_path = [mount for mount in mounts if path.is_relative_to(mount.mount_point)]
+    folders = {path, *path.parents}
+    on_path = [mount for mount in mounts if mount.mount_point in folders]
     known = {mount.number for mount in mounts}
-    found = _first(mount for mount in on_path if mount.parent not in known or mount.parent == mount.number)
+    reached = _first(mount for mount in on_path if mount.parent not in known or mount.parent == mount.number)
     for _ in on_path:
-        current = found
+        current = reached
         above = _first(
             mount for mount in on_path if current and mount.parent == current.number and mount != current
         )
         if above is None:
             break
-        found = above
-    return found
+        reached = above
+    return reached
 
 
 def _first(mounts: Iterable[Mount]) -> Mount | None:
     """Return the mount nearest to the root; of several at one path the last, which hides the others."""
-    found: Mount | None = None
+    nearest: Mount | None = None
     for mount in mounts:
-        if found is None or len(mount.mount_point.parts) <= len(found.mount_point.parts):
-            found = mount
-    return found
+        if nearest is None or len(mount.mount_point.parts) <= len(nearest.mount_point.parts):
+            nearest = mount
+    return nearest
+
+
+@lru_cache(maxsize=1)  # a command asks about many folders, and mounts rarely change
+def _parse_all(mountinfo: bytes) -> tuple[Mount, ...]:
+    return tuple(mount for line in mountinfo.split(b"\n") if (mount := _parse(line)))
 
 
 def _parse(line: bytes) -> Mount | None:

@@ -8,15 +8,11 @@ import re
 from dataclasses import dataclass, field
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_TAR_FILE_BYTES, MAX_TAR_OWNER_ID, MAX_TAR_TIME_SECONDS
 
 OCTAL_SIZE_LIMIT = 1 << 33
 """Sizes from here on do not fit the eleven octal digits of a header."""
 
-MAX_SIZE = 1 << 40
-MAX_TIME = 1 << 40
-"""Seconds from 1970, before or after."""
-MAX_ID = (1 << 32) - 2
-"""Owner or group."""
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _SIZE = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
@@ -41,10 +37,10 @@ class Records:
     size: int | None = None
 
 
-def parse(raw: bytes) -> Records:
+def parse_records(raw: bytes) -> Records:
     """The lines `<length> <key>=<value>`, each key at most once. Raises `FormatError`."""
     seen: set[str] = set()
-    found = Records()
+    records = Records()
     at = 0
     while at < len(raw):
         match = _LENGTH.match(raw, at)
@@ -55,22 +51,22 @@ def parse(raw: bytes) -> Records:
         if record[-1:] != b"\n" or not equals or key in seen:
             raise FormatError("bad pax header in the archive", got=repr(raw[at : at + 100]))
         if key in _NAMES:
-            found.names[key] = decode(value)
+            records.names[key] = decode(value)
         elif key == "size":
-            found.size = _parse_size(value)
+            records.size = _parse_size(value)
         else:
             _check_harmless(key, value)
         seen.add(key)
         at = end
-    return found
+    return records
 
 
 def check_global(raw: bytes) -> None:
     """Raise if a global header has a record with an effect."""
-    found = parse(raw)
-    if found.names:
+    records = parse_records(raw)
+    if records.names:
         raise FormatError("one name for all entries in a global pax header")
-    if found.size is not None:
+    if records.size is not None:
         raise FormatError("one size for all entries in a global pax header", got="size")
 
 
@@ -86,9 +82,9 @@ def _check_harmless(key: str, value: bytes) -> None:
     """Raise unless a record has no effect here, and no reader refuses or misreads it."""
     if key in _TIMES:
         time = _TIME.fullmatch(value)
-        good = time is not None and int(time[1]) <= MAX_TIME
+        good = time is not None and int(time[1]) <= MAX_TAR_TIME_SECONDS
     elif key in _OWNERS:
-        good = _OWNER.fullmatch(value) is not None and int(value) <= MAX_ID
+        good = _OWNER.fullmatch(value) is not None and int(value) <= MAX_TAR_OWNER_ID
     elif key in _HARMLESS:
         good = b"\0" not in value
     elif key.startswith(_HARMLESS_PREFIXES):
@@ -108,6 +104,8 @@ def _parse_size(value: bytes) -> int:
             want="a size only for 8 GiB and more",
             got=f"size {size:,}",
         )
-    if not 0 <= size <= MAX_SIZE:
-        raise FormatError("bad size in a pax header", want=f"at most {MAX_SIZE:,}", got=repr(text[:30]))
+    if not 0 <= size <= MAX_TAR_FILE_BYTES:
+        raise FormatError(
+            "bad size in a pax header", want=f"at most {MAX_TAR_FILE_BYTES:,}", got=repr(text[:30])
+        )
     return size

@@ -26,7 +26,7 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Advance, Hasher
-from airgap.workers import run_all
+from airgap.workers import errors_of, run_all
 
 BUFFER = 4 << 20
 _ALIGNMENT = 4096
@@ -91,11 +91,7 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
                 "the medium gives the file another name", subject=file.path, hint="use another file system"
             )
 
-    errors = run_all(check, range(len(files)), jobs)
-    wrong = [error for error in errors if isinstance(error, IntegrityError)]
-    for error in errors:
-        if error is not None and error not in wrong:
-            raise error
+    wrong = errors_of(IntegrityError, run_all(check, range(len(files)), jobs))
     total = sum(file.size for file in files)
     direct = medium.is_direct or _has_read(medium, before, total)
     return ReadBack(len(files), total, any(resident) or not direct, tuple(wrong))
@@ -137,17 +133,17 @@ def _check(file: Written, advance: Advance) -> bool:
 
 
 def _hash(fd: int, file: Written, sha256: Hasher, advance: Advance) -> None:
-    found = os.fstat(fd).st_size
+    file_size = os.fstat(fd).st_size
     begin = file.offset or 0
-    size = found if file.offset is None else min(max(found - begin, 0), file.size)
+    size = file_size if file.offset is None else min(max(file_size - begin, 0), file.size)
     done = 0
     buffer_size = min(BUFFER, file.size + 2 * _ALIGNMENT - file.size % _ALIGNMENT)
     with mmap.mmap(-1, buffer_size) as buffer, memoryview(buffer) as view:
         while size == file.size and done < size:
             # a read may begin and end anywhere, but direct reads begin at whole blocks
             ahead = (begin + done) % _ALIGNMENT
-            got = os.preadv(fd, [buffer], begin + done - ahead)
-            with view[ahead : min(got, ahead + size - done)] as data:
+            count = os.preadv(fd, [buffer], begin + done - ahead)
+            with view[ahead : min(count, ahead + size - done)] as data:
                 if not data:
                     size = done
                 sha256.update(data)

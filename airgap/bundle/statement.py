@@ -4,19 +4,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
-from airgap.bundle.names import check_names
+from airgap.bundle.contents import check_names
 from airgap.errors import FormatError
+from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
+from airgap.oci.in_toto import StatementFields, json_lines, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
 
-IN_TOTO_STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:airgap:bundle:v1"
-MAX_STATEMENT = 12 << 20
-"""Bytes; about 100,000 files."""
+BUNDLE_PREDICATE_TYPE = "urn:airgap:bundle:v1"
 
 STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 FILE_GRAMMAR = re.compile(
@@ -24,9 +24,17 @@ FILE_GRAMMAR = re.compile(
     r"|trust/[1-9][0-9]{0,8}\.root\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
     re.ASCII,
 )
-KINDS = ("image", "artifact")
 REPACKED = ", repacked"
 """The end of `source` if the manifest, and so the image's digest, was made here."""
+
+
+class ImageKind(StrEnum):
+    """What an image of the bundle is."""
+
+    IMAGE = "image"
+    """An engine could run it."""
+    ARTIFACT = "artifact"
+    """Other content, such as a signature or an SBOM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +65,14 @@ class UpstreamSignature:
     """The manifest with the signature, which is also an image of the bundle."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
     """One image of the bundle."""
 
     reference: ImageReference
     name: ImageReference
     """`as`: the name on the offline side."""
-    kind: str
+    kind: ImageKind
     digest: Digest
     platforms: tuple[PlatformRecord, ...]
     source: str
@@ -87,7 +95,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class LedgerCheckpoint:
     """The state of a ledger: its site, the number of lines, and their RFC 6962 root in hex."""
 
     origin: str
@@ -96,14 +104,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class SendingSite:
     """The site that made the bundle, and the state of its ledger at that time."""
 
     site: str
-    checkpoint: Checkpoint
+    checkpoint: LedgerCheckpoint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
@@ -121,7 +129,7 @@ class Statement:
     total_bytes: int
     manifest_sha256: str
     root_version: int
-    sender: Sender | None
+    sender: SendingSite | None
     transfer: dict[str, str] = field(hash=False)
     tool_version: str
 
@@ -150,38 +158,23 @@ class Statement:
             "transfer": dump(dict(sorted(self.transfer.items()))),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
-        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), BUNDLE_PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
-        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        expect(
-            top.text("predicateType"),
-            PREDICATE_TYPE,
-            f"{where}: predicateType",
-            "this is not a bundle of format v1; a newer airgap may be able to read it",
-        )
-        subjects = parse_subjects(top, FILE_GRAMMAR, "bundle")
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        expect(tool.text("name"), "airgap", f"{where}: tool", None)
-        version = tool.text("version")
-        hint = f"the bundle was written by airgap {version}; use that version or a later one"
-        found = cls._from_predicate(subjects, predicate, version)
-        for fields in (tool, predicate, top):
-            fields.end(hint)
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where, hint=hint)
-        return found
+        statement = StatementFields.of(raw, where, BUNDLE_PREDICATE_TYPE, "bundle", MAX_STATEMENT_BYTES)
+        subjects = parse_subjects(statement.top, FILE_GRAMMAR, "bundle")
+        parsed = cls._from_predicate(subjects, statement.predicate, statement.version)
+        statement.end(parsed.to_bytes())
+        return parsed
 
     @classmethod
     def _from_predicate(cls, subjects: dict[str, str], fields: Fields, version: str) -> Self:
         stream = fields.text("stream")
         if not STREAM_GRAMMAR.fullmatch(stream):
             raise FormatError("not a stream name", subject=fields.where, got=repr(stream))
-        found = cls(
+        statement = cls(
             subjects=subjects,
             stream=stream,
             serial=fields.integer("serial"),
@@ -194,63 +187,39 @@ class Statement:
             images=tuple(_parse_image(image) for image in fields.children("images")),
             requires=tuple(_parse_requirement(item) for item in fields.children("requires")),
             total_bytes=fields.integer("total_bytes"),
-            manifest_sha256=_sha256(fields, "manifest_sha256"),
+            manifest_sha256=sha256_in(fields, "manifest_sha256"),
             root_version=fields.integer("root_version"),
             sender=_parse_sender(fields),
             transfer=fields.string_map("transfer"),
             tool_version=version,
         )
-        check_names(((image.name, image.digest) for image in found.images), fields.where)
-        if found.serial < 1:
-            raise FormatError("serial below 1", subject=fields.where, got=found.serial)
-        return found
+        check_names(((image.name, image.digest) for image in statement.images), fields.where)
+        if statement.serial < 1:
+            raise FormatError("serial below 1", subject=fields.where, got=statement.serial)
+        return statement
 
 
-def statement_bytes(
-    subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, bytes]
-) -> bytes:
-    """Return an in-toto Statement in canonical bytes, with one file or predicate field a line."""
-    files = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
-    fields = b",\n".join(dump(key) + b":" + value for key, value in predicate.items())
-    return b"".join(
-        (
-            b'{"_type":' + dump(IN_TOTO_STATEMENT) + b',\n"subject":' + json_lines(files),
-            b',\n"predicateType":' + dump(predicate_type) + b',\n"predicate":{\n' + fields + b"}\n}\n",
-        )
-    )
-
-
-def json_lines(values: list[dict[str, Any]]) -> bytes:
-    """Return a JSON list with one element a line."""
-    return b"[\n" + b",\n".join(dump(value) for value in values) + b"\n]" if values else b"[]"
-
-
-def expect(got: str, want: str, subject: str, hint: str | None) -> None:
-    """Raise `FormatError` unless the value is `want`."""
-    if got != want:
-        raise FormatError("unexpected value", subject=subject, want=want, got=repr(got[:80]), hint=hint)
-
-
-def _sha256(fields: Fields, key: str) -> str:
-    return Digest.parse(f"sha256:{fields.text(key)}", f"{fields.where}: {key}").hex
+def subjects_json(subjects: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the files of a statement, sorted by name."""
+    return [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
 
 
 def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:
     """Return the files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name
     that is not a file of a `what`.
     """
-    found: dict[str, str] = {}
+    subjects: dict[str, str] = {}
     for subject in top.children("subject"):
         name = subject.text("name")
         if not grammar.fullmatch(name):
             raise FormatError(f"not a file of a {what}", subject=subject.where, got=repr(name[:200]))
-        if name in found:
+        if name in subjects:
             raise FormatError("file listed twice", subject=subject.where, got=name)
         digest = subject.child("digest")
-        found[name] = _sha256(digest, "sha256")
+        subjects[name] = sha256_in(digest, "sha256")
         digest.end()
         subject.end()
-    return found
+    return subjects
 
 
 def _image_json(image: ImageRecord) -> dict[str, Any]:
@@ -269,9 +238,6 @@ def _image_json(image: ImageRecord) -> dict[str, Any]:
 
 
 def _parse_image(fields: Fields) -> ImageRecord:
-    kind = fields.text("kind")
-    if kind not in KINDS:
-        raise FormatError("unknown kind", subject=fields.where, want=" or ".join(KINDS), got=repr(kind))
     platforms = []
     for item in fields.children("platforms"):
         platforms.append(
@@ -282,17 +248,24 @@ def _parse_image(fields: Fields) -> ImageRecord:
             )
         )
         item.end()
-    found = ImageRecord(
-        ImageReference.parse(fields.text("reference"), fields.where),
-        ImageReference.parse(fields.text("as"), fields.where),
-        kind,
-        Digest.parse(fields.text("digest"), fields.where),
-        tuple(platforms),
-        fields.text("source"),
-        _parse_upstream(fields),
+    image = ImageRecord(
+        reference=ImageReference.parse(fields.text("reference"), fields.where),
+        name=ImageReference.parse(fields.text("as"), fields.where),
+        kind=_parse_kind(fields),
+        digest=Digest.parse(fields.text("digest"), fields.where),
+        platforms=tuple(platforms),
+        source=fields.text("source"),
+        upstream_signature=_parse_upstream(fields),
     )
     fields.end()
-    return found
+    return image
+
+
+def _parse_kind(fields: Fields) -> ImageKind:
+    kind = fields.text("kind")
+    if kind not in tuple(ImageKind):
+        raise FormatError("unknown kind", subject=fields.where, want=" or ".join(ImageKind), got=repr(kind))
+    return ImageKind(kind)
 
 
 def _upstream_json(upstream: UpstreamSignature | None) -> dict[str, str] | None:
@@ -305,11 +278,11 @@ def _parse_upstream(fields: Fields) -> UpstreamSignature | None:
     if fields.take("upstream_signature") is None:
         return None
     item = fields.child("upstream_signature")
-    found = UpstreamSignature(
-        item.text("key"), _sha256(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
+    upstream = UpstreamSignature(
+        item.text("key"), sha256_in(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
     )
     item.end()
-    return found
+    return upstream
 
 
 def _requirement_json(item: Requirement) -> dict[str, Any]:
@@ -317,11 +290,11 @@ def _requirement_json(item: Requirement) -> dict[str, Any]:
 
 
 def _parse_requirement(fields: Fields) -> Requirement:
-    found = Requirement(
+    requirement = Requirement(
         Digest.parse(fields.text("digest"), fields.where), fields.integer("size"), fields.texts("needed_by")
     )
     fields.end()
-    return found
+    return requirement
 
 
 def _previous_json(previous: Previous | None) -> dict[str, Any] | None:
@@ -334,12 +307,12 @@ def _parse_previous(fields: Fields) -> Previous | None:
     if fields.take("previous") is None:
         return None
     item = fields.child("previous")
-    found = Previous(item.integer("serial"), _sha256(item, "statement_sha256"))
+    previous = Previous(item.integer("serial"), sha256_in(item, "statement_sha256"))
     item.end()
-    return found
+    return previous
 
 
-def _sender_json(sender: Sender | None) -> dict[str, Any] | None:
+def _sender_json(sender: SendingSite | None) -> dict[str, Any] | None:
     if sender is None:
         return None
     point = sender.checkpoint
@@ -349,14 +322,15 @@ def _sender_json(sender: Sender | None) -> dict[str, Any] | None:
     }
 
 
-def _parse_sender(fields: Fields) -> Sender | None:
+def _parse_sender(fields: Fields) -> SendingSite | None:
     if fields.take("sender") is None:
         return None
     item = fields.child("sender")
     point = item.child("checkpoint")
-    found = Sender(
-        item.text("site"), Checkpoint(point.text("origin"), point.integer("size"), _sha256(point, "root"))
+    sender = SendingSite(
+        item.text("site"),
+        LedgerCheckpoint(point.text("origin"), point.integer("size"), sha256_in(point, "root")),
     )
     point.end()
     item.end()
-    return found
+    return sender

@@ -1,4 +1,6 @@
-"""The blobs of a bundle while it is written: whole or absent, resumable, and always read before trusted."""
+"""The blobs of a bundle while it is written: whole or absent, resumable, and always read before
+they are trusted.
+"""
 
 import contextlib
 import hashlib
@@ -6,31 +8,57 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable_bytes
 from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
 from airgap.durable import exists, sync_folder
 from airgap.errors import (
+    AirgapError,
     EndpointError,
     IncompleteError,
     IntegrityError,
+    MediaError,
     MissingContentError,
     SizeMismatchError,
     UnavailableError,
 )
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
+from airgap.workers import run_all, run_each
 
 # O_NONBLOCK: opening must not wait if the path is a pipe
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-Opener = Callable[[int], ByteStream]
+BlobOpener = Callable[[int], ByteStream]
 """Opens a blob's content at an offset in bytes. Raises `EndpointError` if the source cannot seek."""
+
+Phase = Callable[[str, int], AbstractContextManager[Advance]]
+"""Shows a phase of work over a number of bytes, like `Progress.phase`."""
+
+
+class Store(Protocol):
+    """A store for blobs of known digests: a bundle's folder, its volumes, or its tar."""
+
+    sums: dict[Digest, tuple[str, int]]
+    """The SHA-256 in hex and the size of each blob that is present and checked."""
+
+    def present(self, digest: Digest) -> bool:
+        """Return whether an earlier attempt may have left the blob."""
+
+    def check(self, digest: Digest, size: int, advance: Advance | None = None) -> bool:
+        """Read all of the blob, and return whether it is present and correct."""
+
+    def fetch(
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
+    ) -> None:
+        """Write the blob, and check it."""
 
 
 class BlobStore:
@@ -82,12 +110,7 @@ class BlobStore:
         return True
 
     def fetch(
-        self,
-        blob: Descriptor,
-        open_at: Opener,
-        *,
-        advance: Advance | None = None,
-        subject: object = None,
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
         """Write the blob, and resume where an earlier attempt stopped.
 
@@ -99,7 +122,7 @@ class BlobStore:
         if blob.digest in self.sums or self._repair_parts(segments, blob, open_at, subject, advance):
             return None
         writer = _Writer(segments, blob, subject, advance)
-        done, first = usable(segments), None
+        done, first = usable_bytes(segments), None
         if done:
             try:
                 return self._finish(writer, open_at, done)
@@ -122,7 +145,7 @@ class BlobStore:
         self,
         segments: tuple[Segment, ...],
         blob: Descriptor,
-        open_at: Opener,
+        open_at: BlobOpener,
         subject: object,
         advance: Advance | None,
     ) -> bool:
@@ -228,7 +251,7 @@ class BlobStore:
                 raise MissingContentError("missing part", subject=segment.path)
         return Joined([partial(_open_file, segment.path) for segment in segments])
 
-    def _finish(self, writer: "_Writer", open_at: Opener, done: int) -> None:
+    def _finish(self, writer: "_Writer", open_at: BlobOpener, done: int) -> None:
         start = 0
         for segment in writer.segments:
             start += segment.size
@@ -264,7 +287,7 @@ class _Writer:
     subject: object
     advance: Advance | None
 
-    def write(self, open_at: Opener, done: int) -> Sums:
+    def write(self, open_at: BlobOpener, done: int) -> Sums:
         """Keep `done` bytes, write the rest, and check the whole blob."""
         hasher, sums = self.blob.digest.hasher(), Sums(self.blob.digest, self.segments)
         with contextlib.closing(Output(self.segments, done)) as output:
@@ -289,10 +312,10 @@ class _Writer:
         buffer = memoryview(bytearray(CHUNK))
         left = done
         while left:
-            got = output.read(buffer[: min(left, CHUNK)])
-            hasher.update(buffer[:got])
-            sums.update(buffer[:got])
-            left -= got
+            count = output.read(buffer[: min(left, CHUNK)])
+            hasher.update(buffer[:count])
+            sums.update(buffer[:count])
+            left -= count
         if self.advance is not None:
             self.advance(done)
 
@@ -303,7 +326,7 @@ def _starts(segments: tuple[Segment, ...]) -> list[tuple[int, Segment]]:
     return [(end - segment.size, segment) for end, segment in zip(ends, segments, strict=True)]
 
 
-def _beginning(open_at: Opener, start: int, size: int, _: int) -> ByteStream:
+def _beginning(open_at: BlobOpener, start: int, size: int, _: int) -> ByteStream:
     """Open the bytes of a part, from the whole blob."""
     return Beginning(open_at(start), size)
 
@@ -327,3 +350,39 @@ def _open_file(path: Path) -> FileStream:
             return FileStream(os.open(path, _READ), str(path))
         except FileNotFoundError as error:
             raise MissingContentError("missing blob", subject=path) from error
+
+
+def fill(
+    store: Store,
+    blobs: Iterable[Descriptor],
+    fetch: Callable[[Descriptor, Advance], object],
+    *,
+    title: str,
+    jobs: int,
+    phase: Phase,
+    before_change: Callable[[], object],
+) -> list[tuple[Descriptor, AirgapError]]:
+    """Write missing and wrong blobs into the store with `fetch`, the largest first; return those that failed.
+
+    `before_change` is called before the first byte is written, if any is. A `MediaError` is raised, because
+    it concerns all blobs.
+    """
+    ordered = sorted(blobs, key=lambda blob: -blob.size)
+    present = [blob for blob in ordered if blob.digest not in store.sums and store.present(blob.digest)]
+    if present:
+        with phase("checking what is there", _bytes(present)) as advance:
+            run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, jobs)
+    missing = [blob for blob in ordered if blob.digest not in store.sums]
+    if not missing:
+        return []
+    before_change()
+    with phase(title, _bytes(missing)) as advance:
+        errors = run_all(lambda blob: fetch(blob, advance), missing, jobs)
+    for error in errors:
+        if isinstance(error, MediaError):
+            raise error
+    return [(blob, error) for blob, error in zip(missing, errors, strict=True) if error is not None]
+
+
+def _bytes(blobs: Sequence[Descriptor]) -> int:
+    return sum(blob.size for blob in blobs)

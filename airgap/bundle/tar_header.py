@@ -8,8 +8,9 @@ refuse the archive or end its list of entries. `tests/judges/archives.py` compar
 import re
 from dataclasses import dataclass
 
-from airgap.bundle.pax import MAX_ID, MAX_SIZE, MAX_TIME, OCTAL_SIZE_LIMIT, decode
+from airgap.bundle.pax import OCTAL_SIZE_LIMIT, decode
 from airgap.errors import FormatError
+from airgap.limits import MAX_TAR_FILE_BYTES, MAX_TAR_OWNER_ID, MAX_TAR_TIME_SECONDS
 
 BLOCK = 512
 
@@ -59,8 +60,8 @@ def _check_numbers(block: bytes) -> None:
     for what, position in _OCTAL_ONLY.items():
         _number(block[position], what, 0)
     for what, position in _OWNERS.items():
-        _number(block[position], what, MAX_ID)
-    _number(block[_TIME], "time", MAX_TIME, signed=True)
+        _number(block[position], what, MAX_TAR_OWNER_ID)
+    _number(block[_TIME], "time", MAX_TAR_TIME_SECONDS, signed=True)
 
 
 def _number(field: bytes, what: str, limit: int, *, signed: bool = False) -> None:
@@ -79,8 +80,8 @@ def _size(field: bytes) -> int:
     if field[0] != 0x80:
         return _octal(field, "size")
     size = int.from_bytes(field[1:], "big")
-    if not OCTAL_SIZE_LIMIT <= size <= MAX_SIZE:
-        raise FormatError("bad size in a tar header", want=f"at most {MAX_SIZE:,}", got=f"{size:,}")
+    if not OCTAL_SIZE_LIMIT <= size <= MAX_TAR_FILE_BYTES:
+        raise FormatError("bad size in a tar header", want=f"at most {MAX_TAR_FILE_BYTES:,}", got=f"{size:,}")
     return size
 
 

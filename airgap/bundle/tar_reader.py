@@ -5,19 +5,17 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
 
-from airgap.bundle.files import FileSlice, FoundFile, media_errors, read_small
+from airgap.bundle.files import Closing, FileSlice, FoundFile, media_errors, read_small
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import Entry, read_entries
+from airgap.bundle.ustar import TarEntry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
-
-MAX_MEMBERS = 200_100
+from airgap.limits import MAX_BUNDLE_TAR_ENTRIES
 
 _CUT, _AGAIN = "not the whole tar of a bundle", "copy it again"
 
 
-class TarFolder:
+class TarFolder(Closing):
     """The files of a tar, with the interface of `Folder`."""
 
     def __init__(self, path: Path) -> None:
@@ -31,14 +29,14 @@ class TarFolder:
             self.close()
             raise
 
-    def _list(self) -> dict[str, Entry]:
+    def _list(self) -> dict[str, TarEntry]:
         with media_errors("cannot read", self.path):
-            found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
             raise UnlistedContentError("not a regular file", subject=self.path)
-        source = FileSlice(self._fd, self.path, 0, found.st_size)
+        source = FileSlice(self._fd, self.path, 0, status.st_size)
         try:
-            entries = read_entries(source, skip=source.skip, max_entries=MAX_MEMBERS)
+            entries = read_entries(source, skip=source.skip, max_entries=MAX_BUNDLE_TAR_ENTRIES)
             return {entry.name: entry for entry, _ in entries}
         except FormatError as error:
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error
@@ -51,11 +49,9 @@ class TarFolder:
         return size < max(ends, default=0) + BLOCK
 
     def where(self, name: str) -> str:
-        """See `Files`."""
         return f"{self.path}/{name}"
 
     def open(self, name: str) -> FileSlice:
-        """See `Files`."""
         entry = self._members.get(name)
         if entry is None:
             raise MissingContentError("missing file", subject=f"{self.path}/{name}")
@@ -64,15 +60,12 @@ class TarFolder:
         return FileSlice(self._fd, f"{self.path}/{name}", entry.offset, entry.size)
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `Files`."""
         return read_small(self.open(name), f"{self.path}/{name}", limit)
 
     def has(self, name: str) -> bool:
-        """See `Files`."""
         return name in self._members
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
-        """See `Files`."""
         for name, entry in self._members.items():
             parent = PurePosixPath(name).parent.as_posix()
             if entry.kind == "file" and parent in (".", *folders):
@@ -85,9 +78,6 @@ class TarFolder:
         if fd >= 0:
             with media_errors("cannot read", self.path):
                 os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,8 +8,8 @@ from pathlib import Path
 from airgap.bundle.files import FileSlice, closing_file, make_folder, media_errors
 from airgap.bundle.locks import lock
 from airgap.bundle.read_back import Written
-from airgap.bundle.store import Opener
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.store import BlobOpener
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.durable import exists, sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
@@ -42,8 +42,8 @@ class TarStore:
             self._frames.append((end, header(digest.path, size)))
             self._frames.append((after, padding(size)))
             end = after + len(padding(size))
-        self._frames.append((end, END))
-        self.total = end + len(END)
+        self._frames.append((end, END_OF_ARCHIVE))
+        self.total = end + len(END_OF_ARCHIVE)
         self.resumed = False
         self._fd = -1
 
@@ -84,7 +84,7 @@ class TarStore:
         return True
 
     def fetch(
-        self, blob: Descriptor, open_at: Opener, *, advance: Advance | None = None, subject: object = None
+        self, blob: Descriptor, open_at: BlobOpener, *, advance: Advance | None = None, subject: object = None
     ) -> None:
         """Write the blob at its offset."""
         position = self._offsets[blob.digest.path]
@@ -123,11 +123,11 @@ class TarStore:
     def written_files(self) -> list[Written]:
         """Return the content of the tar: its head, then the blobs, then the headers and padding."""
         head = bytes(self._head)
-        found = [Written(self.path, Digest.of(head).hex, len(head), 0)]
+        written = [Written(self.path, Digest.of(head).hex, len(head), 0)]
         for digest, (sha256, size) in self.sums.items():
-            found.append(Written(self.path, sha256, size, self._offsets[digest.path]))
+            written.append(Written(self.path, sha256, size, self._offsets[digest.path]))
         frames = [Written(self.path, Digest.of(raw).hex, len(raw), at) for at, raw in self._frames if raw]
-        return found + frames
+        return written + frames
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

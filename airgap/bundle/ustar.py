@@ -12,38 +12,40 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from airgap.bundle import pax
-from airgap.bundle.pax import MAX_SIZE, OCTAL_SIZE_LIMIT, decode
+from airgap.bundle.pax import OCTAL_SIZE_LIMIT, decode
 from airgap.bundle.tar_header import BLOCK, Header, parse_header
 from airgap.errors import FormatError
+from airgap.limits import (
+    MAX_PAX_BYTES,
+    MAX_TAR_ENTRIES,
+    MAX_TAR_FILE_BYTES,
+    MAX_TAR_NAME_BYTES,
+    MAX_TAR_NAMES_BYTES,
+    MAX_TAR_TRAILER_BYTES,
+)
 from airgap.oci.digest import CHUNK, ByteStream
 
-END = bytes(2 * BLOCK)
+END_OF_ARCHIVE = bytes(2 * BLOCK)
 """The two zero blocks after the last entry."""
 
-MAX_ENTRIES = 1_000_000
-MAX_NAME = 4096
-"""Bytes of one name or link target."""
 
-_MAX_PAX = 64 << 10
-_MAX_NAMES_TOTAL = 64 << 20
-_MAX_TRAILER = 16 << 20
 _ZERO_BLOCK = bytes(BLOCK)
 
-Kind = Literal["file", "directory", "symlink", "hardlink"]
-_KINDS: dict[bytes, Kind] = {
+EntryKind = Literal["file", "directory", "symlink", "hardlink"]
+_KINDS: dict[bytes, EntryKind] = {
     b"0": "file", b"\0": "file", b"1": "hardlink", b"2": "symlink", b"5": "directory",
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarEntry:
     """One member of an archive."""
 
     name: str
     """Relative, without `.`, `..` and trailing slash."""
     size: int
     """Bytes of data; 0 except for files."""
-    kind: Kind
+    kind: EntryKind
     target: str
     """The target of a link as written, which is not resolved and may be anywhere; else empty."""
     offset: int
@@ -54,9 +56,9 @@ def read_entries(
     stream: ByteStream,
     *,
     skip: Callable[[int], object] | None = None,
-    max_entries: int = MAX_ENTRIES,
+    max_entries: int = MAX_TAR_ENTRIES,
     end: Callable[[bool], object] | None = None,
-) -> Iterator[tuple[Entry, ByteStream]]:
+) -> Iterator[tuple[TarEntry, ByteStream]]:
     """Yield each entry with a stream of its data, which is valid until the next entry.
 
     Unread data is skipped: with `skip`, if given (it moves `stream` forward by a number of bytes and raises
@@ -70,11 +72,11 @@ def read_entries(
     extra = _Extra()
     while (block := source.block()) is not None and block != _ZERO_BLOCK:
         names.count()
-        found = parse_header(block)
-        if found.flag in b"LKxg":
-            extra.read(found, source)
+        tar_header = parse_header(block)
+        if tar_header.flag in b"LKxg":
+            extra.read(tar_header, source)
             continue
-        entry = _entry(extra.apply(found), source.position)
+        entry = _entry(extra.apply(tar_header), source.position)
         extra = _Extra()
         data = _Data(source, entry)
         if entry.name:
@@ -126,7 +128,7 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
 
 def _number(size: int) -> bytes:
-    if not 0 <= size <= MAX_SIZE:
+    if not 0 <= size <= MAX_TAR_FILE_BYTES:
         raise ValueError(f"size does not fit a tar header: {size}")
     if size < OCTAL_SIZE_LIMIT:
         return b"%011o\0" % size
@@ -142,30 +144,30 @@ class _Source:
         self.position = 0
 
     def readinto(self, view: memoryview) -> int:
-        got = self._stream.readinto(view) or 0
-        self.position += got
-        return got
+        count = self._stream.readinto(view) or 0
+        self.position += count
+        return count
 
     def take(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the stream."""
         buffer = bytearray(size)
         view, done = memoryview(buffer), 0
-        while done < size and (got := self.readinto(view[done:])):
-            done += got
+        while done < size and (count := self.readinto(view[done:])):
+            done += count
         return bytes(view[:done])
 
     def exactly(self, size: int) -> bytes:
-        found = self.take(size)
-        if len(found) != size:
+        data = self.take(size)
+        if len(data) != size:
             raise self.truncated()
-        return found
+        return data
 
     def block(self) -> bytes | None:
         """The next block, or None at the end of the stream."""
-        found = self.take(BLOCK)
-        if found and len(found) != BLOCK:
+        block = self.take(BLOCK)
+        if block and len(block) != BLOCK:
             raise self.truncated()
-        return found or None
+        return block or None
 
     def pass_over(self, size: int) -> None:
         if self._skip is not None:
@@ -174,16 +176,16 @@ class _Source:
             return
         scratch = memoryview(bytearray(min(size, CHUNK)))
         while size:
-            got = self.readinto(scratch[:size])
-            if not got:
+            count = self.readinto(scratch[:size])
+            if not count:
                 raise self.truncated()
-            size -= got
+            size -= count
 
     def expect_zeros(self) -> None:
         """Read to the end of the stream, which tar fills with zeros. Go refuses half a block of them."""
-        start, end = self.position, self.position + _MAX_TRAILER
-        while found := self.take(CHUNK):
-            if found.count(0) != len(found) or self.position > end:
+        start, end = self.position, self.position + MAX_TAR_TRAILER_BYTES
+        while zeros := self.take(CHUNK):
+            if zeros.count(0) != len(zeros) or self.position > end:
                 raise FormatError("something follows the end of the archive")
         if 0 < self.position - start < BLOCK:
             raise self.truncated()
@@ -195,7 +197,7 @@ class _Source:
 class _Data(io.RawIOBase):
     """The data of one entry; closing it leaves the archive open."""
 
-    def __init__(self, source: _Source, entry: Entry) -> None:
+    def __init__(self, source: _Source, entry: TarEntry) -> None:
         super().__init__()
         self._source = source
         self._left = entry.size
@@ -208,11 +210,11 @@ class _Data(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: self._left]
         if not view:
             return 0
-        got = self._source.readinto(view)
-        if not got:
+        count = self._source.readinto(view)
+        if not count:
             raise self._source.truncated()
-        self._left -= got
-        return got
+        self._left -= count
+        return count
 
     def finish(self) -> None:
         """Skip to the next header; this stream is then at its end."""
@@ -225,7 +227,7 @@ class _Names:
 
     def __init__(self, max_entries: int) -> None:
         self._left = max_entries
-        self._bytes_left = _MAX_NAMES_TOTAL
+        self._bytes_left = MAX_TAR_NAMES_BYTES
         self._seen: set[str] = set()
         self._others: set[str] = set()
         """Files and links: unpacking would write an entry below a link to the target of the link."""
@@ -237,7 +239,7 @@ class _Names:
         if self._left < 0:
             raise FormatError("too many entries in the archive")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TarEntry) -> None:
         if entry.name in self._seen:
             raise FormatError("entry twice in the archive", subject=repr(entry.name))
         if entry.kind != "directory" and entry.name in self._folders:
@@ -270,7 +272,7 @@ class _Extra:
     def read(self, header: Header, source: _Source) -> None:
         self._check_order(header.flag)
         self.seen += header.flag
-        limit = _MAX_PAX if header.flag in b"xg" else MAX_NAME + 1
+        limit = MAX_PAX_BYTES if header.flag in b"xg" else MAX_TAR_NAME_BYTES + 1
         if header.size > limit:
             raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{header.size:,}")
         raw = source.exactly(header.size)
@@ -279,10 +281,10 @@ class _Extra:
         if header.flag == b"g":
             pax.check_global(raw)
         elif header.flag == b"x":
-            records = pax.parse(raw)
+            records = pax.parse_records(raw)
             self._names, self._size = records.names, records.size
         else:
-            self._names["path" if header.flag == b"L" else "linkpath"] = _gnu_name(raw)
+            self._names["path" if header.flag == b"L" else "linkpath"] = decode(raw.removesuffix(b"\0"))
 
     def _check_order(self, flag: bytes) -> None:
         """Refuse orders that readers interpret differently; for Go, a global header resets earlier ones."""
@@ -314,7 +316,7 @@ def _below(name: str) -> FormatError:
     return FormatError(what, subject=repr(name), want="a directory")
 
 
-def _entry(header: Header, offset: int) -> Entry:
+def _entry(header: Header, offset: int) -> TarEntry:
     kind = _KINDS.get(header.flag)
     subject = repr(header.name)
     if kind is None:
@@ -329,10 +331,16 @@ def _entry(header: Header, offset: int) -> Entry:
         _check_text(header.target, "link target")
     if kind == "hardlink":  # it names an entry, and GNU tar refuses other names as unsafe
         _clean(header.target, kind)
-    return Entry(_clean(header.name, kind), header.size, kind, header.target if linked else "", offset)
+    return TarEntry(
+        name=_clean(header.name, kind),
+        size=header.size,
+        kind=kind,
+        target=header.target if linked else "",
+        offset=offset,
+    )
 
 
-def _clean(name: str, kind: Kind) -> str:
+def _clean(name: str, kind: EntryKind) -> str:
     """Return `name` in its canonical form; empty for the top directory."""
     _check_text(name, "name")
     plain = name.removeprefix("./")
@@ -346,9 +354,5 @@ def _clean(name: str, kind: Kind) -> str:
 
 
 def _check_text(text: str, what: str) -> None:
-    if not text or len(text.encode()) > MAX_NAME or "\\" in text or not text.isprintable():
+    if not text or len(text.encode()) > MAX_TAR_NAME_BYTES or "\\" in text or not text.isprintable():
         raise FormatError(f"unsafe {what} in the archive", subject=repr(text[:100]))
-
-
-def _gnu_name(raw: bytes) -> str:
-    return decode(raw.removesuffix(b"\0"))

@@ -4,20 +4,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
 
 from airgap.errors import FormatError, NoSpaceError
+from airgap.limits import MAX_PARTS, MAX_VOLUME_TABLE_BYTES, MAX_VOLUMES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
 
 VOLUME_FILE = "volume.json"
-MAX_TABLE = 16 << 20
-"""Bytes; about 80,000 layers. The table is parsed before any signature is checked, like the envelope."""
 
-MAX_VOLUMES = 999
-MAX_PARTS = 1000
-"""The most parts of one blob, because their names end in three digits."""
 
 LEAST_PART = 1 << 20
 """The smallest size of a part in bytes, except for the last part of a blob."""
@@ -113,18 +109,18 @@ class _OpenVolumes:
 
     def whole(self, size: int) -> tuple[Part, ...]:
         """Place a blob in one file; return an empty tuple if no volume can hold it."""
-        found = next((volume for volume in self.volumes if volume.can_hold(size)), None)
+        fitting = next((volume for volume in self.volumes if volume.can_hold(size)), None)
         if (
-            found is None
+            fitting is None
             and self.more
             and _OpenVolume(0, self.more, self.more.size).can_hold(size)
             and self.grow()
         ):
-            found = self.volumes[-1]
-        if found is None:
+            fitting = self.volumes[-1]
+        if fitting is None:
             return ()
-        found.left -= size
-        return (Part(found.number, size),)
+        fitting.left -= size
+        return (Part(fitting.number, size),)
 
     def in_parts(self, size: int) -> tuple[Part, ...]:
         """Place a blob in as many files as needed; return an empty tuple if there is not enough space."""
@@ -198,7 +194,7 @@ class VolumeTable:
             "of": self.cut.of,
         }
         lines = [
-            dump({"blob": str(digest), "parts": [_part_json(part) for part in parts]})
+            dump({"blob": str(digest), "parts": [asdict(part) for part in parts]})
             for digest, parts in sorted(self.cut.parts.items())
         ]
         fields = b"".join(dump(key) + b":" + dump(value) + b",\n" for key, value in head.items())
@@ -209,7 +205,7 @@ class VolumeTable:
         """Read bytes from a medium, which are not signed. Raises `FormatError`, also for other bytes than
         `to_bytes` would write.
         """
-        fields = Fields(parse_object(raw, where, max_bytes=MAX_TABLE, floats=False), where)
+        fields = Fields(parse_object(raw, where, max_bytes=MAX_VOLUME_TABLE_BYTES, floats=False), where)
         if (version := fields.integer("version")) != 1:
             hint = "a newer airgap may read it"
             raise FormatError(
@@ -226,27 +222,23 @@ class VolumeTable:
             _check_parts(parts[digest], item.where)
             item.end()
         fields.end()
-        found = cls(sha256, volume, Cut(of, parts))
-        if found.to_bytes() != raw:
+        table = cls(sha256, volume, Cut(of, parts))
+        if table.to_bytes() != raw:
             raise FormatError("not in canonical form", subject=where)
-        return found
+        return table
 
     def on(self, volume: int) -> "VolumeTable":
         """Return the table for another volume."""
         return replace(self, volume=volume)
 
 
-def _part_json(part: Part) -> dict[str, Any]:
-    return {"volume": part.volume, "size": part.size, "sha256": part.sha256}
-
-
 def _parse_part(fields: Fields, of: int) -> Part:
     sha256 = Digest.parse(f"sha256:{fields.text('sha256')}", fields.where).hex
-    found = Part(fields.integer("volume"), fields.integer("size"), sha256)
-    if not 1 <= found.volume <= of:
-        raise FormatError("no such volume", subject=fields.where, want=f"1 to {of}", got=found.volume)
+    part = Part(fields.integer("volume"), fields.integer("size"), sha256)
+    if not 1 <= part.volume <= of:
+        raise FormatError("no such volume", subject=fields.where, want=f"1 to {of}", got=part.volume)
     fields.end()
-    return found
+    return part
 
 
 def _check_parts(parts: Sequence[Part], where: str) -> None:

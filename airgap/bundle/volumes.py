@@ -5,14 +5,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from airgap.bundle.blob_files import Joined
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
-from airgap.bundle.files import MAX_FILES, Files, Folder, FoundFile, SeekableStream, read_small
-from airgap.bundle.statement import MAX_STATEMENT
+from airgap.bundle.files import Closing, Files, Folder, FoundFile, SeekableStream, read_small
 from airgap.bundle.tar_reader import TarFolder
-from airgap.bundle.volume_table import MAX_TABLE, VOLUME_FILE, Cut, Part, VolumeTable, whole_name
+from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -24,13 +22,16 @@ from airgap.errors import (
     UnlistedContentError,
     UsageError,
 )
+from airgap.limits import (
+    MAX_BUNDLE_FILES,
+    MAX_REPEATED_FILE_BYTES,
+    MAX_STATEMENT_BYTES,
+    MAX_VOLUME_TABLE_BYTES,
+)
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 
-_MAX_REPEATED = 64 << 20
-"""The limit in bytes of a file that is on every volume."""
 
-
-class VolumeSet:
+class VolumeSet(Closing):
     """The files of a bundle on several volumes, with the interface of `Folder`.
 
     `paths` are the folders in any order. With `alone`, volumes may be missing: their files are listed, with
@@ -130,7 +131,6 @@ class VolumeSet:
             return read_small(stream, self.where(name), limit)
 
     def has(self, name: str) -> bool:
-        """See `Files`."""
         return name in self._blobs or self._first.has(name)
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
@@ -158,8 +158,8 @@ class VolumeSet:
         """Yield the files of a volume that are on every volume."""
         wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
         for count, file in enumerate(folder.files(folders)):
-            if count >= MAX_FILES:
-                want = f"at most {MAX_FILES:,}"
+            if count >= MAX_BUNDLE_FILES:
+                want = f"at most {MAX_BUNDLE_FILES:,}"
                 raise UnlistedContentError("too many files", subject=folder.path, want=want)
             part = wanted.pop(file.name, None)
             if part is None and self._is_elsewhere(file.name):
@@ -185,14 +185,14 @@ class VolumeSet:
     def _check_statement(self) -> None:
         if not self._first.has(STATEMENT_FILE):
             return
-        sha256 = Digest.of(self._first.read(STATEMENT_FILE, MAX_STATEMENT)).hex
+        sha256 = Digest.of(self._first.read(STATEMENT_FILE, MAX_STATEMENT_BYTES)).hex
         if sha256 != self.table.statement_sha256:
             raise _foreign(self._first.where(VOLUME_FILE), sha256, self.table.statement_sha256)
 
     def _compare(self, folder: Folder, name: str) -> None:
         if not self._first.has(name):
             raise UnlistedContentError("file that is not on every volume", subject=folder.where(name))
-        if folder.read(name, _MAX_REPEATED) != self._first.read(name, _MAX_REPEATED):
+        if folder.read(name, MAX_REPEATED_FILE_BYTES) != self._first.read(name, MAX_REPEATED_FILE_BYTES):
             raise DigestMismatchError(
                 "not the same on every volume", subject=folder.where(name), want=self._first.where(name)
             )
@@ -200,19 +200,10 @@ class VolumeSet:
     def close(self) -> None:
         self._opened.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _foreign(subject: object, want: str, got: str) -> IncompleteError:
     return IncompleteError(
-        "a volume of another bundle",
-        subject=subject,
-        want=f"statement sha256:{want}",
-        got=f"sha256:{got}",
+        "a volume of another bundle", subject=subject, want=f"statement sha256:{want}", got=f"sha256:{got}"
     )
 
 
@@ -266,7 +257,7 @@ def read_table(folder: Files) -> VolumeTable | None:
     """Return the volume table of a folder; None if it is not a volume."""
     if not folder.has(VOLUME_FILE):
         return None
-    return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_TABLE), folder.where(VOLUME_FILE))
+    return VolumeTable.parse(folder.read(VOLUME_FILE, MAX_VOLUME_TABLE_BYTES), folder.where(VOLUME_FILE))
 
 
 TOGETHER = (
@@ -276,32 +267,32 @@ TOGETHER = (
 
 
 def missing_volumes(
-    subject: object, missing: Sequence[int], of: int, here: Sequence[int], hint: str = TOGETHER
+    subject: object, missing: Sequence[int], of: int, present: Sequence[int], hint: str = TOGETHER
 ) -> IncompleteError:
     """Make the error for a bundle with missing volumes."""
     return IncompleteError(
         "a volume is missing" if len(missing) == 1 else "volumes are missing",
         subject=subject,
         want=f"volume {', '.join(map(str, missing))} of {of}",
-        got=f"volume {', '.join(map(str, here))}",
+        got=f"volume {', '.join(map(str, present))}",
         hint=hint,
     )
 
 
-Place = Path | Sequence[Path]
+BundleLocation = Path | Sequence[Path]
 """The location of a bundle: its folder, its tar, or the folders of its volumes in any order."""
 
 
-def paths_of(place: Place) -> tuple[Path, ...]:
+def paths_of(location: BundleLocation) -> tuple[Path, ...]:
     """Return the paths of a bundle."""
-    return (place,) if isinstance(place, Path) else tuple(place)
+    return (location,) if isinstance(location, Path) else tuple(location)
 
 
-def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
-    """Open the bundle at `place`. Raises `MissingContentError` if there is none, and, unless `alone`,
+def open_bundle(location: BundleLocation, *, alone: bool = False) -> Folder | TarFolder | VolumeSet:
+    """Open the bundle at `location`. Raises `MissingContentError` if there is none, and, unless `alone`,
     `IncompleteError` if a volume is missing.
     """
-    first, *others = paths_of(place)
+    first, *others = paths_of(location)
     if not others and first.is_file():
         return TarFolder(first)
     folder = Folder(first)
@@ -311,14 +302,14 @@ def open_bundle(place: Place, *, alone: bool = False) -> Folder | TarFolder | Vo
     return VolumeSet((first, *others), alone=alone)
 
 
-def is_whole(place: Place) -> bool:
-    """Return False if `place` is volumes, and some are missing."""
-    tables = list(map(_table_at, paths_of(place)))
-    here = {table.volume for table in tables if table}
-    return all(table is None or len(here) >= table.cut.of for table in tables)
+def has_all_volumes(location: BundleLocation) -> bool:
+    """Return False if `location` is volumes, and some are missing."""
+    tables = list(map(_table_at, paths_of(location)))
+    present = {table.volume for table in tables if table}
+    return all(table is None or len(present) >= table.cut.of for table in tables)
 
 
-def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
+def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, ...]]:
     """Group `paths` into bundles, so that the volumes of one bundle are together, in the order of the first.
 
     The tables are only used for grouping; they are not verified. Unless `alone`, raises `IncompleteError`
@@ -331,9 +322,11 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
         key = table.statement_sha256 if table else str(path)
         groups.setdefault(key, []).append(path)
         tables.setdefault(key, []).extend([table] if table else [])
-    for key, found in tables.items():
-        here = {table.volume for table in found}
-        missing = [number for number in range(1, found[0].cut.of + 1) if number not in here] if found else []
+    for key, volumes in tables.items():
+        present = {table.volume for table in volumes}
+        missing = (
+            [number for number in range(1, volumes[0].cut.of + 1) if number not in present] if volumes else []
+        )
         if missing and len(groups) > 1 and not alone:
             others = [(path, tables[other]) for other in groups if other != key for path in groups[other]]
             _refuse_unreadable([path for path, table in others if not table])
@@ -341,7 +334,7 @@ def grouped(paths: Sequence[Path], *, alone: bool = False) -> list[tuple[Path, .
             plain = ", ".join(str(path) for path, table in others if not table)
             named = {"of another bundle": of_others, "not a volume": plain}
             hint = "; ".join(f"{what}: {which}" for what, which in named.items() if which)
-            raise missing_volumes(groups[key][0], missing, found[0].cut.of, sorted(here), hint)
+            raise missing_volumes(groups[key][0], missing, volumes[0].cut.of, sorted(present), hint)
     return [tuple(group) for group in groups.values()]
 
 
@@ -355,7 +348,7 @@ def _refuse_unreadable(paths: Sequence[Path]) -> None:
 
 def refuse_several(paths: Sequence[Path]) -> None:
     """Raise `UsageError` if `paths` are more than one bundle, for commands that accept only one."""
-    if len(groups := grouped(paths, alone=True)) > 1:
+    if len(groups := group_by_bundle(paths, alone=True)) > 1:
         names = ", ".join(str(path) for group in groups for path in group)
         raise UsageError("more than one bundle", want="one, or the volumes of one", got=names)
 

@@ -1,22 +1,38 @@
-"""Writes a bundle in the order of FORMAT.md §6. All code that makes or changes a bundle uses this module.
+"""Writes a bundle or a kit. All code that makes or changes one uses this module, so the order of writing
+(FORMAT.md §6) is in one place: `BundleWriter.seal`.
 
     with BundleWriter.open(folders, note) as writer:
         ...                        # blobs into writer.store; before the first, writer.mark_unfinished()
-        writer.seal(contents, statement, envelope, signatures)
+        writer.seal(contents, envelope)
         on_media = writer.prove(phase, read_back)
+
+1. An existing envelope is set aside before any content changes, so that a folder with an envelope is always a
+   complete bundle.
+2. The blobs are written, each checked before it gets its name.
+3. The small files follow, as their contents depend on the blobs.
+4. The statement follows, which lists all of these by digest.
+5. The raw signatures of the statement follow.
+6. The envelope is written last, after all names are durable. It is the commit point: a bundle without it is
+   unfinished, and a crash at any earlier moment leaves an unfinished bundle that the next run resumes.
 
 A kit is written in the same order, with other names (`Form`).
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from airgap.bundle.check_written import OnMedia, announce, prove_sealed
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, Contents, signature_file
+from airgap.bundle.contents import (
+    BUNDLE_FOLDERS,
+    ENVELOPE_FILE,
+    STATEMENT_FILE,
+    BundleContents,
+    signature_file,
+)
 from airgap.bundle.files import holds, media_errors, write_file
 from airgap.bundle.folders import PLANNED_CUT_FILE, BundleFolders
 from airgap.bundle.locks import claimed
@@ -24,8 +40,8 @@ from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.durable import exists, sync_folder
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance
-from airgap.oci.strict_json import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +49,29 @@ class Form:
     """The names that differ between a bundle and a kit."""
 
     envelope_file: str = ENVELOPE_FILE
-    folders: tuple[str, ...] = FOLDERS
+    folders: tuple[str, ...] = BUNDLE_FOLDERS
     small_folders: tuple[str, ...] = ("trust",)
     """Folders of small files: what an earlier run left there is removed."""
 
 
-BUNDLE = Form()
+BUNDLE_FORM = Form()
+
+Hook = Callable[[], object]
+
+
+class SignedStatement(Protocol):
+    """The envelope around a statement, as `trust.envelope.Envelope` makes it."""
+
+    @property
+    def payload(self) -> bytes:
+        """The statement."""
+
+    @property
+    def raw_signatures(self) -> Mapping[str, bytes]:
+        """The raw signatures by key id."""
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the envelope."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +80,7 @@ class BundleWriter:
 
     folders: BundleFolders
     store: BlobStore
-    form: Form = BUNDLE
+    form: Form = BUNDLE_FORM
     _small: dict[str, bytes] = field(default_factory=dict)
     """The files that `seal` wrote on every volume."""
 
@@ -58,7 +91,7 @@ class BundleWriter:
         folders: BundleFolders,
         note: Callable[[str], object],
         *,
-        form: Form = BUNDLE,
+        form: Form = BUNDLE_FORM,
         check: Callable[[Path], object] = lambda _: None,
     ) -> Iterator[Self]:
         """Lock the folders for this process, `check` each of them, and report the media that will be written.
@@ -81,27 +114,29 @@ class BundleWriter:
             write_file(path / PLANNED_CUT_FILE, table)
 
     def seal(
-        self,
-        contents: Contents,
-        statement: bytes,
-        envelope: bytes,
-        signatures: Mapping[str, bytes],
-        before_envelope: Callable[[], object] = lambda: None,
+        self, contents: BundleContents, signed: SignedStatement, before_envelope: Hook = lambda: None
     ) -> None:
-        """Write everything but the blobs, which are in the store already (FORMAT.md §6, steps 3 to 6).
-
-        `signatures` are the raw signatures of the envelope by key id. Raises `FormatError` for another name.
+        """Write everything but the blobs, which are in the store already; each step on all volumes before the
+        next one, except for the last two. `before_envelope` is called when all but these is written.
+        Raises `FormatError` for a signature whose key id is not one, and `MediaError`.
         """
-        signature_files = {signature_file(keyid): raw for keyid, raw in signatures.items()}
-        self._write_small_files(contents)
-        self._write_statement(statement)
+        signatures = {signature_file(keyid): raw for keyid, raw in signed.raw_signatures.items()}
+        for path in self.folders.paths:  # step 3
+            self._write_changed(path, contents.small)
+            for folder in self.form.small_folders:
+                _remove_others(path / folder, contents.small)
+            self._repeat_blobs(path)
+        for path, table in self.folders.finished_tables(signed.payload, self.store):  # step 4
+            self._write_changed(path, {STATEMENT_FILE: signed.payload, **table})
+            _remove(path / name for name in {PLANNED_CUT_FILE, VOLUME_FILE} - table.keys())
         before_envelope()
-        for path in self.folders.paths:
-            self._write_signatures(path, signature_files)
+        for path in self.folders.paths:  # steps 5 and 6
+            _write(path, signatures)
+            _remove_others(path / "sig", signatures)
             self._sync_names(path)
-            write_file(path / self.form.envelope_file, envelope)
-        self._small = contents.small | {STATEMENT_FILE: statement} | signature_files
-        self._small[self.form.envelope_file] = envelope
+            write_file(path / self.form.envelope_file, signed.to_bytes())
+        self._small = {**contents.small, STATEMENT_FILE: signed.payload, **signatures}
+        self._small[self.form.envelope_file] = signed.to_bytes()
 
     def prove(
         self, phase: Callable[[str, int], AbstractContextManager[Advance]], wanted: bool | None
@@ -112,33 +147,19 @@ class BundleWriter:
         files = self.written_files()
         return prove_sealed(files, phase, wanted, self.mark_unfinished, self.form.folders)
 
-    def _write_small_files(self, contents: Contents) -> None:
-        for path in self.folders.paths:
-            self._mark_unfinished_unless(path, contents.small)
-            for name, raw in contents.small.items():
-                write_file(path / name, raw)
-            for folder in self.form.small_folders:
-                _remove_others(path / folder, contents.small)
-        for digest in self.store.sums.keys() - self.folders.cut_blobs():
-            for path in self.folders.paths[1:]:
-                write_file(path / digest.path, self.store.read(digest, MAX_BYTES))
+    def _write_changed(self, path: Path, files: Mapping[str, bytes]) -> None:
+        """Write small files. Unless all of them are already written, the envelope is set aside first."""
+        with media_errors("cannot read", path):
+            same = all(holds(path / name, raw) for name, raw in files.items())
+        if not same:
+            set_envelope_aside(path, self.form.envelope_file)
+        _write(path, files)
 
-    def _write_statement(self, statement: bytes) -> None:
-        """Write the statement and the finished table of each volume; remove a table of an earlier run."""
-        for path, table in self.folders.finished_tables(statement, self.store):
-            files = {STATEMENT_FILE: statement, **table}
-            self._mark_unfinished_unless(path, files)
-            for name, raw in files.items():
-                write_file(path / name, raw)
-            for name in {PLANNED_CUT_FILE, VOLUME_FILE} - table.keys():
-                with media_errors("cannot remove", path / name):
-                    (path / name).unlink(missing_ok=True)
-
-    def _write_signatures(self, path: Path, files: Mapping[str, bytes]) -> None:
-        """Write the raw signatures, and remove those of an earlier run."""
-        for name, raw in files.items():
-            write_file(path / name, raw)
-        _remove_others(path / "sig", files)
+    def _repeat_blobs(self, path: Path) -> None:
+        """Write the blobs that are on every volume to this one; the store has them on the first."""
+        if path != self.folders.first:
+            for digest in self.store.sums.keys() - self.folders.cut_blobs():
+                write_file(path / digest.path, self.store.read(digest, MAX_JSON_BYTES))
 
     def _sync_names(self, path: Path) -> None:
         """Make all names durable, because an earlier run may not have synced them."""
@@ -147,21 +168,14 @@ class BundleWriter:
                 if folder.is_dir():
                     sync_folder(folder)
 
-    def _mark_unfinished_unless(self, path: Path, files: Mapping[str, bytes]) -> None:
-        """Set the envelope aside, unless all small files are already written."""
-        with media_errors("cannot read", path):
-            same = all(holds(path / name, raw) for name, raw in files.items())
-        if not same:
-            set_envelope_aside(path, self.form.envelope_file)
-
     def written_files(self) -> dict[Path, list[Written]]:
         """Return all files by folder, in the order of writing."""
-        found = self.folders.written_blobs(self.store)
+        written = self.folders.written_blobs(self.store)
         for path, table in self.folders.finished_tables(self._small[STATEMENT_FILE], self.store):
             files = {**self._small, **table}
             files[self.form.envelope_file] = files.pop(self.form.envelope_file)  # the last, as it was written
-            found[path] += [Written.of(path / name, raw) for name, raw in files.items()]
-        return found
+            written[path] += [Written.of(path / name, raw) for name, raw in files.items()]
+        return written
 
 
 def add_signature(paths: Sequence[Path], envelope: bytes, keyid: str, signature: bytes) -> None:
@@ -183,6 +197,17 @@ def set_envelope_aside(path: Path, envelope_file: str = ENVELOPE_FILE) -> None:
         if exists(envelope):
             envelope.replace(envelope.with_name(f"{envelope_file}.part"))
             sync_folder(path)
+
+
+def _write(path: Path, files: Mapping[str, bytes]) -> None:
+    for name, raw in files.items():
+        write_file(path / name, raw)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with media_errors("cannot remove", path):
+            path.unlink(missing_ok=True)
 
 
 def _remove_others(folder: Path, wanted: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from airgap.carry.verify import CheckedBundle, Receiver, check
 from airgap.errors import FormatError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.oci.digest import Digest
-from airgap.recognise import Kind, recognise
+from airgap.recognise import PathKind, recognise
 
 
 class Change(StrEnum):
@@ -57,9 +57,9 @@ def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
     """
     refuse_other(path, COMPARED)
     kind = recognise(path).kind
-    if kind is Kind.LOCK:
+    if kind is PathKind.LOCK:
         return _of_lock(Lock.load(path), str(path))
-    if kind is Kind.MANIFEST:
+    if kind is PathKind.MANIFEST:
         return _of_manifest(TransferManifest.load(path), path)
     with open_bundle(path) as folder:
         return _of_bundle(check(folder, receiver()))
@@ -124,7 +124,7 @@ def _of_lock(lock: Lock, title: str) -> ImageList:
 
 def _of_manifest(manifest: TransferManifest, path: Path) -> ImageList:
     beside = lock_path(path)
-    if recognise(beside).kind is Kind.LOCK:
+    if recognise(beside).kind is PathKind.LOCK:
         lock = Lock.load(beside)
         if lock.manifest_sha256 == manifest.sha256:
             return _of_lock(lock, str(path))

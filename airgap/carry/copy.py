@@ -12,15 +12,13 @@ from pathlib import Path
 
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.choose_folders import SpaceNeeded, layers_of, place, place_whole
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, SET_ASIDE, STATEMENT_FILE, Contents
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, BundleContents
 from airgap.bundle.files import Folder, media_errors
-from airgap.bundle.filling import fill
-from airgap.bundle.folders import BundleFolders
-from airgap.bundle.statement import MAX_STATEMENT, Statement
-from airgap.bundle.store import BlobStore
+from airgap.bundle.folders import BundleFolders, SpaceNeeded, choose_folders, choose_one_folder, layers_of
+from airgap.bundle.statement import Statement
+from airgap.bundle.store import BlobStore, fill
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, VolumeSize, VolumeTable
-from airgap.bundle.volumes import Place, VolumeSet, paths_of, read_table
+from airgap.bundle.volumes import BundleLocation, VolumeSet, paths_of, read_table
 from airgap.bundle.writer import BundleWriter
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle
@@ -36,15 +34,14 @@ from airgap.errors import (
     UnlistedContentError,
     UsageError,
 )
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_REPEATED_FILE_BYTES, MAX_STATEMENT_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.trust.cosign import is_material
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
-
-_SMALL = 64 << 20
+from airgap.trust.envelope import Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
     """The state of a copy."""
 
@@ -110,10 +107,10 @@ class Copy:
                 raise error
         if pending and isinstance(bundle.folder, VolumeSet):
             wants, again = _wanted(bundle.folder, folders, pending)
-            return Copied(folders, store.written, wants=wants, again=again)
+            return Copied(folders=folders, written=store.written, wants=wants, again=again)
         _seal(bundle, self.writer)
         proof = self.writer.prove(self.operator.progress.phase, self.operator.read_back)
-        return Copied(folders, store.written, proof)
+        return Copied(folders=folders, written=store.written, proof=proof)
 
 
 def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advance: Advance) -> None:
@@ -149,29 +146,36 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
     """Write all files but the blobs, with the same statement and signatures."""
     writer.store.prune(set(bundle.blobs))
     subjects = bundle.statement.subjects
-    small = {name: bundle.read(name, _SMALL) for name in subjects if not name.startswith("blobs/")}
-    contents = Contents(small, subjects, bundle.statement.total_bytes)
-    envelope = bundle.envelope
-    writer.seal(contents, envelope.payload, envelope.to_bytes(), envelope.raw_signatures)
+    small = {
+        name: bundle.read(name, MAX_REPEATED_FILE_BYTES) for name in subjects if not name.startswith("blobs/")
+    }
+    contents = BundleContents(small, subjects, bundle.statement.total_bytes)
+    writer.seal(contents, bundle.envelope)
 
 
-def joined_folders(bundle: CheckedBundle, source: Place, into: Path, operator: Operator) -> BundleFolders:
+def joined_folders(
+    bundle: CheckedBundle, source: BundleLocation, into: Path, operator: Operator
+) -> BundleFolders:
     """Choose one folder for the whole bundle at `source`. Raises `UsageError` when it is the source."""
-    folders = place_whole(_space_needed(bundle), into, allow_system=operator.allow_system)
+    folders = choose_one_folder(_space_needed(bundle), into, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
 
 
 def cut_folders(
-    bundle: CheckedBundle, source: Place, places: Sequence[Path], size: VolumeSize | None, operator: Operator
+    bundle: CheckedBundle,
+    source: BundleLocation,
+    places: Sequence[Path],
+    size: VolumeSize | None,
+    operator: Operator,
 ) -> BundleFolders:
     """Cut the bundle at `source` again. Raises `UsageError` when a folder is the source itself."""
-    folders = place(_space_needed(bundle), places, size, allow_system=operator.allow_system)
+    folders = choose_folders(_space_needed(bundle), places, size, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
 
 
-def _refuse_itself(folders: BundleFolders, source: Place, hint: str) -> None:
+def _refuse_itself(folders: BundleFolders, source: BundleLocation, hint: str) -> None:
     """Raise `UsageError` for a folder of the source: copying over it could leave the source unfinished."""
     taken = {path.resolve() for path in paths_of(source)}
     for folder in folders.paths:
@@ -185,18 +189,18 @@ def _space_needed(bundle: CheckedBundle) -> SpaceNeeded:
     return SpaceNeeded(bundle.statement.title, cut, blobs, len(bundle.images))
 
 
-def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Place) -> BundleFolders:
+def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: BundleLocation) -> BundleFolders:
     """Return the folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes record.
 
     Raises `UsageError` for a copy of another bundle, and when no volume records the cut any more.
     """
     for path in paths:
-        found = _statement_in(path) if path.is_dir() else None
-        if found not in (None, bundle.statement_sha256):
+        sha256 = _statement_in(path) if path.is_dir() else None
+        if sha256 not in (None, bundle.statement_sha256):
             raise UsageError(
                 "--from is not a copy of this bundle",
                 subject=path,
-                want=f"a copy with statement sha256:{found}",
+                want=f"a copy with statement sha256:{sha256}",
                 got=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
                 hint="name a copy of this bundle with --from; nothing was written",
             )
@@ -256,13 +260,13 @@ def refuse_another(path: Path, bundle: CheckedBundle) -> None:
     """Raise `UsageError` when a folder holds another bundle than this one, finished or not: writing to it
     would mix the two.
     """
-    found = _statement_in(path)
-    if found not in (None, bundle.statement_sha256):
+    sha256 = _statement_in(path)
+    if sha256 not in (None, bundle.statement_sha256):
         raise UsageError(
             "another bundle is in the way",
             subject=path,
             want=f"{bundle.statement.title}, statement sha256:{bundle.statement_sha256}",
-            got=f"sha256:{found}",
+            got=f"sha256:{sha256}",
             hint="move that bundle away, or choose another folder",
         )
 
@@ -274,18 +278,18 @@ def _refuse_unlisted(path: Path, bundle: CheckedBundle) -> None:
     own = {name for name in bundle.statement.subjects if "/" not in name}
     own |= {ENVELOPE_FILE, STATEMENT_FILE, VOLUME_FILE, f"{VOLUME_FILE}.part"}
     own |= {f"{name}.part" for name in own}
-    for below in ("", *FOLDERS):
+    for below in ("", *BUNDLE_FOLDERS):
         with media_errors("cannot read", path / below):
-            for found in sorted((path / below).glob("*")):
-                name = found.relative_to(path).as_posix()
-                is_folder = found.is_dir() and not found.is_symlink()
-                if name in (FOLDERS if is_folder else own):
+            for entry in sorted((path / below).glob("*")):
+                name = entry.relative_to(path).as_posix()
+                is_folder = entry.is_dir() and not entry.is_symlink()
+                if name in (BUNDLE_FOLDERS if is_folder else own):
                     continue
                 # in the other folders, a copy removes unlisted files
                 if is_folder or below in ("", "blobs"):
                     raise UnlistedContentError(
                         f"a {'folder' if is_folder else 'file'} that does not belong there",
-                        subject=found,
+                        subject=entry,
                         hint="remove it, then run the same command again; nothing was changed",
                     )
 
@@ -297,9 +301,9 @@ def _statement_in(path: Path) -> str | None:
     with contextlib.suppress(MissingContentError), Folder(path) as folder:
         for name in (ENVELOPE_FILE, SET_ASIDE):
             with contextlib.suppress(FormatError, TrustError, IntegrityError):
-                return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE), name).payload).hex
+                return Digest.of(Envelope.parse(folder.read(name, MAX_ENVELOPE_BYTES), name).payload).hex
         with contextlib.suppress(FormatError, IntegrityError):
-            raw = folder.read(STATEMENT_FILE, MAX_STATEMENT)
+            raw = folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES)
             Statement.parse(raw)
             return Digest.of(raw).hex
     return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.volumes import Place, VolumeSet, missing_volumes, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, VolumeSet, missing_volumes, open_bundle, paths_of
 from airgap.errors import AirgapError, IncompleteError
 from airgap.progress import Progress
 from airgap.site import Site
@@ -22,7 +22,7 @@ class Wanted:
     """The folder that held the previous volume."""
 
 
-Ask = Callable[[Wanted], Place | None]
+Ask = Callable[[Wanted], BundleLocation | None]
 """Asks a person for a volume and returns its path; None when no person can be asked."""
 
 
@@ -30,7 +30,7 @@ def never_ask(_: Wanted) -> None:
     """The `Ask` for a process without a terminal: no person can be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """The site, the time, and the person who waits and can be asked for volumes."""
 
@@ -47,20 +47,20 @@ class Operator:
     """Read everything back from the medium at the end. None: only when it is not the system disk."""
 
     def next_volume(
-        self, last: Place, here: VolumeSet, title: str, wanted: Sequence[int], hint: str
-    ) -> Place:
+        self, last: BundleLocation, volumes: VolumeSet, title: str, wanted: Sequence[int], hint: str
+    ) -> BundleLocation:
         """Ask for the first of the `wanted` volumes until it is inserted; return its place. An answer that is
         not a volume of this bundle is noted. Raises `IncompleteError` when there is no answer.
         """
-        of, sha256 = here.table.cut.of, here.table.statement_sha256
+        of, sha256 = volumes.table.cut.of, volumes.table.statement_sha256
         question = Wanted(title, wanted[0], of, paths_of(last)[-1].parent)
-        while (place := self.ask(question)) is not None:
+        while (location := self.ask(question)) is not None:
             try:
-                with open_bundle(place, alone=True) as folder:
+                with open_bundle(location, alone=True) as folder:
                     if isinstance(folder, VolumeSet) and folder.table.statement_sha256 == sha256:
-                        return place
+                        return location
                     raise IncompleteError("not a volume of this bundle", subject=folder.path, want=title)
             except AirgapError as error:
                 self.progress.note(str(error))
-        absent = [number for number in wanted if number not in here.folders]
-        raise missing_volumes(title, absent or wanted, of, sorted(here.folders), hint)
+        absent = [number for number in wanted if number not in volumes.folders]
+        raise missing_volumes(title, absent or wanted, of, sorted(volumes.folders), hint)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
-from airgap.bundle.check_written import SKIPPED, OnMedia
+from airgap.bundle.check_written import OnMedia, ReadBackResult
 from airgap.bundle.volume_table import VolumeSize
-from airgap.bundle.volumes import Place, VolumeSet, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle, paths_of
 from airgap.carry.copy import (
     Copied,
     Copy,
@@ -21,7 +21,7 @@ from airgap.carry.copy import (
 )
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
-from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_here
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, verify_here
 
 _NEXT = "run the same command again with the next volume"
 
@@ -37,26 +37,34 @@ class Received:
     proof: OnMedia
 
 
-def receive(place: Place, into: Path, operator: Operator) -> Received:
+def receive(location: BundleLocation, into: Path, operator: Operator) -> Received:
     """Join a bundle in `into`, as one folder, from all its volumes at once or one after the other.
 
-    The bundle is verified for this site first. Content from an earlier call is checked and kept. Raises
-    `IncompleteError`, which names the next volume, when volumes are missing and no person can be asked.
+    The bundle is verified for this site first. Content from an earlier call is checked and kept.
+
+    Args:
+        location: The bundle, or the volumes that are inserted.
+        into: The folder in which the bundle's own folder is made.
+        operator: The person who is asked for the other volumes.
+
+    Raises:
+        IncompleteError: Volumes are missing, and no person can be asked; it names the next volume.
+        UsageError: The copy would be written over the bundle itself, or another bundle is in the way.
     """
     work: Copy | None = None
-    with recorded(place, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:
+    with bundle_attempt(location, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
-            with open_bundle(place, alone=True) as folder:
+            with open_bundle(location, alone=True) as folder:
                 who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
                 bundle = verify_here(folder, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
-                folders = joined_folders(bundle, place, into, operator)
+                folders = joined_folders(bundle, location, into, operator)
                 work = work or held.enter_context(begin_copy(bundle, folders, operator))
                 copied = work.take(bundle)
             if not isinstance(folder, VolumeSet) or not copied.wants:
                 return _received(bundle, copied, attempt)
-            place = operator.next_volume(
-                place, folder, bundle.statement.title, copied.wants, _note_taken(folder, copied, operator)
+            location = operator.next_volume(
+                location, folder, bundle.statement.title, copied.wants, _note_taken(folder, copied, operator)
             )
 
 
@@ -73,48 +81,53 @@ def _note_taken(volumes: VolumeSet, copied: Copied, operator: Operator) -> str:
     return f"the copied content is kept: {_NEXT}; after that, volume {again} is needed again"
 
 
-def repack(place: Place, to: Sequence[Path], size: VolumeSize | None, operator: Operator) -> Received:
+def repack(
+    location: BundleLocation, to: Sequence[Path], size: VolumeSize | None, operator: Operator
+) -> Received:
     """Write the bundle in `to`, whole or cut into volumes, with the same statement and signatures."""
-    with _checked(place, operator, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
-        folders = cut_folders(bundle, place, to, size, operator)
+    with _checked(location, operator, "media-write", to=", ".join(map(str, to))) as (bundle, attempt):
+        folders = cut_folders(bundle, location, to, size, operator)
         copied = copy_bundle(bundle, folders, operator)
         return _received(bundle, copied, attempt)
 
 
-def repair(place: Place, source: Place, operator: Operator) -> Received:
-    """Repair the copy of a bundle at `place` from another copy, `source`; only wrong files are written."""
-    damaged = ", ".join(map(str, paths_of(place)))
+def repair(location: BundleLocation, source: BundleLocation, operator: Operator) -> Received:
+    """Repair the copy of a bundle at `location` from another copy, `source`; only wrong files are written."""
+    damaged = ", ".join(map(str, paths_of(location)))
     with _checked(source, operator, "media-write", repairs=damaged) as (bundle, attempt):
-        folders = damaged_folders(paths_of(place), bundle, source)
+        folders = damaged_folders(paths_of(location), bundle, source)
         copied = copy_bundle(bundle, folders, operator)
         return _received(bundle, copied, attempt)
 
 
 @contextmanager
 def _checked(
-    place: Place, operator: Operator, event: str, **details: object
+    location: BundleLocation, operator: Operator, event: str, **details: object
 ) -> Iterator[tuple[CheckedBundle, Attempt]]:
     """A bundle that passed every step but 7 (whether it is for this site, now), in a recorded attempt."""
-    with recorded(place, operator.site, event, **details) as attempt, open_bundle(place) as folder:
+    with (
+        bundle_attempt(location, operator.site, event, **details) as attempt,
+        open_bundle(location) as folder,
+    ):
         bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
 
 def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Received:
-    proof = copied.proof or OnMedia((), SKIPPED)
+    proof = copied.proof or OnMedia((), ReadBackResult.SKIPPED)
     attempt.add(written=copied.written, volumes=len(copied.folders.paths), **proof.record())
     return Received(bundle, copied.folders.paths, copied.written, proof)
 
 
-def gather(place: Place, operator: Operator) -> tuple[Path, ...]:
+def gather(location: BundleLocation, operator: Operator) -> tuple[Path, ...]:
     """Join a bundle whose volumes are inserted one after the other into a private copy in the site's folder.
 
     The copy needs the bundle's size on that disk. A later call resumes it, so the caller keeps it after any
     error until all of it is loaded, and removes it with `discard`.
     """
     operator.progress.note("not all volumes are inserted: they are joined on this machine's disk first")
-    return receive(place, operator.site.home / "staging", operator).paths
+    return receive(location, operator.site.home / "staging", operator).paths
 
 
 def discard(paths: Sequence[Path]) -> None:

@@ -6,20 +6,25 @@ import contextlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from airgap import errors
 from airgap.audit.receipt import VERDICTS, Verdict
 from airgap.endpoints.remote import CommandResult, Host
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
+from airgap.limits import MAX_REMOTE_RESULT_BYTES, MAX_REMOTE_TEXT_CHARACTERS, REMOTE_ANSWER_SECONDS
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
 
-THERE, FROM_HERE = "by airgap there", "from here into its Docker engine"
 
-_ANSWER_SECONDS = 60.0
-_MAX_RESULT = 4 << 20
-_MAX_TEXT = 2000
+class LoadWay(StrEnum):
+    """Which airgap loaded the bundle on a remote host."""
+
+    THERE = "by airgap there"
+    FROM_HERE = "from here into its Docker engine"
+
+
 _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 
 
@@ -27,12 +32,11 @@ _VERSION = re.compile(rb"airgap [0-9][0-9A-Za-z.+-]{0,40}\s*")
 class LoadedThere:
     """The result of a load on a remote host."""
 
-    way: str
-    """`THERE` or `FROM_HERE`."""
+    way: LoadWay
     images: tuple[tuple[str, str], ...]
     """Reference and verdict of each image."""
     receipt: str
-    """Path of the receipt: on the host for `THERE`, on this machine for `FROM_HERE`."""
+    """Path of the receipt: on the host or, if it was loaded from here, on this machine."""
     failure: AirgapError | None = None
 
 
@@ -49,7 +53,7 @@ LoadFromHere = Callable[[PipingHost, Progress], LoadedThere]
 
 def has_airgap(host: Host) -> bool:
     """Return whether the login finds an `airgap` program on the host."""
-    ran = host.run(["airgap", "--version"], 4096, _ANSWER_SECONDS)
+    ran = host.run(["airgap", "--version"], 4096, REMOTE_ANSWER_SECONDS)
     return ran is not None and ran.code == 0 and _VERSION.fullmatch(ran.out) is not None
 
 
@@ -67,7 +71,7 @@ def check_remote_can_load(host: Host) -> None:
     """Raise the error that would make the host's airgap refuse every load, such as a missing site or trust
     root, before the first byte is sent.
     """
-    ran = host.run(["airgap", "trust", "show", "--json"], _MAX_RESULT, _ANSWER_SECONDS)
+    ran = host.run(["airgap", "trust", "show", "--json"], MAX_REMOTE_RESULT_BYTES, REMOTE_ANSWER_SECONDS)
     if ran is None:
         raise TransportError("cannot run airgap on the host", subject=host.name)
     if ran.code == 0:
@@ -84,7 +88,7 @@ def _understood(ran: CommandResult, where: str) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        stderr = ran.err.decode("utf-8", "replace").strip()[-_MAX_TEXT:]
+        stderr = ran.err.decode("utf-8", "replace").strip()[-MAX_REMOTE_TEXT_CHARACTERS:]
         got = f"exit code {ran.code}: {stderr}" if ran.code else error
         raise TransportError("the answer cannot be understood", subject=where, got=got) from error
 
@@ -96,7 +100,7 @@ def load_there(host: Host, folder: str, target: str, sha256: str, references: Co
     Raises the error of the remote load, in its own class, and `TransportError` for an answer that cannot be
     understood.
     """
-    ran = host.run(["airgap", "load", folder, "--to", target, "--json", "--quiet"], _MAX_RESULT)
+    ran = host.run(["airgap", "load", folder, "--to", target, "--json", "--quiet"], MAX_REMOTE_RESULT_BYTES)
     if ran is None:
         raise TransportError("cannot run airgap on the host", subject=host.name)
     where = f"{host.name}: airgap load"
@@ -112,9 +116,11 @@ def _loaded(
     fields: Fields, sha256: str, references: Collection[str], failure: AirgapError | None
 ) -> LoadedThere:
     """The answer goes into our ledger, so it may name only the bundle's images, and its length is limited."""
-    found = fields.text("statement_sha256")
-    if found != sha256:
-        raise TransportError("another bundle was loaded", subject=fields.where, want=sha256, got=found)
+    loaded_sha256 = fields.text("statement_sha256")
+    if loaded_sha256 != sha256:
+        raise TransportError(
+            "another bundle was loaded", subject=fields.where, want=sha256, got=loaded_sha256
+        )
     images = tuple((item.text("reference"), item.text("verdict")) for item in fields.children("images"))
     for reference, verdict in images:
         if reference not in references or verdict not in VERDICTS:
@@ -128,7 +134,7 @@ def _loaded(
         )
     if failure is None and Verdict.FAILED in (verdict for _, verdict in images):
         raise FormatError("an image that failed without an error", subject=fields.where)
-    return LoadedThere(THERE, images, fields.text("receipt")[:_MAX_TEXT], failure)
+    return LoadedThere(LoadWay.THERE, images, fields.text("receipt")[:MAX_REMOTE_TEXT_CHARACTERS], failure)
 
 
 def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | None:
@@ -141,7 +147,10 @@ def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | Non
     kind = getattr(errors, error.text("kind"), None)
     if not (isinstance(kind, type) and issubclass(kind, AirgapError) and kind.exit_code == ran.code):
         raise FormatError("not an airgap error", subject=error.where, got=error.text("kind")[:80])
-    message, advice = error.text("message")[:_MAX_TEXT], (error.optional_text("hint") or "")[:_MAX_TEXT]
+    message, advice = (
+        error.text("message")[:MAX_REMOTE_TEXT_CHARACTERS],
+        (error.optional_text("hint") or "")[:MAX_REMOTE_TEXT_CHARACTERS],
+    )
     hint = f"on {host}: {advice}" if advice else None
     if issubclass(kind, PartialError):
         return PartialError(f"on {host}: {message}", hint=hint)

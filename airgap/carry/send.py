@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from airgap.audit.receipt import Verdict
-from airgap.bundle.volumes import Place, open_bundle
+from airgap.bundle.volumes import BundleLocation, open_bundle
 from airgap.carry.remote_load import (
     LoadedThere,
     LoadFromHere,
@@ -20,9 +21,9 @@ from airgap.carry.remote_load import (
     has_airgap,
     load_there,
 )
-from airgap.carry.send_to_host import Outgoing, Sender, Sent, outgoing
+from airgap.carry.send_to_host import HostSender, Outgoing, Sent, outgoing
 from airgap.carry.verify import CheckedBundle, check
-from airgap.carry.verify_recorded import bundle_details, keeper, recorded, refuse_others
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, refuse_others
 from airgap.endpoints.remote import Host
 from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
 from airgap.progress import Progress
@@ -42,7 +43,7 @@ _CANCEL_SECONDS = 3.0
 """How long Ctrl-C waits until the aborted attempts are recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """One host, and what to do there."""
 
@@ -57,6 +58,16 @@ class Destination:
     """Loads into the Docker engine of a host without airgap; then no bundle folder is sent."""
 
 
+class HostState(StrEnum):
+    """The result for one host in a word or two, for people."""
+
+    FAILED = "failed"
+    LOADED = "loaded"
+    PLACED = "placed"
+    SENT = "sent"
+    THERE = "already there"
+
+
 @dataclass(slots=True)
 class HostResult:
     """The result for one host."""
@@ -67,14 +78,14 @@ class HostResult:
     error: AirgapError | None = None
 
     @property
-    def state(self) -> str:
-        """The result in a word or two, for people."""
+    def state(self) -> HostState:
+        """The result in a word or two."""
         if self.error is not None:
-            return "failed"
+            return HostState.FAILED
         if self.loaded is not None:
             placed = any(verdict == Verdict.PLACED for _, verdict in self.loaded.images)
-            return str(Verdict.PLACED if placed else Verdict.LOADED)
-        return "sent" if self.sent and self.sent.files else "already there"
+            return HostState.PLACED if placed else HostState.LOADED
+        return HostState.SENT if self.sent and self.sent.files else HostState.THERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ class SendReport:
 
 
 def send_bundle(
-    place: Place,
+    location: BundleLocation,
     site: Site,
     hosts: Sequence[Destination],
     now: datetime,
@@ -119,16 +130,18 @@ def send_bundle(
     seconds after the first break. Raises the errors of the bundle; an error of a host is in its result.
     `progress` returns the listener for a host.
     """
-    refuse_others(place)
-    with open_bundle(place) as folder:
+    refuse_others(location)
+    with open_bundle(location) as folder:
         try:
             bundle = check(folder, keeper(site, now))
             files = outgoing(bundle)
         except AirgapError:
-            with recorded(place, site, "send", hosts=[host.name for host in hosts]):
+            with bundle_attempt(location, site, "send", hosts=[host.name for host in hosts]):
                 raise
         pauses = [min(first_pause * 2**count, _LONGEST_PAUSE) for count in range(reconnects)]
-        work = _Sending(place, site, bundle, files, progress, pauses)
+        work = _Sending(
+            place=location, site=site, bundle=bundle, files=files, progress=progress, pauses=pauses
+        )
         results = [HostResult(host.name) for host in hosts]
         try:
             run_all(lambda pair: work.send_to(*pair), list(zip(hosts, results, strict=True)), jobs)
@@ -138,11 +151,11 @@ def send_bundle(
         return SendReport(bundle, tuple(results))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Sending:
     """The state that the sends to all hosts share."""
 
-    place: Place
+    place: BundleLocation
     site: Site
     bundle: CheckedBundle
     files: Sequence[Outgoing]
@@ -167,7 +180,7 @@ class _Sending:
             self._running.discard(destination.name)
 
     def _attempt(self, destination: Destination, result: HostResult) -> None:
-        with recorded(
+        with bundle_attempt(
             self.place, self.site, "send", target=destination.name, load=destination.load
         ) as attempt:
             attempt.add(**bundle_details(self.bundle))
@@ -213,8 +226,8 @@ class _Sending:
 
     def _send(self, host: Host, destination: Destination, result: HostResult, progress: Progress) -> None:
         folder = f"{_make_folders(host, destination.folder)}/{self.bundle.statement.title}"
-        result.sent = result.sent or Sent(folder)
-        Sender(host, result.sent, self.files, progress).run()
+        result.sent = result.sent or Sent(folder=folder)
+        HostSender(host=host, sent=result.sent, files=self.files, progress=progress).run()
         if destination.load is not None:
             with progress.phase(f"loading into {destination.load} on the host", 0):
                 names = {str(image.name) for image in self.bundle.images}
@@ -253,6 +266,6 @@ def _effect(result: HostResult) -> dict[str, object]:
         details |= {"folder": sent.folder, "sent_files": sent.files, "sent_bytes": sent.bytes}
         details |= {"files_there": sent.there, "proved_by": sent.proved_by}
     if loaded is not None:
-        details |= {"way": loaded.way, "receipt": loaded.receipt}
+        details |= {"way": str(loaded.way), "receipt": loaded.receipt}
         details["effect"] = [{"reference": name, "verdict": verdict} for name, verdict in loaded.images]
     return details

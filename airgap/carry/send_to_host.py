@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.carry.verify import CheckedBundle
-from airgap.endpoints.remote import Host
+from airgap.endpoints.remote import FileKind, Host
 from airgap.errors import TransportError
+from airgap.limits import MAX_REMOTE_SUMS_BYTES
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
 from airgap.progress import Progress
 from airgap.workers import run_all
@@ -24,7 +25,6 @@ LANES = 2
 """One lane sends while the host hashes what the other lane has sent."""
 _BATCH_BYTES = 64 << 20
 _BATCH_FILES = 100
-_MAX_SUMS = 256 << 10
 TOOLS = (("openssl", "dgst", "-sha256", "-r"), ("sha256sum", "--"))
 """Programs that hash files on the host, with the same output format. OpenSSL is several times faster than
 older coreutils.
@@ -42,7 +42,7 @@ class Outgoing:
     open: Callable[[], ByteStream]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Sent:
     """What was sent into the remote folder."""
 
@@ -88,8 +88,8 @@ def _small(name: str, raw: bytes) -> Outgoing:
     return Outgoing(name, len(raw), Digest.of(raw).hex, lambda: io.BytesIO(raw))
 
 
-@dataclass(slots=True)
-class Sender:
+@dataclass(slots=True, kw_only=True)
+class HostSender:
     """Sends `files`, the last of which is the envelope, into the folder `sent.folder` on `host`."""
 
     host: Host
@@ -106,8 +106,8 @@ class Sender:
     def run(self) -> Sent:
         """Send the files. Raises `TransportError`, and the readers' errors for wrong local content."""
         self._make_folders()
-        there = self._survey()
-        right = self._prove_there(there)
+        sizes = self._survey()
+        right = self._prove_there(sizes)
         todo = [file for file in self.files if file.name not in right]
         self.sent.there = len(right - self.sent.names)
         for name in self._parts.keys() & right:
@@ -116,7 +116,7 @@ class Sender:
         if not todo:
             self.sent.complete = True
             return self.sent
-        if ENVELOPE_FILE in there:
+        if ENVELOPE_FILE in sizes:
             if not right & {STATEMENT_FILE, ENVELOPE_FILE}:
                 raise TransportError(
                     "the host has another bundle with this name",
@@ -145,10 +145,10 @@ class Sender:
         folders = {name.rpartition("/")[0] for name in (file.name for file in self.files)} - {""}
         parents = {folder.rpartition("/")[0] for folder in folders} - {""}
         for name in ["", *sorted(folders | parents)]:
-            found = self.host.find(self._path(name))
-            if found is None:
+            entry = self.host.find(self._path(name))
+            if entry is None:
                 self.host.make_folder(self._path(name))
-            elif found.kind != "folder":
+            elif entry.kind is not FileKind.FOLDER:
                 raise self._in_the_way(name, "not a folder")
 
     def _survey(self) -> dict[str, int]:
@@ -156,23 +156,23 @@ class Sender:
         bundle holds only what its statement lists, and airgap removes only files that it wrote.
         """
         names = {file.name for file in self.files}
-        found: dict[str, int] = {}
-        for folder in ("", *FOLDERS):
+        sizes: dict[str, int] = {}
+        for folder in ("", *BUNDLE_FOLDERS):
             if folder and (self.host.find(self._path(folder)) is None):
                 continue
             for entry in self.host.list(self._path(folder)):
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.kind == "folder" and name in FOLDERS:
+                if entry.kind is FileKind.FOLDER and name in BUNDLE_FOLDERS:
                     continue
-                if entry.kind != "file":
+                if entry.kind is not FileKind.FILE:
                     raise self._in_the_way(name, "not a regular file")
                 if name in names:
-                    found[name] = entry.size
+                    sizes[name] = entry.size
                 elif name.endswith(PART) and (final := name.removesuffix(PART)) in names:
                     self._parts[final] = entry.size
                 else:
                     raise self._in_the_way(name, "not a file of this bundle")
-        return found
+        return sizes
 
     def _in_the_way(self, name: str, got: str) -> TransportError:
         return TransportError(
@@ -180,16 +180,20 @@ class Sender:
             hint="remove it on the host, or choose another folder with --to DIR",
         )  # fmt: skip
 
-    def _prove_there(self, there: dict[str, int]) -> set[str]:
+    def _prove_there(self, sizes: dict[str, int]) -> set[str]:
         """Return the names of the files that the host has with the right content."""
-        same = [file for file in self.files if there.get(file.name) == file.size]
+        same = [file for file in self.files if sizes.get(file.name) == file.size]
         if not same:
             return set()
         right: set[str] = set()
         with self.progress.phase("checking files on the host", sum(file.size for file in same)) as advance:
             for batch in _batches(same):
                 sums = self._sums([(self._path(file.name), file.size) for file in batch])
-                right |= {file.name for file, found in zip(batch, sums, strict=True) if found == file.sha256}
+                right |= {
+                    file.name
+                    for file, remote_sum in zip(batch, sums, strict=True)
+                    if remote_sum == file.sha256
+                }
                 advance(sum(file.size for file in batch))
         return right
 
@@ -275,18 +279,18 @@ class Sender:
         if not batch:
             return []
         sums = self._sums([(self._path(file.name + PART), file.size) for file in batch])
-        return [file for file, found in zip(batch, sums, strict=True) if found != file.sha256]
+        return [file for file, remote_sum in zip(batch, sums, strict=True) if remote_sum != file.sha256]
 
     def _sums(self, files: Sequence[tuple[str, int]]) -> list[str]:
         """Return the SHA-256 of remote files, computed by a program on the host or, without one, from the
         content that is read back.
         """
         for tool in tuple(self._tools):
-            ran = self.host.run([*tool, *(path for path, _ in files)], _MAX_SUMS)
-            found = _parse_sums(ran.out, len(files)) if ran is not None and ran.code == 0 else None
-            if found is not None:
+            ran = self.host.run([*tool, *(path for path, _ in files)], MAX_REMOTE_SUMS_BYTES)
+            sums = _parse_sums(ran.out, len(files)) if ran is not None and ran.code == 0 else None
+            if sums is not None:
                 self.sent.proved_by = tool[0]
-                return found
+                return sums
             with self._lock:
                 self._tools = [other for other in self._tools if other != tool]
                 if not self._tools:
@@ -305,8 +309,8 @@ class Sender:
 def _parse_sums(out: bytes, count: int) -> list[str] | None:
     """Return the sums; None unless the output is one line for each file and nothing else."""
     matches = [_SUM.fullmatch(line) for line in out.split(b"\n")[:-1]]
-    found = [match[1].decode("ascii") for match in matches if match is not None]
-    return found if len(found) == len(matches) == count else None
+    sums = [match[1].decode("ascii") for match in matches if match is not None]
+    return sums if len(sums) == len(matches) == count else None
 
 
 def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -327,7 +331,7 @@ def _skip(stream: ByteStream, size: int) -> None:
     """Read and drop the bytes that the host already has, so that the reader checks the whole content."""
     buffer = memoryview(bytearray(min(size, CHUNK) or 1))
     while size:
-        got = stream.readinto(buffer[: min(size, len(buffer))]) or 0
-        size -= got
-        if not got:
+        count = stream.readinto(buffer[: min(size, len(buffer))]) or 0
+        size -= count
+        if not count:
             return

@@ -7,15 +7,16 @@ from pathlib import Path
 from airgap.bundle.contents import ENVELOPE_FILE, signature_file
 from airgap.bundle.files import Folder, media_errors
 from airgap.bundle.locks import claimed
-from airgap.bundle.volumes import Place, open_bundle, paths_of
+from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.bundle.writer import add_signature
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
-from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.times import format_time
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 from airgap.trust.keys import Signer
 from airgap.trust.policy import check_revocations, check_signatures_so_far, lacks
 from airgap.trust.root import TrustRoot
@@ -34,23 +35,23 @@ class Signed:
     """False when the bundle already had this signature."""
 
 
-def sign(place: Place, signer: Signer, operator: Operator) -> Signed:
+def sign(location: BundleLocation, signer: Signer, operator: Operator) -> Signed:
     """Check the whole bundle, whichever site it is for, and add one signature, on every volume.
 
     After an interruption, a second run finishes the work. Raises `UsageError` for a tar, `UnknownKeyError`
     for a key that may not sign bundles now, `ExpiredError` for an expired bundle, and the errors of the
     bundle, such as signatures that do not count.
     """
-    paths = paths_of(place)
+    paths = paths_of(location)
     keyid = signer.public_key.keyid
-    with recorded(place, operator.site, "sign", key=keyid) as attempt:
+    with bundle_attempt(location, operator.site, "sign", key=keyid) as attempt:
         _refuse_tar(paths)
-        with open_bundle(place):  # lock nothing in a path that is not a bundle
+        with open_bundle(location):  # lock nothing in a path that is not a bundle
             pass
         with claimed(paths):
             _finish(paths, signer)
             who = replace(keeper(operator.site, operator.now), partly=True)
-            with open_bundle(place) as folder:
+            with open_bundle(location) as folder:
                 bundle = check(folder, who)
                 attempt.add(**bundle_details(bundle))
                 root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
@@ -119,14 +120,14 @@ def _finish(paths: Sequence[Path], signer: Signer) -> None:
             _remove(path / signature_file(key.keyid))
         return
     before = (best.message, tuple(other for other in best.signatures if other not in own))
-    behind = [path for path, found in envelopes.items() if (found.message, found.signatures) == before]
+    behind = [path for path, other in envelopes.items() if (other.message, other.signatures) == before]
     add_signature(behind, best.to_bytes(), key.keyid, best.raw_signatures[key.keyid])
 
 
 def _envelope(path: Path) -> Envelope:
     with Folder(path) as folder:
         try:
-            return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE), folder.where(ENVELOPE_FILE))
+            return Envelope.parse(folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES), folder.where(ENVELOPE_FILE))
         except MissingContentError as error:
             raise IncompleteError(
                 f"not a finished bundle (no {ENVELOPE_FILE})",

@@ -2,12 +2,8 @@
 
 from airgap.bundle.statement import Statement
 from airgap.errors import RollbackError
+from airgap.limits import MAX_FIRST_SERIAL, MAX_SERIAL_RISE
 from airgap.site import Mark
-
-MAX_RISE = 1_000
-"""How far a serial may be above the last accepted one."""
-MAX_FIRST = 1_000_000
-"""The highest serial that a site accepts in the first bundle of a stream."""
 
 _ASK = "two different bundles have the same place in the stream: ask the sending side which one it sealed"
 
@@ -42,8 +38,8 @@ def left_fork(statement: Statement, mark: Mark | None) -> str | None:
 
 
 def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
-    place, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
-    if place < accepted:
+    stated, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
+    if stated < accepted:
         raise RollbackError(
             "older than the last accepted bundle",
             subject=statement.title,
@@ -53,7 +49,7 @@ def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
             "to check only the bytes, use `airgap verify --media`; if a stolen key has used up the serials, "
             "start them again with `airgap trust epoch` on the sending side",
         )
-    if place == accepted:
+    if stated == accepted:
         raise RollbackError(
             f"there are two different bundles {statement.title}",
             want=f"statement sha256:{mark.statement_sha256}",
@@ -85,9 +81,9 @@ def _refuse_fork(statement: Statement, mark: Mark | None) -> None:
 
 
 def _refuse_jump(statement: Statement, mark: Mark | None) -> None:
-    most = MAX_FIRST
+    most = MAX_FIRST_SERIAL
     if mark is not None:
-        most = MAX_RISE + (mark.serial if mark.epoch == statement.epoch else 0)
+        most = MAX_SERIAL_RISE + (mark.serial if mark.epoch == statement.epoch else 0)
     if statement.serial > most:
         raise RollbackError(
             "the serial is too high",

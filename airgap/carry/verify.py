@@ -1,21 +1,33 @@
 """Verify a bundle in the order of FORMAT.md §7, with its step numbers.
 
+    1  read the envelope once, up to a limit                                  `read_envelope`
+    2  decode it strictly                                                     `read_envelope`
+    3  follow the trust roots from the installed one, and keep each           `_walk_roots`
+    4  check the signatures over the received bytes                           `authenticate`
+    5  check the type of the payload                                          `authenticate`
+    6  compare the payload with statement.json, and only then parse it        `authenticate`
+    7  check that the bundle is for this site, now, and not older than what
+       was accepted, and that the signing keys are not revoked                `check_receiver`, `verify`
+    8  check that exactly the listed files exist                              `check_files`
+    9  check the small files, and that they agree on the images               `SmallFilesCheck.images`
+    10 check each blob while it is read                                       `open_blob`, `verify_content`
+
 Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
-`verify` does steps 1 to 9. Step 10, the content of the blobs, is done where they are read, through
-`VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
+`verify` does steps 1 to 9, and `check` does all of these but 7. Step 10 is done where the blobs are read,
+through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
 """
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 
-from airgap.bundle.contents import ENVELOPE_FILE, FOLDERS, STATEMENT_FILE, signature_file
-from airgap.bundle.files import MAX_FILES, Files, unlisted
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
+from airgap.bundle.files import Files, unlisted
+from airgap.bundle.statement import Statement
 from airgap.carry.stream_place import check_place, left_fork
-from airgap.carry.verify_small_files import Contents, VerifiedImage
+from airgap.carry.verify_small_files import SmallFilesCheck, VerifiedImage
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -28,15 +40,16 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement
+from airgap.limits import MAX_BUNDLE_FILES, MAX_ENVELOPE_BYTES, MAX_ROOT_STEPS, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.progress import Progress
 from airgap.site import Mark
 from airgap.times import format_time
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature
-from airgap.trust.policy import Verdict, check_revocations, check_signatures, check_signatures_so_far
-from airgap.trust.root import MAX_STEPS, SignedRoot, TrustRoot
-from airgap.workers import run_all
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
+from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
+from airgap.trust.root import SignedRoot, TrustRoot
+from airgap.workers import errors_of, run_all
 
 REPAIR_HINT = (
     "write the damaged files again with `airgap repair` from another copy, or with `airgap pack` "
@@ -48,7 +61,7 @@ def _keep_none(_: SignedRoot) -> None:
     """Keep no root: for commands that only read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
     """The verifying site: its name, its trust root, and what it has accepted before."""
 
@@ -65,7 +78,7 @@ class Receiver:
     """Called with each trust root that follows from the installed one, as soon as it is verified."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBundle:
     """A bundle that passed steps 1 to 6, 8 and 9: authentic and whole, except that blobs are not read yet.
     Step 7, whether it is for this site now, is not done: it may be sent, copied and repaired, not loaded.
@@ -74,7 +87,7 @@ class CheckedBundle:
     folder: Files
     statement: Statement
     statement_sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     newer_roots: tuple[SignedRoot, ...]
     """Trust roots in the bundle that follow from the installed one."""
     images: tuple[VerifiedImage, ...]
@@ -96,7 +109,7 @@ class CheckedBundle:
 
     def read(self, name: str, limit: int) -> bytes:
         """Read a listed small file and check it. Raises `SizeMismatchError` for more than `limit` bytes."""
-        return Contents(self.folder, self.statement, self.sizes).read(name, limit)
+        return SmallFilesCheck(self.folder, self.statement, self.sizes).read(name, limit)
 
     @property
     def blobs(self) -> dict[Digest, Descriptor]:
@@ -105,7 +118,7 @@ class CheckedBundle:
         return {digest: blob for digest, blob in blobs.items() if digest.path in self.sizes}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedBundle(CheckedBundle):
     """A bundle that passed steps 1 to 9. Only `verify` makes one."""
 
@@ -131,7 +144,7 @@ class VerifiedBundle(CheckedBundle):
         return left_fork(self.statement, self.mark)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
     """A statement that passed steps 1 to 6: it has the required signatures. The files are not checked yet,
     nor whether the bundle is for this site now.
@@ -139,7 +152,7 @@ class Authenticated:
 
     statement: Statement
     sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
     envelope: Envelope
@@ -161,69 +174,69 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         )
     # 6: compare the payload with the file that stock tools check; only then parse it.
     sha256 = Digest.of(envelope.payload).hex
-    if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES) != envelope.payload:
         subject = folder.where(STATEMENT_FILE)
         raise DigestMismatchError(
             "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
         )
     statement = Statement.parse(envelope.payload)
-    return Authenticated(statement, sha256, verdict, root, tuple(newer), envelope)
+    return Authenticated(
+        statement=statement,
+        sha256=sha256,
+        verdict=verdict,
+        root=root,
+        newer_roots=tuple(newer),
+        envelope=envelope,
+    )
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
     """Do steps 1 to 6, 8 and 9."""
-    found = authenticate(folder, receiver)
-    return _check(folder, found, found.verdict)
+    authenticated = authenticate(folder, receiver)
+    return _check(folder, authenticated, authenticated.verdict)
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     """Do steps 1 to 9. Raises the error of the first failing step; afterwards only blobs are unproved."""
-    found = authenticate(folder, receiver)
+    authenticated = authenticate(folder, receiver)
     # 7: the bundle is for this site, now, and not older than what was accepted.
-    mark = receiver.mark(found.statement.stream)
-    check_receiver(found, receiver, mark)
-    verdict = check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
-    checked = _check(folder, found, verdict)
-    return VerifiedBundle(
-        checked.folder,
-        checked.statement,
-        checked.statement_sha256,
-        checked.verdict,
-        checked.newer_roots,
-        checked.images,
-        checked.sizes,
-        checked.envelope,
-        mark,
+    mark = receiver.mark(authenticated.statement.stream)
+    check_receiver(authenticated, receiver, mark)
+    verdict = check_revocations(
+        authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
     )
+    checked = _check(folder, authenticated, verdict)
+    proved = {field.name: getattr(checked, field.name) for field in fields(CheckedBundle)}
+    return VerifiedBundle(**proved, mark=mark)
 
 
-def _check(folder: Files, found: Authenticated, verdict: Verdict) -> CheckedBundle:
+def _check(folder: Files, authenticated: Authenticated, verdict: SignatureVerdict) -> CheckedBundle:
     try:
         # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
-        sizes = check_files(folder, found.statement, found.envelope.signatures)
+        sizes = check_files(folder, authenticated.statement, authenticated.envelope.signatures)
         # 9: check the small files, and that they agree on the images.
-        images = Contents(folder, found.statement, sizes).images()
+        images = SmallFilesCheck(folder, authenticated.statement, sizes).images()
     except UnlistedContentError:  # another copy cannot repair an additional file
         raise
     except IntegrityError as error:
         error.hint = error.hint or REPAIR_HINT
         raise
     return CheckedBundle(
-        folder,
-        found.statement,
-        found.sha256,
-        verdict,
-        found.newer_roots,
-        images,
-        sizes,
-        found.envelope,
+        folder=folder,
+        statement=authenticated.statement,
+        statement_sha256=authenticated.sha256,
+        verdict=verdict,
+        newer_roots=authenticated.newer_roots,
+        images=images,
+        sizes=sizes,
+        envelope=authenticated.envelope,
     )
 
 
 def read_envelope(folder: Files) -> Envelope:
     """Do steps 1 and 2. Raises `IncompleteError` for a folder without an envelope."""
     try:
-        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     except MissingContentError as error:
         raise IncompleteError(
             f"not a finished bundle (no {ENVELOPE_FILE})",
@@ -252,13 +265,13 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     when the previous one is verified, so a folder full of other files costs nothing. Each is kept before
     the next is read, even if the bundle is refused later (TUF 5.3.8).
     """
-    found: list[SignedRoot] = []
+    newer: list[SignedRoot] = []
     last = receiver.root
-    while len(found) < MAX_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
-        last = last.successor(folder.read(name, MAX_ENVELOPE), folder.where(name))
+    while len(newer) < MAX_ROOT_STEPS and folder.has(name := f"trust/{last.root.version + 1}.root.json"):
+        last = last.successor(folder.read(name, MAX_ENVELOPE_BYTES), folder.where(name))
         receiver.keep(last)
-        found.append(last)
-    return found
+        newer.append(last)
+    return newer
 
 
 def check_root_named(statement: Statement, root: TrustRoot) -> None:
@@ -277,10 +290,10 @@ def check_root_named(statement: Statement, root: TrustRoot) -> None:
         )
 
 
-def check_receiver(found: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
+def check_receiver(authenticated: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
     """Do step 7, except revocations."""
-    statement = found.statement
-    check_root_named(statement, found.root)
+    statement = authenticated.statement
+    check_root_named(statement, authenticated.root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)
@@ -303,7 +316,7 @@ def check_receiver(found: Authenticated, receiver: Receiver, mark: Mark | None) 
             got=format_time(receiver.now),
             hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
         )
-    check_place(statement, found.sha256, mark, accept_jump=receiver.accept_jump)
+    check_place(statement, authenticated.sha256, mark, accept_jump=receiver.accept_jump)
 
 
 def check_files(
@@ -311,7 +324,7 @@ def check_files(
     statement: Statement | KitStatement,
     signatures: tuple[Signature, ...],
     envelope: str = ENVELOPE_FILE,
-    folders: Collection[str] = FOLDERS,
+    folders: Collection[str] = BUNDLE_FOLDERS,
 ) -> dict[str, int]:
     """Do step 8: exactly the listed files exist. Returns their sizes."""
     loose = {signature_file(signature.keyid, envelope): signature.sig for signature in signatures}
@@ -319,8 +332,10 @@ def check_files(
     sizes: dict[str, int] = {}
     for file in folder.files(folders):
         sizes[file.name] = file.size
-        if len(sizes) > MAX_FILES:
-            raise UnlistedContentError("too many files", subject=folder.path, want=f"at most {MAX_FILES:,}")
+        if len(sizes) > MAX_BUNDLE_FILES:
+            raise UnlistedContentError(
+                "too many files", subject=folder.path, want=f"at most {MAX_BUNDLE_FILES:,}"
+            )
     for name in sorted(set(sizes) - expected):
         raise unlisted("file", folder.where(name))
     for name in sorted(expected - set(sizes)):
@@ -340,9 +355,4 @@ def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list
             with contextlib.closing(bundle.open_blob(blob)) as reader:
                 copy(reader, lambda _: None, advance)
 
-        errors = run_all(check, todo, jobs)
-    wrong = [error for error in errors if isinstance(error, IntegrityError)]
-    for error in errors:
-        if error is not None and error not in wrong:
-            raise error
-    return wrong
+        return errors_of(IntegrityError, run_all(check, todo, jobs))

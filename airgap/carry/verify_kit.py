@@ -10,9 +10,8 @@ from pathlib import Path
 
 from airgap import __version__
 from airgap.advice import KIT
-from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, signature_file
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, sha256sums, signature_file
 from airgap.bundle.files import Folder, media_errors, write_stream
-from airgap.bundle.names import sha256sums
 from airgap.carry.verify import check_files
 from airgap.carry.verify_recorded import refuse_others
 from airgap.errors import (
@@ -27,11 +26,12 @@ from airgap.errors import (
     UsageError,
 )
 from airgap.kit.install import FOLDERS, KitError, place_of
-from airgap.kit.statement import ENVELOPE_FILE, MAX_STATEMENT, KitStatement
+from airgap.kit.statement import KIT_ENVELOPE_FILE, KitStatement
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_KIT_STATEMENT_BYTES
 from airgap.oci.digest import CHUNK, CheckedReader, Digest
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
-from airgap.trust.policy import Verdict, check_signatures
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+from airgap.trust.policy import SignatureVerdict, check_signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class VerifiedKit:
 
     statement: KitStatement
     statement_sha256: str
-    verdict: Verdict
+    verdict: SignatureVerdict
     copy: Path | None
     """The folder with exactly the bytes that were checked."""
 
@@ -63,13 +63,15 @@ def verify_kit(
     words |= {} if into is None else {"into": str(into.absolute())}
     with ledger.attempt("kit-verify", **words) as attempt, Folder(path) as folder:
         envelope = _envelope(folder)
-        verdict = check_signatures(envelope, site.root().root, "release", now, folder.where(ENVELOPE_FILE))
+        verdict = check_signatures(
+            envelope, site.root().root, "release", now, folder.where(KIT_ENVELOPE_FILE)
+        )
         if envelope.payload_type != STATEMENT_TYPE:
             want, got = STATEMENT_TYPE, envelope.payload_type
-            raise TrustError("unexpected payload type", subject=ENVELOPE_FILE, want=want, got=got)
+            raise TrustError("unexpected payload type", subject=KIT_ENVELOPE_FILE, want=want, got=got)
         sha256 = Digest.of(envelope.payload).hex
         attempt.add(statement_sha256=sha256, keys=list(verdict.keyids))
-        if folder.read(STATEMENT_FILE, MAX_STATEMENT) != envelope.payload:
+        if folder.read(STATEMENT_FILE, MAX_KIT_STATEMENT_BYTES) != envelope.payload:
             subject = folder.where(STATEMENT_FILE)
             raise DigestMismatchError("not the statement that was signed", subject=subject, want=sha256)
         statement = KitStatement.parse(envelope.payload)
@@ -83,10 +85,10 @@ def verify_kit(
 
 def _envelope(folder: Folder) -> Envelope:
     try:
-        raw = folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+        raw = folder.read(KIT_ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     except MissingContentError as error:
-        raise IncompleteError(f"not a finished kit (no {ENVELOPE_FILE})", subject=folder.path) from error
-    return Envelope.parse(raw, ENVELOPE_FILE)
+        raise IncompleteError(f"not a finished kit (no {KIT_ENVELOPE_FILE})", subject=folder.path) from error
+    return Envelope.parse(raw, KIT_ENVELOPE_FILE)
 
 
 def _refuse_older(statement: KitStatement) -> None:
@@ -131,7 +133,7 @@ def _new_folder(path: Path | None) -> Iterator[None]:
 
 def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, copy: Path | None) -> None:
     """Check that exactly the listed files exist, with their digests, and the list for the installer."""
-    sizes = check_files(folder, statement, envelope.signatures, ENVELOPE_FILE, FOLDERS)
+    sizes = check_files(folder, statement, envelope.signatures, KIT_ENVELOPE_FILE, FOLDERS)
     if (total := sum(sizes.values())) != statement.total_bytes:
         want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
         raise SizeMismatchError("wrong total size of the files", subject=folder.path, want=want, got=got)
@@ -145,8 +147,8 @@ def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, co
     if Digest.of(sums).hex != statement.subjects.get(SUMS_FILE):
         raise DigestMismatchError("not the signed checksums", subject=folder.where(SUMS_FILE))
     if copy is not None:
-        loose = {signature_file(sig.keyid, ENVELOPE_FILE): sig.sig for sig in envelope.signatures}
-        written = {STATEMENT_FILE: envelope.payload, **loose, ENVELOPE_FILE: envelope.to_bytes()}
+        loose = {signature_file(sig.keyid, KIT_ENVELOPE_FILE): sig.sig for sig in envelope.signatures}
+        written = {STATEMENT_FILE: envelope.payload, **loose, KIT_ENVELOPE_FILE: envelope.to_bytes()}
         for name, raw in written.items():
             write_stream(copy / name, [raw])
 
@@ -157,5 +159,5 @@ def _checked(folder: Folder, name: str, sha256: str, size: int) -> Iterator[byte
     with contextlib.closing(
         CheckedReader(folder.open(name), Digest("sha256", sha256), size, folder.where(name))
     ) as reader:
-        while got := reader.readinto(buffer):
-            yield bytes(buffer[:got])
+        while count := reader.readinto(buffer):
+            yield bytes(buffer[:count])

@@ -12,10 +12,10 @@ from airgap.bundle.files import Files
 from airgap.bundle.read_back import Written
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE
-from airgap.bundle.volumes import Place, VolumeSet, open_bundle
+from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
-from airgap.carry.verify_recorded import bundle_details, keeper, recorded
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper
 from airgap.oci.digest import Digest
 
 
@@ -30,13 +30,16 @@ class MediumReport:
     of: int
 
 
-def check_media(place: Place, operator: Operator) -> MediumReport:
+def check_media(location: BundleLocation, operator: Operator) -> MediumReport:
     """Do steps 1 to 6, 8 and 9, and read every byte of the inserted media. Raises the first error.
 
     Parts of a blob are compared with the digests in `volume.json`, which is not signed: only verifying all
     volumes proves the blob.
     """
-    with recorded(place, operator.site, "media-verify") as attempt, open_bundle(place, alone=True) as folder:
+    with (
+        bundle_attempt(location, operator.site, "media-verify") as attempt,
+        open_bundle(location, alone=True) as folder,
+    ):
         bundle = check(folder, keeper(operator.site, operator.now))
         attempt.add(**bundle_details(bundle))
         proof = prove(_groups(folder, bundle), operator.progress.phase, wanted=True)

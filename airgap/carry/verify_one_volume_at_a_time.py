@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airgap.bundle.volume_table import Cut, Part
-from airgap.bundle.volumes import TOGETHER, Place, VolumeSet, open_bundle, open_part
+from airgap.bundle.volumes import TOGETHER, BundleLocation, VolumeSet, open_bundle, open_part
 from airgap.carry.operator import Operator
 from airgap.carry.verify import VerifiedBundle
-from airgap.carry.verify_recorded import bundle_details, keeper, raise_wrong, recorded, verify_here
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong, verify_here
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
-from airgap.workers import run_all
+from airgap.workers import errors_of, run_all
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class VolumePass:
     """The progress of verifying the `blobs` of one bundle, volume by volume. The signed digests are proved;
     the unsigned cut only locates the parts.
@@ -32,104 +32,102 @@ class VolumePass:
     cut: Cut | None = None
     """The cut of the first volume."""
 
-    def read(self, here: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
+    def read(self, volumes: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
         """Read all parts on the inserted volumes; return the errors. Raises `AmbiguousError` for a volume of
         another cut of the bundle, whose parts do not continue the earlier ones.
         """
-        self.cut = self.cut or here.table.cut
-        if here.table.cut != self.cut:
+        self.cut = self.cut or volumes.table.cut
+        if volumes.table.cut != self.cut:
             raise AmbiguousError(
                 "the volumes have different cuts",
-                subject=here.path,
+                subject=volumes.path,
                 hint="start again with the volumes of one cut, or use `airgap receive`, which accepts both",
             )
 
         def read(digest: Digest) -> None:
-            self._read(here, digest, advance)
+            self._read(volumes, digest, advance)
 
-        cut = here.table.cut.parts
+        cut = volumes.table.cut.parts
         todo = [digest for digest in self.blobs if digest not in self.good or digest not in cut]
         errors = run_all(read, todo, jobs)
-        self.volumes |= set(here.folders)
-        wrong = [error for error in errors if isinstance(error, IntegrityError)]
-        for error in errors:
-            if error is not None and error not in wrong:
-                raise error
-        return wrong
+        self.volumes |= set(volumes.folders)
+        return errors_of(IntegrityError, errors)
 
-    def _read(self, here: VolumeSet, digest: Digest, advance: Advance) -> None:
-        if digest not in here.table.cut.parts:  # it is on every volume
+    def _read(self, volumes: VolumeSet, digest: Digest, advance: Advance) -> None:
+        if digest not in volumes.table.cut.parts:  # it is on every volume
             name, size = digest.path, self.blobs[digest].size
-            with contextlib.closing(CheckedReader(here.open(name), digest, size, here.where(name))) as reader:
+            with contextlib.closing(
+                CheckedReader(volumes.open(name), digest, size, volumes.where(name))
+            ) as reader:
                 copy(reader, lambda _: None)
             self.good.add(digest)
             return
-        files = here.table.cut.files(digest)
+        files = volumes.table.cut.files(digest)
         hasher, done = self.begun.get(digest, (digest.hasher(), 0))
         for number, (name, part) in enumerate(files):
-            if part.volume not in here.folders:
+            if part.volume not in volumes.folders:
                 continue
             follows = number == done
-            _hash(here, name, part, hasher if follows else None, advance)
+            _hash(volumes, name, part, hasher if follows else None, advance)
             if follows:
                 done += 1
                 self.begun[digest] = (hasher, done)
         if done == len(files):
-            found = Digest(digest.algorithm, hasher.hexdigest())
-            if found != digest:
+            computed = Digest(digest.algorithm, hasher.hexdigest())
+            if computed != digest:
                 raise DigestMismatchError(
-                    "wrong digest", subject=here.where(digest.path), want=digest, got=found
+                    "wrong digest", subject=volumes.where(digest.path), want=digest, got=computed
                 )
             self.good.add(digest)
 
-    def wants(self, here: VolumeSet) -> list[int]:
+    def wants(self, volumes: VolumeSet) -> list[int]:
         """Return the volumes that are still needed, next one first; empty when every blob is proved."""
-        needed = set(range(1, here.table.cut.of + 1)) - self.volumes
-        for digest in here.table.cut.parts:
+        needed = set(range(1, volumes.table.cut.of + 1)) - self.volumes
+        for digest in volumes.table.cut.parts:
             if digest in self.blobs and digest not in self.good:
                 _, done = self.begun.get(digest, (None, 0))
-                needed |= {part.volume for _, part in here.table.cut.files(digest)[done:]}
+                needed |= {part.volume for _, part in volumes.table.cut.files(digest)[done:]}
         return sorted(needed)
 
 
-def _hash(here: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance: Advance) -> None:
-    stream = open_part(here.folders[part.volume], name, part)
+def _hash(volumes: VolumeSet, name: str, part: Part, hasher: Hasher | None, advance: Advance) -> None:
+    stream = open_part(volumes.folders[part.volume], name, part)
     with contextlib.closing(stream):
         copy(stream, hasher.update if hasher else lambda _: None, advance)
 
 
-def verify_in_turn(place: Place, operator: Operator) -> VerifiedBundle:
-    """Do all ten steps for a bundle of which some volumes are at `place`; the operator inserts the others.
+def verify_in_turn(location: BundleLocation, operator: Operator) -> VerifiedBundle:
+    """Do all ten steps for a bundle of which some volumes are at `location`; the operator inserts the others.
 
     Raises `IncompleteError`, after the inserted volumes were read, when no person can be asked.
     """
     passing: VolumePass | None = None
     first = ""
-    with recorded(place, operator.site, "verify") as attempt:
+    with bundle_attempt(location, operator.site, "verify") as attempt:
         while True:
-            with open_bundle(place, alone=True) as here:
+            with open_bundle(location, alone=True) as volumes:
                 who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
-                bundle = verify_here(here, operator.site, operator.now, who)
+                bundle = verify_here(volumes, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
-                if not isinstance(here, VolumeSet):
-                    raise IncompleteError("not a volume", subject=here.path)
+                if not isinstance(volumes, VolumeSet):
+                    raise IncompleteError("not a volume", subject=volumes.path)
                 first = first or bundle.statement_sha256
                 if bundle.statement_sha256 != first:  # the medium was exchanged after it was recognised
-                    raise IncompleteError("a volume of another bundle", subject=here.path, want=first)
-                passing = passing or VolumePass(bundle.blobs)
-                _read(here, operator, passing)
+                    raise IncompleteError("a volume of another bundle", subject=volumes.path, want=first)
+                passing = passing or VolumePass(blobs=bundle.blobs)
+                _read(volumes, operator, passing)
             attempt.add(volumes=sorted(passing.volumes))
-            wanted = passing.wants(here)
+            wanted = passing.wants(volumes)
             if not wanted:
                 for digest in bundle.blobs.keys() - passing.good:
                     raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
                 return bundle
-            place = operator.next_volume(place, here, bundle.statement.title, wanted, TOGETHER)
+            location = operator.next_volume(location, volumes, bundle.statement.title, wanted, TOGETHER)
 
 
-def _read(here: VolumeSet, operator: Operator, passing: VolumePass) -> None:
-    names = ", ".join(map(str, sorted(here.folders)))
-    total = sum(part.size for _, part in here.parts.values() if part.volume in here.folders)
-    with operator.progress.phase(f"verifying volume {names} of {here.table.cut.of}", total) as advance:
-        wrong = passing.read(here, operator.jobs, advance)
-    raise_wrong(wrong, here.path, operator.progress)
+def _read(volumes: VolumeSet, operator: Operator, passing: VolumePass) -> None:
+    names = ", ".join(map(str, sorted(volumes.folders)))
+    total = sum(part.size for _, part in volumes.parts.values() if part.volume in volumes.folders)
+    with operator.progress.phase(f"verifying volume {names} of {volumes.table.cut.of}", total) as advance:
+        wrong = passing.read(volumes, operator.jobs, advance)
+    raise_wrong(wrong, volumes.path, operator.progress)

@@ -1,4 +1,10 @@
-"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does."""
+"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does, and keep what
+the site learns from it: its trust roots, and its place in the stream.
+
+What is kept is written to a file first and then to the record that ends the attempt. So a file is never older
+than the ledger unless somebody has changed it, and a power cut between the two leaves an attempt without an
+end, which explains the newer file (`airgap.site_check`).
+"""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,26 +16,21 @@ from pathlib import Path
 
 from airgap.advice import BUNDLE, Need, refuse_other
 from airgap.audit.ledger import Attempt
+from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
-from airgap.bundle.volumes import Place, open_bundle, paths_of
-from airgap.carry.keep_accepted import keep_root
-from airgap.carry.verify import (
-    REPAIR_HINT,
-    CheckedBundle,
-    Receiver,
-    VerifiedBundle,
-    verify,
-    verify_content,
-)
+from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
+from airgap.carry.stream_place import check_place
+from airgap.carry.verify import REPAIR_HINT, CheckedBundle, Receiver, VerifiedBundle, verify, verify_content
 from airgap.errors import IntegrityError
 from airgap.progress import Progress
-from airgap.recognise import Kind, recognise
-from airgap.site import Site
+from airgap.recognise import PathKind, recognise
+from airgap.site import Mark, Site
+from airgap.trust.root import SignedRoot
 
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    return Receiver(site.name, site.root(), site.received, now)
+    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now)
 
 
 def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
@@ -39,34 +40,42 @@ def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
 
 @contextlib.contextmanager
 def opened(
-    place: Place, site: Site, event: str, now: datetime, *, who: Receiver | None = None, **details: object
+    location: BundleLocation,
+    site: Site,
+    event: str,
+    now: datetime,
+    *,
+    who: Receiver | None = None,
+    **details: object,
 ) -> Iterator[tuple[VerifiedBundle, Attempt]]:
     """Yield a bundle that passed steps 1 to 9, in a recorded attempt; its verified trust roots are kept."""
     if who is not None and who.accept_jump:
         details["accept_jump"] = True
-    with recorded(place, site, event, **details) as attempt, open_bundle(place) as folder:
+    with bundle_attempt(location, site, event, **details) as attempt, open_bundle(location) as folder:
         bundle = verify_here(folder, site, now, who)
         attempt.add(**bundle_details(bundle))
         yield bundle, attempt
 
 
-def refuse_others(place: Place, need: Need = BUNDLE) -> None:
+def refuse_others(location: BundleLocation, need: Need = BUNDLE) -> None:
     """Raise `UsageError` for a path that does not exist or is not what is needed: a typing mistake, which the
     ledger does not record. Beside a volume, absent paths are left to the reader, which names missing volumes.
     """
-    paths = paths_of(place)
-    if any(recognise(path).kind is Kind.VOLUME for path in paths):
-        need = replace(need, kinds=need.kinds | {Kind.ABSENT})
+    paths = paths_of(location)
+    if any(recognise(path).kind is PathKind.VOLUME for path in paths):
+        need = replace(need, kinds=need.kinds | {PathKind.ABSENT})
     for path in paths:
         refuse_other(path, need)
 
 
-def recorded(place: Place, site: Site, event: str, **details: object) -> AbstractContextManager[Attempt]:
-    """Record the begin and end of an event with the bundle at `place` in the ledger. Raises `UsageError`,
-    and records nothing, when `place` is not a bundle.
+def bundle_attempt(
+    location: BundleLocation, site: Site, event: str, **details: object
+) -> AbstractContextManager[Attempt]:
+    """Record the begin and end of an event with the bundle at `location` in the ledger. Raises `UsageError`,
+    and records nothing, when `location` is not a bundle.
     """
-    refuse_others(place)
-    path = ", ".join(str(path.absolute()) for path in paths_of(place))
+    refuse_others(location)
+    path = ", ".join(str(path.absolute()) for path in paths_of(location))
     return site.ledger().attempt(event, path=path, **details)
 
 
@@ -75,11 +84,17 @@ def verify_here(folder: Files, site: Site, now: datetime, who: Receiver | None =
     return verify(folder, who or keeper(site, now))
 
 
-def verify_bundle(
-    place: Place, site: Site, now: datetime, jobs: int, progress: Progress, *, who: Receiver | None = None
+def verify_whole_bundle(
+    location: BundleLocation,
+    site: Site,
+    now: datetime,
+    jobs: int,
+    progress: Progress,
+    *,
+    who: Receiver | None = None,
 ) -> VerifiedBundle:
     """Do all ten steps. Notes every wrong blob, then raises one error."""
-    with opened(place, site, "verify", now, who=who) as (bundle, attempt):
+    with opened(location, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
         raise_wrong(wrong, bundle.folder.path, progress)
@@ -132,3 +147,25 @@ def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:
 def _alarms(bundle: CheckedBundle) -> dict[str, object]:
     fork = bundle.left_fork if isinstance(bundle, VerifiedBundle) else None
     return {"alarms": [fork]} if fork else {}
+
+
+def keep_root(site: Site, root: SignedRoot) -> None:
+    """Install a root from a bundle that follows from the installed one."""
+    site.install_root(root)
+    about = {"root_version": root.root.version, "fingerprint": root.fingerprint}
+    site.ledger().append("trust-change", NOTE, change="brought by a bundle", **about)
+
+
+def keep_mark(bundle: VerifiedBundle, site: Site, attempt: Attempt) -> None:
+    """Raise the high-water mark of the bundle's stream, and add it to the record that ends the `attempt`.
+    Raises `RollbackError` when another process has accepted another bundle meanwhile.
+    """
+    statement = bundle.statement
+    mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+    with site.receiving():
+        # check again: another load may have raised the mark since this bundle was verified
+        before = site.received(statement.stream)
+        check_place(statement, bundle.statement_sha256, before, accept_jump=True)
+        if before != mark:
+            site.set_received(statement.stream, mark)
+        attempt.add(accepted={"stream": statement.stream, **mark.value})

@@ -3,19 +3,18 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from airgap.bundle.contents import SUMS_FILE
-from airgap.bundle.files import Files
-from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
-    MAX_INDEX,
     OCI_LAYOUT,
     OCI_LAYOUT_FILE,
+    SUMS_FILE,
     manifest_json,
     read_index,
     sha256sums,
 )
+from airgap.bundle.files import Files
+from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import ImageRecord, Statement
 from airgap.errors import (
     AmbiguousError,
@@ -25,14 +24,12 @@ from airgap.errors import (
     SizeMismatchError,
     UnlistedContentError,
 )
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_SUMS_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
 from airgap.trust.cosign import check_image, materials_of
-from airgap.trust.envelope import MAX_ENVELOPE
 from airgap.trust.keys import PublicKey
-
-MAX_SUMS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class VerifiedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class SmallFilesCheck:
     """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
 
     folder: Files
@@ -68,7 +65,7 @@ class Contents:
         """Check every small file and return the images on which all of them agree."""
         self._check_sums()
         self._check_others()
-        entries = read_index(self.read(INDEX_FILE, MAX_INDEX))
+        entries = read_index(self.read(INDEX_FILE, MAX_INDEX_BYTES))
         records = {record.name: record for record in self.statement.images}
         if set(records) != set(entries):
             raise AmbiguousError("index.json and the statement name different images", subject=INDEX_FILE)
@@ -94,7 +91,7 @@ class Contents:
 
     def _check_sums(self) -> None:
         listed = {name: sha256 for name, sha256 in self.statement.subjects.items() if name != SUMS_FILE}
-        if self.read(SUMS_FILE, MAX_SUMS) != sha256sums(listed):
+        if self.read(SUMS_FILE, MAX_SUMS_FILE_BYTES) != sha256sums(listed):
             raise AmbiguousError("SHA256SUMS and the statement differ", subject=SUMS_FILE)
 
     def _check_others(self) -> None:
@@ -102,7 +99,7 @@ class Contents:
             raise FormatError("unknown layout version", subject=OCI_LAYOUT_FILE, want=OCI_LAYOUT.decode())
         for name in self.statement.subjects:
             if name.startswith("trust/") or name == "VERIFY.txt":
-                self.read(name, MAX_ENVELOPE)
+                self.read(name, MAX_ENVELOPE_BYTES)
 
     def _image(
         self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
@@ -124,7 +121,7 @@ class Contents:
             listed = (entry for entry in index.manifests if entry.digest.path in self.statement.subjects)
             return [entry for entry in listed if entry.digest in own or entry.digest not in recorded]
 
-        graph = walk(descriptor, self._document, carried, str(record.name))
+        graph = walk_image(descriptor, self._document, carried, str(record.name))
         if (record.kind, record.platforms) != (graph.kind, graph.records):
             raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
         return VerifiedImage(record, graph)
@@ -178,7 +175,9 @@ class Contents:
             if holder is None or key.keyid != claim.keyid:
                 raise AmbiguousError("the upstream signature is missing", subject=image.name)
             manifests = [item.manifest for item in holder.graph.manifests]
-            materials = [found for manifest in manifests for found in materials_of(manifest, self._document)]
+            materials = [
+                material for manifest in manifests for material in materials_of(manifest, self._document)
+            ]
             check_image(image.record.digest, key, materials)
 
     def _check_total(self) -> None:
@@ -189,7 +188,7 @@ class Contents:
 
     def _check_docker_view(self, images: tuple[VerifiedImage, ...]) -> None:
         views = [view for image in images if (view := image.graph.docker_view(image.name))]
-        if self.read(MANIFEST_FILE, MAX_INDEX) != manifest_json(views):
+        if self.read(MANIFEST_FILE, MAX_INDEX_BYTES) != manifest_json(views):
             raise AmbiguousError(
                 "manifest.json and index.json describe different images", subject=MANIFEST_FILE
             )

@@ -9,26 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import settle
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli import console, settle
+from airgap.cli.options import Output, TableOutput
+from airgap.cli.register import make_group, register
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.audit.chain import LedgerState
-    from airgap.audit.report import Entry
+    from airgap.audit.report import LedgerEntry
     from airgap.review.html_report import Report
     from airgap.review.records import Kept
 
 NAME = "audit"
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+PANEL = "Both sides"
+app = make_group()
 
-_WIDTH = 60
 _MIN_SEARCH_CHARACTERS = 3
 
 
-@app.command("log")
-def log(
+@register(app, "log")
+def show_log(
     event: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="Only this event: pack, send, load, verify, …")
+        str | None, typer.Option(metavar="EVENT", help="Only this event, such as pack, send, load or verify.")
     ] = None,
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this stream, or this one bundle.")
@@ -37,9 +39,8 @@ def log(
         str | None, typer.Option(metavar="DIGEST", help="Only entries with this digest (or prefix).")
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the last N entries.")] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: TableOutput,
 ) -> None:
     """Show what was done here, by whom, and with which result. The ledger is checked too.
 
@@ -48,17 +49,16 @@ def log(
     from airgap.audit.chain import check_ledger
     from airgap.audit.record import EVENTS
     from airgap.audit.report import entries
-    from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
     if event not in (None, *EVENTS):
         raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
     path = Site(default_home()).ledger_path
-    found = entries(path, event=event, stream=stream, digest=digest, limit=limit)
+    matching = entries(path, event=event, stream=stream, digest=digest, limit=limit)
     header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "REASON")
-    lines = console.table(header, [_row(entry) for entry in found]) if found else ["no entries match"]
-    console.show_result({"entries": [_value(entry) for entry in found]}, lines, as_json=json)
+    lines = [Table(header, [_row(entry) for entry in matching]) if matching else "no entries match"]
+    console.show_result({"entries": [_value(entry) for entry in matching]}, lines, output)
     check_ledger(path)
     _compare()
 
@@ -72,7 +72,7 @@ def _compare() -> None:
         raise typer.Exit(LedgerError.exit_code)
 
 
-def _value(entry: "Entry") -> dict[str, Any]:
+def _value(entry: "LedgerEntry") -> dict[str, Any]:
     return {
         "seq": entry.seq,
         "time": entry.time.isoformat() if entry.time else None,
@@ -88,7 +88,7 @@ def _value(entry: "Entry") -> dict[str, Any]:
     }
 
 
-def _row(entry: "Entry") -> tuple[object, ...]:
+def _row(entry: "LedgerEntry") -> tuple[object, ...]:
     return (
         entry.seq,
         _time(entry.time),
@@ -99,41 +99,34 @@ def _row(entry: "Entry") -> tuple[object, ...]:
         entry.title,
         len(entry.images) or "",
         entry.place,
-        _shortened(entry.reason),
+        entry.reason,
     )
-
-
-def _shortened(text: str) -> str:
-    """Return what fits into a table; `airgap audit show` prints all of it."""
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 def _time(time: datetime | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ") if time else ""
 
 
-@app.command("show")
-def show(
+@register(app, "show")
+def show_entry(
     seq: Annotated[int, typer.Argument(metavar="SEQ", min=1, help="Its number in `airgap audit log`.")],
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Show everything that the ledger has about one entry.
 
     Example: airgap audit show 5
     """
     from airgap.audit.report import entries
-    from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
-    found = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
-    if not found:
+    matching = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
+    if not matching:
         raise UsageError("no such entry", subject=seq, hint="`airgap audit log` shows their numbers")
-    value = _value(found[0])
+    value = _value(matching[0])
     head = {key: value[key] for key in ("seq", "time", "user", "event")}
-    console.show_result(value, list(_outline(head | value["details"])), as_json=json)
+    console.show_result(value, list(_outline(head | value["details"])), output)
     _compare()
 
 
@@ -148,14 +141,13 @@ def _outline(value: object, indent: str = "") -> Iterator[str]:
             yield f"{indent}{key}: {inner}"
 
 
-@app.command("find")
-def find_(
+@register(app, "find")
+def find_transfers(
     what: Annotated[
         str, typer.Argument(metavar="WHAT", help="A digest or its beginning, or a part of an image's name.")
     ],
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: TableOutput,
 ) -> None:
     """Find the bundles that brought an image or a blob: when, by whom, and where to.
 
@@ -163,7 +155,6 @@ def find_(
     """
     from dataclasses import asdict
 
-    from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.review.find import find
     from airgap.review.records import Kept
@@ -173,39 +164,37 @@ def find_(
         want = f"{_MIN_SEARCH_CHARACTERS} characters or more"
         raise UsageError("search text is too short", want=want, got=repr(what))
     site = Site(default_home())
-    found = find(site.ledger_path, site.name, Kept.of(site), what)
+    matches = find(site.ledger_path, site.name, Kept.of(site), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
     rows = [
-        (_time(f.time), f.site, f.event, f.result, f.user, f.bundle, f.reference, f.digest[:19], f.where)
-        for f in found
+        (_time(f.time), f.site, f.event, f.result, f.user, f.bundle, f.reference, f.digest, f.where)
+        for f in matches
     ]
-    value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in found]}
-    lines = console.table(header, rows) if found else [f"no entries match {what}"]
-    console.show_result(value, lines, as_json=json)
+    value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
+    lines = [Table(header, rows) if matches else f"no entries match {what}"]
+    console.show_result(value, lines, output)
     _compare()
 
 
-@app.command("export")
-def export(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "export")
+def export(*, output: Output) -> None:
     """Write the whole ledger as CSV, a row for each image, or as JSON with all details.
 
     Example: airgap audit export > transfers.csv
     """
     from airgap.audit.report import entries
-    from airgap.cli import console
     from airgap.review.export import write_csv
     from airgap.site import Site, default_home
 
-    found = entries(Site(default_home()).ledger_path)
-    if json:
-        value = {"entries": [_value(entry) for entry in found]}
-        console.show_result(value, (), as_json=True)
+    ledger_entries = entries(Site(default_home()).ledger_path)
+    if output.json:
+        console.write_json({"entries": [_value(entry) for entry in ledger_entries]})
     else:
-        write_csv(found, sys.stdout)
+        write_csv(ledger_entries, sys.stdout)
     _compare()
 
 
-@app.command("report")
+@register(app, "report")
 def report(
     page: Annotated[
         Path | None,
@@ -218,9 +207,8 @@ def report(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only ledger entries from that date on."),
     ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: TableOutput,
 ) -> None:
     """Show which bundles were sent and confirmed, what was loaded here, and what needs attention.
 
@@ -230,7 +218,6 @@ def report(
     """
     from airgap.audit.report import entries
     from airgap.bundle.files import write_file
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.review.html_report import Report, render
     from airgap.review.records import Kept
@@ -243,14 +230,16 @@ def report(
     state, witnesses = check_witnessed(site, kept)
     all_entries = entries(site.ledger_path)
     missing = kept.missing_receipts(all_entries).values()
-    found = review(kept, site.name, time, timedelta(days=overdue), missing)
-    found = replace(found, alarms=(*checked.alarms, *found.alarms))
+    reviewed = review(kept, site.name, time, timedelta(days=overdue), missing)
+    reviewed = replace(reviewed, alarms=(*checked.alarms, *reviewed.alarms))
     first = since.replace(tzinfo=UTC) if since else None
     shown = entries(site.ledger_path, since=first) if first else all_entries
-    made = Report(site.name, time, state, witnesses, found, tuple(shown))
+    made = Report(
+        site=site.name, time=time, ledger=state, witnesses=witnesses, review=reviewed, entries=tuple(shown)
+    )
     if page is not None:
         write_file(page.absolute(), render(made).encode())
-    console.show_result(_report_value(made), _report_lines(made, page), as_json=json)
+    console.show_result(_report_value(made), _report_lines(made, page), output)
 
 
 def _report_value(made: "Report") -> dict[str, Any]:
@@ -291,11 +280,13 @@ def _report_value(made: "Report") -> dict[str, Any]:
     }
 
 
-def _report_lines(made: "Report", page: Path | None) -> list[str]:
-    from airgap.cli import console
+def _report_lines(made: "Report", page: Path | None) -> list[str | Table]:
     from airgap.review import html_report as pages
 
-    lines = [pages.complete_line(made), *(f"alarm: {alarm}" for alarm in made.review.alarms)]
+    lines: list[str | Table] = [
+        pages.complete_line(made),
+        *(f"alarm: {alarm}" for alarm in made.review.alarms),
+    ]
     sections = (
         ("sealed here", pages.SENT, pages.sent_rows(made)),
         ("loaded here", pages.LOADED, pages.loaded_rows(made)),
@@ -304,12 +295,12 @@ def _report_lines(made: "Report", page: Path | None) -> list[str]:
     )
     for title, header, rows in sections:
         if rows:
-            lines += ["", f"{title}:", *console.table(header, rows)]
+            lines += ["", f"{title}:", Table(header, rows)]
     return [*lines, *(["", f"written: {page}"] if page else [])]
 
 
-@app.command("verify")
-def verify(
+@register(app, "verify")
+def verify_ledger(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -318,9 +309,8 @@ def verify(
             help="A bundle or a receipt that was made here and kept elsewhere.",
         ),
     ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Check the ledger's whole chain, and that no lines were removed from its end.
 
@@ -330,7 +320,6 @@ def verify(
     Example: airgap audit verify
     """
     from airgap.audit.report import entries
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import LedgerError
     from airgap.review.records import Kept
@@ -351,7 +340,7 @@ def verify(
         "unreadable": [str(path) for path in (*kept.unreadable, *gone)],
         "alarms": list(checked.alarms),
     }
-    console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], as_json=json)
+    console.show_result(value, [*_verify_lines(state, witnesses, kept), *gone.values()], output)
     if kept.unreadable or gone or checked.alarms:
         raise typer.Exit(LedgerError.exit_code)
 
@@ -367,4 +356,4 @@ def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[st
     return lines
 
 
-app.command("settle")(settle.settle)
+register(app, "settle")(settle.settle_difference)

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
+from airgap.cli import console
+from airgap.cli.options import Output, PassphraseFile
 
 NAME = "backup"
 PANEL = "Trust and audit"
@@ -20,12 +21,11 @@ PANEL = "Trust and audit"
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write; it must not exist yet.")],
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     from airgap.admin.backup import back_up
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.opening import open_site
 
     site = open_site().site
@@ -40,4 +40,4 @@ def run(
         f"backup of {site.name}: {made.path} ({made.files} files, {made.ledger_lines} lines of the ledger)",
         "Keep the passphrase somewhere else: without it, nobody can read the backup.",
     ]
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -12,6 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
+from airgap.cli.options import Output, TableOutput
+from airgap.cli.tables import Table
 from airgap.errors import AirgapError, PartialError, printable
 from airgap.hiding import hide
 from airgap.oci.digest import Advance
@@ -19,6 +24,7 @@ from airgap.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from airgap.bundle.check_written import OnMedia
+    from airgap.bundle.statement import Statement
 
 _PLAIN_INTERVAL = 5.0
 """Seconds between two lines of progress when stderr is not a terminal."""
@@ -26,13 +32,45 @@ _MAX_STATE = 40
 """Characters of a host's state in the live table."""
 
 
-def show_result(value: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
-    """Write the result of a command: one JSON object, or lines to read."""
+def show_result(value: dict[str, Any], lines: Sequence[str | Table], output: Output) -> None:
+    """Write the result of a command to standard output.
+
+    Args:
+        value: The JSON object for `--json`.
+        lines: The lines and tables to read.
+        output: The options of the command.
+    """
+    if output.json:
+        write_json(value)
+        return
+    is_whole = not sys.stdout.isatty() or (isinstance(output, TableOutput) and output.wide)
+    width = None if is_whole else shutil.get_terminal_size().columns
     with result_output() as out:
-        if as_json:
-            out.write(json.dumps(_hidden(value), indent=2) + "\n")
-        else:
-            out.writelines(printable(line) + "\n" for line in lines)
+        for item in lines:
+            for line in item.lines(width) if isinstance(item, Table) else [printable(item)]:
+                out.write(line + "\n")
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """Write one JSON object to standard output, without logins."""
+    with result_output() as out:
+        out.write(json.dumps(_hidden(value), indent=2) + "\n")
+
+
+def show_partial_result(
+    value: dict[str, Any], lines: Sequence[str | Table], output: Output, failures: Sequence[AirgapError]
+) -> None:
+    """Write a result whose key `error` is the first of `failures`, then the failures.
+
+    Raises:
+        typer.Exit: There are failures; the exit code is that of the first.
+    """
+    value["error"] = error_value(failures[0]) if failures else None
+    show_result(value, lines, output)
+    for failure in failures:
+        show_error(failure, debug=output.debug)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
 
 
 def _hidden(value: Any) -> Any:
@@ -127,11 +165,6 @@ def error_value(error: AirgapError) -> dict[str, Any]:
     return value
 
 
-def proof_value(proof: "OnMedia") -> dict[str, Any]:
-    """Return the proof for the JSON output of a command that writes or reads media."""
-    return proof.record()
-
-
 def proof_lines(proof: "OnMedia") -> list[str]:
     """Return lines about the media and whether they were read back; none for disks that stay here."""
     lines = [f"medium: {medium.describe()}" for medium in proof.media if medium.is_carried]
@@ -151,21 +184,18 @@ def proof_lines(proof: "OnMedia") -> list[str]:
 
 
 def bundle_lines(verb: str, title: str, paths: Sequence[Path], figures: str) -> list[str]:
-    """Return the location of a bundle: its folder or its tar, or one line for each volume."""
+    """Return the location of a bundle: its folder or its tar, or one line for each volume.
+
+    Args:
+        verb: What was done with it: `sealed`, `complete`.
+        title: Its title, which a bundle in volumes is called by.
+        paths: Its folder or tar, or the folders of its volumes.
+        figures: Its size and number of files.
+    """
     if len(paths) == 1:
         return [f"{verb}: {paths[0]} ({figures})"]
     volumes = [f"  volume {number}: {path}" for number, path in enumerate(paths, 1)]
     return [f"{verb}: {title} on {len(paths)} volumes ({figures})", *volumes]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return rows as columns aligned with spaces, so that they also read well in an email."""
-    texts = [list(header)] + [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in texts
-    ]
 
 
 def marked(digest: object, kind: str) -> str:
@@ -180,6 +210,19 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def requires_value(statement: "Statement") -> dict[str, int]:
+    """Return the number and the bytes of the blobs that a delta bundle leaves out."""
+    return {"count": len(statement.requires), "bytes": sum(item.size for item in statement.requires)}
+
+
+def requires_lines(statement: "Statement") -> list[str]:
+    """Return a line about the blobs that a delta bundle leaves out; none for a bundle that has all."""
+    needed = requires_value(statement)
+    if not (count := needed["count"]):
+        return []
+    return [f"needs {count} blob{'s' * (count > 1)} ({size(needed['bytes'])}) that earlier bundles brought"]
 
 
 def make_progress(*, quiet: bool) -> Progress:

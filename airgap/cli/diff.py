@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import TableOutput
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.carry.compare_images import ImageChange, ImageList
     from airgap.carry.verify import Receiver
-    from airgap.oci.digest import Digest
 
 NAME = "diff"
 PANEL = "Both sides"
@@ -30,12 +31,10 @@ def run(
     before: Compared,
     after: Compared,
     every: Annotated[bool, typer.Option("--all", help="Show images that are the same, too.")] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: TableOutput,
 ) -> None:
     from airgap.carry.compare_images import Change, compare, new_bytes
-    from airgap.cli import console
 
     one, other = _read(before), _read(after)
     changes = compare(one, other)
@@ -49,16 +48,14 @@ def run(
         "same": counts[Change.SAME] == len(changes),
     }
     shown = [item for item in changes if every or item.change is not Change.SAME]
-    lines = (
-        console.table(("IMAGE", "CHANGE", "BEFORE", "AFTER", "NEW"), [_row(item) for item in shown])
-        if shown
-        else []
-    )
+    lines: list[str | Table] = []
+    if shown:
+        lines.append(Table(("IMAGE", "CHANGE", "BEFORE", "AFTER", "NEW"), [_row(item) for item in shown]))
     total = ", ".join(f"{count} {change}" for change, count in counts.items() if count) or "no images"
     lines.append(f"{one.title} -> {other.title}: {total}")
     if added is not None:
         lines.append(f"new content: {console.size(added)}")
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)
 
 
 def _read(path: Path) -> "ImageList":
@@ -89,12 +86,5 @@ def _value(item: "ImageChange") -> dict[str, Any]:
 
 
 def _row(item: "ImageChange") -> tuple[object, ...]:
-    from airgap.cli import console
-
     size = "-" if item.new_bytes is None else console.size(item.new_bytes)
-    return item.name, item.change, _short(item.before), _short(item.after), size
-
-
-def _short(digest: "Digest | None") -> str:
-    """Return the first digits, which are enough to see a difference; JSON has the whole digest."""
-    return "-" if digest is None else f"{digest.algorithm}:{digest.hex[:12]}"
+    return item.name, item.change, item.before or "-", item.after or "-", size

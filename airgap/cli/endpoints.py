@@ -2,12 +2,13 @@
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgap.advice import ARCHIVE, LAYOUT, refuse_other
 from airgap.cli import console
+from airgap.cli.options import PullAccess, RegistryAccess, SshAccess
 from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import Source, Target
 from airgap.errors import UsageError, printable
@@ -15,8 +16,8 @@ from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.reference import ImageReference
 
 if TYPE_CHECKING:
-    from airgap.endpoints.docker import DockerEngine
-    from airgap.endpoints.docker_dial import Dial
+    from airgap.endpoints.docker.dial import Dial
+    from airgap.endpoints.docker.engine import DockerEngine
     from airgap.endpoints.registry import Registry
     from airgap.endpoints.ssh import Ssh
 
@@ -26,40 +27,28 @@ TARGETS = (
 )
 
 
-def ssh_of(
-    target: str,
-    identities: list[Path] | None,
-    passphrase_file: Path | None,
-    config_file: Path | None,
-    known_hosts: Path | None,
-) -> "Ssh | None":
+def make_engine_ssh(options: SshAccess, target: str) -> "Ssh | None":
     """Return SSH with these options; None without any. Raises `UsageError` if the target is not an engine:
     SSH leads to engines only, also with `DOCKER_HOST`.
     """
-    if not (identities or passphrase_file or config_file or known_hosts):
+    if options == SshAccess():
         return None
     if target.partition(":")[0] not in ("docker", "podman"):
         raise UsageError(
             "SSH options need an engine", want="--to docker:ssh://[USER@]HOST[:PORT]", got=target
         )
-    from airgap.cli import passphrase
-    from airgap.endpoints.ssh import Ssh, SshOptions
-
-    ask = passphrase.existing(passphrase_file, "the SSH key")
-    return Ssh(SshOptions(config_file, known_hosts, tuple(identities or ()), ask))
+    return options.make_ssh()
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """Opens endpoints with the options of one command, each only once."""
 
-    plain_http: tuple[str, ...] = ()
-    ca_file: Path | None = None
-    mirrors: tuple[str, ...] = ()
-    """Each is `REGISTRY=MIRROR`."""
+    registries: RegistryAccess = field(default_factory=RegistryAccess)
+    _: KW_ONLY
     connections: int = 8
     ssh: "Ssh | None" = None
-    """SSH with the command's options; None: as ssh_config says."""
+    """SSH with the options of the command; None: as ssh_config says."""
     _open: dict[object, Source] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -117,13 +106,13 @@ class Endpoints:
 
             return Layout(Path(rest))
         if kind == "archive" and rest:
-            from airgap.endpoints.archive_file import ArchiveFile
+            from airgap.endpoints.archive import ArchiveFile
 
             return ArchiveFile(Path(rest))
         raise UsageError("not a target", subject=text, want=TARGETS)
 
     def _engine(self, text: str) -> "DockerEngine":
-        from airgap.endpoints.docker import DockerEngine
+        from airgap.endpoints.docker.engine import DockerEngine
 
         return DockerEngine(text, ssh=self._dial_engine, proxy=_proxy)
 
@@ -133,7 +122,8 @@ class Endpoints:
         return (self.ssh or Ssh()).dial_engine(url, program)
 
     def _mirrors_of(self, host: str) -> tuple[str, ...]:
-        pairs = [text.partition("=") for text in self.mirrors]
+        mirrors = self.registries.mirror if isinstance(self.registries, PullAccess) else None
+        pairs = [text.partition("=") for text in mirrors or ()]
         for registry, _, mirror in pairs:
             if (meant := meant_host(registry)) is not None:
                 hint = f"did you mean {meant}={mirror}?"
@@ -143,18 +133,19 @@ class Endpoints:
         return tuple(mirror for registry, _, mirror in pairs if registry == host)
 
     def _registry(self, host: str, prefix: str) -> "Registry":
-        from airgap.endpoints.docker_logins import DockerLogins
+        from airgap.endpoints.docker.logins import DockerLogins
         from airgap.endpoints.registry import Registry, RegistryOptions
         from airgap.endpoints.registry.config import trusted_hosts
 
-        for named in self.plain_http:
+        plain_http = self.registries.plain_http or []
+        for named in plain_http:
             if (meant := meant_host(named)) is not None:
                 hint = f"did you mean --plain-http {meant}?"
                 raise UsageError("not a registry name", subject=named, want="HOST[:PORT]", hint=hint)
         options = RegistryOptions(
             plain_hint=self._plain_hint(host),
-            plain_http=True if host in self.plain_http else None,
-            ca_file=self.ca_file,
+            plain_http=True if host in plain_http else None,
+            ca_file=self.registries.ca_file,
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
             trusted_hosts=trusted_hosts(host, os.environ),
@@ -167,7 +158,7 @@ class Endpoints:
     def _plain_hint(self, host: str) -> str | None:
         """Return the hint for a `host` that speaks HTTP, if --plain-http names it without its port."""
         name, _, port = host.rpartition(":")
-        bare = {named.partition(":")[0] for named in self.plain_http}
+        bare = {named.partition(":")[0] for named in self.registries.plain_http or ()}
         return (
             f"--plain-http needs the exact host and port: --plain-http {host}"
             if port and name in bare
@@ -179,5 +170,5 @@ def _proxy(url: str) -> str | None:
     """Return the proxy for an engine's URL, from the same variables as the docker CLI."""
     from airgap.endpoints.registry.proxies import Proxies
 
-    found = Proxies.of(os.environ).choose(url)
-    return None if found is None else found.with_login
+    proxy = Proxies.of(os.environ).choose(url)
+    return None if proxy is None else proxy.with_login

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+from airgap.cli.options import Algorithm, Output, PassphraseFile
 
 if TYPE_CHECKING:
     from airgap.admin.init_site import MadeSite
@@ -38,13 +39,12 @@ def run(
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     from airgap.account import required_name
     from airgap.admin.init_site import set_up
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.site import now
 
     made = set_up(
@@ -67,7 +67,7 @@ def run(
         "fingerprint": made.fingerprint,
         "spare_key": str(made.spare) if made.spare else None,
     }
-    console.show_result(value, _lines(made), as_json=json)
+    console.show_result(value, _lines(made), output)
 
 
 def _lines(made: "MadeSite") -> list[str]:
@@ -76,7 +76,7 @@ def _lines(made: "MadeSite") -> list[str]:
         f"signing key of {made.owner}: {made.key_path}",
         f"  key id {made.keyid}",
         f"trust root: {made.root_path}",
-        f"  fingerprint {grouped(made.fingerprint)}",
+        f"  fingerprint {format_fingerprint(made.fingerprint)}",
         "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
         "On that side: airgap trust install 1.root.json",
         *_about_loss(made.spare),
@@ -100,6 +100,6 @@ def site_name() -> str:
     return re.sub(r"[^a-z0-9]+", "-", os.uname().nodename.split(".")[0].lower()).strip("-") or "site"
 
 
-def grouped(fingerprint: str) -> str:
+def format_fingerprint(fingerprint: str) -> str:
     """Return the fingerprint in blocks of four characters, to read aloud."""
     return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))

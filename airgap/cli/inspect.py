@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airgap.cli.options import Bundles, Debug, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import Bundles, TableOutput
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.carry.verify import Authenticated, Receiver
@@ -18,11 +20,10 @@ NAME = "inspect"
 PANEL = "Offline"
 
 
-def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+def run(bundle: Bundles, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.carry.verify import authenticate
     from airgap.carry.verify_recorded import receiver, refuse_others
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import ThresholdError
 
@@ -33,38 +34,39 @@ def run(bundle: Bundles, json: Json = False, quiet: Quiet = False, debug: Debug 
     present: list[int] = []
     with open_bundle(bundle, alone=True) as folder:
         try:
-            found = authenticate(folder, this_site)
+            authenticated = authenticate(folder, this_site)
         except ThresholdError:  # a further signer needs to see it
-            found = authenticate(folder, replace(this_site, partly=True))
+            authenticated = authenticate(folder, replace(this_site, partly=True))
         volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
         if isinstance(folder, VolumeSet):
             present = sorted(folder.folders)
-    refusal = _refusal(found, this_site)
-    value = _value(found, bundle[0], refusal) | {"volumes": volumes, "volumes_here": present}
-    console.show_result(value, _lines(found, refusal, volumes, present), as_json=json)
+    refusal = _refusal(authenticated, this_site)
+    value = _value(authenticated, bundle[0], refusal) | {"volumes": volumes, "volumes_here": present}
+    console.show_result(value, _lines(authenticated, refusal, volumes, present), output)
 
 
-def _refusal(found: "Authenticated", this_site: "Receiver") -> str | None:
+def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | None:
     """Return why `airgap load` would refuse the bundle here now, as far as the statement shows; else None."""
     from airgap.carry.verify import check_receiver
     from airgap.errors import AirgapError
     from airgap.trust.policy import check_revocations, lacks
 
-    if (wanted := lacks(found.verdict, found.root)) is not None:
+    if (wanted := lacks(authenticated.verdict, authenticated.root)) is not None:
         return f"too few signatures ({wanted} needed): `airgap sign` adds one"
     try:
-        check_receiver(found, this_site, this_site.mark(found.statement.stream))
-        check_revocations(found.verdict, found.root, found.statement.serial, found.sha256)
+        check_receiver(authenticated, this_site, this_site.mark(authenticated.statement.stream))
+        check_revocations(
+            authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
+        )
     except AirgapError as error:
         return str(error)
     return None
 
 
-def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[str, Any]:
-    from airgap.cli.requires import requires_value
+def _value(authenticated: "Authenticated", bundle: Path, refusal: str | None) -> dict[str, Any]:
     from airgap.times import format_time
 
-    statement, verdict = found.statement, found.verdict
+    statement, verdict = authenticated.statement, authenticated.verdict
     return {
         "bundle": str(bundle),
         "stream": statement.stream,
@@ -76,14 +78,14 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
         "transfer": statement.transfer,
         "sender": statement.sender.site if statement.sender else None,
         "tool_version": statement.tool_version,
-        "statement_sha256": found.sha256,
+        "statement_sha256": authenticated.sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
-        "requires": requires_value(statement),
+        "requires": console.requires_value(statement),
         "images": [
             {
                 "reference": str(image.reference),
@@ -99,12 +101,12 @@ def _value(found: "Authenticated", bundle: Path, refusal: str | None) -> dict[st
     }
 
 
-def _lines(found: "Authenticated", refusal: str | None, volumes: int, present: list[int]) -> list[str]:
-    from airgap.cli import console
-    from airgap.cli.requires import requires_text
+def _lines(
+    authenticated: "Authenticated", refusal: str | None, volumes: int, present: list[int]
+) -> list[str | Table]:
     from airgap.times import format_time
 
-    statement, verdict = found.statement, found.verdict
+    statement, verdict = authenticated.statement, authenticated.verdict
     rows = [
         (image.name, ", ".join(record.platform for record in image.platforms), image.digest, image.source)
         for image in statement.images
@@ -113,16 +115,16 @@ def _lines(found: "Authenticated", refusal: str | None, volumes: int, present: l
     total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     if volumes > 1:
         total += f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
-    signers, needs = ", ".join(verdict.owners), requires_text(statement)
+    signers = ", ".join(verdict.owners)
     return [
         f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
         f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
-        *(f"  key {keyid} of {found.root.keys[keyid].owner}" for keyid in verdict.keyids),
+        *(f"  key {keyid} of {authenticated.root.keys[keyid].owner}" for keyid in verdict.keyids),
         f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
-        *console.table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
+        Table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
         f"{total}; not read: `airgap verify` reads them",
-        *([needs] if needs else []),
-        f"statement sha256 {found.sha256}",
+        *console.requires_lines(statement),
+        f"statement sha256 {authenticated.sha256}",
         *([f"this site would refuse it: {refusal}"] if refusal else []),
     ]

@@ -1,33 +1,36 @@
-"""Signing keys: make, list and show them."""
+"""Signing keys: make, list, show and add them, and change their passphrases."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import Algorithm, Debug, Json, PassphraseFile, Quiet
+from airgap.cli import console
+from airgap.cli.options import Algorithm, Output, PassphraseFile, TableOutput
+from airgap.cli.register import make_group, register
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.site import Site
 
 NAME = "key"
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+PANEL = "Both sides"
+app = make_group()
 
 
-@app.command("generate")
+@register(app, "generate")
 def generate(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     algorithm: Algorithm = "ecdsa-p256",
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Make a signing key.
 
     Example: airgap key generate bob
     """
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.opening import open_site
     from airgap.errors import KeyFileError
     from airgap.trust.keys import SigningKey
@@ -45,16 +48,15 @@ def generate(
         f"  key id {key.public_key.keyid}",
         f"  public key: {path.with_suffix('.pub')}",
     ]
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)
 
 
-@app.command("list")
-def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "list")
+def list_keys(*, output: TableOutput) -> None:
     """List the signing keys of people here, and the site's own key.
 
     Example: airgap key list
     """
-    from airgap.cli import console
     from airgap.cli.opening import open_site
 
     site = open_site(recording=False).site
@@ -65,32 +67,30 @@ def list_keys(json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
         "site": {"site": site.name, "algorithm": own.algorithm, "keyid": own.keyid},
     }
     rows.append((f"{site.name} (this site, for receipts)", own.algorithm, own.keyid))
-    console.show_result(value, console.table(("OWNER", "ALGORITHM", "KEY ID"), rows), as_json=json)
+    console.show_result(value, [Table(("OWNER", "ALGORITHM", "KEY ID"), rows)], output)
 
 
-@app.command("show")
-def show(
+@register(app, "show")
+def show_key(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Print a public key in PEM, as openssl reads it.
 
     Example: airgap key show alice > alice.pub
     """
-    from airgap.cli import console
     from airgap.cli.opening import open_site
 
     site = open_site(recording=False).site
     _present(site, owner)
     key = site.public_keys()[owner]
     value = {"owner": owner, "algorithm": key.algorithm, "keyid": key.keyid, "pem": key.pem}
-    console.show_result(value, key.pem.splitlines(), as_json=json)
+    console.show_result(value, key.pem.splitlines(), output)
 
 
-@app.command("passwd")
-def passwd(
+@register(app, "passwd")
+def change_passphrase(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     passphrase_file: PassphraseFile = None,
     new_passphrase_file: Annotated[
@@ -99,9 +99,8 @@ def passwd(
             metavar="FILE", help="File with the new passphrase (default: AIRGAP_NEW_PASSPHRASE, or a prompt)."
         ),
     ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Change the passphrase of a signing key.
 
@@ -109,7 +108,7 @@ def passwd(
 
     Example: airgap key passwd alice
     """
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.opening import open_site
 
     site = open_site().site
@@ -123,25 +122,24 @@ def passwd(
         )
         attempt.add(keys=[key.public_key.keyid])
     value = {"owner": owner, "keyid": key.public_key.keyid, "key": str(site.key_path(owner))}
-    console.show_result(value, [f"the passphrase of the key of {owner} was changed"], as_json=json)
+    console.show_result(value, [f"the passphrase of the key of {owner} was changed"], output)
 
 
-@app.command("add")
-def add(
+@register(app, "add")
+def add_key(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The name to store it under.")],
     file: Annotated[
         Path, typer.Option("--key", metavar="FILE", help="The encrypted private key: a spare key, or a copy.")
     ],
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Store an existing private key here, with the passphrase that it has.
 
     Example: airgap key add alice --key /media/safe/spare.pem
     """
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.cli.opening import open_site
     from airgap.trust.keys import SigningKey
 
@@ -158,7 +156,7 @@ def add(
         path = site.add_key(owner, key, word[-1] if word else passphrase.chosen(passphrase_file))
         attempt.add(keys=[key.public_key.keyid])
     value = {"owner": owner, "keyid": key.public_key.keyid, "key": str(path)}
-    console.show_result(value, [f"key of {owner}: {path}", f"  key id {key.public_key.keyid}"], as_json=json)
+    console.show_result(value, [f"key of {owner}: {path}", f"  key id {key.public_key.keyid}"], output)
 
 
 def _present(site: "Site", owner: str) -> None:

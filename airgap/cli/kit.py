@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import AllowSystemDisk, Debug, Json, Key, PassphraseFile, Quiet, ReadBackChoice
+from airgap.cli import console
+from airgap.cli.options import MediaWriting, Output, SigningChoice
+from airgap.cli.register import make_app, register, with_groups
 
 if TYPE_CHECKING:
     from airgap.online.kit import MadeKit
 
 NAME = "kit"
 PANEL = "Online"
-app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app = make_app()
 
 
-@app.callback()
 def make(
     context: typer.Context,
     to: Annotated[
@@ -43,17 +44,13 @@ def make(
     wheels: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Take wheels from this folder instead of pip's index.")
     ] = None,
-    key: Key = None,
-    passphrase_file: PassphraseFile = None,
-    allow_system_disk: AllowSystemDisk = False,
-    read_back: ReadBackChoice = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    signing: SigningChoice,
+    writing: MediaWriting,
+    output: Output,
 ) -> None:
     if context.invoked_subcommand is not None:
         return
-    from airgap.cli import console, passphrase
     from airgap.cli.opening import open_site
     from airgap.errors import UsageError
     from airgap.online.kit import KitOrder, make_kit
@@ -63,14 +60,17 @@ def make(
         raise UsageError("--to is missing", want="--to DIR", hint="see airgap kit --help")
     targets = targets_of(platform or (), python or ())
     checked = open_site()
-    signer = checked.site.signing_key(key, passphrase.existing(passphrase_file))
-    order = KitOrder(to, targets, signer, checked.now, wheels, allow_system_disk, read_back)
-    _show(make_kit(checked.site, order, console.make_progress(quiet=quiet)), json)
+    order = KitOrder(
+        to=to, targets=targets, signer=signing.signer(checked.site), now=checked.now, wheels=wheels,
+        allow_system=writing.allow_system_disk, read_back=writing.read_back,
+    )  # fmt: skip
+    _show(make_kit(checked.site, order, console.make_progress(quiet=output.quiet)), output)
 
 
-def _show(made: "MadeKit", as_json: bool) -> None:
-    from airgap.cli import console
+app.callback()(with_groups(make))
 
+
+def _show(made: "MadeKit", output: Output) -> None:
     statement = made.statement
     value = {
         "kit": str(made.path),
@@ -80,7 +80,7 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         "bytes": statement.total_bytes,
         "statement_sha256": made.statement_sha256,
         "keys": list(made.signers),
-        **console.proof_value(made.proof),
+        **made.proof.record(),
     }
     lines = [
         f"sealed: {made.path} ({console.size(statement.total_bytes)}, {len(statement.subjects)} files)",
@@ -89,11 +89,11 @@ def _show(made: "MadeKit", as_json: bool) -> None:
         *console.proof_lines(made.proof),
         f"{made.path.name}/VERIFY.txt has the commands that check a copy by this sum and install it",
     ]
-    console.show_result(value, lines, as_json=as_json)
+    console.show_result(value, lines, output)
 
 
-@app.command("verify")
-def verify(
+@register(app, "verify")
+def verify_kit_folder(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="The kit's folder.")],
     allow_downgrade: Annotated[
         bool, typer.Option("--allow-downgrade", help="Accept a kit of an older airgap than this one.")
@@ -102,9 +102,8 @@ def verify(
         Path | None,
         typer.Option(metavar="DIR", help="Write the checked files to a new folder in DIR."),
     ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Check a kit against the trust root installed here: signatures, and every file.
 
@@ -113,27 +112,26 @@ def verify(
     Example: airgap kit verify /media/stick/airgap-kit-0.1.0 --into /root
     """
     from airgap.carry.verify_kit import verify_kit
-    from airgap.cli import console
     from airgap.cli.opening import open_site
 
     checked = open_site()
-    found = verify_kit(kit, checked.site, checked.now, allow_downgrade=allow_downgrade, into=into)
-    statement, verdict = found.statement, found.verdict
+    verified = verify_kit(kit, checked.site, checked.now, allow_downgrade=allow_downgrade, into=into)
+    statement, verdict = verified.statement, verified.verdict
     value = {
         "kit": str(kit),
         "version": statement.version,
         "targets": [str(target) for target in statement.targets],
         "files": len(statement.subjects),
         "bytes": statement.total_bytes,
-        "statement_sha256": found.statement_sha256,
+        "statement_sha256": verified.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
-        "copy": None if found.copy is None else str(found.copy),
+        "copy": None if verified.copy is None else str(verified.copy),
     }
     content = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
     keys, owners = ", ".join(verdict.signers), ", ".join(verdict.owners)
     lines = [f"good: {statement.title}, signed by {owners}, {content}, keys: {keys}"]
-    if found.copy is not None:
-        lines.append(f"copied; to install it: sh {quote(str(found.copy / 'install.sh'))}")
-    console.show_result(value, lines, as_json=json)
+    if verified.copy is not None:
+        lines.append(f"copied; to install it: sh {quote(str(verified.copy / 'install.sh'))}")
+    console.show_result(value, lines, output)

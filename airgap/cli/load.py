@@ -15,26 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import (
-    AcceptJump,
-    Bundles,
-    CaFile,
-    Debug,
-    Identity,
-    Jobs,
-    Json,
-    KnownHosts,
-    Map,
-    PassphraseFile,
-    PlainHttp,
-    Quiet,
-    SshConfigFile,
-    To,
-)
+from airgap.cli import console
+from airgap.cli.options import AcceptJump, Bundles, Jobs, Map, RegistryAccess, SshAccess, TableOutput, To
+from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
@@ -73,37 +60,37 @@ def run(
     ] = None,
     allow_urls: AllowUrls = False,
     accept_jump: AcceptJump = False,
-    plain_http: PlainHttp = None,
-    ca_file: CaFile = None,
-    identity: Identity = None,
-    passphrase_file: PassphraseFile = None,
-    ssh_config: SshConfigFile = None,
-    known_hosts: KnownHosts = None,
     jobs: Jobs = 4,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    registries: RegistryAccess,
+    ssh: SshAccess,
+    output: TableOutput,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli.endpoints import Endpoints, ssh_of
+    from airgap.cli.endpoints import Endpoints, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
-    ssh = ssh_of(to, identity, passphrase_file, ssh_config, known_hosts)
-    target = Endpoints(tuple(plain_http or ()), ca_file, connections=jobs, ssh=ssh).target(to, pin=pin)
-    order = Order(target, on_conflict, jobs, parse_renamings(renamings or ()), allow_urls)
+    target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
+    options = _LoadOptions(
+        target=target,
+        on_conflict=on_conflict,
+        jobs=jobs,
+        renamings=parse_renamings(renamings or ()),
+        allow_urls=allow_urls,
+    )
     refuse_others([path for path in bundles if path != STDIN])
-    operator = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
-    places = grouped(bundles)
-    reports, refused = _load_each(places, operator, lambda place: _load(place, order, operator))
-    _show(target, reports, refused, many=len(places) > 1, as_json=json, debug=debug)
+    operator = make_operator(jobs, output, accept_jump=accept_jump)
+    places = group_by_bundle(bundles)
+    reports, refused = _load_each(places, operator, lambda place: _load(place, options, operator))
+    _show(target, reports, refused, output, many=len(places) > 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LoadOptions:
     """The options for loading each bundle."""
 
     target: "Target"
@@ -113,13 +100,14 @@ class Order:
     allow_urls: bool
 
 
-def _load(place: "Place", order: Order, operator: "Operator") -> "LoadReport":
+def _load(bundle: "BundleLocation", options: _LoadOptions, operator: "Operator") -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
+    from airgap.offline.loader import ConflictRule
 
     return load_bundle(
-        place, operator.site, order.target, operator.now,
-        on_conflict=order.on_conflict, jobs=order.jobs, progress=operator.progress, renamings=order.renamings,
-        allow_urls=order.allow_urls, accept_jump=operator.accept_jump,
+        bundle, operator.site, options.target, operator.now,
+        on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
+        renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
     )  # fmt: skip
 
 
@@ -127,42 +115,34 @@ def _show(
     target: "Target",
     reports: "list[tuple[Path, LoadReport]]",
     refused: "list[AirgapError]",
+    output: TableOutput,
     *,
     many: bool,
-    as_json: bool,
-    debug: bool,
 ) -> None:
-    from airgap.cli import console
-    from airgap.endpoints.ports import engine_of
 
-    kind, engine = _digest_kind(target), engine_of(target)
+    kind, engine = _digest_kind(target), target.describe_engine()
     values = [
         {"bundle": str(path), "target": target.name, "engine": engine or None, **_value(report, kind)}
         for path, report in reports
     ]
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
-    value["error"] = console.error_value(failures[0]) if failures else None
     lines = [line for _, report in reports for line in _lines(report, kind)]
     lines += [f"engine: {engine}"] if engine else []
-    console.show_result(value, lines, as_json=as_json)
-    for failure in failures:
-        console.show_error(failure, debug=debug)
-    if failures:
-        raise typer.Exit(failures[0].exit_code)
+    console.show_partial_result(value, lines, output, failures)
 
 
 def _load_each(
-    places: "Sequence[Place]", operator: "Operator", load: "Callable[[Place], LoadReport]"
+    places: "Sequence[BundleLocation]", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
-    """Load the bundles in order until one is refused; the loads before it are reported too."""
+    """Load the bundles in options until one is refused; the loads before it are reported too."""
     from airgap.bundle.volumes import paths_of
 
     reports: list[tuple[Path, LoadReport]] = []
-    for place in places:
-        path = paths_of(place)[0]
+    for bundle in places:
+        path = paths_of(bundle)[0]
         try:
-            reports.append((path, _load_whole(place, operator, load)))
+            reports.append((path, _load_whole(bundle, operator, load)))
         except (AirgapError, KeyboardInterrupt) as error:
             if not reports:
                 raise
@@ -172,21 +152,23 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], LoadReport]") -> "LoadReport":
+def _load_whole(
+    bundle: "BundleLocation", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
+) -> "LoadReport":
     """Load a bundle with all its volumes: from a pipe, or gathered one by one if a person can be asked."""
-    from airgap.bundle.volumes import is_whole, paths_of
+    from airgap.bundle.volumes import has_all_volumes, paths_of
     from airgap.carry.from_stdin import staged
     from airgap.carry.operator import never_ask
     from airgap.carry.receive import discard, gather
 
-    if paths_of(place) == (STDIN,):
+    if paths_of(bundle) == (STDIN,):
         if not sys.stdin:
             raise UsageError("standard input is closed", want="a tar to load")
         with staged(sys.stdin.buffer, operator.site.home, operator.progress) as copy:
             return load(copy)
-    if is_whole(place) or operator.ask is never_ask:
-        return load(place)
-    together = gather(place, operator)
+    if has_all_volumes(bundle) or operator.ask is never_ask:
+        return load(bundle)
+    together = gather(bundle, operator)
     report = load(together)
     if report.failed:
         operator.progress.note(f"kept until everything is loaded: {', '.join(map(str, together))}")
@@ -197,9 +179,9 @@ def _load_whole(place: "Place", operator: "Operator", load: "Callable[[Place], L
 
 def _digest_kind(target: "Target") -> str:
     """Return the kind of the target's digests: graph drivers and podman identify images by their configs."""
-    from airgap.endpoints.ports import StreamTarget
+    from airgap.endpoints.ports import EngineTarget
 
-    return "image_id" if isinstance(target, StreamTarget) and target.info().ids_are_configs else "manifest"
+    return "image_id" if isinstance(target, EngineTarget) and target.info().ids_are_configs else "manifest"
 
 
 def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
@@ -222,28 +204,33 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
     }
 
 
-def _lines(report: "LoadReport", kind: str) -> list[str]:
-    from airgap.cli import console
+def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
+    from airgap.audit.receipt import Verdict
 
     rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
-    lines = console.table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)
+    lines: list[str | Table] = [Table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)]
     if kind == "image_id":
         lines.append("image id: the engine's own; `airgap inspect` shows the digests of the bundle")
-    lines += [f"{r.image.name}: {r.reason}" for r in report.results if r.reason and r.verdict != "skipped"]
+    reasons = [r for r in report.results if r.reason and r.verdict != Verdict.SKIPPED]
+    lines += [f"{result.image.name}: {result.reason}" for result in reasons]
     if len(report.failed) == len(report.results) > 1:  # then stderr has the error of the first only
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
-    if all(result.verdict == "already there" for result in report.results):
+    if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
     return [*lines, f"receipt: {report.receipt}"]
 
 
 def _verdict(result: "LoadedImage") -> str:
     """Return the verdict, with the reason if the reason is complete."""
-    if result.verdict == "skipped" and result.reason:
-        return f"skipped: {result.reason}"
-    if result.verdict == "failed" and result.error:
-        return f"failed: {result.error.what}"
-    return str(result.verdict)
+    from airgap.audit.receipt import Verdict
+
+    match result.verdict:
+        case Verdict.SKIPPED if result.reason:
+            return f"skipped: {result.reason}"
+        case Verdict.FAILED if result.error:
+            return f"failed: {result.error.what}"
+        case verdict:
+            return str(verdict)
 
 
 def _before(result: "LoadedImage", kind: str) -> str:
@@ -251,6 +238,4 @@ def _before(result: "LoadedImage", kind: str) -> str:
 
 
 def _cell(digest: "Digest | None", kind: str) -> str:
-    from airgap.cli import console
-
     return console.marked(digest, kind) if digest else "-"

@@ -8,7 +8,9 @@ Example: airgap lock stack.yaml
 
 from typing import TYPE_CHECKING, Any
 
-from airgap.cli.options import CaFile, Debug, Json, Manifest, Mirror, PlainHttp, Quiet
+from airgap.cli import console
+from airgap.cli.options import Manifest, PullAccess, TableOutput
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.manifest import LockedImage
@@ -20,24 +22,20 @@ PANEL = "Online"
 
 def run(
     manifest: Manifest,
-    plain_http: PlainHttp = None,
-    ca_file: CaFile = None,
-    mirror: Mirror = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    registries: PullAccess,
+    output: TableOutput,
 ) -> None:
     from airgap.advice import MANIFEST, refuse_other
     from airgap.bundle.files import write_file
-    from airgap.cli import console, platforms
+    from airgap.cli import platforms
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.manifest_plan import unknown_lines
     from airgap.manifest import TransferManifest, lock_path
     from airgap.online.lock import resolve
-    from airgap.online.plan import unknown_value
-    from airgap.online.sources import Failures, refuse_failures
+    from airgap.online.plan import Failures, refuse_failures, unknown_value
 
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    endpoints = Endpoints(registries)
     failures: Failures = {}
     refuse_other(manifest, MANIFEST)
     loaded = TransferManifest.load(manifest)
@@ -58,13 +56,19 @@ def run(
         "left_out": left_out,
         "attachments_unknown": unknown_value(unknown),
     }
-    console.show_result(value, [*_lines(images), *notes, f"written: {path}"], as_json=json)
+    console.show_result(value, [*_lines(images), *notes, f"written: {path}"], output)
 
 
 def _chosen(image: "LockedImage") -> "Chosen":
     from airgap.online.platforms import Chosen
 
-    return Chosen(image.platforms, image.by_default, None, image.left_out, image.notes)
+    return Chosen(
+        wanted=image.platforms,
+        by_default=image.by_default,
+        keep=None,
+        left_out=image.left_out,
+        notes=image.notes,
+    )
 
 
 def _value(image: "LockedImage") -> dict[str, Any]:
@@ -81,11 +85,9 @@ def _value(image: "LockedImage") -> dict[str, Any]:
     }
 
 
-def _lines(images: list[dict[str, Any]]) -> list[str]:
-    from airgap.cli import console
-
+def _lines(images: list[dict[str, Any]]) -> list[str | Table]:
     rows = [(i["reference"], console.marked(i["digest"], i["digest_kind"])) for i in images]
-    lines = console.table(("IMAGE", "DIGEST"), rows)
+    lines: list[str | Table] = [Table(("IMAGE", "DIGEST"), rows)]
     if any(image["digest_kind"] == "image_id" for image in images):
         lines.append("image id: the source's own; the digest in the bundle is known once it is packed")
     return lines

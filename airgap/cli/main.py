@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from airgap.cli import (
     backup,
     console,
     diff,
+    help_command,
     init,
     inspect,
     key,
@@ -30,20 +31,25 @@ from airgap.cli import (
     sign,
     trust,
     verify,
+    version,
 )
-from airgap.cli.options import help_text
+from airgap.cli.options import Output
+from airgap.cli.register import format_help, make_app, register, show_if_alone
 from airgap.errors import AirgapError, MediaError, UsageError, describe_cause, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
 INTERRUPTED = 130
 
-_RESUMING = [[module.NAME] for module in (pack, receive, load, send, repack, repair)]
+_RESUMING = [module.NAME for module in (pack, receive, load, send, repack, repair)]
 """The commands that resume where an interrupted run stopped; the others start again from the beginning."""
 
-app = typer.Typer(
+_ParserError = typer.BadParameter.__bases__[0]
+"""The parser's base class of usage errors; typer exports only this subclass of it."""
+
+app = make_app(
     name="airgap",
     help="Carry container images across an air gap in signed, checksummed, audited bundles.",
-    epilog=help_text("""
+    epilog=format_help("""
 Online, once and then for each transfer:
   airgap init --owner alice --site hq
   airgap pack stack.yaml --to /media/stick
@@ -52,58 +58,50 @@ Offline, once and then for each transfer:
   airgap trust install 1.root.json --site plant-7
   airgap load /media/stick/stack-0001 --to docker
 """),
-    no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _show_version(value: bool) -> None:
     if value:
-        from airgap import __version__
-
-        console.show_result({}, [f"airgap {__version__}"], as_json=False)
+        version.run(output=Output())
         raise typer.Exit
 
 
 @app.callback()
 def _top(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Log to standard error what airgap does; -vv also logs details and what its libraries do.",
+        ),
+    ] = 0,
 ) -> None:
     """Accept the options that come before the command."""
+    show_if_alone(context)
+    if verbose:
+        from airgap.cli.logs import start_logging
+
+        start_logging(verbose)
 
 
 for module in (
-    init,
-    lock,
-    plan,
-    pack,
-    sign,
-    inspect,
-    diff,
-    verify,
-    receive,
-    load,
-    send,
-    serve,
-    repack,
-    repair,
-    backup,
-    restore,
-):
-    app.command(module.NAME, help=help_text(module.__doc__), rich_help_panel=module.PANEL)(module.run)
-for group in (key, trust, receipt, audit):
-    for command in group.app.registered_commands:
-        command.help = help_text(command.callback.__doc__)
-    app.add_typer(group.app, name=group.NAME, help=group.__doc__)
-
-
-app.add_typer(kit.app, name=kit.NAME, help=help_text(kit.__doc__), rich_help_panel=kit.PANEL)
-for command in kit.app.registered_commands:
-    command.help = help_text(command.callback.__doc__)
+    init, lock, plan, pack, sign, inspect, diff, verify, receive, load, send, serve, repack, repair,
+    backup, restore, help_command, version,
+):  # fmt: skip
+    register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)
+for group in (key, trust, receipt, audit, kit):
+    app.add_typer(group.app, name=group.NAME, help=format_help(group.__doc__), rich_help_panel=group.PANEL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - last resort: a defect must not look like a result
         return _report_other(error, words)
     if code == INTERRUPTED:  # newer versions of typer also return this code after Ctrl-C
-        rest = "; run the same command again to resume" if words[:1] in _RESUMING else ""
+        command = next((word for word in words if not word.startswith("-")), "")
+        rest = "; run the same command again to resume" if command in _RESUMING else ""
         console.say(f"interrupted{rest}\n")
     return _flushed(code)
 
@@ -197,14 +196,14 @@ def _report(error: AirgapError, words: Sequence[str]) -> int:
     console.show_error(error, debug="--debug" in words)
     if "--json" in words:
         value = {"error": console.error_value(error)}
-        return _flushed(error.exit_code, lambda: console.show_result(value, (), as_json=True))
+        return _flushed(error.exit_code, lambda: console.write_json(value))
     return _flushed(error.exit_code)
 
 
-def _usage_error(error: Exception, message: str) -> UsageError:
+def _usage_error(error: Any) -> UsageError:
     """Return the parser's error in our form, with the command whose help explains it."""
-    text = " ".join(message.split()).rstrip(".")
-    command = getattr(getattr(error, "ctx", None), "command_path", "airgap")
+    text = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else "airgap"
     return UsageError(text[:1].lower() + text[1:], hint=f"{command} --help")
 
 
@@ -221,12 +220,8 @@ def _process_limit(error: Exception) -> AirgapError | None:
 
 def _report_other(error: Exception, words: Sequence[str]) -> int:
     """Report a usage error of the parser like one of ours; anything else is a defect in airgap."""
-    show, describe = getattr(error, "show", None), getattr(error, "format_message", None)
-    if callable(show) and type(error).__name__ == "NoArgsIsHelpError":
-        show()
-        return int(getattr(error, "exit_code", 2))
-    if callable(describe):
-        return _report(_usage_error(error, describe()), words)
+    if isinstance(error, _ParserError):
+        return _report(_usage_error(error), words)
     if "--debug" in words:
         console.say(console.trace(error))
     console.say(f"error: unexpected failure: {printable(describe_cause(error))}\n")

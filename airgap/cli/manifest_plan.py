@@ -9,11 +9,9 @@ from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
 from airgap.errors import FormatError, UsageError
 from airgap.manifest import Lock, TransferManifest, lock_path
-from airgap.online.delta_base import held_by, read_bases
+from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
-from airgap.online.partial import absent_from, partial_base
-from airgap.online.plan import TransferPlan, make_plan
-from airgap.online.sources import Documents, Failures
+from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -39,7 +37,7 @@ def plan_of(
         raise UsageError("--full excludes --since", want="one of them")
     refuse_other(path, MANIFEST)
     manifest = TransferManifest.load(path)
-    documents = Documents()
+    documents = DocumentCache()
     failures: Failures = {}
     held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
     lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
@@ -79,7 +77,7 @@ def _lock_of(
     endpoints: Endpoints,
     progress: Progress,
     failures: Failures,
-    documents: Documents,
+    documents: DocumentCache,
 ) -> Lock:
     locked = lock_path(path)
     if not locked.exists():

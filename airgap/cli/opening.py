@@ -27,7 +27,7 @@ def open_site(*, recording: bool = True, reporting: bool = False, roots: bool = 
     from airgap.site_check import check_site
 
     home, recording = site.default_home(), recording and not reporting
-    found = check_site(home, site.now(), recording=recording, reporting=reporting, roots=roots)
-    for text in found.alarms:
+    checked = check_site(home, site.now(), recording=recording, reporting=reporting, roots=roots)
+    for text in checked.alarms:
         console.say(printable(f"alarm: {text}") + "\n")
-    return found
+    return checked

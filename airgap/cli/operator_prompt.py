@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airgap.cli import console
 from airgap.cli.opening import open_site
+from airgap.cli.options import MediaWriting, Output
 from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
@@ -16,20 +17,26 @@ if TYPE_CHECKING:
 
 
 def make_operator(
-    jobs: int,
-    *,
-    quiet: bool,
-    allow_system: bool = False,
-    read_back: bool | None = None,
-    accept_jump: bool = False,
+    jobs: int, output: Output, media: MediaWriting | None = None, *, accept_jump: bool = False
 ) -> "Operator":
-    """Return this site and the time. Missing volumes are asked for if stdin is a terminal."""
+    """Return this site and the time, and who is asked for missing volumes: a person at a terminal, or nobody.
+
+    Args:
+        jobs: The number of files to process at a time.
+        output: The options about progress.
+        media: How media are written; None for a command that writes none.
+        accept_jump: Whether to accept a serial far above the last one.
+    """
     from airgap.carry.operator import Operator, never_ask
 
+    media = media or MediaWriting()
     ask = next_volume if sys.stdin and sys.stdin.isatty() else never_ask
-    progress = console.make_progress(quiet=quiet)
+    progress = console.make_progress(quiet=output.quiet)
     checked = open_site()
-    return Operator(checked.site, checked.now, progress, jobs, ask, allow_system, accept_jump, read_back)
+    return Operator(
+        site=checked.site, now=checked.now, progress=progress, jobs=jobs, ask=ask,
+        allow_system=media.allow_system_disk, accept_jump=accept_jump, read_back=media.read_back,
+    )  # fmt: skip
 
 
 def next_volume(wanted: "Wanted") -> Path | None:
@@ -57,24 +64,24 @@ def next_volume(wanted: "Wanted") -> Path | None:
     return answer / name if (answer / name).is_dir() else answer
 
 
-def received_value(found: "Received") -> dict[str, Any]:
+def received_value(received: "Received") -> dict[str, Any]:
     """Return the JSON of a copy."""
     return {
-        "bundle": str(found.paths[0]),
-        "volumes": [str(path) for path in found.paths],
-        "statement_sha256": found.bundle.statement_sha256,
-        "bytes": found.bundle.statement.total_bytes,
-        "blobs_written": found.written,
-        **console.proof_value(found.proof),
+        "bundle": str(received.paths[0]),
+        "volumes": [str(path) for path in received.paths],
+        "statement_sha256": received.bundle.statement_sha256,
+        "bytes": received.bundle.statement.total_bytes,
+        "blobs_written": received.written,
+        **received.proof.record(),
     }
 
 
-def received_lines(found: "Received") -> list[str]:
+def received_lines(received: "Received") -> list[str]:
     """Return lines about a copy."""
-    statement = found.bundle.statement
-    written = "1 blob written" if found.written == 1 else f"{found.written} blobs written"
-    if not found.written:
+    statement = received.bundle.statement
+    written = "1 blob written" if received.written == 1 else f"{received.written} blobs written"
+    if not received.written:
         written = "every blob was there already, and correct"
     figures = f"{console.size(statement.total_bytes)}, {written}"
-    lines = console.bundle_lines("complete", statement.title, found.paths, figures)
-    return lines + console.proof_lines(found.proof)
+    lines = console.bundle_lines("complete", statement.title, received.paths, figures)
+    return lines + console.proof_lines(received.proof)

@@ -1,21 +1,25 @@
-"""Options that several commands share."""
+"""Options that several commands share, alone and in groups.
 
-import inspect
-import re
+A group is a dataclass of options, which a command takes as one parameter: see `airgap.cli.register`.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgap.cli import complete
 
-def help_text(docstring: str | None) -> str:
-    """Return a docstring as help text. A mark before the examples makes the parser keep their lines."""
-    return re.sub(r"(?m)^(?=Example: |.*:\n  )", "\b\n", inspect.cleandoc(docstring or ""))
-
+if TYPE_CHECKING:
+    from airgap.endpoints.ssh import Ssh
+    from airgap.site import Site
+    from airgap.trust.keys import Signer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Show tables in full, also on a terminal.")]
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
 # `readable=False`: a medium that was pulled out is not a usage error, and has its own exit code
 Bundle = Annotated[
@@ -34,7 +38,13 @@ PassphraseFile = Annotated[
     typer.Option(metavar="FILE", help="File with the passphrase (default: AIRGAP_PASSPHRASE, or a prompt)."),
 ]
 Key = Annotated[
-    str | None, typer.Option("--key", metavar="OWNER", help="The signing key to use, if there are several.")
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="OWNER",
+        help="The signing key to use, if there are several.",
+        autocompletion=complete.key_owners,
+    ),
 ]
 PlainHttp = Annotated[
     list[str] | None,
@@ -56,7 +66,7 @@ Mirror = Annotated[
     typer.Option(
         "--mirror",
         metavar="REGISTRY=MIRROR",
-        help="Pull from MIRROR first; its tags may be older. Example: docker.io=mirror.example",
+        help="Pull from MIRROR first, as in docker.io=mirror.example; its tags may be older.",
     ),
 ]
 Since = Annotated[
@@ -77,6 +87,7 @@ To = Annotated[
         metavar="TARGET",
         help="docker, podman, containerd[:NAMESPACE], k3s[:DIR], rke2[:DIR], k0s[:DIR], "
         "registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE.",
+        autocompletion=complete.targets,
     ),
 ]
 Map = Annotated[
@@ -129,3 +140,74 @@ SshConfigFile = Annotated[
 KnownHosts = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Trust the host keys in this file only.")
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How a command shows its progress, its result and its errors."""
+
+    json: Json = False
+    quiet: Quiet = False
+    debug: Debug = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOutput(Output):
+    """The output of a command that shows tables."""
+
+    wide: Wide = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAccess:
+    """How registries are reached."""
+
+    plain_http: PlainHttp = None
+    ca_file: CaFile = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullAccess(RegistryAccess):
+    """How registries are reached for pulling."""
+
+    mirror: Mirror = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshAccess:
+    """How hosts are reached over SSH."""
+
+    identity: Identity = None
+    passphrase_file: PassphraseFile = None
+    ssh_config: SshConfigFile = None
+    known_hosts: KnownHosts = None
+
+    def make_ssh(self) -> "Ssh":
+        """Return SSH with these options."""
+        from airgap.cli import passphrase
+        from airgap.endpoints.ssh import Ssh, SshOptions
+
+        ask = passphrase.existing(self.passphrase_file, "the SSH key")
+        return Ssh(SshOptions(self.ssh_config, self.known_hosts, tuple(self.identity or ()), ask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningChoice:
+    """The key that signs a bundle or kit."""
+
+    key: Key = None
+    passphrase_file: PassphraseFile = None
+
+    def signer(self, site: "Site") -> "Signer":
+        """Return the signing key of `site`; its passphrase is read when it signs."""
+        from airgap.cli import passphrase
+
+        return site.signing_key(self.key, passphrase.existing(self.passphrase_file))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaWriting:
+    """How media are written and checked."""
+
+    allow_system_disk: AllowSystemDisk = False
+    read_back: ReadBackChoice = None

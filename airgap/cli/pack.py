@@ -5,137 +5,95 @@ Run again after an interruption, it resumes. Run again after it finished, it che
 Example: airgap pack stack.yaml --to /media/stick
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli import complete, console
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
-    AllowSystemDisk,
-    CaFile,
-    Debug,
     Full,
     Jobs,
-    Json,
-    Key,
     Manifest,
-    Mirror,
-    PassphraseFile,
-    PlainHttp,
-    Quiet,
-    ReadBackChoice,
+    MediaWriting,
+    PullAccess,
+    SigningChoice,
     Since,
+    TableOutput,
     VolumeSizeText,
 )
+from airgap.cli.tables import Table
 from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
-    from airgap.cli.endpoints import Endpoints
-    from airgap.online.terms import Order, PackedBundle
-    from airgap.site import Site
-    from airgap.trust.keys import Signer
+    from airgap.online.terms import PackedBundle
 
 NAME = "pack"
 PANEL = "Online"
 
 
+To = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="DIR",
+        help="The medium, or another folder; repeat it to use several media.",
+        autocompletion=complete.media,
+    ),
+]
+Days = Annotated[int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")]
+Tar = Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")]
+AllowPartial = Annotated[
+    bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
+]
+
+
 def run(
     manifest: Manifest,
-    to: Annotated[
-        list[Path],
-        typer.Option(metavar="DIR", help="The medium, or another folder; repeat it to use several media."),
-    ],
-    key: Key = None,
-    passphrase_file: PassphraseFile = None,
-    days: Annotated[
-        int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")
-    ] = 90,
+    to: To,
+    days: Days = 90,
     volume_size: VolumeSizeText = None,
-    tar: Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")] = False,
-    allow_system_disk: AllowSystemDisk = False,
-    read_back: ReadBackChoice = None,
-    allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
-    ] = False,
+    tar: Tar = False,
+    allow_partial: AllowPartial = False,
     since: Since = None,
     full: Full = False,
-    plain_http: PlainHttp = None,
-    ca_file: CaFile = None,
-    mirror: Mirror = None,
     jobs: Jobs = 3,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    signing: SigningChoice,
+    writing: MediaWriting,
+    registries: PullAccess,
+    output: TableOutput,
 ) -> None:
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.manifest_plan import plan_of
     from airgap.cli.sizes import parse_volume_size
-    from airgap.online.terms import Order
+    from airgap.online.pack import pack
+    from airgap.online.pack_tar import pack_tar
+    from airgap.online.terms import PackOrder
 
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
-    size, lifetime = parse_volume_size(volume_size) if volume_size else None, timedelta(days=days)
-    opened, media = open_site(), tuple(to[1:])
-    order = Order(
-        to[0], (), opened.now, lifetime, jobs, allow_partial, media, size, allow_system_disk, read_back
+    size = parse_volume_size(volume_size) if volume_size else None
+    opened = open_site()
+    order = PackOrder(
+        to=to[0], signers=(signing.signer(opened.site),), now=opened.now, lifetime=timedelta(days=days),
+        jobs=jobs, allow_partial=allow_partial, further=tuple(to[1:]), volume_size=size,
+        allow_system=writing.allow_system_disk, read_back=writing.read_back,
+    )  # fmt: skip
+    progress = console.make_progress(quiet=output.quiet)
+    loaded, plan = plan_of(
+        manifest, Endpoints(registries, connections=jobs), progress, since or (), full=full
     )
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()), jobs)
-    signer = partial(_signer, key, passphrase_file)
-    packed, total = _pack(
-        manifest, order, endpoints, signer, since or (), site=opened.site, quiet=quiet, tar=tar, full=full
-    )
-    _show(packed, PartialError("some images are not in the bundle", packed.failures, total), json, debug)
-
-
-def _pack(
-    manifest: Path,
-    order: "Order",
-    endpoints: "Endpoints",
-    signer_at: "Callable[[Site], Signer]",
-    since: Sequence[str],
-    *,
-    site: "Site",
-    quiet: bool,
-    tar: bool,
-    full: bool,
-) -> "tuple[PackedBundle, int]":
-    """Return the bundle, and how many images it would have if none had failed."""
-    from airgap.cli import console
-    from airgap.cli.manifest_plan import plan_of
-    from airgap.online.pack import pack
-    from airgap.online.pack_tar import pack_tar
-
-    signer = signer_at(site)
-    progress = console.make_progress(quiet=quiet)
-    loaded, plan = plan_of(manifest, endpoints, progress, since, full=full)
-    make = pack_tar if tar else pack
-    return make(loaded, plan, site, replace(order, signers=(signer,)), progress), plan.total_images
-
-
-def _signer(key: str | None, passphrase_file: Path | None, site: "Site") -> "Signer":
-    from airgap.cli import passphrase
-
-    return site.signing_key(key, passphrase.existing(passphrase_file))
-
-
-def _show(packed: "PackedBundle", failed: PartialError, as_json: bool, debug: bool) -> None:
-    from airgap.cli import console
-
-    value = _value(packed) | {"error": console.error_value(failed) if packed.failures else None}
-    console.show_result(value, _lines(packed), as_json=as_json)
-    if packed.failures:
-        console.show_error(failed, debug=debug)
-        raise typer.Exit(failed.exit_code)
+    packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
+    failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
+    failures = [failed] if packed.failures else []
+    console.show_partial_result(_value(packed), _lines(packed), output, failures)
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
-    from airgap.cli import console, platforms
-    from airgap.cli.requires import requires_value
+    from airgap.cli import platforms
     from airgap.online.plan import unknown_value
 
     statement = packed.statement
@@ -147,7 +105,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "statement_sha256": packed.statement_sha256,
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
-        "requires": requires_value(statement),
+        "requires": console.requires_value(statement),
         "images": [
             {
                 "reference": str(image.name),
@@ -159,25 +117,24 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         ],
         "fresh": packed.fresh,
         "attachments_unknown": unknown_value(packed.unknown),
-        **console.proof_value(packed.proof),
+        **packed.proof.record(),
     }
 
 
-def _lines(packed: "PackedBundle") -> list[str]:
-    from airgap.cli import console, platforms
+def _lines(packed: "PackedBundle") -> list[str | Table]:
+    from airgap.cli import platforms
     from airgap.cli.manifest_plan import unknown_lines
-    from airgap.cli.requires import requires_text
 
-    statement, needs = packed.statement, requires_text(packed.statement)
+    statement = packed.statement
     rows = [(i.name, i.digest, i.source) for i in statement.images]
     verb = "sealed" if packed.fresh else "already sealed, and checked completely"
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
-        *console.table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        Table(("IMAGE", "DIGEST", "SOURCE"), rows),
         *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_repacked_lines(statement),
-        *([needs] if needs else []),
+        *console.requires_lines(statement),
         *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),

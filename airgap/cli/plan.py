@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import (
-    AllowSystemDisk,
-    CaFile,
-    Debug,
-    Full,
-    Json,
-    Manifest,
-    Mirror,
-    PlainHttp,
-    Quiet,
-    Since,
-    VolumeSizeText,
-)
+from airgap.cli.options import AllowSystemDisk, Full, Manifest, PullAccess, Since, TableOutput, VolumeSizeText
+from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError
 
 if TYPE_CHECKING:
@@ -42,22 +32,19 @@ def run(
     allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
     full: Full = False,
-    plain_http: PlainHttp = None,
-    ca_file: CaFile = None,
-    mirror: Mirror = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    registries: PullAccess,
+    output: TableOutput,
 ) -> None:
-    from airgap.cli import console, platforms
+    from airgap.cli import platforms
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.manifest_plan import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
 
     compare_site(recording=False)
-    progress = console.make_progress(quiet=quiet)
-    endpoints = Endpoints(tuple(plain_http or ()), ca_file, tuple(mirror or ()))
+    progress = console.make_progress(quiet=output.quiet)
+    endpoints = Endpoints(registries)
     _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
@@ -65,22 +52,18 @@ def run(
     size = parse_volume_size(volume_size) if volume_size else None
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
-    value["error"] = console.error_value(refused) if refused else None
     lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
     lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
-    console.show_result(value, lines, as_json=json)
-    if refused:
-        console.show_error(refused, debug=debug)
-        raise typer.Exit(refused.exit_code)
+    console.show_partial_result(value, lines, output, [refused] if refused else [])
 
 
 def _volumes(
     plan: "TransferPlan", folders: list[Path], size: "VolumeSize | None", allow_system: bool
 ) -> tuple[int | None, MediaError | None]:
     """Return the number of volumes, or why `pack` would refuse these folders, which is a result too."""
-    from airgap.bundle.choose_folders import count_volumes
-    from airgap.online.choose_folders import space_needed
+    from airgap.bundle.folders import count_volumes
+    from airgap.online.plan import space_needed
 
     try:
         needed = space_needed(plan, plan.lock.name)
@@ -94,7 +77,7 @@ def _media(plan: "TransferPlan", folders: list[Path]) -> dict[str, Any]:
     from airgap.bundle.medium import Medium, room_for
 
     media = [(path, Medium.of(path)) for path in folders if path.exists()]
-    found = [
+    values = [
         {
             "path": str(path),
             "free": medium.free,
@@ -103,12 +86,10 @@ def _media(plan: "TransferPlan", folders: list[Path]) -> dict[str, Any]:
         }
         for path, medium in media
     ]
-    return {"free": found[0]["free"] if found else None, "media": found}
+    return {"free": values[0]["free"] if values else None, "media": values}
 
 
 def _media_lines(value: dict[str, Any], absent: list[Path], refused: MediaError | None) -> list[str]:
-    from airgap.cli import console
-
     fits = "" if refused else ": it fits"
     if isinstance(refused, NoSpaceError):
         fits = ": IT DOES NOT FIT"
@@ -151,9 +132,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
     }
 
 
-def _lines(value: dict[str, Any]) -> list[str]:
-    from airgap.cli import console
-
+def _lines(value: dict[str, Any]) -> list[str | Table]:
     images, total = value["images"], value["bytes"]
     rows = [(i["reference"], ", ".join(i["platforms"]), i["blobs"], console.size(i["bytes"])) for i in images]
     rows += [(reference, "", "", "known when packed") for reference in value["exports"]]
@@ -162,6 +141,6 @@ def _lines(value: dict[str, Any]) -> list[str]:
     base = f"; {console.size(spared)} left out: the other side has it" if spared else ""
     sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
     return [
-        *console.table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
+        Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
         f"{sums}; shared between images: {console.size(shared)}{base}",
     ]

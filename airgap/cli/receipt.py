@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import Output, TableOutput
+from airgap.cli.register import make_group, register
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
     from airgap.trust.root import TrustRoot
 
 NAME = "receipt"
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+PANEL = "Both sides"
+app = make_group()
 
 Files = Annotated[
     list[Path],
@@ -25,8 +29,8 @@ Files = Annotated[
 ]
 
 
-@app.command("import")
-def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "import")
+def import_receipts(files: Files, *, output: Output) -> None:
     """Import receipts that came back: they confirm delivery of a bundle that was sealed here.
 
     The trust root must have the key of the receiving site. Each receipt is compared with the bundle and with
@@ -35,7 +39,6 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
     Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
     """
     from airgap.advice import RECEIPT, refuse_other
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.errors import AirgapError, PartialError, TrustError
     from airgap.review.receipts import Imported, import_receipt
@@ -55,13 +58,8 @@ def import_(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug
         raise next(iter(refused.values()))
     failure = PartialError("some receipts were refused", refused, len(files)) if refused else None
     value: dict[str, Any] = {"receipts": [_imported(path, imported) for path, imported in done]}
-    value["error"] = console.error_value(failure) if failure else None
-    console.show_result(
-        value, [line for _, imported in done for line in _imported_lines(imported)], as_json=json
-    )
-    if failure:
-        console.show_error(failure, debug=debug)
-        raise typer.Exit(failure.exit_code)
+    lines = [line for _, imported in done for line in _imported_lines(imported)]
+    console.show_partial_result(value, lines, output, [failure] if failure else [])
     if any(imported.alarms for _, imported in done):
         raise typer.Exit(TrustError.exit_code)
 
@@ -87,14 +85,13 @@ def _imported_lines(imported: "Imported") -> list[str]:
     ]
 
 
-@app.command("show")
-def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "show")
+def show_receipts(files: Files, *, output: TableOutput) -> None:
     """Show a receipt, after checking that its site signed it.
 
     Example: airgap receipt show edge-stack-0007-12.receipt.json
     """
     from airgap.advice import RECEIPT, refuse_other
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.prove_receipt import prove_receipt
     from airgap.review.records import read_file
@@ -107,13 +104,13 @@ def show(files: Files, json: Json = False, quiet: Quiet = False, debug: Debug = 
     for path in files:
         refuse_other(path, RECEIPT)
     envelopes = [Envelope.parse(read_file(path), str(path)) for path in files]
-    found = [
+    receipts = [
         prove_receipt(envelope, root, time, str(path), own)
         for path, envelope in zip(files, envelopes, strict=True)
     ]
     roots = site.root_versions()
-    lines = [line for receipt in found for line in _lines(receipt, _signers(receipt, roots))]
-    console.show_result({"receipts": [_value(receipt) for receipt in found]}, lines, as_json=json)
+    lines = [line for receipt in receipts for line in _lines(receipt, _signers(receipt, roots))]
+    console.show_result({"receipts": [_value(receipt) for receipt in receipts]}, lines, output)
 
 
 def _signers(receipt: "Receipt", roots: "Mapping[int, TrustRoot]") -> list[str]:
@@ -154,8 +151,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
     }
 
 
-def _lines(receipt: "Receipt", signers: list[str]) -> list[str]:
-    from airgap.cli import console
+def _lines(receipt: "Receipt", signers: list[str]) -> list[str | Table]:
     from airgap.times import format_time
 
     rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
@@ -164,6 +160,6 @@ def _lines(receipt: "Receipt", signers: list[str]) -> list[str]:
         *([f"engine: {receipt.target_engine}"] if receipt.target_engine else []),
         f"loaded {format_time(receipt.time)} by {receipt.by} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}, by {', '.join(signers)}",
-        *console.table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
+        Table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
         *(f"{image.reference}: {image.reason}" for image in receipt.images if image.reason),
     ]

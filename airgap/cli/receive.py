@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import AcceptJump, AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
+from airgap.cli import console
+from airgap.cli.options import AcceptJump, Bundles, Jobs, MediaWriting, Output
 
 NAME = "receive"
 PANEL = "Offline"
@@ -22,26 +23,19 @@ def run(
     into: Annotated[
         Path, typer.Option(metavar="DIR", help="The folder in which the bundle's folder is made.")
     ],
-    allow_system_disk: AllowSystemDisk = False,
-    read_back: ReadBackChoice = None,
     accept_jump: AcceptJump = False,
     jobs: Jobs = 2,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    media: MediaWriting,
+    output: Output,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.receive import receive
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli import console
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
     refuse_others(bundles)
-    operator = make_operator(
-        jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back, accept_jump=accept_jump
-    )
-    found = [receive(place, into, operator) for place in grouped(bundles, alone=True)]
-    value = {"bundles": [received_value(received) for received in found]}
-    console.show_result(
-        value, [line for received in found for line in received_lines(received)], as_json=json
-    )
+    operator = make_operator(jobs, output, media, accept_jump=accept_jump)
+    copies = [receive(bundle, into, operator) for bundle in group_by_bundle(bundles, alone=True)]
+    value = {"bundles": [received_value(received) for received in copies]}
+    console.show_result(value, [line for received in copies for line in received_lines(received)], output)

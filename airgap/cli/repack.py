@@ -11,16 +11,8 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import (
-    AllowSystemDisk,
-    Bundles,
-    Debug,
-    Jobs,
-    Json,
-    Quiet,
-    ReadBackChoice,
-    VolumeSizeText,
-)
+from airgap.cli import console
+from airgap.cli.options import Bundles, Jobs, MediaWriting, Output, VolumeSizeText
 
 NAME = "repack"
 PANEL = "Both sides"
@@ -33,28 +25,25 @@ def run(
         typer.Option(metavar="DIR", help="The folder to write to; repeat it to use several media."),
     ],
     volume_size: VolumeSizeText = None,
-    allow_system_disk: AllowSystemDisk = False,
-    read_back: ReadBackChoice = None,
     jobs: Jobs = 2,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    media: MediaWriting,
+    output: Output,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.receive import repack
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli import console
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
 
     refuse_others(bundle)
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
-    operator = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
-    found = repack(bundle, to, size, operator)
-    lines = received_lines(found)
-    if not found.written and len(found.paths) > 1:
+    operator = make_operator(jobs, output, media)
+    received = repack(bundle, to, size, operator)
+    lines = received_lines(received)
+    if not received.written and len(received.paths) > 1:
         lines.append(
             "these volumes were there and are small enough: to cut again, remove them or use other folders"
         )
-    console.show_result(received_value(found), lines, as_json=json)
+    console.show_result(received_value(received), lines, output)

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import AllowSystemDisk, Bundles, Debug, Jobs, Json, Quiet, ReadBackChoice
+from airgap.cli import console
+from airgap.cli.options import Bundles, Jobs, MediaWriting, Output
 
 NAME = "repair"
 PANEL = "Both sides"
@@ -24,22 +25,19 @@ def run(
             "--from", metavar="COPY", readable=False, help="The other copy: folder, tar or all volumes."
         ),
     ],
-    allow_system_disk: AllowSystemDisk = False,
-    read_back: ReadBackChoice = None,
     jobs: Jobs = 2,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    media: MediaWriting,
+    output: Output,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.receive import repair
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli import console
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.durable import exists
 
     refuse_others([*filter(exists, bundle), *source])  # a lost volume is written again
     refuse_several(source)
-    operator = make_operator(jobs, quiet=quiet, allow_system=allow_system_disk, read_back=read_back)
-    found = repair(bundle, source, operator)
-    console.show_result(received_value(found), received_lines(found), as_json=json)
+    operator = make_operator(jobs, output, media)
+    received = repair(bundle, source, operator)
+    console.show_result(received_value(received), received_lines(received), output)

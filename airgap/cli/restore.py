@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
+from airgap.cli import console
+from airgap.cli.options import Output, PassphraseFile
 from airgap.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -38,14 +39,13 @@ def run(
         typer.Option(metavar="TEXT", help="Restore although the backup lacks lines of the ledger; recorded."),
     ] = None,
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     from airgap import site
     from airgap.admin.backup import adopt_sealed, restore
     from airgap.advice import BACKUP, refuse_other
-    from airgap.cli import console, passphrase
+    from airgap.cli import passphrase
     from airgap.times import format_time
 
     refuse_other(backup, BACKUP)
@@ -66,7 +66,7 @@ def run(
         "adopted": adopted,
         "alarms": list(made.alarms),
     }
-    console.show_result(value, _lines(made, adopted, newer), as_json=json)
+    console.show_result(value, _lines(made, adopted, newer), output)
 
 
 def _lines(made: "Restored", adopted: list[str], newer: list[Path]) -> list[str]:

@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import Bundle, Debug, Identity, Json, KnownHosts, PassphraseFile, Quiet, SshConfigFile
+from airgap.cli import console
+from airgap.cli.options import Bundle, SshAccess, TableOutput
+from airgap.cli.tables import Table
 from airgap.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.remote_load import LoadedThere, LoadFromHere, PipingHost
     from airgap.carry.send import Destination, HostResult, SendReport
-    from airgap.endpoints.docker_dial import Dial
+    from airgap.endpoints.docker.dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
     from airgap.progress import Progress
@@ -81,51 +83,43 @@ def run(
     load: Load = None,
     jobs: HostJobs = 8,
     reconnect: Reconnects = 5,
-    identity: Identity = None,
-    passphrase_file: PassphraseFile = None,
-    ssh_config: SshConfigFile = None,
-    known_hosts: KnownHosts = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    ssh: SshAccess,
+    output: TableOutput,
 ) -> None:
     from airgap.carry.send import send_bundle
-    from airgap.cli import console, passphrase
     from airgap.cli.opening import open_site
-    from airgap.endpoints.ssh import Ssh, SshOptions
 
     wanted = _wanted(hosts or [], inventory, to, load)
-    place: Place = (bundle, *volume) if volume else bundle
-    ask = passphrase.existing(passphrase_file, "the SSH key")
-    ssh = Ssh(SshOptions(ssh_config, known_hosts, tuple(identity or ()), ask))
+    folders: BundleLocation = (bundle, *volume) if volume else bundle
+    client = ssh.make_ssh()
     checked = open_site()
     site, moment = checked.site, checked.now
-    destinations = [_destination(host, ssh, _from_here(place, site, host.address, moment)) for host in wanted]
+    destinations = [
+        _destination(host, client, _from_here(folders, site, host.address, moment)) for host in wanted
+    ]
     names = [host.address for host in wanted]
-    with _volumes_by_option(), console.host_board(names, quiet=quiet) as board:
+    with _volumes_by_option(), console.host_board(names, quiet=output.quiet) as board:
         report = send_bundle(
-            place, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
+            folders, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
         )
     failure = report.failure
-    value = _value(report, bundle) | {"error": console.error_value(failure) if failure else None}
-    console.show_result(value, _lines(report), as_json=json)
-    if failure:
-        console.show_error(failure, debug=debug)
-        raise typer.Exit(failure.exit_code)
+    failures = [failure] if failure else []
+    console.show_partial_result(_value(report, bundle), _lines(report), output, failures)
 
 
-def _from_here(place: "Place", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
+def _from_here(folders: "BundleLocation", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
     """Return a function that loads a host's engine over the connection to that host."""
 
     def load(host: "PipingHost", progress: "Progress") -> "LoadedThere":
-        from airgap.endpoints.docker import DockerEngine
+        from airgap.endpoints.docker.engine import DockerEngine
         from airgap.offline.load_bundle import load_bundle
 
         def dial(_: str, program: str) -> "Dial":
             return lambda: host.pipe([program, "system", "dial-stdio"])
 
         target = DockerEngine(f"docker:ssh://{address}", ssh=dial)
-        report = load_bundle(place, site, target, moment, on_conflict="replace", jobs=2, progress=progress)
+        report = load_bundle(folders, site, target, moment, jobs=2, progress=progress)
         return report.as_remote()
 
     return load
@@ -143,15 +137,15 @@ def _wanted(
     if inventory:
         refuse_other(inventory, INVENTORY)
     listed = Inventory.load(inventory).hosts if inventory else ()
-    found = [*named, *(InventoryHost(host.address, to or host.to, load or host.load) for host in listed)]
-    addresses = [host.address for host in found]
-    if not found:
+    wanted = [*named, *(InventoryHost(host.address, to or host.to, load or host.load) for host in listed)]
+    addresses = [host.address for host in wanted]
+    if not wanted:
         raise UsageError("no host", want="HOST, or --inventory FILE")
     if twins := sorted({address for address in addresses if addresses.count(address) > 1}):
         raise UsageError("host is named twice", subject=twins[0])
-    for target in sorted({host.load for host in found if host.load is not None}):
+    for target in sorted({host.load for host in wanted if host.load is not None}):
         Endpoints().target(target)  # opens nothing: refuse a bad target before anything is sent
-    return found
+    return wanted
 
 
 def _address(text: str) -> str:
@@ -201,8 +195,6 @@ def _value(report: "SendReport", bundle: Path) -> dict[str, Any]:
 
 
 def _host_value(result: "HostResult") -> dict[str, Any]:
-    from airgap.cli import console
-
     sent, loaded = result.sent, result.loaded
     return {
         "host": result.name,
@@ -223,9 +215,7 @@ def _host_value(result: "HostResult") -> dict[str, Any]:
     }
 
 
-def _lines(report: "SendReport") -> list[str]:
-    from airgap.cli import console
-
+def _lines(report: "SendReport") -> list[str | Table]:
     rows = [
         (
             result.name,
@@ -236,7 +226,7 @@ def _lines(report: "SendReport") -> list[str]:
         )
         for result in report.results
     ]
-    lines = console.table(("HOST", "STATE", "SENT", "ALREADY THERE", "FOLDER"), rows)
+    lines: list[str | Table] = [Table(("HOST", "STATE", "SENT", "ALREADY THERE", "FOLDER"), rows)]
     for result in report.results:
         if result.loaded is not None:
             verdicts = [verdict for _, verdict in result.loaded.images]

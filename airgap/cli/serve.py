@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import AcceptJump, Debug, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import AcceptJump, Output
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.endpoints.server import ImageServer, NamedSource
+    from airgap.endpoints.ports import NamedSource
+    from airgap.endpoints.server import ImageServer
 
 NAME = "serve"
 PANEL = "Offline"
@@ -40,43 +42,39 @@ def run(
         ),
     ] = None,
     accept_jump: AcceptJump = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
-    from airgap.cli import console
     from airgap.endpoints.server import ImageServer
     from airgap.progress import Silent
 
     clients = _clients(snippets)
-    progress = console.make_progress(quiet=quiet)
+    progress = console.make_progress(quiet=output.quiet)
     with contextlib.ExitStack() as stack:
-        served = _opened(sources, stack, accept_jump=accept_jump, quiet=quiet)
-        log = Silent().note if quiet else progress.note  # requests are not warnings
-        _serve(ImageServer(served, (bind, port), log=log), clients, as_json=json)
+        served = _opened(sources, stack, accept_jump=accept_jump, output=output)
+        log = Silent().note if output.quiet else progress.note  # requests are not warnings
+        _serve(ImageServer(served, (bind, port), log=log), clients, output)
 
 
 def _opened(
-    sources: list[Path], stack: contextlib.ExitStack, *, accept_jump: bool, quiet: bool
+    sources: list[Path], stack: contextlib.ExitStack, *, accept_jump: bool, output: Output
 ) -> "list[NamedSource]":
     """Return the verified bundles and the OCI folders; `stack` closes them."""
     from airgap.advice import SERVED
     from airgap.bundle.contents import ENVELOPE_FILE
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
     from airgap.cli.operator_prompt import make_operator
     from airgap.endpoints.layout import Layout
     from airgap.offline.serve_bundles import served
 
     refuse_others(sources, SERVED)
-    places = grouped(sources)
-    sealed = [place for place in places if place[0].is_file() or (place[0] / ENVELOPE_FILE).exists()]
+    places = group_by_bundle(sources)
+    sealed = [source for source in places if source[0].is_file() or (source[0] / ENVELOPE_FILE).exists()]
     if not sealed:
-        return [Layout(place[0]) for place in places]
-    bundles = iter(
-        stack.enter_context(served(sealed, make_operator(2, quiet=quiet, accept_jump=accept_jump)))
-    )
-    return [next(bundles) if place in sealed else Layout(place[0]) for place in places]
+        return [Layout(source[0]) for source in places]
+    bundles = iter(stack.enter_context(served(sealed, make_operator(2, output, accept_jump=accept_jump))))
+    return [next(bundles) if source in sealed else Layout(source[0]) for source in places]
 
 
 def _clients(text: str | None) -> tuple[str, ...]:
@@ -93,25 +91,24 @@ def _reachable(address: str) -> str:
     return f"{platform.node()}:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
 
 
-def _serve(server: "ImageServer", clients: tuple[str, ...], *, as_json: bool) -> None:
-    from airgap.cli import console
+def _serve(server: "ImageServer", clients: tuple[str, ...], output: Output) -> None:
     from airgap.endpoints.server import make_snippets
 
     address = _reachable(server.address)
-    found = [snippet for client in clients for snippet in make_snippets(client, address, server.registries)]
+    shown = [snippet for client in clients for snippet in make_snippets(client, address, server.registries)]
     value = {
         "address": server.address,
         "repositories": list(server.repositories),
         "notes": list(server.notes),
-        "snippets": [{"client": s.client, "path": s.path, "content": s.content} for s in found],
+        "snippets": [{"client": s.client, "path": s.path, "content": s.content} for s in shown],
     }
     short = [name for name in server.repositories if name.partition("/")[2] not in server.repositories]
     lines = [f"serving {len(short)} repositories at http://{server.address} (Ctrl-C to stop)"]
     lines += [f"  {server.address}/{name}" for name in short]
     lines += server.notes
-    for snippet in found:
+    for snippet in shown:
         lines += ["", *snippet.lines]
-    console.show_result(value, lines, as_json=as_json)
+    console.show_result(value, lines, output)
     sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import Output
 
 CHOICES = ("clock", "files", "ledger")
 
 
-def settle(
+def settle_difference(
     what: Annotated[str, typer.Argument(metavar="clock|files|ledger", help="Which one is right.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Decide what is right when this site's files, clock and ledger disagree. The decision is recorded.
 
@@ -27,10 +27,9 @@ def settle(
 
     Example: airgap audit settle clock
     """
-    from airgap.cli import console
     from airgap.errors import UsageError
     from airgap.site import default_home
-    from airgap.site_check import settle
+    from airgap.site_check import Authority, settle
 
     if what not in CHOICES:
         raise UsageError("not a choice", want=" or ".join(CHOICES), got=repr(what))
@@ -38,7 +37,5 @@ def settle(
         if not (sys.stdin and sys.stdin.isatty()):
             raise UsageError("--yes is missing", want="a terminal, or --yes after an investigation")
         typer.confirm(f"Are you certain that you can trust the {what}?", abort=True, err=True)
-    lines = settle(default_home(), what)
-    console.show_result(
-        {"settled": what, "changes": lines}, lines or ["no changes were necessary"], as_json=json
-    )
+    lines = settle(default_home(), Authority(what))
+    console.show_result({"settled": what, "changes": lines}, lines or ["no changes were necessary"], output)

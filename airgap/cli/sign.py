@@ -6,7 +6,8 @@ bundle itself or a copy. Name all volumes together.
 Example: airgap sign /media/stick/edge-stack-0007 --key bob
 """
 
-from airgap.cli.options import Bundles, Debug, Jobs, Json, Key, PassphraseFile, Quiet
+from airgap.cli import console
+from airgap.cli.options import Bundles, Jobs, Output, SigningChoice
 
 NAME = "sign"
 PANEL = "Both sides"
@@ -14,23 +15,20 @@ PANEL = "Both sides"
 
 def run(
     bundle: Bundles,
-    key: Key = None,
-    passphrase_file: PassphraseFile = None,
     jobs: Jobs = 2,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    signing: SigningChoice,
+    output: Output,
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.sign import sign
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli import console, passphrase
     from airgap.cli.operator_prompt import make_operator
 
     refuse_others(bundle)
     refuse_several(bundle)
-    operator = make_operator(jobs, quiet=quiet)
-    done = sign(bundle, operator.site.signing_key(key, passphrase.existing(passphrase_file)), operator)
+    operator = make_operator(jobs, output)
+    done = sign(bundle, signing.signer(operator.site), operator)
     title = done.bundle.statement.title
     value = {
         "bundle": str(bundle[0]),
@@ -43,4 +41,4 @@ def run(
     lines = [f"{verb}: {title}, now by {', '.join(done.owners)}; every byte was checked"]
     if done.wanted is not None:
         lines.append(f"it does not load yet: {done.wanted} needed")
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)

@@ -3,11 +3,9 @@
 import re
 from decimal import Decimal
 
+from airgap.bundle.max_file_size import FAT32_MAX_FILE_BYTES
 from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import UsageError
-
-FAT32_MAX_FILE_BYTES = 4_294_967_295
-"""The largest file on FAT32."""
 
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(B|[KMGT]i?B)", re.IGNORECASE | re.ASCII)
 _MIN_VOLUME_BYTES = 4 << 20

@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import trust_change
-from airgap.cli.options import Debug, Json, Quiet
+from airgap.cli import console, trust_change
+from airgap.cli.options import Output, TableOutput
+from airgap.cli.register import make_group, register
+from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.trust.root import SignedRoot
 
 NAME = "trust"
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+PANEL = "Both sides"
+app = make_group()
 
 
-@app.command("show")
-def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+@register(app, "show")
+def show_root(*, output: TableOutput) -> None:
     """Show the installed trust root.
 
     Example: airgap trust show
     """
-    from airgap.cli import console
     from airgap.cli.opening import open_site
     from airgap.trust.change import expiry_warning
 
@@ -30,7 +32,7 @@ def show(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None
     signed = checked.site.root()
     warning = expiry_warning(signed.root, checked.now)
     lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
-    console.show_result(_value(signed) | {"warning": warning}, lines, as_json=json)
+    console.show_result(_value(signed) | {"warning": warning}, lines, output)
 
 
 def _value(signed: "SignedRoot") -> dict[str, Any]:
@@ -64,9 +66,8 @@ def _value(signed: "SignedRoot") -> dict[str, Any]:
     }
 
 
-def _lines(signed: "SignedRoot") -> list[str]:
-    from airgap.cli import console
-    from airgap.cli.init import grouped
+def _lines(signed: "SignedRoot") -> list[str | Table]:
+    from airgap.cli.init import format_fingerprint
     from airgap.times import format_time
 
     root = signed.root
@@ -77,8 +78,8 @@ def _lines(signed: "SignedRoot") -> list[str]:
         rows.append((key.owner, state, key.public_key.algorithm, keyid))
     return [
         f"trust root {root.version}, epoch {root.epoch}, until {format_time(root.expires)}",
-        f"fingerprint {grouped(signed.fingerprint)}",
-        *console.table(("OWNER", "ROLES", "ALGORITHM", "KEY ID"), rows),
+        f"fingerprint {format_fingerprint(signed.fingerprint)}",
+        Table(("OWNER", "ROLES", "ALGORITHM", "KEY ID"), rows),
         *(
             f"{name}: {role.threshold} of {len(role.keyids)} keys"
             + (", of distinct owners" if role.distinct_owners else "")
@@ -87,8 +88,8 @@ def _lines(signed: "SignedRoot") -> list[str]:
     ]
 
 
-@app.command("install")
-def install(
+@register(app, "install")
+def install_trust_root(
     file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="The sending side's 1.root.json.")],
     fingerprint: Annotated[
         str | None,
@@ -97,9 +98,8 @@ def install(
     site: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")
     ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
     """Trust a sending side, after comparing the fingerprint of its trust root.
 
@@ -107,7 +107,6 @@ def install(
     """
     from airgap.admin.install_root import install_root, read_root
     from airgap.advice import ROOT, refuse_other
-    from airgap.cli import console
     from airgap.cli.init import site_name
     from airgap.cli.opening import compare_site
     from airgap.site import default_home
@@ -128,8 +127,7 @@ def install(
     }
     verb = "installed" if done.fresh else "installed already"
     lines = [f"{verb}: trust root {signed.root.version} of {', '.join(done.owners)}, for site {done.site}"]
-    console.show_result(value, lines, as_json=json)
+    console.show_result(value, lines, output)
 
 
-for _name, _command in trust_change.COMMANDS.items():
-    app.command(_name)(_command)
+app.add_typer(trust_change.app)

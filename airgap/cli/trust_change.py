@@ -1,13 +1,15 @@
 """The commands of `airgap trust` that make and sign the next version of the trust root."""
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli.options import Debug, Json, PassphraseFile, Quiet
+from airgap.cli import complete, console
+from airgap.cli.options import Output, PassphraseFile
+from airgap.cli.register import register
 
 if TYPE_CHECKING:
     from airgap.admin.change_root import Changed, Signers
@@ -15,20 +17,9 @@ if TYPE_CHECKING:
     from airgap.trust.keys import PublicKey
     from airgap.trust.proposal import Proposal
 
-SignerNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--signer", metavar="NAME", help="The keys here that sign (default: all that may); repeatable."
-    ),
-]
-ProposalFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--proposal",
-        metavar="FILE",
-        help="Where to write the proposal if others must sign (default: N.root.proposal.json).",
-    ),
-]
+app = typer.Typer()
+"""The commands; `airgap.cli.trust` adds them to its own."""
+
 KeyId = Annotated[
     str | None,
     typer.Option("--keyid", metavar="HEX", help="The key's id, received by another way than the key."),
@@ -38,7 +29,48 @@ Who = Annotated[
 ]
 
 
-def add(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootSigning:
+    """The keys that sign a trust root."""
+
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--signer",
+            metavar="NAME",
+            help="The keys here that sign (default: all that may); repeatable.",
+            autocompletion=complete.key_owners,
+        ),
+    ] = None
+    passphrase_file: PassphraseFile = None
+
+    def signers(self) -> "Signers":
+        """Return the keys; their passphrases are read when they sign."""
+        from airgap.admin.change_root import Signers
+        from airgap.cli import passphrase
+
+        return Signers(
+            tuple(self.signer or ()),
+            lambda name: passphrase.existing(self.passphrase_file, f"the key of {name}"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposing(RootSigning):
+    """The keys that sign a new trust root, and its file while others must sign."""
+
+    proposal: Annotated[
+        Path | None,
+        typer.Option(
+            "--proposal",
+            metavar="FILE",
+            help="Where to write the proposal if others must sign (default: N.root.proposal.json).",
+        ),
+    ] = None
+
+
+@register(app, "add")
+def add_signer(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     key: Annotated[
         Path,
@@ -48,12 +80,9 @@ def add(
         list[str] | None, typer.Option(metavar="ROLE", help="release (the default) or root; repeatable.")
     ] = None,
     keyid: KeyId = None,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    proposing: Proposing,
+    output: Output,
 ) -> None:
     """Allow a person to sign bundles or trust roots.
 
@@ -63,50 +92,42 @@ def add(
 
     roles = [_role(name) for name in role or ["release"]]
     public = _confirmed(key, owner, keyid)
-    _change("add", add_key(owner, public, roles), signer, proposal, passphrase_file, json)
+    _change("add", add_key(owner, public, roles), proposing, output)
 
 
-def add_site(
+@register(app, "add-site")
+def add_receiving_site(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The receiving site.")],
     key: Annotated[Path, typer.Option("--key", metavar="SITE.pub", help="The site's public key, site.pub.")],
     keyid: KeyId = None,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    proposing: Proposing,
+    output: Output,
 ) -> None:
     """Allow a receiving site to sign its receipts.
 
     Example: airgap trust add-site plant-7 --key site.pub
     """
     from airgap.site import Site, default_home
-    from airgap.trust.change import add_site as change
+    from airgap.trust.change import add_site_key
 
     public = _confirmed(key, name, keyid)
     own = Site(default_home()).name
-    _change("add-site", change(name, public, own=own), signer, proposal, passphrase_file, json)
+    _change("add-site", add_site_key(name, public, own=own), proposing, output)
 
 
-def remove(
-    who: Who,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
+@register(app, "remove")
+def remove(who: Who, *, proposing: Proposing, output: Output) -> None:
     """Remove keys. Their signatures no longer count, also those on earlier bundles.
 
     Example: airgap trust remove bob
     """
-    from airgap.trust.change import remove as change
+    from airgap.trust.change import remove_keys
 
-    _change("remove", change(who), signer, proposal, passphrase_file, json)
+    _change("remove", remove_keys(who), proposing, output)
 
 
+@register(app, "revoke")
 def revoke(
     who: Who,
     after_serial: Annotated[
@@ -116,12 +137,9 @@ def revoke(
         list[str] | None,
         typer.Option(metavar="BUNDLE|SHA256", help="A bundle that is still accepted; repeatable."),
     ] = None,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    proposing: Proposing,
+    output: Output,
 ) -> None:
     """Revoke a key that was lost or must not be used, from a serial on.
 
@@ -129,12 +147,13 @@ def revoke(
 
     Example: airgap trust revoke bob --after-serial 0 --accept /srv/bundles/stack-0007
     """
-    from airgap.trust.change import revoke as change
+    from airgap.trust.change import revoke_keys
 
     accepted = [_statement(bundle) for bundle in accept or ()]
-    _change("revoke", change(who, after_serial, accepted), signer, proposal, passphrase_file, json)
+    _change("revoke", revoke_keys(who, after_serial, accepted), proposing, output)
 
 
+@register(app, "rotate")
 def rotate(
     days: Annotated[
         int, typer.Option(metavar="N", min=1, max=3650, help="Days until the new root expires.")
@@ -146,12 +165,9 @@ def rotate(
         Path | None, typer.Option("--by", metavar="PUB.pem", help="The new public key for --key.")
     ] = None,
     keyid: KeyId = None,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    proposing: Proposing,
+    output: Output,
 ) -> None:
     """Extend the trust root, and replace a key.
 
@@ -163,18 +179,18 @@ def rotate(
 
     from airgap.errors import UsageError
     from airgap.site import now
-    from airgap.trust.change import in_turn, replace_key
-    from airgap.trust.change import rotate as change
+    from airgap.trust.change import extend_root, in_turn, replace_key
 
     if (key is None) != (by is None):
         raise UsageError("--key and --by go together", want="both or neither")
-    changes = [change(now() + timedelta(days=days))]
+    changes = [extend_root(now() + timedelta(days=days))]
     if key is not None and by is not None:
         changes.append(replace_key(key, _confirmed(by, key, keyid)))
-    _change("rotate", in_turn(*changes), signer, proposal, passphrase_file, json)
+    _change("rotate", in_turn(*changes), proposing, output)
 
 
-def threshold(
+@register(app, "threshold")
+def change_threshold(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="release or root.")],
     count: Annotated[int, typer.Argument(metavar="N", min=1, max=64, help="How many keys must sign.")],
     distinct_owners: Annotated[
@@ -183,12 +199,9 @@ def threshold(
             "--distinct-owners/--any-owners", show_default=False, help="Count owners instead of keys."
         ),
     ] = None,
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    proposing: Proposing,
+    output: Output,
 ) -> None:
     """Set how many people must sign.
 
@@ -197,17 +210,16 @@ def threshold(
     from airgap.trust.change import set_threshold
 
     change = set_threshold(_role(role), count, distinct_owners=distinct_owners)
-    _change("threshold", change, signer, proposal, passphrase_file, json)
+    _change("threshold", change, proposing, output)
 
 
-def sign(
+@register(app, "sign")
+def sign_proposal(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The proposal.")],
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
-    signer: SignerNames = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    signing: RootSigning,
+    output: Output,
 ) -> None:
     """Sign a proposed trust root, after showing what changes.
 
@@ -216,20 +228,12 @@ def sign(
     from airgap.admin.change_root import sign_root
     from airgap.cli.opening import open_site
 
-    done = sign_root(
-        open_site().site, file, _signers(signer, passphrase_file), lambda found: _agree(found, yes=yes)
-    )
-    _show(done, file, json)
+    done = sign_root(open_site().site, file, signing.signers(), lambda found: _agree(found, yes=yes))
+    _show(done, file, output)
 
 
-def epoch(
-    signer: SignerNames = None,
-    proposal: ProposalFile = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
+@register(app, "epoch")
+def start_epoch(*, proposing: Proposing, output: Output) -> None:
     """Start a new epoch: the serials of all streams start again, and earlier bundles no longer load.
 
     Use it after a stolen key signed a serial so high that yours are refused, or a false bundle was loaded.
@@ -239,19 +243,7 @@ def epoch(
     """
     from airgap.trust.change import raise_epoch
 
-    _change("epoch", raise_epoch(), signer, proposal, passphrase_file, json)
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "add": add,
-    "add-site": add_site,
-    "remove": remove,
-    "revoke": revoke,
-    "rotate": rotate,
-    "threshold": threshold,
-    "epoch": epoch,
-    "sign": sign,
-}
+    _change("epoch", raise_epoch(), proposing, output)
 
 
 def _role(name: str) -> str:
@@ -266,10 +258,11 @@ def _confirmed(path: Path, owner: str, keyid: str | None) -> "PublicKey":
     """Return the public key in a file, after comparing its id with the one received by another way."""
     from airgap.admin.change_root import compare_keyid
     from airgap.bundle.files import Folder
-    from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
+    from airgap.limits import MAX_PUBLIC_KEY_BYTES
+    from airgap.trust.keys import PublicKey
 
     with Folder(path.absolute().parent) as folder:
-        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
+        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_KEY_BYTES), str(path))
     if keyid is None and sys.stdin and sys.stdin.isatty():
         # the id of the file's key is not shown: it would only be copied
         keyid = typer.prompt(f"Type the key id that {owner!r} gave you", err=True)
@@ -292,30 +285,15 @@ def _statement(text: str) -> str:
         return authenticate(folder, receiver(Site(default_home()), now())).sha256
 
 
-def _signers(names: list[str] | None, passphrase_file: Path | None) -> "Signers":
-    from airgap.admin.change_root import Signers
-    from airgap.cli import passphrase
-
-    return Signers(
-        tuple(names or ()), lambda name: passphrase.existing(passphrase_file, f"the key of {name}")
-    )
-
-
-def _change(
-    what: str,
-    change: "Change",
-    names: list[str] | None,
-    proposal: Path | None,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
+def _change(what: str, change: "Change", proposing: Proposing, output: Output) -> None:
     from airgap.admin.change_root import change_root
     from airgap.cli.opening import open_site
 
     checked = open_site()
-    signers = _signers(names, passphrase_file)
-    done = change_root(checked.site, what, change, signers, now=checked.now, proposal=proposal)
-    _show(done, done.path, as_json)
+    done = change_root(
+        checked.site, what, change, proposing.signers(), now=checked.now, proposal=proposing.proposal
+    )
+    _show(done, done.path, output)
 
 
 def _agree(proposal: "Proposal", *, yes: bool) -> None:
@@ -334,9 +312,8 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
     typer.confirm("Sign it?", abort=True, err=True)
 
 
-def _show(done: "Changed", file: Path, as_json: bool) -> None:
-    from airgap.cli import console
-    from airgap.cli.init import grouped
+def _show(done: "Changed", file: Path, output: Output) -> None:
+    from airgap.cli.init import format_fingerprint
 
     proposal = done.proposal
     value = {
@@ -352,7 +329,7 @@ def _show(done: "Changed", file: Path, as_json: bool) -> None:
     }
     if done.fingerprint is not None:
         lines = [
-            f"installed: {proposal.new.name}, fingerprint {grouped(done.fingerprint)}",
+            f"installed: {proposal.new.name}, fingerprint {format_fingerprint(done.fingerprint)}",
             "The next bundle carries it to the other side. To install it there at once, take the file:",
             f"  airgap trust install {file}",
         ]
@@ -362,4 +339,4 @@ def _show(done: "Changed", file: Path, as_json: bool) -> None:
             *(f"  {want}" for want in proposal.wants),
             f"{', '.join(proposal.who)} can sign: airgap trust sign {file}",
         ]
-    console.show_result(value, [*done.lines, *lines], as_json=as_json)
+    console.show_result(value, [*done.lines, *lines], output)

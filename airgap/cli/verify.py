@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli.options import AcceptJump, Bundles, Debug, Jobs, Json, Quiet
+from airgap.cli import console
+from airgap.cli.options import AcceptJump, Bundles, Jobs, Output
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.bundle.volumes import Place
+    from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.verify import VerifiedBundle
 
@@ -36,13 +37,11 @@ def run(
     ] = False,
     accept_jump: AcceptJump = False,
     jobs: Jobs = 2,
-    json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    *,
+    output: Output,
 ) -> None:
-    from airgap.bundle.volumes import grouped
+    from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.verify_recorded import refuse_others
-    from airgap.cli import console
     from airgap.cli.operator_prompt import make_operator
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
@@ -52,70 +51,70 @@ def run(
             hint="write it to a file and verify the file; `airgap load -` verifies its input before it loads",
         )
     refuse_others(bundles)
-    operator = make_operator(jobs, quiet=quiet, accept_jump=accept_jump)
+    operator = make_operator(jobs, output, accept_jump=accept_jump)
     if media:
-        _check_media(bundles, operator, json)
+        _check_media(bundles, operator, output)
         return
     values, lines = [], []
-    for place in grouped(bundles):
-        bundle = _verify(place, operator)
-        values.append(_value(place, bundle))
+    for folders in group_by_bundle(bundles):
+        bundle = _verify(folders, operator)
+        values.append(_value(folders, bundle))
         lines += [
             _line(bundle),
             *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
         ]
-    console.show_result({"bundles": values}, lines, as_json=json)
+    console.show_result({"bundles": values}, lines, output)
 
 
-def _check_media(bundles: list[Path], operator: "Operator", as_json: bool) -> None:
-    from airgap.bundle.volumes import grouped, paths_of
+def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> None:
+    from airgap.bundle.volumes import group_by_bundle, paths_of
     from airgap.carry.verify_medium import check_media
-    from airgap.cli import console
 
     values, lines = [], []
-    for place in grouped(bundles, alone=True):
-        report = check_media(place, operator)
+    for folders in group_by_bundle(bundles, alone=True):
+        report = check_media(folders, operator)
         title = report.bundle.statement.title
         volumes = f", volume {', '.join(map(str, report.volumes))} of {report.of}" if report.volumes else ""
         lines += [f"on the medium: {title}{volumes}", *console.proof_lines(report.proof)]
         values.append(
             {
-                "bundle": str(paths_of(place)[0]),
+                "bundle": str(paths_of(folders)[0]),
                 "statement_sha256": report.bundle.statement_sha256,
                 "volumes_read": list(report.volumes),
                 "volumes": report.of,
-                **console.proof_value(report.proof),
+                **report.proof.record(),
             }
         )
-    console.show_result({"bundles": values}, lines, as_json=as_json)
+    console.show_result({"bundles": values}, lines, output)
 
 
-def _verify(place: "Place", operator: "Operator") -> "VerifiedBundle":
-    from airgap.bundle.volumes import is_whole
+def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle":
+    from airgap.bundle.volumes import has_all_volumes
     from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
-    from airgap.carry.verify_recorded import keeper, verify_bundle
+    from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 
-    if is_whole(place):
+    if has_all_volumes(folders):
         who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
-        return verify_bundle(place, operator.site, operator.now, operator.jobs, operator.progress, who=who)
-    return verify_in_turn(place, operator)
+        return verify_whole_bundle(
+            folders, operator.site, operator.now, operator.jobs, operator.progress, who=who
+        )
+    return verify_in_turn(folders, operator)
 
 
-def _value(place: "Place", bundle: "VerifiedBundle") -> dict[str, Any]:
+def _value(folders: "BundleLocation", bundle: "VerifiedBundle") -> dict[str, Any]:
     from airgap.bundle.volumes import paths_of
-    from airgap.cli.requires import requires_value
 
     verdict = bundle.verdict
     return {
-        "bundle": str(paths_of(place)[0]),
-        "volumes": [str(path) for path in paths_of(place)],
+        "bundle": str(paths_of(folders)[0]),
+        "volumes": [str(path) for path in paths_of(folders)],
         "statement_sha256": bundle.statement_sha256,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
         "files": len(bundle.sizes),
         "bytes": bundle.statement.total_bytes,
-        "requires": requires_value(bundle.statement),
+        "requires": console.requires_value(bundle.statement),
         "repeat": bundle.repeat,
         "missed": bundle.missed,
         "hollow": _hollow(bundle),
@@ -134,15 +133,11 @@ def _missed(bundle: "VerifiedBundle") -> str:
 
 
 def _line(bundle: "VerifiedBundle") -> str:
-    from airgap.cli import console
-    from airgap.cli.requires import requires_text
-
-    needs = requires_text(bundle.statement)
     return (
         f"good: {bundle.statement.title}, signed by {', '.join(bundle.verdict.owners)}, "
         f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}, "
         f"keys: {', '.join(bundle.verdict.signers)}"
         + (", accepted here before" if bundle.repeat else "")
         + (f", {_missed(bundle)} never arrived here" if bundle.missed else "")
-        + (f"; {needs}" if needs else "")
+        + "".join(f"; {needs}" for needs in console.requires_lines(bundle.statement))
     )

@@ -3,25 +3,28 @@
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from airgap.bundle.files import closing_file
+from airgap.bundle.contents import INDEX_FILE, read_index
+from airgap.bundle.files import closing_file, write_stream
+from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
-from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.ports import BlobSink, ExportedImage
-from airgap.endpoints.save_format import DockerImage, Listing, OciImage, SavedImage, choose, read_images
-from airgap.endpoints.save_stream import Intake, finish_docker, finish_oci
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
+from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
+from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
+from airgap.endpoints.save_stream import Intake, finish_image
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.reference import ImageReference
 
 _CUT = "the archive is cut off: copy or download it again"
 
 
-class Archive:
-    """An `ExportSource` over a tar file, plain or compressed with gzip or zstd. It stores only the requested
+class Archive(ExportSource, ListingSource):
+    """Images from a tar file, plain or compressed with gzip or zstd. It stores only the requested
     images.
 
     The file is listed once, and again if it has changed; `export` then reads it a second time. A compressed
@@ -55,11 +58,11 @@ class Archive:
             intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
             for name, data in files.iter_files(_needed(chosen), advance):
                 intake.store(name, files.sizes[name], data)
-            return [_finish(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
+            return [finish_image(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
     def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
         try:
-            return choose(images, reference)
+            return choose_image(images, reference)
         except NotFoundError as error:
             names = sorted({str(name) for image in images for name in image.names or (image.image_id,)})
             raise NotFoundError(
@@ -139,9 +142,20 @@ def _needed(images: Sequence[SavedImage]) -> set[str]:
     return names
 
 
-def _finish(
-    reference: ImageReference, image: OciImage | DockerImage, files: Listing, intake: Intake
-) -> ExportedImage:
-    if isinstance(image, DockerImage):
-        return finish_docker(reference, image, files, intake)
-    return finish_oci(reference, image, intake)
+class ArchiveFile(FileTarget):
+    """A file in the hybrid form: OCI layout and `docker save` in one tar."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return f"archive:{self._path}"
+
+    def write(self, tar: Iterable[bytes]) -> None:
+        write_stream(self._path, tar)
+
+    def names(self) -> dict[ImageReference, Digest]:
+        with TarFolder(self._path) as files:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
+        return {name: entry.digest for name, entry in index.items()}

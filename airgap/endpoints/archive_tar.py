@@ -15,10 +15,19 @@ from airgap.bundle.compression import Unpacked
 from airgap.bundle.files import FileSlice
 from airgap.bundle.tar_header import BLOCK
 from airgap.bundle.ustar import read_entries
-from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, MAX_DOCUMENT, Listing
-from airgap.endpoints.save_stream import MAX_ENTRIES, classify, read_up_to
+from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, Listing
+from airgap.endpoints.save_stream import ContentKind, classify
 from airgap.errors import FormatError
-from airgap.oci.digest import CHUNK, Advance, ByteStream
+from airgap.limits import (
+    FREE_UNPACKED_BYTES,
+    MAX_ARCHIVE_PASSES,
+    MAX_IMAGE_ARCHIVE_FILES,
+    MAX_JSON_BYTES,
+    MAX_KEPT_DOCUMENT_BYTES,
+    MAX_KEPT_DOCUMENTS_BYTES,
+    MAX_UNPACKED_RATIO,
+)
+from airgap.oci.digest import CHUNK, Advance, ByteStream, read_up_to
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -29,14 +38,6 @@ _OTHERS = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x04\x22\x4d\x18": "unlz4"}
 EMPTY_HINT = "the command that wrote it failed: write it again, or copy or download it again"
 
 _PEEK = 512
-_KEPT = 1 << 20
-"""Documents of a compressed archive up to this size in bytes are kept while it is listed."""
-_MAX_KEPT_BYTES = 32 << 20
-_MAX_PASSES = 16
-_MAX_RATIO = 1_100
-"""The largest ratio of content to a compressed archive: gzip's own limit is 1,032, far above real images."""
-_FREE = 64 << 20
-"""Bytes that may be decompressed whatever the ratio."""
 
 
 @dataclass(slots=True)
@@ -81,9 +82,9 @@ class TarFile(Listing):
         """Read a document of at most 4 MiB."""
         name = self.resolve(name)
         size = self.sizes[name]
-        if size > MAX_DOCUMENT:
+        if size > MAX_JSON_BYTES:
             raise FormatError(
-                "too large", subject=name, want=f"at most {MAX_DOCUMENT:,} bytes", got=f"{size:,}"
+                "too large", subject=name, want=f"at most {MAX_JSON_BYTES:,} bytes", got=f"{size:,}"
             )
         if name not in self.index.documents:
             self._count_pass()
@@ -102,7 +103,9 @@ class TarFile(Listing):
                 offset = self.index.offsets[name]
                 yield name, FileSlice(self._fd, self._path, offset, self.sizes[name], advance)
             return
-        for entry, data in read_entries(self._unpacked(self.index.form, advance), max_entries=MAX_ENTRIES):
+        for entry, data in read_entries(
+            self._unpacked(self.index.form, advance), max_entries=MAX_IMAGE_ARCHIVE_FILES
+        ):
             name = entry.name.removeprefix(self.index.top)
             if entry.kind == "file" and name in wanted:
                 wanted.remove(name)
@@ -113,21 +116,25 @@ class TarFile(Listing):
 
     def _scan(self) -> TarIndex:
         index = TarIndex(form=self._form())
-        memory_left = _MAX_KEPT_BYTES
+        memory_left = MAX_KEPT_DOCUMENTS_BYTES
         source = FileSlice(self._fd, self._path, 0, self._size)
         plain = not index.form
         entries = read_entries(
             source if plain else self._unpacked(index.form, lambda _: None),
             skip=source.skip if plain else None,
-            max_entries=MAX_ENTRIES,
+            max_entries=MAX_IMAGE_ARCHIVE_FILES,
             end=lambda ended: setattr(index, "ended", ended),
         )
         for entry, data in entries:
             index.add(entry)
             index.offsets[entry.name] = entry.offset
-            if index.form and entry.kind == "file" and entry.size <= min(_KEPT, memory_left):
+            if (
+                index.form
+                and entry.kind == "file"
+                and entry.size <= min(MAX_KEPT_DOCUMENT_BYTES, memory_left)
+            ):
                 head = read_up_to(data, _PEEK)
-                if classify(head) == "document":
+                if classify(head) is ContentKind.DOCUMENT:
                     index.documents[entry.name] = head + read_up_to(data, entry.size - len(head))
                     memory_left -= entry.size
         if top := _top(index):
@@ -167,7 +174,7 @@ class TarFile(Listing):
     def _count_pass(self) -> None:
         """Count and limit passes: a compressed archive is read from its beginning for each large document."""
         self._passes += bool(self.index.form)
-        if self._passes > _MAX_PASSES:
+        if self._passes > MAX_ARCHIVE_PASSES:
             raise FormatError(
                 "too many large documents in a compressed archive", subject=self._path,
                 hint=f"unpack it first: {_tool(self.index.form)} {self._path}",
@@ -198,10 +205,10 @@ class _Unpacking(io.RawIOBase):
                 hint="copy or download it again",
             ) from error  # fmt: skip
         self._given += got
-        if self._given > max(_FREE, self._taken * _MAX_RATIO):
+        if self._given > max(FREE_UNPACKED_BYTES, self._taken * MAX_UNPACKED_RATIO):
             raise FormatError(
                 "the archive is too large when unpacked", subject=self._path,
-                want=f"at most {_MAX_RATIO:,} times its size",
+                want=f"at most {MAX_UNPACKED_RATIO:,} times its size",
                 got=f"{self._given:,} bytes from {self._taken:,}",
                 hint=f"if the archive is genuine, unpack it first: {_tool(self._form)} {self._path}",
             )  # fmt: skip
@@ -223,8 +230,8 @@ def _top(index: TarIndex) -> str:
             want="one", got=", ".join(sorted(layouts)[:10]),
             hint="unpack it, and name each folder with `oci:`",
         )  # fmt: skip
-    found = layouts | _folders(index, MANIFEST)
-    return f"{found.pop()}/" if len(found) == 1 else ""
+    tops = layouts | _folders(index, MANIFEST)
+    return f"{tops.pop()}/" if len(tops) == 1 else ""
 
 
 def _folders(index: TarIndex, leaf: str) -> set[str]:

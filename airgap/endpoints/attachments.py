@@ -1,8 +1,8 @@
 """Attachments of images: signatures, SBOMs, attestations; and the port of the sources that find them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -30,10 +30,10 @@ class Attachments:
     """Questions that were not answered, and why: there may be more."""
 
 
-@runtime_checkable
-class AttachmentSource(Protocol):
+class AttachmentSource(ABC):
     """A source that finds attachments with few requests: a registry."""
 
+    @abstractmethod
     def attachments(
         self,
         reference: ImageReference,

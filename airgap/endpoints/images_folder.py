@@ -10,6 +10,7 @@ from pathlib import Path
 
 from airgap.bundle.files import Files, write_stream
 from airgap.bundle.tar_reader import TarFolder
+from airgap.endpoints.ports import FolderTarget
 from airgap.errors import UsageError
 from airgap.oci.reference import ImageReference
 
@@ -17,7 +18,7 @@ _MAX_SLUG = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Distribution:
     """A distribution: its usual folder, whether it accepts sparse indexes, and how to make it import."""
 
     folder: str
@@ -28,21 +29,21 @@ class _Kind:
 
 
 _AT_ONCE = "and immediately from 1.29.13, 1.30.9, 1.31.5 and 1.32 on"
-KINDS = {
-    "k3s": _Kind(
+DISTRIBUTIONS = {
+    "k3s": _Distribution(
         "/var/lib/rancher/k3s/agent/images",
         ("/var/lib/rancher/k3s", "/usr/local/bin/k3s", "/usr/bin/k3s", "/etc/rancher/k3s"),
         takes_sparse=False,
         hint=f"k3s imports it when it starts, {_AT_ONCE}; otherwise: systemctl restart k3s (or k3s-agent)",
     ),
-    "rke2": _Kind(
+    "rke2": _Distribution(
         "/var/lib/rancher/rke2/agent/images",
         ("/var/lib/rancher/rke2", "/usr/local/bin/rke2", "/usr/bin/rke2", "/etc/rancher/rke2"),
         takes_sparse=False,
         hint=f"RKE2 imports it when it starts, {_AT_ONCE}; "
         "otherwise: systemctl restart rke2-server (or rke2-agent)",
     ),
-    "k0s": _Kind(
+    "k0s": _Distribution(
         "/var/lib/k0s/images",
         ("/var/lib/k0s", "/usr/local/bin/k0s", "/usr/bin/k0s", "/etc/k0s"),
         takes_sparse=True,
@@ -52,17 +53,22 @@ KINDS = {
 }
 
 
-class ImagesFolder:
-    """A `FolderTarget`. `endpoint` is `k3s`, `rke2` or `k0s`, alone or with a colon and another folder."""
+class ImagesFolder(FolderTarget):
+    """The folder of one distribution.
+
+    `endpoint` is `k3s`, `rke2` or `k0s`, alone or with a colon and another folder.
+    """
 
     def __init__(self, endpoint: str) -> None:
         kind, colon, folder = endpoint.partition(":")
-        if kind not in KINDS or bool(colon) != bool(folder):
+        if kind not in DISTRIBUTIONS or bool(colon) != bool(folder):
             raise UsageError("not an images folder", want="k3s[:DIR], rke2[:DIR] or k0s[:DIR]", got=endpoint)
         self._endpoint = endpoint
-        self._kind = KINDS[kind]
+        self._kind = DISTRIBUTIONS[kind]
         self._given = bool(folder)
         self._folder = Path(folder or self._kind.folder)
+        self.takes_sparse = self._kind.takes_sparse
+        self.hint = f"{self._folder}: {self._kind.hint}"
 
     def refuse_absent(self, exists: Callable[[str], bool] = os.path.exists) -> None:
         """Raise `UsageError` for the usual folder of a distribution that is not installed here: no program
@@ -80,14 +86,6 @@ class ImagesFolder:
     @property
     def name(self) -> str:
         return self._endpoint
-
-    @property
-    def takes_sparse(self) -> bool:
-        return self._kind.takes_sparse
-
-    @property
-    def hint(self) -> str:
-        return f"{self._folder}: {self._kind.hint}"
 
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
         return TarFolder(self.path_of(reference))

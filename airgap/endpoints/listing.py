@@ -1,8 +1,8 @@
 """The images listed in an archive or a layout."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -41,13 +41,9 @@ def merged(images: Iterable[ListedImage]) -> list[ListedImage]:
     return list(found.values())
 
 
-@runtime_checkable
-class ListingSource(Protocol):
+class ListingSource(ABC):
     """A source that can list what it holds: a layout, an archive."""
 
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-
+    @abstractmethod
     def list_images(self) -> list[ListedImage]:
         """Return all images in it, each once, including those without a name."""

@@ -1,7 +1,8 @@
 """Logins for registries, and the stores that keep them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from airgap.errors import EndpointError
 
@@ -36,10 +37,10 @@ class CredentialStore(Protocol):
         """
 
 
-@runtime_checkable
-class NamespacedStore(Protocol):
+class NamespacedStore(ABC):
     """A store that may have several logins for one registry."""
 
+    @abstractmethod
     def narrowest_name(self, host: str, repository: str) -> str:
         """Return the name to `get` for a repository: the narrowest name that has its own login
         (`quay.io/org`), or `host`. Raises what `get` raises.

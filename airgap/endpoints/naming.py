@@ -6,14 +6,18 @@ and skopeo write a whole name or a tag as the latter, whichever they were given.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump, parse_object
+
+EMPTY_INDEX = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 
 _KEYS = (CONTAINERD_NAME, REF_NAME)
 _IDS = ("sha256:", "sha512:")
@@ -50,31 +54,48 @@ N = TypeVar("N", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
-    """The name that the annotations of an entry give it."""
+class IndexEntry:
+    """An entry of `index.json`, and the name that its annotations give it."""
 
+    descriptor: Descriptor
     names: tuple[ImageReference, ...] = ()
     tag: str | None = None
     problem: str = ""
     """The reason why a name in the annotations cannot be used; the entry then has no name, and remains
     usable."""
 
+    @property
+    def ids(self) -> frozenset[Digest]:
+        """The digests that identify this entry."""
+        return frozenset({self.descriptor.digest})
 
-def namings(entries: Sequence[Descriptor], where: str) -> list[Naming]:
-    """Return the name of each entry of an index. Raises `AmbiguousError` for an entry with two whole names.
+
+@lru_cache(maxsize=4)
+def index_entries(raw: bytes, where: str) -> tuple[IndexEntry, ...]:
+    """Return the entries of an `index.json`, in order. The same bytes are parsed once, as a layout's are read
+    for every image.
 
     Attachments that `cosign save` and Hauler store beside an image have their registry tag and no name.
+
+    Raises:
+        FormatError: for bytes that are not an image index.
+        AmbiguousError: for an entry with two different whole names.
     """
-    found = [_naming(entry.annotations, entry.digest, where) for entry in entries]
-    kinds = [_kind(entry.annotations) for entry in entries]
+    index = parse_document(raw, None, where)
+    if not isinstance(index, ImageIndex):
+        raise FormatError("not an image index", subject=where, got=index.media_type)
+    entries = [_named_entry(descriptor, where) for descriptor in index.manifests]
+    kinds = [_kind(descriptor.annotations) for descriptor in index.manifests]
     owners: dict[tuple[ImageReference, ...], set[Digest]] = {}
-    for entry, own, kind in zip(entries, found, kinds, strict=True):
+    for entry, kind in zip(entries, kinds, strict=True):
         if kind in _IMAGES:
-            owners.setdefault(own.names, set()).add(entry.digest)
-    return [
-        Naming(tag=_extra_tag(owners.get(own.names, set()), kind)) if kind in _EXTRAS else own
-        for own, kind in zip(found, kinds, strict=True)
-    ]
+            owners.setdefault(entry.names, set()).add(entry.descriptor.digest)
+    return tuple(
+        IndexEntry(entry.descriptor, tag=_extra_tag(owners.get(entry.names, set()), kind))
+        if kind in _EXTRAS
+        else entry
+        for entry, kind in zip(entries, kinds, strict=True)
+    )
 
 
 def _kind(annotations: Mapping[str, str]) -> str:
@@ -91,10 +112,10 @@ def _extra_tag(owners: set[Digest], kind: str) -> str | None:
     return f"{digest.algorithm}-{digest.hex}.{suffix}"
 
 
-def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Naming:
-    """Return the name of an entry with this digest."""
-    texts = [text for key in _KEYS if is_whole(text := annotations.get(key, ""))]
-    names, problem = usable(texts, digest)
+def _named_entry(descriptor: Descriptor, where: str) -> IndexEntry:
+    annotations, digest = descriptor.annotations, descriptor.digest
+    texts = [text for key in _KEYS if is_whole_name(text := annotations.get(key, ""))]
+    names, problem = usable_names(texts, digest)
     if not texts and (named := annotations.get(CONTAINERD_NAME)):
         problem = f"not a whole name: {named[:_SHOWN]!r}"
     if len({name.normal for name in names}) > 1:
@@ -102,12 +123,12 @@ def _naming(annotations: Mapping[str, str], digest: Digest, where: str) -> Namin
             "an image has two names", subject=f"{where} {digest}", got=" and ".join(map(repr, texts))
         )
     if names:
-        return Naming(names[:1])
+        return IndexEntry(descriptor, names[:1])
     tag = annotations.get(REF_NAME, "").partition("@")[0]
-    return Naming((), tag if _TAG.fullmatch(tag) else None, problem)
+    return IndexEntry(descriptor, (), tag if _TAG.fullmatch(tag) else None, problem)
 
 
-def usable(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference, ...], str]:
+def usable_names(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference, ...], str]:
     """Return the names that can be used, and the problem with the first that cannot.
 
     A name with a digest must have one of `digests`: otherwise it would give one image another's digest.
@@ -129,7 +150,7 @@ def usable(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference
     return tuple(names), problem
 
 
-def is_whole(text: str) -> bool:
+def is_whole_name(text: str) -> bool:
     """Return whether `text` is meant as a whole name. A bare tag (`1.27`, `1.27@sha256:…`) and a bare digest,
     as the kubelet's containerd has it, would read as the short name of an image.
     """
@@ -152,8 +173,8 @@ def by_name(images: Iterable[N], reference: ImageReference) -> list[N]:
 
 def by_tag(images: Iterable[N], reference: ImageReference) -> list[N]:
     """Return the image whose only name is the tag of `reference`, if there is exactly one."""
-    found = [image for image in images if image.tag is not None and image.tag == reference.tag]
-    return found if len(found) == 1 else []
+    tagged = [image for image in images if image.tag is not None and image.tag == reference.tag]
+    return tagged if len(tagged) == 1 else []
 
 
 def matching(images: Iterable[N], reference: ImageReference) -> list[N]:
@@ -164,11 +185,25 @@ def matching(images: Iterable[N], reference: ImageReference) -> list[N]:
     return by_name(images, reference) or by_tag(images, reference)
 
 
-def without_names(descriptor: Descriptor) -> dict[str, str]:
-    """Return the annotations of an entry without its name."""
-    return {key: text for key, text in descriptor.annotations.items() if key not in _KEYS}
+def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    """Return `raw` with `descriptor` as the one entry of that name, and all others unchanged.
+
+    A reference without a tag gets an entry named by its digest, unless there is one of that digest. Raises
+    `FormatError` if the result could not be read again, for example for too many entries.
+    """
+    entries = index_entries(raw, where)
+    if reference.tag is None and any(entry.descriptor.digest == descriptor.digest for entry in entries):
+        return raw
+    index = parse_object(raw, where)
+    kept = zip(index["manifests"], entries, strict=True)
+    index["manifests"] = [value for value, entry in kept if not by_name([entry], reference)]
+    index["manifests"].append(_entry_json(reference, descriptor))
+    changed = dump(index)
+    index_entries(changed, where)
+    return changed
 
 
-def with_name(name: ImageReference) -> dict[str, str]:
-    """Return the annotations that give an entry this name for every reader."""
-    return dict.fromkeys(_KEYS, str(name))
+def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:
+    name = str(reference.with_digest(descriptor.digest).kept)
+    others = {key: text for key, text in descriptor.annotations.items() if key not in _KEYS}
+    return descriptor.to_json() | {"annotations": others | dict.fromkeys(_KEYS, name)}

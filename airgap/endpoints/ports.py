@@ -1,53 +1,87 @@
-"""The Protocols that the use-cases require of their neighbours, on one page.
+"""The base classes of the sources and targets that the use-cases work with, on one page.
 
-Adapters do the minimum. Walking the graph of an image, checking digests, deciding what is already present,
-ordering and retrying are done once, in the use-cases. Every adapter raises only `EndpointError` and its
+Endpoints do the minimum. Walking the graph of an image, checking digests, deciding what is already present,
+ordering and retrying are done once, in the use-cases. Every endpoint raises only `EndpointError` and its
 children (also while streaming), never prints, and takes its time-outs as arguments.
+
+A target is of one of four kinds: content by digest, an engine, a folder of archives, one archive. Methods
+that are not abstract are abilities that most endpoints of a kind lack.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol
 
 from airgap.bundle.files import Files
+from airgap.errors import EndpointError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import Descriptor, check_size_and_digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
 
-class ContentSource(Protocol):
-    """A source that serves documents and blobs by digest: a registry, an OCI layout, an OCI archive.
-
-    It does not check what it returns: callers compare digest and size.
-    """
+class Endpoint(ABC):
+    """A source or a target."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The name shown to people: `registry:ghcr.io`, `oci:/srv/images`."""
 
+    def describe_engine(self) -> str:
+        """Describe the engine behind it for people; empty for other endpoints, and if it is not known."""
+        return ""
+
+
+class ContentSource(Endpoint):
+    """A source that serves documents and blobs by digest: a registry, an OCI layout, a bundle."""
+
+    is_sparse: ClassVar[bool] = False
+    """True if its indexes may name more than it holds: an OCI layout."""
+
+    @abstractmethod
     def resolve(self, reference: ImageReference) -> Descriptor:
         """Return the descriptor that `reference` points to now; a digest takes precedence over a tag. Raises
         `NotFoundError`.
         """
 
     def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        """Return an image manifest or image index of at most 4 MiB."""
+        """Return an image manifest or index. Raises `EndpointError` for one of more than 4 MiB, and
+        `IntegrityError` for another one than `descriptor` means.
+        """
+        subject = f"{reference}: {descriptor.digest}"
+        if descriptor.size > MAX_JSON_BYTES:
+            want = f"at most {MAX_JSON_BYTES:,} bytes"
+            raise EndpointError("document too large", subject=subject, want=want, got=f"{descriptor.size:,}")
+        return check_size_and_digest(self._read_document(reference, descriptor), descriptor, subject)
 
+    @abstractmethod
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        """Return an image manifest or index of at most 4 MiB, as the source has it."""
+
+    @abstractmethod
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """Return a stream of the blob's bytes from `offset` on. A source that cannot seek raises
-        `EndpointError` for an offset other than 0 before it returns a byte.
+        """Return a stream of the blob's bytes from `offset` on; callers check digest and size. A source that
+        cannot seek raises `EndpointError` for an offset other than 0 before it returns a byte.
         """
 
-
-@runtime_checkable
-class SparseSource(Protocol):
-    """A content source whose indexes may name more than it holds: an OCI layout."""
-
-    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+    def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
         """Return whether there is such a blob or document; reading it shows whether it is correct."""
+        return True
+
+
+class NamedSource(ContentSource):
+    """A content source that can list its names: an OCI layout, a bundle."""
+
+    @abstractmethod
+    def names(self) -> list[ImageReference]:
+        """Return the full name of every image that has one, each once."""
 
 
 class BlobSink(Protocol):
@@ -65,33 +99,26 @@ class BlobSink(Protocol):
         """Return content that was added, of at most `limit` bytes."""
 
 
-@runtime_checkable
-class ExportSource(Protocol):
+class ExportSource(Endpoint):
     """A source that exports whole images in one pass: a Docker engine, a `docker save` archive."""
 
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-
+    @abstractmethod
     def identify(self, reference: ImageReference) -> Digest:
         """Return the image ID of `reference` now: the digest of the config (graph driver) or of the image
         manifest or index (containerd image store). Raises `NotFoundError`.
         """
 
+    @abstractmethod
     def export(
         self, references: Sequence[ImageReference], sink: BlobSink, advance: Advance
     ) -> "list[ExportedImage]":
         """Stream all `references` into `sink` with one request; return one result for each, in order."""
 
-
-@runtime_checkable
-class PlatformSource(Protocol):
-    """An `ExportSource` that can list the platforms of an image before the export: a containerd store."""
-
-    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:
+    def platforms(self, reference: ImageReference) -> list[tuple[Descriptor, bool]] | None:  # noqa: ARG002
         """Return the image manifests in the image's index, and whether each is complete; None if that is not
         known or the image is not an index.
         """
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,78 +133,82 @@ class ExportedImage:
     """True if layers were compressed again and the image manifest was made here."""
 
 
-@runtime_checkable
-class ContentTarget(Protocol):
+class _Target(Endpoint):
+    """What all targets have."""
+
+    def kept_name(self, name: ImageReference) -> Hashable:
+        """Return the part of a name that the target keeps: names with the same part would be one name."""
+        return name.normal
+
+    def sweep(self) -> None:
+        """Remove the temporary names or files of this process, and of processes that were killed."""
+
+
+class ContentTarget(_Target):
     """A target that stores documents and blobs by digest: a registry, an OCI layout."""
 
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-
+    @abstractmethod
     def find(self, reference: ImageReference) -> Digest | None:
         """Return the digest that the name (its tag, otherwise its digest) has at the target now; None if the
         target does not have the name.
         """
 
+    @abstractmethod
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
         """Return whether the target has the blob, with the right size, readable for `reference`."""
 
+    def holds_document(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        """Return whether the target has the image manifest or index."""
+        return self.holds(reference, descriptor)
+
+    @abstractmethod
     def put_blob(self, reference: ImageReference, descriptor: Descriptor, stream: ByteStream) -> None:
         """Store a blob. `stream` raises before its last byte when the content is wrong."""
 
+    def upload(
+        self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
+    ) -> None:
+        """Store a blob that `open_at` opens at an offset: 0 at first, others after temporary failures. Each
+        stream is closed here, and raises before its last byte if the blob as a whole is wrong. None is opened
+        if the target has the blob in another repository.
+        """
+        with contextlib.closing(open_at(0)) as stream:
+            self.put_blob(reference, descriptor, stream)
+
+    @abstractmethod
     def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Store an image manifest or index under its digest; the content that it names is already present."""
 
+    @abstractmethod
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
 
 
-@runtime_checkable
-class MountingTarget(Protocol):
-    """A target with repositories that can share blobs: a registry."""
+class RegistryTarget(ContentTarget):
+    """A content target with repositories, which can share blobs, and with lists of referrers: a registry."""
 
+    def kept_name(self, name: ImageReference) -> Hashable:
+        return replace(name, registry="")
+
+    def holds_document(self, reference: ImageReference, descriptor: Descriptor) -> bool:
+        return self.find(replace(reference, tag=None, digest=descriptor.digest)) == descriptor.digest
+
+    @abstractmethod
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
         """Make the blob of another repository of the target readable for `reference` too, without sending it.
         Return False if the target does not support that.
         """
 
-
-@runtime_checkable
-class ResumingTarget(Protocol):
-    """A content target that can resume in the middle of a blob: a registry."""
-
-    def upload(
-        self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
-    ) -> None:
-        """Store a blob as `put_blob` does, and try again after temporary failures. `open_at` opens the
-        content at an offset, which is 0 at first; each stream is closed here, and raises before its last byte
-        if the blob as a whole is wrong. It is not called if the target has the blob in another repository.
-        """
-
-
-@runtime_checkable
-class ReferrerSource(Protocol):
-    """A source that lists the referrers of an image: signatures, SBOMs, attestations."""
-
-    def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """Return the image manifests and indexes in the repository of `reference` whose subject is `digest`,
-        at most 1,000, with artifact type and annotations as the source reports them.
-        """
-
-
-@runtime_checkable
-class ReferrerTarget(Protocol):
-    """A content target that lists referrers."""
-
+    @abstractmethod
     def put_referrer(
         self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
     ) -> None:
-        """Store a document whose subject is `subject`, as `put_document` does, so that `referrers` finds it.
-        `descriptor` has the artifact type and the annotations that a list of referrers shows.
+        """Store a document whose subject is `subject`, as `put_document` does, so that the list of referrers
+        has it. `descriptor` has the artifact type and the annotations that the list shows.
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """The properties of an engine, and what it accepts as a stream target."""
 
@@ -216,146 +247,118 @@ class EngineInfo:
         return self.config_ids or not self.keeps_index
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """A neighbour that can identify itself: names like `docker` may mean several engines."""
-
-    def info(self) -> EngineInfo:
-        """Return the engine's properties; it is asked once."""
-
-
-def engine_of(neighbour: object) -> str:
-    """Describe the engine behind a source or target for people; empty for other neighbours and if it is
-    unknown.
-    """
-    info = neighbour.info() if isinstance(neighbour, Engine) else None
-    return str(info) if info is not None and info.address else ""
-
-
-@runtime_checkable
-class StreamTarget(Protocol):
+class EngineTarget(_Target):
     """A target that takes images as a tar stream in the form of `docker save`: Docker, podman, containerd."""
 
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
+    remark: str = ""
+    """A note about the images that were named here; empty if there is none."""
+
+    @abstractmethod
+    def _read_info(self) -> EngineInfo:
+        """Ask the engine for its properties."""
+
+    @cached_property
+    def _info(self) -> EngineInfo:
+        return self._read_info()
 
     def info(self) -> EngineInfo:
         """Return the engine's properties; it is asked once."""
+        return self._info
 
+    def describe_engine(self) -> str:
+        info = self.info()
+        return str(info) if info.address else ""
+
+    @abstractmethod
     def find(self, reference: ImageReference) -> Digest | None:
         """Return the image ID that the name has now, or None."""
 
+    @abstractmethod
     def layer_chains(self) -> frozenset[Digest]:
         """Return the chain IDs of all layers of all images at the target (graph driver only)."""
 
+    @abstractmethod
     def find_id(self, image_id: Digest) -> bool:
         """Return whether the target has a complete image of that ID, under any name."""
 
+    def available(self, image_id: Digest) -> frozenset[Digest] | None:  # noqa: ARG002
+        """Return the image manifests in the index `image_id` whose content is complete; None if the target
+        does not report that or the image is not an index.
+        """
+        return None
+
+    def is_named(self, image_id: Digest, reference: ImageReference) -> bool:  # noqa: ARG002
+        """Return whether all names that the target keeps besides the tag point to that image."""
+        return True
+
+    @abstractmethod
     def load(self, tar: Iterable[bytes]) -> None:
         """Send the stream. If `tar` raises, the connection is cut before its end and the exception is passed
         on; any error that the engine reports, even with a success status, is an `EndpointError`.
         """
 
+    @abstractmethod
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
         """Point a name at an image that is already present."""
 
+    @abstractmethod
     def untag(self, reference: ImageReference) -> None:
         """Remove a name; it is not an error if the name is absent."""
 
 
-@runtime_checkable
-class IndexTarget(Protocol):
-    """A `StreamTarget` that may have some platforms of an image and not others: Docker's containerd store."""
-
-    def available(self, image_id: Digest) -> frozenset[Digest] | None:
-        """Return the image manifests in the index `image_id` whose content is complete; None if the target
-        does not report that or the image is not an index.
-        """
-
-
-@runtime_checkable
-class StagingTarget(Protocol):
-    """A `StreamTarget` that takes an image under a temporary name, so that `tag` moves its own name only
-    after everything is proved. It also keeps names with a digest and no tag.
+class StagingTarget(EngineTarget):
+    """An engine that takes an image under a temporary name, so that `tag` moves its own name only after
+    everything is proved. It also keeps names with a digest and no tag: containerd.
     """
 
-    @property
-    def remark(self) -> str:
-        """A note about the images that were named here; empty if there is none."""
-
+    @abstractmethod
     def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
         """Return whether all names are as `tag` would leave them: each name kept for the reference points to
         that image.
         """
 
+    @abstractmethod
     def stage(self, image_id: Digest) -> ImageReference:
         """Return the temporary name under which an image is to be loaded."""
 
-    def sweep(self) -> None:
-        """See `SweptTarget`."""
 
-
-@runtime_checkable
-class SweptTarget(Protocol):
-    """A target where a killed load leaves temporary names or files."""
-
-    def sweep(self) -> None:
-        """Remove the temporary names or files of this process, and of processes that were killed."""
-
-
-@runtime_checkable
-class FileTarget(Protocol):
+class FileTarget(_Target):
     """A target that takes all images of a load as one archive: a file."""
 
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-
+    @abstractmethod
     def write(self, tar: Iterable[bytes]) -> None:
         """Write the archive, whole or not at all: if `tar` raises, the file does not exist."""
 
-
-@runtime_checkable
-class ListedFile(Protocol):
-    """A `FileTarget` that can list the images in the file."""
-
+    @abstractmethod
     def names(self) -> dict[ImageReference, Digest]:
         """Return the digest of each name in the file; raises an `AirgapError` if it cannot be read."""
 
 
-@runtime_checkable
-class PlacingTarget(Protocol):
-    """A target that keeps only part of a name: a folder, in which an image is a file."""
+class FolderTarget(_Target):
+    """A target that takes each image as a separate archive: the folder from which k3s imports."""
 
+    takes_sparse: bool
+    """True if its reader accepts an index of which the archive lacks manifests."""
+    hint: str
+    """What an operator still has to do before the images are in use."""
+
+    def kept_name(self, name: ImageReference) -> Hashable:
+        return self.path_of(name)
+
+    @abstractmethod
     def path_of(self, reference: ImageReference) -> Path:
         """Return the path at which it keeps the image of that name."""
 
-
-@runtime_checkable
-class FolderTarget(Protocol):
-    """A target that takes each image as a separate archive: the folder from which k3s imports."""
-
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-
-    @property
-    def takes_sparse(self) -> bool:
-        """Return whether its reader accepts an index of which the archive lacks manifests."""
-
-    @property
-    def hint(self) -> str:
-        """What an operator still has to do before the images are in use."""
-
+    @abstractmethod
     def open_archive(self, reference: ImageReference) -> AbstractContextManager[Files]:
         """Open the files of the archive of that name; raises an `AirgapError` if there is none that can be
         read.
         """
 
+    @abstractmethod
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
         """Write the archive of that name, whole or not at all: if `tar` raises, the old one stays."""
 
 
-Target = ContentTarget | StreamTarget | FileTarget | FolderTarget
+Target = ContentTarget | EngineTarget | FileTarget | FolderTarget
 Source = ContentSource | ExportSource

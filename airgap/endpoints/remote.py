@@ -2,9 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from airgap.oci.digest import Advance, ByteStream
+
+
+class FileKind(Enum):
+    """What an entry of a remote folder is; a symbolic link is `OTHER`."""
+
+    FILE = auto()
+    FOLDER = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +21,7 @@ class RemoteFile:
     """An entry of a folder on another machine; a symbolic link is not followed."""
 
     name: str
-    kind: str
-    """`file`, `folder` or `other`."""
+    kind: FileKind
     size: int
 
 

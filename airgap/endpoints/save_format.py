@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from airgap.bundle.ustar import Entry
-from airgap.endpoints.naming import Naming, matching, namings, usable
+from airgap.bundle.ustar import TarEntry
+from airgap.endpoints.naming import IndexEntry, index_entries, matching, usable_names
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -30,29 +30,28 @@ from airgap.oci.documents import (
     check_size_and_digest,
     parse_document,
 )
+from airgap.oci.graph import Document, walk_documents
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.spelling import SAVED_IMAGES, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
 
-MAX_DOCUMENT = 4 << 20
 INDEX = "index.json"
 MANIFEST = "manifest.json"
 MARKER = "oci-layout"
 
 _MAX_NODES = 10_000
-_MAX_DEPTH = 4
 _HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
 
 
-class Files(Protocol):
+class ArchiveFiles(Protocol):
     """The files of an archive by name; links are followed one step, inside the archive only."""
 
     def size(self, name: str) -> int | None:
         """Return the file's size in bytes, or None if it does not exist."""
 
     def read(self, name: str) -> bytes:
-        """Return all of an existing file. Raises `FormatError` if it has more than `MAX_DOCUMENT` bytes."""
+        """Return all of an existing file. Raises `FormatError` if it has more than 4 MiB."""
 
 
 @dataclass(slots=True)
@@ -62,7 +61,7 @@ class Listing:
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TarEntry) -> None:
         if entry.kind == "file":
             self.sizes[entry.name] = entry.size
         elif entry.kind == "symlink":
@@ -78,6 +77,10 @@ class Listing:
 
     def size(self, name: str) -> int | None:
         return self.sizes.get(self.resolve(name))
+
+    def unsaved_blob(self, digest: Digest) -> bytes | None:  # noqa: ARG002
+        """Return a blob that is in memory and not in the sink."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class DockerImage:
 SavedImage = OciImage | DockerImage
 
 
-def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]:
+def read_images(files: ArchiveFiles, *, docker: bool | None = None) -> list[SavedImage]:
     """Return the images in the requested form; with None, those of `index.json` if it exists, followed by
     those without a name that only `manifest.json` has: Docker 25 and later list the second of two image IDs
     that way.
@@ -158,86 +161,78 @@ def read_images(files: Files, *, docker: bool | None = None) -> list[SavedImage]
     return list(wanted)
 
 
-def choose(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
+def choose_image(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
     """Return the image that `reference` means; its digest (an image ID) takes precedence over its name.
 
     Raises `NotFoundError`, and `AmbiguousError` if several images have the name.
     """
-    found = {image.image_id: image for image in matching(images, reference)}
-    if not found:
+    by_id = {image.image_id: image for image in matching(images, reference)}
+    if not by_id:
         raise NotFoundError("no such image in the archive", subject=reference)
-    if len(found) > 1:
+    if len(by_id) > 1:
         raise AmbiguousError(
-            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, found)))
+            "several images have the same name", subject=reference, got=", ".join(sorted(map(str, by_id)))
         )
-    return next(iter(found.values()))
+    return next(iter(by_id.values()))
 
 
-def _read_oci(files: Files) -> list[OciImage]:
+def _read_oci(files: ArchiveFiles) -> list[OciImage]:
     raw = files.read(INDEX)
     if "manifests" in (value := parse_object(raw, INDEX)) and value["manifests"] is None:
         return []  # of an image without a name, as Docker 25.0.0 saves it
-    index = parse_document(raw, None, INDEX)
-    if not isinstance(index, ImageIndex):
-        raise FormatError("not an image index", subject=INDEX)
     walk = _Walk(files)
-    named = namings(index.manifests, INDEX)
-    found = [walk.image(*pair) for pair in zip(index.manifests, named, strict=True)]
-    lists = [image for image in found if is_fallback_tag(image.tag)]
-    return found + [walk.image(node, Naming()) for image in lists for node, _ in image.documents[1:]]
+    images = [walk.image(entry) for entry in index_entries(raw, INDEX)]
+    lists = [image for image in images if is_fallback_tag(image.tag)]
+    return images + [walk.image(IndexEntry(node)) for image in lists for node, _ in image.documents[1:]]
 
 
 class _Walk:
     """Follows descriptors through the archive, within limits."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: ArchiveFiles) -> None:
         self._files = files
         self._left = _MAX_NODES
 
-    def image(self, descriptor: Descriptor, named: Naming) -> OciImage:
+    def image(self, entry: IndexEntry) -> OciImage:
+        descriptor = entry.descriptor
         if descriptor.media_type not in DOCUMENT_TYPES:
             raise FormatError(
                 "unsupported media type", subject=f"{INDEX}: {descriptor.digest}", got=descriptor.media_type
             )
-        nodes = list(self._nodes(descriptor, 1))
+        nodes = list(self._nodes(descriptor))
         manifests = [document for _, document in nodes if isinstance(document, ImageManifest)]
         if not manifests:
             raise MissingContentError("no platform of the image is complete", subject=descriptor.digest)
         root = nodes[0][1]
         return OciImage(
-            named.names,
+            entry.names,
             replace(descriptor, annotations={}),
             tuple((node, document.raw) for node, document in nodes),
             tuple({blob.digest: blob for manifest in manifests for blob in manifest.blobs}.values()),
             frozenset(manifest.config.digest for manifest in manifests),
-            named.tag,
-            named.problem,
+            entry.tag,
+            entry.problem,
             root.subject.digest if isinstance(root, ImageManifest) and root.subject else None,
         )
 
-    def _nodes(
-        self, descriptor: Descriptor, depth: int
-    ) -> Iterator[tuple[Descriptor, ImageManifest | ImageIndex]]:
-        self._left -= 1
-        where = str(descriptor.digest)
-        if depth > _MAX_DEPTH or self._left < 0:
-            raise FormatError("too many nested image indexes", subject=where)
-        if depth > 1 and self._files.size(descriptor.digest.path) is None:
-            return
-        document = parse_document(self._document(descriptor), descriptor.media_type, where)
-        if isinstance(document, ImageManifest):
-            if self._is_whole(document, required=depth == 1):
+    def _nodes(self, root: Descriptor) -> Iterator[tuple[Descriptor, Document]]:
+        for descriptor, document in walk_documents(
+            root, lambda child: self._read(child, required=child is root)
+        ):
+            if isinstance(document, ImageIndex) or self._is_whole(document, required=descriptor is root):
                 yield descriptor, document
-            return
-        yield descriptor, document
-        for child in document.manifests:
-            if child.media_type in DOCUMENT_TYPES:
-                yield from self._nodes(child, depth + 1)
 
-    def _document(self, descriptor: Descriptor) -> bytes:
+    def _read(self, descriptor: Descriptor, *, required: bool) -> Document | None:
+        self._left -= 1
+        subject = str(descriptor.digest)
+        if self._left < 0:
+            raise FormatError("too many image manifests", subject=subject, want=f"at most {_MAX_NODES:,}")
         if self._files.size(descriptor.digest.path) is None:
-            raise MissingContentError("not in the archive", subject=descriptor.digest)
-        return check_size_and_digest(self._files.read(descriptor.digest.path), descriptor, descriptor.digest)
+            if required:
+                raise MissingContentError("not in the archive", subject=subject)
+            return None
+        raw = check_size_and_digest(self._files.read(descriptor.digest.path), descriptor, descriptor.digest)
+        return parse_document(raw, descriptor.media_type, subject)
 
     def _is_whole(self, manifest: ImageManifest, *, required: bool) -> bool:
         for blob in manifest.blobs:
@@ -256,7 +251,7 @@ class _Walk:
         return True
 
 
-def _read_docker(files: Files) -> list[DockerImage]:
+def _read_docker(files: ArchiveFiles) -> list[DockerImage]:
     document = parse_object(b'{"images":' + files.read(MANIFEST) + b"}", MANIFEST)
     check_spelling(document, SAVED_IMAGES, MANIFEST)
     top = Fields(document, MANIFEST)
@@ -265,7 +260,7 @@ def _read_docker(files: Files) -> list[DockerImage]:
     return [_docker_image(item, files) for item in items]
 
 
-def _docker_image(item: Fields, files: Files) -> DockerImage:
+def _docker_image(item: Fields, files: ArchiveFiles) -> DockerImage:
     config = ImageConfig.parse(_config(item.text("Config"), files), f"{item.where}: Config")
     layers = item.texts("Layers") if item.take("Layers") is not None else ()
     tags = item.texts("RepoTags") if item.take("RepoTags") is not None else ()
@@ -277,11 +272,11 @@ def _docker_image(item: Fields, files: Files) -> DockerImage:
             "the layers do not match the config",
             subject=item.where, want=f"{len(config.diff_ids)} layers", got=len(layers),
         )  # fmt: skip
-    names, problem = usable(tags, Digest.of(config.raw))
+    names, problem = usable_names(tags, Digest.of(config.raw))
     return DockerImage(names, config, layers, problem)
 
 
-def _config(name: str, files: Files) -> bytes:
+def _config(name: str, files: ArchiveFiles) -> bytes:
     """Return the config; if its file is named after a digest, the digest must be its own."""
     if files.size(name) is None:
         raise MissingContentError("not in the archive", subject=repr(name))

@@ -7,22 +7,21 @@ first bytes; documents are kept in memory and checked at the end. No other files
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum, auto
 
+from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.bundle.ustar import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
-from airgap.endpoints.repack import GunzipWitness, Repacked
 from airgap.endpoints.save_format import (
-    MAX_DOCUMENT,
     DockerImage,
     Listing,
-    OciImage,
     SavedImage,
-    choose,
+    choose_image,
     read_images,
 )
 from airgap.errors import DigestMismatchError, FormatError, MissingContentError
-from airgap.oci.digest import Advance, ByteStream, Digest
+from airgap.limits import MAX_IMAGE_ARCHIVE_FILES, MAX_JSON_BYTES, MAX_KEPT_DOCUMENTS_BYTES
+from airgap.oci.digest import Advance, ByteStream, Digest, read_up_to
 from airgap.oci.documents import (
     OCI_CONFIG,
     OCI_LAYER_GZIP,
@@ -34,12 +33,17 @@ from airgap.oci.documents import (
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import dump
 
-MAX_ENTRIES = 100_000
-
-_MAX_MEMORY = 32 << 20
 _PEEK = 512
 
-Content = Literal["document", "tar", "gzip", "zstd", "other"]
+
+class ContentKind(Enum):
+    """What the first bytes of a file show."""
+
+    DOCUMENT = auto()
+    TAR = auto()
+    GZIP = auto()
+    ZSTD = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,10 @@ class Intake:
             return
         head = read_up_to(stream, _PEEK)
         whole = Prefixed(head, stream)
-        content = classify(head)
-        if content == "tar":
+        kind = classify(head)
+        if kind is ContentKind.TAR:
             self._compress(name, whole, digest)
-        elif content == "gzip":
+        elif kind is ContentKind.GZIP:
             self._witness(name, size, whole, digest)
         elif digest is not None:
             self._add(name, size, whole, digest)
@@ -87,7 +91,7 @@ class Intake:
         self.sizes[name] = size
 
     def _compress(self, name: str, plain: ByteStream, digest: Digest | None) -> None:
-        packing = Repacked(plain)
+        packing = GzipReader(plain)
         packed, size = self.sink.add_unnamed(packing)
         if digest is not None and digest.algorithm == "sha256" and packing.diff_id != digest:
             raise DigestMismatchError("wrong digest", subject=name, want=digest, got=packing.diff_id)
@@ -109,12 +113,12 @@ class _Received(Listing):
         super().__init__()
         self._intake = intake
         self._documents: dict[str, bytes] = {}
-        self._memory_left = _MAX_MEMORY
+        self._memory_left = MAX_KEPT_DOCUMENTS_BYTES
 
     def take(self, name: str, size: int, data: ByteStream) -> None:
         head = read_up_to(data, _PEEK)
         whole = Prefixed(head, data)
-        if classify(head) == "document" and size <= min(MAX_DOCUMENT, self._memory_left):
+        if classify(head) is ContentKind.DOCUMENT and size <= min(MAX_JSON_BYTES, self._memory_left):
             self._documents[name] = read_up_to(whole, size)
             self._memory_left -= size
         else:
@@ -125,11 +129,10 @@ class _Received(Listing):
         if name in self._documents:
             return self._documents[name]
         if name in self._intake.blobs:
-            return self._intake.sink.read(self._intake.blobs[name], MAX_DOCUMENT)
-        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_DOCUMENT:,} bytes")
+            return self._intake.sink.read(self._intake.blobs[name], MAX_JSON_BYTES)
+        raise FormatError("not a document", subject=name, want=f"JSON of at most {MAX_JSON_BYTES:,} bytes")
 
-    def has_blob(self, digest: Digest) -> bytes | None:
-        """Return a blob that is still only in memory."""
+    def unsaved_blob(self, digest: Digest) -> bytes | None:
         return self._documents.get(digest.path)
 
 
@@ -150,31 +153,29 @@ def export_archive(
     """
     intake = Intake(sink, repack=repack)
     files = _Received(intake)
-    for entry, data in read_entries(_Counting(stream, advance), max_entries=MAX_ENTRIES):
+    for entry, data in read_entries(_Counting(stream, advance), max_entries=MAX_IMAGE_ARCHIVE_FILES):
         files.add(entry)
         if entry.kind == "file":
             files.take(entry.name, entry.size, data)
     images = read_images(files, docker=repack)
-    return [_finish(reference, choose(images, reference), files, intake) for reference in wanted]
+    return [finish_image(reference, choose_image(images, reference), files, intake) for reference in wanted]
 
 
-def _finish(reference: ImageReference, image: SavedImage, files: _Received, intake: Intake) -> ExportedImage:
-    if isinstance(image, DockerImage):
-        return finish_docker(reference, image, files, intake)
-    for blob in image.blobs:
-        if (raw := files.has_blob(blob.digest)) is not None:
-            intake.sink.add(io.BytesIO(raw), blob.digest, blob.size)
-    return finish_oci(reference, image, intake)
-
-
-def finish_oci(reference: ImageReference, image: OciImage, intake: Intake) -> ExportedImage:
+def finish_image(
+    reference: ImageReference, image: SavedImage, files: Listing, intake: Intake
+) -> ExportedImage:
     """Put the documents of an image into the sink, which already has its blobs."""
+    if isinstance(image, DockerImage):
+        return _finish_docker(reference, image, files, intake)
+    for blob in image.blobs:
+        if (raw := files.unsaved_blob(blob.digest)) is not None:
+            intake.sink.add(io.BytesIO(raw), blob.digest, blob.size)
     for descriptor, raw in image.documents:
         intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, image.descriptor, image.image_id, repacked=False)
 
 
-def finish_docker(
+def _finish_docker(
     reference: ImageReference, image: DockerImage, files: Listing, intake: Intake
 ) -> ExportedImage:
     """Make the image manifest of an image whose layers are in the sink.
@@ -195,7 +196,7 @@ def finish_docker(
             "layers": [layer.descriptor.to_json() for layer in layers],
         }
     )
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), image.config.platform)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=image.config.platform)
     intake.sink.add(io.BytesIO(image.config.raw), config.digest, config.size)
     intake.sink.add(io.BytesIO(raw), descriptor.digest, descriptor.size)
     return ExportedImage(reference, descriptor, image.image_id, repacked=True)
@@ -213,15 +214,15 @@ def _layer(name: str, intake: Intake) -> PackedLayer:
     raise MissingContentError("not a layer in tar or gzip form", subject=repr(name))
 
 
-def classify(head: bytes) -> Content:
+def classify(head: bytes) -> ContentKind:
     """Return the kind of a file's content, by its first 512 bytes."""
     if head[257:262] == b"ustar" or (len(head) == _PEEK and not any(head)):
-        return "tar"
+        return ContentKind.TAR
     if head.startswith(b"\x1f\x8b"):
-        return "gzip"
+        return ContentKind.GZIP
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return "zstd"
-    return "document" if head.lstrip()[:1] in (b"{", b"[") else "other"
+        return ContentKind.ZSTD
+    return ContentKind.DOCUMENT if head.lstrip()[:1] in (b"{", b"[") else ContentKind.OTHER
 
 
 def blob_digest(name: str) -> Digest | None:
@@ -233,15 +234,6 @@ def blob_digest(name: str) -> Digest | None:
         return Digest.parse(f"{parts[1]}:{parts[2]}")
     except FormatError:
         return None
-
-
-def read_up_to(stream: ByteStream, size: int) -> bytes:
-    """Read `size` bytes, or fewer at the end of the stream."""
-    buffer = bytearray(size)
-    view, done = memoryview(buffer), 0
-    while done < size and (got := stream.readinto(view[done:])):
-        done += got
-    return bytes(view[:done])
 
 
 class Prefixed(io.RawIOBase):

@@ -15,12 +15,9 @@ from typing import Any
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-MIN_RATE = 5_000.0
-"""Bytes a second."""
-_MAX_LINES = 128 << 10
-"""Bytes of status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
+from airgap.limits import MAX_ANSWER_LINE_BYTES, MIN_ANSWER_BYTES_PER_SECOND
 
-Check = Callable[[str, str], object]
+CheckAddress = Callable[[str, str], object]
 """Called with the peer's address, and the URL of the host that was requested."""
 Clock = Callable[[], float]
 
@@ -50,15 +47,15 @@ class _Metered(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:
         start = self._clock()
-        got = self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
         self._waited += self._clock() - start
-        self.received += got or 0
+        self.received += count or 0
         if self._waited > self._silence + self.received / self._min_rate:
             raise SlowAnswerError(
                 f"{self.received:,} bytes in {self._waited:,.0f} s;"
                 f" {self._silence:,.0f} s and {self._min_rate:,.0f} bytes a second are the limit"
             )
-        return got
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -76,10 +73,10 @@ class _Lines(io.BufferedReader):
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(-1 if size is None else size)
         self._lines += len(line)
-        if self._lines > _MAX_LINES + self._metered.received // 2:
+        if self._lines > MAX_ANSWER_LINE_BYTES + self._metered.received // 2:
             raise EndlessAnswerError(
                 f"{self._lines:,} bytes of headers, interim answers and trailers;"
-                f" the limit is {_MAX_LINES:,} and as many as there is content"
+                f" the limit is {MAX_ANSWER_LINE_BYTES:,} and as many as there is content"
             )
         return line
 
@@ -98,7 +95,9 @@ class _Opener:
         return _Lines(_Metered(raw, silence, self._min_rate, self._clock))
 
 
-def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) -> type[HTTPResponse]:
+def bounded_response(
+    min_rate: float = MIN_ANSWER_BYTES_PER_SECOND, clock: Clock = time.monotonic
+) -> type[HTTPResponse]:
     """Return the `response_class` of a connection with these limits."""
 
     class Response(HTTPResponse):
@@ -109,7 +108,9 @@ def bounded_response(min_rate: float = MIN_RATE, clock: Clock = time.monotonic) 
 
 
 def bounded_pools(
-    min_rate: float = MIN_RATE, check: Check | None = None, clock: Clock = time.monotonic
+    min_rate: float = MIN_ANSWER_BYTES_PER_SECOND,
+    check: CheckAddress | None = None,
+    clock: Clock = time.monotonic,
 ) -> dict[str, type[HTTPConnectionPool]]:
     """Return the classes of a pool manager whose connections have these limits. `check` is called for each
     new connection before anything is sent on it.
@@ -128,16 +129,13 @@ def bounded_pools(
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), f"https://{self.host}:{self.port}", check)
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
+    return {
+        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
+        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+    }
 
 
-def _checked(sock: socket.socket, url: str, check: Check | None) -> socket.socket:
+def _checked(sock: socket.socket, url: str, check: CheckAddress | None) -> socket.socket:
     if check is not None:
         try:
             check(sock.getpeername()[0], url)

@@ -150,13 +150,13 @@ def read_sums(kit: Path) -> dict[str, str]:
         if match is None or match[2] in sums:
             raise KitError(f"not a line of {SUMS}: {line[:100]!r}")
         sums[match[2]] = match[1]
-    here = set(itertools.islice(_files(kit), MAX_FILES))
-    if len(here) == MAX_FILES:
+    names = set(itertools.islice(_files(kit), MAX_FILES))
+    if len(names) == MAX_FILES:
         raise KitError(f"not a kit: {MAX_FILES} files or more in {kit}")
     listed = {*sums, SUMS, STATEMENT, ENVELOPE}
-    for name in sorted(listed - here):
+    for name in sorted(listed - names):
         raise KitError(f"missing file: {kit / name}", "get the kit again; nothing was installed")
-    for name in sorted(here - listed):
+    for name in sorted(names - listed):
         if not _SIGNATURE.fullmatch(name):
             raise KitError(f"file that {SUMS} does not list: {kit / name}")
     return sums
@@ -164,18 +164,18 @@ def read_sums(kit: Path) -> dict[str, str]:
 
 def _wheel(sums: dict[str, str], project: str) -> str:
     """Return the name of the only wheel of a project."""
-    found = [name for name in sums if name.startswith(f"wheels/{project}-")]
-    if len(found) != 1:
-        raise KitError(f"not a kit: want one wheel of {project}, got {len(found)}")
-    return found[0]
+    wheels = [name for name in sums if name.startswith(f"wheels/{project}-")]
+    if len(wheels) != 1:
+        raise KitError(f"not a kit: want one wheel of {project}, got {len(wheels)}")
+    return wheels[0]
 
 
 def _refuse_older(version: str, command: Path, *, allow: bool) -> None:
     """Refuse an older airgap, which may lack checks of the installed one, although its signature is valid."""
-    there = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
-    if not allow and os.path.lexists(command) and place_of(version) < place_of(there):
+    installed = Path(os.path.realpath(command)).parents[1].name.partition("-")[0]
+    if not allow and os.path.lexists(command) and place_of(version) < place_of(installed):
         raise KitError(
-            f"older than what is installed: want airgap {there} or later, got {version}",
+            f"older than what is installed: want airgap {installed} or later, got {version}",
             "an old version may lack checks; --allow-downgrade installs it anyway; nothing was installed",
         )
 
@@ -223,26 +223,26 @@ def _files(kit: Path) -> Iterator[str]:
 def fitting(kit: Path) -> str:
     """Return the name of this machine and its Python, if the kit is for it: `linux-x86_64-py3.11`."""
     target = f"{_platform()}-py{sys.version_info[0]}.{sys.version_info[1]}"
-    there = sorted(path.stem for path in (kit / "requirements").glob("*.txt"))
-    if target not in there:
+    targets = sorted(path.stem for path in (kit / "requirements").glob("*.txt"))
+    if target not in targets:
         hint = "make one that is: airgap kit --platform ... --python ...; or try PYTHON=... sh install.sh"
-        raise KitError(f"this kit is not for this machine: want {', '.join(there)}, got {target}", hint)
+        raise KitError(f"this kit is not for this machine: want {', '.join(targets)}, got {target}", hint)
     return target
 
 
 def _platform() -> str:
     """`linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
-    found, libc = sysconfig.get_platform(), _glibc()
+    platform, libc = sysconfig.get_platform(), _glibc()
     if sys.maxsize < 1 << 32:  # the platform is named after the kernel
-        raise KitError(f"there are no wheels for this Python: want 64 bits, got 32 on {found}")
+        raise KitError(f"there are no wheels for this Python: want 64 bits, got 32 on {platform}")
     if sys.implementation.name != "cpython":
         raise KitError(f"there are no wheels for this Python: want cpython, got {sys.implementation.name}")
-    if found.startswith("linux-") and libc is None:
-        return f"musl{found}"
+    if platform.startswith("linux-") and libc is None:
+        return f"musl{platform}"
     if libc is not None and libc < GLIBC:
         want, got = (".".join(map(str, version)) for version in (GLIBC, libc))
         raise KitError(f"this system is too old for the wheels: want glibc {want} or later, got {got}")
-    return found
+    return platform
 
 
 def _glibc() -> tuple[int, ...] | None:

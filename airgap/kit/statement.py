@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from airgap.bundle.statement import IN_TOTO_STATEMENT, expect, json_lines, parse_subjects, statement_bytes
+from airgap.bundle.statement import parse_subjects, subjects_json
 from airgap.errors import FormatError
-from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.limits import MAX_KIT_STATEMENT_BYTES
+from airgap.oci.in_toto import StatementFields, json_lines, statement_bytes
+from airgap.oci.strict_json import Fields, dump
 
-PREDICATE_TYPE = "urn:airgap:kit:v1"
-ENVELOPE_FILE = "kit.dsse.json"
-MAX_STATEMENT = 1 << 20
-"""Bytes; about 5,000 files."""
+KIT_PREDICATE_TYPE = "urn:airgap:kit:v1"
+KIT_ENVELOPE_FILE = "kit.dsse.json"
 
 _PLATFORM = r"[a-z0-9]+-[a-z0-9_]+"
 _PYTHON = r"3\.[1-9][0-9]?"
 _TARGET = re.compile(rf"({_PLATFORM})-py({_PYTHON})", re.ASCII)
-FILE_GRAMMAR = re.compile(
+KIT_FILE_GRAMMAR = re.compile(
     r"SHA256SUMS|VERIFY\.txt|install\.(sh|py)|wheels/[A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.whl"
     rf"|requirements/{_PLATFORM}-py{_PYTHON}\.txt",
     re.ASCII,
@@ -26,7 +26,7 @@ FILE_GRAMMAR = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class KitTarget:
     """A machine that a kit can be installed on: `linux-x86_64` and the Python there, `3.11`."""
 
     platform: str
@@ -56,12 +56,12 @@ class Target:
         return cls(match[1], match[2])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KitStatement:
     """The signed content. `subjects` maps each file's name to its SHA-256 in hex."""
 
     subjects: dict[str, str] = field(hash=False)
-    targets: tuple[Target, ...]
+    targets: tuple[KitTarget, ...]
     total_bytes: int
     site: str
     """The site that made the kit."""
@@ -81,33 +81,25 @@ class KitStatement:
             "site": dump(self.site),
             "tool": dump({"name": "airgap", "version": self.version}),
         }
-        return statement_bytes(self.subjects, PREDICATE_TYPE, predicate)
+        return statement_bytes(subjects_json(self.subjects), KIT_PREDICATE_TYPE, predicate)
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
         """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
-        top = Fields(parse_object(raw, where, max_bytes=MAX_STATEMENT, floats=False), where)
-        expect(top.text("_type"), IN_TOTO_STATEMENT, f"{where}: _type", None)
-        hint = "this is not a kit of format v1; a newer airgap may be able to read it"
-        expect(top.text("predicateType"), PREDICATE_TYPE, f"{where}: predicateType", hint)
-        predicate = top.child("predicate")
-        tool = predicate.child("tool")
-        expect(tool.text("name"), "airgap", f"{where}: tool", None)
-        found = cls(
-            parse_subjects(top, FILE_GRAMMAR, "kit"),
-            tuple(_parse_target(item) for item in predicate.children("targets")),
-            predicate.integer("total_bytes"),
-            predicate.text("site"),
-            tool.text("version"),
+        statement = StatementFields.of(raw, where, KIT_PREDICATE_TYPE, "kit", MAX_KIT_STATEMENT_BYTES)
+        predicate = statement.predicate
+        parsed = cls(
+            subjects=parse_subjects(statement.top, KIT_FILE_GRAMMAR, "kit"),
+            targets=tuple(_parse_target(item) for item in predicate.children("targets")),
+            total_bytes=predicate.integer("total_bytes"),
+            site=predicate.text("site"),
+            version=statement.version,
         )
-        for fields in (tool, predicate, top):
-            fields.end(f"the kit was written by airgap {found.version}")
-        if found.to_bytes() != raw:
-            raise FormatError("not in canonical form", subject=where)
-        return found
+        statement.end(parsed.to_bytes())
+        return parsed
 
 
-def _parse_target(fields: Fields) -> Target:
-    found = Target.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
+def _parse_target(fields: Fields) -> KitTarget:
+    target = KitTarget.parse(f"{fields.text('platform')}-py{fields.text('python')}", fields.where)
     fields.end()
-    return found
+    return target

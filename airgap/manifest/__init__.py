@@ -11,11 +11,13 @@
 `python -m airgap.manifest > manifests/manifest.schema.json` writes the schema again.
 """
 
+from airgap.manifest.fields import AttachmentChoice
 from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path
 from airgap.manifest.model import json_schema
 from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name
 
 __all__ = [
+    "AttachmentChoice",
     "ImageEntry",
     "LeftOut",
     "Lock",

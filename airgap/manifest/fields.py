@@ -6,16 +6,17 @@ more than the reader does, never less.
 
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_BLOB_BYTES, MAX_TEXT_CHARACTERS
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
-from airgap.manifest.strict_yaml import describe
+from airgap.manifest.strict_yaml import describe_value
 from airgap.oci.digest import Digest
-from airgap.oci.documents import MAX_SIZE
 from airgap.oci.platform import Platform
 from airgap.oci.reference import PASSING_NAME, ImageReference
 
@@ -35,11 +36,20 @@ _ENGINE = (
 _USUAL_PLATFORMS = [
     "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/riscv64", "linux/s390x",
 ]  # fmt: skip
-MAX_LINE = 1000
 # A host or user that begins with a dash could be taken for an option somewhere.
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
 _HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
 _V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
+
+
+class AttachmentChoice(StrEnum):
+    """Whether the attachments of an image (signatures, SBOMs, attestations) are carried."""
+
+    AUTO = "auto"
+    """Those that are available."""
+    NONE = "none"
+    REQUIRED = "required"
+    """All of them: the source must answer."""
 
 
 def refusal(error: FormatError) -> PydanticCustomError:
@@ -50,7 +60,7 @@ def refusal(error: FormatError) -> PydanticCustomError:
 def _reads(parse: Callable[[str], object]) -> PlainValidator:
     def read(value: Any) -> object:
         if not isinstance(value, str) or not value:
-            raise refusal(FormatError("wrong type", want="text", got=describe(value)))
+            raise refusal(FormatError("wrong type", want="text", got=describe_value(value)))
         try:
             return parse(value)
         except FormatError as error:
@@ -64,7 +74,7 @@ def _matches(pattern: str, what: str, want: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if not grammar.fullmatch(text):
-            raise FormatError(what, want=want, got=describe(text))
+            raise FormatError(what, want=want, got=describe_value(text))
         return text
 
     return parse
@@ -77,7 +87,7 @@ def _text_schema(pattern: str, **more: Any) -> WithJsonSchema:
 def _version(text: str) -> str:
     if text != "1":
         hint = "a newer airgap may read it" if text.isdigit() else None
-        raise FormatError("unsupported version", want="1", got=describe(text), hint=hint)
+        raise FormatError("unsupported version", want="1", got=describe_value(text), hint=hint)
     return text
 
 
@@ -95,18 +105,20 @@ def _reference(text: str) -> ImageReference:
     transport, _, file = text.partition(":")
     if transport in _FILES and (transport != "oci" or file.startswith((".", "/"))):
         raise FormatError(
-            "not an image reference (a file or folder)", got=describe(text),
+            "not an image reference (a file or folder)", got=describe_value(text),
             hint=f"write it as {_FILES[transport]}: {file.partition(':')[0]}",
         )  # fmt: skip
     if transport in ("docker-daemon", "containers-storage"):
         raise FormatError(
-            "not an image reference (an engine)", got=describe(text),
+            "not an image reference (an engine)", got=describe_value(text),
             hint=f"write {{ref: {file}, source: docker}}",
         )  # fmt: skip
     _, scheme, rest = text.partition("://")
     if scheme:
         raise FormatError(
-            "not an image reference (scheme)", got=describe(text), hint=f"write it without: {describe(rest)}"
+            "not an image reference (scheme)",
+            got=describe_value(text),
+            hint=f"write it without: {describe_value(rest)}",
         )
     return ImageReference.parse(text)
 
@@ -117,46 +129,46 @@ def _offline_name(text: str) -> ImageReference:
         raise FormatError(
             "an offline name must not have a digest",
             want=f"'{reference.with_digest(None)}'",
-            got=describe(text),
+            got=describe_value(text),
         )
     if reference.is_passing:
-        raise FormatError(PASSING_NAME, got=describe(text))
+        raise FormatError(PASSING_NAME, got=describe_value(text))
     return reference
 
 
 def _size(text: str) -> int:
     size = int(text) if re.fullmatch("[0-9]{1,13}", text, re.ASCII) else -1
-    if not 0 <= size <= MAX_SIZE:
-        raise FormatError("not a size", want=f"bytes, at most {MAX_SIZE}", got=describe(text))
+    if not 0 <= size <= MAX_BLOB_BYTES:
+        raise FormatError("not a size", want=f"bytes, at most {MAX_BLOB_BYTES}", got=describe_value(text))
     return size
 
 
 def _port(text: str) -> int:
     port = int(text) if re.fullmatch("[0-9]{1,5}", text, re.ASCII) else 0
     if not 0 < port < 65536:
-        raise FormatError("not a port", want="1 to 65535", got=describe(text))
+        raise FormatError("not a port", want="1 to 65535", got=describe_value(text))
     return port
 
 
 def _address(text: str) -> str:
     match = re.fullmatch(rf"(?:{_USER}@)?(?:{_HOST}|\[{_V6}\])(?::([0-9]{{1,5}}))?", text, re.ASCII)
     if match is None or (match[1] and not 0 < int(match[1]) < 65536):
-        raise FormatError("not a host", want="[USER@]HOST[:PORT] or a mapping", got=describe(text))
+        raise FormatError("not a host", want="[USER@]HOST[:PORT] or a mapping", got=describe_value(text))
     return text
 
 
 def _line(text: str) -> str:
-    if len(text) > MAX_LINE or not text.isprintable():
+    if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
         raise FormatError(
-            "not a plain line of text", want=f"at most {MAX_LINE} printable characters",
-            got=describe(text),
+            "not a plain line of text", want=f"at most {MAX_TEXT_CHARACTERS} printable characters",
+            got=describe_value(text),
         )  # fmt: skip
     return text
 
 
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
-        raise FormatError("not true or false", got=describe(text))
+        raise FormatError("not true or false", got=describe_value(text))
     return text == "true"
 
 
@@ -211,7 +223,7 @@ Platforms = Annotated[
     ),
 ]
 """Empty means all."""
-Source = Annotated[
+SourceText = Annotated[
     str,
     _reads(
         _matches(
@@ -224,10 +236,10 @@ Source = Annotated[
         {"type": "string", "anyOf": [{"enum": ["registry", "docker"]}, {"pattern": f"^(?:{_ENGINE})$"}]}
     ),
 ]
-Attachments = Annotated[
+AttachmentsText = Annotated[
     str,
-    _reads(_matches("auto|none|required", "not a choice", "auto, none or required")),
-    WithJsonSchema({"enum": ["auto", "none", "required"]}),
+    _reads(_matches("|".join(AttachmentChoice), "not a choice", "auto, none or required")),
+    WithJsonSchema({"enum": list(map(str, AttachmentChoice))}),
 ]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
 Label = Annotated[
@@ -236,7 +248,7 @@ Label = Annotated[
         _matches(LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63")
     ),
 ]
-Line = Annotated[str, _reads(_line)]
+LineText = Annotated[str, _reads(_line)]
 
 # Types of a lock only: airgap writes it, so it needs no schema.
 LockedSource = Annotated[

@@ -20,7 +20,7 @@ from pydantic import Discriminator, Field, Tag
 
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
-from airgap.manifest.fields import HostAddress, HostName, Line, Port, User, Version
+from airgap.manifest.fields import HostAddress, HostName, LineText, Port, User, Version
 from airgap.manifest.strict_yaml import Document
 from airgap.manifest.validate import Forms, Strict, validate
 
@@ -29,8 +29,8 @@ class _HostDocument(Strict):
     host: HostName
     user: User | None = None
     port: Port | None = None
-    to: Line | None = None
-    load: Line | None = None
+    to: LineText | None = None
+    load: LineText | None = None
 
 
 def _form(value: Any) -> str | None:
@@ -47,8 +47,8 @@ _FORMS: Forms = {"mapping": _HostDocument}
 
 class _InventoryDocument(Strict):
     version: Version
-    to: Line | None = None
-    load: Line | None = None
+    to: LineText | None = None
+    load: LineText | None = None
     hosts: Annotated[tuple[_Host, ...], Field(min_length=1)]
 
 
@@ -71,14 +71,14 @@ class Inventory:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file at `path`. Raises `FormatError` with the position of the mistake."""
-        return cls.parse(strict_yaml.read(path), str(path))
+        return cls.parse(strict_yaml.read_yaml_file(path), str(path))
 
     @classmethod
     def parse(cls, raw: bytes, name: str) -> Self:
         """Return the inventory in `raw`; errors name the file `name`."""
-        document = strict_yaml.parse(raw, name)
-        found = validate(_InventoryDocument, document, _FORMS)
-        hosts = tuple(_host(item, found) for item in found.hosts)
+        document = strict_yaml.parse_yaml(raw, name)
+        inventory = validate(_InventoryDocument, document, _FORMS)
+        hosts = tuple(_host(item, inventory) for item in inventory.hosts)
         _refuse_twins(hosts, document)
         return cls(hosts)
 

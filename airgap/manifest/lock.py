@@ -1,20 +1,22 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_LOCK_BYTES
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
-    Attachments,
+    AttachmentChoice,
+    AttachmentsText,
     DigestText,
     FilePath,
     Flag,
-    Line,
+    LineText,
     LockedSource,
     MediaType,
     Name,
@@ -24,15 +26,12 @@ from airgap.manifest.fields import (
     Size,
     Version,
 )
-from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import Strict, validate
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-
-MAX_BYTES = 4 << 20
-"""The limit of a lock file, which has more about each image than the manifest."""
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"
@@ -51,8 +50,8 @@ class _LockedDocument(Strict):
     size: Size | None = None
     image_id: DigestText | None = None
     cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
-    attachments: Attachments = "auto"
-    attachments_unknown: Line | None = None
+    attachments: AttachmentsText = AttachmentChoice.AUTO
+    attachments_unknown: LineText | None = None
     subject: DigestText | None = None
 
 
@@ -63,7 +62,7 @@ class _LockDocument(Strict):
     images: tuple[_LockedDocument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockedImage:
     """One resolved image. A lock file keeps media type, digest and size of `descriptor`."""
 
@@ -88,8 +87,7 @@ class LockedImage:
     """Other platforms of the image; not kept in the file."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Remarks about the choice of platforms; not kept in the file."""
-    attachments: str = "auto"
-    """The choice about its attachments: `auto`, `none` or `required`."""
+    attachments: AttachmentChoice = AttachmentChoice.AUTO
     attachments_unknown: str | None = None
     """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None
@@ -98,12 +96,36 @@ class LockedImage:
     @property
     def is_demanding(self) -> bool:
         """True if the image must not be carried without its attachments."""
-        return self.attachments == "required" or self.cosign_key is not None
+        return self.attachments is AttachmentChoice.REQUIRED or self.cosign_key is not None
+
+    def attached(
+        self, reference: ImageReference, descriptor: Descriptor | None, image_id: Digest | None, about: Digest
+    ) -> "LockedImage":
+        """Return an attachment of this image as an image of its own, at `reference` in the source.
+
+        Args:
+            reference: Its name at the source, with a cosign tag or a digest.
+            descriptor: As of an image; None if the source is an archive of `docker save`.
+            image_id: As of an image.
+            about: The digest of the image manifest or index that it is attached to.
+        """
+        return replace(
+            self,
+            reference=reference,
+            name=replace(self.name, tag=reference.tag, digest=None if reference.tag else reference.digest),
+            platforms=(),
+            by_default=False,
+            descriptor=descriptor,
+            image_id=image_id,
+            cosign_key=None,
+            attachments=AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO,
+            subject=about,
+        )
 
     @property
     def is_optional(self) -> bool:
         """True for an attachment that is carried only if it is available."""
-        return self.subject is not None and self.attachments != "required"
+        return self.subject is not None and self.attachments is not AttachmentChoice.REQUIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +160,19 @@ class Lock:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file at `path`. Raises `FormatError` with `FILE:LINE:COLUMN` and the expected value."""
-        return cls.parse(strict_yaml.read(path, MAX_BYTES), path)
+        return cls.parse(strict_yaml.read_yaml_file(path, MAX_LOCK_BYTES), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse(raw, str(path), MAX_BYTES)
-        found = validate(_LockDocument, document, {"": _LockedDocument})
+        document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
+        checked = validate(_LockDocument, document, {"": _LockedDocument})
         folder = path.absolute().parent
         images = [
-            _image(item, document, ("images", number), folder) for number, item in enumerate(found.images)
+            _image(item, document, ("images", number), folder) for number, item in enumerate(checked.images)
         ]
         _refuse_twins(images, document)
-        return cls(found.name, found.manifest_sha256, tuple(images))
+        return cls(checked.name, checked.manifest_sha256, tuple(images))
 
     def to_bytes(self, folder: Path | None = None) -> bytes:
         """Return the lock file's bytes, which are the same for the same lock.
@@ -164,7 +186,7 @@ class Lock:
             "manifest_sha256": self.manifest_sha256,
             "images": [_written(image, folder) for image in self.images],
         }
-        return _HEADER + strict_yaml.dump(content)
+        return _HEADER + strict_yaml.dump_yaml(content)
 
 
 def lock_path(manifest: Path) -> Path:
@@ -173,9 +195,9 @@ def lock_path(manifest: Path) -> Path:
     return manifest.with_name(f"{stem}.lock.yaml")
 
 
-def _image(item: _LockedDocument, document: Document, place: Place, folder: Path) -> LockedImage:
+def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folder: Path) -> LockedImage:
     def refuse(what: str, want: str) -> FormatError:
-        return FormatError(what, subject=document.at(place), want=want)
+        return FormatError(what, subject=document.at(yaml_path), want=want)
 
     if (item.source in _FILE_SOURCES) != (item.archive is not None):
         raise refuse(
@@ -187,16 +209,16 @@ def _image(item: _LockedDocument, document: Document, place: Place, folder: Path
     if item.digest is None and item.image_id is None:
         raise refuse("image is not resolved", "'digest' or 'image_id'")
     return LockedImage(
-        item.ref,
-        item.rename,
-        item.source,
-        None if item.archive is None else folder / item.archive,
-        item.platforms,
-        _descriptor(item),
-        item.image_id,
-        None if item.cosign_key is None else folder / item.cosign_key,
+        reference=item.ref,
+        name=item.rename,
+        source=item.source,
+        path=None if item.archive is None else folder / item.archive,
+        platforms=item.platforms,
+        descriptor=_descriptor(item),
+        image_id=item.image_id,
+        cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         by_default=item.platforms_by_default,
-        attachments=item.attachments,
+        attachments=AttachmentChoice(item.attachments),
         attachments_unknown=item.attachments_unknown,
         subject=item.subject,
     )
@@ -243,7 +265,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
     fields["cosign-key"] = _path(image.cosign_key, folder)
-    fields["attachments"] = image.attachments if image.attachments != "auto" else None
+    fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}

@@ -7,20 +7,21 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from airgap.limits import MAX_TEXT_CHARACTERS
 from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
-    MAX_LINE,
-    Attachments,
+    AttachmentChoice,
+    AttachmentsText,
     DigestText,
     FilePath,
     Label,
-    Line,
+    LineText,
     Name,
     OfflineName,
     Platforms,
     Reference,
-    Source,
+    SourceText,
     Version,
 )
 from airgap.manifest.validate import Forms, Strict
@@ -58,7 +59,9 @@ class EntryDocument(Strict):
         ),
     ] = None
 
-    attachments: Annotated[Attachments | None, Field(description="As above, for this image alone.")] = None
+    attachments: Annotated[AttachmentsText | None, Field(description="As above, for this image alone.")] = (
+        None
+    )
 
 
 class NamedEntry(EntryDocument):
@@ -70,7 +73,7 @@ class NamedEntry(EntryDocument):
         Reference, Field(description="The image's name at the source, with a tag, a digest or both.")
     ]
     source: Annotated[
-        Source,
+        SourceText,
         Field(
             description="registry (the default), docker (the local engine), "
             "docker:unix:///SOCKET or docker:ssh://[USER@]HOST[:PORT]."
@@ -106,7 +109,7 @@ def _form(value: Any) -> str | None:
     return next((form for form in ("archive", "oci") if form in value), "named")
 
 
-Entry = Annotated[
+AnyEntry = Annotated[
     Annotated[Reference, Tag("short")]
     | Annotated[NamedEntry, Tag("named")]
     | Annotated[ArchiveEntry, Tag("archive")]
@@ -114,13 +117,16 @@ Entry = Annotated[
     Discriminator(_form),
 ]
 
-Transfer = Annotated[
-    dict[Label, Line],
+TransferLabels = Annotated[
+    dict[Label, LineText],
     WithJsonSchema(
         {
             "type": "object",
             "propertyNames": {"pattern": f"^{LABEL_PATTERN}$"},
-            "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": MAX_LINE},
+            "additionalProperties": {
+                "type": ["string", "number", "boolean"],
+                "maxLength": MAX_TEXT_CHARACTERS,
+            },
         }
     ),
 ]
@@ -152,17 +158,17 @@ class ManifestDocument(Strict):
         ),
     ] = None
     attachments: Annotated[
-        Attachments,
+        AttachmentsText,
         Field(
             description="Signatures, SBOMs and attestations at the source: auto (the default) carries what "
             "is found, none does not ask, required fails where a registry does not answer."
         ),
-    ] = "auto"
+    ] = AttachmentChoice.AUTO
     transfer: Annotated[
-        Transfer,
+        TransferLabels,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),
     ] = Field(default_factory=dict)
-    images: Annotated[tuple[Entry, ...], Field(min_length=1, description="The images to carry.")]
+    images: Annotated[tuple[AnyEntry, ...], Field(min_length=1, description="The images to carry.")]
 
 
 class _EditorSchema(GenerateJsonSchema):

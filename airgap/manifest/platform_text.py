@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from airgap.errors import FormatError
-from airgap.manifest.strict_yaml import describe
+from airgap.manifest.strict_yaml import describe_value
 from airgap.oci.platform import Platform
 
 ALL = "all"
@@ -45,14 +45,14 @@ def parse_platform(text: str) -> Platform:
     meant = suggestion(text)
     hint = f"did you mean '{meant}'?" if meant else None
     try:
-        found = Platform.parse(text)
+        platform = Platform.parse(text)
     except FormatError as error:
-        raise FormatError("not a platform", want=WANT, got=describe(text), hint=hint) from error
-    alias = _ALIASES.get(found.architecture)
-    is_alias = alias is not None and not f"{alias}/".startswith(f"{found.architecture}/")
-    if is_alias or found.os in _ALIASES:  # `linux/armv7`, `arm64/v8`
-        raise FormatError("not a platform", want=WANT, got=describe(text), hint=hint)
-    return found
+        raise FormatError("not a platform", want=WANT, got=describe_value(text), hint=hint) from error
+    alias = _ALIASES.get(platform.architecture)
+    is_alias = alias is not None and not f"{alias}/".startswith(f"{platform.architecture}/")
+    if is_alias or platform.os in _ALIASES:  # `linux/armv7`, `arm64/v8`
+        raise FormatError("not a platform", want=WANT, got=describe_value(text), hint=hint)
+    return platform
 
 
 def as_list(value: Any) -> Any:
@@ -67,7 +67,9 @@ def as_list(value: Any) -> Any:
         )
     if isinstance(value, str) and value:
         if "," in value:
-            raise FormatError("several platforms in one value", got=describe(value), hint=f"write [{value}]")
+            raise FormatError(
+                "several platforms in one value", got=describe_value(value), hint=f"write [{value}]"
+            )
         parse_platform(value)
         return [value]
     return value

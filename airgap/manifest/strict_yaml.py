@@ -16,14 +16,10 @@ from typing import Any, NoReturn, TypeAlias, cast
 import yaml
 
 from airgap.errors import FormatError, MediaError, disk_failed
-
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 16
-MAX_NODES = 100_000
-"""Scalars, lists and mappings in one document: about 20,000 images."""
+from airgap.limits import MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_VALUES
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
-Place: TypeAlias = tuple[str | int, ...]
+YamlPath: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of the document down to a value."""
 
 _UNFIT = re.compile(
@@ -49,29 +45,29 @@ class Document:
     name: str
     """The name of the file in errors."""
     value: Value
-    values: dict[Place, Position]
+    values: dict[YamlPath, Position]
     """The start of each value."""
-    keys: dict[Place, Position]
+    keys: dict[YamlPath, Position]
     """The position of the key of each value in a mapping."""
 
-    def line(self, place: Place) -> int:
-        """Return the line on which the value at `place` begins."""
-        return self.values[place].line
+    def line(self, yaml_path: YamlPath) -> int:
+        """Return the line on which the value at `yaml_path` begins."""
+        return self.values[yaml_path].line
 
-    def find(self, place: Place) -> Value:
-        """Return the value at `place`, which is one of `values`."""
-        found: Any = self.value
-        for step in place:
-            found = found[step]
-        return cast(Value, found)
+    def find(self, yaml_path: YamlPath) -> Value:
+        """Return the value at `yaml_path`, which is one of `values`."""
+        value: Any = self.value
+        for step in yaml_path:
+            value = value[step]
+        return cast(Value, value)
 
-    def at(self, place: Place, *, key: bool = False) -> str:
+    def at(self, yaml_path: YamlPath, *, key: bool = False) -> str:
         """Return `FILE:LINE:COLUMN` of a value, or of its key."""
-        position = (self.keys if key else self.values)[place]
+        position = (self.keys if key else self.values)[yaml_path]
         return f"{self.name}:{position.line}:{position.column}"
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def read_yaml_file(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
     """Return the file's bytes, at most one more than `max_bytes`. Raises `FormatError`, and `MediaError` if
     the disk fails.
     """
@@ -87,7 +83,7 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise FormatError("cannot be read", subject=path, got=why) from error
 
 
-def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
+def parse_yaml(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
     """Return the document in `raw`; errors name the file `name`.
 
     Raises `FormatError` with the position of text that is not strict YAML. The keys and types of the
@@ -98,12 +94,12 @@ def parse(raw: bytes, name: str, max_bytes: int = MAX_BYTES) -> Document:
     return _Reader(_decode(raw, name), name).document()
 
 
-def dump(value: object) -> bytes:
-    """Return readable YAML that `parse` accepts: one value on each line, keys in their order, no aliases."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_BYTES, encoding="utf-8")
+def dump_yaml(value: object) -> bytes:
+    """Return readable YAML for `parse_yaml`: one value on each line, keys in their order, no aliases."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=MAX_YAML_BYTES, encoding="utf-8")
 
 
-def describe(value: Value) -> str:
+def describe_value(value: Value) -> str:
     """Return the description of a value for the `got` of an error."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else f"{value[:79]}…") if value else "nothing"
@@ -122,22 +118,20 @@ def _decode(raw: bytes, name: str) -> str:
     if unfit := _UNFIT.search(text):
         line, last = text.count("\n", 0, unfit.start()) + 1, text.rfind("\n", 0, unfit.start())
         raise FormatError(
-            "control character",
-            subject=f"{name}:{line}:{unfit.start() - last}",
-            got=f"U+{ord(unfit[0]):04X}",
+            "control character", subject=f"{name}:{line}:{unfit.start() - last}", got=f"U+{ord(unfit[0]):04X}"
         )
     return text
 
 
 class _Reader:
-    """Builds values directly from the parser's events; its recursion is at most `MAX_DEPTH` deep."""
+    """Builds values directly from the parser's events; its recursion is at most `MAX_YAML_DEPTH` deep."""
 
     def __init__(self, text: str, name: str) -> None:
         self._text = text
         self._name = name
         self._events = self._checked_events()
-        self._values: dict[Place, Position] = {}
-        self._keys: dict[Place, Position] = {}
+        self._values: dict[YamlPath, Position] = {}
+        self._keys: dict[YamlPath, Position] = {}
 
     def document(self) -> Document:
         next(self._events)
@@ -186,43 +180,47 @@ class _Reader:
         if isinstance(event, yaml.DocumentStartEvent) and self._text.startswith("%", start.index):
             self._refuse("YAML directives are not allowed", start)
 
-    def _value(self, event: yaml.Event, place: Place) -> Value:
-        self._values[place] = _position(event.start_mark)
-        if len(self._values) > MAX_NODES:
-            self._refuse("too many values", event.start_mark, want=f"at most {MAX_NODES:,}")
+    def _value(self, event: yaml.Event, yaml_path: YamlPath) -> Value:
+        self._values[yaml_path] = _position(event.start_mark)
+        if len(self._values) > MAX_YAML_VALUES:
+            self._refuse("too many values", event.start_mark, want=f"at most {MAX_YAML_VALUES:,}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
-        if len(place) >= MAX_DEPTH:
-            self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_DEPTH} levels")
-        return self._items(place) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(place)
+        if len(yaml_path) >= MAX_YAML_DEPTH:
+            self._refuse("nested too deeply", event.start_mark, want=f"at most {MAX_YAML_DEPTH} levels")
+        return (
+            self._items(yaml_path) if isinstance(event, yaml.SequenceStartEvent) else self._pairs(yaml_path)
+        )
 
     def _scalar(self, event: yaml.ScalarEvent) -> str:
         if unfit := _UNFIT.search(event.value):
             self._refuse("control character", event.start_mark, got=f"U+{ord(unfit[0]):04X}")
         return str(event.value)
 
-    def _items(self, place: Place) -> Value:
-        found: list[Value] = []
+    def _items(self, yaml_path: YamlPath) -> Value:
+        items: list[Value] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            found.append(self._value(event, (*place, len(found))))
-        return found
+            items.append(self._value(event, (*yaml_path, len(items))))
+        return items
 
-    def _pairs(self, place: Place) -> Value:
-        found: dict[str, Value] = {}
+    def _pairs(self, yaml_path: YamlPath) -> Value:
+        pairs: dict[str, Value] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._key(event, place)
-            found[key] = self._value(next(self._events), (*place, key))
-        return found
+            key = self._key(event, yaml_path)
+            pairs[key] = self._value(next(self._events), (*yaml_path, key))
+        return pairs
 
-    def _key(self, event: yaml.Event, place: Place) -> str:
+    def _key(self, event: yaml.Event, yaml_path: YamlPath) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self._refuse("not a key", event.start_mark, want="text", got="a list or a mapping")
         key = self._scalar(event)
         if key == "<<":
             self._refuse("YAML merge keys are not allowed", event.start_mark, got=repr(key))
-        if first := self._keys.get((*place, key)):
-            self._refuse("duplicate key", event.start_mark, got=f"{describe(key)}, as on line {first.line}")
-        self._keys[*place, key] = _position(event.start_mark)
+        if first := self._keys.get((*yaml_path, key)):
+            self._refuse(
+                "duplicate key", event.start_mark, got=f"{describe_value(key)}, as on line {first.line}"
+            )
+        self._keys[*yaml_path, key] = _position(event.start_mark)
         return key
 
     def _refuse(

@@ -8,14 +8,9 @@ from typing import Self
 
 from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
-from airgap.manifest.model import (
-    FORMS,
-    ArchiveEntry,
-    LayoutEntry,
-    LongEntry,
-    ManifestDocument,
-)
-from airgap.manifest.strict_yaml import Document, Place
+from airgap.manifest.fields import AttachmentChoice
+from airgap.manifest.model import FORMS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
+from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
@@ -27,7 +22,7 @@ def offline_name(reference: ImageReference) -> ImageReference:
     return reference.kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntry:
     """One item of `images`.
 
@@ -47,8 +42,8 @@ class ImageEntry:
     """The archive or OCI layout, an absolute path."""
     cosign_key: Path | None
     line: int
-    attachments: str = "auto"
-    """`auto`, `none` or `required`, with the manifest's default filled in."""
+    attachments: AttachmentChoice = AttachmentChoice.AUTO
+    """With the manifest's default filled in."""
 
     @property
     def name(self) -> ImageReference | None:
@@ -58,7 +53,7 @@ class ImageEntry:
         return offline_name(self.reference)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferManifest:
     """The images that a user wants to carry. No two have the same offline name, as far as names are known."""
 
@@ -77,26 +72,26 @@ class TransferManifest:
 
         It does not check that the images, archives and keys exist.
         """
-        return cls.parse(strict_yaml.read(path), path)
+        return cls.parse(strict_yaml.read_yaml_file(path), path)
 
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse(raw, str(path))
-        found = validate(ManifestDocument, document, FORMS)
+        document = strict_yaml.parse_yaml(raw, str(path))
+        checked = validate(ManifestDocument, document, FORMS)
         folder = path.absolute().parent
         entries = [
-            _entry(item, document, ("images", number), found, folder)
-            for number, item in enumerate(found.images)
+            _entry(item, document, ("images", number), checked, folder)
+            for number, item in enumerate(checked.images)
         ]
         return cls(
-            found.name,
-            found.destinations,
-            found.platforms,
-            _without_twins(entries, document),
-            raw,
-            path,
-            found.transfer,
+            name=checked.name,
+            destinations=checked.destinations,
+            platforms=checked.platforms,
+            images=_without_twins(entries, document),
+            raw=raw,
+            path=path,
+            transfer=checked.transfer,
         )
 
     @property
@@ -108,40 +103,52 @@ class TransferManifest:
 def _entry(
     item: ImageReference | LongEntry,
     document: Document,
-    place: Place,
+    yaml_path: YamlPath,
     defaults: ManifestDocument,
     folder: Path,
 ) -> ImageEntry:
-    line, platforms = document.line(place), defaults.platforms
+    line, platforms = document.line(yaml_path), defaults.platforms
     if isinstance(item, ImageReference):
         return ImageEntry(
-            item, item.digest, platforms, None, "registry", None, None, line, defaults.attachments
+            reference=item,
+            digest=item.digest,
+            platforms=platforms,
+            rename=None,
+            source="registry",
+            archive=None,
+            cosign_key=None,
+            line=line,
+            attachments=AttachmentChoice(defaults.attachments),
         )
     source, archive = _origin(item)
     return ImageEntry(
-        item.ref,
-        _pin(item, document, place),
-        platforms if item.platforms is None else item.platforms,
-        item.rename,
-        source,
-        None if archive is None else folder / archive,
-        None if item.cosign_key is None else folder / item.cosign_key,
-        line,
-        _attachments(item, defaults.attachments, document, place),
+        reference=item.ref,
+        digest=_pin(item, document, yaml_path),
+        platforms=platforms if item.platforms is None else item.platforms,
+        rename=item.rename,
+        source=source,
+        archive=None if archive is None else folder / archive,
+        cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
+        line=line,
+        attachments=_attachments(item, AttachmentChoice(defaults.attachments), document, yaml_path),
     )
 
 
-def _attachments(item: LongEntry, default: str, document: Document, place: Place) -> str:
+def _attachments(
+    item: LongEntry, default: AttachmentChoice, document: Document, yaml_path: YamlPath
+) -> AttachmentChoice:
     """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
-    if item.cosign_key is not None and item.attachments == "none":
+    if item.cosign_key is not None and item.attachments == AttachmentChoice.NONE:
         raise FormatError(
             "a cosign-key needs attachments",
-            subject=document.at((*place, "attachments")),
+            subject=document.at((*yaml_path, "attachments")),
             want="auto or required",
             got="'none'",
         )
-    chosen = item.attachments or default
-    return "auto" if item.cosign_key is not None and chosen == "none" else chosen
+    chosen = AttachmentChoice(item.attachments or default)
+    if item.cosign_key is not None and chosen is AttachmentChoice.NONE:
+        return AttachmentChoice.AUTO
+    return chosen
 
 
 def _origin(item: LongEntry) -> tuple[str, str | None]:
@@ -152,12 +159,12 @@ def _origin(item: LongEntry) -> tuple[str, str | None]:
     return item.source, None
 
 
-def _pin(item: LongEntry, document: Document, place: Place) -> Digest | None:
+def _pin(item: LongEntry, document: Document, yaml_path: YamlPath) -> Digest | None:
     named = item.ref.digest if item.ref is not None else None
     if item.digest is not None and named is not None and item.digest != named:
         raise FormatError(
             "the digest differs from the one in 'ref'",
-            subject=document.at((*place, "digest")),
+            subject=document.at((*yaml_path, "digest")),
             want=named,
             got=item.digest,
             hint="leave out 'digest'",

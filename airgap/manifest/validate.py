@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from airgap.errors import FormatError
 from airgap.hiding import LOGIN_HINT, has_secret, is_secret_name
-from airgap.manifest.strict_yaml import Document, Place, describe
+from airgap.manifest.strict_yaml import Document, YamlPath, describe_value
 
 _MAX_GOT = 160
 _WANTED = {
@@ -86,15 +86,15 @@ def validate(model: type[M], document: Document, forms: Forms) -> M:
 
 def _refuse_secrets(document: Document) -> None:
     """Refuse logins: a manifest's text goes into signed statements and the ledger, and into errors."""
-    for place in document.values:
-        key, value = place[-1] if place else "", document.find(place)
-        named = place[:1] == ("transfer",) and len(place) > 1 and is_secret_name(str(key))
+    for yaml_path in document.values:
+        key, value = yaml_path[-1] if yaml_path else "", document.find(yaml_path)
+        named = yaml_path[:1] == ("transfer",) and len(yaml_path) > 1 and is_secret_name(str(key))
         of_key = isinstance(key, str) and (named or has_secret(key))
         text = value if isinstance(value, str) and key != "source" else ""  # `source` refuses them itself
         if of_key or has_secret(text):
             raise FormatError(
                 "a password or token in the file",
-                subject=document.at(place, key=of_key),
+                subject=document.at(yaml_path, key=of_key),
                 want="names and addresses without a login",
                 hint=LOGIN_HINT,
             )
@@ -108,23 +108,25 @@ class _Mistake:
         self._document = document
         self._kind = details["type"]
         self._model, self._siblings = model, [model]
-        place = list(details["loc"])
-        if place[:1] in (["images"], ["hosts"]) and len(place) > 2:
+        yaml_path = list(details["loc"])
+        if yaml_path[:1] in (["images"], ["hosts"]) and len(yaml_path) > 2:
             # The union's tag is in pydantic's path, but not in the file.
-            form = "" if "" in forms else str(place.pop(2))
+            form = "" if "" in forms else str(yaml_path.pop(2))
             self._model, self._siblings = forms.get(form, model), list(forms.values())
-        of_map_key = place[:1] == ["transfer"] and len(place) == 3
+        of_map_key = yaml_path[:1] == ["transfer"] and len(yaml_path) == 3
         self._of_key = of_map_key or self._kind == "extra_forbidden"
-        self._place: Place = tuple(place[:-1] if of_map_key or self._kind == "missing" else place)
+        self._yaml_path: YamlPath = tuple(
+            yaml_path[:-1] if of_map_key or self._kind == "missing" else yaml_path
+        )
 
     @property
     def order(self) -> tuple[int, int, int]:
         """The sort key of mistakes; the least one is reported."""
-        at = (self._document.keys if self._of_key else self._document.values)[self._place]
+        at = (self._document.keys if self._of_key else self._document.values)[self._yaml_path]
         return _RANK.get(self._kind, 0), at.line, at.column
 
     def error(self) -> FormatError:
-        where = self._document.at(self._place, key=self._of_key)
+        where = self._document.at(self._yaml_path, key=self._of_key)
         if self._kind == "format":
             return _moved(self._details["ctx"]["error"], where)
         if self._kind == "extra_forbidden":
@@ -133,15 +135,15 @@ class _Mistake:
             key = str(self._details["loc"][-1])
             hint = f"write {_EXAMPLE[key]}" if key in _EXAMPLE else None
             return FormatError("missing key", subject=where, want=f"'{key}'", hint=hint)
-        got = describe(self._document.find(self._place))
+        got = describe_value(self._document.find(self._yaml_path))
         want = _WANTED.get(self._kind, self._details["msg"])
-        if self._place[:1] == ("hosts",):
+        if self._yaml_path[:1] == ("hosts",):
             want = want.replace("an image reference", "[USER@]HOST[:PORT]")
         return FormatError("wrong type", subject=where, want=want, got=got, hint=self._list_hint(want))
 
     def _list_hint(self, want: str) -> str | None:
         """Return a hint if there is a single value instead of a list."""
-        key, value = self._place[-1] if self._place else None, self._document.find(self._place)
+        key, value = self._yaml_path[-1] if self._yaml_path else None, self._document.find(self._yaml_path)
         if want != "a list" or not isinstance(key, str):
             return None
         if isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
@@ -153,10 +155,10 @@ class _Mistake:
         )
 
     def _unknown_key(self, where: str) -> FormatError:
-        key = str(self._place[-1])
+        key = str(self._yaml_path[-1])
         want = f"one of {', '.join(self._model.key_names())}"
         return FormatError(
-            "unknown key", subject=where, want=want, got=describe(key), hint=self._hint_for(key)
+            "unknown key", subject=where, want=want, got=describe_value(key), hint=self._hint_for(key)
         )
 
     def _hint_for(self, key: str) -> str | None:
@@ -165,19 +167,19 @@ class _Mistake:
             return LOGIN_HINT
         if key in known:
             return f"'{key}' belongs to another kind of entry"
-        if (meant := _MEANT.get(key)) in known and len(self._place) > 1:
+        if (meant := _MEANT.get(key)) in known and len(self._yaml_path) > 1:
             return self._meant_hint(key, str(meant))
         if near := difflib.get_close_matches(key, known, n=1):
             return f"did you mean '{near[0]}'?"
-        value = self._document.find(self._place)
-        alone = len(self._document.find(self._place[:-1])) == 1
-        if alone and len(self._place) > 1 and isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
+        value = self._document.find(self._yaml_path)
+        alone = len(self._document.find(self._yaml_path[:-1])) == 1
+        if alone and len(self._yaml_path) > 1 and isinstance(value, str) and 0 < len(value) <= _MAX_GOT:
             return f"write it without the space: {key}:{value}"
         return None
 
     def _meant_hint(self, key: str, meant: str) -> str:
         """Return a hint with the correct key, ready to copy if the value can stay the same."""
-        value = self._document.find(self._place)
+        value = self._document.find(self._yaml_path)
         if key in ("tag", "registry", "repository", "architecture", "arch", "os") or not isinstance(
             value, str
         ):

@@ -52,7 +52,7 @@ class Digest:
 
     @classmethod
     def of(cls, raw: bytes, algorithm: str = "sha256") -> Self:
-        """The digest of `raw`."""
+        """Return the digest of `raw`."""
         return cls(algorithm, hashlib.new(algorithm, raw).hexdigest())
 
     @property
@@ -105,26 +105,26 @@ class CheckedReader(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if not view:
             return 0
-        got = self._stream.readinto(view) or 0
-        self._done += got
-        if got == 0 or self._done > self._size:
-            found = f"{self._done:,} bytes" if got == 0 else "more"
+        count = self._stream.readinto(view) or 0
+        self._done += count
+        if count == 0 or self._done > self._size:
+            found = f"{self._done:,} bytes" if count == 0 else "more"
             raise SizeMismatchError(
                 "wrong size", subject=self._subject, want=f"{self._size:,} bytes", got=found
             )
-        self._hasher.update(view[:got])
+        self._hasher.update(view[:count])
         if self._done == self._size:
             self._check()
-        return got
+        return count
 
     def _check(self) -> None:
-        found = self._hasher.hexdigest()
-        if found != self._digest.hex:
+        actual = self._hasher.hexdigest()
+        if actual != self._digest.hex:
             raise DigestMismatchError(
                 "wrong digest",
                 subject=self._subject,
                 want=self._digest,
-                got=f"{self._digest.algorithm}:{found}",
+                got=f"{self._digest.algorithm}:{actual}",
             )
         if self._stream.readinto(memoryview(bytearray(1))):
             raise SizeMismatchError(
@@ -142,9 +142,23 @@ def copy(stream: ByteStream, write: Callable[[memoryview], object], advance: Adv
     """Move all of `stream` through one buffer into `write`; return the number of bytes."""
     buffer = memoryview(bytearray(CHUNK))
     total = 0
-    while got := stream.readinto(buffer):
-        write(buffer[:got])
-        total += got
+    while count := stream.readinto(buffer):
+        write(buffer[:count])
+        total += count
         if advance is not None:
-            advance(got)
+            advance(count)
     return total
+
+
+def fill(stream: ByteStream, view: memoryview) -> int:
+    """Read until `view` is full or the stream has ended; return the number of bytes."""
+    done = 0
+    while done < len(view) and (got := stream.readinto(view[done:])):
+        done += got
+    return done
+
+
+def read_up_to(stream: ByteStream, size: int) -> bytes:
+    """Read `size` bytes, or fewer at the end of the stream."""
+    buffer = memoryview(bytearray(size))
+    return bytes(buffer[: fill(stream, buffer)])

@@ -5,13 +5,13 @@ Each is parsed once from the bytes that came, and keeps them as `raw`: a digest 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
+from airgap.limits import MAX_BLOB_BYTES, MAX_LAYER_URLS
 from airgap.oci.digest import Digest
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.spelling import CONFIG, DOCUMENT, Keys, check_spelling
@@ -42,10 +42,7 @@ _FOREIGN_LAYERS = (
 )
 """Layers of Windows base images, which registries may omit; `urls` has their other locations."""
 _URL = re.compile(r"https://[a-z0-9][\x21-\x7e]{1,2000}", re.ASCII | re.IGNORECASE)
-_MAX_URLS = 16
 _LAYER_FAMILIES = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
-MAX_SIZE = 1 << 40
-"""The largest size of a layer: 1 TiB."""
 
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -58,6 +55,7 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
+    _: KW_ONLY
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str | None = None
@@ -71,8 +69,10 @@ class Descriptor:
         media_type = fields.text("mediaType")
         digest = Digest.parse(fields.text("digest"), where)
         size = fields.integer("size")
-        if size > MAX_SIZE:
-            raise FormatError("too large", subject=where, want=f"at most {MAX_SIZE:,} bytes", got=f"{size:,}")
+        if size > MAX_BLOB_BYTES:
+            raise FormatError(
+                "too large", subject=where, want=f"at most {MAX_BLOB_BYTES:,} bytes", got=f"{size:,}"
+            )
         urls = _urls(fields, f"{where} {digest}", allowed=layer and media_type.startswith(_FOREIGN_LAYERS))
         if (data := fields.optional_text("data")) is not None:
             _check_embedded(data, digest, size, where)
@@ -80,10 +80,10 @@ class Descriptor:
             media_type,
             digest,
             size,
-            _parse_platform(fields.take("platform"), where),
-            fields.string_map("annotations"),
-            fields.optional_text("artifactType"),
-            urls,
+            platform=_parse_platform(fields.take("platform"), where),
+            annotations=fields.string_map("annotations"),
+            artifact_type=fields.optional_text("artifactType"),
+            urls=urls,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +110,7 @@ class ImageManifest:
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    _: KW_ONLY
     subject: Descriptor | None = None
     artifact_type: str | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
@@ -228,8 +229,8 @@ def parse_document(raw: bytes, media_type: str | None, where: str) -> ImageManif
     subject = fields.take("subject")
     return ImageManifest(
         raw, found, config, _descriptors(fields, "layers", where),
-        None if subject is None else Descriptor.parse(subject, f"{where}: subject"),
-        fields.optional_text("artifactType"), fields.string_map("annotations"),
+        subject=None if subject is None else Descriptor.parse(subject, f"{where}: subject"),
+        artifact_type=fields.optional_text("artifactType"), annotations=fields.string_map("annotations"),
     )  # fmt: skip
 
 
@@ -245,9 +246,9 @@ def check_size_and_digest(raw: bytes, descriptor: Descriptor, where: object) -> 
         raise SizeMismatchError(
             "wrong size", subject=where, want=f"{descriptor.size:,} bytes", got=f"{len(raw):,}"
         )
-    found = Digest.of(raw, descriptor.digest.algorithm)
-    if found != descriptor.digest:
-        raise DigestMismatchError("wrong digest", subject=where, want=descriptor.digest, got=found)
+    actual = Digest.of(raw, descriptor.digest.algorithm)
+    if actual != descriptor.digest:
+        raise DigestMismatchError("wrong digest", subject=where, want=descriptor.digest, got=actual)
     return raw
 
 
@@ -274,9 +275,11 @@ def _urls(fields: Fields, subject: str, *, allowed: bool) -> tuple[str, ...]:
     if not allowed:
         raise FormatError("content kept elsewhere (urls) cannot cross the gap", subject=subject)
     urls = tuple(fields.texts("urls"))
-    if len(urls) > _MAX_URLS or not all(map(_URL.fullmatch, urls)):
+    if len(urls) > MAX_LAYER_URLS or not all(map(_URL.fullmatch, urls)):
         raise FormatError(
-            "bad addresses of a foreign layer (urls)", subject=subject, want=f"at most {_MAX_URLS} of https"
+            "bad addresses of a foreign layer (urls)",
+            subject=subject,
+            want=f"at most {MAX_LAYER_URLS} of https",
         )
     return urls
 
@@ -301,7 +304,7 @@ def _check_embedded(data: str, digest: Digest, size: int, where: str) -> None:
     """Check that embedded content (`data`) is the content of the digest, because readers may use either."""
     try:
         raw = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise FormatError("embedded data is not base64", subject=where) from error
     if len(raw) != size or Digest.of(raw, digest.algorithm) != digest:
         raise AmbiguousError("embedded data differs from the digest", subject=where, want=digest)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_IMAGE_NAME_CHARACTERS
 from airgap.oci.digest import Digest
 
 DOCKER_HUB = "docker.io"
@@ -14,17 +15,17 @@ PASSING_NAME = f"{PASSING_HOST} is reserved for temporary names while airgap loa
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
-_HOST = re.compile(
+HOST_PATTERN = (
     r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-    r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?",
-    re.ASCII,
+    r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 )
+"""A registry's host, with or without a port; an IPv6 address in brackets."""
+_HOST = re.compile(HOST_PATTERN, re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_MAX_NAME = 255
 
 
 def normal_host(registry: str) -> str:
-    """A registry's host in lower case, and its port without leading zeros; none where it is that of HTTPS."""
+    """Return a registry's host in lower case, and its port without leading zeros or, for HTTPS, none."""
     host, colon, port = registry.lower().rpartition(":")
     if not colon or not port.isdigit():
         return registry.lower()
@@ -74,13 +75,15 @@ class ImageReference:
         if not _REPOSITORY.fullmatch(repository):
             lower = repository != repository.lower()
             raise refuse("repository names are lower-case" if lower else "repository name")
-        if len(registry) + len(repository) + 1 > _MAX_NAME:
-            raise refuse(f"name longer than {_MAX_NAME}")
+        if len(registry) + len(repository) + 1 > MAX_IMAGE_NAME_CHARACTERS:
+            raise refuse(f"name longer than {MAX_IMAGE_NAME_CHARACTERS}")
         return cls(registry, repository, tag or (None if digest else "latest"), digest)
 
     def names_of(self, digest: Digest) -> "tuple[ImageReference, ...]":
-        """The names that node runtimes look up for an image with this digest: of a reference with a tag and
-        that digest these are two, one with each. Kubernetes asks for `repo@sha256:…` when a pod names both.
+        """Return the names that node runtimes look up for an image with this digest.
+
+        Of a reference with a tag and that digest these are two, one with each: Kubernetes asks for
+        `repo@sha256:…` when a pod names both.
         """
         if self.tag is None or self.digest is None:
             return (self,)

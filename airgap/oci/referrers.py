@@ -2,12 +2,12 @@
 
 import re
 
+from airgap.limits import MAX_TAG_CHARACTERS
 from airgap.oci.digest import Digest
 
 COSIGN_SUFFIXES = ("sig", "att", "sbom")
 COSIGN_TAG = re.compile(rf"sha256-[0-9a-f]{{64}}\.(?:{'|'.join(COSIGN_SUFFIXES)})", re.ASCII)
 """The form of the tags in `cosign_tags`."""
-_MAX_TAG = 128
 _FALLBACK = re.compile("sha(?:256|512)-[0-9a-f]{64}", re.ASCII)
 
 
@@ -28,4 +28,4 @@ def cosign_tags(digest: Digest) -> tuple[str, ...]:
     to version 2). There are none for SHA-512, whose tags would be too long (cosign's SIGNATURE_SPEC.md).
     """
     tags = tuple(f"{digest.algorithm}-{digest.hex}.{suffix}" for suffix in COSIGN_SUFFIXES)
-    return tags if all(len(tag) <= _MAX_TAG for tag in tags) else ()
+    return tags if all(len(tag) <= MAX_TAG_CHARACTERS for tag in tags) else ()

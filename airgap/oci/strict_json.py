@@ -12,11 +12,9 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from airgap.errors import AmbiguousError, FormatError
+from airgap.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_INTEGER
 from airgap.times import parse_time
 
-MAX_BYTES = 4 << 20
-MAX_DEPTH = 32
-MAX_INTEGER = 2**53 - 1
 _VALUES, _LEAST_VALUE = 100_000, 16
 """The number of values that are always accepted, and the bytes that are required for each further one; real
 documents have more. Megabytes of `[],[],[]` would need hundreds of megabytes of memory, and seconds.
@@ -27,7 +25,7 @@ _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 
 
 def parse_object(
-    raw: bytes, where: str, *, max_bytes: int = MAX_BYTES, floats: bool = True
+    raw: bytes, where: str, *, max_bytes: int = MAX_JSON_BYTES, floats: bool = True
 ) -> dict[str, Any]:
     """Return the JSON object in `raw`.
 
@@ -46,7 +44,7 @@ def parse_object(
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", subject=where, got=f"byte {error.start}") from error
     except RecursionError as error:
-        raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}") from error
+        raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_JSON_DEPTH}") from error
     except json.JSONDecodeError as error:
         raise FormatError(
             "not JSON", subject=where, got=f"{error.msg} at line {error.lineno} column {error.colno}"
@@ -59,19 +57,19 @@ def parse_object(
 
 def _decode(raw: bytes, where: str, *, floats: bool) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
+        value = dict(items)
+        if len(value) != len(items):
             ((twin, _),) = Counter(key for key, _ in items).most_common(1)
             raise AmbiguousError("duplicate key", subject=where, got=repr(twin))
-        return found
+        return value
 
     def constant(name: str) -> NoReturn:
         raise FormatError("not JSON", subject=where, got=name)
 
     def integer(text: str) -> int:
-        if len(text) > len(f"-{MAX_INTEGER}") or abs(int(text)) > MAX_INTEGER:
+        if len(text) > len(f"-{MAX_JSON_INTEGER}") or abs(int(text)) > MAX_JSON_INTEGER:
             raise FormatError(
-                "integer too large", subject=where, want=f"at most {MAX_INTEGER}", got=text[:40]
+                "integer too large", subject=where, want=f"at most {MAX_JSON_INTEGER}", got=text[:40]
             )
         if text == "-0":
             raise AmbiguousError("negative zero", subject=where, want="0")
@@ -98,8 +96,8 @@ def _check(top: dict[str, Any], where: str) -> None:
     open_values: list[tuple[Any, int, bool]] = [(top, 1, False)]
     while open_values:
         value, depth, free = open_values.pop()
-        if depth > MAX_DEPTH:
-            raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_DEPTH}")
+        if depth > MAX_JSON_DEPTH:
+            raise FormatError("nested too deeply", subject=where, want=f"at most {MAX_JSON_DEPTH}")
         if isinstance(value, dict):
             if not free:
                 _refuse_case_twins(value, where)
@@ -159,34 +157,34 @@ class Fields:
         return value
 
     def text(self, key: str) -> str:
-        """A string."""
+        """Return a string."""
         return str(self._typed(key, str, "a string"))
 
     def optional_text(self, key: str) -> str | None:
-        """A string, or None if the key is missing or null."""
+        """Return a string, or None if the key is missing or null."""
         return None if self.take(key) is None else self.text(key)
 
     def integer(self, key: str) -> int:
-        """An integer of at least 0."""
+        """Return an integer of at least 0."""
         value = int(self._typed(key, int, "an integer"))
         if value < 0:
             raise FormatError("negative", subject=f"{self.where}: {key}", got=value)
         return value
 
     def time(self, key: str) -> datetime:
-        """A UTC time in whole seconds, `2026-01-31T12:00:00Z`."""
+        """Return a UTC time in whole seconds, `2026-01-31T12:00:00Z`."""
         return parse_time(self.text(key), f"{self.where}: {key}")
 
     def boolean(self, key: str) -> bool:
-        """A boolean."""
+        """Return a boolean."""
         return bool(self._typed(key, bool, "a boolean"))
 
     def items(self, key: str) -> list[Any]:
-        """A list."""
+        """Return a list."""
         return list(self._typed(key, list, "a list"))
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
+        """Return a list of strings."""
         found = self.items(key)
         for value in found:
             if not isinstance(value, str):
@@ -196,15 +194,15 @@ class Fields:
         return tuple(found)
 
     def child(self, key: str) -> "Fields":
-        """An object, as `Fields`."""
+        """Return an object, as `Fields`."""
         return Fields(self.take(key), f"{self.where}: {key}")
 
     def children(self, key: str) -> "list[Fields]":
-        """A list of objects."""
+        """Return a list of objects."""
         return [Fields(value, f"{self.where}: {key}[{i}]") for i, value in enumerate(self.items(key))]
 
     def string_map(self, key: str) -> dict[str, str]:
-        """An object whose values are all strings; empty if the key is missing."""
+        """Return an object whose values are all strings; empty if the key is missing."""
         value = self.take(key)
         if value is None:
             return {}
@@ -215,7 +213,7 @@ class Fields:
         return dict(value)
 
     def keys(self) -> tuple[str, ...]:
-        """All keys of the object."""
+        """Return all keys of the object."""
         return tuple(self._value)
 
     def end(self, hint: str | None = None) -> None:

@@ -1,23 +1,19 @@
 """Use a verified bundle as a source of images, for `serve`."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Self
 
-from airgap.bundle.volumes import Place, open_bundle
-from airgap.carry.verify import Receiver, VerifiedBundle, verify
-from airgap.carry.verify_recorded import receiver
+from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
+from airgap.endpoints.ports import NamedSource
 from airgap.errors import IncompleteError, NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.site import Site
 
 
-class BundleSource:
-    """A `ContentSource` that lists its names, over a verified bundle.
+class BundleSource(NamedSource):
+    """A verified bundle as a source.
 
     The blobs that a delta leaves out are read from other bundles, which `build_on` finds.
     """
@@ -57,7 +53,7 @@ class BundleSource:
                 return image.graph.root
         raise NotFoundError("no such image", subject=f"{self.name}: {reference}")
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         for image in self.bundle.images:
             if descriptor.digest in image.graph.documents:
                 return image.graph.documents[descriptor.digest][1]
@@ -80,12 +76,3 @@ def _means(reference: ImageReference, image: VerifiedImage) -> bool:
     if wanted is not None:
         return image.record.digest == wanted
     return image.name == reference
-
-
-@contextlib.contextmanager
-def bundle_source(
-    place: Place, site: Site, now: datetime, who: Receiver | None = None
-) -> Iterator[BundleSource]:
-    """Open a bundle to serve, after steps 1 to 9; its blobs are checked while they are sent."""
-    with open_bundle(place) as folder:
-        yield BundleSource(verify(folder, who or receiver(site, now)))

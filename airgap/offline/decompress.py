@@ -56,10 +56,10 @@ def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> Unpa
     hasher = diff_id.hasher()
     with closing(Unpacked(open_packed(), "zstd", diff_id)) as stream:
         size = copy(stream, hasher.update)
-    found = Digest(diff_id.algorithm, hasher.hexdigest())
-    if found != diff_id:
+    actual = Digest(diff_id.algorithm, hasher.hexdigest())
+    if actual != diff_id:
         raise FormatError(
-            "the layer does not have the digest in the config", want=f"diff_id {diff_id}", got=found
+            "the layer does not have the digest in the config", want=f"diff_id {diff_id}", got=actual
         )
 
     def open_plain() -> ByteStream:

@@ -8,14 +8,10 @@ from pathlib import Path
 from airgap.bundle.files import Folder, write_file
 from airgap.bundle.locks import alone_in
 from airgap.errors import AirgapError, MediaError
+from airgap.limits import MAX_HELD_IMAGES, MAX_HOLDINGS_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
-
-MAX_HOLDINGS = 64 << 20
-"""Maximum size of one target's file in bytes; the oldest images are dropped above that."""
-
-_MAX_IMAGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +40,18 @@ class Holdings:
     def of(cls, home: Path, target: str) -> "Holdings":
         """Read the holdings of the target with the name `target`."""
         path = home / "holdings" / f"{hashlib.sha256(target.encode()).hexdigest()[:32]}.json"
-        found = cls(path)
+        holdings = cls(path)
         try:
-            found._read()
+            holdings._read()
         except AirgapError as error:
-            found.images.clear()
-            found.readable = not isinstance(error, MediaError)
-        return found
+            holdings.images.clear()
+            holdings.readable = not isinstance(error, MediaError)
+        return holdings
 
     def _read(self) -> None:
         with Folder(self.path.parent) as folder:
-            raw = folder.read(self.path.name, MAX_HOLDINGS)
-        fields = Fields(parse_object(raw, str(self.path), max_bytes=MAX_HOLDINGS), str(self.path))
+            raw = folder.read(self.path.name, MAX_HOLDINGS_BYTES)
+        fields = Fields(parse_object(raw, str(self.path), max_bytes=MAX_HOLDINGS_BYTES), str(self.path))
         for item in fields.children("images"):
             self.add(
                 ImageReference.parse(item.text("name")),
@@ -79,8 +75,8 @@ class Holdings:
         """
         if not self.readable:
             raise MediaError("cannot read", subject=self.path, hint="the file is left unchanged")
-        kept = list(self.images.values())[-_MAX_IMAGES:]
-        while len(raw := _dump(kept)) > MAX_HOLDINGS:
+        kept = list(self.images.values())[-MAX_HELD_IMAGES:]
+        while len(raw := _dump(kept)) > MAX_HOLDINGS_BYTES:
             kept = kept[(len(kept) + 1) // 2 :]
         with alone_in(self.path.parent):
             write_file(self.path, raw)

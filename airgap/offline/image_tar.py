@@ -8,10 +8,9 @@ image.
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
-from airgap.bundle.graph import CarriedManifest
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
@@ -20,13 +19,12 @@ from airgap.bundle.names import (
     index_json,
     manifest_json,
 )
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.graph import CarriedManifest
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.errors import EndpointError
 from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.platform import Platform
 from airgap.offline.decompress import UnpackedLayer, claim_gzip, form_of, measure_zstd
 
 
@@ -43,6 +41,7 @@ class ImageTar:
     """Collects images, then yields the stream. Content that images share is sent once."""
 
     bundle: VerifiedBundle
+    _: KW_ONLY
     unpack: frozenset[str] = frozenset()
     """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
     keep_packed: frozenset[Digest] = frozenset()
@@ -110,7 +109,7 @@ class ImageTar:
             index = index_json((image.name, image.graph.root) for image in self.images)
             yield from _file(INDEX_FILE, _small(index), None)
         yield from _file(MANIFEST_FILE, _small(manifest_json(self.views)), None)
-        yield END
+        yield END_OF_ARCHIVE
 
 
 def _small(raw: bytes) -> _Member:
@@ -126,24 +125,3 @@ def _file(name: str, member: _Member, advance: Advance | None) -> Iterator[bytes
             if advance is not None:
                 advance(got)
     yield padding(member.size)
-
-
-def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
-    """Return the manifest of `image` that an engine for `platform` gets.
-
-    An image that is carried for one platform only is sent in any case: the engine may emulate it.
-    Raises `EndpointError` when no manifest fits.
-    """
-    found = [item for item in image.graph.manifests if item.config]
-    chosen = image.graph.for_platform(platform)
-    if chosen is None and len(found) == 1:
-        chosen = found[0]
-    if chosen is None:
-        raise EndpointError(
-            "the image has no platform for this engine" if found else "an artifact, not an image",
-            subject=image.name,
-            want=platform,
-            got=", ".join(str(item.platform) for item in image.graph.manifests),
-            hint=None if found else "load artifacts into a registry or an OCI directory",
-        )
-    return chosen

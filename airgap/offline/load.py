@@ -1,22 +1,20 @@
 """Load a verified bundle's images into a target. Existing names are unchanged until the content is proved."""
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import assert_never
 
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.graph import PREFERRED
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import (
     ContentTarget,
+    EngineTarget,
     FileTarget,
     FolderTarget,
-    ListedFile,
-    MountingTarget,
-    PlacingTarget,
-    StreamTarget,
-    SweptTarget,
+    RegistryTarget,
     Target,
 )
 from airgap.errors import (
@@ -24,18 +22,27 @@ from airgap.errors import (
     EndpointError,
     IncompleteError,
     MediaError,
+    MissingContentError,
     PolicyError,
     UsageError,
 )
 from airgap.oci.digest import Digest
-from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import fallback_tag
+from airgap.offline.engine_image import runnable
 from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.load_refusal import refused
-from airgap.offline.loader import FAILED, LOADED, PLACED, LoadedImage, Loader, Loading, confirmed
+from airgap.offline.loader import (
+    FAILED,
+    LOADED,
+    PLACED,
+    ConflictRule,
+    LoadedImage,
+    Loader,
+    Loading,
+    confirm_digest,
+)
 from airgap.offline.rename import renamed
 from airgap.workers import run_each
 
@@ -43,60 +50,86 @@ from airgap.workers import run_each
 def load(target: Target, loading: Loading) -> list[LoadedImage]:
     """Load every image. The failure of one image is in its result and does not affect the others.
 
-    Before anything changes, raises `IncompleteError` when the target lacks a blob that the bundle leaves
+    Raises, before anything changes, `IncompleteError` when the target lacks a blob that the bundle leaves
     out, `PolicyError` when a name means another image at the target and `on_conflict` is `refuse`,
     `UsageError` when two images would have one name, and the target's own error when it is unreachable.
     """
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
-    if isinstance(target, FileTarget):
-        for refusal in filter(None, (refused(image, target, loading) for image in images)):
-            raise refusal
-        return _load_file(target, loading, images)
     _refuse_same_name(target, images)
-    loader = _loader(target, loading)
-    results = [_look(loader, image, target, loading) for image in images]
+    match target:
+        case ContentTarget():
+            return _load_with(ContentLoader(target, loading), target, loading, images)
+        case EngineTarget():
+            return _load_with(EngineLoader(target, loading), target, loading, images)
+        case FolderTarget():
+            return _load_with(FolderLoader(target, loading), target, loading, images)
+        case FileTarget():
+            return _load_file(target, loading, images)
+        case _:
+            assert_never(target)
+
+
+def _load_with(
+    loader: Loader, target: Target, loading: Loading, images: Sequence[VerifiedImage]
+) -> list[LoadedImage]:
+    results = []
+    for image in images:
+        refusal = _refusal(image, target, loading)
+        results.append(loader.look(image) if refusal is None else LoadedImage(image, FAILED, error=refusal))
     todo = [result for result in results if result.verdict == LOADED]
     _prove_base(loader, todo, target.name)
-    if loading.on_conflict == "refuse":
+    if loading.on_conflict is ConflictRule.REFUSE:
         _refuse_conflicts(todo)
     loading.before_names_move()
-    with _swept(target):
-        _load_all(loader, todo, target.name, loading)
+    target.sweep()
+    try:
+        if todo:
+            with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
+                loader.load_all(todo, advance)
+    finally:
+        with contextlib.suppress(EndpointError, MediaError):
+            target.sweep()
     _confirm_all(loader.now, results, loading.jobs)
     return results
 
 
-def _look(
-    loader: Loader,
-    image: VerifiedImage,
-    target: ContentTarget | StreamTarget | FolderTarget,
-    loading: Loading,
-) -> LoadedImage:
-    if (refusal := refused(image, target, loading)) is not None:
-        return LoadedImage(image, FAILED, error=refusal)
-    return loader.look(image)
+def _refusal(image: VerifiedImage, target: Target, loading: Loading) -> AirgapError | None:
+    """Return the error for an image that is not loaded, or None: no platform of it is in the bundle, or it
+    has foreign layers and readers of the target would download them although the layers are present.
+    """
+    if image.graph.is_hollow:
+        return MissingContentError(
+            "the bundle has none of the platforms of this image",
+            subject=image.name,
+            want=image.record.digest,
+            hint="ask the sending side to pack a platform that the source image has",
+        )
+    if loading.allow_urls or not _uses_addresses(image, target):
+        return None
+    layer = next(iter(image.graph.foreign.values()))
+    return PolicyError(
+        "the image has foreign layers, and tools that read it there connect to their addresses (urls)",
+        subject=f"{image.name} into {target.name}",
+        got=layer.urls[0],
+        hint="the layers are in the bundle; if tools may connect to these addresses, use --allow-urls",
+    )
 
 
-def _loader(target: ContentTarget | StreamTarget | FolderTarget, loading: Loading) -> Loader:
-    if isinstance(target, ContentTarget):
-        return ContentLoader(target, loading)
-    if isinstance(target, FolderTarget):
-        return FolderLoader(target, loading)
-    return EngineLoader(target, loading, target.info())
-
-
-@contextlib.contextmanager
-def _swept(target: Target) -> Iterator[None]:
-    """Remove temporary content from the target, of this load and of earlier ones that were killed."""
-    if not isinstance(target, SweptTarget):
-        yield
-        return
-    target.sweep()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(EndpointError, MediaError):
-            target.sweep()
+def _uses_addresses(image: VerifiedImage, target: Target) -> bool:
+    """Return whether readers of the target connect to the addresses in foreign layers. Readers of layouts,
+    archives and registries (skopeo, podman, containerd) do (FORMAT.md §4); Docker and containerd import a
+    stream unchanged.
+    """
+    if not image.graph.foreign or isinstance(target, FolderTarget):
+        return False
+    if not isinstance(target, EngineTarget):
+        return True
+    info = target.info()
+    if not info.config_ids:  # not podman
+        return False
+    with contextlib.suppress(EndpointError):  # no platform for this engine: reported elsewhere
+        return any(layer.urls for layer in runnable(image, info.platform).manifest.layers)
+    return False
 
 
 def _confirm_all(
@@ -111,7 +144,7 @@ def _confirm_all(
         result.after = None
         try:
             result.after = now(result, wanted)
-            confirmed(result.after, wanted, result.image)
+            confirm_digest(result.after, wanted, result.image)
         except AirgapError as error:
             result.verdict, result.error = FAILED, error
 
@@ -119,46 +152,33 @@ def _confirm_all(
     run_each(ask, present, jobs)
 
 
-def _load_all(loader: Loader, todo: Sequence[LoadedImage], target: str, loading: Loading) -> None:
-    if todo:
-        with loading.progress.phase(f"loading into {target}", loader.total(todo)) as advance:
-            loader.load_all(todo, advance)
-
-
 def _refuse_same_name(target: Target, images: Sequence[VerifiedImage]) -> None:
     """Raise `UsageError` for two image names that would be one name at the target: a registry has only
     repositories and tags, a folder only files. At a registry the same image may have both names. The tags of
     lists of referrers count too.
     """
-    is_registry = isinstance(target, MountingTarget)
-    places: dict[Hashable, VerifiedImage] = {}
+    is_registry = isinstance(target, RegistryTarget)
+    owners: dict[Hashable, VerifiedImage] = {}
     for image in images:
-        other = places.setdefault(_place(target, image.name), image)
+        other = owners.setdefault(target.kept_name(image.name), image)
         if other is image or (is_registry and other.record.digest == image.record.digest):
             continue
         raise _same_name_error(target, image, other.name)
     for image in images if is_registry else ():
         for subject in filter(None, (item.manifest.subject for item in image.graph.manifests)):
             tag = replace(image.name, tag=fallback_tag(subject.digest), digest=None)
-            if (found := places.get(_place(target, tag))) is not None:
-                raise _same_name_error(target, found, f"the list of what refers to {subject.digest}")
+            if (owner := owners.get(target.kept_name(tag))) is not None:
+                raise _same_name_error(target, owner, f"the list of what refers to {subject.digest}")
 
 
 def _same_name_error(target: Target, image: VerifiedImage, other: object) -> UsageError:
-    kind = "registry" if isinstance(target, MountingTarget) else "target"
+    kind = "registry" if isinstance(target, RegistryTarget) else "target"
     return UsageError(
         f"two images would have one name at the {kind}",
         subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
         got=f"{other} and {image.name}",
         hint="give one of them another repository with --map; nothing was changed",
     )
-
-
-def _place(target: Target, name: ImageReference) -> Hashable:
-    """Return the part of a name that the target keeps."""
-    if isinstance(target, MountingTarget):
-        return replace(name, registry="")
-    return target.path_of(name) if isinstance(target, PlacingTarget) else name.normal
 
 
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
@@ -187,6 +207,8 @@ def _refuse_conflicts(todo: Sequence[LoadedImage]) -> None:
 
 def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedImage]) -> list[LoadedImage]:
     """Write all images into one archive, which is complete or absent. Earlier content is not compared."""
+    for refusal in filter(None, (_refusal(image, target, loading) for image in images)):
+        raise refusal
     if requires := loading.bundle.statement.requires:
         raise IncompleteError(
             "a delta cannot be loaded into an archive",
@@ -203,7 +225,6 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     with loading.progress.phase(f"writing {target.name}", tar.total) as advance:
         target.write(tar.chunks(advance))
     results = [LoadedImage(image, PLACED, after=image.record.digest) for image in images]
-    if isinstance(target, ListedFile):
-        names = cache(target.names)
-        _confirm_all(lambda result, _: names().get(result.image.name), results, loading.jobs)
+    names = cache(target.names)
+    _confirm_all(lambda result, _: names().get(result.image.name), results, loading.jobs)
     return results

@@ -10,17 +10,17 @@ from airgap import __version__
 from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
-from airgap.bundle.volumes import Place
-from airgap.carry.keep_accepted import keep_mark
-from airgap.carry.remote_load import FROM_HERE, LoadedThere
+from airgap.audit.record import Outcome
+from airgap.bundle.volumes import BundleLocation
+from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
-from airgap.carry.verify_recorded import keeper, opened
-from airgap.endpoints.ports import FileTarget, FolderTarget, StreamTarget, Target, engine_of
+from airgap.carry.verify_recorded import keep_mark, keeper, opened
+from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
-from airgap.offline.loader import FAILED, LoadedImage, Loading
+from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
 from airgap.offline.rename import Renaming
 from airgap.progress import Progress
 from airgap.site import Site
@@ -60,18 +60,18 @@ class LoadReport:
     def as_remote(self) -> LoadedThere:
         """The same results as those of a load from this machine into the engine of a remote host."""
         images = tuple((str(result.image.name), str(result.verdict)) for result in self.results)
-        return LoadedThere(FROM_HERE, images, str(self.receipt), self.failure)
+        return LoadedThere(LoadWay.FROM_HERE, images, str(self.receipt), self.failure)
 
 
 def load_bundle(
-    place: Place,
+    place: BundleLocation,
     site: Site,
     target: Target,
     now: datetime,
     *,
-    on_conflict: str,
     jobs: int,
     progress: Progress,
+    on_conflict: ConflictRule = ConflictRule.REPLACE,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
     accept_jump: bool = False,
@@ -86,11 +86,13 @@ def load_bundle(
     with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
-        if engine := engine_of(target):
+        if engine := target.describe_engine():
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
-        remember = partial(keep_mark, bundle, site, attempt)
-        loading = Loading(bundle, progress, on_conflict, jobs, remember, holdings, renamings, allow_urls)
+        loading = Loading(
+            bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
+            before_names_move=partial(keep_mark, bundle, site, attempt), allow_urls=allow_urls,
+        )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
@@ -100,7 +102,7 @@ def load_bundle(
         digest = Digest.of(raw).hex
         attempt.add(effect=[_effect(result) for result in results], receipt=str(kept), receipt_sha256=digest)
         if report.failure is not None:
-            attempt.result = "partial" if len(report.failed) < len(results) else "failed"
+            attempt.result = Outcome.PARTIAL if len(report.failed) < len(results) else Outcome.FAILED
             attempt.exit_code = report.failure.exit_code
     return report
 
@@ -157,10 +159,10 @@ def _receipt(
         epoch=statement.epoch,
         statement_sha256=bundle.statement_sha256,
         time=now,
-        result="ok" if not failed else "partial" if present else "failed",
+        result=Outcome.OK if not failed else Outcome.PARTIAL if present else Outcome.FAILED,
         target=target.name,
-        target_version=target.info().version if isinstance(target, StreamTarget) else "",
-        target_engine=engine_of(target),
+        target_version=target.info().version if isinstance(target, EngineTarget) else "",
+        target_engine=target.describe_engine(),
         images=tuple(_receipt_image(result) for result in results),
         keyids=bundle.verdict.keyids,
         threshold=bundle.verdict.threshold,
@@ -177,7 +179,7 @@ def _receipt_image(result: LoadedImage) -> ReceiptImage:
     return ReceiptImage(
         reference=str(result.image.name),
         digest=str(result.image.record.digest),
-        verdict=str(result.verdict),
+        verdict=result.verdict,
         target_digest=_text(result.after),
         before=_text(result.before),
         error=_text(result.error),

@@ -9,23 +9,17 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ResumingTarget
-from airgap.errors import (
-    AccessDeniedError,
-    AirgapError,
-    EndpointError,
-    LoginError,
-    UnavailableError,
-)
+from airgap.endpoints.ports import ContentTarget, RegistryTarget
+from airgap.errors import AccessDeniedError, AirgapError, EndpointError, LoginError, UnavailableError
 from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.load_documents import DocumentLoader, reason_of
-from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.offline.reduced import reduced
 from airgap.workers import run_all
 
@@ -46,17 +40,17 @@ class ContentLoader:
         before = self._before(image)
         less = reduced(image.graph) if before not in (None, image.record.digest) else None
         if before is None or before not in (image.record.digest, less and less.root.digest):
-            return LoadedImage(image, LOADED, before)
+            return LoadedImage(image, LOADED, before=before)
         if before == image.record.digest and not self._has_documents(image):
-            return LoadedImage(image, LOADED, before)
+            return LoadedImage(image, LOADED, before=before)
         if (image.name, image.record.digest) not in self.loading.holdings.images:
             # loaded by another tool, or in a load that was killed before it saved the holdings
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
         return LoadedImage(
             image,
             THERE,
-            before,
-            before,
+            before=before,
+            after=before,
             reason=reason_of(self.target.name, less) if less else None,
         )
 
@@ -65,13 +59,12 @@ class ContentLoader:
         held = self.loading.holdings.images.get((image.name, image.record.digest))
         if held is not None and image.graph.contents.keys() <= held.blobs:
             return True
-        below = [found for found, _ in image.graph.documents.values() if found.digest != image.record.digest]
-        return all(self._has_document(image.name, document) for document in below)
-
-    def _has_document(self, name: ImageReference, document: Descriptor) -> bool:
-        if isinstance(self.target, MountingTarget):
-            return self.target.find(replace(name, tag=None, digest=document.digest)) == document.digest
-        return self.target.holds(name, document)
+        below = [
+            document
+            for document, _ in image.graph.documents.values()
+            if document.digest != image.record.digest
+        ]
+        return all(self.target.holds_document(image.name, document) for document in below)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
         """Return what the name means at the target; None also when the target refuses the question: some
@@ -82,7 +75,7 @@ class ContentLoader:
         except (LoginError, UnavailableError):
             raise
         except EndpointError as error:
-            if not error.status or self.loading.on_conflict == "refuse":
+            if not error.status or self.loading.on_conflict is ConflictRule.REFUSE:
                 raise
             return None
 
@@ -97,7 +90,7 @@ class ContentLoader:
         """Return a name under which the target has the blob: the image's own, else one from the holdings."""
         if self.target.holds(image.name, blob):
             return image.name
-        if isinstance(self.target, MountingTarget):
+        if isinstance(self.target, RegistryTarget):
             seen = {image.name.name}
             for held in self.loading.holdings.with_blob(blob.digest):
                 if held.name.name not in seen and self.target.holds(held.name, blob):
@@ -113,7 +106,7 @@ class ContentLoader:
         """Load the images; into a registry, those with the largest blobs first, so that others are sent while
         it stores them. A referrer comes after its subject, as some registries look for that.
         """
-        if isinstance(self.target, MountingTarget):
+        if isinstance(self.target, RegistryTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
         todo = sorted(todo, key=lambda result: _rank(result.image, todo))
         self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
@@ -126,18 +119,18 @@ class ContentLoader:
 
     def _send_blob(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
         """Send one blob for all images that need it. An error is recorded only for the image it affects."""
-        places: set[str] = set()
+        stored_in: set[str] = set()
         for waiting in needed_by:
             image = waiting.result.image
-            if waiting.result.error is not None or image.name.name in places or self.stopped.is_set():
+            if waiting.result.error is not None or image.name.name in stored_in or self.stopped.is_set():
                 continue
             try:
                 if not self.target.holds(image.name, blob):
                     self._put(image, blob)
-                places.add(image.name.name)
+                stored_in.add(image.name.name)
             except AirgapError as error:
                 waiting.result.error = error
-        if places:
+        if stored_in:
             advance(blob.size)
         for waiting in needed_by:
             waiting.untried.discard(blob.digest)
@@ -163,7 +156,7 @@ class ContentLoader:
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         image, loaded = result.image, result.verdict == LOADED
         try:
-            found = self.target.find(image.name)
+            current = self.target.find(image.name)
         except LoginError:
             raise
         except AccessDeniedError as error:
@@ -173,10 +166,10 @@ class ContentLoader:
             result.reason = (
                 result.reason or f"the registry accepted it and does not allow reading it back: {error.got}"
             )
-            found = wanted
-        if loaded and found == wanted:
+            current = wanted
+        if loaded and current == wanted:
             self.loading.holdings.add(image.name, image.record.digest, image.graph.contents)
-        return found
+        return current
 
     def _put(self, image: VerifiedImage, blob: Descriptor) -> None:
         if blob.digest not in self.loading.required:
@@ -187,14 +180,14 @@ class ContentLoader:
                 if not error.status or not self.target.holds(image.name, blob):
                     raise
             return
-        place = self._find_blob(image, blob)
-        if place is None or not isinstance(self.target, MountingTarget):
+        holder = self._find_blob(image, blob)
+        if holder is None or not isinstance(self.target, RegistryTarget):
             raise EndpointError("the base is no longer at the target", subject=image.name, want=blob.digest)
-        if not self.target.mount(image.name, blob, place):
+        if not self.target.mount(image.name, blob, holder):
             raise EndpointError(
                 "the registry does not share blobs between repositories",
                 subject=image.name,
-                want=f"{blob.digest} of {place.name}",
+                want=f"{blob.digest} of {holder.name}",
                 hint="ask the sending side for a full bundle (airgap pack --full)",
             )
 
@@ -207,11 +200,7 @@ class ContentLoader:
                 offset -= reader.readinto(buffer[: min(offset, CHUNK)])
             return reader
 
-        if isinstance(self.target, ResumingTarget):
-            self.target.upload(image.name, blob, open_at)
-            return
-        with contextlib.closing(open_at(0)) as stream:
-            self.target.put_blob(image.name, blob, stream)
+        self.target.upload(image.name, blob, open_at)
 
 
 @dataclass(slots=True)
@@ -230,11 +219,11 @@ def _by_blob(images: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting
     """Return each blob once, with the images that need it, in the order of the images and of decreasing size
     within an image.
     """
-    found: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
+    by_blob: dict[Digest, tuple[Descriptor, list[_Waiting]]] = {}
     for waiting in images:
         for blob in sorted(waiting.result.image.graph.blobs.values(), key=lambda blob: -blob.size):
-            found.setdefault(blob.digest, (blob, []))[1].append(waiting)
-    return list(found.values())
+            by_blob.setdefault(blob.digest, (blob, []))[1].append(waiting)
+    return list(by_blob.values())
 
 
 def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:

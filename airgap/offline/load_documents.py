@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airgap.bundle.graph import ImageGraph
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import ContentTarget, MountingTarget, ReferrerTarget
+from airgap.endpoints.ports import ContentTarget, RegistryTarget
 from airgap.errors import AccessDeniedError, EndpointError, ImmutableTagError, RefusedError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
@@ -91,17 +91,19 @@ class DocumentLoader:
         name = image.name
         tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
         manifest = next(tops, None)
-        if manifest is not None and manifest.subject is not None and isinstance(self.target, ReferrerTarget):
+        if not isinstance(self.target, RegistryTarget):
+            self.target.put_document(name, root, raw)
+        elif manifest is not None and manifest.subject is not None:
             kind = manifest.artifact_type or manifest.config.media_type
             entry = replace(root, annotations=manifest.annotations, artifact_type=kind, platform=None)
             self.target.put_referrer(name, manifest.subject.digest, entry, raw)
-        elif not isinstance(self.target, MountingTarget):
-            self.target.put_document(name, root, raw)
         self._unless_there(name, root.digest, lambda: self.target.tag(name, root, raw))
 
     def _put_document(self, name: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
-        place = replace(name, tag=None, digest=descriptor.digest)
-        self._unless_there(place, descriptor.digest, lambda: self.target.put_document(name, descriptor, raw))
+        by_digest = replace(name, tag=None, digest=descriptor.digest)
+        self._unless_there(
+            by_digest, descriptor.digest, lambda: self.target.put_document(name, descriptor, raw)
+        )
 
     def _unless_there(self, name: ImageReference, digest: Digest, put: Callable[[], None]) -> None:
         """Call `put`; ignore its refusal when the target already has the document."""
@@ -138,12 +140,12 @@ def _explained(error: EndpointError, result: LoadedImage) -> EndpointError:
     moves = result.before is not None and result.before != result.image.record.digest
     if not isinstance(error, ImmutableTagError) and not (moves and error.status in (403, 405, 409, 412)):
         return error
-    found = ImmutableTagError(
+    explained = ImmutableTagError(
         "the registry does not allow this name to be moved to another image",
         subject=result.image.name,
         want=result.image.record.digest,
         got=f"{result.before or 'a name in use'}, {error.got}",
         hint="use another name, with as: or --map, or have the tag unlocked or deleted in the registry",
     )
-    found.status = error.status
-    return found
+    explained.status = error.status
+    return explained

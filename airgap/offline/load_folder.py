@@ -4,24 +4,17 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Files
 from airgap.bundle.graph import PREFERRED, ImageGraph
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FolderTarget
 from airgap.errors import AirgapError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.offline.image_tar import ImageTar
-from airgap.offline.loader import (
-    FAILED,
-    LOADED,
-    PLACED,
-    THERE,
-    LoadedImage,
-    Loading,
-    not_for_engines,
-)
+from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading, not_for_engines
 from airgap.offline.reduced import described, reduced
 
 
@@ -38,9 +31,12 @@ class FolderLoader:
         graph = self._graph(image)
         before, whole = self._found(image, graph)
         present = whole and before == graph.root.digest
-        reason = self._reason(graph, image)
         return LoadedImage(
-            image, THERE if present else LOADED, before, before if present else None, reason=reason
+            image,
+            THERE if present else LOADED,
+            before=before,
+            after=before if present else None,
+            reason=self._reason(graph, image),
         )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
@@ -59,8 +55,8 @@ class FolderLoader:
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         with self.target.open_archive(result.image.name) as files:
-            found = _meanings(files, result.image, wanted)
-        return next((digest for digest in found if digest != wanted), wanted)
+            digests = _meanings(files, result.image, wanted)
+        return next((digest for digest in digests if digest != wanted), wanted)
 
     def missing(self, image: VerifiedImage) -> list[Descriptor]:
         """Return all left-out blobs: each archive is self-contained, so it has no base."""
@@ -110,9 +106,9 @@ class FolderLoader:
 
 def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
     """Return the digests that an archive gives the names of an image whose digest is `root`."""
-    index = read_index(files.read(INDEX_FILE, MAX_INDEX))
-    found = [index.get(name) for name in image.full_name.names_of(root)]
-    return [None if entry is None else entry.digest for entry in found]
+    index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
+    entries = [index.get(name) for name in image.full_name.names_of(root)]
+    return [None if entry is None else entry.digest for entry in entries]
 
 
 def _check(files: Files, blob: Descriptor) -> None:

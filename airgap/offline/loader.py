@@ -1,11 +1,13 @@
 """What all loaders share: the parameters of a load, its result, and the `Loader` protocol."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from airgap.audit.receipt import Verdict
+from airgap.bundle.statement import ImageKind
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.errors import AirgapError, EndpointError
@@ -28,6 +30,7 @@ class LoadedImage:
 
     image: VerifiedImage
     verdict: Verdict
+    _: KW_ONLY
     before: Digest | None = None
     """The digest that its name meant at the target before the load."""
     after: Digest | None = None
@@ -37,15 +40,21 @@ class LoadedImage:
     """Why it was skipped, or how it differs at the target from the signed image."""
 
 
+class ConflictRule(StrEnum):
+    """What to do with a name that means another image at the target."""
+
+    REPLACE = "replace"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The parameters of a load. `on_conflict` says whether to `replace` or `refuse` a name that means another
-    image at the target.
-    """
+    """The parameters of a load."""
 
     bundle: VerifiedBundle
     progress: Progress
-    on_conflict: str = "replace"
+    _: KW_ONLY
+    on_conflict: ConflictRule = ConflictRule.REPLACE
     jobs: int = 4
     before_names_move: Callable[[], None] = field(default=lambda: None)
     """Called once, after the target was examined and before anything changes there."""
@@ -83,13 +92,13 @@ class Loader(Protocol):
         """Look up all names of an image again; return their digest, which should be `wanted`."""
 
 
-def confirmed(found: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
+def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
     """Return `wanted` when the target has it. Raises `EndpointError` when it has something else."""
-    if found != wanted:
-        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=found)
+    if current != wanted:
+        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=current)
     return wanted
 
 
 def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
     """Return the result for an artifact, which engines cannot run; None for an image."""
-    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == "artifact" else None
+    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == ImageKind.ARTIFACT else None

@@ -12,7 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor
 from airgap.oci.strict_json import dump, parse_object
 
-Documents = dict[Digest, tuple[Descriptor, bytes]]
+CarriedDocuments = dict[Digest, tuple[Descriptor, bytes]]
 
 
 def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph | None:
@@ -24,22 +24,23 @@ def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph |
         return None
     if any(item.config for item in graph.manifests) and not any(item.config for item in kept):
         return None
-    made: Documents = {}
+    made: CarriedDocuments = {}
     root = _rebuilt(graph.root, graph.documents, refused, made)
     if root is None or root.digest == graph.root.digest:
         return None
     if (lone := graph.lone_manifest) is not None:
-        return _only(lone, graph)
+        return only(lone, graph)
     return ImageGraph(root, made, kept)
 
 
-def _only(lone: CarriedManifest, graph: ImageGraph) -> ImageGraph:
-    document = graph.documents[lone.descriptor.digest]
-    return ImageGraph(lone.descriptor, {lone.descriptor.digest: document}, (lone,))
+def only(item: CarriedManifest, graph: ImageGraph) -> ImageGraph:
+    """Return the graph of one manifest of an image."""
+    digest = item.descriptor.digest
+    return ImageGraph(item.descriptor, {digest: graph.documents[digest]}, (item,))
 
 
 def _rebuilt(
-    descriptor: Descriptor, documents: Documents, refused: Collection[Digest], made: Documents
+    descriptor: Descriptor, documents: CarriedDocuments, refused: Collection[Digest], made: CarriedDocuments
 ) -> Descriptor | None:
     """Add the document, without absent entries, to `made` after its children; None when it is absent."""
     if descriptor.digest in refused or descriptor.digest not in documents:
@@ -59,16 +60,18 @@ def _rebuilt(
 
 
 def _entry(
-    entry: dict[str, Any], documents: Documents, refused: Collection[Digest], made: Documents
+    entry: dict[str, Any], documents: CarriedDocuments, refused: Collection[Digest], made: CarriedDocuments
 ) -> dict[str, Any] | None:
     """Return an element of `manifests`, with a new digest if it is an index that was reduced."""
     digest = Digest.parse(entry["digest"])
     if digest not in documents:
         return None
-    found = _rebuilt(documents[digest][0], documents, refused, made)
-    if found is None:
+    rebuilt = _rebuilt(documents[digest][0], documents, refused, made)
+    if rebuilt is None:
         return None
-    return entry if found.digest == digest else {**entry, "digest": str(found.digest), "size": found.size}
+    return (
+        entry if rebuilt.digest == digest else {**entry, "digest": str(rebuilt.digest), "size": rebuilt.size}
+    )
 
 
 def described(graph: ImageGraph) -> str:

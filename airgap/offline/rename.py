@@ -44,12 +44,12 @@ class Renaming:
         text = f"{self.after}{str(name)[len(name.registry) + len(slash + path) :]}"
         refusal = UsageError("the name from --map is not an image name", subject=f"{self}: {name}", got=text)
         try:
-            found = ImageReference.parse(text)
+            new_name = ImageReference.parse(text)
         except FormatError as error:
             raise refusal from error
-        if found.registry != self.after.partition("/")[0]:  # it was parsed as a Docker Hub repository
+        if new_name.registry != self.after.partition("/")[0]:  # it was parsed as a Docker Hub repository
             raise refusal
-        return found
+        return new_name
 
     def __str__(self) -> str:
         return f"{self.before}={self.after}"
@@ -57,13 +57,13 @@ class Renaming:
 
 def parse_renamings(texts: Iterable[str]) -> tuple[Renaming, ...]:
     """Parse the renamings of a command line. Raises `UsageError`, also for two renamings of one prefix."""
-    found: dict[str, Renaming] = {}
+    renamings: dict[str, Renaming] = {}
     for text in texts:
         renaming = Renaming.parse(text)
-        if renaming.prefix in found:
+        if renaming.prefix in renamings:
             raise UsageError("two --map for one prefix", subject=renaming.before)
-        found[renaming.prefix] = renaming
-    return tuple(found.values())
+        renamings[renaming.prefix] = renaming
+    return tuple(renamings.values())
 
 
 def renamed(
@@ -78,9 +78,9 @@ def renamed(
     for renaming in renamings:
         if not any(renaming.applies_to(image.record.name) for image in images):
             note(f"--map {renaming}: no image of this bundle has such a name")
-    found = tuple(_rename(image, renamings) for image in images)
+    moved = tuple(_rename(image, renamings) for image in images)
     owners: dict[ImageReference, VerifiedImage] = {}
-    for image in found:
+    for image in moved:
         if image.name.is_passing:
             raise UsageError(PASSING_NAME, subject=image.name, got=f"--map of {image.record.name}")
         other = owners.setdefault(image.name.normal, image)
@@ -91,7 +91,7 @@ def renamed(
                 got=f"{other.record.name} and {image.record.name}",
                 hint="give them different ones with --map; nothing was changed",
             )
-    return found
+    return moved
 
 
 def _rename(image: VerifiedImage, renamings: Sequence[Renaming]) -> VerifiedImage:

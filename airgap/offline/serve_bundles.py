@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.statement import Statement
-from airgap.bundle.volumes import Place, open_bundle
-from airgap.carry.keep_accepted import keep_mark
+from airgap.bundle.volumes import BundleLocation, open_bundle
 from airgap.carry.operator import Operator
 from airgap.carry.stream_place import check_place
-from airgap.carry.verify import Receiver, authenticate
-from airgap.carry.verify_recorded import bundle_details, keeper, recorded, verify_bundle
+from airgap.carry.verify import Receiver, authenticate, verify
+from airgap.carry.verify_recorded import (
+    bundle_attempt,
+    bundle_details,
+    keep_mark,
+    keeper,
+    verify_whole_bundle,
+)
 from airgap.errors import AirgapError
-from airgap.offline.bundle_source import BundleSource, bundle_source
+from airgap.offline.bundle_source import BundleSource
 from airgap.site import Mark
 
 
@@ -21,13 +26,13 @@ from airgap.site import Mark
 class _Given:
     """A bundle from the command line, with its signed statement."""
 
-    place: Place
+    place: BundleLocation
     statement: Statement
     mark: Mark
 
 
 @contextlib.contextmanager
-def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleSource]]:
+def served(places: Sequence[BundleLocation], operator: Operator) -> Iterator[list[BundleSource]]:
     """Yield the bundles at `places`, in their order, after every byte is verified and their places in the
     stream are kept, as for loaded ones.
 
@@ -38,7 +43,7 @@ def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleS
     given = [_given(place, operator, who) for place in places]
     receivers = {bundle.mark: _receiver_for(bundle, given, who) for bundle in given}
     for bundle in given:
-        verify_bundle(
+        verify_whole_bundle(
             bundle.place,
             operator.site,
             operator.now,
@@ -49,13 +54,14 @@ def served(places: Sequence[Place], operator: Operator) -> Iterator[list[BundleS
     with contextlib.ExitStack() as stack:
         sources = []
         for bundle in given:
-            opened = bundle_source(bundle.place, operator.site, operator.now, receivers[bundle.mark])
-            sources.append(stack.enter_context(opened))
+            folder = open_bundle(bundle.place)
+            stack.callback(folder.close)
+            sources.append(BundleSource(verify(folder, receivers[bundle.mark])))
         for source in sources:
             source.build_on(sources)
         for bundle, source in zip(given, sources, strict=True):
             if _is_newest(bundle, given):
-                with recorded(bundle.place, operator.site, "serve") as attempt:
+                with bundle_attempt(bundle.place, operator.site, "serve") as attempt:
                     _keep(source, operator, attempt)
         yield sources
 
@@ -65,15 +71,15 @@ def _keep(source: BundleSource, operator: Operator, attempt: Attempt) -> None:
     keep_mark(source.bundle, operator.site, attempt)
 
 
-def _given(place: Place, operator: Operator, who: Receiver) -> _Given:
+def _given(place: BundleLocation, operator: Operator, who: Receiver) -> _Given:
     try:
         with open_bundle(place) as folder:
-            found = authenticate(folder, who)
+            authenticated = authenticate(folder, who)
     except AirgapError:
-        with recorded(place, operator.site, "verify"):
+        with bundle_attempt(place, operator.site, "verify"):
             raise
-    statement = found.statement
-    return _Given(place, statement, Mark(statement.epoch, statement.serial, found.sha256))
+    statement = authenticated.statement
+    return _Given(place, statement, Mark(statement.epoch, statement.serial, authenticated.sha256))
 
 
 def _is_newest(bundle: _Given, given: Sequence[_Given]) -> bool:

@@ -4,29 +4,18 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from airgap.bundle.filling import Store, fill
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
-from airgap.bundle.store import BlobStore
-from airgap.endpoints.ports import ExportedImage, engine_of
-from airgap.errors import (
-    AirgapError,
-    IntegrityError,
-    MissingContentError,
-    UnsignedError,
-)
+from airgap.bundle.store import BlobStore, Store, fill
+from airgap.endpoints.ports import ExportedImage
+from airgap.errors import AirgapError, IntegrityError, MissingContentError, UnsignedError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
-from airgap.online.plan import (
-    PlannedExport,
-    PlannedImage,
-    TransferPlan,
-)
-from airgap.online.platforms import EVERYTHING, Chosen, choose
-from airgap.online.sources import PER_IMAGE, Failures, refuse_failures
+from airgap.online.plan import PER_IMAGE, Failures, PlannedExport, PlannedImage, TransferPlan, refuse_failures
+from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
 
 _PACK_AGAIN = "run the same command again (fetched content is kept), or seal without them: --allow-partial"
@@ -41,7 +30,7 @@ class CollectedImage:
     chosen: Chosen = EVERYTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
     """Fetches blobs that are missing or damaged in a store.
 
@@ -61,25 +50,25 @@ class Collector:
         """Return the images that are now in the store, checked, and the failures by image. A failure of the
         medium concerns all images, and is raised. The store may contain more than they need: see `prune`.
         """
-        failures = fetch(plan, self.store, self.jobs, self.progress, self.before_change)
-        found = [image for image in planned_images(plan) if str(image.record.name) not in failures]
+        failures = fetch_blobs(plan, self.store, self.jobs, self.progress, self.before_change)
+        collected = [image for image in planned_images(plan) if str(image.record.name) not in failures]
         for export in plan.exports:
             try:
-                found += self._export(export)
+                collected += self._export(export)
             except PER_IMAGE as error:
                 failures |= {str(image.name): error for image in export.images}
         order = {image.name: number for number, image in enumerate(plan.lock.images)}
-        return sorted(found, key=lambda image: order[image.record.locked_name]), plan.failures | failures
+        return sorted(collected, key=lambda image: order[image.record.locked_name]), plan.failures | failures
 
     def _export(self, export: PlannedExport) -> list[CollectedImage]:
         with self.progress.phase(f"saving from {export.source.name}", 0) as advance:
             exported = self._held_exports(export, advance)
             if exported is None:
                 self.before_change()
-                self._note_engine(engine_of(export.source))
+                self._note_engine(export.source.describe_engine())
                 references = [image.reference for image in export.images]
                 exported = export.source.export(references, self.store, advance)
-        found = []
+        collected = []
         for locked, image in zip(export.images, exported, strict=True):
             if image.image_id != locked.image_id:
                 raise IntegrityError(
@@ -90,8 +79,8 @@ class Collector:
                     hint="run `airgap lock` again",
                 )
             graph, chosen = _exported_graph(locked, image.descriptor, self.store)
-            found.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph, chosen))
-        return found
+            collected.append(CollectedImage(_record(locked, graph, repacked=image.repacked), graph, chosen))
+        return collected
 
     def _note_engine(self, engine: str) -> None:
         if engine:
@@ -100,7 +89,7 @@ class Collector:
 
     def _held_exports(self, export: PlannedExport, advance: Advance) -> list[ExportedImage] | None:
         """Return the exported images of an earlier complete run; None if they are not all correct."""
-        found = []
+        exported = []
         for locked in export.images:
             root = self.held.get(locked.name)
             if root is None or locked.image_id is None or not _check_held(root, locked, self.store, advance):
@@ -110,8 +99,8 @@ class Collector:
             configs = {item.manifest.config.digest for item in graph.manifests}
             if repacked and locked.image_id not in configs:
                 return None
-            found.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
-        return found
+            exported.append(ExportedImage(locked.reference, root, locked.image_id, repacked=repacked))
+        return exported
 
 
 def with_upstream(
@@ -122,7 +111,7 @@ def with_upstream(
     """
     images = list(images)
     carried = {image.record.digest for image in images}
-    found: list[CollectedImage] = []
+    signed: list[CollectedImage] = []
     failures: Failures = {}
     for image in images:
         name = str(image.record.name)
@@ -132,8 +121,8 @@ def with_upstream(
                 "its upstream signature could not be fetched", subject=name, want=signature.manifest
             )
             continue
-        found.append(replace(image, record=replace(image.record, upstream_signature=signature)))
-    return found, failures
+        signed.append(replace(image, record=replace(image.record, upstream_signature=signature)))
+    return signed, failures
 
 
 def choices_of(images: Iterable[CollectedImage]) -> dict[str, Chosen]:
@@ -148,7 +137,7 @@ def planned_images(plan: TransferPlan) -> list[CollectedImage]:
     ]
 
 
-def fetch(
+def fetch_blobs(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
     """Fetch the blobs that are known by digest and missing or damaged in `store`."""
@@ -212,18 +201,25 @@ def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -
     source = locked.source.partition(":")[0] + (REPACKED if repacked else "")
     digest = graph.root.digest
     name = locked.name.with_digest(digest) if repacked and locked.name.tag is None else locked.name
-    return ImageRecord(locked.reference, name, graph.kind, digest, graph.records, source)
+    return ImageRecord(
+        reference=locked.reference,
+        name=name,
+        kind=graph.kind,
+        digest=digest,
+        platforms=graph.records,
+        source=source,
+    )
 
 
 def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> tuple[ImageGraph, Chosen]:
     """Return the part of an exported image for the requested platforms. Raises if a blob is missing."""
 
     def read(descriptor: Descriptor) -> bytes:
-        return store.read(descriptor.digest, MAX_BYTES)
+        return store.read(descriptor.digest, MAX_JSON_BYTES)
 
     where = str(locked.reference)
-    chosen = choose(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
-    graph = walk(root, read, chosen.entries, where)
+    chosen = choose_platforms(locked, root, read, lambda descriptor: descriptor.digest in store.sums)
+    graph = walk_image(root, read, chosen.entries, where)
     for digest, descriptor in graph.contents.items():
         if digest not in store.sums:
             raise MissingContentError("the source did not save a blob", subject=where, want=descriptor.digest)
@@ -234,13 +230,13 @@ def _check_held(root: Descriptor, locked: LockedImage, store: BlobStore, advance
     def read(descriptor: Descriptor) -> bytes:
         if not store.check(descriptor.digest, descriptor.size, advance):
             raise MissingContentError("not held", subject=descriptor.digest)
-        return store.read(descriptor.digest, MAX_BYTES)
+        return store.read(descriptor.digest, MAX_JSON_BYTES)
 
     def select(index: ImageIndex) -> Sequence[Descriptor]:
         return [e for e in index.manifests if store.check(e.digest, e.size, advance)]
 
     try:
-        blobs = walk(root, read, select, str(locked.reference)).blobs
+        blobs = walk_image(root, read, select, str(locked.reference)).blobs
         return all(store.check(blob.digest, blob.size, advance) for blob in blobs.values())
     except AirgapError:
         return False

@@ -1,5 +1,8 @@
-"""Finds what the other side already has: the base of a delta."""
+"""Finds the base of a delta: what the other side already has, or a bundle that was sealed without some of its
+images.
+"""
 
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -10,17 +13,20 @@ from airgap.audit.receipt import PREDICATE_TYPE as RECEIPT
 from airgap.audit.receipt import Receipt
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder, is_absent, read_small
-from airgap.bundle.statement import PREDICATE_TYPE as BUNDLE
-from airgap.bundle.statement import STREAM_GRAMMAR, Statement
+from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE as BUNDLE
+from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
 from airgap.durable import exists
-from airgap.errors import FormatError, TrustError, UnknownKeyError, UsageError
+from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
+from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.online.terms import matches_lock
 from airgap.progress import Progress
 from airgap.prove_receipt import prove_receipt
-from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.site import Mark, Site
+from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
 
 
@@ -53,20 +59,20 @@ def _read(site: Site, stream: str, text: str) -> bytes:
     refuse_other(path, BASE)
     if path.is_dir():
         with Folder(path) as folder:
-            return folder.read(ENVELOPE_FILE, MAX_ENVELOPE)
+            return folder.read(ENVELOPE_FILE, MAX_ENVELOPE_BYTES)
     with Folder(path.absolute().parent) as folder:
         with folder.open(path.name) as stream_:
             head = bytearray(1)
             stream_.readinto(memoryview(head))
         if head == b"{":
-            return folder.read(path.name, MAX_ENVELOPE)
+            return folder.read(path.name, MAX_ENVELOPE_BYTES)
     with open_bundle(path) as bundle:
-        return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE)
+        return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE_BYTES)
 
 
 def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> set[Digest]:
     """Return the blobs that a signed statement confirms. Its kind decides which role must have signed it."""
-    fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE, floats=False), where)
+    fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE_BYTES, floats=False), where)
     kind = fields.text("predicateType")
     root = site.root().root
     if kind == BUNDLE:
@@ -103,12 +109,12 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
         refusal.got = f"{title}, which was not sealed here"
         raise refusal
     with Folder(kept.parent) as folder:
-        evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept), site.root_versions())
+        evidence = Evidence.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept), site.root_versions())
     if evidence.statement_sha256 != receipt.statement_sha256:
         refusal.got = f"a different {title}"
         raise refusal
-    if found := list(disagreements(receipt, evidence, now)):
-        refusal.got = "; ".join(found[:5])
+    if reasons := list(disagreements(receipt, evidence, now)):
+        refusal.got = "; ".join(reasons[:5])
         raise refusal
 
 
@@ -117,3 +123,43 @@ def held_by(statement: Statement) -> frozenset[Digest]:
     blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
     carried = {Digest(algorithm, text) for _, algorithm, text in blobs}
     return frozenset(carried | {r.digest for r in statement.requires})
+
+
+def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statement | None:
+    """Return the last bundle of `lock` that was sealed here without some images (`--allow-partial`) and that
+    can still be loaded. None if the last bundle of the stream has all images and did not need that base,
+    or belongs to another lock.
+    """
+    mark = site.sent(stream)
+    if mark is None:
+        return None
+    last = _kept(site, stream, mark, mark.epoch)
+    if last is not None and not absent_from(last, lock) and last.requires and last.previous is not None:
+        last = _kept(site, stream, last.previous, last.epoch)
+    if last is None or last.epoch != mark.epoch or now >= last.expires:
+        return None
+    return last if _is_of(last, lock) and absent_from(last, lock) else None
+
+
+def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:
+    """Return the images of the lock that the bundle does not have."""
+    names = {record.locked_name for record in statement.images}
+    return [image for image in lock.images if image.name not in names]
+
+
+def _is_of(statement: Statement, lock: Lock) -> bool:
+    """Return whether the images that both have are the same; attachments are in no lock."""
+    records = {record.locked_name: record for record in statement.images}
+    return statement.manifest_sha256 == lock.manifest_sha256 and all(
+        matches_lock(records[image.name], image) for image in lock.images if image.name in records
+    )
+
+
+def _kept(site: Site, stream: str, mark: Mark | Previous, epoch: int) -> Statement | None:
+    """Return a statement that the site keeps, if it has the recorded SHA-256."""
+    kept = site.kept_envelope(stream, mark.serial, epoch)
+    with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
+        payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept)).payload
+        if Digest.of(payload).hex == mark.statement_sha256:
+            return Statement.parse(payload)
+    return None

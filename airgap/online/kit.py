@@ -14,37 +14,35 @@ from pathlib import Path
 from airgap import __version__
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.choose_folders import prepare
-from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, Contents
+from airgap.bundle.contents import STATEMENT_FILE, SUMS_FILE, VERIFY_FILE, BundleContents, sha256sums
 from airgap.bundle.files import media_errors
-from airgap.bundle.folders import BundleFolders
+from airgap.bundle.folders import BundleFolders, prepare
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.names import sha256sums
 from airgap.bundle.writer import BundleWriter, Form
 from airgap.errors import IntegrityError
 from airgap.kit.install import FOLDERS
-from airgap.kit.statement import ENVELOPE_FILE, KitStatement, Target
+from airgap.kit.statement import KIT_ENVELOPE_FILE, KitStatement, KitTarget
 from airgap.oci.digest import Digest
 from airgap.online.own_wheel import build_own_wheel
 from airgap.online.terms import kept_envelopes, releasing_root
-from airgap.online.wheels import Wheel, fetch
+from airgap.online.wheels import Wheel, fetch_wheels
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import Signer
 
-KIT = Form(ENVELOPE_FILE, FOLDERS, small_folders=("wheels", "requirements"))
+KIT_FORM = Form(KIT_ENVELOPE_FILE, FOLDERS, small_folders=("wheels", "requirements"))
 _STREAM = "airgap-kit"
 _INSTALLER = ("install.py", "install.sh", VERIFY_FILE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KitOrder:
     """The options for making a kit."""
 
     to: Path
     """The folder in which the kit's own folder is made."""
-    targets: tuple[Target, ...]
+    targets: tuple[KitTarget, ...]
     signer: Signer
     now: datetime
     wheels: Path | None = None
@@ -55,7 +53,7 @@ class KitOrder:
     """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeKit:
     """A sealed kit on disk."""
 
@@ -91,27 +89,27 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
         return made
 
 
-def collect(order: KitOrder, work: Path, progress: Progress) -> dict[Target, list[Wheel]]:
+def collect(order: KitOrder, work: Path, progress: Progress) -> dict[KitTarget, list[Wheel]]:
     """Fetch the wheels of each target. The first also gets pip, in a version that runs on all targets."""
     own = build_own_wheel(work)
-    found: dict[Target, list[Wheel]] = {}
+    wheels: dict[KitTarget, list[Wheel]] = {}
     for target in sorted(order.targets, key=lambda target: target.minor):
         progress.note(f"fetching wheels for {target}")
         folder = work / str(target)
         folder.mkdir()
-        wanted = [str(own)] if found else [str(own), "pip"]
-        found[target] = fetch(target, wanted, order.wheels, folder)
-    return found
+        wanted = [str(own)] if wheels else [str(own), "pip"]
+        wheels[target] = fetch_wheels(target, wanted, order.wheels, folder)
+    return wheels
 
 
-def contents(wheels: Mapping[Target, Sequence[Wheel]]) -> dict[str, bytes]:
+def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
     """Return all files of the kit by name, without statement, signatures and envelope.
 
     Raises `IntegrityError` if two targets got different wheels with the same name.
     """
     files = {name: resources.files("airgap.kit").joinpath(name).read_bytes() for name in _INSTALLER}
-    for target, found in wheels.items():
-        for wheel in found:
+    for target, target_wheels in wheels.items():
+        for wheel in target_wheels:
             name = f"wheels/{wheel.path.name}"
             with media_errors("cannot read", wheel.path):
                 raw = wheel.path.read_bytes()
@@ -121,21 +119,27 @@ def contents(wheels: Mapping[Target, Sequence[Wheel]]) -> dict[str, bytes]:
                     subject=wheel.path.name,
                     got=f"another for {target}",
                 )
-        files[target.requirements_file] = requirements(target, found)
+        files[target.requirements_file] = requirements(target, target_wheels)
     files[SUMS_FILE] = sha256sums({name: Digest.of(raw).hex for name, raw in files.items()})
     return files
 
 
-def requirements(target: Target, wheels: Iterable[Wheel]) -> bytes:
+def requirements(target: KitTarget, wheels: Iterable[Wheel]) -> bytes:
     """Return the requirements file for pip, with hashes. pip itself is only run, and not installed."""
     lines = sorted(wheel.requirement for wheel in wheels if wheel.project != "pip")
     return "\n".join([f"# airgap {__version__} on {target}", *lines, ""]).encode("ascii")
 
 
-def state(files: Mapping[str, bytes], targets: tuple[Target, ...], site: str) -> KitStatement:
+def state(files: Mapping[str, bytes], targets: tuple[KitTarget, ...], site: str) -> KitStatement:
     """Return the statement about these files."""
     sums = {name: Digest.of(raw).hex for name, raw in files.items()}
-    return KitStatement(sums, targets, sum(map(len, files.values())), site, __version__)
+    return KitStatement(
+        subjects=sums,
+        targets=targets,
+        total_bytes=sum(map(len, files.values())),
+        site=site,
+        version=__version__,
+    )
 
 
 def _write(
@@ -145,12 +149,14 @@ def _write(
     raw = statement.to_bytes()
     envelope = _envelope(path, raw, order.signer)
     _preflight(path, {**files, STATEMENT_FILE: raw}, order)
-    contents = Contents(dict(files), statement.subjects, statement.total_bytes)
-    with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT) as writer:
-        writer.seal(contents, raw, envelope.to_bytes(), envelope.raw_signatures)
+    contents = BundleContents(dict(files), statement.subjects, statement.total_bytes)
+    with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT_FORM) as writer:
+        writer.seal(contents, envelope)
         proof = writer.prove(progress.phase, order.read_back)
     signers = tuple(signature.keyid for signature in envelope.signatures)
-    return MadeKit(path, statement, Digest.of(raw).hex, signers, proof)
+    return MadeKit(
+        path=path, statement=statement, statement_sha256=Digest.of(raw).hex, signers=signers, proof=proof
+    )
 
 
 def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:
@@ -163,7 +169,7 @@ def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> Non
 
 def _envelope(path: Path, payload: bytes, signer: Signer) -> Envelope:
     """Sign the statement. Valid signatures on the same statement are kept."""
-    kept = next(kept_envelopes([path], ENVELOPE_FILE, payload), None)
+    kept = next(kept_envelopes([path], KIT_ENVELOPE_FILE, payload), None)
     if kept is None:
         return Envelope.sign(STATEMENT_TYPE, payload, [signer])
     if any(signer.public_key.verify(kept.message, signature.sig) for signature in kept.signatures):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from airgap.endpoints.listing import ListedImage
 from airgap.errors import FormatError, NotFoundError
+from airgap.limits import MAX_ATTACHED_DEPTH
 from airgap.manifest import ImageEntry
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, is_fallback_tag
 
-_DEPTH = 2
-"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _SHOWN = 10
 
 
@@ -47,7 +46,7 @@ def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[
             "`as` and `digest` need a single image", subject=source, got=_shown(chosen),
             hint="select one with `ref` or `digest`",
         )  # fmt: skip
-    picked = [found for image in chosen for found in _named(entry, image)]
+    picked = [named for image in chosen for named in _named(entry, image)]
     if not picked:
         more = " and `digest:` to select one" if len(chosen) > 1 else ""
         raise FormatError(
@@ -59,8 +58,8 @@ def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[
 
 def hint_for(reference: ImageReference, listed: Sequence[ListedImage]) -> str | None:
     """Return a hint if the only image has no name, and so was not found by this one."""
-    found = _on_their_own(listed)
-    if reference.digest is not None or len(found) != 1 or found[0].names:
+    images = _on_their_own(listed)
+    if reference.digest is not None or len(images) != 1 or images[0].names:
         return None
     return f"its only image has no name: write `as: {reference}` instead of `ref`"
 
@@ -76,18 +75,18 @@ def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple
     """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag, which is
     returned too.
     """
-    found: dict[Digest, tuple[ListedImage, str | None]] = {}
+    attached: dict[Digest, tuple[ListedImage, str | None]] = {}
     subjects = image.contents
-    for _ in range(_DEPTH):
+    for _ in range(MAX_ATTACHED_DEPTH):
         tags = {tag for digest in subjects for tag in cosign_tags(digest)}
         fresh = [
             (other, other.tag if other.tag in tags else None)
             for other in listed
-            if other.digest not in found and (other.subject in subjects or other.tag in tags)
+            if other.digest not in attached and (other.subject in subjects or other.tag in tags)
         ]
-        found |= {other.digest: (other, tag) for other, tag in fresh}
+        attached |= {other.digest: (other, tag) for other, tag in fresh}
         subjects = frozenset(other.digest for other, _ in fresh)
-    return list(found.values())
+    return list(attached.values())
 
 
 def why_left_out(image: ListedImage) -> str:

@@ -6,17 +6,24 @@ from dataclasses import dataclass, field, replace
 from airgap.endpoints.listing import ListedImage, ListingSource
 from airgap.endpoints.ports import ContentSource, ExportSource, Source
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
-from airgap.manifest import ImageEntry, LeftOut, Lock, LockedImage, TransferManifest, offline_name
+from airgap.manifest import (
+    AttachmentChoice,
+    ImageEntry,
+    LeftOut,
+    Lock,
+    LockedImage,
+    TransferManifest,
+    offline_name,
+)
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import attached_to, hint_for, pick, why_left_out
-from airgap.online.plan import MetadataReader
-from airgap.online.platforms import choose, choose_held, default_platform, has_of
+from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
+from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
-from airgap.online.sources import METADATA_JOBS, Documents, Failures, OpenSource, sort_out
 from airgap.workers import run_all
 
 
@@ -32,7 +39,7 @@ def resolve(
     manifest: TransferManifest,
     open_source: OpenSource,
     failures: Failures | None = None,
-    documents: Documents | None = None,
+    documents: DocumentCache | None = None,
     default: Platform | None = None,
 ) -> Lock:
     """Return the lock of `manifest`, including attachments of its images. Only metadata is fetched;
@@ -42,7 +49,7 @@ def resolve(
     first entry's error in manifest order or, with `failures`, locks the others.
     """
     found = [_Resolved() for _ in manifest.images]
-    resolver = _Resolver(open_source, documents or Documents(), default or default_platform())
+    resolver = _Resolver(open_source, documents or DocumentCache(), default or default_platform())
 
     def lock(number: int) -> None:
         found[number] = resolver.resolve(manifest.images[number])
@@ -60,11 +67,13 @@ def resolve(
     return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
 
 
-def _still_left_out(found: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
+def _still_left_out(resolved_items: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
     """Return the images that no item of the manifest takes: several items may name the same archive."""
-    taken = {digest for resolved in found for image in resolved.images for digest in _digests(image)}
+    taken = {digest for resolved in resolved_items for image in resolved.images for digest in _digests(image)}
     return tuple(
-        dict.fromkeys(item for resolved in found for item in resolved.left_out if item.digest not in taken)
+        dict.fromkeys(
+            item for resolved in resolved_items for item in resolved.left_out if item.digest not in taken
+        )
     )
 
 
@@ -81,7 +90,7 @@ class _Resolver:
     """Resolves the items of one manifest."""
 
     open_source: OpenSource
-    documents: Documents
+    documents: DocumentCache
     default: Platform
 
     def resolve(self, entry: ImageEntry) -> _Resolved:
@@ -125,7 +134,7 @@ class _Resolver:
             return [locked, *_attachments(locked, source, listed)]
         if not isinstance(source, ExportSource):
             return with_attached(locked, source, self.documents)
-        if locked.attachments == "required":
+        if locked.attachments is AttachmentChoice.REQUIRED:
             what = "an engine has no attachments"
             raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
         return [locked]
@@ -147,7 +156,7 @@ class _Resolver:
         if descriptor.media_type not in INDEX_TYPES:  # the config of a single image is read by the plan
             return locked
         reader = MetadataReader(source, locked, self.documents)
-        chosen = choose(locked, descriptor, reader.read, has_of(source, locked))
+        chosen = choose_platforms(locked, descriptor, reader.read, has_of(source, locked))
         return replace(locked, left_out=chosen.left_out, notes=chosen.notes)
 
     def _unresolved(self, entry: ImageEntry, reference: ImageReference) -> LockedImage:
@@ -167,28 +176,16 @@ class _Resolver:
 
 def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedImage]) -> list[LockedImage]:
     """Return the attachments of an image in the same archive or layout, as images of their own."""
-    if locked.attachments == "none":
+    if locked.attachments is AttachmentChoice.NONE:
         return []
     own = [image for image in listed if image.digest in _digests(locked)]
-    found = []
+    attachments = []
     for about, image, tag in ((parent, *pair) for parent in own for pair in attached_to(parent, listed)):
         reference = replace(locked.reference, tag=tag, digest=image.digest)
         resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
-        found.append(
-            replace(
-                locked,
-                reference=reference,
-                name=replace(locked.name, tag=tag, digest=None if tag else image.digest),
-                platforms=(),
-                by_default=False,
-                descriptor=resolved,
-                image_id=image.digest if resolved is None else None,
-                cosign_key=None,
-                attachments="required" if locked.is_demanding else "auto",
-                subject=image.subject or about.digest,
-            )
-        )
-    return found
+        image_id = image.digest if resolved is None else None
+        attachments.append(locked.attached(reference, resolved, image_id, image.subject or about.digest))
+    return attachments
 
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
@@ -202,10 +199,10 @@ def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource
     except NotFoundError:
         if reference.tag is None:
             raise
-        if (found := source.identify(reference.with_digest(None))) != entry.digest:
-            raise _not_pinned(entry, reference, found) from None
-        return found
+        if (identified := source.identify(reference.with_digest(None))) != entry.digest:
+            raise _not_pinned(entry, reference, identified) from None
+        return identified
 
 
-def _not_pinned(entry: ImageEntry, reference: ImageReference, found: Digest) -> IntegrityError:
-    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=found)
+def _not_pinned(entry: ImageEntry, reference: ImageReference, digest: Digest) -> IntegrityError:
+    return IntegrityError("not the pinned digest", subject=reference, want=entry.digest, got=digest)

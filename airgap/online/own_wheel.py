@@ -6,6 +6,7 @@ The same files give the same bytes on every machine: sorted, not compressed, wit
 import base64
 import csv
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -20,6 +21,9 @@ _NAME = "airgap"
 _RECORD = "RECORD"
 _INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
 """The files that pip writes beside those of a wheel."""
+_MAN_PAGE = re.compile(r"(?:\.\./)*((?:local/)?share/man/man1/airgap[a-z-]*\.1)", re.ASCII)
+_DATA = f"{_NAME}-{airgap.__version__}.data/data"
+"""The folder in a wheel whose files are installed beside `bin`."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "find the reason, then install airgap again"
 _HINT = "install airgap with pip, from a wheel or a source tree, and run the installed program"
@@ -34,15 +38,15 @@ def build_own_wheel(folder: Path) -> Path:
     installer at all, is another version than its metadata says, or runs from elsewhere than was
     recorded; `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
     """
-    found = _distribution()
-    files = dict(_recorded(found))
+    installed = _distribution()
+    files = dict(_recorded(installed))
     first = f"{_NAME}/__init__.py"
     if first not in files:
         files |= _source_tree()
-    elif not _same_file(found.locate_file(first), airgap.__file__):
+    elif Path(str(installed.locate_file(first))).resolve() != Path(airgap.__file__).resolve():
         raise UsageError(
             "airgap is installed, but runs from elsewhere",
-            subject=Path(airgap.__file__).parent, want=found.locate_file(_NAME), hint=_HINT,
+            subject=Path(airgap.__file__).parent, want=installed.locate_file(_NAME), hint=_HINT,
         )  # fmt: skip
     else:
         _refuse_added(files)
@@ -65,28 +69,30 @@ def write_wheel(path: Path, files: Mapping[str, bytes], info: str) -> None:
 
 def _distribution() -> Distribution:
     try:
-        found = distribution(_NAME)
+        installed = distribution(_NAME)
     except PackageNotFoundError as error:
         raise UsageError("airgap runs without being installed", subject=_NAME, hint=_HINT) from error
-    if found.version != airgap.__version__ or not found.read_text(_RECORD):
-        got = f"metadata of {found.version}" if found.read_text(_RECORD) else "no record of its files"
+    if installed.version != airgap.__version__ or not installed.read_text(_RECORD):
+        got = f"metadata of {installed.version}" if installed.read_text(_RECORD) else "no record of its files"
         raise UsageError(
             "airgap was not installed by a Python installer",
             subject=_NAME, want=f"the record of {airgap.__version__}", got=got, hint=_HINT,
         )  # fmt: skip
-    return found
+    return installed
 
 
-def _recorded(found: Distribution) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the package and of its metadata, compared with RECORD.
+def _recorded(installed: Distribution) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the package, its metadata and its man pages, compared with RECORD.
 
     RECORD is read directly: from Python 3.12 on, `Distribution.files` omits files that no longer exist.
     """
-    for name, want, *_ in csv.reader((found.read_text(_RECORD) or "").splitlines()):
+    for name, want, *_ in csv.reader((installed.read_text(_RECORD) or "").splitlines()):
         top, _, rest = name.partition("/")
         ours = top == _NAME or (top.endswith(".dist-info") and rest not in _INSTALLERS)
-        if ours and want:
-            yield name, _checked(Path(str(found.locate_file(name))), want)
+        page = _MAN_PAGE.fullmatch(name)
+        if (ours or page) and want:
+            path = Path(str(installed.locate_file(name)))
+            yield (f"{_DATA}/{page[1].removeprefix('local/')}" if page else name), _checked(path, want)
 
 
 def _checked(path: Path, want: str) -> bytes:
@@ -110,10 +116,6 @@ def _refuse_added(files: Mapping[str, bytes]) -> None:
         raise UnlistedContentError(what, subject=path, hint=_AGAIN)
 
 
-def _same_file(one: object, other: object) -> bool:
-    return Path(str(one)).resolve() == Path(str(other)).resolve()
-
-
 def _names_in_package() -> set[str]:
     package = Path(airgap.__file__).parent
     return {
@@ -125,7 +127,9 @@ def _names_in_package() -> set[str]:
 
 def _source_tree() -> dict[str, bytes]:
     above = Path(airgap.__file__).parents[1]
-    return {name: (above / name).read_bytes() for name in sorted(_names_in_package())}
+    pages = {f"{_DATA}/share/man/man1/{page.name}": page for page in (above / "docs" / "man").glob("*.1")}
+    files = {name: above / name for name in _names_in_package()} | pages
+    return {name: path.read_bytes() for name, path in sorted(files.items())}
 
 
 def _record_hash(raw: bytes) -> str:

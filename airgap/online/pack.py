@@ -7,22 +7,31 @@ repaired, and keeps its statement, so that a serial never has two statements.
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    INDEX_FILE,
+    STATEMENT_FILE,
+    BundleContents,
+    DockerView,
+    check_names,
+    describe_contents,
+    read_index,
+)
 from airgap.bundle.files import Folder
-from airgap.bundle.folders import find_folders
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, DockerView, check_names, read_index
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.folders import BundleFolders, choose_folders, find_folders
+from airgap.bundle.statement import Statement
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.online.choose_folders import folders_of
 from airgap.online.collect import (
     CollectedImage,
     Collector,
@@ -32,35 +41,61 @@ from airgap.online.collect import (
     take_optional,
     with_upstream,
 )
-from airgap.online.plan import TransferPlan, unknown_value
-from airgap.online.terms import Order, PackedBundle, Terms, confirmed, kept_envelopes
+from airgap.online.plan import TransferPlan, space_needed, unknown_value
+from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged, kept_envelopes
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 
 def pack(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end."""
+    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end.
+
+    Raises:
+        UsageError: Another process makes a bundle of this stream, or another bundle is at its path.
+        PartialError: Images failed, and `order.allow_partial` is not set. A common error is raised itself.
+        IntegrityError: The medium does not hold what was written, or a source has changed.
+        NoSpaceError: The bundle does not fit.
+        TrustError: The trust root does not allow the signers to release bundles.
+    """
     with site.packing(manifest.name):
         return _pack(manifest, plan, site, order, progress)
 
 
 def _pack(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     terms = Terms.of(manifest, plan, site, order, progress)
     earlier = _find_earlier(terms)
     serial = earlier.statement.serial if earlier else terms.next_serial
     title = terms.title(serial)
-    with recorded(terms, serial, order.to / title) as attempt:
+    with pack_attempt(terms, serial, order.to / title) as attempt:
         if earlier is None:
             refuse_other_bundle(terms, title)
         folders = folders_of(plan, order, title)
         with BundleWriter.open(folders, progress.note) as writer:
             return _write(plan, terms, earlier, writer, attempt)
+
+
+def folders_of(plan: TransferPlan, order: PackOrder, title: str) -> BundleFolders:
+    """Return the folder, or the volumes, of the bundle called `title`.
+
+    Raises `NoSpaceError` if it does not fit, and `UsageError` for volumes with exports, whose sizes are known
+    only once they are packed. The space for exports is not counted.
+    """
+    media = (order.to, *order.further)
+    if plan.exports and (order.further or order.volume_size):
+        raise UsageError(
+            "cannot cut an export into volumes: its size is not known in advance",
+            subject=plan.exports[0].images[0].reference,
+            hint="pack into one folder, then cut it with `airgap repack`",
+        )
+    return choose_folders(
+        space_needed(plan, title), media, order.volume_size, allow_system=order.allow_system
+    )
 
 
 def _write(
@@ -69,7 +104,9 @@ def _write(
     order, store = terms.order, writer.store
     upstream = check_upstream(plan)
     held = earlier.held if earlier else {}
-    collector = Collector(store, order.jobs, terms.progress, held, writer.mark_unfinished)
+    collector = Collector(
+        store=store, jobs=order.jobs, progress=terms.progress, held=held, before_change=writer.mark_unfinished
+    )
     images, failures = collector.collect(plan)
     if collector.engines:
         attempt.add(engines=sorted(collector.engines))
@@ -79,8 +116,10 @@ def _write(
     if failures and not (order.allow_partial and collected):
         refuse_partial(failures, plan)
     prune(store, collected, plan)
-    contents = describe(store.sums, *tables_of(collected), terms.site.roots())
-    statement = confirmed(earlier.statement, contents) if earlier else terms.state(collected, contents)
+    contents = describe_contents(store.sums, *tables_of(collected), terms.site.roots())
+    statement = (
+        confirm_unchanged(earlier.statement, contents) if earlier else terms.state(collected, contents)
+    )
     paths = writer.folders.paths
     complete = all(exists(path / ENVELOPE_FILE) for path in paths)
     whole = earlier is not None and store.written == 0 and complete
@@ -88,11 +127,20 @@ def _write(
     note_sealed(attempt, statement, sha256, terms, unknown)
     proof = writer.prove(terms.progress.phase, order.read_back)
     attempt.add(**proof.record())
-    return PackedBundle(paths, statement, sha256, not whole, proof, failures, unknown, choices_of(collected))
+    return PackedBundle(
+        paths=paths,
+        statement=statement,
+        statement_sha256=sha256,
+        fresh=not whole,
+        proof=proof,
+        failures=failures,
+        unknown=unknown,
+        choices=choices_of(collected),
+    )
 
 
 @contextlib.contextmanager
-def recorded(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
+def pack_attempt(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
     """The ledger's begin and end round the making of a bundle."""
     bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path.absolute())}
     transfer = [f"{key}={value}" for key, value in terms.manifest.transfer.items()]
@@ -170,17 +218,17 @@ def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]
     index = b""
     for path in paths:
         with Folder(path) as folder:
-            index = folder.read(INDEX_FILE, MAX_INDEX) if folder.has(INDEX_FILE) else b""
+            index = folder.read(INDEX_FILE, MAX_INDEX_BYTES) if folder.has(INDEX_FILE) else b""
             if folder.has(STATEMENT_FILE):
-                yield folder.read(STATEMENT_FILE, MAX_STATEMENT), index
+                yield folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES), index
     if terms.sent and not any(exists(path / ENVELOPE_FILE) for path in paths):
         kept = terms.site.kept_envelope(terms.manifest.name, terms.sent.serial, terms.sent.epoch)
         with contextlib.suppress(IntegrityError, FormatError), Folder(kept.parent) as folder:
-            yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE), str(kept)).payload, index
+            yield Envelope.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept)).payload, index
 
 
 def _seal(
-    writer: BundleWriter, contents: Contents, statement: Statement, terms: Terms, attempt: Attempt
+    writer: BundleWriter, contents: BundleContents, statement: Statement, terms: Terms, attempt: Attempt
 ) -> str:
     """Sign and seal the bundle, and return the statement's SHA-256. The site records the statement before the
     envelope is written, so that a run that resumes after a crash uses the same statement.
@@ -189,10 +237,6 @@ def _seal(
     sha256 = Digest.of(raw).hex
     kept = filter(terms.have_signed, kept_envelopes(writer.folders.paths, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
-    sealed = envelope.to_bytes()
-
-    def remember() -> None:
-        terms.remember(statement, sha256, sealed, attempt)
-
-    writer.seal(contents, raw, sealed, envelope.raw_signatures, remember)
+    remember = partial(terms.remember, statement, sha256, envelope.to_bytes(), attempt)
+    writer.seal(contents, envelope, remember)
     return sha256

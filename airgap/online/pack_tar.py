@@ -4,39 +4,48 @@ the manifests, and the blobs are fetched into the tar after it.
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from airgap.bundle.check_written import announce, prove_sealed
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, Contents, describe, signature_file
+from airgap.audit.ledger import Attempt
+from airgap.bundle.check_written import OnMedia, announce, prove_sealed
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    STATEMENT_FILE,
+    BundleContents,
+    describe_contents,
+    signature_file,
+)
 from airgap.bundle.files import Folder, make_folder, media_errors, read_small
 from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
-from airgap.bundle.statement import MAX_STATEMENT, Statement
+from airgap.bundle.statement import Statement
 from airgap.bundle.tar_writer import TarStore
 from airgap.bundle.ustar import read_entries
 from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_STATEMENT_BYTES
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import (
     CollectedImage,
     choices_of,
-    fetch,
+    fetch_blobs,
     planned_images,
     refuse_partial,
     with_upstream,
 )
-from airgap.online.pack import note_sealed, recorded, refuse_other_bundle, tables_of
+from airgap.online.pack import note_sealed, pack_attempt, refuse_other_bundle, tables_of
 from airgap.online.plan import TransferPlan
-from airgap.online.terms import Order, PackedBundle, Terms, confirmed
+from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 
 
 def pack_tar(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger records start and end."""
     with site.packing(manifest.name):
@@ -44,7 +53,7 @@ def pack_tar(
 
 
 def _pack_tar(
-    manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+    manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
     _refuse_unknown_sizes(plan)
     terms = Terms.of(manifest, plan, site, order, progress)
@@ -52,7 +61,7 @@ def _pack_tar(
     earlier = _find_earlier(terms)
     serial = earlier[0].serial if earlier else terms.next_serial
     path = order.to / f"{terms.title(serial)}.tar"
-    with recorded(terms, serial, path) as attempt:
+    with pack_attempt(terms, serial, path) as attempt:
         if earlier is None:
             refuse_other_bundle(terms, terms.title(serial))
         if plan.failures and not order.allow_partial:
@@ -60,32 +69,55 @@ def _pack_tar(
         images, _ = with_upstream(planned_images(plan), check_upstream(plan))
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
         contents = _contents(images, sizes, site)
-        statement = confirmed(earlier[0], contents) if earlier else terms.state(images, contents)
-        raw = statement.to_bytes()
+        statement = confirm_unchanged(earlier[0], contents) if earlier else terms.state(images, contents)
         envelope = earlier[1] if earlier else None
         if envelope is None or not terms.have_signed(envelope):
-            envelope = Envelope.sign(STATEMENT_TYPE, raw, order.signers)
-        store = TarStore(path, _small_files(envelope, raw, contents), sizes)
-        need = store.total - _taken(path) - _taken(store.part)
-        refuse_unfit(Medium.of(path), order.to, max(need, 0), allow_system=order.allow_system)
-        _refuse_too_large(order.to, store.total)
-        announce([order.to], progress.note)
+            envelope = Envelope.sign(STATEMENT_TYPE, statement.to_bytes(), order.signers)
+        store = TarStore(path, _small_files(envelope, contents), sizes)
+        _refuse_unfit(store, order)
         complete = exists(path)
-        with contextlib.closing(store):
-            store.open()
-            sha256 = Digest.of(raw).hex
-            terms.remember(statement, sha256, envelope.to_bytes(), attempt)
-            refuse_partial(fetch(plan, store, order.jobs, progress, lambda: None), plan)
-            store.commit()
-        note_sealed(attempt, statement, sha256, terms, plan.unknown)
-        written = {path.parent: store.written_files()}
-        proof = prove_sealed(
-            written, progress.phase, order.read_back, lambda: mark_tar_unfinished(path), folders=None
-        )
-        attempt.add(**proof.record())
-    fresh = not complete or store.written > 0
-    choices = choices_of(images)
-    return PackedBundle((path,), statement, sha256, fresh, proof, plan.failures, plan.unknown, choices)
+        proof = _write(plan, terms, store=store, statement=statement, envelope=envelope, attempt=attempt)
+    return PackedBundle(
+        paths=(path,),
+        statement=statement,
+        statement_sha256=Digest.of(envelope.payload).hex,
+        fresh=not complete or store.written > 0,
+        proof=proof,
+        failures=plan.failures,
+        unknown=plan.unknown,
+        choices=choices_of(images),
+    )
+
+
+def _write(
+    plan: TransferPlan,
+    terms: Terms,
+    *,
+    store: TarStore,
+    statement: Statement,
+    envelope: Envelope,
+    attempt: Attempt,
+) -> OnMedia:
+    """Write the tar: the signed head first, then the blobs, and its name last (FORMAT.md §6)."""
+    order, progress, sha256 = terms.order, terms.progress, Digest.of(envelope.payload).hex
+    announce([order.to], progress.note)
+    with contextlib.closing(store):
+        store.open()
+        terms.remember(statement, sha256, envelope.to_bytes(), attempt)
+        refuse_partial(fetch_blobs(plan, store, order.jobs, progress, lambda: None), plan)
+        store.commit()
+    note_sealed(attempt, statement, sha256, terms, plan.unknown)
+    written, undo = {store.path.parent: store.written_files()}, partial(mark_tar_unfinished, store.path)
+    proof = prove_sealed(written, progress.phase, order.read_back, undo, folders=None)
+    attempt.add(**proof.record())
+    return proof
+
+
+def _refuse_unfit(store: TarStore, order: PackOrder) -> None:
+    """Refuse, before the first byte, a tar that does not fit or is larger than the medium's largest file."""
+    need = store.total - _taken(store.path) - _taken(store.part)
+    refuse_unfit(Medium.of(store.path), order.to, max(need, 0), allow_system=order.allow_system)
+    _refuse_too_large(order.to, store.total)
 
 
 def _refuse_too_large(folder: Path, size: int) -> None:
@@ -119,17 +151,17 @@ def _refuse_unknown_sizes(plan: TransferPlan) -> None:
             raise UsageError(what, subject=image.locked.reference, got=digest.algorithm, hint=hint)
 
 
-def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> Contents:
+def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> BundleContents:
     blobs = {digest: (digest.hex, size) for digest, size in sizes.items()}
-    return describe(blobs, *tables_of(images), site.roots())
+    return describe_contents(blobs, *tables_of(images), site.roots())
 
 
-def _small_files(envelope: Envelope, statement: bytes, contents: Contents) -> dict[str, bytes]:
+def _small_files(envelope: Envelope, contents: BundleContents) -> dict[str, bytes]:
     """Return the files before the blobs, in this order, so that a reader can check signatures first."""
     signatures = {signature_file(item.keyid): item.sig for item in envelope.signatures}
     return {
         ENVELOPE_FILE: envelope.to_bytes(),
-        STATEMENT_FILE: statement,
+        STATEMENT_FILE: envelope.payload,
         **dict(sorted(signatures.items())),
         **dict(sorted(contents.small.items())),
     }
@@ -147,9 +179,9 @@ def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
         with unusable, Folder(path.parent) as folder, folder.open(name) as stream:
             entries = read_entries(stream)
             _, head = next(entries)
-            envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE), name)
+            envelope = Envelope.parse(read_small(head, name, MAX_ENVELOPE_BYTES), name)
             _, body = next(entries)
-            statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT))
+            statement = terms.parse_earlier(read_small(body, name, MAX_STATEMENT_BYTES))
             if statement is not None:
                 return statement, envelope if envelope.payload == statement.to_bytes() else None
     return None

@@ -1,24 +1,86 @@
-"""Plans what a lock carries. Every byte is known, and only metadata is fetched."""
+"""Plans what a lock carries. Every byte is known, and only metadata is fetched; failures of single images are
+collected.
+"""
 
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from airgap.bundle.graph import CarriedManifest, ImageGraph, walk
-from airgap.bundle.names import check_names
-from airgap.endpoints.ports import ContentSource, ExportSource
-from airgap.errors import FormatError, IntegrityError, NotFoundError
+from airgap.bundle.contents import check_names
+from airgap.bundle.folders import SpaceNeeded, layers_of
+from airgap.bundle.graph import CarriedManifest, ImageGraph, walk_image
+from airgap.endpoints.ports import ContentSource, ExportSource, Source
+from airgap.errors import (
+    AirgapError,
+    EndpointError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    PartialError,
+    TrustError,
+)
 from airgap.manifest import Lock, LockedImage
-from airgap.oci.digest import Digest
-from airgap.oci.documents import EMPTY_LAYER, Descriptor, subject_of
-from airgap.online.platforms import EVERYTHING, Chosen, choose, has_of
-from airgap.online.sources import METADATA_JOBS, PER_IMAGE, Documents, Failures, OpenSource, sort_out
-from airgap.workers import run_all
+from airgap.oci.digest import CheckedReader, Digest, copy
+from airgap.oci.documents import (
+    CONFIG_TYPES,
+    DOCUMENT_TYPES,
+    EMPTY_LAYER,
+    Descriptor,
+    check_size_and_digest,
+    subject_of,
+)
+from airgap.oci.reference import ImageReference
+from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
+from airgap.trust.cosign import is_material
+from airgap.workers import Memo, run_all
+
+OpenSource = Callable[[str, ImageReference | None, Path | None], Source]
+"""Opens a source from its kind (`registry`, `docker…`, `archive`, `oci`), the requested
+reference, and the file or folder of the source."""
+
+Failures = dict[str, AirgapError]
+"""The errors of single images, by name."""
+
+PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
+"""Errors that do not affect other images."""
+
+METADATA_JOBS = 16
+"""Images whose metadata is read at a time; one by one, most of the time would be spent waiting."""
 
 
-@dataclass(frozen=True, slots=True)
+class DocumentCache:
+    """Image manifests, indexes and configs, each read and checked once; for several threads."""
+
+    def __init__(self) -> None:
+        self._read: Memo[Digest, bytes] = Memo()
+
+    def read(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
+        """Return the bytes that `descriptor` names, from the repository of `reference`.
+
+        Raises `FormatError` for other media types than documents and configs, and `IntegrityError` for bytes
+        of another size or digest.
+        """
+        raw = self._read.get(descriptor.digest, lambda: _read(source, reference, descriptor))
+        return check_size_and_digest(raw, descriptor, reference)
+
+
+def _read(source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    if descriptor.media_type in DOCUMENT_TYPES:
+        return source.read_document(reference, descriptor)
+    if descriptor.media_type not in CONFIG_TYPES:
+        raise FormatError("not a config", subject=reference, got=descriptor.media_type)
+    out = bytearray()
+    stream = source.open_blob(reference, descriptor)
+    subject = f"{reference}: config {descriptor.digest}"
+    with contextlib.closing(CheckedReader(stream, descriptor.digest, descriptor.size, subject)) as reader:
+        copy(reader, out.extend)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedImage:
     """An image whose blobs are all known by digest."""
 
@@ -38,7 +100,7 @@ class PlannedExport:
     images: tuple[LockedImage, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPlan:
     """The blobs to carry, and their sources."""
 
@@ -55,12 +117,12 @@ class TransferPlan:
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """All blobs to carry, by digest, each with an image that has it."""
-        found: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
+        carried: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
         behind = self.behind()
         for image in reversed(self.images):
             contents = image.graph.contents
-            found |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
-        return found
+            carried |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
+        return carried
 
     def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
         """Return the layers of these and of the `exported` images that are left out: the receiver has them,
@@ -116,14 +178,14 @@ def make_plan(
     open_source: OpenSource,
     held: frozenset[Digest] = frozenset(),
     failures: Failures | None = None,
-    documents: Documents | None = None,
+    documents: DocumentCache | None = None,
 ) -> TransferPlan:
     """Read the manifests and configs of all locked images that are not in `documents`, and return the plan.
 
     Raises the first image's error or, with `failures`, plans the others. Attachments that are not available,
     or do not match their listing, are left out of the plan and of its lock, unless they are required.
     """
-    documents = documents or Documents()
+    documents = documents or DocumentCache()
     check_names(((image.name, _known_digest(image)) for image in lock.images), "lock")
     lock = replace(lock, images=tuple(replace(image, name=image.name.kept) for image in lock.images))
     direct = [image for image in lock.images if image.descriptor is not None]
@@ -141,7 +203,14 @@ def make_plan(
     unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
     held = held - {digest for image in images for digest in image.graph.foreign}
-    return TransferPlan(lock, images, _plan_exports(lock, open_source), failures or {}, held, unknown)
+    return TransferPlan(
+        lock=lock,
+        images=images,
+        exports=_plan_exports(lock, open_source),
+        failures=failures or {},
+        held=held,
+        unknown=unknown,
+    )
 
 
 def _known_digest(image: LockedImage) -> Digest | None:
@@ -154,25 +223,25 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
     for image in lock.images:
         if image.descriptor is None:
             groups.setdefault((image.source, image.path), []).append(image)
-    found = []
+    exports = []
     for images in groups.values():
         source = open_source(images[0].source, images[0].reference, images[0].path)
         if not isinstance(source, ExportSource):
             raise FormatError(
                 "the lock has no digest", subject=images[0].reference, hint="run `airgap lock` again"
             )
-        found.append(PlannedExport(source, tuple(images)))
-    return tuple(found)
+        exports.append(PlannedExport(source, tuple(images)))
+    return tuple(exports)
 
 
-def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documents) -> PlannedImage:
+def _plan_image(locked: LockedImage, open_source: OpenSource, documents: DocumentCache) -> PlannedImage:
     source = open_source(locked.source, locked.reference, locked.path)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an exported image", subject=locked.reference)
     reader = MetadataReader(source, locked, documents)
-    chosen = choose(locked, locked.descriptor, reader.read, has_of(source, locked))
-    graph = walk(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
-    planned = PlannedImage(locked, source, graph, reader.small, chosen)
+    chosen = choose_platforms(locked, locked.descriptor, reader.read, has_of(source, locked))
+    graph = walk_image(locked.descriptor, reader.read, chosen.entries, str(locked.reference))
+    planned = PlannedImage(locked=locked, source=source, graph=graph, small=reader.small, chosen=chosen)
     _check_foreign_layers(planned)
     _check_subject(graph, locked)
     return planned
@@ -210,7 +279,7 @@ class MetadataReader:
 
     source: ContentSource
     locked: LockedImage
-    documents: Documents
+    documents: DocumentCache
     small: dict[Digest, bytes] = field(default_factory=dict)
     """The documents that were read, checked."""
 
@@ -228,10 +297,40 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
     if locked.subject is None or locked.reference.tag is not None:
         return
     _, raw = graph.documents[graph.root.digest]
-    if (found := subject_of(raw, str(locked.reference))) != locked.subject:
+    if (subject := subject_of(raw, str(locked.reference))) != locked.subject:
         raise IntegrityError(
             "is listed as an attachment but refers to another image",
             subject=locked.reference,
             want=f"subject {locked.subject}",
-            got=found or "no subject",
+            got=subject or "no subject",
         )
+
+
+def sort_out(failed: Failures, failures: Failures | None) -> None:
+    """Add errors of single images to `failures`; raise the first other error."""
+    for name, error in failed.items():
+        error.subject = error.subject or name  # a reader of one of many files may not name it
+        if failures is None or not isinstance(error, PER_IMAGE):
+            raise error
+        failures[name] = error
+
+
+def refuse_failures(failures: Failures, total: int, *, hint: str) -> None:
+    """Raise the error of a run in which some of `total` images failed: their own error if all have the same
+    one, else one that lists them, with `hint`.
+    """
+    errors = list(dict.fromkeys(failures.values()))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        partial = PartialError("some images failed", failures, total, hint=hint)
+        if len(failures) == total:
+            partial.what, partial.got = f"all {total} images failed", None
+        raise partial
+
+
+def space_needed(plan: TransferPlan, title: str) -> SpaceNeeded:
+    """Return what the bundle called `title` carries, without the exports."""
+    blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
+    cut = layers_of((image.graph for image in plan.images), blobs, is_material)
+    return SpaceNeeded(title, cut, blobs, len(plan.lock.images))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from airgap.bundle.graph import Read, read_checked
-from airgap.endpoints.ports import PlatformSource, SparseSource
+from airgap.endpoints.ports import ContentSource, ExportSource
 from airgap.errors import AirgapError, FormatError, NotFoundError
+from airgap.limits import MAX_INDEX_DEPTH, MAX_INDEX_ENTRIES
 from airgap.manifest import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
@@ -35,8 +36,6 @@ ATTESTED = "vnd.docker.reference.digest"
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 """The environment variable that makes `docker pull` use another platform than the machine's."""
 
-_DEPTH = 2
-_MAX_LEAVES = 10_000
 _MACHINES = {
     "armv8l": "arm/v7",
     "armv7l": "arm/v7",
@@ -60,20 +59,20 @@ def default_platform(
     if chosen := environment.get(DEFAULT_PLATFORM):
         return Platform.parse(chosen if "/" in chosen else f"linux/{chosen}", DEFAULT_PLATFORM)
     name = (name or machine.machine()).lower()
-    found = Platform.parse(f"linux/{_MACHINES.get(name, name)}", "this machine")
-    if bits == 32 and found.architecture in _ON_32_BITS:
-        return Platform.parse(f"linux/{_ON_32_BITS[found.architecture]}")
-    return found
+    platform = Platform.parse(f"linux/{_MACHINES.get(name, name)}", "this machine")
+    if bits == 32 and platform.architecture in _ON_32_BITS:
+        return Platform.parse(f"linux/{_ON_32_BITS[platform.architecture]}")
+    return platform
 
 
-def has_of(source: object, locked: LockedImage) -> Has | None:
+def has_of(source: ContentSource, locked: LockedImage) -> Has | None:
     """Return a function that asks a source for a blob; None for one that has all it lists (a registry)."""
-    if not isinstance(source, SparseSource):
+    if not source.is_sparse:
         return None
     return partial(source.has, locked.reference)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """The part of one image that is carried."""
 
@@ -112,19 +111,20 @@ class _Leaf:
         return frozenset({self.descriptor.digest, *self.parents})
 
 
-def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
+def choose_platforms(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = None) -> Chosen:
     """Choose among the platforms of the image at `root`.
 
     `read` returns documents and configs, which are checked here; `has` returns whether the source has a blob.
     Raises `NotFoundError` for a missing platform, and names those that are present.
     """
-    chosen = Chosen(locked.platforms, locked.by_default)
+    chosen = Chosen(wanted=locked.platforms, by_default=locked.by_default)
     if root.media_type not in INDEX_TYPES:
         return _choose_single(locked, chosen, root, read)
     if not locked.platforms and has is None:
         return chosen
     where = str(locked.reference)
-    leaves = list(_Survey(where, _acceptable(chosen), read, has).leaves(root, (), None))
+    acceptable = frozenset(form for wanted in chosen.wanted for form in _best_first(chosen, wanted))
+    leaves = list(_Survey(where=where, acceptable=acceptable, read=read, has=has).leaves(root, (), None))
     images = [leaf for leaf in leaves if leaf.platform is not None]
     present = [leaf for leaf in images if leaf.is_present]
     if not leaves or (images and not present):
@@ -142,12 +142,12 @@ def choose(locked: LockedImage, root: Descriptor, read: Read, has: Has | None = 
     )
 
 
-def choose_held(locked: LockedImage, source: object) -> Chosen:
-    """Choose from the platforms that an engine reports, before it exports anything; `choose` follows with the
-    exported content. Raises `NotFoundError` as `choose` does.
+def choose_held(locked: LockedImage, source: ExportSource) -> Chosen:
+    """Choose from the platforms that an engine reports, before it exports anything; `choose_platforms`
+    follows with the exported content. Raises `NotFoundError` as `choose_platforms` does.
     """
-    chosen = Chosen(locked.platforms, locked.by_default)
-    held = source.platforms(locked.reference) if isinstance(source, PlatformSource) else None
+    chosen = Chosen(wanted=locked.platforms, by_default=locked.by_default)
+    held = source.platforms(locked.reference)
     if held is None:
         return chosen
     where = str(locked.reference)
@@ -173,10 +173,6 @@ def _goes_along(leaf: _Leaf, about: set[str]) -> bool:
     return leaf.descriptor.platform != UNKNOWN if subject is None else subject in about
 
 
-def _acceptable(chosen: Chosen) -> frozenset[Platform]:
-    return frozenset(platform for wanted in chosen.wanted for platform in _best_first(chosen, wanted))
-
-
 def _best_first(chosen: Chosen, wanted: Platform) -> tuple[Platform, ...]:
     return wanted.pulled_as() if chosen.by_default else wanted.met_by()
 
@@ -187,7 +183,7 @@ def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
         return present
     if len(images) == 1 and present[0].platform == UNKNOWN:
         return present
-    found: set[Platform] = set()
+    chosen_platforms: set[Platform] = set()
     missing: list[Platform] = []
     has = {leaf.platform.normal() for leaf in present if leaf.platform}
     for wanted in chosen.wanted:
@@ -195,10 +191,10 @@ def _pick(chosen: Chosen, images: list[_Leaf], where: str) -> list[_Leaf]:
         if best is None:
             missing.append(wanted)
         else:
-            found.add(best)
+            chosen_platforms.add(best)
     if missing:
         raise _missing(chosen, missing, images, where)
-    return [leaf for leaf in present if leaf.platform and leaf.platform.normal() in found]
+    return [leaf for leaf in present if leaf.platform and leaf.platform.normal() in chosen_platforms]
 
 
 def _missing(chosen: Chosen, missing: list[Platform], images: list[_Leaf], where: str) -> NotFoundError:
@@ -247,15 +243,15 @@ def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: 
     where = str(locked.reference)
     if not chosen.wanted:
         return chosen
-    found = _platform_of(root, read, where)
-    if found is None:
+    platform = _platform_of(root, read, where)
+    if platform is None:
         return chosen
-    if found == UNKNOWN:
+    if platform == UNKNOWN:
         return replace(chosen, notes=("the image does not name its platform",))
-    met = [wanted for wanted in chosen.wanted if found.normal() in _best_first(chosen, wanted)]
+    met = [wanted for wanted in chosen.wanted if platform.normal() in _best_first(chosen, wanted)]
     if chosen.by_default and not met:
         default = _listed(chosen.wanted)
-        note = f"the only image is for {found} (the default is {default}); it is carried"
+        note = f"the only image is for {platform} (the default is {default}); it is carried"
         return replace(chosen, notes=(note,))
     missing = [wanted for wanted in chosen.wanted if wanted not in met]
     if missing:
@@ -263,16 +259,16 @@ def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: 
             "the image is for another platform",
             subject=where,
             want=_listed(missing),
-            got=found,
-            hint=f"`platforms: [{found}]` on this image carries it",
+            got=platform,
+            hint=f"`platforms: [{platform}]` on this image carries it",
         )
-    if found.normal() not in chosen.wanted:
-        note = f"there is no image for {_listed(met)}; {found}, which usually runs there, is carried"
+    if platform.normal() not in chosen.wanted:
+        note = f"there is no image for {_listed(met)}; {platform}, which usually runs there, is carried"
         return replace(chosen, notes=(note,))
     return chosen
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Survey:
     """Reads an index and its nested indexes, and no more manifests than necessary."""
 
@@ -281,7 +277,7 @@ class _Survey:
     """The platforms that could be chosen; empty means all."""
     read: Read
     has: Has | None
-    left: int = _MAX_LEAVES
+    left: int = MAX_INDEX_ENTRIES
 
     def leaves(
         self, index: Descriptor, parents: tuple[Digest, ...], platform: Platform | None
@@ -294,7 +290,7 @@ class _Survey:
             self.left -= 1
             if self.left < 0:
                 raise FormatError(
-                    "too many image manifests", subject=self.where, want=f"at most {_MAX_LEAVES:,}"
+                    "too many image manifests", subject=self.where, want=f"at most {MAX_INDEX_ENTRIES:,}"
                 )
             yield from self._entry(entry, parents, platform)
 
@@ -315,8 +311,10 @@ class _Survey:
             yield self._leaf(entry, parents, platform, is_refused=bool(refused))
         elif refused:
             yield _Leaf(entry, parents, platform, is_present=True)
-        elif len(parents) + 1 == _DEPTH:
-            raise FormatError("image indexes nested too deeply", subject=self.where, want=f"at most {_DEPTH}")
+        elif len(parents) + 1 == MAX_INDEX_DEPTH:
+            raise FormatError(
+                "image indexes nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
+            )
         else:
             yield from self.leaves(entry, (*parents, entry.digest), platform)
 

@@ -4,24 +4,22 @@
 They are optional: if a registry does not answer, the image is carried, and its lock records what is unknown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from airgap.bundle.graph import read_checked
-from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
-from airgap.endpoints.ports import ContentSource, ReferrerSource
+from airgap.endpoints.attachments import Attachment, AttachmentSource
+from airgap.endpoints.ports import ContentSource
 from airgap.errors import EndpointError, printable
-from airgap.manifest import LockedImage
+from airgap.limits import MAX_ATTACHED, MAX_ATTACHED_DEPTH
+from airgap.manifest import AttachmentChoice, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
-from airgap.online.platforms import ATTESTED, choose, has_of
-from airgap.online.sources import Documents
+from airgap.online.plan import DocumentCache
+from airgap.online.platforms import ATTESTED, choose_platforms, has_of
 
-MAX_ATTACHED = 1_000
-_DEPTH = 2
-"""Levels of attachments: the signature of an image's SBOM is found, but not what refers to that."""
 _MAX_REASONS = 900
 
 
@@ -36,68 +34,53 @@ class _Subjects:
     """The digests of the image itself."""
 
 
-def with_attached(locked: LockedImage, source: ContentSource, documents: Documents) -> list[LockedImage]:
+def with_attached(locked: LockedImage, source: ContentSource, documents: DocumentCache) -> list[LockedImage]:
     """Return a locked image, followed by the attachments of it and of its manifests that are carried.
 
     Raises `EndpointError` if attachments are required and the source did not answer every request, or if an
     image has a `cosign-key:`, no attachment was found, and the source did not answer every request.
     """
-    if not isinstance(source, AttachmentSource | ReferrerSource) or locked.descriptor is None:
+    if not isinstance(source, AttachmentSource) or locked.descriptor is None:
         return [locked]
-    if locked.attachments == "none":
+    if locked.attachments is AttachmentChoice.NONE:
         return [locked]
     subjects = _subjects(locked, locked.descriptor, source, documents)
-    found: dict[ImageReference, LockedImage] = {}
+    attached: dict[ImageReference, LockedImage] = {}
     unknown: dict[str, None] = {}
     main, also = subjects.main, subjects.attestations
-    for depth in range(_DEPTH):
-        answer = _ask(source, locked, main, also, thorough=locked.is_demanding and depth == 0)
+    for depth in range(MAX_ATTACHED_DEPTH):
+        thorough = locked.is_demanding and depth == 0
+        answer = source.attachments(locked.reference, main, also, thorough=thorough)
         fresh = [_lock(locked, item) for item in answer.found if item.descriptor.digest not in subjects.known]
-        main, also = [i.descriptor.digest for i in fresh if i.name not in found and i.descriptor], []
-        found |= {image.name: image for image in fresh}
+        main, also = [i.descriptor.digest for i in fresh if i.name not in attached and i.descriptor], []
+        attached |= {image.name: image for image in fresh}
         unknown |= dict.fromkeys(answer.unknown)
-        if len(found) > MAX_ATTACHED:
+        if len(attached) > MAX_ATTACHED:
             want = f"at most {MAX_ATTACHED:,}"
             raise EndpointError("too many attachments", subject=locked.reference, want=want)
         if not main:
             break
     reasons = printable("; ".join(unknown))[:_MAX_REASONS]
-    if reasons and (locked.attachments == "required" or (locked.is_demanding and not found)):
+    if reasons and (
+        locked.attachments is AttachmentChoice.REQUIRED or (locked.is_demanding and not attached)
+    ):
         raise EndpointError(
             "attachments are unknown",
             subject=locked.reference,
             got=reasons,
             hint="`cosign-key:` and `attachments: required` need an answer; `attachments: auto` does not",
         )
-    return [replace(locked, attachments_unknown=reasons or None), *found.values()]
-
-
-def _ask(
-    source: ContentSource,
-    locked: LockedImage,
-    main: Sequence[Digest],
-    also: Sequence[Digest],
-    *,
-    thorough: bool,
-) -> Attachments:
-    if isinstance(source, AttachmentSource):
-        return source.attachments(locked.reference, main, also, thorough=thorough)
-    if isinstance(source, ReferrerSource):
-        found = [
-            Attachment(digest, item) for digest in main for item in source.referrers(locked.reference, digest)
-        ]
-        return Attachments(tuple(found))
-    return Attachments(())
+    return [replace(locked, attachments_unknown=reasons or None), *attached.values()]
 
 
 def _subjects(
-    locked: LockedImage, root: Descriptor, source: ContentSource, documents: Documents
+    locked: LockedImage, root: Descriptor, source: ContentSource, documents: DocumentCache
 ) -> _Subjects:
     if root.media_type not in INDEX_TYPES:
         return _Subjects([root.digest], [], frozenset({root.digest}))
     where = str(locked.reference)
     read = partial(documents.read, source, locked.reference)
-    chosen = choose(locked, root, read, has_of(source, locked))
+    chosen = choose_platforms(locked, root, read, has_of(source, locked))
     index = parse_document(read_checked(root, read, where), root.media_type, where)
     whole = index.manifests if isinstance(index, ImageIndex) else ()
     entries = chosen.entries(index) if isinstance(index, ImageIndex) else []
@@ -114,17 +97,7 @@ def _digests(entries: Iterable[Descriptor]) -> list[Digest]:
 
 
 def _lock(locked: LockedImage, attachment: Attachment) -> LockedImage:
-    tag, found = attachment.tag, attachment.descriptor
-    digest = None if tag else found.digest
-    return replace(
-        locked,
-        reference=replace(locked.reference, tag=tag, digest=digest),
-        name=replace(locked.name, tag=tag, digest=digest),
-        platforms=(),
-        by_default=False,
-        descriptor=Descriptor(found.media_type, found.digest, found.size),
-        image_id=None,
-        cosign_key=None,
-        attachments="required" if locked.is_demanding else "auto",
-        subject=attachment.subject,
-    )
+    tag, listed = attachment.tag, attachment.descriptor
+    reference = replace(locked.reference, tag=tag, digest=None if tag else listed.digest)
+    descriptor = Descriptor(listed.media_type, listed.digest, listed.size)
+    return locked.attached(reference, descriptor, None, attachment.subject)

@@ -10,22 +10,29 @@ from airgap import __version__
 from airgap.audit.chain import check_ledger
 from airgap.audit.ledger import Attempt
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.contents import Contents, signature_file
+from airgap.bundle.contents import BundleContents, signature_file
 from airgap.bundle.files import Folder
-from airgap.bundle.statement import Checkpoint, ImageRecord, Previous, Requirement, Sender, Statement
+from airgap.bundle.statement import (
+    ImageRecord,
+    LedgerCheckpoint,
+    Previous,
+    Requirement,
+    SendingSite,
+    Statement,
+)
 from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.online.collect import CollectedImage
-from airgap.online.plan import TransferPlan
+from airgap.online.plan import Failures, TransferPlan
 from airgap.online.platforms import Chosen
-from airgap.online.sources import Failures
 from airgap.progress import Progress
 from airgap.site import Mark, Site
 from airgap.times import format_time
 from airgap.trust.change import expiry_warning
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, pae
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.root import TrustRoot
 
@@ -35,8 +42,8 @@ CLOCK_SKEW = timedelta(days=1)
 DEFAULT_LIFETIME = timedelta(days=90)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOrder:
     """The options for making a bundle."""
 
     to: Path
@@ -56,7 +63,7 @@ class Order:
     """Read everything back from the medium at the end; None: yes, except on the system disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackedBundle:
     """A sealed bundle on disk."""
 
@@ -80,24 +87,24 @@ class PackedBundle:
         return self.paths[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """Everything that decides a statement, except the files."""
 
     manifest: TransferManifest
     plan: TransferPlan
     site: Site
-    order: Order
+    order: PackOrder
     root: TrustRoot
     progress: Progress
 
     @classmethod
     def of(
-        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: Order, progress: Progress
+        cls, manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
     ) -> "Terms":
         """Return the terms with the site's trust root, if it allows the signers to release bundles."""
         root = releasing_root(site, order.signers, order.now, progress)
-        return cls(manifest, plan, site, order, root, progress)
+        return cls(manifest=manifest, plan=plan, site=site, order=order, root=root, progress=progress)
 
     @property
     def sent(self) -> Mark | None:
@@ -135,11 +142,11 @@ class Terms:
         return (
             same_terms
             and set(records) == {image.name for image in plan.lock.images}
-            and all(is_locked(records[image.name], image) for image in plan.lock.images)
+            and all(matches_lock(records[image.name], image) for image in plan.lock.images)
             and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)
         )
 
-    def state(self, images: Sequence[CollectedImage], contents: Contents) -> Statement:
+    def state(self, images: Sequence[CollectedImage], contents: BundleContents) -> Statement:
         """Return the statement of a new bundle."""
         previous, order = self.sent, self.order
         ledger = check_ledger(self.site.ledger_path)
@@ -158,7 +165,7 @@ class Terms:
             total_bytes=contents.total_bytes,
             manifest_sha256=self.manifest.sha256,
             root_version=self.root.version,
-            sender=Sender(self.site.name, Checkpoint(self.site.name, ledger.size, ledger.root)),
+            sender=SendingSite(self.site.name, LedgerCheckpoint(self.site.name, ledger.size, ledger.root)),
             transfer=dict(self.manifest.transfer),
             tool_version=__version__,
         )
@@ -220,14 +227,14 @@ def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterat
 
 def _read_envelope(folder: Path, name: str) -> Envelope:
     """Read an envelope. Raises `FormatError` also if its signatures could not be written as files."""
-    with Folder(folder) as found:
-        envelope = Envelope.parse(found.read(name, MAX_ENVELOPE), name)
+    with Folder(folder) as opened:
+        envelope = Envelope.parse(opened.read(name, MAX_ENVELOPE_BYTES), name)
     for signature in envelope.signatures:
         signature_file(signature.keyid, name)
     return envelope
 
 
-def confirmed(statement: Statement, contents: Contents) -> Statement:
+def confirm_unchanged(statement: Statement, contents: BundleContents) -> Statement:
     """Return an earlier statement if its files are unchanged. Raises `IntegrityError` otherwise."""
     if contents.subjects != statement.subjects:
         raise IntegrityError(
@@ -238,7 +245,7 @@ def confirmed(statement: Statement, contents: Contents) -> Statement:
     return statement
 
 
-def is_locked(record: ImageRecord, locked: LockedImage) -> bool:
+def matches_lock(record: ImageRecord, locked: LockedImage) -> bool:
     """Return whether a bundle's image is the one in the lock."""
     if locked.descriptor is not None:
         return record.digest == locked.descriptor.digest

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airgap.bundle.files import Folder, read_small
-from airgap.bundle.graph import ImageGraph
-from airgap.bundle.statement import UpstreamSignature
+from airgap.bundle.statement import ImageKind, UpstreamSignature
 from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
+from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.oci.digest import CheckedReader
 from airgap.oci.documents import Descriptor
 from airgap.online.plan import PlannedImage, TransferPlan
 from airgap.trust.cosign import check_image, materials_of
-from airgap.trust.keys import MAX_PUBLIC_PEM, PublicKey
+from airgap.trust.keys import PublicKey
 
 
 def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
@@ -34,10 +34,11 @@ def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
 
 def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> UpstreamSignature:
     with Folder(path.absolute().parent) as folder:
-        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_PEM), str(path))
+        key = PublicKey.from_pem(folder.read(path.name, MAX_PUBLIC_KEY_BYTES), str(path))
     reasons = []
     for other in images:
-        if other is not image and other.locked.name.name == image.locked.name.name and _may_sign(other.graph):
+        may_sign = other.graph.kind == ImageKind.ARTIFACT and len(other.graph.manifests) == 1
+        if other is not image and other.locked.name.name == image.locked.name.name and may_sign:
             try:
                 _check_one(image, other, key)
             except AirgapError as error:
@@ -56,10 +57,6 @@ def _check(image: PlannedImage, path: Path, images: Sequence[PlannedImage]) -> U
         subject=subject,
         hint=hint or "sign the image with `cosign sign`, or name another key in the manifest",
     )
-
-
-def _may_sign(graph: ImageGraph) -> bool:
-    return graph.kind == "artifact" and len(graph.manifests) == 1
 
 
 def _check_one(image: PlannedImage, other: PlannedImage, key: PublicKey) -> None:

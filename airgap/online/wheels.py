@@ -17,7 +17,8 @@ from pathlib import Path
 from airgap.bundle.files import media_errors
 from airgap.errors import EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.kit.install import GLIBC
-from airgap.kit.statement import Target
+from airgap.kit.statement import KitTarget
+from airgap.limits import PIP_SECONDS
 from airgap.oci.digest import Digest
 
 _MACHINES = ("x86_64", "aarch64")
@@ -35,8 +36,6 @@ _WHEEL = re.compile(
 _UNREACHABLE = re.compile(r"Retrying \(|Connection(Error| refused)|Max retries|timed out|resolve|ProxyError")
 
 _INDEX_HINT = "check that pip reaches its index (`pip config list`), or use --wheels with a folder of wheels"
-PIP_SECONDS = 7200.0
-"""For the wheels of one Python, some 40 MB: pip has no time limit of its own."""
 
 _PIP = """
 import json, runpy, sys
@@ -48,8 +47,13 @@ if not markers.Marker(ours).evaluate():
     sys.exit("ERROR: this version of pip cannot choose for another Python; install another version")
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
-"""pip chooses wheels for the given platform, but it decides whether a package is needed at all
-(`typing-extensions; python_version < "3.13"`) by the Python that runs it. This makes it use the target's.
+"""Runs pip with the marker environment of the target, in the first argument.
+
+This is the only place that uses pip's private code, because pip's public command line has no substitute:
+--python-version and --platform choose the wheels, but whether a package is needed at all (`typing-extensions;
+python_version < "3.13"`) is decided for the Python that runs pip, also in the --report of `pip install
+--dry-run` (pypa/pip#11664). A kit would then lack packages. If a version of pip ignores the replacement, the
+program reports that and ends before pip runs, so it cannot choose wrong wheels silently.
 """
 
 
@@ -77,7 +81,7 @@ class Wheel:
         return f"{self.project.replace('_', '-').lower()}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target, ...]:
+def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[KitTarget, ...]:
     """Return each platform with each Python; by default, this machine's platform and `PYTHONS`.
 
     Raises `UsageError` for a platform or Python that kits do not support.
@@ -87,20 +91,20 @@ def targets_of(platforms: Sequence[str], pythons: Sequence[str]) -> tuple[Target
             raise UsageError(
                 "airgap does not run on this Python", subject=python, want="3.11 or later, like 3.12"
             )
-    for platform in platforms or (here := (sysconfig.get_platform(),)):
+    for platform in platforms or (this_platform := (sysconfig.get_platform(),)):
         if platform not in PLATFORMS:
             hint = None if platforms else "name the server's platform with --platform"
             raise UsageError("unknown platform", subject=platform, want=" or ".join(PLATFORMS), hint=hint)
-    found = {
-        (PLATFORMS.index(platform), int(python[2:])): Target(platform, python)
-        for platform in platforms or here
+    targets = {
+        (PLATFORMS.index(platform), int(python[2:])): KitTarget(platform, python)
+        for platform in platforms or this_platform
         for python in pythons or PYTHONS
     }
-    return tuple(found[key] for key in sorted(found))
+    return tuple(targets[key] for key in sorted(targets))
 
 
-def fetch(
-    target: Target, wanted: Sequence[str], source: Path | None, folder: Path, seconds: float = PIP_SECONDS
+def fetch_wheels(
+    target: KitTarget, wanted: Sequence[str], source: Path | None, folder: Path, seconds: float = PIP_SECONDS
 ) -> list[Wheel]:
     """Download the wheels that `wanted` (names, or paths of wheels) needs on the target into `folder`.
 
@@ -126,10 +130,7 @@ def fetch(
         )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
-            "pip took too long",
-            subject=target,
-            want=f"{seconds:,.0f} s at most",
-            hint=_INDEX_HINT,
+            "pip took too long", subject=target, want=f"{seconds:,.0f} s at most", hint=_INDEX_HINT
         ) from error
     if done.returncode != 0:
         raise _refusal(done.stderr.decode("utf-8", "replace"), target, source)
@@ -145,7 +146,7 @@ def tags(platform: str) -> list[str]:
     return [*newer, f"manylinux2014_{machine}", f"manylinux_2_12_{machine}", f"manylinux_2_5_{machine}"]
 
 
-def environment(target: Target) -> dict[str, str]:
+def environment(target: KitTarget) -> dict[str, str]:
     """Return the marker environment of the target (PEP 508); values that cannot be known are empty."""
     return {
         "implementation_name": "cpython",
@@ -162,7 +163,7 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-def _refusal(output: str, target: Target, source: Path | None) -> EndpointError:
+def _refusal(output: str, target: KitTarget, source: Path | None) -> EndpointError:
     errors = [
         line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR: ")
     ]

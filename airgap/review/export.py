@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from airgap.audit.report import Entry
+from airgap.audit.report import LedgerEntry
 from airgap.errors import printable
 
 COLUMNS = (
@@ -18,7 +18,7 @@ _FORMULA = re.compile(rf'(^|[;,|])([ "]*)([{_SIGNS}])')
 quoted or not. Signs that are compatible with = + - @ in Unicode (NFKC) are included."""
 
 
-def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
+def write_csv(entries: Iterable[LedgerEntry], out: TextIO) -> None:
     """Write RFC 4180 with a header. `'` is added before text that a spreadsheet would read as a formula, and
     control characters are escaped, because the output may go to a terminal.
     """
@@ -29,7 +29,7 @@ def write_csv(entries: Iterable[Entry], out: TextIO) -> None:
             writer.writerow([_harmless(row.get(name, "")) for name in COLUMNS])
 
 
-def rows(entry: Entry) -> Iterator[dict[str, object]]:
+def rows(entry: LedgerEntry) -> Iterator[dict[str, object]]:
     """Yield the cells of an entry by column: one row for each image, or one row without images."""
     details = entry.details
     media = details.get("media")

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airgap.audit.chain import LedgerState
-from airgap.audit.report import Entry
+from airgap.audit.record import END, NOTE, Outcome
+from airgap.audit.report import LedgerEntry
 from airgap.errors import printable
 from airgap.review.export import medium_name
-from airgap.review.transfers import OVERDUE, Review, Transfer
+from airgap.review.transfers import Review, Transfer, TransferState
 from airgap.times import format_time
 
-_NORMAL = ("ok", "note", "end")
+_NORMAL = (Outcome.OK, NOTE, END)
 """Results of entries that need no attention."""
 
 _STYLE = """
@@ -23,7 +24,7 @@ vertical-align:top;overflow-wrap:anywhere}th{background:#eee}.bad{background:#fd
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The content of the page, and of the same report as text."""
 
@@ -33,11 +34,11 @@ class Report:
     witnesses: int
     """The number of checkpoints in bundles and receipts that the ledger was compared with."""
     review: Review
-    entries: tuple[Entry, ...] = field(hash=False)
+    entries: tuple[LedgerEntry, ...] = field(hash=False)
     """The entries of the period, the oldest first."""
 
     @property
-    def odd(self) -> tuple[Entry, ...]:
+    def odd(self) -> tuple[LedgerEntry, ...]:
         """The entries that were refused, failed, interrupted or not finished."""
         return tuple(entry for entry in self.entries if entry.result not in _NORMAL)
 
@@ -87,7 +88,7 @@ def written_rows(report: Report) -> list[tuple[object, ...]]:
     ]  # fmt: skip
 
 
-def _media(entry: Entry) -> list[object]:
+def _media(entry: LedgerEntry) -> list[object]:
     media = entry.details.get("media")
     return list(media) if isinstance(media, list) else []
 
@@ -101,7 +102,7 @@ def odd_rows(report: Report) -> list[tuple[object, ...]]:
     ]  # fmt: skip
 
 
-def _time(entry: Entry) -> str:
+def _time(entry: LedgerEntry) -> str:
     return format_time(entry.time) if entry.time else ""
 
 
@@ -116,7 +117,7 @@ def complete_line(report: Report) -> str:
 def render(report: Report) -> str:
     """Return the page as self-contained HTML."""
     title = f"Transfers of {report.site}"
-    overdue = [transfer.state == OVERDUE for transfer in report.review.transfers]
+    overdue = [transfer.state == TransferState.OVERDUE for transfer in report.review.transfers]
     parts = [
         f"<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>{_text(title)}</title>",
         f"<style>{_STYLE}</style>\n<h1>{_text(title)}</h1>",

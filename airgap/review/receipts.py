@@ -8,17 +8,16 @@ from pathlib import Path
 
 from airgap.agreement import contradictions, disagreements, look_alikes, unconfirmed
 from airgap.audit.receipt import Receipt
+from airgap.audit.record import Outcome
 from airgap.durable import exists
 from airgap.errors import TrustError
+from airgap.limits import MAX_RECEIPT_ALARMS
 from airgap.prove_receipt import prove_receipt
 from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.site import Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 from airgap.trust.root import TrustRoot
-
-MAX_ALARMS = 100
-"""Of one receipt: a site may sign a very long one, and the ledger takes lines of 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,15 @@ def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Importe
         if notes:
             attempt.add(unconfirmed=list(notes))
         if alarms:
-            attempt.result, attempt.exit_code = "alarm", TrustError.exit_code
+            attempt.result, attempt.exit_code = Outcome.ALARM, TrustError.exit_code
         return Imported(own, fresh, alarms, notes)
 
 
 def _at_most(lines: Iterable[str]) -> tuple[str, ...]:
-    found = list(lines)
-    if len(found) > MAX_ALARMS:
-        found[MAX_ALARMS:] = [f"and {len(found) - MAX_ALARMS} more"]
-    return tuple(found)
+    shown = list(lines)
+    if len(shown) > MAX_RECEIPT_ALARMS:
+        shown[MAX_RECEIPT_ALARMS:] = [f"and {len(shown) - MAX_RECEIPT_ALARMS} more"]
+    return tuple(shown)
 
 
 def _details(receipt: Receipt) -> dict[str, object]:
@@ -107,7 +106,14 @@ def find_alarms(
 def against_bundle(
     receipt: Receipt, sealed: Sealed | None, roots: Mapping[int, TrustRoot], now: datetime | None
 ) -> Iterator[str]:
-    """Yield why a receipt confirms nothing: its disagreements with the bundle that was sealed here."""
+    """Yield why a receipt confirms nothing: its disagreements with the bundle that was sealed here.
+
+    Args:
+        receipt: The receipt; its signature was checked.
+        sealed: The bundle; None if this site has no record of it.
+        roots: The trust roots of this site, by version.
+        now: The time that the receipt must not be later than; None to skip this check.
+    """
     if sealed is not None:
         yield from disagreements(receipt, sealed.evidence(roots), now)
         return

@@ -13,13 +13,14 @@ from typing import Self
 
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Receipt
-from airgap.audit.report import Entry
+from airgap.audit.report import LedgerEntry
 from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
 from airgap.errors import AirgapError, MediaError, UsageError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.prove_receipt import prove_again
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 from airgap.trust.keys import PublicKey
 from airgap.trust.root import TrustRoot
 
@@ -40,8 +41,8 @@ class Sealed:
     @classmethod
     def read(cls, path: Path, roots: Roots = _NO_ROOTS) -> Self:
         """Read the copy that this site made. Raises as `Evidence.parse` does."""
-        found = Evidence.parse(read_file(path), str(path), roots)
-        return cls(found.statement, found.statement_sha256, path, found.envelope)
+        evidence = Evidence.parse(read_file(path), str(path), roots)
+        return cls(evidence.statement, evidence.statement_sha256, path, evidence.envelope)
 
     def evidence(self, roots: Roots) -> Evidence:
         """Return what receipts of this bundle are compared with."""
@@ -121,7 +122,7 @@ class Kept:
             if isinstance(error, MediaError):
                 raise error
 
-    def missing_receipts(self, entries: Iterable[Entry]) -> dict[Path, str]:
+    def missing_receipts(self, entries: Iterable[LedgerEntry]) -> dict[Path, str]:
         """Return the receipts that the ledger lists but that no longer exist, with a line about each.
 
         Ledger lines of older versions have only the file name. Files that exist but do not count are in
@@ -129,7 +130,7 @@ class Kept:
         """
         sums = {answer.sha256 for answer in self.receipts}
         names = {answer.path.name for answer in self.receipts}
-        found: dict[Path, str] = {}
+        missing: dict[Path, str] = {}
         unreadable = {path.name for path in self.unreadable}
         for entry in entries:
             path, sha256 = entry.details.get("receipt"), entry.details.get("receipt_sha256")
@@ -138,8 +139,8 @@ class Kept:
             name = Path(path).name
             if name not in unreadable and (sha256 not in sums if sha256 else name not in names):
                 line = f"a receipt of {entry.title} is missing: {path} (line {entry.seq} of the ledger)"
-                found[Path(path)] = line
-        return found
+                missing[Path(path)] = line
+        return missing
 
 
 def read_file(path: Path) -> bytes:
@@ -149,4 +150,4 @@ def read_file(path: Path) -> bytes:
     if is_absent(path):
         raise UsageError("no such file", subject=path)
     with Folder(path.absolute().parent) as folder:
-        return folder.read(path.name, MAX_ENVELOPE)
+        return folder.read(path.name, MAX_ENVELOPE_BYTES)

@@ -3,16 +3,31 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from airgap.audit.receipt import PRESENT
+from airgap.audit.record import Outcome
+from airgap.bundle.statement import ImageKind
 from airgap.review.receipts import against_bundle, find_alarms
 from airgap.review.records import Kept, KeptReceipt, Sealed
 
-WAITING, OVERDUE, PARTIAL, RECEIVED = "waiting", "overdue", "partial", "received"
 ANY_SITE = "any site"
 
 
-@dataclass(frozen=True, slots=True)
+class TransferState(StrEnum):
+    """How far the delivery of a bundle is confirmed."""
+
+    WAITING = "waiting"
+    """No receipt came back yet."""
+    OVERDUE = "overdue"
+    """Receipts are missing after the time that people allow."""
+    PARTIAL = "partial"
+    """Some sites have not confirmed that all images arrived."""
+    RECEIVED = "received"
+    """Every destination has confirmed that all images arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """A bundle that was sealed here, and its receipts."""
 
@@ -23,7 +38,7 @@ class Transfer:
     """The receipts that do not agree with the bundle, and so confirm nothing."""
     missing: tuple[str, ...]
     """Destinations that have not confirmed that all images arrived."""
-    state: str
+    state: TransferState
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +91,12 @@ def _transfer(
     else:
         missing = () if confirmed else (ANY_SITE,)
     if not missing:
-        state = RECEIVED
+        state = TransferState.RECEIVED
     elif now - sealed.statement.created > overdue_after:
-        state = OVERDUE
+        state = TransferState.OVERDUE
     else:
-        state = PARTIAL if answers else WAITING
-    return Transfer(sealed, answers, disputed, missing, state)
+        state = TransferState.PARTIAL if answers else TransferState.WAITING
+    return Transfer(sealed=sealed, receipts=answers, disputed=disputed, missing=missing, state=state)
 
 
 def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:
@@ -95,5 +110,5 @@ def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
     folder counts as arrived, although the node imports it later.
     """
     present = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
-    images = {str(image.digest) for image in sealed.statement.images if image.kind == "image"}
-    return answer.receipt.result == "ok" and images <= present
+    images = {str(image.digest) for image in sealed.statement.images if image.kind == ImageKind.IMAGE}
+    return answer.receipt.result == Outcome.OK and images <= present

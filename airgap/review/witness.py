@@ -14,10 +14,11 @@ from airgap.audit.receipt import Receipt
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.statement import Statement
 from airgap.errors import LedgerError
+from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.review.records import Kept, read_file
 from airgap.site import Site
-from airgap.trust.envelope import MAX_ENVELOPE, Envelope
+from airgap.trust.envelope import Envelope
 
 CUT = "the ledger was cut"
 """The error for a ledger with fewer lines than a signed checkpoint of it."""
@@ -40,8 +41,8 @@ def check_witnessed(site: Site, kept: Kept, files: Iterable[Path] = ()) -> tuple
     Raises `LedgerError`. The signatures on `files` are not checked: a forged one can raise an alarm, not
     hide one.
     """
-    found = [*_kept(kept, site.name), *(_in_file(path) for path in files)]
-    own = [witness for witness in found if witness is not None and witness.origin == site.name]
+    checkpoints = [*_kept(kept, site.name), *(_in_file(path) for path in files)]
+    own = [witness for witness in checkpoints if witness is not None and witness.origin == site.name]
     state = check_ledger(site.ledger_path, at={witness.size for witness in own})
     for witness in sorted(own, key=lambda witness: witness.size):
         _compare(state, witness, site.ledger_path)
@@ -82,7 +83,7 @@ def _in_file(path: Path) -> Witness | None:
     where = path / ENVELOPE_FILE if path.is_dir() else path
     envelope = Envelope.parse(read_file(where), str(where))
     fields = Fields(
-        parse_object(envelope.payload, str(where), max_bytes=MAX_ENVELOPE, floats=False), str(where)
+        parse_object(envelope.payload, str(where), max_bytes=MAX_ENVELOPE_BYTES, floats=False), str(where)
     )
     if fields.text("predicateType") == RECEIPT:
         return _of_receipt(Receipt.parse(envelope.payload, str(where)), where)

@@ -18,17 +18,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from airgap.errors import FormatError, IntegrityError, KeyFileError
+from airgap.limits import MAX_AGE_LINE_BYTES, MAX_AGE_WORK_FACTOR
 
 CHUNK_BYTES = 64 << 10
 WORK_FACTOR = 18
 """Base-2 logarithm of scrypt's N: 256 MiB of memory and about a second for each guess."""
-MAX_WORK_FACTOR = 20
-"""A file may ask for 1 GiB of memory at most."""
 
 _VERSION = b"age-encryption.org/v1\n"
 _SCRYPT_LABEL = b"age-encryption.org/v1/scrypt"
 _TAG_BYTES = 16
-_MAX_LINE_BYTES = 80
 _RECIPIENT = re.compile(rb"-> scrypt ([A-Za-z0-9+/]{22}) ([1-9][0-9]?)\n")
 _BODY = re.compile(rb"([A-Za-z0-9+/]{43})\n")
 _MAC = re.compile(rb"--- ([A-Za-z0-9+/]{43})\n")
@@ -102,9 +100,9 @@ def _read_header(read: Read, where: str) -> tuple[bytes, int, bytes, bytes, byte
         raise FormatError("not an age file with one passphrase", subject=where)
     recipient, body, mac = (match for match in matches if match is not None)
     work_factor = int(recipient[2])
-    if work_factor > MAX_WORK_FACTOR:
+    if work_factor > MAX_AGE_WORK_FACTOR:
         raise FormatError(
-            "the passphrase needs too much memory", subject=where, want=f"work factor {MAX_WORK_FACTOR}",
+            "the passphrase needs too much memory", subject=where, want=f"work factor {MAX_AGE_WORK_FACTOR}",
             got=work_factor,
         )  # fmt: skip
     header = _VERSION + lines[0] + lines[1] + b"---"
@@ -113,7 +111,7 @@ def _read_header(read: Read, where: str) -> tuple[bytes, int, bytes, bytes, byte
 
 def _read_line(read: Read) -> bytes:
     line = bytearray()
-    while len(line) < _MAX_LINE_BYTES and (byte := read(1)):
+    while len(line) < MAX_AGE_LINE_BYTES and (byte := read(1)):
         line += byte
         if byte == b"\n":
             break

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from airgap.errors import UsageError
 from airgap.times import format_time
-from airgap.trust.document import ROLES, Revocation, Role, RootKey, Site, TrustRoot
+from airgap.trust.document import ROLES, ReceivingSite, Revocation, Role, RootKey, TrustRoot
 from airgap.trust.keys import PublicKey
 
 Change = Callable[[TrustRoot], TrustRoot]
@@ -80,7 +80,7 @@ def add_key(owner: str, key: PublicKey, roles: Iterable[str]) -> Change:
     return change
 
 
-def add_site(name: str, key: PublicKey, *, own: str) -> Change:
+def add_site_key(name: str, key: PublicKey, *, own: str) -> Change:
     """Add a receiving site, whose `key` signs its receipts. `own` names the site that changes the root."""
 
     def change(root: TrustRoot) -> TrustRoot:
@@ -97,13 +97,13 @@ def add_site(name: str, key: PublicKey, *, own: str) -> Change:
             root,
             keys={key.keyid: RootKey(key, name), **root.keys},
             roles=_with(root.roles, ["receipt"], key.keyid),
-            sites={**root.sites, name: Site(known | {key.keyid})},
+            sites={**root.sites, name: ReceivingSite(known | {key.keyid})},
         )
 
     return change
 
 
-def remove(name: str) -> Change:
+def remove_keys(name: str) -> Change:
     """Remove the keys of an owner or a site, or one key: their signatures no longer count, old or new."""
 
     def change(root: TrustRoot) -> TrustRoot:
@@ -112,7 +112,7 @@ def remove(name: str) -> Change:
     return change
 
 
-def revoke(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
+def revoke_keys(name: str, after_serial: int, accepted: Iterable[str]) -> Change:
     """Make keys void above a serial, except for the statements `accepted` (hex SHA-256) now or earlier. The
     keys can no longer sign trust roots.
     """
@@ -155,7 +155,7 @@ def raise_epoch() -> Change:
     return change
 
 
-def rotate(expires: datetime) -> Change:
+def extend_root(expires: datetime) -> Change:
     """Change only the expiry."""
     return lambda root: replace(root, expires=expires.replace(microsecond=0))
 
@@ -175,7 +175,7 @@ def replace_key(name: str, key: PublicKey) -> Change:
         _refuse_unfit(root, root.keys[old].owner, key)
         roles = [role for role in ROLES if old in root.roles[role].keyids]
         sites = {
-            name: Site(site.receipt_keyids | {key.keyid}) if old in site.receipt_keyids else site
+            name: ReceivingSite(site.receipt_keyids | {key.keyid}) if old in site.receipt_keyids else site
             for name, site in root.sites.items()
         }
         keys = {**root.keys, key.keyid: RootKey(key, root.keys[old].owner)}
@@ -223,7 +223,7 @@ def _with(roles: Mapping[str, Role], names: Iterable[str], keyid: str) -> dict[s
 
 def _without(root: TrustRoot, keyids: Iterable[str]) -> TrustRoot:
     gone = frozenset(keyids)
-    sites = {name: Site(site.receipt_keyids - gone) for name, site in root.sites.items()}
+    sites = {name: ReceivingSite(site.receipt_keyids - gone) for name, site in root.sites.items()}
     return replace(
         root,
         keys={keyid: key for keyid, key in root.keys.items() if keyid not in gone},
@@ -299,9 +299,8 @@ def _facts(root: TrustRoot) -> dict[str, str]:
     for keyid, revocation in sorted(root.revoked.items()):
         but = f", but for the statements {', '.join(sorted(revocation.accepted))}"
         void = f"void above serial {revocation.after_serial}"
-        found[f"revoked key {keyid}"] = (
-            f"{root.keys[keyid].owner}, " * (keyid in root.keys) + void + (but if revocation.accepted else "")
-        )
+        owner = f"{root.keys[keyid].owner}, " if keyid in root.keys else ""
+        found[f"revoked key {keyid}"] = owner + void + (but if revocation.accepted else "")
     for name, site in sorted(root.sites.items()):
         found[f"site {name}"] = f"receipts by key {', '.join(sorted(site.receipt_keyids))}"
     return found

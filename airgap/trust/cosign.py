@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
+from airgap.limits import MAX_COSIGN_MATERIAL_BYTES, MAX_COSIGN_MATERIALS
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageManifest, check_size_and_digest
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -34,10 +35,6 @@ SIMPLE_SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature"
 
-MAX_MATERIAL = 256 << 10
-"""Bytes of one payload or bundle; a signature's are under 16 KiB, attestations may be larger."""
-MAX_MATERIALS = 256
-"""In one signature manifest, to which cosign appends with each signing."""
 
 _CLAIM = "cosign container image signature"
 _STATEMENT = "https://in-toto.io/Statement/v1"
@@ -64,21 +61,28 @@ class SignatureMaterial:
 
 def is_material(layer: Descriptor) -> bool:
     """Return whether a layer is read as a signature. It is read early, so it is on every volume."""
-    return layer.media_type in _KINDS and layer.size <= MAX_MATERIAL
+    return layer.media_type in _KINDS and layer.size <= MAX_COSIGN_MATERIAL_BYTES
 
 
 def materials_of(manifest: ImageManifest, read: Callable[[Descriptor], bytes]) -> list[SignatureMaterial]:
     """Return the signatures in a manifest that was at `sha256-<hex>.sig` or among the image's referrers.
 
-    `read` returns the whole content of a layer. It is not called for layers above `MAX_MATERIAL` bytes,
-    which, like layers of other media types, are not signatures. `manifest.subject` is not checked, because
-    the signed digest counts. Raises `FormatError` for more than `MAX_MATERIALS`, and an `IntegrityError` if
-    `read` returns other content.
+    Args:
+        manifest: The manifest. Its `subject` is not checked, because the signed digest counts.
+        read: Returns the whole content of a layer. It is not called for layers above
+            `MAX_COSIGN_MATERIAL_BYTES`, which, like layers of other media types, are not signatures.
+
+    Raises:
+        FormatError: There are more than `MAX_COSIGN_MATERIALS`.
+        IntegrityError: `read` returned other content.
     """
     layers = [layer for layer in manifest.layers if is_material(layer)]
-    if len(layers) > MAX_MATERIALS:
+    if len(layers) > MAX_COSIGN_MATERIALS:
         raise FormatError(
-            "too many signatures", subject=manifest.digest, want=f"at most {MAX_MATERIALS}", got=len(layers)
+            "too many signatures",
+            subject=manifest.digest,
+            want=f"at most {MAX_COSIGN_MATERIALS}",
+            got=len(layers),
         )
     return [_material(layer, read, f"{layer.digest} in {manifest.digest}") for layer in layers]
 
@@ -121,12 +125,14 @@ def verify_simple_signing(payload: bytes, signature: str, digest: Digest, key: P
         raise FormatError("signature is not base64", subject=digest, got=str(error)) from error
     _check_signature(payload, raw, digest, key)
     where = "simple signing payload"
-    critical = Fields(parse_object(payload, where, max_bytes=MAX_MATERIAL), where).child("critical")
+    critical = Fields(parse_object(payload, where, max_bytes=MAX_COSIGN_MATERIAL_BYTES), where).child(
+        "critical"
+    )
     _same("signed claim", _CLAIM, critical.text("type"), digest)
     _same("signed image", str(digest), critical.child("image").text("docker-manifest-digest"), digest)
 
 
-def verify_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
+def verify_sigstore_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     """Check a Sigstore bundle v0.3.
 
     It must contain cosign's image signature statement. An attestation (provenance, an SBOM) by the same key
@@ -136,7 +142,7 @@ def verify_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     `TrustError` if the bundle is about something else, `FormatError` for malformed values.
     """
     where = "Sigstore bundle"
-    fields = Fields(parse_object(raw, where, max_bytes=MAX_MATERIAL, floats=False), where)
+    fields = Fields(parse_object(raw, where, max_bytes=MAX_COSIGN_MATERIAL_BYTES, floats=False), where)
     _same("media type of the bundle", BUNDLE_TYPE, fields.text("mediaType"), digest)
     content = [name for name in ("dsseEnvelope", "messageSignature") if fields.has(name)]
     _same("content of the bundle", "dsseEnvelope", " and ".join(content) or "nothing", digest)
@@ -170,7 +176,7 @@ def _verify(material: SignatureMaterial, digest: Digest, key: PublicKey) -> None
     if material.kind == "simple":
         verify_simple_signing(material.payload, material.signature or "", digest, key)
     else:
-        verify_bundle(material.payload, digest, key)
+        verify_sigstore_bundle(material.payload, digest, key)
 
 
 def _same(what: str, want: str, got: str, digest: Digest) -> None:

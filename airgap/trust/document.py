@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_OWNER_CHARACTERS, MAX_ROOT_KEYS
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.times import format_time, parse_time
 from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
@@ -17,9 +18,6 @@ from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
 ROLES = ("root", "release", "receipt")
 """The roles: `root` signs trust roots, `release` signs bundles, `receipt` signs receipts."""
 
-MAX_KEYS = 1024
-MAX_OWNER = 128
-"""Characters of an owner's name."""
 
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -65,13 +63,13 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ReceivingSite:
     """One side's identity: the keys that sign its receipts."""
 
     receipt_keyids: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:
     """One version of the trust root. It is consistent, but not necessarily trusted.
 
@@ -86,7 +84,7 @@ class TrustRoot:
     roles: Mapping[str, Role] = field(hash=False)
     require_algorithms: tuple[str, ...] = ()
     revoked: Mapping[str, Revocation] = field(default_factory=dict, hash=False)
-    sites: Mapping[str, Site] = field(default_factory=dict, hash=False)
+    sites: Mapping[str, ReceivingSite] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_keys(self)
@@ -113,7 +111,16 @@ class TrustRoot:
         revoked = {keyid: _revocation(entry) for keyid, entry in _entries(fields, "revoked")}
         sites = {name: _site(entry) for name, entry in _entries(fields, "sites")}
         fields.end(hint=_UNKNOWN)
-        return cls(version, epoch, expires, keys, roles, required, revoked, sites)
+        return cls(
+            version=version,
+            epoch=epoch,
+            expires=expires,
+            keys=keys,
+            roles=roles,
+            require_algorithms=required,
+            revoked=revoked,
+            sites=sites,
+        )
 
     def to_bytes(self) -> bytes:
         """Return the canonical payload: equal roots give equal bytes; `parse` is the inverse."""
@@ -137,7 +144,7 @@ class TrustRoot:
         )
 
     def owners(self, keyids: Iterable[str]) -> tuple[str, ...]:
-        """The different owners of these keys, sorted. Names that look alike (`Eve`, `eve`) are one owner."""
+        """Return the different owners of these keys, sorted. Names that look alike (`Eve`, `eve`) are one."""
         people = {skeleton(self.keys[keyid].owner): self.keys[keyid].owner for keyid in sorted(keyids)}
         return tuple(sorted(people.values()))
 
@@ -202,14 +209,14 @@ def _revocation(fields: Fields) -> Revocation:
     return revocation
 
 
-def _site(fields: Fields) -> Site:
-    site = Site(_set(fields, "receipt_keyids"))
+def _site(fields: Fields) -> ReceivingSite:
+    site = ReceivingSite(_set(fields, "receipt_keyids"))
     fields.end(hint=_UNKNOWN)
     return site
 
 
 def _set(fields: Fields, key: str) -> frozenset[str]:
-    """A list of 64-digit hex values, each once."""
+    """Return a list of 64-digit hex values, each once."""
     texts, where = fields.texts(key), f"{fields.where}: {key}"
     if len(set(texts)) < len(texts):
         raise FormatError("the same value twice", subject=where)
@@ -247,9 +254,9 @@ def _check_hex(texts: Collection[str], where: str) -> None:
 
 
 def _check_keys(root: TrustRoot) -> None:
-    if root.version < 1 or not 1 <= len(root.keys) <= MAX_KEYS:
+    if root.version < 1 or not 1 <= len(root.keys) <= MAX_ROOT_KEYS:
         raise FormatError(
-            "not a trust root", subject=root.name, want=f"version 1 or more, 1 to {MAX_KEYS} keys",
+            "not a trust root", subject=root.name, want=f"version 1 or more, 1 to {MAX_ROOT_KEYS} keys",
             got=f"{len(root.keys)} keys",
         )  # fmt: skip
     for keyid, key in root.keys.items():
@@ -258,12 +265,12 @@ def _check_keys(root: TrustRoot) -> None:
             raise FormatError(
                 "the key id does not match the key", subject=where, want=key.public_key.keyid, got=keyid
             )
-        if len(key.owner) > MAX_OWNER or not _OWNER.fullmatch(key.owner):
+        if len(key.owner) > MAX_OWNER_CHARACTERS or not _OWNER.fullmatch(key.owner):
             raise FormatError(
                 "not an owner's name",
                 subject=where,
-                want=f"at most {MAX_OWNER} ASCII letters, digits, single spaces, . _ @ ' -",
-                got=repr(key.owner[:MAX_OWNER]),
+                want=f"at most {MAX_OWNER_CHARACTERS} ASCII letters, digits, single spaces, . _ @ ' -",
+                got=repr(key.owner[:MAX_OWNER_CHARACTERS]),
                 hint="write the name in ASCII letters: names that look alike must not count as two people",
             )
         if key.not_before and key.not_after and key.not_after < key.not_before:

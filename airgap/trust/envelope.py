@@ -11,19 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
+from airgap.limits import MAX_ENVELOPE_BYTES, MAX_ENVELOPE_COMMAS, MAX_LABEL_CHARACTERS, MAX_SIGNATURES
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, Signer
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 ROOT_TYPE = "application/vnd.airgap.root.v1+json"
-
-MAX_ENVELOPE = 16 << 20
-"""Bytes of the whole JSON document."""
-MAX_SIGNATURES = 64
-MAX_LABEL = 256
-"""Characters of a payload type and of a key id."""
-_MAX_COMMAS = 16 * MAX_SIGNATURES
-"""Far more than any envelope has; prevents that 16 MiB of JSON become a gigabyte of small objects."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -32,8 +25,10 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     Raises `FormatError` for a payload type that is not printable ASCII without spaces: implementations
     differ on the length of any other.
     """
-    if not 0 < len(payload_type) <= MAX_LABEL or not all("!" <= c <= "~" for c in payload_type):
-        raise FormatError("not a payload type", want="printable ASCII", got=repr(payload_type[:MAX_LABEL]))
+    if not 0 < len(payload_type) <= MAX_LABEL_CHARACTERS or not all("!" <= c <= "~" for c in payload_type):
+        raise FormatError(
+            "not a payload type", want="printable ASCII", got=repr(payload_type[:MAX_LABEL_CHARACTERS])
+        )
     kind = payload_type.encode("ascii")
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -78,19 +73,19 @@ class Envelope:
         Raises `FormatError` for a malformed or too large envelope, or one that is not canonical, and
         `UnsignedError` for an empty list of signatures.
         """
-        if raw.count(b",") > _MAX_COMMAS:
+        if raw.count(b",") > MAX_ENVELOPE_COMMAS:
             raise FormatError("too many values for an envelope", subject=where)
-        fields = Fields(parse_object(raw, where, max_bytes=MAX_ENVELOPE, floats=False), where)
+        fields = Fields(parse_object(raw, where, max_bytes=MAX_ENVELOPE_BYTES, floats=False), where)
         payload_type = fields.text("payloadType")
         pae(payload_type, b"")
         payload = _decode(fields.text("payload"), f"{where}: payload")
         signatures = tuple(_signature(item) for item in fields.children("signatures"))
         fields.end()
         _check(signatures, where)
-        found = cls(payload_type, payload, signatures)
-        if not foreign and found.to_bytes() != raw:
+        envelope = cls(payload_type, payload, signatures)
+        if not foreign and envelope.to_bytes() != raw:
             raise FormatError("not in canonical form", subject=where)
-        return found
+        return envelope
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes of the envelope file. Raises `FormatError` if they would be too large
@@ -106,9 +101,9 @@ class Envelope:
                 ],
             }
         )
-        if len(raw) >= MAX_ENVELOPE:
+        if len(raw) >= MAX_ENVELOPE_BYTES:
             raise FormatError(
-                "envelope too large", want=f"at most {MAX_ENVELOPE:,} bytes", got=f"{len(raw):,}"
+                "envelope too large", want=f"at most {MAX_ENVELOPE_BYTES:,} bytes", got=f"{len(raw):,}"
             )
         return raw + b"\n"
 
@@ -151,8 +146,8 @@ def _check(signatures: tuple[Signature, ...], where: str) -> None:
         raise FormatError(
             "too many signatures", subject=where, want=f"at most {MAX_SIGNATURES}", got=len(signatures)
         )
-    keyids = [each.keyid for each in signatures if each.keyid]
-    if len(set(keyids)) < len(keyids) or len({each.sig for each in signatures}) < len(signatures):
+    keyids = [signature.keyid for signature in signatures if signature.keyid]
+    if len(set(keyids)) < len(keyids) or len({signature.sig for signature in signatures}) < len(signatures):
         raise FormatError("the same signature or key id twice", subject=where)
 
 
@@ -166,8 +161,10 @@ def _signed(message: bytes, signer: Signer) -> Signature:
 
 def _signature(fields: Fields) -> Signature:
     keyid = fields.optional_text("keyid") or ""
-    if len(keyid) > MAX_LABEL:
-        raise FormatError("key id too long", subject=fields.where, want=f"at most {MAX_LABEL} characters")
+    if len(keyid) > MAX_LABEL_CHARACTERS:
+        raise FormatError(
+            "key id too long", subject=fields.where, want=f"at most {MAX_LABEL_CHARACTERS} characters"
+        )
     sig = _decode(fields.text("sig"), f"{fields.where}: sig")
     fields.end()
     return Signature(keyid, sig)

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from airgap.durable import sync_folder
 from airgap.errors import KeyFileError, MediaError, disk_failed
+from airgap.limits import MAX_KEY_FILE_BYTES
 from airgap.owned import refuse_owner
-
-MAX_KEY_FILE = 64 << 10
-"""Bytes; an encrypted ML-DSA key is under 10 KiB."""
 
 _OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
@@ -19,7 +17,7 @@ def read_private(path: Path) -> bytes:
 
     Raises `KeyFileError` for anything but a regular file (also for a link, so that the file that was checked
     is the file that is read), for a file that another user owns or that group or others can read or write,
-    and for a file above `MAX_KEY_FILE`; `MediaError` when the disk fails.
+    and for a file above `MAX_KEY_FILE_BYTES`; `MediaError` when the disk fails.
     """
     try:
         # O_NONBLOCK: open must not wait if the path is a pipe; a pipe is refused below
@@ -27,7 +25,7 @@ def read_private(path: Path) -> bytes:
         try:
             _check(os.fstat(descriptor), path)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                raw = file.read(MAX_KEY_FILE + 1)
+                raw = file.read(MAX_KEY_FILE_BYTES + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -35,8 +33,8 @@ def read_private(path: Path) -> bytes:
             raise MediaError.of(error, "cannot read the key file", path) from error
         got = "a symbolic link" if path.is_symlink() else error.strerror
         raise KeyFileError("cannot read the key file", subject=path, got=got) from error
-    if len(raw) > MAX_KEY_FILE:
-        raise KeyFileError("key file too large", subject=path, want=f"at most {MAX_KEY_FILE:,} bytes")
+    if len(raw) > MAX_KEY_FILE_BYTES:
+        raise KeyFileError("key file too large", subject=path, want=f"at most {MAX_KEY_FILE_BYTES:,} bytes")
     return raw
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from airgap.errors import FormatError, KeyFileError, UsageError
+from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.trust.keyfile import read_private, write_private
 
 try:
@@ -36,8 +37,6 @@ ALGORITHMS = (DEFAULT_ALGORITHM, "ecdsa-p384", "ed25519", "ml-dsa-65", "ml-dsa-8
 FAMILIES = ("ecdsa", "ed25519", "ml-dsa")
 """Families that a trust root may require instead of an exact algorithm."""
 
-MAX_PUBLIC_PEM = 16 << 10
-"""Bytes; an ML-DSA-87 public key is under 4 KiB."""
 
 _ECDSA: dict[str, tuple[type[ec.EllipticCurve], type[hashes.HashAlgorithm]]] = {
     "ecdsa-p256": (ec.SECP256R1, hashes.SHA256),
@@ -87,8 +86,10 @@ class PublicKey:
         Raises `FormatError` for anything else and for a kind of key that is not in `ALGORITHMS`.
         """
         raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-        if len(raw) > MAX_PUBLIC_PEM:
-            raise FormatError("public key too large", subject=where, want=f"at most {MAX_PUBLIC_PEM:,} bytes")
+        if len(raw) > MAX_PUBLIC_KEY_BYTES:
+            raise FormatError(
+                "public key too large", subject=where, want=f"at most {MAX_PUBLIC_KEY_BYTES:,} bytes"
+            )
         if raw.count(b"-----BEGIN ") > 1:
             raise FormatError("more than one key", subject=where, want="one PEM block")
         try:
@@ -96,7 +97,7 @@ class PublicKey:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise FormatError(
                 "not a usable public key", subject=where,
-                want=f"PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+                want=f"PEM, one of {', '.join(available())}", got=_reason(error),
             ) from error  # fmt: skip
 
     @classmethod
@@ -204,7 +205,7 @@ class SigningKey:
 
 
 def available() -> tuple[str, ...]:
-    """The algorithms that the installed `cryptography` supports."""
+    """Return the algorithms that the installed `cryptography` supports."""
     return tuple(name for name in ALGORITHMS if name in _ML_DSA or not name.startswith("ml-dsa"))
 
 
@@ -219,7 +220,7 @@ def _algorithm_of(key: Any) -> str:
     for name, (_, kind) in _ML_DSA.items():
         if isinstance(key, kind):
             return name
-    named = type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
+    named = type(key).__name__.strip("_").removesuffix("PublicKey")
     raise ValueError(f"an unsupported kind of key ({named})")
 
 
@@ -264,9 +265,14 @@ def _unavailable(algorithm: str) -> UsageError:
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error of `cryptography`; the next ones are about its own settings."""
+    return str(error).partition(". ")[0]
+
+
 def _unusable(path: Path, error: Exception) -> KeyFileError:
     return KeyFileError(
         "not a usable private key", subject=path,
-        want=f"PKCS#8 PEM, one of {', '.join(available())}", got=str(error).partition(".")[0],
+        want=f"PKCS#8 PEM, one of {', '.join(available())}", got=_reason(error),
         hint="run `airgap key generate` to make one",
     )  # fmt: skip

@@ -13,8 +13,8 @@ _ADDS = {"root": "run `airgap trust sign FILE` to add a signature", "release": "
 """The command that adds a signature for a role."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureVerdict:
     """The keys whose signatures count. `keyids` and `owners` are sorted.
 
     `ignored` has the key id of each signature that did not count. The envelope states these ids; they prove
@@ -45,7 +45,7 @@ class _Count:
 
 def check_signatures(
     envelope: Envelope, root: TrustRoot, role: str, now: datetime, where: str = "signatures"
-) -> Verdict:
+) -> SignatureVerdict:
     """Return the verdict on `envelope` if enough keys of `role`, as `root` defines it, signed it at `now`.
 
     A key counts if the role has it, `now` is within its validity period, and the signature that names it is
@@ -64,7 +64,7 @@ def check_signatures(
 
 def check_signatures_so_far(
     envelope: Envelope, root: TrustRoot, role: str, now: datetime, where: str = "signatures"
-) -> Verdict:
+) -> SignatureVerdict:
     """Do the same as `check_signatures` while further people have to sign: the threshold and the algorithms
     need not be met, but every signature must count.
     """
@@ -78,12 +78,18 @@ def check_signatures_so_far(
             raise refusal
         raise UnknownKeyError("a signature that does not count", subject=where, want=want, got=got)
     keyids = tuple(sorted(count.valid))
-    return Verdict(
-        role, root.version, root.roles[role].threshold, keyids, root.owners(keyids), (), _titles(root, keyids)
+    return SignatureVerdict(
+        role=role,
+        root_version=root.version,
+        threshold=root.roles[role].threshold,
+        keyids=keyids,
+        owners=root.owners(keyids),
+        ignored=(),
+        signers=_titles(root, keyids),
     )
 
 
-def lacks(verdict: Verdict, root: TrustRoot) -> str | None:
+def lacks(verdict: SignatureVerdict, root: TrustRoot) -> str | None:
     """Return what is needed besides the keys of `verdict`; None if they are enough."""
     lack = _lack(root, verdict.role, verdict.keyids)
     return None if lack is None else lack[0]
@@ -98,7 +104,7 @@ def _refuse_expired(root: TrustRoot, now: datetime) -> None:
         )  # fmt: skip
 
 
-def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> Verdict:
+def check_root_signatures(envelope: Envelope, root: TrustRoot, where: str) -> SignatureVerdict:
     """Do the same as `check_signatures` for the role `root`, but at no particular time, to walk past roots.
 
     Neither the expiry of the root nor the validity periods of its keys are checked (TUF 5.3: an expired root
@@ -125,8 +131,8 @@ def root_signers(envelope: Envelope, root: TrustRoot) -> tuple[tuple[str, ...], 
 
 
 def check_revocations(
-    verdict: Verdict, root: TrustRoot, serial: int, statement_sha256: str, where: str = "signatures"
-) -> Verdict:
+    verdict: SignatureVerdict, root: TrustRoot, serial: int, statement_sha256: str, where: str = "signatures"
+) -> SignatureVerdict:
     """Return the verdict without the keys that `root` has revoked for this statement.
 
     A revoked key is void for serials above its `after_serial`, except for the statements that are listed as
@@ -152,20 +158,27 @@ def check_revocations(
     return replace(verdict, keyids=left, owners=root.owners(left), ignored=ignored, signers=signers)
 
 
-def _check_role(envelope: Envelope, root: TrustRoot, role: str, where: str, now: datetime | None) -> Verdict:
+def _check_role(
+    envelope: Envelope, root: TrustRoot, role: str, where: str, now: datetime | None
+) -> SignatureVerdict:
     count = _count(envelope, root, role, now)
     counted = tuple(sorted(count.valid.keys() - set(count.late)))
     if (lack := _lack(root, role, counted)) is not None:
         raise _refusal(root, role, where, count, lack)
     ignored = (*count.failed, *count.late)
-    return Verdict(
-        role, root.version, root.roles[role].threshold, counted, root.owners(counted), ignored,
-        _titles(root, counted),
-    )  # fmt: skip
+    return SignatureVerdict(
+        role=role,
+        root_version=root.version,
+        threshold=root.roles[role].threshold,
+        keyids=counted,
+        owners=root.owners(counted),
+        ignored=ignored,
+        signers=_titles(root, counted),
+    )
 
 
 def _count(envelope: Envelope, root: TrustRoot, role: str, now: datetime | None) -> _Count:
-    """A signature counts only under the key that it names, so a changed key id makes it worthless."""
+    """Sort the signatures: one counts only under the key that it names, so a changed key id voids it."""
     keyids = root.roles[role].keyids
     valid = {
         signature.keyid: signature
@@ -194,7 +207,7 @@ def _lack(root: TrustRoot, role: str, keyids: Iterable[str]) -> tuple[str, str] 
 def _refusal(root: TrustRoot, role: str, where: str, count: _Count, lack: tuple[str, str]) -> TrustError:
     """Return the error that explains best why the role is not satisfied."""
     want, got = lack
-    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids and keyid not in count.valid]
+    known = [keyid for keyid in count.failed if keyid in root.roles[role].keyids]
     if known:
         return SignatureMismatchError(
             f"a signature does not match the signed bytes ({_named(root, known)})",

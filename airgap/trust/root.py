@@ -11,20 +11,22 @@ from datetime import datetime
 from typing import Self
 
 from airgap.errors import FormatError, TrustError
-from airgap.trust.document import Revocation, Role, RootKey, Site, TrustRoot
+from airgap.limits import MAX_EPOCH_RISE, MAX_ROOT_STEPS
+from airgap.trust.document import ReceivingSite, Revocation, Role, RootKey, TrustRoot
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import PublicKey
 from airgap.trust.policy import check_root_signatures
 
 __all__ = [
-    "MAX_STEPS", "Revocation", "Role", "RootKey", "SignedRoot", "Site", "TrustRoot", "new_root", "walk",
+    "ReceivingSite",
+    "Revocation",
+    "Role",
+    "RootKey",
+    "SignedRoot",
+    "TrustRoot",
+    "new_root",
+    "walk_roots",
 ]  # fmt: skip
-
-MAX_STEPS = 1024
-"""The most versions in one walk; the next walk continues from there."""
-
-MAX_EPOCH_RISE = 1_000
-"""How far one version may raise the epoch, so that a mistake cannot use up the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +89,27 @@ def check_follows(old: TrustRoot, new: TrustRoot, where: str) -> None:
         _refuse_revived_keys(new, where)
 
 
-def walk(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedRoot]:
+def walk_roots(installed: SignedRoot, candidates: Mapping[int, bytes]) -> list[SignedRoot]:
     """Return the roots after `installed`, in order, each a `successor` of the one before.
 
-    `candidates` are root files by version, as found on a medium. The walk ends at a missing version, or after
-    `MAX_STEPS`. Raises as `SignedRoot.successor` does: a bad candidate is an attack or a damaged medium, and
-    the versions after it cannot be trusted. Expired roots are accepted during the walk; the caller must check
-    the expiry of the last one (`policy.check_signatures` does).
+    Expired roots are accepted during the walk; the caller must check the expiry of the last one
+    (`policy.check_signatures` does).
+
+    Args:
+        installed: The root from which the walk starts.
+        candidates: Root files by version, as found on a medium. The walk ends at a missing version, or after
+            `MAX_ROOT_STEPS`.
+
+    Raises:
+        AirgapError: As `SignedRoot.successor`: a bad candidate is an attack or a damaged medium, and the
+            versions after it cannot be trusted.
     """
-    found: list[SignedRoot] = []
+    successors: list[SignedRoot] = []
     last = installed
-    while len(found) < MAX_STEPS and (raw := candidates.get(last.root.version + 1)) is not None:
+    while len(successors) < MAX_ROOT_STEPS and (raw := candidates.get(last.root.version + 1)) is not None:
         last = last.successor(raw, f"{last.root.version + 1}.root.json")
-        found.append(last)
-    return found
+        successors.append(last)
+    return successors
 
 
 def new_root(
@@ -114,8 +123,15 @@ def new_root(
 ) -> TrustRoot:
     """Make version 1 for one owner and one site. Raises `FormatError` for invalid names.
 
-    `key` signs roots and bundles, the site's key signs its receipts, each threshold is 1. The owner's `spare`
-    key signs roots too, but no bundles.
+    Each threshold is 1.
+
+    Args:
+        owner: The owner of `key`.
+        key: The key that signs roots and bundles.
+        site: The name of the site.
+        site_key: The site's own key, which signs its receipts.
+        expires: The time from which the root no longer counts.
+        spare: A second key of the owner, which signs roots but no bundles.
     """
     release = Role(frozenset({key.keyid}), 1, distinct_owners=False)
     spares = {spare.keyid: RootKey(spare, owner)} if spare else {}
@@ -130,7 +146,7 @@ def new_root(
             "release": release,
             "receipt": receipt,
         },
-        sites={site: Site(receipt.keyids)},
+        sites={site: ReceivingSite(receipt.keyids)},
     )
 
 
@@ -142,8 +158,9 @@ def _open(raw: bytes, where: str) -> Envelope:
 
 
 def _refuse_weaker_revocations(old: TrustRoot, new: TrustRoot, where: str) -> None:
-    """A revocation must stay in every later version, even if its key is gone. Otherwise a later version could
-    add the key again, and everything that a thief signed with it would count.
+    """Raise if a revocation is missing or weaker: it stays in every later version, even if its key is gone.
+
+    Otherwise a later version could add the key again, and everything that a thief signed with it would count.
     """
     for keyid, before in sorted(old.revoked.items()):
         now = new.revoked.get(keyid)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_TAR, OCI_MANIFEST, Descriptor
 from tests.support.engines import start_docker20
@@ -52,7 +52,7 @@ def write_image(folder: Path, mebibytes: int) -> None:
     hasher = hashlib.sha256()
     folder.mkdir()
     with (folder / "layer").open("wb") as file:
-        for part in (header("large.bin", size), *[BLOCK] * mebibytes, padding(size), END):
+        for part in (header("large.bin", size), *[BLOCK] * mebibytes, padding(size), END_OF_ARCHIVE):
             hasher.update(part)
             file.write(part)
         total = file.tell()

@@ -1,15 +1,24 @@
 """A sending and a receiving side, worked in this process through the command line."""
 
+import functools
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from airgap.cli.main import main
+from airgap.site import now
+from tests.support import bundles
+from tests.support.cut import make_sites
+from tests.support.harms import IMAGES
 from tests.support.images import Image, simple_image, write_layout
+from tests.support.json_schema import faults, schema_for
 
 PASSPHRASE = "correct horse"
 
@@ -28,6 +37,12 @@ class Done:
         return json.loads(self.out)
 
 
+def _check_json(words: tuple[str, ...], value: Any) -> None:
+    """Every output is as its schema says, also that of a command that fails."""
+    if (schema := schema_for(words[:2])) is not None:
+        assert list(faults(value, schema)) == []
+
+
 @dataclass(frozen=True)
 class Side:
     """One side: a home of its own."""
@@ -42,6 +57,8 @@ class Side:
         found = main([str(word) for word in words])
         done = Done(found, *self.capture.readouterr())
         assert found == code, done
+        if "--json" in words and done.out:
+            _check_json(tuple(map(str, words)), done.json)
         return done
 
     def records(self) -> list[dict[str, Any]]:
@@ -94,6 +111,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def commands_are_built_once() -> Iterator[None]:
+    """A process runs one command; here typer would build all of them again for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     # Restored at the end of the test, whatever Side makes of it meanwhile.
@@ -107,9 +132,31 @@ def fresh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Side:
     return Side(tmp_path / "fresh", capsys)
 
 
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sites")
+    make_sites(folder)
+    return folder
+
+
 @pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    online, offline = Side(tmp_path / "hq", capsys), Side(tmp_path / "plant", capsys)
-    made = online("init", "--owner", "alice", "--site", "hq", "--json").json
-    offline("trust", "install", made["root"], "--site", "plant-7", "--fingerprint", made["fingerprint"])
-    return Gap(tmp_path, online, offline)
+def gap(sites: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
+    """Both sides as they were set up."""
+    for name in ("hq", "plant"):
+        shutil.copytree(sites / name, tmp_path / name)
+    return Gap(tmp_path, Side(tmp_path / "hq", capsys), Side(tmp_path / "plant", capsys))
+
+
+@pytest.fixture
+def bob(gap: Gap, fresh: Side) -> Side:
+    """A second person elsewhere, with the same root."""
+    shown = gap.online("trust", "show", "--json").json
+    root = gap.online.home / "trust" / "1.root.json"
+    fresh("trust", "install", root, "--site", "lab", "--fingerprint", shown["fingerprint"])
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> bundles.Gap:
+    """The bundle that tables of damage and lies are about."""
+    return bundles.make_gap(tmp_path_factory.mktemp("sealed"), images=IMAGES, now=now())

@@ -113,7 +113,7 @@ def test_the_user_sees_that_a_registry_asks_to_wait(
     gap: Gap, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.fault(status=429, headers={"retry-after": "1"}, times=1)
-    monkeypatch.setattr("airgap.endpoints.registry.rate_limit.RateLimit.wait", lambda _: None)
+    monkeypatch.setattr("airgap.endpoints.registry.session.RateLimit.wait", lambda _: None)
     err = gap.online("lock", gap.manifest(f"{fake.host}/api:1"), "--quiet").err
     assert f"{fake.host} asks us to wait 1 s (1 s of at most 3,600 s in all)\n" in err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.trust import age
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
 from tests.support.images import simple_image
@@ -152,7 +152,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("name", "size"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_archive_is_refused(gap: Gap, name: str, size: int) -> None:
-    tar = header(name, size) + bytes(size) + padding(size) + END
+    tar = header(name, size) + bytes(size) + padding(size) + END_OF_ARCHIVE
     path = gap.folder / "evil.age"
     path.write_bytes(b"".join(age.encrypt(io.BytesIO(tar), PASSPHRASE.encode())))
     side = elsewhere(gap)

@@ -21,7 +21,6 @@ from airgap.carry.verify import verify, verify_content
 from airgap.cli.main import main
 from airgap.errors import AirgapError
 from airgap.progress import Silent
-from airgap.site import now
 from tests.cli.refusals import at_home, check_refused, check_words, records, snapshot
 from tests.support.bundles import (
     MULTI,
@@ -33,11 +32,6 @@ from tests.support.bundles import (
 )
 from tests.support.harms import CONFIG, IMAGES, LAYER, OTHER_LAYER, STRANGER, Case, Harm, flip, restate, swap
 from tests.support.images import simple_image
-
-
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Gap:
-    return make_gap(tmp_path_factory.mktemp("gap"), images=IMAGES, now=now())
 
 
 @pytest.fixture
@@ -241,7 +235,7 @@ def verify_all(gap: Gap) -> None:
             raise error
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_flipped_bit_is_noticed(tiny: Gap, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(path for path in tiny.bundle.rglob("*") if path.is_file())))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST
-from airgap.oci.strict_json import MAX_BYTES
 from tests.cli.conftest import Gap
 from tests.support.images import simple_image
 from tests.support.registry import FakeRegistry
@@ -71,7 +71,7 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
     "layer shorter than said": (layer(body=BLOB[:-1]), 12, "wrong size"),
     "layer longer than said": (layer(body=BLOB + b"x"), 12, "wrong size"),
     "layer empty": (layer(body=b""), 12, "wrong size"),
-    "manifest larger than any": (tag(body=b" " * (MAX_BYTES + 1), headers=headers(docker_content_digest=None)),
+    "manifest larger than any": (tag(body=b" " * (MAX_JSON_BYTES + 1), headers=headers(docker_content_digest=None)),
                                  18, "too large"),
     "manifest says layer is larger": (one_layer(size=len(BLOB) + 1), 12, "wrong size"),
     "manifest says layer is negative": (one_layer(size=-1), 10, "size"),
@@ -123,7 +123,9 @@ BAD: dict[str, tuple[Arrange, int, str]] = {
 
 
 @pytest.mark.parametrize(("arrange", "code", "message"), BAD.values(), ids=BAD)
-def test_bad(gap: Gap, monkeypatch: pytest.MonkeyPatch, arrange: Arrange, code: int, message: str) -> None:
+def test_an_answer_that_is_wrong_fails_with_its_message(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch, arrange: Arrange, code: int, message: str
+) -> None:
     monkeypatch.setattr("airgap.endpoints.registry.session.backoff", lambda *_: 0)  # no waiting between tries
     with FakeRegistry() as registry:
         registry.add("api", "1", API)

@@ -27,7 +27,7 @@ def make(gap: Gap, wheels: Path, *words: object, code: int = 0):
     return gap.online("kit", "--to", gap.stick, "--python", PYTHON, "--wheels", wheels, *words, code=code)
 
 
-def test_what_it_says(gap, wheels):
+def test_kit_reports_what_was_sealed_and_for_which_targets(gap, wheels):
     done = make(gap, wheels, "--platform", "linux-aarch64")
     lines = done.out.splitlines()
     assert lines[0].startswith(f"sealed: {gap.stick}/airgap-kit-0.1.0 (")

@@ -1,52 +1,18 @@
-"""What all commands have in common: usage errors, traces, interruption, pipes, progress, JSON."""
+"""The program as a whole: usage, defects, progress, and the keys of JSON."""
 
-import contextlib
-import json
 import os
 import pty
 import re
 import select
-import shlex
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
 from airgap import __version__
-from airgap.cli import main as cli
 from tests.cli.conftest import Gap, Side
-from tests.support.images import Layer, make_image, noise, simple_image, write_layout
-from tests.support.waits import GENEROUS
-
-RUN = [sys.executable, "-m", "airgap"]
-PATIENCE = GENEROUS
-
-
-@contextlib.contextmanager
-def started(home: Path, *words: object, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A command in a process of its own, which is gone afterwards."""
-    env = {**os.environ, "AIRGAP_HOME": str(home)}
-    process = subprocess.Popen([*RUN, *map(str, words)], env=env, **options)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        for stream in filter(None, (process.stdout, process.stderr)):
-            stream.close()
-
-
-def shell(home: Path, command: str) -> subprocess.CompletedProcess[bytes]:
-    """A command with redirections."""
-    env = {**os.environ, "AIRGAP_HOME": str(home)}
-    line = f"exec {shlex.join(RUN)} {command}"
-    return subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=False, timeout=PATIENCE)
-
+from tests.cli.processes import PATIENCE, started
+from tests.support.images import Layer, make_image, noise, simple_image
 
 # -- usage
 
@@ -154,105 +120,6 @@ def test_names_from_outside_cannot_write_on_the_terminal(fresh: Side) -> None:
     assert "\x1b" not in done.err
 
 
-# -- interruption
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, cli.typer.Abort])
-def test_interruption(gap: Gap, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
-    def interrupted(*_: object) -> None:
-        raise error
-
-    bundle = gap.pack()
-    monkeypatch.setattr("airgap.site.Site.root", interrupted)
-    for words in (("trust", "show"), ("verify", bundle)):
-        done = gap.offline(*words, code=130)
-        assert (done.out, done.err) == ("", "interrupted\n")
-    done = gap.offline("load", bundle, "--to", "oci:out", code=130)
-    assert done.err == "interrupted; run the same command again to resume\n"
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_a_command_with_a_record(gap: Gap, signum: signal.Signals) -> None:
-    """The passphrase comes out of a pipe that nobody writes to, so that the command waits where we know."""
-    pipe = gap.folder / "pipe"
-    os.mkfifo(pipe)
-    words = ("key", "generate", "carol", "--passphrase-file", pipe)
-    with (
-        started(gap.online.home, *words, stderr=subprocess.PIPE) as process,
-        pipe.open("wb"),  # opens when the other end is open
-    ):
-        process.send_signal(signum)
-        _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert err == b"interrupted\n"
-    assert gap.online.ended() == ("trust-change", "aborted", 130)
-
-
-# -- pipes
-
-
-def test_a_reader_that_leaves(gap: Gap) -> None:
-    with started(gap.online.home, "audit", "log", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        err = process.stderr.read()
-        process.wait(PATIENCE)
-    assert err == b""
-    assert process.returncode == 1
-
-
-@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_outputs_that_are_closed(gap: Gap, closing: str) -> None:
-    bundle = gap.pack()
-    done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out {closing}")
-    assert (done.returncode, b"Traceback" in done.stderr, b"error" in done.stderr) == (0, False, False)
-    assert gap.offline.ended() == ("load", "ok", 0)
-
-
-def test_an_output_that_is_full(gap: Gap) -> None:
-    """What was done stays done; the medium is not to blame. A failure of the command itself counts more."""
-    bundle = gap.pack()
-    for words in ("", "--json"):
-        done = shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out -q {words} >/dev/full")
-        assert done.stderr.decode().splitlines() == [
-            "error: cannot write the result to standard output, got No space left on device",
-            "hint: the command did its work; `airgap audit log` shows what it did",
-        ]
-        assert done.returncode == 1
-        assert gap.offline.ended() == ("load", "ok", 0)
-    done = shell(gap.offline.home, "verify nowhere --json >/dev/full")
-    assert done.returncode == 2
-    assert b"cannot write the result" in done.stderr
-    done = shell(gap.offline.home, "--version >/dev/full")
-    assert (done.returncode, b"cannot write the result" in done.stderr) == (1, True)
-
-
-def test_a_standard_error_that_is_full(gap: Gap) -> None:
-    """Progress that nobody can read does not stop the work, and the exit code is the work's."""
-    bundle = gap.pack()
-    assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out 2>/dev/full").returncode == 0
-    assert gap.offline.ended() == ("load", "ok", 0)
-    assert shell(gap.offline.home, f"load {bundle} --to oci:{gap.folder}/out -q 2>/dev/full").returncode == 0
-    assert shell(gap.offline.home, "verify nowhere --debug 2>/dev/full").returncode == 2
-
-
-@pytest.mark.parametrize("to", [("--to", ""), ("--to=",)])
-def test_a_variable_that_is_not_set(gap: Gap, monkeypatch: pytest.MonkeyPatch, to: tuple[str, ...]) -> None:
-    path = gap.layout(api=simple_image("api"))
-    monkeypatch.chdir(gap.folder)
-    before = sorted(gap.folder.iterdir())
-    done = gap.online("pack", path, *to, code=2)
-    assert f"error: empty argument, got pack {path} {to[0]}" in done.err
-    assert sorted(gap.folder.iterdir()) == before
-    assert "empty argument" in gap.offline("verify", "", code=2).err
-
-
-def test_words_that_are_not_utf8(gap: Gap) -> None:
-    bundle, before = gap.pack(), len(gap.offline.records())
-    done = gap.offline("load", bundle, "--to", f"oci:{gap.folder}/bad\udcff", code=2)
-    assert done.err.startswith(f"error: not UTF-8: oci:{gap.folder}/bad\\udcff\nhint: ")
-    assert len(gap.offline.records()) == before
-
-
 # -- progress
 
 
@@ -312,6 +179,8 @@ def test_bars_on_a_terminal(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
 # -- JSON
 
 CHOSEN = {"left_out", "platforms_by_default", "notes"}
+
+
 KEYS = {
     "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint"},
     "key generate": {"owner", "keyid", "algorithm", "key"},
@@ -403,56 +272,3 @@ def test_the_keys_of_json_are_stable(gap: Gap, fresh: Side) -> None:
         if part:
             found[name] = set(said[command].json[part][0])
     assert found == KEYS
-
-
-# -- serve
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_serve(gap: Gap, signum: signal.Signals) -> None:
-    bundle = gap.pack()
-    with started(
-        gap.offline.home,
-        *("serve", bundle, "--port", "0", "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        lines = iter(process.stdout.readline, b"}\n")
-        told = json.loads(b"".join([*lines, b"}"]))
-        assert told["repositories"] == ["api", "example.com/api", "example.com/web", "web"]
-        url = f"http://{told['address']}/v2/example.com/api/manifests/1"
-        with urlopen(url, timeout=PATIENCE) as answer:
-            assert answer.read() == simple_image("api").raw
-        process.send_signal(signum)
-        _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert b"Traceback" not in err
-
-
-def test_serve_a_folder_without_a_site(fresh: Side, tmp_path: Path) -> None:
-    write_layout(tmp_path / "source", {"example.com/a:1": simple_image("a")})
-    with started(fresh.home, "serve", tmp_path / "source", "--port", "0", stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline().startswith(b"serving 1 repositories at http://127.0.0.1:")
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (("nowhere",), 2, "nowhere"),
-        ((".",), 2, "not a bundle or an OCI image layout: ., got an empty folder"),
-        (("bundle",), 12, "wrong digest"),
-        (("good", "--bind", "nowhere.invalid"), 18, "nowhere.invalid"),
-        (("good", "--bind", "203.0.113.1"), 18, "203.0.113.1:0, got Cannot assign requested address\n"),
-    ],
-)
-def test_serve_refuses(
-    gap: Gap, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, message: str
-) -> None:
-    bundle = gap.pack()
-    (gap.folder / "good").symlink_to(gap.folder / "source")
-    bundle.rename(gap.folder / "bundle")
-    blob = gap.folder / "bundle" / simple_image("api").layers[0].path
-    blob.write_bytes(blob.read_bytes()[:-1] + b"\1")  # it ended in a zero byte of its length
-    (gap.folder / "empty").mkdir()
-    monkeypatch.chdir(gap.folder / "empty" if words == (".",) else gap.folder)
-    assert message in gap.offline("serve", *words, "--port", "0", code=code).err

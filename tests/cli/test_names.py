@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airgap.bundle.names import INDEX_FILE
+from airgap.bundle.contents import INDEX_FILE
 from airgap.cli.main import main
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.oci.digest import Digest

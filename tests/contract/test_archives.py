@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.archive_file import ArchiveFile
-from airgap.endpoints.images_folder import KINDS, ImagesFolder
+from airgap.endpoints.archive import ArchiveFile
+from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
 from airgap.errors import DigestMismatchError, MediaError
 from airgap.oci.reference import ImageReference
 
@@ -26,7 +26,7 @@ def images_folder(kind: str) -> Callable[[Path], Write]:
     return make
 
 
-WORLDS = {"archive": archive, **{kind: images_folder(kind) for kind in KINDS}}
+WORLDS = {"archive": archive, **{kind: images_folder(kind) for kind in DISTRIBUTIONS}}
 
 
 @pytest.fixture(params=WORLDS.values(), ids=WORLDS)

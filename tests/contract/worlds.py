@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from airgap.endpoints.layout import Layout
 from airgap.endpoints.ports import ContentSource, ContentTarget
@@ -17,7 +16,7 @@ from tests.support.registry import FakeRegistry
 OPTIONS = RegistryOptions(retries=1, sleep=lambda _seconds: None)
 
 
-class Endpoint(ContentSource, ContentTarget, Protocol):
+class Endpoint(ContentSource, ContentTarget):
     """Both directions."""
 
 

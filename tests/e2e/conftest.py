@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.airgap import Gap, make_gap
 from tests.support.containerds import (
     RealContainerd,
     RealPodman,
@@ -28,11 +29,21 @@ from tests.support.waits import wait_until
 Tool = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def roots() -> None:
-    """While tests/run.sh is still installing the roots of other systems, wait for them."""
-    if path := os.environ.get("AIRGAP_TEST_ROOTS"):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """While tests/run.sh is still installing the roots of other systems, wait for them: before the time of the
+    test begins.
+    """
+    path = os.environ.get("AIRGAP_TEST_ROOTS")
+    if path and not Path(path).exists():
         wait_until(Path(path).exists, "tests/install.sh", limit=2 * 3600)
+    return (yield)
+
+
+@pytest.fixture
+def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
+    """Both sides, new for each test."""
+    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_trip import push
+from tests.e2e.airgap import Gap, manifest_of
+from tests.e2e.corpus import push
 from tests.support.engines import Engine
 from tests.support.images import make_index, simple_image
 from tests.support.registries import RealRegistry
@@ -16,11 +16,6 @@ OFFLINE = ("--tlog-upload=false", "--use-signing-config=false", "--yes", "--allo
 FORMS = {"tag": "--new-bundle-format=false", "referrer": "--new-bundle-format=true"}
 PASSWORD = {"COSIGN_PASSWORD": "x"}
 IMAGE = make_index([simple_image("amd"), simple_image("arm", platform="linux/arm64")])
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def generate_key(sid: Sid, folder: Path, name: str = "acme") -> Path:

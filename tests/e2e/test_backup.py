@@ -23,7 +23,7 @@ def age(*words: object, answers: int = 1) -> None:
     """Run stock `age` on a terminal, because it takes passphrases from nowhere else."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvp("age", ["age", *map(str, words)])  # noqa: S606, S607
+        os.execvp("age", ["age", *map(str, words)])
     shown, given = b"", 0
     while True:
         try:

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -11,10 +10,9 @@ from airgap.endpoints.containerd import Containerd
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
-from tests.e2e.airgap import Gap, environment, make_gap, manifest_of
+from tests.e2e.airgap import Gap, environment, manifest_of
 from tests.e2e.conftest import Tool
-from tests.e2e.test_delta import size_of, version
-from tests.e2e.test_trip import corpus, push
+from tests.e2e.corpus import corpus, push, size_of, version
 from tests.support.containerds import RealContainerd
 from tests.support.images import Image, archive_of, simple_image
 from tests.support.registries import RealRegistry
@@ -49,11 +47,6 @@ class Place:
 def place(containerd: RealContainerd, request: pytest.FixtureRequest) -> Iterator[Place]:
     with environment(**containerd.environment):
         yield Place(containerd, f"t{abs(hash(request.node.nodeid))}")
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def test_all_kinds_of_images(gap: Gap, registry: RealRegistry, place: Place, skopeo: Tool) -> None:

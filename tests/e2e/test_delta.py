@@ -2,28 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
-from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_trip import push
+from tests.e2e.airgap import Gap, manifest_of
+from tests.e2e.corpus import push, size_of, version
 from tests.support.engines import Engine
-from tests.support.images import Image, Layer, make_image, noise
+from tests.support.images import Image, Layer, noise
 from tests.support.registries import RealRegistry
-
-BASE = Layer.of({"base.bin": noise(2_000_000, 1)})
-
-
-def version(number: int, *more: Layer) -> Image:
-    return make_image([BASE, *more, Layer.of({f"v{number}": noise(20_000, number)})], label=str(number))
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
-
-
-def size_of(bundle: Path) -> int:
-    return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
 
 
 def identity(engine: Engine, image: Image) -> str:

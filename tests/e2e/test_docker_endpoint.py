@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.archive import Archive
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import DigestMismatchError, EndpointError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import parse_document

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.ports import StreamTarget
+from airgap.endpoints.ports import EngineTarget
 from airgap.oci.reference import ImageReference
 from tests.e2e.airgap import make_gap, manifest_of
+from tests.e2e.corpus import push
 from tests.e2e.test_stream_targets import target
-from tests.e2e.test_trip import push
 from tests.support.images import make_index, simple_image
 from tests.support.registries import RealRegistry
 
@@ -24,7 +24,7 @@ def test_foreign(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     registry: RealRegistry,
-    target: StreamTarget,
+    target: EngineTarget,
     form: str,
 ) -> None:
     if str(target.info().platform) != "linux/amd64":

@@ -74,9 +74,7 @@ def load(gap: Gap, bundle: Path) -> tuple[MemoryContent, AirgapError | None]:
     """What the target has afterwards, and what was refused."""
     target = MemoryContent()
     try:
-        report = load_bundle(
-            bundle, gap.site, target, gap.now, on_conflict="replace", jobs=1, progress=Silent()
-        )
+        report = load_bundle(bundle, gap.site, target, gap.now, jobs=1, progress=Silent())
     except AirgapError as error:
         return target, error
     return target, report.failure

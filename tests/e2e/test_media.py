@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import max_file_size
-from airgap.bundle.max_file_size import FAT_LIMIT, largest_file
+from airgap.bundle.max_file_size import FAT32_MAX_FILE_BYTES, largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
 from airgap.bundle.read_back import ReadBack, Written, read_back
 from airgap.errors import DigestMismatchError, MediaError, NoSpaceError, SizeMismatchError
@@ -104,19 +104,19 @@ class TestMedium:
 
 class TestLimits:
     def test_a_file_that_fits(self, disk: Disk) -> None:
-        assert largest_file(disk.mount_point, FAT_LIMIT) is None
+        assert largest_file(disk.mount_point, FAT32_MAX_FILE_BYTES) is None
 
     def test_a_large_file(self, kind: str, disk: Disk) -> None:
         before = sorted(disk.mount_point.iterdir())
-        limit = FAT_LIMIT if kind == "fat" else None
-        assert largest_file(disk.mount_point, FAT_LIMIT + 1) == limit
+        limit = FAT32_MAX_FILE_BYTES if kind == "fat" else None
+        assert largest_file(disk.mount_point, FAT32_MAX_FILE_BYTES + 1) == limit
         assert sorted(disk.mount_point.iterdir()) == before
 
     @pytest.mark.parametrize("kind", ["fat"])
     def test_a_program_that_nobody_knows(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
         """fusefat says that it made a file of 4 GiB, and made an empty one."""
         monkeypatch.setattr(max_file_size, "_FAT", ())
-        assert largest_file(disk.mount_point, FAT_LIMIT + 1) == FAT_LIMIT
+        assert largest_file(disk.mount_point, FAT32_MAX_FILE_BYTES + 1) == FAT32_MAX_FILE_BYTES
         assert not (disk.mount_point / max_file_size.PROBE).exists()
 
     @pytest.mark.parametrize("kind", ["ext4"])

@@ -10,8 +10,8 @@ import pytest
 
 from airgap.offline import load as loads
 from airgap.trust.envelope import Envelope
-from tests.e2e.airgap import Gap, environment, make_gap, manifest_of
-from tests.e2e.test_trip import push
+from tests.e2e.airgap import Gap, environment, manifest_of
+from tests.e2e.corpus import push
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine
 from tests.support.images import simple_image
@@ -19,11 +19,6 @@ from tests.support.registries import RealRegistry
 
 IMAGES = {name: simple_image(name) for name in ("one", "two")}
 ONE, TWO = (f"plant.test/acme/{name}:1" for name in IMAGES)
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture

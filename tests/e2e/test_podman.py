@@ -1,21 +1,12 @@
 """Loading into real podmans over their Docker-compatible socket; podman itself is the judge."""
 
 import json
-from pathlib import Path
 
-import pytest
-
-from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_delta import version
-from tests.e2e.test_trip import corpus, push
+from tests.e2e.airgap import Gap, manifest_of
+from tests.e2e.corpus import corpus, push, version
 from tests.support.containerds import RealPodman
 from tests.support.images import simple_image
 from tests.support.registries import RealRegistry
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def test_digests_are_kept(gap: Gap, registry: RealRegistry, podman: RealPodman) -> None:

@@ -8,7 +8,7 @@ from airgap.site import Site
 from airgap.trust.root import SignedRoot
 from tests.cli.conftest import PASSPHRASE
 from tests.e2e.airgap import Gap, environment, make_gap, manifest_of
-from tests.e2e.test_trip import corpus, push
+from tests.e2e.corpus import corpus, push
 from tests.support.bundles import sign_root
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine

@@ -203,7 +203,14 @@ def sbom(number: int) -> tuple[Descriptor, bytes]:
         "annotations": {"org.example.number": str(number)},
     }
     raw = json.dumps(manifest).encode()
-    return Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), None, manifest["annotations"], SBOM), raw
+    return Descriptor(
+        OCI_MANIFEST,
+        Digest.of(raw),
+        len(raw),
+        platform=None,
+        annotations=manifest["annotations"],
+        artifact_type=SBOM,
+    ), raw
 
 
 def test_oras_finds_our_referrers(registry: RealRegistry, sid):

@@ -1,4 +1,4 @@
-"""What every `StreamTarget` does, over every real engine."""
+"""What every `EngineTarget` does, over every real engine."""
 
 import contextlib
 import io
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.ports import StreamTarget
+from airgap.endpoints.docker.engine import DockerEngine
+from airgap.endpoints.ports import EngineTarget
 from airgap.errors import DigestMismatchError, EndpointError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -23,7 +23,7 @@ ENGINES = ("docker20", "docker28c", "containerd16", "containerd2", "podman4", "p
 
 
 @pytest.fixture(params=ENGINES)
-def target(request: pytest.FixtureRequest) -> Iterator[StreamTarget]:
+def target(request: pytest.FixtureRequest) -> Iterator[EngineTarget]:
     engine = request.getfixturevalue(f"session_{request.param}")
     with contextlib.ExitStack() as stack:
         if request.param.startswith("containerd"):
@@ -34,17 +34,17 @@ def target(request: pytest.FixtureRequest) -> Iterator[StreamTarget]:
             yield DockerEngine(f"docker:unix://{engine.socket}")
 
 
-def id_of(target: StreamTarget, image: Image) -> Digest:
+def id_of(target: EngineTarget, image: Image) -> Digest:
     found = image.config if target.info().ids_are_configs else image.descriptor.digest
     assert found
     return found
 
 
-def load(target: StreamTarget, image: Image, name: ImageReference = A) -> None:
+def load(target: EngineTarget, image: Image, name: ImageReference = A) -> None:
     target.load(iter([archive_of({str(name): image})]))
 
 
-def test_the_life_of_an_image(target: StreamTarget) -> None:
+def test_the_life_of_an_image(target: EngineTarget) -> None:
     app, other = id_of(target, APP), id_of(target, OTHER)
     assert (target.find(A), target.find_id(app)) == (None, False)
     target.untag(A)
@@ -59,7 +59,7 @@ def test_the_life_of_an_image(target: StreamTarget) -> None:
     assert (target.find(A), target.find(B), target.find_id(app)) == (None, app, True)
 
 
-def test_a_stream_that_is_cut_leaves_no_name(target: StreamTarget) -> None:
+def test_a_stream_that_is_cut_leaves_no_name(target: EngineTarget) -> None:
     raw = io.BytesIO(archive_of({str(A): APP}))
 
     def chunks() -> Iterator[bytes]:
@@ -73,19 +73,19 @@ def test_a_stream_that_is_cut_leaves_no_name(target: StreamTarget) -> None:
     assert target.find(A) == id_of(target, APP)
 
 
-def test_what_is_no_archive_is_an_error(target: StreamTarget) -> None:
+def test_what_is_no_archive_is_an_error(target: EngineTarget) -> None:
     with pytest.raises(EndpointError):
         target.load(iter([b"this is no archive. " * 1000]))
 
 
-def test_an_archive_without_a_layer_is_an_error_or_seen_to_be_broken(target: StreamTarget) -> None:
+def test_an_archive_without_a_layer_is_an_error_or_seen_to_be_broken(target: EngineTarget) -> None:
     raw = archive_of({str(A): APP}, leave_out={APP.layers[0]})
     with contextlib.suppress(EndpointError):
         target.load(iter([raw]))
     assert not target.find_id(id_of(target, APP))
 
 
-def test_the_engine_says_who_it_is(target: StreamTarget) -> None:
+def test_the_engine_says_who_it_is(target: EngineTarget) -> None:
     info = target.info()
     assert info.version[0].isdigit()
     assert str(info.platform).startswith("linux/")

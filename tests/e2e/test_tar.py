@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.airgap import Gap, make_gap, manifest_of
+from tests.e2e.airgap import Gap, manifest_of
 from tests.e2e.conftest import Tool
-from tests.e2e.test_trip import corpus, push
+from tests.e2e.corpus import corpus, push
 from tests.support.engines import Engine
 from tests.support.registries import RealRegistry
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def test_every_reader_takes_it(

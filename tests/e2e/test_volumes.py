@@ -17,7 +17,7 @@ import pytest
 
 from airgap.bundle.medium import Medium
 from tests.e2e.airgap import PASSPHRASE, Gap, Side, make_gap
-from tests.support.cut import flip
+from tests.support.damage import flip
 from tests.support.engines import Engine
 from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.media import MIB, Disk, exfat_stick, fat_stick, require_media

@@ -1,11 +1,13 @@
 """Images that BuildKit built: one and the same empty layer for each instruction that changes nothing."""
 
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_send_load import far, give_engine, options
+from tests.e2e.airgap import Gap, manifest_of
+from tests.e2e.send.test_load import far, give_engine, options
 from tests.support.engines import Engine
 from tests.support.parts import require, require_tool, run
 from tests.support.registries import RealRegistry
@@ -40,35 +42,41 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str, str]:
     return request.param
 
 
-@pytest.fixture
-def built(
-    case: tuple[str, str, str], request: pytest.FixtureRequest, registry: RealRegistry, tmp_path: Path
-) -> dict[str, str]:
-    """The names of the built images in the registry."""
+@pytest.fixture(scope="module")
+def built_by(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], dict[str, str]]]:
+    """The names in a registry of what an engine has built; each engine builds once."""
     plugin = sid_root() / "usr/libexec/docker/cli-plugins/docker-buildx"
     require(plugin.exists(), "docker-buildx is not in the Debian sid root (tests/install.sh installs it)")
-    plugins, context = tmp_path / "docker/cli-plugins", tmp_path / "context"
-    plugins.mkdir(parents=True)
-    (plugins / plugin.name).symlink_to(plugin)
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "docker" / "cli-plugins").mkdir(parents=True)
+    (folder / "docker" / "cli-plugins" / plugin.name).symlink_to(plugin)
+    with RealRegistry(folder / "registry") as registry:
+        yield cache(lambda kind: build(kind, request.getfixturevalue(f"session_{kind}"), registry, folder))
+
+
+def build(kind: str, engine: Engine, registry: RealRegistry, folder: Path) -> dict[str, str]:
+    context = folder / kind
     context.mkdir()
     for name in ("base", "one", "two"):
         (context / name).write_text(name * 300)
-    engine: Engine = request.getfixturevalue(case[0])
-    home = {"DOCKER_HOST": engine.host, "DOCKER_CONTEXT": "", "DOCKER_CONFIG": str(plugins.parent)}
+    home = {"DOCKER_HOST": engine.host, "DOCKER_CONTEXT": "", "DOCKER_CONFIG": str(folder / "docker")}
     found = {}
+    engine.reset()
     for name, text in _FILES.items():
-        found[name] = f"{registry.host}/built/{name}:1"
+        found[name] = f"{registry.host}/{kind}/{name}:1"
         (context / "Dockerfile").write_text(text.replace("FROM base", f"FROM {found['base']}"))
         run(require_tool("docker"), "buildx", "build", "--tag", found[name], context, env=home)
         engine.docker("push", found[name])
     assert engine.inspect(found["one"])["RootFS"]["Layers"].count(EMPTY) >= 4
-    engine.reset()
     return found
 
 
 @pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
+def built(case: tuple[str, str, str], built_by: Callable[[str], dict[str, str]]) -> dict[str, str]:
+    """The names of the built images in the registry."""
+    return built_by(case[0])
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, UnavailableError
 from airgap.oci.reference import ImageReference
-from tests.e2e.airgap import Gap, environment, make_gap
-from tests.e2e.test_trip import push
+from tests.e2e.airgap import Gap, environment
+from tests.e2e.corpus import push
 from tests.support.engines import Engine, start_docker20
 from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import require_tool, run
@@ -23,11 +23,6 @@ from tests.world.table import Kind, row
 from tests.world.test_engines import context
 
 NAMES = ("a", "b", "c")
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def pulled(engine: Engine, registry: RealRegistry) -> dict[str, str]:

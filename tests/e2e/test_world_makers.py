@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from tests.e2e.airgap import Gap, make_gap, manifest_of
-from tests.e2e.test_trip import push
+from tests.e2e.corpus import push
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine
 from tests.support.images import make_index, simple_image

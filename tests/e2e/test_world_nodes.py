@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.airgap import Gap, environment, make_gap, manifest_of
+from tests.e2e.airgap import Gap, environment, manifest_of
 from tests.e2e.conftest import Tool
-from tests.e2e.test_delta import version
-from tests.e2e.test_trip import push
+from tests.e2e.corpus import push, version
 from tests.support.containerds import RealContainerd
 from tests.support.engines import Engine
 from tests.support.images import simple_image
@@ -17,11 +16,6 @@ from tests.support.registries import RealRegistry
 from tests.world.table import Kind, row
 
 PIN = "io.cri-containerd.pinned=pinned"
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 @pytest.fixture

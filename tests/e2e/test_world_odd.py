@@ -16,9 +16,9 @@ import pytest
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.files import Folder
 from airgap.carry.verify import verify
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.endpoints.ports import Target
@@ -31,11 +31,11 @@ from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.terms import Order
+from airgap.online.terms import PackOrder
 from airgap.progress import Silent
 from airgap.site import Site
 from tests.e2e.airgap import environment
-from tests.e2e.test_trip import push
+from tests.e2e.corpus import push
 from tests.support.bundles import Gap, make_gap
 from tests.support.containerds import RealContainerd, RealPodman
 from tests.support.engines import Engine
@@ -95,7 +95,7 @@ def pack_images(gap: Gap, images: dict[str, Image], name: str, held: frozenset[D
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source, held)
-    order = Order(gap.folder / name / "stick", (gap.key,), gap.now)
+    order = PackOrder(to=gap.folder / name / "stick", signers=(gap.key,), now=gap.now)
     return pack(manifest, plan, Site(gap.folder / "online"), order, Silent()).path
 
 

@@ -3,13 +3,12 @@
 import json
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from airgap.oci.platform import UNKNOWN
-from tests.e2e.airgap import Gap, make_gap
-from tests.e2e.test_trip import push
+from tests.e2e.airgap import Gap
+from tests.e2e.corpus import push
 from tests.support.engines import Engine
 from tests.support.images import Image, foreign_image, make_index, simple_image, write_layout
 from tests.support.parts import require_tool
@@ -18,11 +17,6 @@ from tests.world.table import Kind, row
 
 AMD, ARM = (simple_image(name, platform=f"linux/{name}") for name in ("amd64", "arm64"))
 MULTI = make_index([AMD, ARM])
-
-
-@pytest.fixture
-def gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gap:
-    return make_gap(tmp_path, capsys)
 
 
 def attestation(about: Image) -> Image:

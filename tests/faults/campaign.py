@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from airgap.errors import AirgapError
-from tests.faults import judge
+from tests.faults.final_state import final_state
+from tests.faults.judge_bundles import bundle_faults, hashes_below, signing_faults, tar_faults
+from tests.faults.judge_sites import lines_of, mark_faults, receipt_faults, site_faults
+from tests.faults.judge_targets import target_faults, target_names
 from tests.faults.ptrace import Fault, Outcome
 from tests.faults.stories import Story
 from tests.faults.world import World, seeded
@@ -84,12 +87,12 @@ class Campaign:
         story.prepare(world)
         world.keep()
         world.again()
-        self.before = judge.tree(world.folder)
+        self.before = hashes_below(world.folder)
         self.lines = self._lines()
         begin = time.monotonic()
         world.must(story.side(world), *story.words)
         self.seconds = time.monotonic() - begin
-        self.final = judge.final_state(world)
+        self.final = final_state(world)
         found = list(self._faults(0, Outcome(), self.lines))
         assert not found, f"{story.name} without a fault: {found}"
 
@@ -132,9 +135,9 @@ class Campaign:
         self.world.again()
         return self._traced(tuple(classes), None).calls
 
-    def count(self, classes: Iterable[str]) -> int:
-        """How many they are."""
-        return len(self.calls(classes))
+    def counts(self, *classes: str) -> Counter[str]:
+        """How many calls of each class one run makes."""
+        return Counter(call.partition(" /")[0].rstrip() for call in self.calls(dict.fromkeys(classes)))
 
     def found(self) -> list[str]:
         """What is wrong now, as after a run that went well."""
@@ -185,7 +188,7 @@ class Campaign:
             yield f"the same command again fails: {code}: {self.world.error()}"
             return
         yield from (f"after the same command again: {text}" for text in self._faults(code, Outcome(), lines))
-        yield from differences(self.final, judge.final_state(self.world))
+        yield from differences(self.final, final_state(self.world))
 
     def _told(self, outcome: Outcome, said: str) -> Iterator[str]:
         """The exit code and the message tell the cause."""
@@ -202,32 +205,32 @@ class Campaign:
 
     def _lines(self) -> dict[Path, int]:
         """How long both ledgers are."""
-        return {home: judge.lines_of(home) for home in (self.world.online, self.world.offline)}
+        return {home: lines_of(home) for home in (self.world.online, self.world.offline)}
 
     def _faults(self, code: int, outcome: Outcome, before: Mapping[Path, int]) -> Iterator[str]:
         world, story = self.world, self.story
         if story.signs:
-            yield from judge.signing_faults(world)
+            yield from signing_faults(world)
         else:
-            yield from judge.bundle_faults(world, self.before)
-        yield from judge.tar_faults(world)
+            yield from bundle_faults(world, self.before)
+        yield from tar_faults(world)
         ledger_hit = any("ledger.jsonl" in call for call in outcome.hits) or code == 17
         for home, lines in before.items():
-            yield from judge.site_faults(home, lines, code, ledger_hit=ledger_hit)
+            yield from site_faults(home, lines, code, ledger_hit=ledger_hit)
         yield from self._untouched()
         if story.loads:
-            yield from judge.target_faults(world, story.old, story.new)
+            yield from target_faults(world, story.old, story.new)
             try:
-                names = judge.target_names(world)
+                names = target_names(world)
             except (OSError, ValueError, KeyError):
                 return
-            yield from judge.receipt_faults(world, story.new, names)
-            yield from judge.mark_faults(world, story.old, names)
+            yield from receipt_faults(world, names)
+            yield from mark_faults(world, story.old, names)
 
     def _untouched(self) -> Iterator[str]:
         """What the command only reads is as it was."""
         for name in ("source", "stack.yaml", *(["stick"] if self.story.loads else [])):
-            now = judge.tree(self.world.folder / name)
+            now = hashes_below(self.world.folder / name)
             was = {k.removeprefix(f"{name}/"): v for k, v in self.before.items() if k.startswith(f"{name}/")}
             if now != was:
                 yield f"{name} has changed"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from airgap.audit.chain import check_ledger, read_ledger
-from tests.faults import judge
 from tests.faults.campaign import Campaign, Figures, differences, readable
+from tests.faults.final_state import final_state
+from tests.faults.judge_bundles import hashes_below
 from tests.faults.ptrace import Outcome
 from tests.faults.world import World, seeded
 from tests.support.power import TOP, Change, Names, Recording, State, Survives, Tree
@@ -117,12 +118,12 @@ def _lost(campaign: Campaign, *, ended: bool) -> Iterator[str]:
     if ended and not ends:
         yield "it ended well, and the ledger does not say so"
     if ended or ends:
-        found = differences(campaign.final, judge.final_state(campaign.world))
+        found = differences(campaign.final, final_state(campaign.world))
         yield from (
             f"it ended well, and {each}" for each in found if not each.endswith(f"{_LOCK} is missing")
         )
     if not records:
-        now = judge.tree(campaign.world.folder)
+        now = hashes_below(campaign.world.folder)
         for name in sorted(name for name in now if now[name] != campaign.before.get(name, "folder")):
             if not name.endswith((_LOCK, "ledger.jsonl")):
                 yield f"the ledger has no record of it, and {name} is written"

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import judge
 from tests.faults.campaign import Figures, differences
+from tests.faults.final_state import final_state
+from tests.faults.judge_bundles import bundle_faults
+from tests.faults.judge_sites import lines_of, site_faults
 from tests.faults.world import World, fault_images
 from tests.support.liar import BLOCK, Liar, Lie
 
@@ -103,10 +105,8 @@ class Sticks:
 
     def _state(self, stick: Path) -> dict[str, str]:
         """The whole of the bundle, and of the site."""
-        found = judge.final_state(self.world, stick)
-        return found | {
-            f"site/{name}": value for name, value in judge.final_state(self.world, self.side).items()
-        }
+        found = final_state(self.world, stick)
+        return found | {f"site/{name}": value for name, value in final_state(self.world, self.side).items()}
 
     def one(self, text: str) -> None:
         """Write to a stick that tells this lie; judge; plug it in again; judge; and write again, without lies."""
@@ -116,11 +116,11 @@ class Sticks:
         self.world.again()
         place = self.world.work / "liar"
         shutil.rmtree(place, ignore_errors=True)
-        lines = judge.lines_of(self.side)
+        lines = lines_of(self.side)
         with Liar(place, lie_of(text, self.total)) as stick:
             self.world.extra["stick"] = str(stick.mount_point)
             code = self.world.run(self.side, self.writer.words)
-            found = [*self._told(text, code), *judge.site_faults(self.side, lines, code, ledger_hit=False)]
+            found = [*self._told(text, code), *site_faults(self.side, lines, code, ledger_hit=False)]
             said = (self.world.work / "out").read_text()
             found += self._on_the_stick(stick, text, code, said)
             found += self._again(stick)
@@ -140,7 +140,7 @@ class Sticks:
         """What is there when it is plugged in again, and nothing is cached any more."""
         stick.plug_in_again()
         folder = stick.mount_point / "edge-0001"
-        wrong = list(judge.bundle_faults(self.world, {}, stick.mount_point))
+        wrong = list(bundle_faults(self.world, {}, stick.mount_point))
         if code:
             yield from wrong
             return
@@ -162,7 +162,7 @@ class Sticks:
         stick.plug_in_again()
         yield from (
             f"after the same command again: {each}"
-            for each in judge.bundle_faults(self.world, {}, stick.mount_point)
+            for each in bundle_faults(self.world, {}, stick.mount_point)
         )
         try:
             yield from differences(self.final, self._state(stick.mount_point))

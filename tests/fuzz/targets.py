@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airgap.audit.receipt import Receipt
 from airgap.audit.record import parse_record
-from airgap.bundle.names import read_index
+from airgap.bundle.contents import read_index
 from airgap.bundle.statement import Statement
 from airgap.bundle.tar_header import parse_header
 from airgap.bundle.ustar import BLOCK, read_entries

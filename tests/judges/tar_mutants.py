@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from airgap.bundle.ustar import END, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, padding
 
 _PLACES = {
     "name": (0, 100), "mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12),
@@ -86,10 +86,18 @@ def _written(part: _Part, rng: random.Random) -> bytes:
 
 def _end(rng: random.Random, parts: list[_Part]) -> bytes:
     if rng.random() < 0.9:
-        return END
+        return END_OF_ARCHIVE
     again = b"".join(part.head + part.data for part in parts)
     return rng.choice(
-        (b"", bytes(512), bytes(512) + again, END + again, END + b"x", bytes(9000), END + bytes(7))
+        (
+            b"",
+            bytes(512),
+            bytes(512) + again,
+            END_OF_ARCHIVE + again,
+            END_OF_ARCHIVE + b"x",
+            bytes(9000),
+            END_OF_ARCHIVE + bytes(7),
+        )
     )
 
 

@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 
 LONG = "p" * 80 + "/" + "n" * 90
 _MEMBERS: list[tuple[str, bytes, str, bytes]] = [
@@ -59,7 +59,7 @@ def _by_python() -> list[bytes]:
                 info.type, info.linkname, info.size, info.mtime = kind, target, len(content), 1.5
                 archive.addfile(info, io.BytesIO(content))
         made.append(out.getvalue().rstrip(b"\0"))
-    return [raw + bytes(-len(raw) % 512) + END for raw in made]
+    return [raw + bytes(-len(raw) % 512) + END_OF_ARCHIVE for raw in made]
 
 
 def _by_go(program: Path) -> list[bytes]:
@@ -69,4 +69,4 @@ def _by_go(program: Path) -> list[bytes]:
 
 def _by_airgap() -> bytes:
     files = [(name, content) for name, kind, _, content in _MEMBERS if kind == tarfile.REGTYPE]
-    return b"".join(header(n, len(c)) + c + padding(len(c)) for n, c in files) + END
+    return b"".join(header(n, len(c)) + c + padding(len(c)) for n, c in files) + END_OF_ARCHIVE

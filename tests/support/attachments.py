@@ -11,9 +11,8 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.referrers import cosign_tags, fallback_tag
 from airgap.online.lock import resolve
-from airgap.online.plan import TransferPlan, make_plan
+from airgap.online.plan import DocumentCache, TransferPlan, make_plan
 from airgap.online.platforms import ATTESTED
-from airgap.online.sources import Documents
 from tests.support.images import Image
 from tests.support.registry import FakeRegistry
 from tests.support.registry_parts import index_of
@@ -94,7 +93,7 @@ class Way:
         """The plan of images that are named without their registry: `api:1`, or `{ref: HOST/api:1}`."""
         named = [entry if "HOST" in entry else f"HOST/{entry}" for entry in entries]
         manifest = manifest_of(*(entry.replace("HOST", self.fake.host) for entry in named), head=head)
-        client, documents = self.client(**options), Documents()
+        client, documents = self.client(**options), DocumentCache()
         try:
             lock = change(resolve(manifest, lambda *_: client, documents=documents))
             return make_plan(lock, lambda *_: client, documents=documents)

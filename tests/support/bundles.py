@@ -13,12 +13,20 @@ from typing import Any
 
 from airgap.admin.init_site import set_up
 from airgap.admin.install_root import install_root
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
+    INDEX_FILE,
+    MANIFEST_FILE,
+    STATEMENT_FILE,
+    SUMS_FILE,
+    index_json,
+    manifest_json,
+    sha256sums,
+)
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, MANIFEST_FILE, index_json, manifest_json, sha256sums
 from airgap.bundle.statement import ImageRecord, Statement
-from airgap.carry.keep_accepted import keep_root
 from airgap.carry.verify import Receiver, verify
+from airgap.carry.verify_recorded import keep_root
 from airgap.endpoints.layout import Layout
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
@@ -27,7 +35,7 @@ from airgap.oci.reference import ImageReference
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import make_plan
-from airgap.online.terms import Order
+from airgap.online.terms import PackOrder
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
@@ -79,7 +87,9 @@ class Gap:
         return Site(self.home)
 
     def receiver(self, **changes: Any) -> Receiver:
-        return replace(Receiver(RECEIVER, self.root, self.site.received, self.now), **changes)
+        return replace(
+            Receiver(site=RECEIVER, root=self.root, mark=self.site.received, now=self.now), **changes
+        )
 
     @property
     def statement(self) -> Statement:
@@ -195,7 +205,9 @@ class Gap:
         shutil.rmtree(self.bundle / "blobs")
         name = ImageReference.parse(ONE)
         root = Descriptor(media_type, Digest.of(raw), len(raw) if size is None else size)
-        first = ImageRecord(name, name, "image", root.digest, (), "oci")
+        first = ImageRecord(
+            reference=name, name=name, kind="image", digest=root.digest, platforms=(), source="oci"
+        )
         files = {Digest.of(each).path: each for each in (raw, *blobs)}
         files |= dict(extra or {})
         files |= {INDEX_FILE: index_json([(name, root)]), MANIFEST_FILE: view}
@@ -259,4 +271,4 @@ def pack_layout(
         return Layout(layout)
 
     plan = make_plan(resolve(manifest, source), source)
-    return pack(manifest, plan, site, Order(to, (key,), now), Silent()).path
+    return pack(manifest, plan, site, PackOrder(to=to, signers=(key,), now=now), Silent()).path

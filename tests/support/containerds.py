@@ -5,23 +5,12 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.apart import on_host, short_folder
 from tests.support.parts import CommandFailedError, Service, require, require_root, require_tool, run
-from tests.support.sid import APART, inside, sid_root
-
-_ON_HOST = 'mount -t tmpfs tmpfs /run; exec "$@"'
-
-
-def _folder() -> Path:
-    """A new folder whose name is short: a socket's path must stay below 108 bytes."""
-    return Path(os.path.realpath(tempfile.mkdtemp(prefix="airgap-")))
-
-
-def _on_host(*argv: str | Path) -> list[str]:
-    return [*APART, _ON_HOST, "apart", *map(str, argv)]
+from tests.support.sid import inside, sid_root
 
 
 class RealContainerd:
@@ -100,15 +89,15 @@ def start_containerd16() -> RealContainerd:
     containerd, ctr = require_tool("containerd"), require_tool("ctr")
     version = run(containerd, "--version").stdout.decode()
     require(" 1.6." in version, f"containerd 1.6 is not installed: {version.strip()}")
-    folder = _folder()
-    return RealContainerd(folder, _on_host(containerd, "--config", _config(folder, 2)), [ctr])
+    folder = short_folder()
+    return RealContainerd(folder, on_host(containerd, "--config", _config(folder, 2)), [ctr])
 
 
 def start_containerd2() -> RealContainerd:
     """Debian sid's containerd (2.x)."""
     root = sid_root()
-    folder = _folder()
-    command = inside(root, "/usr/bin/containerd", "--config", _config(folder, 3))
+    folder = short_folder()
+    command = inside(root, "/usr/bin/containerd", "--config", _config(folder, 3), lives_long=True)
     return RealContainerd(folder, command, inside(root, "/usr/bin/ctr"))
 
 
@@ -165,12 +154,12 @@ def start_podman4() -> RealPodman:
     podman = require_tool("podman")
     version = run(podman, "--version").stdout.decode()
     require(" 4." in version, f"podman 4 is not installed: {version.strip()}")
-    folder = _folder()
-    return RealPodman(folder, _on_host(podman, *_storage(folder)))
+    folder = short_folder()
+    return RealPodman(folder, on_host(podman, *_storage(folder)))
 
 
 def start_podman5() -> RealPodman:
     """Debian sid's podman (5.x)."""
     root = sid_root()
-    folder = _folder()
-    return RealPodman(folder, inside(root, "/usr/bin/podman", *_storage(folder)))
+    folder = short_folder()
+    return RealPodman(folder, inside(root, "/usr/bin/podman", *_storage(folder), lives_long=True))

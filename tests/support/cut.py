@@ -6,6 +6,7 @@ make_cut(folder)     hq/ and plant/ (the homes of both sites), source/ and stack
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -49,20 +50,22 @@ def run(home: Path, *words: object) -> str:
     return out.getvalue()
 
 
+def make_sites(folder: Path) -> tuple[Path, Path]:
+    """The homes hq/ and plant/ below `folder`; the second trusts the first."""
+    online, offline = folder / "hq", folder / "plant"
+    made = json.loads(run(online, "init", "--owner", "alice", "--site", "hq", "--json"))
+    trusted = ("--fingerprint", made["fingerprint"])
+    run(offline, "trust", "install", made["root"], "--site", "plant-7", *trusted)
+    return online, offline
+
+
 def make_cut(folder: Path) -> Path:
     """Everything that is listed above, below `folder`."""
     write_layout(folder / "source", IMAGES)
     entries = "".join(f"  - {{oci: source, ref: {name}}}\n" for name in IMAGES)
     manifest = folder / "stack.yaml"
     manifest.write_text(f"version: 1\nname: stack\nimages:\n{entries}")
-    online, offline = folder / "hq", folder / "plant"
-    run(online, "init", "--owner", "alice", "--site", "hq")
-    shown = run(online, "trust", "show")
-    fingerprint = next(line for line in shown.splitlines() if line.startswith("fingerprint ")).split(" ", 1)[
-        1
-    ]
-    root = online / "trust" / "1.root.json"
-    run(offline, "trust", "install", root, "--site", "plant-7", "--fingerprint", fingerprint)
+    online, _ = make_sites(folder)
     media = [word for name in MEDIA for word in ("--to", folder / name)]
     run(online, "pack", manifest, *media, "--volume-size", VOLUME_SIZE)
     run(online, "repack", *volumes(folder), "--to", folder / "whole")
@@ -77,15 +80,6 @@ def volumes(folder: Path, title: str = TITLE) -> list[Path]:
 def part(folder: Path, number: int, digest: Digest = BIG) -> Path:
     """The part of a blob on the volume of this number."""
     return volumes(folder)[number - 1] / f"{digest.path}.{number - 1:03d}"
-
-
-def flip(path: Path, at: int = 0) -> None:
-    """Change a bit in place: the file stays the same one."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))
 
 
 def stamps(*folders: Path) -> dict[str, tuple[int, int, int]]:
@@ -110,7 +104,9 @@ def cut_in_thirds(gap: Gap, folder: Path) -> list[Path]:
         layers = {d: layer.size for image in bundle.images for d, layer in image.graph.layers.items()}
         paths = tuple(folder / f"{bundle.statement.title}.v{number}" for number in (1, 2, 3))
         cut = Cut(3, {digest: _thirds(size) for digest, size in layers.items()})
-        copy_bundle(bundle, BundleFolders(paths, cut), Operator(gap.site, gap.now, Silent()))
+        copy_bundle(
+            bundle, BundleFolders(paths, cut), Operator(site=gap.site, now=gap.now, progress=Silent())
+        )
     return list(paths)
 
 

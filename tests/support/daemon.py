@@ -70,22 +70,22 @@ class Daemon:
         self.calls: list[str] = []
         self.queries: list[dict[str, list[str]]] = []
         self.headers: list[dict[str, str]] = []
-        self._server: _Server | _TcpServer
-        if tcp or tls:
-            self._server = _TcpServer(("127.0.0.1", 0), _Handler)
-            self.host = f"tcp://127.0.0.1:{self._server.server_address[1]}"
-        else:
-            self._server = _Server(str(self.socket), _Handler)
-            self.host = f"unix://{self.socket}"
+        self._server, self.host = self._listen(tls, tcp=tcp)
+        self.endpoint = f"docker:{self.host}"
+        self._server.daemon = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.002,))
+
+    def _listen(self, tls: tuple[Path, Path] | None, *, tcp: bool) -> tuple[_Server | _TcpServer, str]:
+        if not (tcp or tls):
+            return _Server(str(self.socket), _Handler), f"unix://{self.socket}"
+        server = _TcpServer(("127.0.0.1", 0), _Handler)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self.endpoint = f"docker:{self.host}"
-        self._server.daemon = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        return server, f"tcp://127.0.0.1:{server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()

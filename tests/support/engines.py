@@ -1,17 +1,18 @@
 """Real Docker engines for a test session: started apart from everything else, emptied for each test."""
 
+import http.client
 import json
-import os
 import shutil
+import socket
 import subprocess
-import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.apart import on_host, short_folder
 from tests.support.parts import CommandFailedError, Service, require, require_root, require_tool, run
-from tests.support.sid import APART, inside, sid_root
-
-_ON_HOST = 'mount -t proc proc /proc; mount -t tmpfs tmpfs /run; exec "$@"'
+from tests.support.sid import inside, sid_root
+from tests.support.waits import GENEROUS
 
 
 def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
@@ -26,6 +27,19 @@ def _config(folder: Path, extra: dict[str, Any]) -> dict[str, Any]:
         "ip-forward": False,
         **extra,
     }
+
+
+class _Connection(http.client.HTTPConnection):
+    """To a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(GENEROUS)
+        self.sock.connect(str(self._path))
 
 
 class Engine:
@@ -60,16 +74,25 @@ class Engine:
 
     def images(self) -> list[str]:
         """The ID of every image, also of those without a name."""
-        listed = self.docker("image", "ls", "--all", "--quiet", "--no-trunc").stdout.decode().split()
-        return sorted(set(listed))
+        return sorted({image["Id"] for image in self._ask("GET", "/images/json?all=1")})
 
     def reset(self) -> None:
-        """Removes every container and image with its data."""
-        if containers := self.docker("ps", "--all", "--quiet").stdout.decode().split():
-            self.docker("rm", "--force", *containers)
-        if images := self.images():
-            self.docker("image", "rm", "--force", *images)
-        assert self.images() == []
+        """Remove every container and image with its data, without a client: each test begins with this."""
+        for container in self._ask("GET", "/containers/json?all=1"):
+            self._ask("DELETE", f"/containers/{container['Id']}?force=1")
+        images = self.images()
+        for image in images:
+            self._ask("DELETE", f"/images/{image}?force=1")
+        assert not images or self.images() == []
+
+    def _ask(self, method: str, path: str) -> list[dict[str, Any]]:
+        """What the engine's API answers with; nothing for what went together with something else."""
+        with closing(_Connection(self.socket)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+        assert answer.status in (200, 204, 404), body
+        return json.loads(body) if answer.status == 200 else []
 
     def stop(self) -> None:
         """Ends the engine and removes its folder; its mounts end with its namespace."""
@@ -100,30 +123,25 @@ class Engine:
         self.stop()
 
 
-def _folder() -> Path:
-    """A new folder whose name is short: a socket's path must stay below 108 bytes."""
-    return Path(os.path.realpath(tempfile.mkdtemp(prefix="airgap-")))
-
-
 def start_docker20(*, settings: dict[str, Any] | None = None) -> Engine:
     """Debian 12's own engine (20.10, classic store), with more `settings` in its daemon.json."""
     require_root()
     dockerd, client = require_tool("dockerd"), require_tool("docker")
     version = run(dockerd, "--version").stdout.decode()
     require("version 20.10." in version, f"dockerd 20.10 is not installed: {version.strip()}")
-    folder = _folder()
+    folder = short_folder()
     # 20.10 would write a key of its own to /etc/docker.
     config = _config(folder, {"deprecated-key-path": f"{folder}/key.json", **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
-    command = [*APART, _ON_HOST, "dockerd", dockerd, "--config-file", f"{folder}/daemon.json"]
-    return Engine(folder, command, client)
+    return Engine(folder, on_host(dockerd, "--config-file", folder / "daemon.json"), client)
 
 
 def start_docker28(*, containerd_store: bool, settings: dict[str, Any] | None = None) -> Engine:
     """Debian sid's engine (28.x) with either image store, and more `settings` in its daemon.json."""
     root, client = sid_root(), require_tool("docker")
-    folder = _folder()
+    folder = short_folder()
     features = {"containerd-snapshotter": containerd_store}
     config = _config(folder, {"ip6tables": False, "features": features, **(settings or {})})
     (folder / "daemon.json").write_text(json.dumps(config))
-    return Engine(folder, inside(root, "dockerd", "--config-file", folder / "daemon.json"), client)
+    command = inside(root, "dockerd", "--config-file", folder / "daemon.json", lives_long=True)
+    return Engine(folder, command, client)

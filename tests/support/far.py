@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
+from airgap.endpoints.remote import LONG_SILENCE, CommandResult, FileKind, RemoteFile, RemoteSpace
 from airgap.errors import LinkError
 from airgap.oci.digest import Advance, ByteStream
 
@@ -46,8 +46,8 @@ class MemoryHost:
         found = self.tree[path]
         name = path.rpartition("/")[2]
         if isinstance(found, bytes):
-            return RemoteFile(name, "file", len(found))
-        return RemoteFile(name, "folder" if found is None else "other", 0)
+            return RemoteFile(name, FileKind.FILE, len(found))
+        return RemoteFile(name, FileKind.FOLDER if found is None else FileKind.OTHER, 0)
 
     def list(self, path: str) -> list[RemoteFile]:
         top = self._path(path)

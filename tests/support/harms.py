@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE
-from airgap.bundle.names import DockerView, manifest_json
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, DockerView, manifest_json
 from airgap.bundle.statement import PlatformRecord
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST

@@ -84,7 +84,7 @@ def _add(
 ) -> Descriptor:
     digest = Digest.of(raw)
     contents[digest] = raw
-    return Descriptor(media_type, digest, len(raw), platform)
+    return Descriptor(media_type, digest, len(raw), platform=platform)
 
 
 def make_image(

@@ -9,11 +9,11 @@ from importlib.metadata import requires
 from pathlib import Path
 
 from airgap.admin.init_site import set_up
-from airgap.kit.statement import Target
+from airgap.kit.statement import KitTarget
 from airgap.oci.digest import Digest
 from airgap.online.kit import KitOrder, MadeKit, make_kit
 from airgap.online.own_wheel import write_wheel
-from airgap.online.wheels import Wheel, fetch, targets_of
+from airgap.online.wheels import Wheel, fetch_wheels, targets_of
 from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.keys import SigningKey
@@ -95,27 +95,27 @@ def make_small_kit(folder: Path, algorithm: str = "ecdsa-p256", **order: object)
 
 @dataclass(frozen=True)
 class FetchedOnce:
-    """`fetch` for many kits of the same wheels: pip is run once for each set, and its answer is kept in `folder`."""
+    """`fetch_wheels` for many kits of the same wheels: pip is run once for each set, and its answer is kept in `folder`."""
 
     folder: Path
 
     def __call__(
-        self, target: Target, wanted: Sequence[str], source: Path | None, folder: Path
+        self, target: KitTarget, wanted: Sequence[str], source: Path | None, folder: Path
     ) -> list[Wheel]:
         if source is None or not source.is_dir():
-            return fetch(target, wanted, source, folder)
+            return fetch_wheels(target, wanted, source, folder)
         wheels = [Path(word) for word in wanted if "/" in word] + sorted(source.iterdir())
         asked = [str(target), *(word for word in wanted if "/" not in word)]
         asked += [f"{path.name} {Digest.of(path.read_bytes())}" for path in wheels]
         kept = self.folder / Digest.of("\n".join(asked).encode()).hex
         if not kept.exists():
-            fetch(target, wanted, source, folder)
+            fetch_wheels(target, wanted, source, folder)
             shutil.copytree(folder, kept)
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         return [Wheel.at(path) for path in sorted(folder.iterdir())]
 
 
-def here() -> tuple[Target, ...]:
+def here() -> tuple[KitTarget, ...]:
     """The Python that runs the tests."""
     import sys
 

@@ -6,22 +6,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.bundle.contents import read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.ustar import read_entries
-from airgap.endpoints.ports import EngineInfo
+from airgap.endpoints.ports import (
+    ContentTarget,
+    EngineInfo,
+    EngineTarget,
+    FileTarget,
+    FolderTarget,
+    RegistryTarget,
+    StagingTarget,
+)
 from airgap.errors import EndpointError
+from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import ByteStream, Digest, copy
 from airgap.oci.documents import CONTAINERD_NAME, Descriptor, ImageConfig, chain_ids
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
-from airgap.oci.strict_json import MAX_BYTES
 
 AMD64 = Platform("linux", "amd64")
 
 
 @dataclass
-class MemoryContent:
-    """A `ContentTarget`: an OCI directory, say. Blobs are kept per target, without a check of their own."""
+class MemoryContent(ContentTarget):
+    """An OCI directory, say. Blobs are kept per target, without a check of their own."""
 
     name: str = "oci:memory"
     names: dict[str, Digest] = field(default_factory=dict)
@@ -61,8 +70,21 @@ class MemoryContent:
 
 
 @dataclass
-class MemoryEngine:
-    """A `StreamTarget`: a graph-driver engine, or with `keeps_index` one over the containerd store."""
+class MemoryRegistry(MemoryContent, RegistryTarget):
+    """A registry that mounts nothing."""
+
+    def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
+        return False
+
+    def put_referrer(
+        self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
+    ) -> None:
+        self.put_document(reference, descriptor, raw)
+
+
+@dataclass
+class MemoryEngine(EngineTarget):
+    """A graph-driver engine, or with `keeps_index` one over the containerd store."""
 
     name: str = "docker"
     keeps_index: bool = False
@@ -85,9 +107,14 @@ class MemoryEngine:
     """How the next loads go wrong: `cut` in the middle, `complain` at the end, `lie` (done nothing,
     says nothing), `broken` (moves the name and complains), `hollow` (moves the name, says nothing)."""
 
-    def info(self) -> EngineInfo:
+    def _read_info(self) -> EngineInfo:
         return EngineInfo(
-            self.platform, self.keeps_index, self.zstd_layers, "1.0", self.config_ids, self.one_platform
+            platform=self.platform,
+            keeps_index=self.keeps_index,
+            zstd_layers=self.zstd_layers,
+            version="1.0",
+            config_ids=self.config_ids,
+            one_platform=self.one_platform,
         )
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -139,7 +166,7 @@ class MemoryEngine:
 
     def _manifest(self) -> Iterable[tuple[Digest, list[str]]]:
         for item in json.loads(self.files["manifest.json"]):
-            config = self.files[item["Config"]][:MAX_BYTES]
+            config = self.files[item["Config"]][:MAX_JSON_BYTES]
             chains = chain_ids(ImageConfig.parse(config).diff_ids)
             for path, chain in zip(item["Layers"], chains, strict=True):
                 if path not in self.files and chain not in self.chains:
@@ -157,8 +184,8 @@ class MemoryEngine:
 
 
 @dataclass
-class MemoryStaging(MemoryEngine):
-    """A `StagingTarget`: containerd itself."""
+class MemoryStaging(MemoryEngine, StagingTarget):
+    """containerd itself."""
 
     keeps_index: bool = True
     one_platform: bool = True
@@ -176,8 +203,8 @@ class MemoryStaging(MemoryEngine):
 
 
 @dataclass
-class MemoryFolder:
-    """A `FolderTarget`."""
+class MemoryFolder(FolderTarget):
+    """A folder of archives."""
 
     folder: Path
     name: str = "k3s:memory"
@@ -185,21 +212,21 @@ class MemoryFolder:
     hint: str = "restart it"
     log: list[str] = field(default_factory=list)
 
-    def path(self, reference: object) -> Path:
+    def path_of(self, reference: ImageReference) -> Path:
         return self.folder / (str(reference).replace("/", "_") + ".tar")
 
     def open_archive(self, reference: ImageReference) -> TarFolder:
-        return TarFolder(self.path(reference))
+        return TarFolder(self.path_of(reference))
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
         self.log.append(f"put {reference}")
         raw = b"".join(tar)
-        self.path(reference).write_bytes(raw)
+        self.path_of(reference).write_bytes(raw)
 
 
 @dataclass
-class MemoryFile:
-    """A `FileTarget`."""
+class MemoryFile(FileTarget):
+    """One archive."""
 
     name: str = "archive:memory"
     raw: bytes | None = None
@@ -208,3 +235,7 @@ class MemoryFile:
     def write(self, tar: Iterable[bytes]) -> None:
         self.raw = b"".join(tar)
         self.entries = [entry.name for entry, _ in read_entries(io.BytesIO(self.raw))]
+
+    def names(self) -> dict[ImageReference, Digest]:
+        files = {entry.name: data.read() for entry, data in read_entries(io.BytesIO(self.raw or b""))}
+        return {name: entry.digest for name, entry in read_index(files["index.json"]).items()}

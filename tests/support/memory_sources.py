@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.ports import BlobSink, ExportedImage, Source
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
+from airgap.endpoints.ports import BlobSink, ContentSource, ExportedImage, ExportSource, Source
 from airgap.errors import EndpointError, NotFoundError
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
@@ -16,8 +16,8 @@ from tests.support.streams import BrokenStream, Bytes
 
 
 @dataclass
-class MemorySource:
-    """A `ContentSource` and `ListingSource`."""
+class MemorySource(ContentSource, ListingSource):
+    """A source that serves content by digest, and can list its images."""
 
     images: dict[str, Image]
     name: str = "memory"
@@ -42,7 +42,7 @@ class MemorySource:
                 return image.descriptor
         raise NotFoundError("not found", subject=reference)
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         return self._content(descriptor.digest)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
@@ -64,8 +64,8 @@ class MemorySource:
 
 
 @dataclass
-class MemoryEngine:
-    """An `ExportSource`: with `repacked` as a graph driver, whose ID of an image is its config's digest."""
+class MemoryEngine(ExportSource):
+    """An engine: with `repacked` as a graph driver, whose ID of an image is its config's digest."""
 
     images: dict[str, Image]
     repacked: bool = False

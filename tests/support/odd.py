@@ -57,7 +57,7 @@ def _written(
     manifest(document)
     raw = json.dumps(document).encode()
     contents = {Digest.of(each): each for each in (raw, config, *(layer.blob for layer in layers))}
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), Platform.parse(platform))
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=Platform.parse(platform))
     found = tuple(Digest.of(layer.blob) for layer in layers)
     return Image(descriptor, raw, contents, Digest.of(config), found)
 

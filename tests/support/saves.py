@@ -18,7 +18,7 @@ def tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
     """A tar of `files` in their order, then symbolic links."""
     parts = [ustar.header(n, len(c)) + c + ustar.padding(len(c)) for n, c in files.items()]
     parts += [_link(name, target) for name, target in (links or {}).items()]
-    return b"".join(parts) + ustar.END
+    return b"".join(parts) + ustar.END_OF_ARCHIVE
 
 
 def _link(name: str, target: str) -> bytes:

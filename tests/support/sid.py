@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.apart import APART, FORGET_FUSE
 from tests.support.parts import SYSTEM_PATH, require, require_root, run
-
-APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec")
-"""Namespaces of its own for the shell script that follows; killed together with the process that asked."""
 
 # The bind mount of the root on itself makes it a mount point: dockerd remounts "/" when it unpacks layers.
 # /run is empty so that no engine of the machine is found there.
@@ -39,10 +37,11 @@ def sid_root() -> Path:
     return root
 
 
-def inside(root: Path, *argv: str | Path) -> list[str]:
+def inside(root: Path, *argv: str | Path, lives_long: bool = False) -> list[str]:
     """The command line that runs `argv` in `root`, where the temporary folder is the one outside."""
     shared = os.path.realpath(tempfile.gettempdir())
-    return [*APART, _ENTER, "enter", str(root), shared, *map(str, argv)]
+    script = FORGET_FUSE + _ENTER if lives_long else _ENTER
+    return [*APART, script, "enter", str(root), shared, *map(str, argv)]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap.bundle.devices import Roots
+from airgap.bundle.devices import SystemFolders
 
 USB = "pci0000:00/0000:00:14.0/usb2/2-1"
 """Where a stick is plugged in."""
@@ -13,7 +13,7 @@ class System:
     """A recorded system; `place` is a real folder that stands for the mount point that a test asks for."""
 
     def __init__(self, folder: Path) -> None:
-        self.roots = Roots(folder / "proc", folder / "sys", folder / "run", folder / "dev")
+        self.roots = SystemFolders(folder / "proc", folder / "sys", folder / "run", folder / "dev")
         self.place = folder / "place"
         self.place.mkdir(parents=True)
         self._lines: list[str] = []

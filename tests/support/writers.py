@@ -1,8 +1,9 @@
 """A small bundle in two volumes, and a writer for it."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from airgap.bundle.contents import Contents, describe
+from airgap.bundle.contents import BundleContents, describe_contents
 from airgap.bundle.folders import BundleFolders
 from airgap.bundle.store import BlobStore
 from airgap.bundle.volume_table import Cut, Part
@@ -17,8 +18,18 @@ LAYER, OTHER, DOCUMENT = b"0123456789" * 100, b"other layer", b'{"a document":1}
 WIDE = Digest.of(LAYER, "sha512")
 STATEMENT = b"the statement"
 KEYID = "0123456789abcdef" * 4
-SIGNED = {KEYID: b"signature"}
 CUT = Cut(2, {Digest.of(OTHER): (Part(2, len(OTHER)),), WIDE: (Part(1, 400), Part(1, 100), Part(2, 500))})
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What a writer needs of an envelope."""
+
+    raw_signatures: dict[str, bytes] = field(default_factory=lambda: {KEYID: b"signature"})
+    payload: bytes = STATEMENT
+
+    def to_bytes(self) -> bytes:
+        return b"envelope"
 
 
 def fill(store: BlobStore) -> BlobStore:
@@ -28,9 +39,9 @@ def fill(store: BlobStore) -> BlobStore:
     return store
 
 
-def contents_of(store: BlobStore) -> Contents:
+def contents_of(store: BlobStore) -> BundleContents:
     image = (ImageReference.parse("r.test/x:1"), Descriptor(OCI_MANIFEST, Digest.of(DOCUMENT), len(DOCUMENT)))
-    return describe(store.sums, [image], [], {1: b"root"})
+    return describe_contents(store.sums, [image], [], {1: b"root"})
 
 
 def writer_of(folders: BundleFolders) -> BundleWriter:
@@ -42,7 +53,7 @@ def write(folders: BundleFolders) -> BundleWriter:
     writer = writer_of(folders)
     writer.mark_unfinished()
     fill(writer.store)
-    writer.seal(contents_of(writer.store), STATEMENT, b"envelope", SIGNED)
+    writer.seal(contents_of(writer.store), Sealed())
     return writer
 
 

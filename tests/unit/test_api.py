@@ -63,9 +63,7 @@ def test_a_place_without_a_site(gap: Gap, tmp_path: Path) -> None:
 
 
 def test_a_receipt(gap: Gap) -> None:
-    report = load_bundle(
-        gap.bundle, gap.site, MemoryContent(), gap.now, on_conflict="replace", jobs=1, progress=Silent()
-    )
+    report = load_bundle(gap.bundle, gap.site, MemoryContent(), gap.now, jobs=1, progress=Silent())
     receipt = api.read_receipt(report.receipt, home=gap.home)
     assert (receipt.site, receipt.stream, receipt.serial) == ("plant-7", "edge", 1)
     assert receipt.result == "ok"

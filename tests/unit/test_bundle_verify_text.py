@@ -6,25 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bundles import Gap, make_gap
 from tests.support.by_hand import Hand, block, chapter, commands, replaced
-from tests.support.volumes import Volumes, cut_over, in_turn, layers_in, noisy_images
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Gap:
-    return make_gap(tmp_path_factory.mktemp("gap"), images=noisy_images())
-
-
-@pytest.fixture(scope="module")
-def cut(made, tmp_path_factory) -> Volumes:
-    layers = layers_in(made.bundle)
-    return cut_over(made.bundle, tmp_path_factory.mktemp("cut"), in_turn(layers, 3), of=3)
-
-
-@pytest.fixture
-def volumes(cut, tmp_path) -> Volumes:
-    return cut.copy(tmp_path)
 
 
 @pytest.fixture
@@ -32,13 +14,6 @@ def hand(made, tmp_path) -> Hand:
     (tmp_path / "hand").mkdir()
     (tmp_path / "alice.pub").write_text(made.key.public_key.pem)
     return Hand(tmp_path / "hand")
-
-
-@pytest.fixture(scope="module")
-def parted(made) -> str:
-    """The blob that is in five parts, the last three of them on volume 3."""
-    layers = layers_in(made.bundle)
-    return max(layers, key=lambda name: (layers[name], name))
 
 
 def gather(hand: Hand, volumes: list[Path], *, limit: int = 100_000_000) -> Path:

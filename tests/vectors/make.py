@@ -13,24 +13,27 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, SUMS_FILE, VERIFY_FILE
-from airgap.bundle.graph import ImageGraph, walk
-from airgap.bundle.names import (
+from airgap.bundle.contents import (
+    ENVELOPE_FILE,
     INDEX_FILE,
     MANIFEST_FILE,
     OCI_LAYOUT,
     OCI_LAYOUT_FILE,
+    STATEMENT_FILE,
+    SUMS_FILE,
+    VERIFY_FILE,
     index_json,
     manifest_json,
     sha256sums,
 )
-from airgap.bundle.statement import Checkpoint, ImageRecord, Sender, Statement
+from airgap.bundle.graph import ImageGraph, walk_image
+from airgap.bundle.statement import ImageRecord, LedgerCheckpoint, SendingSite, Statement
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import Role, RootKey, SignedRoot, Site, TrustRoot
+from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot, TrustRoot
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
@@ -85,13 +88,13 @@ def root() -> bytes:
             "release": Role(both, 2, distinct_owners=True),
             "receipt": Role(frozenset({site.keyid}), 1, distinct_owners=False),
         },
-        sites={"hq": Site(frozenset({site.keyid}))},
+        sites={"hq": ReceivingSite(frozenset({site.keyid}))},
     )
     return Envelope.sign(ROOT_TYPE, document.to_bytes(), [key("alice"), key("bob")]).to_bytes()
 
 
 def graph(name: ImageReference, image: Image) -> ImageGraph:
-    return walk(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
+    return walk_image(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
 
 
 def contents() -> dict[str, bytes]:
@@ -121,14 +124,21 @@ def statement(stream: str, files: dict[str, bytes]) -> Statement:
         expires=EXPIRES,
         destinations=("plant-7",),
         images=tuple(
-            ImageRecord(name, name, found.kind, found.root.digest, found.records, "registry")
+            ImageRecord(
+                reference=name,
+                name=name,
+                kind=found.kind,
+                digest=found.root.digest,
+                platforms=found.records,
+                source="registry",
+            )
             for name, found in graphs.items()
         ),
         requires=(),
         total_bytes=sum(map(len, files.values())),
         manifest_sha256="0" * 64,
         root_version=1,
-        sender=Sender("hq", Checkpoint("hq", 1, "1" * 64)),
+        sender=SendingSite("hq", LedgerCheckpoint("hq", 1, "1" * 64)),
         transfer={"ticket": "TEST-1"},
         tool_version="1.0.0",
     )

@@ -6,7 +6,7 @@ from airgap.bundle.files import Folder
 from airgap.carry.verify import verify
 from airgap.oci.digest import Digest
 from airgap.offline.load import load
-from airgap.offline.loader import LoadedImage, Loading
+from airgap.offline.loader import ConflictRule, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import Gap, make_gap
 from tests.support.images import simple_image
@@ -20,10 +20,12 @@ def two_images(folder: Path) -> Gap:
     return make_gap(folder, images={APP: simple_image("app"), WEB: simple_image("web")})
 
 
-def go(gap: Gap, fake: FakeRegistry, on_conflict: str = "replace", **options: object) -> list[LoadedImage]:
+def go(
+    gap: Gap, fake: FakeRegistry, on_conflict: ConflictRule = ConflictRule.REPLACE, **options: object
+) -> list[LoadedImage]:
     with Folder(gap.bundle) as folder:
         bundle = verify(folder, gap.receiver())
-        return load(client(fake, **options), Loading(bundle, Silent(), on_conflict))
+        return load(client(fake, **options), Loading(bundle, Silent(), on_conflict=on_conflict))
 
 
 def verdicts(results: list[LoadedImage]) -> list[str]:

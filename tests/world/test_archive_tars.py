@@ -9,7 +9,7 @@ import zstandard
 from airgap.bundle.ustar import header, padding
 from tests.support.forms import NAME, ONE, Case, archives, below, check, docker_files, tarred
 from tests.support.saves import tar
-from tests.unit.bundle.test_ustar import END, archive, member, patched, pax
+from tests.unit.bundle.test_ustar import END_OF_ARCHIVE, archive, member, patched, pax
 from tests.world.table import replays
 
 PADDED_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
@@ -23,7 +23,7 @@ def _mac(path: Path) -> Path:
         raw += header(where, 4) + b"\0\5\x16\7" + padding(4)
         raw += pax((b"LIBARCHIVE.xattr.com.apple.provenance", b"AQID"))
         raw += header(name, len(content)) + content + padding(len(content))
-    path.write_bytes(raw + END)
+    path.write_bytes(raw + END_OF_ARCHIVE)
     return path
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from airgap.cli.endpoints import Endpoints
-from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.docker_context import EngineAddress, EngineTls
-from airgap.endpoints.docker_dial import remote
+from airgap.endpoints.docker.context import EngineAddress, EngineTls
+from airgap.endpoints.docker.dial import remote
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, UnavailableError
 from airgap.oci.reference import ImageReference
 from tests.support.certificates import self_signed

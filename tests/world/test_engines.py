@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from airgap.endpoints.docker import DockerEngine
-from airgap.endpoints.docker_context import docker_address, parse_address
-from airgap.endpoints.docker_podman import default_host
+from airgap.endpoints.docker.context import docker_address, parse_address, podman_host
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.errors import EndpointError, UnavailableError
 from tests.support.daemon import Daemon
 from tests.world.table import Kind, Row, replays, row
@@ -264,9 +263,9 @@ def test_other_sockets_are_named_and_not_used(tmp_path: Path, case: Sockets) -> 
 )  # fmt: skip
 def test_podman_connections_are_not_guessed() -> None:
     with pytest.raises(EndpointError, match="CONTAINER_CONNECTION=build") as caught:
-        default_host({"CONTAINER_CONNECTION": "build"})
+        podman_host({"CONTAINER_CONNECTION": "build"})
     assert "CONTAINER_HOST" in (caught.value.hint or "")
-    assert default_host({"CONTAINER_CONNECTION": "build", "CONTAINER_HOST": "ssh://a@b/s"}) == "ssh://a@b/s"
+    assert podman_host({"CONTAINER_CONNECTION": "build", "CONTAINER_HOST": "ssh://a@b/s"}) == "ssh://a@b/s"
 
 
 @row(

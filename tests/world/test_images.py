@@ -9,7 +9,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.carry.verify import verify
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ports import Target
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest

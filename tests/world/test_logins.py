@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airgap.endpoints.docker_context import docker_address
-from airgap.endpoints.docker_logins import DockerLogins
+from airgap.endpoints.docker.context import docker_address
+from airgap.endpoints.docker.logins import DockerLogins
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.endpoints.registry import Registry, RegistryOptions
 from airgap.errors import AccessDeniedError, EndpointError

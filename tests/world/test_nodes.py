@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, MAX_INDEX, read_index
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.containerd.places import find_program, find_socket
-from airgap.endpoints.images_folder import KINDS, ImagesFolder
+from airgap.endpoints.containerd.ctr import find_program, find_socket
+from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
 from airgap.errors import UnavailableError, UsageError
+from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
@@ -96,7 +97,7 @@ def test_only_the_missing_name_is_given(tmp_path: Path) -> None:
     "rancher/rke2#9309",
     "puts both names into the archive's table",
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_an_archive_for_a_node_has_both_names(tmp_path: Path, kind: str) -> None:
     made, folder = pinned(tmp_path), tmp_path / "images"
     [first] = go(made, ImagesFolder(f"{kind}:{folder}"))
@@ -104,7 +105,7 @@ def test_an_archive_for_a_node_has_both_names(tmp_path: Path, kind: str) -> None
     assert (first.verdict, again.verdict) == (PLACED, THERE)
     [archive] = folder.iterdir()
     with TarFolder(archive) as files:
-        index = read_index(files.read(INDEX_FILE, MAX_INDEX))
+        index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
     assert {str(name): found.digest for name, found in index.items()} == {TAGGED: DIGEST, PINNED: DIGEST}
 
 
@@ -196,9 +197,7 @@ def test_pins_are_for_containerd_only(gap: Cli) -> None:
 )
 def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={PINNED: APP})
-    report = load_bundle(
-        made.bundle, made.site, MemoryEngine(), made.now, on_conflict="replace", jobs=1, progress=Silent()
-    )
+    report = load_bundle(made.bundle, made.site, MemoryEngine(), made.now, jobs=1, progress=Silent())
     [result] = report.results
     assert result.verdict == LOADED
     assert "pruning images deletes it; give it a name with `as:` in the manifest" in str(result.reason)
@@ -214,12 +213,12 @@ def test_a_digest_alone_has_no_name_in_an_engine(tmp_path: Path) -> None:
     'k3s manual, "Air-Gap Install"',
     "refuses `--to k3s` where k3s is not installed; `k3s:DIR` prepares a node for a later installation",
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_the_usual_folder_of_what_is_not_installed_is_refused(kind: str) -> None:
     with pytest.raises(UsageError, match=f"{kind} is not installed here") as caught:
         ImagesFolder(kind).refuse_absent(lambda _: False)
-    assert f"--to {kind}:{KINDS[kind].folder}" in str(caught.value.hint)
-    for sign in KINDS[kind].signs:
+    assert f"--to {kind}:{DISTRIBUTIONS[kind].folder}" in str(caught.value.hint)
+    for sign in DISTRIBUTIONS[kind].signs:
         ImagesFolder(kind).refuse_absent(sign.__eq__)
     ImagesFolder(f"{kind}:/srv/images").refuse_absent(lambda _: False)
 
@@ -244,9 +243,7 @@ def test_what_lies_in_a_folder_is_placed(gap: Cli) -> None:
 def test_a_receipt_of_placed_images_leaves_no_content_out(tmp_path: Path) -> None:
     made = make_gap(tmp_path, images={TAGGED: APP})
     target = ImagesFolder(f"k3s:{tmp_path / 'images'}")
-    report = load_bundle(
-        made.bundle, made.site, target, made.now, on_conflict="replace", jobs=1, progress=Silent()
-    )
+    report = load_bundle(made.bundle, made.site, target, made.now, jobs=1, progress=Silent())
     assert (
         read_bases(Site(tmp_path / "online"), "edge", [str(report.receipt)], made.now, Silent())
         == frozenset()

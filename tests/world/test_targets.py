@@ -14,7 +14,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
 from airgap.offline.load_bundle import load_bundle
-from airgap.offline.loader import FAILED, LOADED, THERE
+from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule
 from airgap.progress import Silent
 from airgap.trust.envelope import Envelope
 from tests.support import habits
@@ -111,9 +111,7 @@ def stands_for_an_index(tmp_path: Path, fake: FakeRegistry, case: tuple[int, str
 def test_an_index_of_what_is_carried(tmp_path: Path, fake: FakeRegistry) -> None:
     habits.wants_whole_indexes(fake, 404, "MANIFEST_BLOB_UNKNOWN")
     gap = sparse(tmp_path, "amd64", "arm64")
-    report = load_bundle(
-        gap.bundle, gap.site, client(fake), gap.now, on_conflict="replace", jobs=2, progress=Silent()
-    )
+    report = load_bundle(gap.bundle, gap.site, client(fake), gap.now, jobs=2, progress=Silent())
     made = json.loads(fake.manifests["acme/multi", "1"][1])
     assert made == {**json.loads(WHOLE.raw), "manifests": json.loads(WHOLE.raw)["manifests"][:2]}
     [image] = Receipt.parse(Envelope.parse(report.receipt.read_bytes(), "r").payload, "r").images
@@ -148,7 +146,7 @@ def with_attestation(config_type: str = OCI_CONFIG) -> tuple[Image, Image]:
     raw = json.dumps(manifest).encode()
     about = {"vnd.docker.reference.digest": str(image.descriptor.digest)}
     unknown = Platform("unknown", "unknown")
-    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), unknown, about)
+    descriptor = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), platform=unknown, annotations=about)
     note = Image(descriptor, raw, {Digest.of(each): each for each in (raw, layer, config)})
     return make_index([image, simple_image("arm", platform="linux/arm64"), note]), note
 
@@ -229,7 +227,7 @@ def test_a_name_that_cannot_be_looked_at_is_not_replaced_against_the_order(
 ) -> None:
     fake.fault(method="HEAD", path="/manifests/", status=403)
     with pytest.raises(EndpointError, match="access denied"):
-        go(two_images(tmp_path), fake, on_conflict="refuse")
+        go(two_images(tmp_path), fake, on_conflict=ConflictRule.REFUSE)
     assert fake.manifests == {}
 
 

@@ -6,22 +6,50 @@ its path with a list of words, never by a shell, and its output is read up to a 
 """
 
 import contextlib
+import logging
 import os
 import select
+import shlex
+import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Protocol
 
-from airgap.errors import EndpointError, UnavailableError, describe_cause
+from airgap.errors import EndpointError, UnavailableError, UsageError, describe_cause
+from airgap.hiding import LOGIN_HINT, has_secret, hide
+from airgap.limits import (
+    CTR_OUTPUT_SECONDS,
+    ENGINE_SILENCE_SECONDS,
+    MAX_CTR_ERROR_BYTES,
+    MAX_CTR_OUTPUT_BYTES,
+)
 
-MAX_OUTPUT = 16 << 20
-"""Bytes of an answer; more is an error."""
+log = logging.getLogger(__name__)
 
-_MAX_COMPLAINT = 16 << 10
-_OUTPUT_SECONDS = 10.0
-"""Seconds to wait for the rest of the output of a process that has ended."""
+SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/k3s/containerd/containerd.sock",  # also used by RKE2
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/var/snap/k8s/common/run/containerd/containerd.sock",  # Canonical Kubernetes, strictly confined
+)
+PROGRAMS = (
+    ("ctr",),
+    ("/usr/local/bin/ctr",),
+    ("/var/lib/rancher/rke2/bin/ctr",),
+    ("k3s", "ctr"),
+    ("/usr/local/bin/k3s", "ctr"),
+    ("k0s", "ctr"),
+    ("/usr/local/bin/k0s", "ctr"),
+    ("/snap/microk8s/current/bin/ctr",),
+    ("/snap/k8s/current/bin/ctr",),
+)
+"""With full paths where `sudo` does not look: RHEL's `secure_path` does not contain /usr/local/bin."""
+ADDRESS = "CONTAINERD_ADDRESS"
+"""The environment variable that `ctr` itself reads."""
 
 
 class Ctr(Protocol):
@@ -42,7 +70,7 @@ class CtrProgram:
 
     argv: tuple[str, ...]
     subject: str
-    timeout: float = 3600
+    timeout: float = ENGINE_SILENCE_SECONDS
 
     def run(self, *words: str) -> str:
         with self._started(words, subprocess.DEVNULL) as process:
@@ -77,6 +105,7 @@ class CtrProgram:
     def _started(self, words: Sequence[str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
         """Start the process in our own group, so that Ctrl-C ends it too; at the end it is killed."""
         argv = [*self.argv, *words]
+        log.info("running %s", hide(shlex.join(argv)))
         try:
             process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
@@ -116,8 +145,10 @@ class CtrProgram:
                 if "permission denied" in complaint
                 else None,
             )
-        if len(out) > MAX_OUTPUT:
-            raise EndpointError("answer too long", subject=self._what(words), want=f"at most {MAX_OUTPUT:,}")
+        if len(out) > MAX_CTR_OUTPUT_BYTES:
+            raise EndpointError(
+                "answer too long", subject=self._what(words), want=f"at most {MAX_CTR_OUTPUT_BYTES:,}"
+            )
         return out
 
     def _what(self, words: Sequence[str]) -> str:
@@ -140,7 +171,7 @@ class _Answers:
     def all(self) -> tuple[bytes, str]:
         """Return the standard output, and the last line of the standard error."""
         for thread in self._threads:
-            thread.join(_OUTPUT_SECONDS)
+            thread.join(CTR_OUTPUT_SECONDS)
         lines = self._err.decode("utf-8", "replace").split("\n")
         complaints = [line.strip() for line in lines if line.strip()]
         return bytes(self._out), complaints[-1].removeprefix("ctr: ") if complaints else ""
@@ -149,13 +180,13 @@ class _Answers:
 def _keep_first(pipe: IO[bytes], kept: bytearray) -> None:
     """Keep just enough to see that the output exceeds the limit."""
     for chunk in _chunks(pipe):
-        kept += chunk[: max(0, MAX_OUTPUT + 1 - len(kept))]
+        kept += chunk[: max(0, MAX_CTR_OUTPUT_BYTES + 1 - len(kept))]
 
 
 def _keep_last(pipe: IO[bytes], kept: bytearray) -> None:
     for chunk in _chunks(pipe):
         kept += chunk
-        del kept[:-_MAX_COMPLAINT]
+        del kept[:-MAX_CTR_ERROR_BYTES]
 
 
 def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:
@@ -168,3 +199,43 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise AssertionError("opened as a pipe")
     return pipe
+
+
+def find_socket(
+    environ: Mapping[str, str] = os.environ,
+    is_socket: Callable[[str], bool] = lambda name: Path(name).is_socket(),
+) -> str:
+    """Return the socket of `CONTAINERD_ADDRESS`, otherwise the only one of the usual sockets that exists.
+    Raises `UsageError` if there are several: a machine with Docker and k3s has two, and the wrong one would
+    accept the images too.
+    """
+    if address := environ.get(ADDRESS):
+        if has_secret(address):
+            raise UsageError(
+                "a password or token", subject=ADDRESS, want="the path of a socket", hint=LOGIN_HINT
+            )
+        return address.removeprefix("unix://")
+    sockets = [name for name in SOCKETS if is_socket(name)]
+    if len(sockets) == 1:
+        return sockets[0]
+    if sockets:
+        raise UsageError(
+            "more than one containerd found here", want=f"{ADDRESS}=SOCKET", got=", ".join(sockets)
+        )
+    raise UnavailableError(
+        "no containerd found here",
+        want=" or ".join(SOCKETS),
+        hint=f"is it running? set {ADDRESS}=SOCKET if its socket is elsewhere",
+    )
+
+
+def find_program(which: Callable[[str], str | None] = shutil.which) -> tuple[str, ...]:
+    """Return the `ctr` of the machine, with its full path; any `ctr` can talk to any containerd."""
+    for program, *words in PROGRAMS:
+        if path := which(program):
+            return (path, *words)
+    raise UnavailableError(
+        "cannot find ctr, containerd's client",
+        want=" or ".join(" ".join(program) for program in PROGRAMS),
+        hint="install it (package containerd) or add it to PATH; any version of ctr works",
+    )

@@ -12,11 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from airgap.bundle.names import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
-from airgap.bundle.ustar import END, header, padding
-from airgap.endpoints.containerd.ctr import Ctr, CtrProgram
-from airgap.endpoints.containerd.places import find_program, find_socket
-from airgap.endpoints.ports import EngineInfo
+from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
+from airgap.endpoints.ports import EngineInfo, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -40,8 +39,8 @@ _STAGED = re.compile(rf"{re.escape(STAGE)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.A
 _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 
 
-class Containerd:
-    """A `StreamTarget` and a `StagingTarget` over one namespace of a containerd on this machine.
+class Containerd(StagingTarget):
+    """One namespace of a containerd on this machine.
 
     `endpoint` is `containerd` or `containerd:NAMESPACE`, `pin` is whether names get the label `PIN`: None
     means yes in the namespace of Kubernetes. The socket is `CONTAINERD_ADDRESS`, or a usual one. As `ctr
@@ -60,6 +59,11 @@ class Containerd:
         self._namespace = namespace
         self._given = ctr
         self._pin = namespace == DEFAULT_NAMESPACE if pin is None else pin
+        if self._pin:
+            self.remark = (
+                f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection keeps "
+                "them; --no-pin loads them unpinned"
+            )
 
     @property
     def name(self) -> str:
@@ -72,35 +76,22 @@ class Containerd:
         words = ("--address", find_socket(), "--namespace", self._namespace)
         return CtrProgram((*find_program(), *words), self.name)
 
-    def info(self) -> EngineInfo:
-        return self._info
-
-    @cached_property
-    def _info(self) -> EngineInfo:
+    def _read_info(self) -> EngineInfo:
         _, server, after = self._ctr.run("version").partition("Server:")
         version = re.search(r"Version: +(\S+)", after)
-        found = re.search(
+        snapshotter = re.search(
             r"(?m)^io\.containerd\.snapshotter\.v1 +\S+ +([a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?)\b",
             self._ctr.run("plugins", "ls"),
         )
-        if not server or version is None or found is None:
+        if not server or version is None or snapshotter is None:
             raise EndpointError("unreadable answer", subject=self.name, want="its version and platform")
-        platform = Platform.parse(found[1], self.name)
+        platform = Platform.parse(snapshotter[1], self.name)
         return EngineInfo(
-            platform,
+            platform=platform,
             keeps_index=True,
             zstd_layers=True,
             version=version[1].removeprefix("v"),
             one_platform=True,
-        )
-
-    @property
-    def remark(self) -> str:
-        if not self._pin:
-            return ""
-        return (
-            f"{self.name}: the images are pinned ({PIN}), so that the kubelet's garbage collection keeps "
-            "them; --no-pin loads them unpinned"
         )
 
     def find(self, reference: ImageReference) -> Digest | None:
@@ -109,7 +100,7 @@ class Containerd:
 
     def _meaning(self, name: ImageReference, *filters: str) -> Digest | None:
         rows = self._rows("ls", ",".join((f'name=="{name}"', *filters)))
-        return next((digest for found, digest, _ in rows if found == str(name)), None)
+        return next((digest for stored, digest, _ in rows if stored == str(name)), None)
 
     def is_named(self, image_id: Digest, reference: ImageReference) -> bool:
         filters = (f'labels."{PIN}"==pinned',) if self._pin else ()
@@ -183,7 +174,7 @@ def _table(descriptor: Descriptor, names: Sequence[ImageReference]) -> Iterator[
     files = {OCI_LAYOUT_FILE: OCI_LAYOUT, INDEX_FILE: index}
     for name, raw in files.items():
         yield header(name, len(raw)) + raw + padding(len(raw))
-    yield END
+    yield END_OF_ARCHIVE
 
 
 def _alive(pid: int) -> bool:

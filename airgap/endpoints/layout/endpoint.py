@@ -9,11 +9,18 @@ from functools import cached_property
 from pathlib import Path
 
 from airgap.bundle.files import FileStream, write_all
-from airgap.endpoints.layout.directory import entry_of, file_names
-from airgap.endpoints.layout.folder import LayoutFolder, read_all
-from airgap.endpoints.layout.index import EMPTY, Entry, parse_index, with_entry
-from airgap.endpoints.listing import ListedImage, merged
-from airgap.endpoints.naming import by_digest, by_name, matching
+from airgap.endpoints.layout.folder import MARKER, LayoutFolder
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
+from airgap.endpoints.naming import (
+    EMPTY_INDEX,
+    IndexEntry,
+    by_digest,
+    by_name,
+    index_entries,
+    matching,
+    with_entry,
+)
+from airgap.endpoints.ports import ContentTarget, NamedSource
 from airgap.errors import (
     AmbiguousError,
     EndpointError,
@@ -22,28 +29,29 @@ from airgap.errors import (
     NotFoundError,
     SizeMismatchError,
 )
-from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
-from airgap.oci.documents import (
-    Descriptor,
-    ImageIndex,
-    ImageManifest,
-    check_size_and_digest,
-    parse_document,
-)
+from airgap.limits import MAX_JSON_BYTES
+from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy, read_up_to
+from airgap.oci.documents import Descriptor, ImageIndex, ImageManifest, check_size_and_digest, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
-from airgap.oci.strict_json import MAX_BYTES
 
 _INDEX = "index.json"
+_DIR_MANIFEST = "manifest.json"
+_DIR_MARK = b"Directory Transport Version: 1."
 
 
-class Layout:
-    """A `ContentSource` and a `ContentTarget` over one folder, which is created on the first write. As a
-    source it may also be a folder in the form of skopeo's `dir:`.
+class Layout(NamedSource, ListingSource, ContentTarget):
+    """One folder as source and target, which is created on the first write.
+
+    As a source it may also be a folder of `skopeo copy … dir:DIR` or `podman save --format docker-dir`, which
+    has one image: `version`, `manifest.json` (the image manifest or index itself), and every other file under
+    the hex digits of its digest; manifests of an index end in `.manifest.json`.
 
     Raises `EndpointError` and its children; also `MediaError` if the disk fails, `FormatError` for an invalid
     `index.json`, and `SizeMismatchError` for a file of the wrong size.
     """
+
+    is_sparse = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = LayoutFolder(folder)
@@ -65,7 +73,7 @@ class Layout:
         """
         return merged(map(self._listed, self._searched()))
 
-    def _listed(self, entry: Entry) -> ListedImage:
+    def _listed(self, entry: IndexEntry) -> ListedImage:
         own = entry.descriptor.digest
         contents, subject = {own}, None
         with contextlib.suppress(EndpointError, FormatError, IntegrityError):
@@ -77,34 +85,34 @@ class Layout:
         named = (entry.names, entry.tag, entry.problem)
         return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
 
-    def _searched(self) -> tuple[Entry, ...]:
+    def _searched(self) -> tuple[IndexEntry, ...]:
         """Return the entries, and those of each referrer list, which has its own tag (OCI distribution-spec
         1.1, "Referrers Tag Schema").
         """
-        found = list(self._entries())
-        for entry in (entry for entry in found[:] if is_fallback_tag(entry.tag)):
+        entries = list(self._entries())
+        for entry in (entry for entry in entries[:] if is_fallback_tag(entry.tag)):
             with contextlib.suppress(EndpointError, FormatError, IntegrityError):
                 document = self._document(entry.descriptor)
                 if isinstance(document, ImageIndex):
-                    found += [Entry(child) for child in document.manifests]
-        return tuple(found)
+                    entries += [IndexEntry(child) for child in document.manifests]
+        return tuple(entries)
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         where = f"{self._folder.path}: {descriptor.digest}"
-        if descriptor.size > MAX_BYTES:
+        if descriptor.size > MAX_JSON_BYTES:
             raise FormatError("document too large", subject=where, got=f"{descriptor.size:,}")
         with contextlib.closing(self._open_checked(descriptor)) as stream:
-            raw = check_size_and_digest(read_all(stream), descriptor, where)
+            raw = check_size_and_digest(read_up_to(stream, stream.size), descriptor, where)
         return parse_document(raw, descriptor.media_type, where)
 
     def resolve(self, reference: ImageReference) -> Descriptor:
         """Return the entry of `index.json` with this digest; without one, the entry of this name, otherwise
         the only one named just by the tag. Nested indexes are not searched.
         """
-        found = _one(matching(self._searched(), reference), reference)
-        if found is None:
+        descriptor = _one(matching(self._searched(), reference), reference)
+        if descriptor is None:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
-        return found
+        return descriptor
 
     def has(self, reference: ImageReference, descriptor: Descriptor) -> bool:  # noqa: ARG002
         try:
@@ -113,16 +121,9 @@ class Layout:
             return False
         return True
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
-        if descriptor.size > MAX_BYTES:
-            raise EndpointError(
-                "document too large",
-                subject=reference,
-                want=f"at most {MAX_BYTES:,} bytes",
-                got=f"{descriptor.size:,}",
-            )
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         with contextlib.closing(self.open_blob(reference, descriptor)) as stream:
-            return read_all(stream)
+            return read_up_to(stream, stream.size)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> FileStream:  # noqa: ARG002
         """Open a blob. Raises `SizeMismatchError` at once if the file's size differs from the
@@ -138,8 +139,8 @@ class Layout:
         except NotFoundError:
             return None
         same = by_name(entries, reference) if reference.tag else by_digest(entries, reference.digest)
-        found = _one(same, reference)
-        return None if found is None else found.digest
+        descriptor = _one(same, reference)
+        return None if descriptor is None else descriptor.digest
 
     def holds(self, reference: ImageReference, descriptor: Descriptor) -> bool:
         """Return whether the content is present and correct: it is read, as a file's name proves nothing."""
@@ -183,22 +184,22 @@ class Layout:
         """Remove the unfinished blobs of processes that were killed."""
         self._folder.sweep()
 
-    def _entries(self) -> tuple[Entry, ...]:
+    def _entries(self) -> tuple[IndexEntry, ...]:
         if self._single_entry is not None:
             return (self._single_entry,)
         self._folder.check()
-        return parse_index(self._folder.read(_INDEX), self._where)
+        return index_entries(self._folder.read(_INDEX), self._where)
 
     @cached_property
-    def _single_entry(self) -> Entry | None:
+    def _single_entry(self) -> IndexEntry | None:
         """The image of a `dir:` folder; None for a layout."""
-        return entry_of(self._folder)
+        return _dir_entry(self._folder)
 
     def _open(self, digest: Digest) -> FileStream:
         names = (
             (digest.path,)
             if self._single_entry is None
-            else file_names(self._single_entry.descriptor.digest, digest)
+            else _dir_file_names(self._single_entry.descriptor.digest, digest)
         )
         for name in names[:-1]:
             with contextlib.suppress(NotFoundError):
@@ -221,17 +222,35 @@ class Layout:
                 try:
                     self._folder.read(_INDEX)
                 except NotFoundError:
-                    self._folder.write_document(_INDEX, EMPTY)
+                    self._folder.write_document(_INDEX, EMPTY_INDEX)
             self._prepared = True
 
 
-def _one(entries: Sequence[Entry], reference: ImageReference) -> Descriptor | None:
+def _dir_entry(folder: LayoutFolder) -> IndexEntry | None:
+    """Return the one image of such a folder, which has no name; None for any other folder."""
+    with contextlib.suppress(NotFoundError):
+        folder.read(MARKER)
+        return None
+    with contextlib.suppress(NotFoundError):
+        if folder.read("version").startswith(_DIR_MARK):
+            raw = folder.read(_DIR_MANIFEST)
+            document = parse_document(raw, None, f"{folder.path}/{_DIR_MANIFEST}")
+            return IndexEntry(Descriptor(document.media_type, document.digest, len(raw)))
+    return None
+
+
+def _dir_file_names(root: Digest, digest: Digest) -> tuple[str, ...]:
+    """Return the possible file names of content in the folder of the image `root`."""
+    return (_DIR_MANIFEST,) if digest == root else (digest.hex, f"{digest.hex}.manifest.json")
+
+
+def _one(entries: Sequence[IndexEntry], reference: ImageReference) -> Descriptor | None:
     """Return the one image among `entries`; raises `AmbiguousError` if there are two."""
-    found = {entry.descriptor.digest: entry.descriptor for entry in entries}
-    if len(found) > 1:
-        digests = " and ".join(sorted(map(str, found)))
+    by_digest = {entry.descriptor.digest: entry.descriptor for entry in entries}
+    if len(by_digest) > 1:
+        digests = " and ".join(sorted(map(str, by_digest)))
         raise AmbiguousError("two images have the same name", subject=reference, got=digests)
-    return next(iter(found.values()), None)
+    return next(iter(by_digest.values()), None)
 
 
 def _wrong_size(descriptor: Descriptor, got: int) -> SizeMismatchError:

@@ -3,26 +3,25 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from airgap.bundle.files import (
-    FileStream,
-    closing_file,
-    make_folder,
-    media_errors,
-    write_file,
-)
+from airgap.bundle.files import FileStream, closing_file, make_folder, media_errors, write_file
 from airgap.durable import sync_folder, sync_names
 from airgap.errors import EndpointError, FormatError, NotFoundError
+from airgap.limits import MAX_JSON_BYTES
+from airgap.oci.digest import read_up_to
 from airgap.oci.spelling import LAYOUT, check_spelling
-from airgap.oci.strict_json import MAX_BYTES, Fields, dump, parse_object
+from airgap.oci.strict_json import Fields, dump, parse_object
 
 MARKER = "oci-layout"
 VERSION = "1.0.0"
+
+log = logging.getLogger(__name__)
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,14 +83,14 @@ class LayoutFolder:
     def read(self, name: str) -> bytes:
         """Read a document of at most 4 MiB."""
         with contextlib.closing(self.open(name)) as stream:
-            if stream.size > MAX_BYTES:
+            if stream.size > MAX_JSON_BYTES:
                 raise FormatError(
                     "too large",
                     subject=self.path / name,
-                    want=f"at most {MAX_BYTES:,} bytes",
+                    want=f"at most {MAX_JSON_BYTES:,} bytes",
                     got=f"{stream.size:,}",
                 )
-            return read_all(stream)
+            return read_up_to(stream, stream.size)
 
     def write_blob(self, name: str, write: Callable[[int], None]) -> None:
         """Let `write` fill a file descriptor; afterwards the file is complete and durable, or absent."""
@@ -135,6 +134,7 @@ class LayoutFolder:
         with _disk_errors("cannot lock", self.path / MARKER):
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             with closing_file(os.open(self.path / MARKER, flags), self.path / MARKER) as fd:
+                log.debug("waiting for the lock of %s", self.path)
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 yield
 
@@ -153,15 +153,6 @@ class LayoutFolder:
                 below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
                 fd = opened.enter_context(closing_file(below, where))
             yield fd, leaf
-
-
-def read_all(stream: FileStream) -> bytes:
-    """Read the file, but at most the size that it had when it was opened."""
-    buffer = memoryview(bytearray(stream.size))
-    done = 0
-    while done < len(buffer) and (got := stream.readinto(buffer[done:])):
-        done += got
-    return bytes(buffer[:done])
 
 
 @contextlib.contextmanager

@@ -1,19 +1,16 @@
 """The URLs that may be requested: HTTPS, and plain HTTP only on loopback or if the user allows it."""
 
 import re
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from airgap.endpoints.registry.config import TRUSTED_HOSTS, RegistryOptions
 from airgap.endpoints.registry.proxies import is_loopback
-from airgap.endpoints.registry.reach import is_trusted, may_reach
+from airgap.endpoints.registry.reach import PORTS, is_trusted, may_reach
 from airgap.errors import EndpointError
 from airgap.oci.reference import DOCKER_HUB
 
 _SERVERS = {DOCKER_HUB: "registry-1.docker.io"}
-_PORTS = {"http": 80, "https": 443}
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
-
-Origin = tuple[str, str, int]
 
 
 def base_url(host: str, options: RegistryOptions) -> str:
@@ -28,12 +25,6 @@ def base_url(host: str, options: RegistryOptions) -> str:
     return f"{'http' if plain else 'https'}://{_SERVERS.get(host, host)}"
 
 
-def origin(url: str) -> Origin:
-    """Return scheme, host and port, to which a login belongs."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
-
-
 def follow(base: str, location: str | None, options: RegistryOptions, subject: str) -> str:
     """Return the URL that an answer from `base` points to (Location, or a token service's realm).
 
@@ -41,22 +32,24 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
     `may_reach`), or gives up TLS: plain HTTP is followed only from plain HTTP, and then only to loopback or
     with `plain_http`.
     """
+    unusable = EndpointError("the registry points to an unusable address", subject=subject)
     if location is None or not _URL_CHARACTERS.fullmatch(location):
-        raise EndpointError(
-            "the registry points to an unusable address", subject=subject, got=_clip(location)
-        )
+        unusable.got = "no address" if location is None else repr(location[:80].partition("?")[0])
+        raise unusable
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
         reachable = usable and (is_trusted(url, options.trusted_hosts) or may_reach(base, url))
     except ValueError as error:
-        raise EndpointError("the registry points to an unusable address", subject=subject) from error
+        raise unusable from error
     if not usable or "@" in parts.netloc:
-        raise EndpointError(
-            "the registry points to an unusable address", subject=subject, got=f"{parts.scheme}:…"
-        )
-    if parts.scheme == "http" and not _may_be_plain(urlsplit(base), parts, options):
+        unusable.got = f"{parts.scheme}:…"
+        raise unusable
+    may_be_plain = urlsplit(base).scheme == "http" and (
+        options.plain_http is True or is_loopback(parts.hostname or "")
+    )
+    if parts.scheme == "http" and not may_be_plain:
         raise EndpointError(
             "the registry points to plain HTTP, which is refused",
             subject=subject,
@@ -65,11 +58,11 @@ def follow(base: str, location: str | None, options: RegistryOptions, subject: s
             hint="if a proxy terminates TLS for this registry, make it send X-Forwarded-Proto: https",
         )
     if not reachable:
-        raise inside(url, subject)
+        raise internal_address_error(url, subject)
     return url
 
 
-def inside(url: str, subject: str) -> EndpointError:
+def internal_address_error(url: str, subject: str) -> EndpointError:
     """Return the error for a registry that points to an address that only this machine can reach."""
     host = urlsplit(url).netloc
     return EndpointError(
@@ -106,12 +99,3 @@ def _at_origin(own: str, location: str) -> str | None:
     if not (same and theirs.path.startswith("/v2/") and (downgrade or portless)):
         return None
     return theirs._replace(scheme=ours.scheme, netloc=ours.netloc).geturl()
-
-
-def _may_be_plain(base: SplitResult, target: SplitResult, options: RegistryOptions) -> bool:
-    wanted = options.plain_http is True or is_loopback(target.hostname or "")
-    return base.scheme == "http" and wanted
-
-
-def _clip(location: str | None) -> str:
-    return "no address" if location is None else repr(location[:80].partition("?")[0])

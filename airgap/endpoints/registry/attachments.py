@@ -4,14 +4,17 @@ The referrers API takes one request for each subject. Fallback tags and cosign's
 the list of all tags is read instead if it has fewer pages than that.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 from airgap.endpoints.attachments import Attachment, Attachments
 from airgap.endpoints.registry.errors import TemporaryError, TlsFailedError
 from airgap.endpoints.registry.pull import Puller
-from airgap.endpoints.registry.referrers import Lists, UnusableListError
+from airgap.endpoints.registry.referrers import RegistryLists, UnusableListError
 from airgap.errors import AirgapError, EndpointError, FormatError, IntegrityError, UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -21,15 +24,23 @@ from airgap.workers import Memo
 
 T = TypeVar("T")
 
-_TAGS_EACH = 4
-"""The tags of one subject: the fallback tag and three of cosign's."""
+_TAGS_PER_SUBJECT = 4
+"""The fallback tag and three of cosign's."""
 _ROUND = 50
 _SMALLEST_PAGE = 100
 """A list of a round number of tags may have been cut without a Link header."""
 _FIRST = "sha256-"
 """No tag of an attachment comes before it (SHA-512's come after it, too)."""
 _MAX_REASON = 200
-_API, _TAG_LIST, _TAG = "referrers API", "list of tags", "tags"
+"""Characters."""
+
+
+class _Question(StrEnum):
+    """A kind of request; the text is shown to people."""
+
+    API = "referrers API"
+    TAG_LIST = "list of tags"
+    TAG = "tags"
 
 
 class _NoAnswerError(Exception):
@@ -50,7 +61,7 @@ class _Search:
 
     reference: ImageReference
     found: dict[tuple[Digest, Digest], Attachment] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)
+    unknown: dict[_Question, str] = field(default_factory=dict)
     """The first reason for each kind of request."""
 
     def add(self, subject: Digest, descriptors: Iterable[Descriptor], tag: str | None = None) -> None:
@@ -63,16 +74,16 @@ class _Search:
         return any(found == subject for found, _ in self.found)
 
 
-class Finder:
+class AttachmentFinder:
     """Asks one registry; for several threads. A request that it refuses is not repeated."""
 
-    def __init__(self, puller: Puller, lists: Lists) -> None:
+    def __init__(self, puller: Puller, lists: RegistryLists) -> None:
         self._puller = puller
         self._lists = lists
         self._tags: Memo[str, _Tags | None] = Memo()
         self._without_api: set[str] = set()
         """Repositories."""
-        self._failed: dict[tuple[str, str], AirgapError] = {}
+        self._failed: dict[tuple[_Question, str], AirgapError] = {}
         """By kind of request and repository, or "" for the whole registry."""
         self._unreachable: AirgapError | None = None
 
@@ -110,7 +121,7 @@ class Finder:
         if reference.name in self._without_api:
             return False
         try:
-            listed = self._ask(search, _API, lambda: self._lists.by_api(reference, subject))
+            listed = self._ask(search, _Question.API, lambda: self._lists.by_api(reference, subject))
         except _NoAnswerError:
             return False
         if listed is None:
@@ -123,60 +134,57 @@ class Finder:
         self, search: _Search, subject: Digest, tags: Collection[str] | None, *, fallback: bool = True
     ) -> None:
         """Ask for the tags of `subject` that are among `tags`, or for all of them."""
-        for tag in (fallback_tag(subject), *cosign_tags(subject)):
-            is_fallback = tag == fallback_tag(subject)
-            if (tags is not None and tag not in tags) or (is_fallback and not fallback):
-                continue
-            try:
-                if is_fallback:
-                    listed = self._ask(search, _TAG, lambda: self._lists.by_tag(search.reference, subject))
-                    search.add(subject, listed)
-                else:
-                    named = replace(search.reference, tag=tag, digest=None)
-                    found = self._ask(search, _TAG, lambda: self._puller.find(named))  # noqa: B023 - called here
-                    search.add(subject, [found] if found else [], tag)
-            except _NoAnswerError:
-                continue
+        reference = search.reference
+        if fallback and (tags is None or fallback_tag(subject) in tags):
+            with contextlib.suppress(_NoAnswerError):
+                listed = self._ask(search, _Question.TAG, lambda: self._lists.by_tag(reference, subject))
+                search.add(subject, listed)
+        for tag in cosign_tags(subject):
+            if tags is None or tag in tags:
+                find = partial(self._puller.find, replace(reference, tag=tag, digest=None))
+                with contextlib.suppress(_NoAnswerError):
+                    descriptor = self._ask(search, _Question.TAG, find)
+                    search.add(subject, [descriptor] if descriptor else [], tag)
 
     def _known_tags(self, search: _Search, subjects: int) -> frozenset[str] | None:
         """Return all tags of the repository; None if the list may be incomplete or is too long."""
         reference = search.reference
-        most = max(1, subjects * _TAGS_EACH // 2)
+        most = max(1, subjects * _TAGS_PER_SUBJECT // 2)
         quiet = _Search(reference)  # without the list, the tags are requested one by one
         try:
-            found = self._tags.get(
+            tags = self._tags.get(
                 reference.name,
-                lambda: self._ask(quiet, _TAG_LIST, lambda: self._read_tags(reference, most)),
+                lambda: self._ask(quiet, _Question.TAG_LIST, lambda: self._read_tags(reference, most)),
             )
         except _NoAnswerError:
             return None
         # Caches list only tags pulled through them, and some registries only those the login may see.
-        if found is None or not found.names:
+        if tags is None or not tags.names:
             return None
-        if found.complete and reference.tag is not None and reference.tag not in found.names:
+        if tags.complete and reference.tag is not None and reference.tag not in tags.names:
             return None
-        return found.names
+        return tags.names
 
     def _read_tags(self, reference: ImageReference, most: int) -> _Tags | None:
         """Return the tags from at most `most` pages; None if there are more, or it is unreliable."""
-        found: list[str] = []
+        tags: list[str] = []
         try:
             for page, more in self._lists.tag_pages(reference, most):
-                first, found = not found, [*found, *page]
-                if first and more and (skipped := self._skip_tags(reference, found, most - 1)):
+                first, tags = not tags, [*tags, *page]
+                if first and more and (skipped := self._skip_tags(reference, tags, most - 1)):
                     return skipped
         except UnusableListError:
             return None
-        cut = len(found) >= _SMALLEST_PAGE and len(found) % _ROUND == 0
-        return None if cut else _Tags(frozenset(found), complete=True)
+        cut = len(tags) >= _SMALLEST_PAGE and len(tags) % _ROUND == 0
+        return None if cut else _Tags(frozenset(tags), complete=True)
 
-    def _skip_tags(self, reference: ImageReference, found: list[str], most: int) -> _Tags | None:
-        """Return `found` and the tags of attachments, if the registry lists in order and can begin in the
+    def _skip_tags(self, reference: ImageReference, tags: list[str], most: int) -> _Tags | None:
+        """Return `tags` and the tags of attachments, if the registry lists in order and can begin in the
         middle.
 
         Its answer shows whether it can: an empty list could mean that it does not know the tag.
         """
-        if found != sorted(found) or found[-1:] >= [_FIRST]:
+        if tags != sorted(tags) or tags[-1:] >= [_FIRST]:
             return None
         try:
             rest = [tag for page, _ in self._lists.tag_pages(reference, most, _FIRST) for tag in page]
@@ -184,9 +192,9 @@ class Finder:
             return None
         if not rest or rest[0] <= _FIRST or rest != sorted(rest):
             return None
-        return _Tags(frozenset((*found, *rest)), complete=False)
+        return _Tags(frozenset((*tags, *rest)), complete=False)
 
-    def _ask(self, search: _Search, kind: str, ask: Callable[[], T]) -> T:
+    def _ask(self, search: _Search, kind: _Question, ask: Callable[[], T]) -> T:
         """Return the result of `ask`. Raises `_NoAnswerError` if it fails, or has failed before."""
         repository = search.reference.name
         error = self._unreachable or self._failed.get((kind, "")) or self._failed.get((kind, repository))
@@ -199,12 +207,12 @@ class Finder:
         search.unknown.setdefault(kind, _reason(error))
         raise _NoAnswerError from error
 
-    def _remember(self, error: AirgapError, kind: str, repository: str) -> None:
+    def _remember(self, error: AirgapError, kind: _Question, repository: str) -> None:
         if isinstance(error, TlsFailedError) or (isinstance(error, TemporaryError) and not error.reached):
             self._unreachable = error
         elif isinstance(error, UnavailableError):
             self._failed[kind, ""] = error
-        elif kind != _TAG and not isinstance(error, UnusableListError):
+        elif kind is not _Question.TAG and not isinstance(error, UnusableListError):
             self._failed[kind, repository] = error
 
 

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 
-from airgap.endpoints.attachments import Attachments
-from airgap.endpoints.registry.attachments import Finder
+from airgap.endpoints.attachments import Attachments, AttachmentSource
+from airgap.endpoints.ports import ContentSource, RegistryTarget
+from airgap.endpoints.registry.attachments import AttachmentFinder
 from airgap.endpoints.registry.config import RegistryOptions
-from airgap.endpoints.registry.mirrors import Mirrored, open_mirror
+from airgap.endpoints.registry.mirrors import MirroredPuller, open_mirror
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.push import Pusher
-from airgap.endpoints.registry.referrers import Lists, ReferrerPusher
-from airgap.endpoints.registry.session import Session
-from airgap.endpoints.registry.urls import PUSH, Names
+from airgap.endpoints.registry.referrers import ReferrerPusher, RegistryLists
+from airgap.endpoints.registry.request import PUSH
+from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 
 
-class Registry:
+class Registry(ContentSource, AttachmentSource, RegistryTarget):
     """One registry host and its mirrors; safe for several threads. It asks `host`, regardless of the registry
     that a reference names.
 
@@ -27,17 +28,18 @@ class Registry:
 
     def __init__(self, host: str, *, options: RegistryOptions | None = None) -> None:
         options = options or RegistryOptions()
-        session = Session(host, options)
-        names = Names(host, session.base, options.prefix)
+        session = RegistrySession(host, options)
         self._name = "/".join(filter(None, (f"registry:{host}", options.prefix)))
-        self._home = Puller(session, names)
+        self._home = Puller(session)
         mirrors = [open_mirror(text, options) for text in options.mirrors]
-        self._source = Mirrored(self._home, mirrors)
-        self._pusher = Pusher(session, names)
-        self._lists = Lists(session, names)
-        self._referrers = ReferrerPusher(self._lists, names, self._pusher)
-        self._finder = Finder(self._home, self._lists)
-        self._mirror_finders = [Finder(mirror, mirror.lists()) for mirror in mirrors]
+        self._source: Puller | MirroredPuller = self._home
+        if mirrors:
+            self._source = MirroredPuller(self._home, mirrors)
+        self._pusher = Pusher(session)
+        self._lists = RegistryLists(session)
+        self._referrers = ReferrerPusher(self._lists, self._pusher)
+        self._finder = AttachmentFinder(self._home, self._lists)
+        self._mirror_finders = [AttachmentFinder(mirror, RegistryLists(mirror.session)) for mirror in mirrors]
 
     @property
     def name(self) -> str:
@@ -47,7 +49,7 @@ class Registry:
         """See `ContentSource`. The digest of a tag is only the registry's claim until the bytes are read."""
         return self._source.resolve(reference)
 
-    def read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
+    def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:
         return self._source.read_document(reference, descriptor)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
@@ -55,8 +57,10 @@ class Registry:
         return self._source.open_blob(reference, descriptor, offset)
 
     def referrers(self, reference: ImageReference, digest: Digest) -> list[Descriptor]:
-        """See `ReferrerSource`. Mirrors are not asked: many do not support referrers, and answer that there
-        are none.
+        """Return the image manifests and indexes in the repository of `reference` whose subject is `digest`,
+        at most 1,000, with artifact type and annotations as the registry reports them.
+
+        Mirrors are not asked: many do not support referrers, and answer that there are none.
         """
         return self._lists.referrers(reference, digest)
 
@@ -71,14 +75,14 @@ class Registry:
         """See `AttachmentSource`. Mirrors are asked only if the registry itself cannot be reached; what they
         do not list then stays unknown.
         """
-        found = self._finder.find(reference, subjects, also, thorough=thorough)
+        answer = self._finder.find(reference, subjects, also, thorough=thorough)
         if self._finder.reachable:
-            return found
-        others = [
+            return answer
+        answers = [
             finder.find(reference, subjects, also, thorough=thorough) for finder in self._mirror_finders
         ]
-        known = dict.fromkeys(item for answer in (*others, found) for item in answer.found)
-        return Attachments(tuple(known), found.unknown)
+        known = dict.fromkeys(item for others in (*answers, answer) for item in others.found)
+        return Attachments(tuple(known), answer.unknown)
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
@@ -101,13 +105,12 @@ class Registry:
         self._pusher.put_blob(reference, descriptor, stream)
 
     def mount(self, reference: ImageReference, descriptor: Descriptor, source: ImageReference) -> bool:
-        """See `MountingTarget`."""
         return self._pusher.mount(reference, descriptor, source)
 
     def upload(
         self, reference: ImageReference, descriptor: Descriptor, open_at: Callable[[int], ByteStream]
     ) -> None:
-        """See `ResumingTarget`. Otherwise as `put_blob`."""
+        """See `ContentTarget`. Otherwise as `put_blob`."""
         self._pusher.upload(reference, descriptor, open_at)
 
     def put_document(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
@@ -116,7 +119,6 @@ class Registry:
     def put_referrer(
         self, reference: ImageReference, subject: Digest, descriptor: Descriptor, raw: bytes
     ) -> None:
-        """See `ReferrerTarget`."""
         self._referrers.put(reference, subject, descriptor, raw)
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
-from airgap.endpoints.wire import MIN_RATE
+from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
 """The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several separated by commas."""
@@ -17,7 +17,7 @@ CONTAINERS_CERTS = (Path("~/.config/containers/certs.d"), Path("/etc/containers/
 """The folders of podman and skopeo, in order (containers-certs.d(5)); Docker's comes before them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryOptions:
     """Times are in seconds, sizes in bytes. The same options may serve several registries."""
 
@@ -51,7 +51,7 @@ class RegistryOptions:
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
-    min_rate: float = MIN_RATE
+    min_rate: float = MIN_ANSWER_BYTES_PER_SECOND
     """Bytes a second below which an answer is abandoned: in all, the wait for it may take two read timeouts
     and the time of its bytes at this rate. A layer of 5 GB may take twelve days."""
     retries: int = 4
@@ -72,7 +72,7 @@ class RegistryOptions:
     limit."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    """For the age of tokens."""
+    """For the age of tokens, waits and the durations in logs."""
     prefix: str = ""
     """Put before each repository: `mirror/team` makes `acme/api` to `mirror/team/acme/api`."""
 
@@ -91,8 +91,8 @@ def with_docker_certificates(host: str, options: RegistryOptions) -> RegistryOpt
     if options.certs_folder == DOCKER_CERTS:
         folders += [Path(os.path.expanduser(folder)) / host for folder in CONTAINERS_CERTS]  # noqa: PTH111
     folder = next((folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)), folders[0])
-    found = sorted(filter(_readable, folder.glob("*.crt")), key=lambda path: (path.name != "ca.crt", path))
-    authorities = (options.ca_file,) if options.ca_file else tuple(found)
+    by_name = sorted(filter(_readable, folder.glob("*.crt")), key=lambda path: (path.name != "ca.crt", path))
+    authorities = (options.ca_file,) if options.ca_file else tuple(by_name)
     certificate, key = options.client_cert, options.client_key
     if certificate is None:
         certificate = next(filter(_readable, sorted(folder.glob("*.cert"))), None)

@@ -1,6 +1,7 @@
 """Mirrors of a registry: asked first, and their answers checked."""
 
 import io
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,25 +9,23 @@ from typing import TypeVar
 
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.pull import Puller
+from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import AirgapError, EndpointError, UnavailableError, UsageError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import HOST_PATTERN, ImageReference
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Opener = Callable[[int], ByteStream]
-"""Opens a blob at an offset."""
-
 _RETRIES = 1
-_MAX_WAIT = 60.0
-"""Seconds; short, as there is always another registry to ask."""
-_MIRROR = re.compile(
-    r"(?:(https?)://)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?)(?:/([a-z0-9._/-]*))?"
-)
+_MAX_WAIT_SECONDS = 60.0
+"""Both are low, as there is always another registry to ask."""
+_MIRROR = re.compile(rf"(?:(https?)://)?({HOST_PATTERN})(?:/([a-z0-9._/-]*))?", re.ASCII)
 
 
-class Mirrored:
+class MirroredPuller:
     """Pulls from `mirrors`, in order, and then from `home`; for several threads.
 
     After any failure of a mirror, even in the middle of a blob, the next one is asked; failures of `home` are
@@ -59,8 +58,7 @@ class Mirrored:
         if again or not self._mirrors:
             return self._home.open_blob(reference, descriptor, offset)
         self._served.add(descriptor.digest)
-        openers = [self._opener(p, reference, descriptor) for p in (*self._mirrors, self._home)]
-        return _ChangingDownload(openers, offset, descriptor.size)
+        return _ChangingDownload(self, [*self._mirrors, self._home], reference, descriptor, offset)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -72,59 +70,62 @@ class Mirrored:
             try:
                 return ask(mirror)
             except AirgapError as error:
-                self._drop_if_unavailable(mirror, error)
+                self.failed(mirror, error)
         return ask(self._home)
 
-    def _opener(self, puller: Puller, reference: ImageReference, descriptor: Descriptor) -> Opener:
-        def open_at(offset: int) -> ByteStream:
-            try:
-                return puller.open_blob(reference, descriptor, offset)
-            except EndpointError as error:
-                self._drop_if_unavailable(puller, error)
-                raise
-
-        return open_at
-
-    def _drop_if_unavailable(self, puller: Puller, error: AirgapError) -> None:
+    def failed(self, puller: Puller, error: AirgapError) -> None:
+        """Record a failure: a mirror that cannot be reached is not asked again."""
+        if puller is not self._home:
+            log.info("mirror %s failed, and the next registry is asked: %s", puller.session.host, error)
         if isinstance(error, UnavailableError):
             self._mirrors = [mirror for mirror in self._mirrors if mirror is not puller]
 
 
 class _ChangingDownload(io.RawIOBase):
-    """A blob's bytes from the first of `openers` that has them; if it fails, the next one resumes.
+    """A blob's bytes from the first of `pullers` that has them; if it fails, the next one resumes.
 
     Raises the last one's error.
     """
 
-    def __init__(self, openers: Sequence[Opener], offset: int, size: int) -> None:
+    def __init__(
+        self,
+        mirrored: MirroredPuller,
+        pullers: list[Puller],
+        reference: ImageReference,
+        descriptor: Descriptor,
+        offset: int,
+    ) -> None:
         super().__init__()
-        self._openers = list(openers)
+        self._mirrored = mirrored
+        self._pullers = pullers
+        self._reference = reference
+        self._descriptor = descriptor
         self._position = offset
-        self._size = size
-        self._body = self._next()
+        self._body = self._open_next()
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)
         while True:
             try:
-                got = self._body.readinto(view) or 0
+                count = self._body.readinto(view) or 0
             except EndpointError:
-                if not self._openers:
+                if not self._pullers:
                     raise
             else:
-                if got or not view or self._position >= self._size or not self._openers:
-                    self._position += got
-                    return got
+                if count or not view or self._position >= self._descriptor.size or not self._pullers:
+                    self._position += count
+                    return count
             self._body.close()
-            self._body = self._next()
+            self._body = self._open_next()
 
-    def _next(self) -> ByteStream:
+    def _open_next(self) -> ByteStream:
         while True:
-            open_at = self._openers.pop(0)
+            puller = self._pullers.pop(0)
             try:
-                return open_at(self._position)
-            except EndpointError:
-                if not self._openers:
+                return puller.open_blob(self._reference, self._descriptor, self._position)
+            except EndpointError as error:
+                self._mirrored.failed(puller, error)
+                if not self._pullers:
                     raise
 
     def close(self) -> None:
@@ -147,8 +148,8 @@ def open_mirror(text: str, options: RegistryOptions) -> Puller:
         plain_http={"http": True, "https": False}.get(scheme),
         prefix="/".join(filter(None, ((prefix or "").strip("/"), options.prefix))),
         retries=min(options.retries, _RETRIES),
-        max_wait=min(options.max_wait, _MAX_WAIT),
+        max_wait=min(options.max_wait, _MAX_WAIT_SECONDS),
         client_cert=None,
         client_key=None,
     )
-    return Puller.of(host, own)
+    return Puller(RegistrySession(host, own))

@@ -6,17 +6,14 @@ ALL_PROXY is not one of them: docker, skopeo and crane do not read it either.
 
 import base64
 import ipaddress
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import SplitResult, quote, quote_plus, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from airgap.endpoints.registry.reach import PORTS
 from airgap.errors import UsageError
-from airgap.hiding import MASK
-
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,8 @@ class Proxy:
         """From the value of the variable `name`; `proxy:3128` is `http://proxy:3128`."""
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
-            port = parts.port or _PORTS.get(parts.scheme, 0)
-            host = parts.hostname if parts.scheme in _PORTS else None
+            port = parts.port or PORTS.get(parts.scheme, 0)
+            host = parts.hostname if parts.scheme in PORTS else None
         except ValueError:
             raise _not_usable(name, "an address that cannot be parsed") from None
         if not host:
@@ -79,12 +76,15 @@ class Proxies:
         ignored = "ALL_PROXY" if read("ALL_PROXY") else ""
         return cls(read("HTTP_PROXY"), read("HTTPS_PROXY"), tuple(filter(None, names)), ignored)
 
-    def redact(self, text: str) -> str:
-        """Return `text` without the logins of the proxies, in case a server repeats them."""
-        for address in filter(None, (self.http, self.https)):
-            login = unquote(address.rpartition("://")[2].rpartition("@")[0])
-            text = without(text, (login, login.partition(":")[2], base64.b64encode(login.encode()).decode()))
-        return text
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The logins of the proxies, in the forms in which they are sent."""
+        logins = [unquote(url.rpartition("://")[2].rpartition("@")[0]) for url in (self.http, self.https)]
+        return tuple(
+            form
+            for login in filter(None, logins)
+            for form in (login, login.partition(":")[2], base64.b64encode(login.encode()).decode())
+        )
 
     def choose(self, url: str) -> Proxy | None:
         """Return the proxy for `url`; never one for loopback. Names are not looked up.
@@ -93,21 +93,12 @@ class Proxies:
         """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        found = self.https if secure else self.http
-        if not found or is_loopback(parts.hostname or ""):
+        proxy = self.https if secure else self.http
+        if not proxy or is_loopback(parts.hostname or ""):
             return None
         if any(_covers(name, parts) for name in self.without):
             return None
-        return Proxy.parse(found, "HTTPS_PROXY" if secure else "HTTP_PROXY")
-
-
-def without(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with each of `secrets` masked, including its forms in a URL and in JSON."""
-    for secret in filter(None, secrets):
-        encoded = quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
-        for form in (secret, *encoded):
-            text = text.replace(form, MASK)
-    return text
+        return Proxy.parse(proxy, "HTTPS_PROXY" if secure else "HTTP_PROXY")
 
 
 def is_loopback(name: str) -> bool:
@@ -131,7 +122,7 @@ def _covers(name: str, parts: SplitResult) -> bool:
         pass
     match = _WITH_PORT.fullmatch(name)
     wanted, port = (match[1], match[2]) if match else (name, "")
-    if port and port != str(parts.port or _PORTS[parts.scheme]):
+    if port and port != str(parts.port or PORTS[parts.scheme]):
         return False
     wanted = wanted.strip("[]").removeprefix("*")
     return host == wanted or host.endswith(wanted if wanted.startswith(".") else f".{wanted}")

@@ -11,7 +11,7 @@ import re
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII | re.IGNORECASE)
 
 _TOKEN_SERVICES = {
@@ -30,6 +30,8 @@ _SHARED = (
 )  # fmt: skip
 """Domains that give names to anyone."""
 
+Origin = tuple[str, str, int]
+
 
 class Zone(IntEnum):
     """How private an address is."""
@@ -38,6 +40,12 @@ class Zone(IntEnum):
     PRIVATE = 1
     MACHINE = 2
     """This machine, or a link to a neighbour: cloud metadata has 169.254.169.254."""
+
+
+def origin(url: str) -> Origin:
+    """Return scheme, host and port, to which a login belongs."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
 def zone_of(host: str) -> Zone | None:
@@ -68,7 +76,7 @@ def may_reach(base: str, url: str) -> bool:
         return True
     ours = zone_of(urlsplit(base).hostname or "")
     if theirs is Zone.MACHINE:
-        return ours is Zone.MACHINE and _port(base) == _port(url)
+        return ours is Zone.MACHINE and origin(base)[2] == origin(url)[2]
     return ours is not Zone.OUTSIDE
 
 
@@ -82,10 +90,9 @@ def may_connect(own: Zone | None, address: str) -> bool:
 
 def is_trusted(url: str, trusted: tuple[str, ...]) -> bool:
     """Return whether the user named the host of `url`: `HOST` with any port, or `HOST:PORT`."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    _, host, port = origin(url)
     written = f"[{host}]" if ":" in host else host
-    return bool({host, written, f"{written}:{_port(url)}"} & {name.lower() for name in trusted})
+    return bool({host, written, f"{written}:{port}"} & {name.lower() for name in trusted})
 
 
 def may_log_in(base: str, url: str) -> bool:
@@ -112,8 +119,3 @@ def _have_one_owner(ours: list[str], theirs: list[str]) -> bool:
     if len(shared) < 2 or domain.endswith(tuple(f".{name}" for name in _SHARED)):
         return False
     return len(shared) > 2 or len(shared[1]) > 2 or shared[0] not in _SECOND_LEVEL
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or _PORTS[parts.scheme]

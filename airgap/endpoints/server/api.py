@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from airgap.endpoints.server.catalogue import Catalogue, Content, Repository, read
-from airgap.endpoints.server.paths import Route, Span, page, parse_path, parse_range
+from airgap.endpoints.server.catalogue import Catalogue, Repository, ServedContent
+from airgap.endpoints.server.paths import Route, RouteKind, Span, parse_path, parse_range, select_page
 from airgap.errors import FormatError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 from airgap.oci.documents import OCI_INDEX
@@ -48,34 +48,34 @@ def answer(catalogue: Catalogue, target: str, wanted_range: str | None = None) -
     route = parse_path(target)
     if route is None:
         return problem(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such path")
-    if route.kind == "base":
+    if route.kind is RouteKind.BASE:
         return _json({})
-    if route.kind == "catalog":
+    if route.kind is RouteKind.CATALOG:
         return _listing(route, "/v2/_catalog", {}, "repositories", list(catalogue.repositories))
     repository = catalogue.repository(route.name, route.argument("ns"))
     if repository is None:
         return problem(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "no such repository")
-    if route.kind == "tags":
+    if route.kind is RouteKind.TAGS:
         path = f"/v2/{route.name}/tags/list"
         return _listing(route, path, {"name": route.name}, "tags", list(repository.tags))
     return _content(repository, route, wanted_range)
 
 
 def _content(repository: Repository, route: Route, wanted_range: str | None) -> Reply:
-    if route.kind == "manifests" and ":" not in route.reference:
+    if route.kind is RouteKind.MANIFEST and ":" not in route.reference:
         return _manifest(repository, repository.tags.get(route.reference))
     try:
         digest = Digest.parse(route.reference)
     except FormatError:
         return problem(HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", "not a digest")
-    if route.kind == "manifests":
+    if route.kind is RouteKind.MANIFEST:
         return _manifest(repository, digest)
-    if route.kind == "referrers":
+    if route.kind is RouteKind.REFERRERS:
         return _referrers(repository, digest, route.argument("artifactType"))
-    found = repository.blobs.get(digest) or repository.documents.get(digest)
-    if found is None:
+    content = repository.blobs.get(digest) or repository.documents.get(digest)
+    if content is None:
         return problem(HTTPStatus.NOT_FOUND, "BLOB_UNKNOWN", "no such blob here")
-    return _blob(found, wanted_range)
+    return _blob(content, wanted_range)
 
 
 def _manifest(repository: Repository, digest: Digest | None) -> Reply:
@@ -84,10 +84,10 @@ def _manifest(repository: Repository, digest: Digest | None) -> Reply:
         return problem(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "no such image here")
     descriptor = content.descriptor
     headers = {"Content-Type": descriptor.media_type, "Docker-Content-Digest": str(descriptor.digest)}
-    return Reply(HTTPStatus.OK, headers, read(content))
+    return Reply(HTTPStatus.OK, headers, content.read_document())
 
 
-def _blob(content: Content, wanted_range: str | None) -> Reply:
+def _blob(content: ServedContent, wanted_range: str | None) -> Reply:
     """Make the reply with a blob. A whole blob is checked while it is sent. A part cannot be: its receiver
     checks the whole.
     """
@@ -118,24 +118,24 @@ def _blob(content: Content, wanted_range: str | None) -> Reply:
 
 
 def _referrers(repository: Repository, digest: Digest, artifact_type: str | None) -> Reply:
-    found = repository.referrers[digest].values() if digest in repository.referrers else ()
-    kept = [d.to_json() for d in found if artifact_type in (None, d.artifact_type)]
+    referrers = repository.referrers.get(digest, {}).values()
+    manifests = [item.to_json() for item in referrers if artifact_type in (None, item.artifact_type)]
     headers = {"Content-Type": OCI_INDEX}
     if artifact_type is not None:
         headers["OCI-Filters-Applied"] = "artifactType"
-    return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": kept}, HTTPStatus.OK, headers)
+    return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}, HTTPStatus.OK, headers)
 
 
 def _listing(route: Route, path: str, body: dict[str, object], key: str, names: list[str]) -> Reply:
     count = route.argument("n")
     try:
-        found, more = page(sorted(names), count, route.argument("last"))
+        page, more = select_page(sorted(names), count, route.argument("last"))
     except ValueError:
         return problem(HTTPStatus.BAD_REQUEST, "PAGINATION_NUMBER_INVALID", "n is not a number")
     headers = {}
     if more:
-        headers["Link"] = f'<{path}?{urlencode({"n": count, "last": found[-1]})}>; rel="next"'
-    return _json(body | {key: found}, HTTPStatus.OK, headers)
+        headers["Link"] = f'<{path}?{urlencode({"n": count, "last": page[-1]})}>; rel="next"'
+    return _json(body | {key: page}, HTTPStatus.OK, headers)
 
 
 def _json(value: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Reply:

@@ -5,41 +5,33 @@ Built once, when the server starts. Files that are not in the catalogue are not 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.ports import ContentSource
-from airgap.errors import FormatError, NotFoundError
+from airgap.endpoints.ports import ContentSource, NamedSource
+from airgap.errors import NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCUMENT_TYPES,
     Descriptor,
-    ImageIndex,
     ImageManifest,
-    check_size_and_digest,
     parse_document,
 )
+from airgap.oci.graph import Document, walk_documents
 from airgap.oci.reference import ImageReference, normal_host
 from airgap.oci.strict_json import Fields, parse_object
 
-MAX_DEPTH = 4
-"""The greatest depth of nested indexes, including the outermost."""
-
-
-class NamedSource(ContentSource, Protocol):
-    """A source that can list its images."""
-
-    def names(self) -> list[ImageReference]:
-        """Return the names of all images inside."""
-
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """The source of a document or blob."""
+class ServedContent:
+    """A document or blob, and the source that has it."""
 
     source: ContentSource
     reference: ImageReference
     descriptor: Descriptor
+
+    def read_document(self) -> bytes:
+        """Read and check a document; raises `IntegrityError` if it is not the expected one."""
+        return self.source.read_document(self.reference, self.descriptor)
 
 
 @dataclass(slots=True)
@@ -47,63 +39,58 @@ class Repository:
     """The content that is served under one name."""
 
     tags: dict[str, Digest] = field(default_factory=dict)
-    documents: dict[Digest, Content] = field(default_factory=dict)
-    blobs: dict[Digest, Content] = field(default_factory=dict)
+    documents: dict[Digest, ServedContent] = field(default_factory=dict)
+    blobs: dict[Digest, ServedContent] = field(default_factory=dict)
     referrers: dict[Digest, dict[Digest, Descriptor]] = field(default_factory=lambda: defaultdict(dict))
     """Per subject: the image manifests that name it, with artifact type and annotations."""
     withheld: set[Digest] = field(default_factory=set)
     """Image manifests with foreign layers: clients would fetch these from other addresses."""
 
-    def add(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> None:
+    def add(self, source: ContentSource, reference: ImageReference, root: Descriptor) -> None:
         """Walk one image. A document below an index that the source lacks is left out: a sparse index."""
-        self._add(Content(source, reference, descriptor), MAX_DEPTH)
-        if reference.tag is not None and descriptor.digest not in self.withheld:
-            self.tags[reference.tag] = descriptor.digest
 
-    def _add(self, content: Content, depth: int) -> None:
-        if content.descriptor.digest in self.documents:
-            return
-        if depth == 0:
-            raise FormatError(
-                "indexes nested too deeply", subject=content.reference, want=f"at most {MAX_DEPTH}"
-            )
-        document = parse_document(
-            read(content), content.descriptor.media_type, f"{content.reference} {content.descriptor.digest}"
-        )
+        def read(descriptor: Descriptor) -> Document | None:
+            if descriptor.digest in self.documents:
+                return None
+            subject = f"{reference} {descriptor.digest}"
+            try:
+                raw = ServedContent(source, reference, descriptor).read_document()
+            except NotFoundError:
+                if descriptor is root:
+                    raise
+                return None
+            return parse_document(raw, descriptor.media_type, subject)
+
+        for descriptor, document in walk_documents(root, read):
+            self._add(ServedContent(source, reference, descriptor), document)
+        if reference.tag is not None and root.digest not in self.withheld:
+            self.tags[reference.tag] = root.digest
+
+    def _add(self, content: ServedContent, document: Document) -> None:
         if isinstance(document, ImageManifest) and any(layer.urls for layer in document.layers):
             self.withheld.add(content.descriptor.digest)
             return
         self.documents[content.descriptor.digest] = content
-        if isinstance(document, ImageIndex):
-            self._add_children(content, document, depth)
-        else:
+        if isinstance(document, ImageManifest):
             self._add_blobs(content, document.blobs)
             self._add_referrer(content.descriptor, document)
+        else:
+            children = document.manifests
+            self._add_blobs(content, [child for child in children if child.media_type not in DOCUMENT_TYPES])
 
-    def _add_children(self, content: Content, index: ImageIndex, depth: int) -> None:
-        for child in index.manifests:
-            below = Content(content.source, content.reference, child)
-            if child.media_type not in DOCUMENT_TYPES:
-                self._add_blobs(content, [child])
-                continue
-            try:
-                self._add(below, depth - 1)
-            except NotFoundError:
-                continue
-
-    def _add_blobs(self, content: Content, blobs: Iterable[Descriptor]) -> None:
+    def _add_blobs(self, content: ServedContent, blobs: Iterable[Descriptor]) -> None:
         for blob in blobs:
-            self.blobs.setdefault(blob.digest, Content(content.source, content.reference, blob))
+            self.blobs.setdefault(blob.digest, replace(content, descriptor=blob))
 
     def _add_referrer(self, descriptor: Descriptor, manifest: ImageManifest) -> None:
         if manifest.subject is None:
             return
-        where = f"image manifest {descriptor.digest}"
+        subject = f"image manifest {descriptor.digest}"
         self.referrers[manifest.subject.digest][descriptor.digest] = Descriptor(
             descriptor.media_type,
             descriptor.digest,
             descriptor.size,
-            annotations=Fields(parse_object(manifest.raw, where), where).string_map("annotations"),
+            annotations=Fields(parse_object(manifest.raw, subject), subject).string_map("annotations"),
             artifact_type=manifest.artifact_type or manifest.config.media_type,
         )
 
@@ -126,13 +113,7 @@ class Catalogue:
         return self.repositories.get(f"{registry}/{name}" if registry in self.registries else name)
 
 
-def read(content: Content) -> bytes:
-    """Read and check the document; raises `IntegrityError` if it is not the expected one."""
-    raw = content.source.read_document(content.reference, content.descriptor)
-    return check_size_and_digest(raw, content.descriptor, content.reference)
-
-
-def build(sources: Sequence[NamedSource]) -> Catalogue:
+def build_catalogue(sources: Sequence[NamedSource]) -> Catalogue:
     """Walk all images of all `sources`.
 
     `ghcr.io/acme/api` is served under its full name and under `acme/api`, unless the short name could also

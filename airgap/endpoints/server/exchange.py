@@ -11,19 +11,18 @@ import h11
 
 from airgap.endpoints.server.api import Blob, Reply, answer, problem
 from airgap.endpoints.server.catalogue import Catalogue
-from airgap.endpoints.server.head import MAX_HEAD, RefusedError, Request, parse_head
-from airgap.endpoints.server.slots import Connection, Limits
+from airgap.endpoints.server.head import ClientRequest, RefusedHeadError, parse_head
+from airgap.endpoints.server.slots import ClientConnection, ServerLimits
 from airgap.errors import AirgapError, SizeMismatchError, printable
+from airgap.limits import MAX_LINGER_BYTES, MAX_LINGER_SECONDS, MAX_REQUEST_HEAD_BYTES
 
 Log = Callable[[str], None]
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-_PIECE = 256 << 10
-"""Bytes of a blob that are read and sent at a time."""
+_PIECE_BYTES = 256 << 10
+"""What is read of a blob and sent at a time."""
 _SHOWN = 300
-_LINGER_BYTES = 1 << 20
-_LINGER_SECONDS = 0.5
 _READS = frozenset({"GET", "HEAD"})
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -34,8 +33,8 @@ class Exchange:
     def __init__(
         self,
         catalogue: Catalogue,
-        limits: Limits,
-        connection: Connection,
+        limits: ServerLimits,
+        connection: ClientConnection,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         log: Log,
     ) -> None:
@@ -63,7 +62,7 @@ class Exchange:
                 return False
             self._connection.busy = True
             request = parse_head(raw)
-        except RefusedError as refused:
+        except RefusedHeadError as refused:
             await self._refuse(refused)
             return False
         reply = await self._reply(request)
@@ -72,13 +71,13 @@ class Exchange:
             await self._send(request, reply)
         return request.wire.our_state is h11.DONE and request.wire.their_state is h11.DONE
 
-    async def _refuse(self, refused: RefusedError) -> None:
+    async def _refuse(self, refused: RefusedHeadError) -> None:
         self._log(f"{self._connection.host} {printable(refused.line[:_SHOWN])} {refused.status}")
         wire = h11.Connection(h11.SERVER)
         reply = problem(refused.status, "UNSUPPORTED", HTTPStatus(refused.status).phrase)
         await self._write(wire, _head(reply, close=True), h11.Data(data=reply.raw), h11.EndOfMessage())
 
-    async def _reply(self, request: Request) -> Reply:
+    async def _reply(self, request: ClientRequest) -> Reply:
         if request.method in _WRITES:
             return problem(HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "read only", Allow="GET, HEAD")
         if request.method not in _READS:
@@ -95,7 +94,7 @@ class Exchange:
         self._log(f"error: {error}")
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "the content cannot be read")
 
-    async def _send(self, request: Request, reply: Reply) -> None:
+    async def _send(self, request: ClientRequest, reply: Reply) -> None:
         if reply.blob is not None:
             with contextlib.closing(reply.blob.stream):
                 if request.method == "GET":
@@ -105,22 +104,22 @@ class Exchange:
         close = request.has_body or request.method not in _READS | _WRITES
         await self._write(request.wire, _head(reply, close=close), *body, h11.EndOfMessage())
 
-    async def _send_blob(self, request: Request, reply: Reply, blob: Blob) -> None:
+    async def _send_blob(self, request: ClientRequest, reply: Reply, blob: Blob) -> None:
         """Send a blob. The head is sent after the first read, so that it can still become an error. After
         that, an error cuts the connection: a wrong blob is never completed.
         """
-        buffer = memoryview(bytearray(min(_PIECE, max(blob.length, 1))))
+        buffer = memoryview(bytearray(min(_PIECE_BYTES, max(blob.length, 1))))
         try:
-            got = await _in_thread(_fill, blob, buffer, blob.length)
+            count = await _in_thread(_fill, blob, buffer, blob.length)
         except AirgapError as error:
             await self._send(request, self._unreadable(error))
             return
         await self._write(request.wire, _head(reply, close=False))
         left = blob.length
         while left:
-            await self._write(request.wire, h11.Data(data=bytes(buffer[:got])))
-            left -= got
-            got = await _in_thread(_fill, blob, buffer, left)
+            await self._write(request.wire, h11.Data(data=bytes(buffer[:count])))
+            left -= count
+            count = await _in_thread(_fill, blob, buffer, left)
         await self._write(request.wire, h11.EndOfMessage())
 
     async def _write(self, wire: h11.Connection, *events: h11.Event) -> None:
@@ -136,16 +135,16 @@ class Exchange:
         """
         self._connection.busy = False
         self._writer.write_eof()
-        left = _LINGER_BYTES
+        left = MAX_LINGER_BYTES
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                while left > 0 and (got := await self._reader.read(left)):
-                    left -= len(got)
+            async with asyncio.timeout(MAX_LINGER_SECONDS):
+                while left > 0 and (count := await self._reader.read(left)):
+                    left -= len(count)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:
     """Read the lines up to the empty one; returns no bytes if the client closes instead. Raises
-    `RefusedError` as soon as a line ends wrongly or the head is too long.
+    `RefusedHeadError` as soon as a line ends wrongly or the head is too long.
     """
     raw = bytearray()
     while not raw.endswith(b"\r\n\r\n"):
@@ -153,17 +152,17 @@ async def _read_head(reader: asyncio.StreamReader) -> bytes:
             line = await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as error:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if raw else HTTPStatus.REQUEST_URI_TOO_LONG
-            raise RefusedError(status, bytes(raw)) from error
+            raise RefusedHeadError(status, bytes(raw)) from error
         except asyncio.IncompleteReadError as error:
             raw += error.partial
             if raw.strip():
-                raise RefusedError(HTTPStatus.BAD_REQUEST, bytes(raw)) from error
+                raise RefusedHeadError(HTTPStatus.BAD_REQUEST, bytes(raw)) from error
             return b""
         raw += line
         if not line.endswith(b"\r\n"):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, bytes(raw))
-        if len(raw) > MAX_HEAD:
-            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, bytes(raw))
+            raise RefusedHeadError(HTTPStatus.BAD_REQUEST, bytes(raw))
+        if len(raw) > MAX_REQUEST_HEAD_BYTES:
+            raise RefusedHeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, bytes(raw))
     return bytes(raw.removeprefix(b"\r\n"))  # RFC 9112, 2.2: an empty line before a request is ignored
 
 
@@ -193,7 +192,7 @@ async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) ->
 def _fill(blob: Blob, buffer: memoryview, left: int) -> int:
     if not left:
         return 0
-    got = blob.stream.readinto(buffer[: min(left, len(buffer))])
-    if not got:
+    count = blob.stream.readinto(buffer[: min(left, len(buffer))])
+    if not count:
         raise SizeMismatchError("content ends early", want=f"{left:,} bytes more")
-    return got
+    return count

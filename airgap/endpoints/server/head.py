@@ -11,9 +11,7 @@ from http import HTTPStatus
 
 import h11
 
-MAX_HEAD = 16 << 10
-"""Bytes of request line and headers together."""
-MAX_HEADERS = 100
+from airgap.limits import MAX_REQUEST_HEAD_BYTES, MAX_REQUEST_HEADERS
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VERSION = re.compile(rb"[^\r]* HTTP/([0-9])\.[0-9]\r\n")
@@ -23,7 +21,7 @@ _HEAD = re.compile(
 _FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
 
 
-class RefusedError(Exception):
+class RefusedHeadError(Exception):
     """A head that is answered with an error, after which the connection is closed."""
 
     def __init__(self, status: int, raw: bytes) -> None:
@@ -32,8 +30,8 @@ class RefusedError(Exception):
         self.line = _first_line(raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
     """`wire` is the h11 connection that has read the request, and writes its answer."""
 
     wire: h11.Connection
@@ -45,29 +43,29 @@ class Request:
     has_body: bool
 
 
-def parse_head(raw: bytes) -> Request:
-    """Parse the request whose head is `raw`, including the empty line. Raises `RefusedError`."""
-    if len(raw) > MAX_HEAD or raw.count(b"\n") > MAX_HEADERS + 2:
-        raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, raw)
+def parse_head(raw: bytes) -> ClientRequest:
+    """Parse the request whose head is `raw`, including the empty line. Raises `RefusedHeadError`."""
+    if len(raw) > MAX_REQUEST_HEAD_BYTES or raw.count(b"\n") > MAX_REQUEST_HEADERS + 2:
+        raise RefusedHeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, raw)
     if (version := _VERSION.match(raw)) and version[1] != b"1":
-        raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, raw)
+        raise RefusedHeadError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, raw)
     if not _HEAD.fullmatch(raw) or len(_FRAMING.findall(raw)) > 1:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, raw)
-    wire = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        raise RefusedHeadError(HTTPStatus.BAD_REQUEST, raw)
+    wire = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_HEAD_BYTES)
     try:
         wire.receive_data(raw)
         event = wire.next_event()
     except h11.RemoteProtocolError as error:
-        raise RefusedError(error.error_status_hint, raw) from error
+        raise RefusedHeadError(error.error_status_hint, raw) from error
     if not isinstance(event, h11.Request):
-        raise RefusedError(HTTPStatus.BAD_REQUEST, raw)
-    return Request(
-        wire,
-        _first_line(raw),
-        event.method.decode("ascii"),
-        event.target.decode("ascii"),
-        _single(event, b"range"),
-        wire.next_event() is h11.NEED_DATA,
+        raise RefusedHeadError(HTTPStatus.BAD_REQUEST, raw)
+    return ClientRequest(
+        wire=wire,
+        line=_first_line(raw),
+        method=event.method.decode("ascii"),
+        target=event.target.decode("ascii"),
+        range=_single(event, b"range"),
+        has_body=wire.next_event() is h11.NEED_DATA,
     )
 
 

@@ -2,13 +2,22 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum
 from urllib.parse import parse_qs, unquote
-
-Kind = Literal["base", "catalog", "tags", "manifests", "blobs", "referrers"]
 
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+class RouteKind(Enum):
+    """What a path of the API asks for."""
+
+    BASE = "base"
+    CATALOG = "catalog"
+    TAGS = "tags"
+    MANIFEST = "manifests"
+    BLOB = "blobs"
+    REFERRERS = "referrers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +26,7 @@ class Route:
     tag or digest: they are looked up, never used as file names.
     """
 
-    kind: Kind
+    kind: RouteKind
     name: str = ""
     reference: str = ""
     query: str = ""
@@ -41,13 +50,13 @@ def parse_path(target: str) -> Route | None:
         return None
     match parts[2:]:
         case [] | [""]:
-            return Route("base")
+            return Route(RouteKind.BASE)
         case ["_catalog"]:
-            return Route("catalog", query=query)
+            return Route(RouteKind.CATALOG, query=query)
         case [*name, "tags", "list"] if all(name) and name:
-            return Route("tags", "/".join(name), query=query)
+            return Route(RouteKind.TAGS, "/".join(name), query=query)
         case [*name, ("manifests" | "blobs" | "referrers") as kind, reference] if all(name) and name:
-            return Route(kind, "/".join(name), reference, query) if reference else None
+            return Route(RouteKind(kind), "/".join(name), reference, query) if reference else None
     return None
 
 
@@ -77,7 +86,7 @@ def parse_range(header: str | None, size: int) -> Span | None:
     return span
 
 
-def page(names: list[str], count: str | None, last: str | None) -> tuple[list[str], bool]:
+def select_page(names: list[str], count: str | None, last: str | None) -> tuple[list[str], bool]:
     """Return at most `count` of the sorted `names` after `last`, and whether more follow. Raises
     `ValueError`.
     """
@@ -86,5 +95,5 @@ def page(names: list[str], count: str | None, last: str | None) -> tuple[list[st
     rest = [name for name in names if last is None or name > last]
     if count is None:
         return rest, False
-    found = rest[: int(count)]
-    return found, bool(found) and len(found) < len(rest)
+    names_on_page = rest[: int(count)]
+    return names_on_page, 0 < len(names_on_page) < len(rest)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of connections: numbers, times in seconds, and `min_rate` in bytes a second."""
+class ServerLimits:
+    """ServerLimits of connections: numbers, times in seconds, and `min_rate` in bytes a second."""
 
     connections: int
     """Connections served at a time, at most half of them for one client; as many may wait for a slot, and the
@@ -22,7 +22,7 @@ class Limits:
     """
     idle_timeout: float
     """The limit for the whole head of a request, including the wait for its first byte; for the wait for a
-    slot; and for connection piece of an answer, in addition to its time at `min_rate`.
+    slot; and for each piece of an answer, in addition to its time at `min_rate`.
     """
     stall_timeout: float
     """A reader without progress for this long gives way if others wait."""
@@ -40,7 +40,7 @@ class Limits:
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class ClientConnection:
     """One connection, with what decides about its slot."""
 
     host: str
@@ -64,16 +64,16 @@ class Connection:
             self._seen, self.progressed = pending, now
 
 
-class Slots:
+class ConnectionSlots:
     """The connections that are served, and those that wait; for one event loop."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: ServerLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
-        self._served: list[Connection] = []
-        self._waiting: list[Connection] = []
+        self._served: list[ClientConnection] = []
+        self._waiting: list[ClientConnection] = []
 
-    def arrive(self, connection: Connection) -> None:
+    def arrive(self, connection: ClientConnection) -> None:
         """Give a connection a slot, now or later. If too many wait, the client with the most waiting ones
         loses one.
         """
@@ -86,7 +86,7 @@ class Slots:
             self._waiting.remove(last)
             last.cut()
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: ClientConnection) -> None:
         """The connection has ended; idempotent."""
         for group in (self._served, self._waiting):
             if connection in group:
@@ -117,15 +117,16 @@ class Slots:
         for connection in self._served:
             connection.update_progress(now)
         since = now - self._limits.stall_timeout
-        found = [
+        candidates = [
             connection
             for connection in self._served
             if client in (None, connection.client) and (not connection.busy or connection.progressed <= since)
         ]
-        if not found:
+        if not candidates:
             return False
         victim = min(
-            found, key=lambda connection: (-held[connection.client], connection.busy, connection.progressed)
+            candidates,
+            key=lambda connection: (-held[connection.client], connection.busy, connection.progressed),
         )
         self._served.remove(victim)
         held[victim.client] -= 1

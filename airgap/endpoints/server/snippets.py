@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-CLIENTS = ("docker", "containerd", "k3s")
 _HUB = "docker.io"
 
 
@@ -28,12 +27,7 @@ def make_snippets(client: str, address: str, registries: Sequence[str]) -> list[
     """Make the snippets of one of `CLIENTS` for a server in plain HTTP at `address`, as clients reach it,
     with images of `registries`.
     """
-    makers: dict[str, Callable[[str, Sequence[str]], list[Snippet]]] = {
-        "docker": _docker,
-        "containerd": _containerd,
-        "k3s": _k3s,
-    }
-    return makers[client](address, registries)
+    return _MAKERS[client](address, registries)
 
 
 def _docker(address: str, registries: Sequence[str]) -> list[Snippet]:
@@ -66,3 +60,11 @@ def _k3s(address: str, registries: Sequence[str]) -> list[Snippet]:
         lines += [f'  "{host}":', "    endpoint:", f'      - "http://{address}"']
     note = "on each node, then: systemctl restart k3s (or k3s-agent); RKE2 reads /etc/rancher/rke2"
     return [Snippet("k3s", "/etc/rancher/k3s/registries.yaml", "\n".join(lines) + "\n", note)]
+
+
+_MAKERS: dict[str, Callable[[str, Sequence[str]], list[Snippet]]] = {
+    "docker": _docker,
+    "containerd": _containerd,
+    "k3s": _k3s,
+}
+CLIENTS = tuple(_MAKERS)

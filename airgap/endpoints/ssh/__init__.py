@@ -19,7 +19,7 @@ from typing import Self
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.command import PipeSocket
 from airgap.endpoints.ssh.config import SshConfig, SshOptions
-from airgap.endpoints.ssh.connect import Connection
+from airgap.endpoints.ssh.connect import SshConnection
 from airgap.endpoints.ssh.host import SshHost
 from airgap.endpoints.ssh.login import Identities
 
@@ -40,7 +40,7 @@ class Ssh:
 
     def open(self, address: Address) -> SshHost:
         """Connect and log in. Raises `TransportError`, `KeyFileError`, `FormatError`."""
-        return SshHost(Connection(self._config.route(address), self._identities))
+        return SshHost(SshConnection(self._config.route(address), self._identities))
 
     def dial_engine(self, url: str, program: str) -> Callable[[], PipeSocket]:
         """Connect to `ssh://[user@]host[:port][/socket]`; the returned function opens connections to its

@@ -1,7 +1,7 @@
 """The ssh-agent: the keys that it holds (draft-ietf-sshm-ssh-agent), and its failures.
 
-paramiko's own client waits for ever, reads an answer of any length, and abandons the whole login for one odd
-comment or one refused signature.
+paramiko's own client waits indefinitely, reads an answer of any length, and abandons the whole login for one
+odd comment or one refused signature.
 """
 
 import os
@@ -13,14 +13,9 @@ import paramiko
 from paramiko.agent import AgentSSH, get_agent_connection
 
 from airgap.errors import describe_cause
+from airgap.limits import AGENT_LIST_SECONDS, AGENT_SIGN_SECONDS, MAX_AGENT_ANSWER_BYTES, MAX_AGENT_KEYS
 
 _REQUEST_IDENTITIES, _IDENTITIES = b"\x0b", 12
-_LIST_SECONDS = 10.0
-_SIGN_SECONDS = 100.0
-"""A hardware key may wait for a touch; less than the time limit of a login."""
-_MAX_ANSWER = 256 << 10
-_MAX_KEYS = 2048
-"""Both as in OpenSSH."""
 
 
 class AgentError(Exception):
@@ -60,7 +55,7 @@ class Agent(AgentSSH):
             if self._connection is not None:
                 self.keys = self._held()
                 if isinstance(self._connection, socket.socket):
-                    self._connection.settimeout(_SIGN_SECONDS)
+                    self._connection.settimeout(AGENT_SIGN_SECONDS)
         except AgentError as error:
             self.close()
             self.trouble = str(error)
@@ -68,7 +63,7 @@ class Agent(AgentSSH):
     def _held(self) -> tuple[HeldKey, ...]:
         kind, answer = self._send_message(_REQUEST_IDENTITIES)
         count = answer.get_int()
-        if kind != _IDENTITIES or count > _MAX_KEYS:
+        if kind != _IDENTITIES or count > MAX_AGENT_KEYS:
             raise AgentError("the answer is not from an ssh-agent")
         found: list[HeldKey] = []
         for _ in range(count):
@@ -89,7 +84,7 @@ class Agent(AgentSSH):
         try:
             self._connection.send(struct.pack(">I", len(raw)) + raw)
             (size,) = struct.unpack(">I", self._exactly(4))
-            if not 0 < size <= _MAX_ANSWER:
+            if not 0 < size <= MAX_AGENT_ANSWER_BYTES:
                 raise AgentError("the answer is not from an ssh-agent")  # noqa: TRY301 - handled below, as all others
             answer = self._exactly(size)
         except (AgentError, OSError) as error:
@@ -128,7 +123,7 @@ def _connect(path: str | None) -> "socket.socket | None":
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(_LIST_SECONDS)
+        connection.settimeout(AGENT_LIST_SECONDS)
         connection.connect(path)
     except OSError as error:
         connection.close()

@@ -12,18 +12,14 @@ import paramiko
 
 from airgap.endpoints.remote import CommandResult
 from airgap.errors import TransportError
+from airgap.limits import MAX_SSH_ERROR_BYTES, MAX_SSH_SILENCES, SSH_ANSWER_SECONDS
 
-ANSWER_SECONDS = 120.0
-"""For the start of a command or a subsystem."""
-_MAX_SILENCES = 24
-"""A program may take this many times the limit of its silence in all: a day for long work."""
-_MAX_ERRORS = 16 << 10
 _PACKET = 32_768
 
 
 @contextlib.contextmanager
-def answered(channel: paramiko.Channel, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
-    """Limit the time in which the server answers a request: paramiko waits for ever, so the channel is
+def answered(channel: paramiko.Channel, what: str, seconds: float = SSH_ANSWER_SECONDS) -> Iterator[None]:
+    """Limit the time in which the server answers a request: paramiko waits indefinitely, so the channel is
     closed. Raises `TransportError` then.
     """
     late = threading.Event()
@@ -54,10 +50,10 @@ def start(channel: paramiko.Channel, argv: Sequence[str]) -> None:
 
 def finish(channel: paramiko.Channel, limit: int, subject: object, silence: float) -> CommandResult:
     """Wait for the command's end. Raises `TransportError` if it writes more than `limit` bytes, prints
-    nothing for `silence` seconds, or has not ended after `_MAX_SILENCES` times as long.
+    nothing for `silence` seconds, or has not ended after `MAX_SSH_SILENCES` times as long.
     """
     channel.settimeout(silence)
-    last = time.monotonic() + _MAX_SILENCES * silence
+    last = time.monotonic() + MAX_SSH_SILENCES * silence
     out, errors = bytearray(), bytearray()
     reader = threading.Thread(target=_take_errors, args=(channel, errors), daemon=True)
     reader.start()
@@ -69,7 +65,7 @@ def finish(channel: paramiko.Channel, limit: int, subject: object, silence: floa
                     "the answer is too long", subject=subject, want=f"at most {limit:,} bytes"
                 )
             if time.monotonic() > last:
-                most = f"{_MAX_SILENCES * silence:,.0f} s at most"
+                most = f"{MAX_SSH_SILENCES * silence:,.0f} s at most"
                 raise TransportError("the program does not end", subject=subject, want=most)
     except TimeoutError:
         raise _silent(subject, silence) from None
@@ -86,7 +82,7 @@ def _take_errors(channel: paramiko.Channel, found: bytearray) -> None:
     """Read all of its standard error, or the command would block, and keep the beginning."""
     with contextlib.suppress(OSError):
         while piece := channel.recv_stderr(65536):
-            found += piece[: _MAX_ERRORS - len(found)]
+            found += piece[: MAX_SSH_ERROR_BYTES - len(found)]
 
 
 def _silent(subject: object, silence: float) -> TransportError:
@@ -102,7 +98,7 @@ def error_output(channel: paramiko.Channel) -> str:
     end = time.monotonic() + 2
     while not channel.exit_status_ready() and time.monotonic() < end:
         time.sleep(0.01)
-    ready = channel.recv_stderr(_MAX_ERRORS) if channel.recv_stderr_ready() else b""
+    ready = channel.recv_stderr(MAX_SSH_ERROR_BYTES) if channel.recv_stderr_ready() else b""
     return ready.decode("utf-8", "replace").strip()[-500:]
 
 
@@ -127,7 +123,12 @@ class PipeSocket:
     def sendall(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
         while view:
-            sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
+            try:
+                sent = self._channel.send(view[:_PACKET])  # type: ignore[arg-type]  # any buffer will do
+            except TimeoutError:
+                raise
+            except OSError:  # the command has ended already
+                sent = 0
             if not sent:
                 raise ConnectionError(self._reason())
             view = view[sent:]

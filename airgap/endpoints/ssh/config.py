@@ -15,11 +15,11 @@ from pathlib import Path
 from airgap.account import home_folder, user_name
 from airgap.durable import exists
 from airgap.endpoints.ssh.address import Address
-from airgap.endpoints.ssh.config_files import ConfigFile, Found, Setting, expanded, home
+from airgap.endpoints.ssh.config_files import ConfigFile, HostSettings, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
 from airgap.errors import FormatError, UsageError
+from airgap.limits import MAX_SSH_JUMPS
 
-_MAX_JUMPS = 8
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 _NO_HOME = Path("/nonexistent")
 """The home folder of a user without one, as in Debian's password file: it contains no files."""
@@ -57,7 +57,7 @@ class SshOptions:
     """Returns the passphrase of encrypted files among `identities`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """One server on the route, with all that is needed to log in there."""
 
@@ -100,69 +100,69 @@ class SshConfig:
         return self._route(address, 0)
 
     def _route(self, address: Address, depth: int) -> tuple[Hop, ...]:
-        found = self._found(address)
-        proxy = found.values.get("proxy")
-        if depth > _MAX_JUMPS:
+        settings = self._settings(address)
+        proxy = settings.values.get("proxy")
+        if depth > MAX_SSH_JUMPS:
             raise FormatError("ProxyJump forms a loop", subject=f"{proxy.where if proxy else address}")
         hops: tuple[Hop, ...] = ()
-        for jump in _jumps(found):
+        for jump in _jumps(settings):
             stop = Address.parse(jump.strip())
             # The first one is reached by its own settings, each further one through the one before.
-            hops = (*hops, self._hop(self._found(stop))) if hops else self._route(stop, depth + 1)
-        return (*hops, self._hop(found))
+            hops = (*hops, self._hop(self._settings(stop))) if hops else self._route(stop, depth + 1)
+        return (*hops, self._hop(settings))
 
-    def _found(self, address: Address) -> Found:
-        found = Found.of(address, self._files)
+    def _settings(self, address: Address) -> HostSettings:
+        settings = HostSettings.of(address, self._files)
         for key in _REFUSED:
             if key == "knownhostscommand" and self._options.known_hosts is not None:
                 continue  # it would only add to files that are not read
-            setting = found.values.get(key)
+            setting = settings.values.get(key)
             if setting is not None and setting.words[0].lower() not in _OFF:
                 raise _refusal(setting)
-        return found
+        return settings
 
-    def _hop(self, found: Found) -> Hop:
-        host, port = found.host, found.address.port or _port(found)
-        alias = found.word("hostkeyalias")
-        tokens = _tokens(found, port)
-        named = tuple(home(expanded(setting, tokens), setting.where) for setting in found.identities)
+    def _hop(self, settings: HostSettings) -> Hop:
+        host, port = settings.host, settings.address.port or _port(settings)
+        alias = settings.word("hostkeyalias")
+        tokens = _tokens(settings, port)
+        named = tuple(home(expanded(setting, tokens), setting.where) for setting in settings.identities)
         return Hop(
             host=host,
             port=port,
-            user=found.user,
+            user=settings.user,
             known_as=alias.lower() if alias else known_name(host, port),
-            known_hosts=self._known_hosts(found, tokens),
+            known_hosts=self._known_hosts(settings, tokens),
             identities=(*self._options.identities, *named),
-            identities_only=(found.word("identitiesonly") or "no").lower() in ("yes", "true"),
-            agent=_agent(found, tokens),
+            identities_only=(settings.word("identitiesonly") or "no").lower() in ("yes", "true"),
+            agent=_agent(settings, tokens),
         )
 
-    def _known_hosts(self, found: Found, tokens: dict[str, str]) -> tuple[Path, ...]:
+    def _known_hosts(self, settings: HostSettings, tokens: dict[str, str]) -> tuple[Path, ...]:
         if self._options.known_hosts is not None:
             return (self._options.known_hosts,)
         own = _USERS_KNOWN_HOSTS if home_folder() else ("none",)
         usual = {"userknownhostsfile": own, "globalknownhostsfile": _SYSTEM_KNOWN_HOSTS}
         paths: list[Path] = []
         for key, names in usual.items():
-            setting = found.values.get(key, Setting("", key, names))
+            setting = settings.values.get(key, Setting("", key, names))
             if [word.lower() for word in setting.words] != ["none"]:
                 paths += [home(expanded(setting, tokens, word), setting.where) for word in setting.words]
         return tuple(paths)
 
 
-def _jumps(found: Found) -> list[str]:
+def _jumps(settings: HostSettings) -> list[str]:
     """Return the jump hosts. Raises `FormatError` for a ProxyCommand."""
-    proxy = found.values.get("proxy")
+    proxy = settings.values.get("proxy")
     if proxy is None or proxy.words[0].lower() == "none":
         return []
     if proxy.key == "proxycommand":
         raise _refusal(proxy)
-    port = found.address.port or _port(found)
-    return expanded(proxy, {name: _tokens(found, port)[name] for name in "hnpr"}).split(",")
+    port = settings.address.port or _port(settings)
+    return expanded(proxy, {name: _tokens(settings, port)[name] for name in "hnpr"}).split(",")
 
 
-def _agent(found: Found, tokens: dict[str, str]) -> str | None:
-    setting = found.values.get("identityagent")
+def _agent(settings: HostSettings, tokens: dict[str, str]) -> str | None:
+    setting = settings.values.get("identityagent")
     if setting is None or setting.words[0] == "SSH_AUTH_SOCK":
         return None
     text = setting.words[0]
@@ -179,25 +179,25 @@ def _refusal(setting: Setting) -> FormatError:
     return FormatError(f"{name} is not supported", subject=setting.where, got=setting.words[0], hint=hint)
 
 
-def _port(found: Found) -> int:
-    text = found.word("port") or "22"
+def _port(settings: HostSettings) -> int:
+    text = settings.word("port") or "22"
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise FormatError("not a port", subject=found.values["port"].where, got=repr(text))
+        raise FormatError("not a port", subject=settings.values["port"].where, got=repr(text))
     return int(text)
 
 
-def _tokens(found: Found, port: int) -> dict[str, str]:
+def _tokens(settings: HostSettings, port: int) -> dict[str, str]:
     """Return the values of `%` tokens (ssh_config(5), TOKENS), except `%C`."""
     host_name = socket.gethostname()
     return {
         "d": str(home_folder() or os.sep),
-        "h": found.host,
+        "h": settings.host,
         "i": str(os.getuid()),
-        "k": found.word("hostkeyalias") or found.address.host,
+        "k": settings.word("hostkeyalias") or settings.address.host,
         "L": host_name.partition(".")[0],
         "l": host_name,
-        "n": found.address.host,
+        "n": settings.address.host,
         "p": str(port),
-        "r": found.user,
+        "r": settings.user,
         "u": user_name(),
     }

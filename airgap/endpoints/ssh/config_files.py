@@ -18,6 +18,7 @@ from airgap.account import required_name, user_name
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.known_hosts import matches
 from airgap.errors import FormatError
+from airgap.limits import MAX_SSH_CONFIG_BYTES, MAX_SSH_INCLUDE_DEPTH
 
 USED = {
     "canonicalizehostname", "globalknownhostsfile", "hostkeyalias", "hostname", "identitiesonly",
@@ -26,8 +27,6 @@ USED = {
 }  # fmt: skip
 """The settings that are used; others are not even parsed."""
 
-_MAX_FILE = 1 << 20
-_MAX_DEPTH = 8
 _LINE = re.compile(r'(?P<key>\w+|"\w+")(?:[ \t]*=[ \t]*|[ \t]+)(?P<rest>.*)', re.ASCII)
 _BLANK = " \t\r\f\v"
 _ALONE = ("all", "canonical", "final")
@@ -72,7 +71,7 @@ class ConfigFile:
 
 
 @dataclass(slots=True)
-class Found:
+class HostSettings:
     """The settings found for a server; `final` is true in a second reading, which `Match final` causes."""
 
     address: Address
@@ -287,13 +286,13 @@ def _text(path: Path, depth: int, *, trusted: bool) -> str:
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            raw = file.read(_MAX_FILE + 1)
+            raw = file.read(MAX_SSH_CONFIG_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
         raise FormatError("cannot be read", subject=path, got=error.strerror) from error
-    if len(raw) > _MAX_FILE or depth > _MAX_DEPTH:
-        raise FormatError("too large", subject=path, want=f"at most {_MAX_FILE:,} bytes")
+    if len(raw) > MAX_SSH_CONFIG_BYTES or depth > MAX_SSH_INCLUDE_DEPTH:
+        raise FormatError("too large", subject=path, want=f"at most {MAX_SSH_CONFIG_BYTES:,} bytes")
     if not trusted and (found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH):
         got = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}"
         want, hint = "a file that you or root alone can write", f"chmod go-w {path}; {_ELSEWHERE}"

@@ -10,43 +10,45 @@ import paramiko
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
 from airgap.endpoints.ssh.login import Identities, log_in
-from airgap.endpoints.ssh.transport import Transport
+from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import AirgapError, LinkError, TransportError, describe_cause
+from airgap.limits import MAX_SSH_MESSAGE_CHARACTERS, SSH_CONNECT_SECONDS
 
-CONNECT_SECONDS = 20.0
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3
 _DEAD_MILLISECONDS = 120_000
-_MAX_WORDS = 300
-"""Characters of an error, which may repeat text from an unknown server."""
 
 # Its log messages appear as our errors; a trace on stderr would not help.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
+log = logging.getLogger(__name__)
 
-class Connection:
+
+class SshConnection:
     """A logged-in connection to the last of `hops`; each step may take `seconds`."""
 
     def __init__(
-        self, hops: tuple[Hop, ...], identities: Identities, seconds: float = CONNECT_SECONDS
+        self, hops: tuple[Hop, ...], identities: Identities, seconds: float = SSH_CONNECT_SECONDS
     ) -> None:
         self.name = str(hops[-1])
         self._seconds = seconds
-        self._transports: list[Transport] = []
+        self._transports: list[SshTransport] = []
         try:
             for number, hop in enumerate(hops):
+                log.info("connecting to %s", hop)
                 with translated("cannot connect", hop, ANY, LinkError):
-                    self._transports.append(Transport(self._socket(hop), seconds))
+                    self._transports.append(SshTransport(self._socket(hop), seconds))
                     _handshake(self.transport, hop, seconds, hops[:number])
                 with translated("login failed", hop, ANY):
                     log_in(self.transport, hop, identities)
+                log.info("logged in to %s", hop)
                 self.transport.set_keepalive(_ALIVE_SECONDS)
         except BaseException:
             self.close()
             raise
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> SshTransport:
         """The transport to the last host that was reached."""
         return self._transports[-1]
 
@@ -95,7 +97,7 @@ def translated(
         raise
     except kinds as error:
         words = error.text if isinstance(error, paramiko.ChannelException) else describe_cause(error)
-        raise ours(what, subject=subject, got=words[:_MAX_WORDS]) from error
+        raise ours(what, subject=subject, got=words[:MAX_SSH_MESSAGE_CHARACTERS]) from error
 
 
 def _dial(hop: Hop, seconds: float) -> socket.socket:
@@ -109,7 +111,7 @@ def _dial(hop: Hop, seconds: float) -> socket.socket:
     return sock
 
 
-def _handshake(transport: Transport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
+def _handshake(transport: SshTransport, hop: Hop, seconds: float, jumps: tuple[Hop, ...]) -> None:
     """Agree on keys, and check that the server has its known host key."""
     known = KnownHosts.load(hop.known_hosts)
     options = transport.get_security_options()

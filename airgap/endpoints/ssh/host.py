@@ -1,6 +1,8 @@
 """A remote machine as the use-cases see it: files and commands over one connection."""
 
 import contextlib
+import logging
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -10,11 +12,14 @@ import paramiko
 from airgap.endpoints.remote import LONG_SILENCE, CommandResult, RemoteFile, RemoteSpace
 from airgap.endpoints.ssh import sftp
 from airgap.endpoints.ssh.command import PipeSocket, finish, start
-from airgap.endpoints.ssh.connect import Connection, translated
+from airgap.endpoints.ssh.connect import SshConnection, translated
 from airgap.endpoints.ssh.opening import open_sftp
 from airgap.endpoints.ssh.sftp import Sftp, StatusError
 from airgap.errors import LinkError, TransportError
+from airgap.hiding import hide
 from airgap.oci.digest import Advance, ByteStream
+
+log = logging.getLogger(__name__)
 
 _FULL = 1 << 20
 """Less than this counts as full: the last request may have been as large as 255 KiB."""
@@ -23,7 +28,7 @@ _FULL = 1 << 20
 class SshHost:
     """A `Host` over an open connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SshConnection) -> None:
         self._connection = connection
         self.name = connection.name
         self._one_at_a_time = threading.Lock()
@@ -81,6 +86,7 @@ class SshHost:
     def _run(
         self, opened: paramiko.Channel, argv: Sequence[str], limit: int, silence: float
     ) -> CommandResult | None:
+        log.info("%s: running %s", self.name, hide(shlex.join(argv)))
         with contextlib.closing(opened) as channel:
             try:
                 start(channel, argv)
@@ -92,12 +98,14 @@ class SshHost:
             result = finish(channel, limit, f"{self.name}: {argv[0]}", silence)
             if result.code < 0 and self._connection.lost():
                 raise EOFError
+            log.info("%s: %s ended with %d", self.name, argv[0], result.code)
             return result
 
     def pipe(self, argv: Sequence[str]) -> PipeSocket:
         """Start a command whose standard input and output are used as a socket."""
         with self._translated("cannot run", " ".join(argv)):
             channel = self._connection.session()
+            log.info("%s: running %s", self.name, hide(shlex.join(argv)))
             start(channel, argv)
             return PipeSocket(channel)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from airgap.errors import TransportError
+from airgap.limits import MAX_KNOWN_HOSTS_BYTES
 
-_MAX_FILE = 16 << 20
 _KINDS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 _REVOKED, _AUTHORITY = "@revoked", "@cert-authority"
 _PATTERN = set("*?!")
@@ -33,7 +33,7 @@ class SshRoute:
     """`user@host:port` each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKey:
     """One line of a known_hosts file."""
 
@@ -182,7 +182,7 @@ def _parse(line: str, where: str) -> KnownKey | None:
     blob = _decode(fields[2])
     if not blob:
         return None
-    return KnownKey(fields[0], fields[1], blob, marker, where)
+    return KnownKey(names=fields[0], kind=fields[1], blob=blob, marker=marker, where=where)
 
 
 def _decode(text: str) -> bytes | None:
@@ -195,11 +195,11 @@ def _decode(text: str) -> bytes | None:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
+            raw = file.read(MAX_KNOWN_HOSTS_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
         raise TransportError("cannot read the known hosts", subject=path, got=error.strerror) from error
-    if len(raw) > _MAX_FILE:
-        raise TransportError("too large", subject=path, want=f"at most {_MAX_FILE:,} bytes")
+    if len(raw) > MAX_KNOWN_HOSTS_BYTES:
+        raise TransportError("too large", subject=path, want=f"at most {MAX_KNOWN_HOSTS_BYTES:,} bytes")
     return raw.decode("utf-8", "replace")

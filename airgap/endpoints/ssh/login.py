@@ -17,14 +17,12 @@ from airgap.account import home_folder
 from airgap.durable import exists
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.transport import Transport
+from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import KeyFileError, LinkError, TransportError
+from airgap.limits import MAX_SSH_KEY_BYTES, MAX_SSH_MESSAGE_CHARACTERS
 
 _KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
-_MAX_FILE = 64 << 10
-_MAX_WORDS = 300
-"""Characters of a server's message."""
 
 Candidate = tuple[str, Callable[[], paramiko.PKey]]
 """A key's name, and a function that loads it, which raises `KeyFileError`."""
@@ -74,7 +72,7 @@ def _load(path: Path, passphrase: Callable[[], bytes]) -> paramiko.PKey:
     return _parse(text, given.decode("utf-8", "surrogateescape"), path)
 
 
-def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
+def log_in(transport: SshTransport, hop: Hop, identities: Identities) -> None:
     """Offer one key after the other. Raises `TransportError` if the server accepts none of them, and
     `KeyFileError` if there are only files that cannot be used.
     """
@@ -114,13 +112,13 @@ def log_in(transport: Transport, hop: Hop, identities: Identities) -> None:
     )
 
 
-def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
+def _accepted(transport: SshTransport, hop: Hop, key: paramiko.PKey, offered: Sequence[str]) -> bool:
     """Return whether the server accepts `key`, the last of those that were offered."""
     begun = time.monotonic()
     try:
         further = transport.auth_publickey(hop.user, key)
     except paramiko.BadAuthenticationType as error:
-        got = str(error)[:_MAX_WORDS]
+        got = str(error)[:MAX_SSH_MESSAGE_CHARACTERS]
         raise TransportError(
             "login failed", subject=hop, want="a server that accepts keys", got=got
         ) from error
@@ -138,12 +136,14 @@ def _accepted(transport: Transport, hop: Hop, key: paramiko.PKey, offered: Seque
             "login failed",
             subject=hop,
             want="login with a key alone",
-            got=f"the server also requires {', '.join(further)[:_MAX_WORDS]}",
+            got=f"the server also requires {', '.join(further)[:MAX_SSH_MESSAGE_CHARACTERS]}",
         )
     return True
 
 
-def _closed_error(transport: Transport, hop: Hop, offered: Sequence[str], error: Exception) -> TransportError:
+def _closed_error(
+    transport: SshTransport, hop: Hop, offered: Sequence[str], error: Exception
+) -> TransportError:
     """Return the error for a server that closed the connection. Servers do so after a few keys
     (sshd_config(5), MaxAuthTries), and an agent may hold many.
     """
@@ -198,7 +198,7 @@ def _is_public(path: Path) -> bool:
 def _public_blob(path: Path) -> bytes:
     with suppress(OSError, ValueError):
         with (path if _is_public(path) else path.with_name(path.name + ".pub")).open("rb") as file:
-            fields = file.read(_MAX_FILE).split()
+            fields = file.read(MAX_SSH_KEY_BYTES).split()
         return base64.b64decode(fields[1], validate=True) if len(fields) > 1 else b""
     return b""
 
@@ -208,7 +208,7 @@ def _read_private(path: Path) -> str:
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            raw = file.read(_MAX_FILE)
+            raw = file.read(MAX_SSH_KEY_BYTES)
     except OSError as error:
         raise KeyFileError("cannot read the SSH key", subject=path, got=error.strerror) from error
     if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:

@@ -8,18 +8,16 @@ import contextlib
 
 import paramiko
 
-from airgap.endpoints.ssh.command import ANSWER_SECONDS, answered, error_output
-from airgap.endpoints.ssh.connect import Connection
+from airgap.endpoints.ssh.command import answered, error_output
+from airgap.endpoints.ssh.connect import SshConnection
 from airgap.endpoints.ssh.sftp import GreetingError, Sftp
 from airgap.errors import TransportError
+from airgap.limits import MAX_SSH_OUTPUT_CHARACTERS, SFTP_WORK_SECONDS, SSH_ANSWER_SECONDS
 
-_WORK_SECONDS = 600.0
-"""Seconds without an answer to a file request: a slow stick there may take minutes to sync."""
-_MAX_WORDS = 200
 _INTERNAL = "`Subsystem sftp internal-sftp` in the host's sshd_config needs no shell"
 
 
-def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
+def open_sftp(connection: SshConnection, seconds: float = SSH_ANSWER_SECONDS) -> Sftp:
     """Open an SFTP session, which must start within `seconds`.
 
     Raises `TransportError` for a login without SFTP, and what paramiko raises if the connection breaks.
@@ -53,7 +51,7 @@ def open_sftp(connection: Connection, seconds: float = ANSWER_SECONDS) -> Sftp:
         if connection.lost():
             raise
         raise _not_sftp(name, channel, _remaining(channel)) from error
-    channel.settimeout(_WORK_SECONDS)
+    channel.settimeout(SFTP_WORK_SECONDS)
     return sftp
 
 
@@ -85,9 +83,9 @@ def _remaining(channel: paramiko.Channel) -> bytes:
     """Return output that came before the end and has not been read yet."""
     channel.settimeout(1)
     with contextlib.suppress(OSError):  # TimeoutError is one
-        return channel.recv(_MAX_WORDS)
+        return channel.recv(MAX_SSH_OUTPUT_CHARACTERS)
     return b""
 
 
 def _words(text: str) -> str:
-    return " ".join(text.split())[:_MAX_WORDS]
+    return " ".join(text.split())[:MAX_SSH_OUTPUT_CHARACTERS]

@@ -14,8 +14,15 @@ from typing import NoReturn
 
 import paramiko
 
-from airgap.endpoints.remote import RemoteFile, RemoteSpace
-from airgap.oci.digest import Advance, ByteStream
+from airgap.endpoints.remote import FileKind, RemoteFile, RemoteSpace
+from airgap.limits import (
+    MAX_SFTP_NAME_CHARACTERS,
+    MAX_SFTP_NAMES,
+    MAX_SFTP_REPLY_BYTES,
+    MAX_SSH_MESSAGE_CHARACTERS,
+    SFTP_REPLY_SECONDS,
+)
+from airgap.oci.digest import Advance, ByteStream, fill
 
 _INIT, _VERSION = 1, 2
 _OPEN, _CLOSE, _READ, _WRITE, _LSTAT, _OPENDIR, _READDIR, _REMOVE, _MKDIR = 3, 4, 5, 6, 7, 11, 12, 13, 14
@@ -38,18 +45,13 @@ _LARGE_BLOCK = 261_120
 _PACKET = 32_768
 _WINDOW = 8 << 20
 """Bytes that may be sent without an answer."""
-_MAX_REPLY = (256 << 10) + 1024
-_REPLY_SECONDS = 1200.0
-_MAX_NAME = 255
-_MAX_WORDS = 300
-_MAX_NAMES = 200_000
 
 
 class StatusError(Exception):
     """The server's refusal of one request."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message[:_MAX_WORDS] or f"status {code}")
+        super().__init__(message[:MAX_SSH_MESSAGE_CHARACTERS] or f"status {code}")
         self.code = code
 
 
@@ -114,7 +116,7 @@ class Sftp:
     fails.
     """
 
-    def __init__(self, channel: paramiko.Channel, seconds: float = _REPLY_SECONDS) -> None:
+    def __init__(self, channel: paramiko.Channel, seconds: float = SFTP_REPLY_SECONDS) -> None:
         """An answer that has begun must be complete within `seconds`."""
         self._channel = channel
         self._seconds = seconds
@@ -150,14 +152,14 @@ class Sftp:
         with self._lock:
             handle = self._ask(_OPENDIR, _string(path), _HANDLE).raw()
             try:
-                while len(found) < _MAX_NAMES:
+                while len(found) < MAX_SFTP_NAMES:
                     reply = self._ask(_READDIR, _string(handle), _NAME)
                     count = reply.integer()
                     if not count:
                         raise ProtocolError("an answer without names")
                     for _ in range(count):
                         name, _, (size, mode) = reply.text(), reply.raw(), reply.attributes()
-                        if len(name) > _MAX_NAME:
+                        if len(name) > MAX_SFTP_NAME_CHARACTERS:
                             raise ProtocolError("a name that is too long")
                         found.append(RemoteFile(name, _kind(mode), size))
                 raise ProtocolError("a folder without an end")
@@ -234,7 +236,7 @@ class Sftp:
             _expect(reply, _STATUS)
             advance(sizes.pop(number))
 
-        while size := _fill(stream, buffer[head:]):
+        while size := fill(stream, buffer[head:]):
             number = self._next_number()
             sizes[number] = size
             position = struct.pack(">QI", offset, size)
@@ -285,7 +287,7 @@ class Sftp:
         if not (head := self._up_to(4)):
             self._lost()
         size = int.from_bytes(head)
-        if len(head) < 4 or not 5 <= size <= _MAX_REPLY:
+        if len(head) < 4 or not 5 <= size <= MAX_SFTP_REPLY_BYTES:
             raise GreetingError(head)
         raw = self._exactly(size)
         reply = _Reply(raw[0], raw[1:])
@@ -330,7 +332,7 @@ class Sftp:
 
     def _packet(self) -> _Reply:
         (size,) = struct.unpack(">I", self._exactly(4))
-        if not 0 < size <= _MAX_REPLY:
+        if not 0 < size <= MAX_SFTP_REPLY_BYTES:
             raise ProtocolError("answer of an impossible size")
         raw = self._exactly(size)
         return _Reply(raw[0], raw[1:])
@@ -382,13 +384,5 @@ def _string(text: str | bytes) -> bytes:
     return struct.pack(">I", len(raw)) + raw
 
 
-def _kind(mode: int) -> str:
-    return {_FOLDER: "folder", _FILE: "file"}.get(mode & 0o170000, "other")
-
-
-def _fill(stream: ByteStream, view: memoryview) -> int:
-    """Read until `view` is full or the stream has ended."""
-    done = 0
-    while done < len(view) and (got := stream.readinto(view[done:])):
-        done += got
-    return done
+def _kind(mode: int) -> FileKind:
+    return {_FOLDER: FileKind.FOLDER, _FILE: FileKind.FILE}.get(mode & 0o170000, FileKind.OTHER)

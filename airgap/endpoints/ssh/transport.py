@@ -5,12 +5,12 @@ import socket
 import paramiko
 from paramiko.packet import Packetizer
 
-LOGIN_SECONDS = 120.0
-"""Seconds; a hardware key may wait for a touch."""
-_MAX_WORDS = 300
-_MAX_PACKET = 512 << 10
-"""OpenSSH's limit is 256 KiB; paramiko reads any length that an unknown server claims."""
-_MAX_GREETING = 64 << 10
+from airgap.limits import (
+    MAX_SSH_GREETING_BYTES,
+    MAX_SSH_MESSAGE_CHARACTERS,
+    MAX_SSH_PACKET_BYTES,
+    SSH_LOGIN_SECONDS,
+)
 
 # AES-GCM is by far the fastest in paramiko, and on every machine with AES instructions.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
@@ -28,7 +28,7 @@ class _Packets(Packetizer):
     _greeting = 0
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        if n > _MAX_PACKET:
+        if n > MAX_SSH_PACKET_BYTES:
             raise paramiko.SSHException(f"a packet of {n:,} bytes")
         return super().read_all(n, check_rekey)
 
@@ -36,12 +36,12 @@ class _Packets(Packetizer):
         """Read a piece of the greeting; paramiko does not limit its lines."""
         piece: bytes = super()._read_timeout(seconds)  # type: ignore[misc]  # not in the stubs
         self._greeting += len(piece)
-        if self._greeting > _MAX_GREETING:
+        if self._greeting > MAX_SSH_GREETING_BYTES:
             raise paramiko.SSHException(": too long a greeting")
         return piece
 
 
-class Transport(paramiko.Transport):
+class SshTransport(paramiko.Transport):
     """One connection to one server, whose greeting must arrive within `seconds`."""
 
     def __init__(self, sock: "socket.socket | paramiko.Channel", seconds: float) -> None:
@@ -50,7 +50,7 @@ class Transport(paramiko.Transport):
         """The server's message when it ended the connection (RFC 4253, 11.1)."""
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = seconds
-        self.auth_timeout = LOGIN_SECONDS
+        self.auth_timeout = SSH_LOGIN_SECONDS
         options = self.get_security_options()
         options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
         options.digests = [name for name in _MACS if name in options.digests]
@@ -58,4 +58,4 @@ class Transport(paramiko.Transport):
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         """Keep the server's disconnect message, which paramiko itself only logs."""
         message.get_int()
-        self.disconnect_message = message.get_string()[:_MAX_WORDS].decode("utf-8", "replace")
+        self.disconnect_message = message.get_string()[:MAX_SSH_MESSAGE_CHARACTERS].decode("utf-8", "replace")

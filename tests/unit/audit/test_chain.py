@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from airgap.audit.chain import SHELL_CHECK, check_ledger, checkpoint, read_ledger
 from airgap.audit.merkle import MerkleTree
-from airgap.audit.record import MAX_LINE
 from airgap.errors import LedgerError
+from airgap.limits import MAX_LEDGER_LINE_BYTES
 from airgap.oci.strict_json import dump
 from tests.unit.audit.ledgers import START, Ledger, filled, lines_of, new_ledger, sha256, ticking
 
@@ -239,7 +239,7 @@ def test_what_cannot_be_read(tmp_path):
 def test_a_line_that_is_too_long(tmp_path, end):
     path = filled(tmp_path, 1)
     with path.open("ab") as stream:
-        stream.write(b"x" * (MAX_LINE + 1) + end)
+        stream.write(b"x" * (MAX_LEDGER_LINE_BYTES + 1) + end)
     with pytest.raises(LedgerError, match=r"line too long: .* line 2"):
         check_ledger(path)
 

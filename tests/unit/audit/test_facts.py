@@ -78,7 +78,7 @@ def test_in_two_parts_it_is_the_same(ledger, lines):
 def test_there_is_no_ledger(tmp_path):
     assert read_facts(tmp_path / "none") == LedgerFacts()
     with pytest.raises(LedgerError, match="the ledger was cut"):
-        read_facts(tmp_path / "none", LedgerFacts(3, 10, 20))
+        read_facts(tmp_path / "none", LedgerFacts(number=3, last=10, offset=20))
 
 
 @pytest.mark.parametrize("size", [0, 1, 400, -400, -1])

@@ -16,7 +16,7 @@ RECEIPT = Receipt(
     time=datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC), result="partial",
     target="docker", target_version="28.5.1",
     images=(
-        ReceiptImage("docker.io/library/nginx:1.27", A, "loaded", B, C),
+        ReceiptImage("docker.io/library/nginx:1.27", A, "loaded", target_digest=B, before=C),
         ReceiptImage("ghcr.io/acme/api:2.3", "sha512:" + "d" * 128, "failed", error="disk \u202e full"),
     ),
     keyids=("1" * 64, "2" * 64), threshold=2, root_version=3,
@@ -94,21 +94,22 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(0, 2**53 - 1)
 REFERENCES = st.from_regex(r"[a-z0-9]{1,9}\.example/[a-z]{1,9}/[a-z]{1,9}:[0-9a-z]{1,9}", fullmatch=True)
 IMAGES = st.builds(
-    ReceiptImage, REFERENCES, DIGESTS, st.sampled_from(VERDICTS), st.none() | DIGESTS, st.none() | DIGESTS,
-    st.none() | TEXTS, st.none() | TEXTS,
+    ReceiptImage, REFERENCES, DIGESTS, st.sampled_from(VERDICTS), target_digest=st.none() | DIGESTS,
+    before=st.none() | DIGESTS, error=st.none() | TEXTS, reason=st.none() | TEXTS,
 )  # fmt: skip
 RECEIPTS = st.builds(
-    Receipt, TEXTS, TEXTS, NUMBERS, NUMBERS, HEX,
-    st.integers(0, 10**10).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
-    st.sampled_from(RESULTS), TEXTS, TEXTS, st.lists(IMAGES, max_size=3).map(tuple),
-    st.lists(HEX, max_size=3).map(tuple), NUMBERS, NUMBERS,
-    st.fixed_dictionaries({"origin": TEXTS, "size": NUMBERS, "root": HEX}),
-    st.lists(DIGESTS, max_size=3).map(tuple), TEXTS, TEXTS,
+    Receipt, site=TEXTS, bundle_stream=TEXTS, serial=NUMBERS, epoch=NUMBERS, statement_sha256=HEX,
+    time=st.integers(0, 10**10).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    result=st.sampled_from(RESULTS), target=TEXTS, target_version=TEXTS,
+    images=st.lists(IMAGES, max_size=3).map(tuple), keyids=st.lists(HEX, max_size=3).map(tuple),
+    threshold=NUMBERS, root_version=NUMBERS,
+    checkpoint=st.fixed_dictionaries({"origin": TEXTS, "size": NUMBERS, "root": HEX}),
+    holds=st.lists(DIGESTS, max_size=3).map(tuple), operator=TEXTS, tool_version=TEXTS,
 )  # fmt: skip
 
 
 @given(RECEIPTS)
-def test_there_and_back(receipt):
+def test_a_receipt_is_read_as_it_was_written(receipt):
     raw = receipt.to_bytes()
     assert raw.isascii()
     assert Receipt.parse(raw) == receipt

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airgap
-from airgap.audit.record import EVENTS, MAX_LINE, NO_PREVIOUS, format_instant, parse_instant, parse_record
+from airgap.audit.record import EVENTS, NO_PREVIOUS, format_instant, parse_instant, parse_record
 from airgap.errors import FormatError
+from airgap.limits import MAX_LEDGER_LINE_BYTES
 from airgap.oci.strict_json import dump
 
 GOOD = {
@@ -63,7 +64,7 @@ def test_missing_fields(key):
 @pytest.mark.parametrize(
     "raw",
     [b"", b"{}", b"[]", b"1", b"\0" * 9, b"\xff", dump(GOOD)[:-1], dump(GOOD) + b"x", dump(GOOD) * 2,
-     b'{"a":1,"a":2}', b" " * (MAX_LINE + 1)],
+     b'{"a":1,"a":2}', b" " * (MAX_LEDGER_LINE_BYTES + 1)],
 )  # fmt: skip
 def test_bad_lines(raw):
     with pytest.raises(FormatError):
@@ -118,7 +119,10 @@ def test_every_event_that_is_recorded_is_one_to_look_for():
         text = path.read_text("utf-8")
         words |= set(re.findall(r"""\.attempt\(\s*"([a-z-]+)\"""", text))
         words |= set(
-            re.findall(r"""(?:recorded|opened|_checked)\([a-z_.]+, (?:[a-z.]+, )?"([a-z-]+)\"""", text)
+            re.findall(
+                r"""(?:recorded|opened|bundle_attempt|_checked)\([a-z_.]+, (?:[a-z_.]+, )?"([a-z-]+)\"""",
+                text,
+            )
         )
     assert {"pack", "load", "verify", "media-write", "send", "receipt"} <= words
     assert words <= set(EVENTS)

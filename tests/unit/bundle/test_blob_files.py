@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.bundle.blob_files import Joined, Output, Segment, Sums, create, size_of, usable
+from airgap.bundle.blob_files import Joined, Output, Segment, Sums, create, size_of, usable_bytes
 from airgap.errors import EndpointError, MediaError, NoSpaceError, SizeMismatchError, UnlistedContentError
 from airgap.oci.digest import Digest
 from tests.support.streams import BrokenStream, Bytes
@@ -235,12 +235,12 @@ class TestUsable:
             place, size = word.split(":")
             part = parts[int(place[1])]
             put(part.part if place[0] == "p" else part.path, bytes(int(size)))
-        assert usable(parts) == want
+        assert usable_bytes(parts) == want
 
     def test_one_file_that_has_its_name_counts_for_nothing(self, tmp_path):
         parts = segments(tmp_path, 4)
         put(parts[0].path, b"0123")
-        assert usable(parts) == 0
+        assert usable_bytes(parts) == 0
 
     @pytest.mark.parametrize(
         "make",
@@ -251,7 +251,7 @@ class TestUsable:
         parts[0].part.parent.mkdir()
         make(parts[0].part)
         make(parts[0].path)
-        assert usable(parts) == 0
+        assert usable_bytes(parts) == 0
 
 
 class TestSizeOf:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import check_written as proof
-from airgap.bundle.check_written import CACHED, OK, SKIPPED, announce, prove, refuse_unlisted_files
+from airgap.bundle.check_written import ReadBackResult, announce, prove, refuse_unlisted_files
 from airgap.bundle.medium import Medium
 from airgap.bundle.read_back import ReadBack, Written
 from airgap.errors import DigestMismatchError, IntegrityError, UnlistedContentError
@@ -58,9 +58,9 @@ def reading(monkeypatch, **results: ReadBack) -> list[str]:
 @pytest.mark.parametrize(
     ("wanted", "result", "read", "unread"),
     [
-        (None, OK, ["stick"], ["disk"]),
-        (True, OK, ["stick", "disk"], []),
-        (False, SKIPPED, [], ["disk", "stick"]),
+        (None, ReadBackResult.OK, ["stick"], ["disk"]),
+        (True, ReadBackResult.OK, ["stick", "disk"], []),
+        (False, ReadBackResult.SKIPPED, [], ["disk", "stick"]),
     ],
 )
 def test_which_media_are_read(tmp_path, media, monkeypatch, wanted, result, read, unread):
@@ -78,7 +78,7 @@ def test_which_media_are_read(tmp_path, media, monkeypatch, wanted, result, read
 def test_one_that_answers_from_its_cache(tmp_path, media, monkeypatch):
     reading(monkeypatch, stick=ReadBack(1, 7, cached=True, wrong=()))
     files = {tmp_path / name: [written(tmp_path / name / "file")] for name in ("stick", "other")}
-    assert prove(files, silent, wanted=None).read_back == CACHED
+    assert prove(files, silent, wanted=None).read_back == ReadBackResult.CACHED
 
 
 def test_what_is_wrong(tmp_path, media, monkeypatch):

@@ -4,11 +4,11 @@ import pytest
 
 from airgap.bundle.contents import (
     ENVELOPE_FILE,
-    describe,
+    DockerView,
+    describe_contents,
     signature_file,
 )
 from airgap.bundle.files import write_file
-from airgap.bundle.names import DockerView
 from airgap.bundle.store import BlobStore
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
@@ -31,7 +31,7 @@ def write(store, roots=None):
     store.add(Bytes(b"wide"), wide, 4)
     view = DockerView(NAME, digest.path, ())
     images = [(NAME, Descriptor(OCI_MANIFEST, digest, size))]
-    contents = describe(store.sums, images, [view], roots or {1: b"one", 2: b"two"})
+    contents = describe_contents(store.sums, images, [view], roots or {1: b"one", 2: b"two"})
     for name, raw in contents.small.items():
         write_file(store.folder / name, raw)
     return contents

@@ -1,6 +1,6 @@
 import pytest
 
-from airgap.bundle.devices import Device, Roots, clean
+from airgap.bundle.devices import Device, SystemFolders, clean
 from tests.support.systems import USB, System, laptop, plug_in_stick
 
 
@@ -40,7 +40,7 @@ class TestFinding:
         assert Device.find(laptop(tmp_path).roots, number, source) is None
 
     def test_no_such_system(self, tmp_path):
-        nowhere = Roots(tmp_path, tmp_path, tmp_path, tmp_path)
+        nowhere = SystemFolders(tmp_path, tmp_path, tmp_path, tmp_path)
         assert Device.find(nowhere, "8:1", "/dev/sda1") is None
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from airgap.bundle import graph
-from airgap.bundle.graph import UNKNOWN, walk
+from airgap.bundle.graph import UNKNOWN, walk_image
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -33,11 +33,11 @@ def read_from(*images, extra=()):
 
 def go(raw: bytes, *extra: bytes, media_type: str = OCI_INDEX, select=lambda index: index.manifests):
     read = read_from(INDEX, extra=(raw, *extra))
-    return walk(Descriptor(media_type, Digest.of(raw), len(raw)), read, select, "x")
+    return walk_image(Descriptor(media_type, Digest.of(raw), len(raw)), read, select, "x")
 
 
 def test_image():
-    found = walk(AMD64.descriptor, read_from(AMD64), list, "x")
+    found = walk_image(AMD64.descriptor, read_from(AMD64), list, "x")
     assert found.kind == "image"
     assert list(found.documents) == [AMD64.descriptor.digest]
     assert set(found.blobs) == {AMD64.config, *AMD64.layers}
@@ -53,7 +53,7 @@ def test_image():
 
 
 def test_index_children_come_first():
-    found = walk(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests, "x")
+    found = walk_image(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests, "x")
     assert list(found.documents) == [
         ARM64.descriptor.digest,
         AMD64.descriptor.digest,
@@ -68,7 +68,7 @@ def test_index_children_come_first():
 
 
 def test_sparse_index():
-    found = walk(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests[:1], "x")
+    found = walk_image(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests[:1], "x")
     assert found.docker_view(NAME).config == ARM64.config.path
     assert found.lone_manifest.platform == Platform("linux", "arm64")
     assert AMD64.descriptor.digest not in found.contents
@@ -147,7 +147,7 @@ def test_bad_manifest(changes, error, words):
 
 def test_another_document_than_asked_for():
     with pytest.raises(DigestMismatchError, match=r"x: sha256:"):
-        walk(AMD64.descriptor, lambda _: AMD64.raw.swapcase(), list, "x")
+        walk_image(AMD64.descriptor, lambda _: AMD64.raw.swapcase(), list, "x")
 
 
 def test_a_deep_but_allowed_index():
@@ -155,6 +155,6 @@ def test_a_deep_but_allowed_index():
 
 
 def test_too_many(monkeypatch):
-    monkeypatch.setattr(graph, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(graph, "MAX_IMAGE_DOCUMENTS", 2)
     with pytest.raises(FormatError, match="too many image manifests"):
-        walk(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests, "x")
+        walk_image(INDEX.descriptor, read_from(INDEX), lambda index: index.manifests, "x")

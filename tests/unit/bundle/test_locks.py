@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.locks import claimed
 from airgap.errors import MediaError, UnlistedContentError, UsageError
 
@@ -21,7 +21,7 @@ def test_folders_are_made_and_empty_ones_go_away(tmp_path):
     assert not second.exists()
 
 
-@pytest.mark.parametrize("name", ["", *FOLDERS])
+@pytest.mark.parametrize("name", ["", *BUNDLE_FOLDERS])
 def test_a_link_in_the_place_of_a_folder(tmp_path, name):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from airgap.bundle import max_file_size as limits
-from airgap.bundle.max_file_size import FAT_LIMIT, largest_file
+from airgap.bundle.max_file_size import FAT32_MAX_FILE_BYTES, largest_file
 from airgap.errors import MediaError, NoSpaceError
 from tests.support.systems import System
 
@@ -66,14 +66,14 @@ class TestKnown:
     @pytest.mark.parametrize("kind", ["vfat", "msdos", "fuse.fusefat"])
     def test_fat(self, system, kind):
         place = mounted(system, kind)
-        assert largest_file(place, FAT_LIMIT + 1, system.roots) == FAT_LIMIT
-        assert largest_file(place, FAT_LIMIT, system.roots) is None
+        assert largest_file(place, FAT32_MAX_FILE_BYTES + 1, system.roots) == FAT32_MAX_FILE_BYTES
+        assert largest_file(place, FAT32_MAX_FILE_BYTES, system.roots) is None
 
     def test_fat_behind_a_program(self, system):
         system.device("8:17", "pci/sdb1")
         system.udev("8:17", ID_FS_TYPE="vfat")
         system.mount("8:17", system.place, "fuseblk", "/dev/sdb1")
-        assert largest_file(system.place, 5 * GIB, system.roots) == FAT_LIMIT
+        assert largest_file(system.place, 5 * GIB, system.roots) == FAT32_MAX_FILE_BYTES
 
     @pytest.mark.parametrize("kind", ["fuseblk", "fuse.exfat", "fuseblk.exfat-fuse", "fuse.ntfs-3g"])
     def test_not_tried_where_it_would_write_zeros(self, system, monkeypatch, kind):
@@ -90,7 +90,7 @@ class TestKnown:
     def test_the_lesser_of_two(self, system, monkeypatch):
         place = mounted(system, "vfat")
         monkeypatch.setattr(resource, "getrlimit", lambda _: (5 * GIB, 6 * GIB))
-        assert largest_file(place, 6 * GIB, system.roots) == FAT_LIMIT
+        assert largest_file(place, 6 * GIB, system.roots) == FAT32_MAX_FILE_BYTES
 
 
 class TestAsked:
@@ -98,7 +98,7 @@ class TestAsked:
         assert largest_file(tmp_path, 5) is None
         assert largest_file(tmp_path, 0) is None
 
-    @pytest.mark.parametrize("limit", [2 * GIB - 1, FAT_LIMIT, 17_592_186_040_320, 0])
+    @pytest.mark.parametrize("limit", [2 * GIB - 1, FAT32_MAX_FILE_BYTES, 17_592_186_040_320, 0])
     def test_the_kernel_says_how_far(self, system, monkeypatch, limit):
         place = mounted(system, "odd")
         seeks(monkeypatch, limit, errno.EINVAL)
@@ -106,7 +106,7 @@ class TestAsked:
         assert largest_file(place, limit, system.roots) is None
 
     @pytest.mark.parametrize("number", [errno.EFBIG, errno.EINVAL, errno.EOVERFLOW])
-    @pytest.mark.parametrize("limit", [2 * GIB - 1, FAT_LIMIT])
+    @pytest.mark.parametrize("limit", [2 * GIB - 1, FAT32_MAX_FILE_BYTES])
     def test_a_program_is_tried(self, system, monkeypatch, limit, number):
         place = mounted(system, "fuse.odd")
         extends(monkeypatch, limit, number)
@@ -122,7 +122,7 @@ class TestAsked:
     def test_a_program_that_takes_the_lower_bits(self, system, monkeypatch):
         place = mounted(system, "fuse.odd")
         extends(monkeypatch, 0, None)
-        assert largest_file(place, 5 * GIB, system.roots) == FAT_LIMIT
+        assert largest_file(place, 5 * GIB, system.roots) == FAT32_MAX_FILE_BYTES
 
     @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.ENOSPC, errno.EIO])
     def test_a_program_that_will_not_say(self, system, monkeypatch, number):

@@ -7,7 +7,7 @@ import pytest
 
 from airgap.audit.redact import redact_fields
 from airgap.bundle.contents import ENVELOPE_FILE, SET_ASIDE
-from airgap.bundle.devices import Roots
+from airgap.bundle.devices import SystemFolders
 from airgap.bundle.medium import MARGIN, PLACES, SYSTEM_FOLDERS, Medium, refuse_unfit
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.errors import MediaError, NoSpaceError
@@ -143,7 +143,7 @@ class TestOf:
         assert Medium.of(system.place, system.roots).read_only
 
     def test_a_system_that_tells_nothing(self, tmp_path):
-        medium = Medium.of(tmp_path / "x", Roots(tmp_path, tmp_path, tmp_path, tmp_path))
+        medium = Medium.of(tmp_path / "x", SystemFolders(tmp_path, tmp_path, tmp_path, tmp_path))
         assert tmp_path.is_relative_to(medium.mount_point)
         assert medium.mount_point.is_mount()
         assert replace(medium, size=0, free=0) == Medium(medium.mount_point)
@@ -217,11 +217,11 @@ class TestTelling:
 
 
 class TestRefusals:
-    def test_fit(self, tmp_path):
+    def test_a_medium_with_room_is_accepted(self, tmp_path):
         refuse_unfit(STICK, tmp_path, 1000)
 
     @pytest.mark.parametrize("name", [ENVELOPE_FILE, SET_ASIDE, VOLUME_FILE])
-    def test_inside_another_bundle(self, tmp_path, name):
+    def test_a_folder_inside_another_bundle_is_refused(self, tmp_path, name):
         refuse_unfit(STICK, tmp_path / "edge-0001", 1)
         (tmp_path / "edge-0001").mkdir()
         (tmp_path / "edge-0001" / name).touch()
@@ -247,7 +247,7 @@ class TestRefusals:
             refuse_unfit(Medium(Path("/run"), free=1 << 40), Path("/run/media/me/STICK"), 1)
 
     @pytest.mark.parametrize("mount_point", ["media", "media/me/STICK"])
-    def test_mounted(self, tmp_path, mount_point):
+    def test_a_medium_that_is_mounted_is_accepted(self, tmp_path, mount_point):
         medium = Medium(tmp_path / mount_point, free=1 << 40)
         refuse_unfit(medium, tmp_path / "media/me/STICK/x", 1, places=[tmp_path / "media"])
 
@@ -275,11 +275,11 @@ class TestRefusals:
             refuse_unfit(medium, Path(path), 1)
         refuse_unfit(medium, Path(path), 1, allow_system=True)
 
-    def test_mounted_below_the_systems_own_folders(self):
+    def test_a_medium_mounted_below_the_systems_own_folders_is_accepted(self):
         refuse_unfit(Medium(Path("/dev/shm"), file_system="tmpfs", free=1 << 40), Path("/dev/shm/x"), 1)
 
     @pytest.mark.parametrize("kind", ["devtmpfs", "proc", "sysfs"])
-    def test_what_keeps_nothing(self, kind):
+    def test_file_systems_that_keep_nothing_are_refused(self, kind):
         medium = Medium(Path("/data"), file_system=kind, free=1 << 40)
         assert not medium.is_carried
         with pytest.raises(MediaError, match="files cannot be stored there"):
@@ -299,7 +299,7 @@ class TestRefusals:
             "/mediathek/x",
         ],
     )
-    def test_folders_on_the_system_disk(self, path):
+    def test_folders_on_the_system_disk_that_are_not_the_systems_are_accepted(self, path):
         refuse_unfit(Medium(Path("/"), free=1 << 40, system=True), Path(path), 1)
 
     def test_space(self, tmp_path):

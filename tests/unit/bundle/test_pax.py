@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import END, header, padding, read_entries
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding, read_entries
 from airgap.errors import FormatError
 from tests.unit.bundle.test_ustar import FILE, patched, pax, raw_entry, read
 
@@ -48,12 +48,15 @@ class Sparse:
 
 @pytest.mark.parametrize("block", HELD.values(), ids=HELD)
 def test_a_size_that_the_header_cannot_hold(block: bytes) -> None:
-    found = [(entry.name, entry.size) for entry, _ in read_entries(Sparse(SIZE + block, LARGE, FILE + END))]
+    found = [
+        (entry.name, entry.size)
+        for entry, _ in read_entries(Sparse(SIZE + block, LARGE, FILE + END_OF_ARCHIVE))
+    ]
     assert found == [("large", LARGE), ("a", 3)]
 
 
 def test_the_data_is_as_long_as_that() -> None:
-    (_, data) = next(read_entries(Sparse(SIZE + ZERO, LARGE, FILE + END)))
+    (_, data) = next(read_entries(Sparse(SIZE + ZERO, LARGE, FILE + END_OF_ARCHIVE)))
     view, total = memoryview(bytearray(64 << 20)), 0
     while got := data.readinto(view):
         total += got
@@ -71,14 +74,16 @@ def test_what_gnu_tar_writes(tmp_path: Path, form: str) -> None:
         gnu.kill()
     start = head.rindex(b"large\0" if form == "gnu" else b"large\0\0")
     block = head[: start - start % BLOCK + BLOCK]
-    assert [(e.name, e.size) for e, _ in read_entries(Sparse(block, LARGE, END))] == [("large", LARGE)]
+    assert [(e.name, e.size) for e, _ in read_entries(Sparse(block, LARGE, END_OF_ARCHIVE))] == [
+        ("large", LARGE)
+    ]
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_what_python_writes(form: int) -> None:
     info = tarfile.TarInfo("large")
     info.size = LARGE
-    found = read_entries(Sparse(info.tobuf(form), LARGE, END))
+    found = read_entries(Sparse(info.tobuf(form), LARGE, END_OF_ARCHIVE))
     assert [(entry.name, entry.size) for entry, _ in found] == [("large", LARGE)]
 
 
@@ -88,7 +93,7 @@ def test_gnu_tar_and_python_read_the_same(tmp_path: Path, block: bytes) -> None:
     with path.open("wb") as out:
         out.write(SIZE + block)
         out.seek(LARGE, io.SEEK_CUR)
-        out.write(FILE + END)
+        out.write(FILE + END_OF_ARCHIVE)
     listed = subprocess.run(["tar", "-tvf", path], capture_output=True, check=True, text=True).stdout
     assert [line.split()[2] for line in listed.splitlines()] == [str(LARGE), "3"]
     with tarfile.open(path) as tar:
@@ -141,5 +146,5 @@ def test_refused(raw: bytes, message: str) -> None:
 
 def test_padding_behind_it() -> None:
     size = LARGE + 1
-    parts = (pax((b"size", b"%d" % size)) + ZERO, size, padding(size) + FILE + END)
+    parts = (pax((b"size", b"%d" % size)) + ZERO, size, padding(size) + FILE + END_OF_ARCHIVE)
     assert [entry.size for entry, _ in read_entries(Sparse(*parts))] == [size, 3]

@@ -7,22 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.bundle.statement import (
-    MAX_STATEMENT,
-    Checkpoint,
     ImageRecord,
+    LedgerCheckpoint,
     PlatformRecord,
     Previous,
     Requirement,
-    Sender,
+    SendingSite,
     Statement,
+    UpstreamSignature,
 )
 from airgap.errors import FormatError
+from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 NAME = ImageReference.parse("a.test/x:1")
-IMAGE = ImageRecord(NAME, NAME, "image", A, (PlatformRecord("linux/amd64", A, B),), "registry")
+IMAGE = ImageRecord(
+    reference=NAME,
+    name=NAME,
+    kind="image",
+    digest=A,
+    platforms=(PlatformRecord("linux/amd64", A, B),),
+    source="registry",
+)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 FULL = Statement(
     subjects={"index.json": A.hex, A.path: A.hex, "SHA256SUMS": B.hex},
@@ -39,14 +47,16 @@ FULL = Statement(
     total_bytes=1234,
     manifest_sha256=A.hex,
     root_version=3,
-    sender=Sender("hq", Checkpoint("hq", 12, B.hex)),
+    sender=SendingSite("hq", LedgerCheckpoint("hq", 12, B.hex)),
     transfer={"approver": "Zoë", "ticket": "CHG-1"},
     tool_version="1.0",
 )
+UPSTREAM = UpstreamSignature("-----BEGIN PUBLIC KEY-----\n", B.hex, B)
+SIGNED = replace(FULL, images=(replace(IMAGE, upstream_signature=UPSTREAM),))
 PLAIN = replace(FULL, previous=None, sender=None, images=(), requires=(), destinations=(), transfer={})
 
 
-@pytest.mark.parametrize("statement", [FULL, PLAIN], ids=["full", "plain"])
+@pytest.mark.parametrize("statement", [FULL, SIGNED, PLAIN], ids=["full", "signed", "plain"])
 def test_round_trip(statement):
     raw = statement.to_bytes()
     assert Statement.parse(raw) == statement
@@ -58,6 +68,7 @@ def test_one_file_and_one_image_a_line():
     assert f'{{"name":"index.json","digest":{{"sha256":"{A.hex}"}}}}' in lines
     assert sum(line.startswith('{"reference":') for line in lines) == 2
     assert '"serial":7,' in lines
+    assert '"images":[],' in PLAIN.to_bytes().decode("ascii").splitlines()
     assert lines[-2:] == ['"tool":{"name":"airgap","version":"1.0"}}', "}"]
 
 
@@ -84,7 +95,7 @@ CHANGES = {
     "unknown field of the tool": (b'"tool":{', b'"tool":{"x":1,', "unknown field"),
     "statement type": (b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v0.1", "unexpected value: statement.json: _type"),
     "predicate type": (b"urn:airgap:bundle:v1", b"urn:airgap:bundle:v2", "want urn:airgap:bundle:v1, got 'urn:airgap:bundle:v2'"),
-    "tool": (b'"tool":{"name":"airgap"', b'"tool":{"name":"other"', "unexpected value: statement.json: tool"),
+    "tool": (b'"tool":{"name":"airgap"', b'"tool":{"name":"other"', "unexpected value: statement.json: predicate: tool: name"),
     "stream": (b'"stream":"edge-stack"', b'"stream":"Edge"', "not a stream name"),
     "stream with a path": (b'"stream":"edge-stack"', b'"stream":"../edge"', "not a stream name"),
     "no stream": (b'"stream":"edge-stack"', b'"stream":null', "want a string, got nothing"),
@@ -132,6 +143,32 @@ def test_refused(old, new, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["upstream_signature", "platforms[1]"])
+def test_an_unknown_field_deep_in_an_image(where):
+    platforms = (*IMAGE.platforms, PlatformRecord("linux/arm64", B, A))
+    images = (replace(SIGNED.images[0], platforms=platforms),)
+    value = json.loads(replace(SIGNED, images=images).to_bytes())
+    image = value["predicate"]["images"][0]
+    (image["platforms"][1] if "platforms" in where else image[where])["x"] = 1
+    with pytest.raises(FormatError) as caught:
+        Statement.parse(json.dumps(value).encode())
+    assert f"images[0]: {where}, got 'x'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "locked"),
+    [
+        ("a.test/y:1", "registry", "a.test/y:1"),
+        ("a.test/y:1", "docker, repacked", "a.test/y:1"),
+        (f"a.test/y@{A}", "registry", f"a.test/y@{A}"),
+        (f"a.test/y@{A}", "docker, repacked", "a.test/x:1"),
+    ],
+)
+def test_repacking_changes_a_name_without_a_tag(name, source, locked):
+    record = replace(IMAGE, name=ImageReference.parse(name), source=source)
+    assert str(record.locked_name) == locked
+
+
 @pytest.mark.parametrize("key", ["platform", "digest", "config_digest", "upstream_signature"])
 def test_refused_in_a_platform(key):
     value = json.loads(FULL.to_bytes())
@@ -153,8 +190,8 @@ def test_a_newer_writer_is_named():
 
 
 def test_limit():
-    with pytest.raises(FormatError, match="too large"):
-        Statement.parse(b" " * (MAX_STATEMENT + 1))
+    with pytest.raises(FormatError, match=f"too large: .*, want at most {MAX_STATEMENT_BYTES:,} bytes"):
+        Statement.parse(b" " * (MAX_STATEMENT_BYTES + 1))
 
 
 @settings(max_examples=100)

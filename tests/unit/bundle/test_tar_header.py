@@ -9,7 +9,7 @@ import pytest
 
 from airgap.bundle import ustar
 from airgap.bundle.tar_header import parse_header
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.errors import FormatError
 from tests.unit.bundle.test_ustar import FILE, names, patched, pax, raw_entry, read
 
@@ -90,7 +90,7 @@ REFUSED = NUMBERS | {
     "global header behind a pax header": (pax((b"path", b"b")) + GLOBAL + FILE, "global pax header between"),
     "half of the second zero block": (FILE + bytes(512 + 7), "truncated"),
     "two global headers": (GLOBAL * 2 + FILE, "two tar headers of one kind"),
-    "global header at the end": (FILE + GLOBAL + END, "does not come"),
+    "global header at the end": (FILE + GLOBAL + END_OF_ARCHIVE, "does not come"),
     "pax link beside a GNU name": (raw_entry(b"L", b"b\0") + pax((b"linkpath", b"c")) + LINK, "beside a GNU header"),
     "GNU link beside a pax name": (pax((b"path", b"b")) + raw_entry(b"K", b"c\0") + LINK, "beside a GNU header"),
     "pax time that Go refuses": (pax((b"mtime", b"nan")) + FILE, "bad pax record"),
@@ -155,14 +155,14 @@ TAKEN = {
 
 @pytest.mark.parametrize(("raw", "found"), TAKEN.values(), ids=TAKEN)
 def test_taken_as_python_takes_it(raw: bytes, found: list[str]) -> None:
-    assert names(raw + END) == found
-    with tarfile.open(fileobj=io.BytesIO(raw + END), mode="r:") as archive:
+    assert names(raw + END_OF_ARCHIVE) == found
+    with tarfile.open(fileobj=io.BytesIO(raw + END_OF_ARCHIVE), mode="r:") as archive:
         assert [member.name for member in archive] == found
 
 
 def test_folders_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deep name costs its folders as well: of 4,096 bytes, 2,047 folders with 2 KiB each on average."""
-    monkeypatch.setattr(ustar, "_MAX_NAMES_TOTAL", 1 << 20)
+    monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 1 << 20)
     with pytest.raises(FormatError, match="too many names"):
         read(pax((b"path", b"a/" * 2047 + b"b")) + FILE)
 
@@ -170,7 +170,7 @@ def test_folders_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_skopeo_and_docker_read_another_name() -> None:
     """The attack: Go reads `manifest.json`, Python `evil/manifest.json`."""
     block = patched(patched(header("manifest.json", 2), 257, b"ustar  \0"), 345, b"evil")
-    raw = block + b"[]" + padding(2) + END
+    raw = block + b"[]" + padding(2) + END_OF_ARCHIVE
     with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
         assert archive.getnames() == ["evil/manifest.json"]
     listed = subprocess.run(["tar", "-tf", "-"], input=raw, capture_output=True, check=True)

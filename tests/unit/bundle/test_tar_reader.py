@@ -6,7 +6,7 @@ import pytest
 
 from airgap.bundle.files import FileSlice, Folder, FoundFile
 from airgap.bundle.tar_reader import TarFolder
-from airgap.bundle.ustar import END, header, padding
+from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.bundle.volumes import open_bundle
 from airgap.errors import (
     FormatError,
@@ -32,7 +32,7 @@ def entry(name: str, raw: bytes = b"", kind: bytes = b"0", target: bytes = b"") 
     return bytes(block) + raw + padding(len(raw))
 
 
-def tar_of(files: dict[str, bytes], *more: bytes, end: bytes = END) -> bytes:
+def tar_of(files: dict[str, bytes], *more: bytes, end: bytes = END_OF_ARCHIVE) -> bytes:
     return b"".join([*(entry(name, raw) for name, raw in files.items()), *more, end])
 
 

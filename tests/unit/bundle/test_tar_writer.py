@@ -315,7 +315,7 @@ def test_a_part_that_is_no_file(path, spoil):
     assert not (path.parent / "elsewhere").exists()
 
 
-def test_closing_twice(path):
+def test_a_store_may_be_closed_twice(path):
     store = TarStore(path, SMALL, SIZES)
     store.close()
     store.open()

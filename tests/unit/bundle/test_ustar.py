@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airgap.bundle import ustar
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import END, Entry, header, padding, read_entries
+from airgap.bundle.ustar import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
 from airgap.errors import FormatError
 
 LONG = "deep/" * 30 + "leaf"
@@ -33,7 +33,7 @@ class Trickle:
         self._inner.close()
 
 
-def read(raw: bytes, **options) -> list[tuple[Entry, bytes]]:
+def read(raw: bytes, **options) -> list[tuple[TarEntry, bytes]]:
     """All entries with their data."""
     return [(entry, data.read()) for entry, data in read_entries(Trickle(raw), **options)]
 
@@ -132,7 +132,7 @@ class TestReader:
         ]
 
     def test_passes_over_what_is_not_read(self):
-        raw = b"".join(header(n, 5000) + n.encode() * 5000 + padding(5000) for n in "abc") + END
+        raw = b"".join(header(n, 5000) + n.encode() * 5000 + padding(5000) for n in "abc") + END_OF_ARCHIVE
         seen = []
         for entry, data in read_entries(Trickle(raw)):
             seen.append(entry.name)
@@ -141,7 +141,7 @@ class TestReader:
         assert seen == ["a", "b", "c"]
 
     def test_skip_replaces_reading(self):
-        raw = io.BytesIO(FILE + header("b", 5) + b"bbbbb" + padding(5) + END)
+        raw = io.BytesIO(FILE + header("b", 5) + b"bbbbb" + padding(5) + END_OF_ARCHIVE)
         skipped = []
 
         def skip(size: int) -> None:
@@ -153,22 +153,22 @@ class TestReader:
         assert skipped == [512, 512]
 
     def test_a_stream_is_at_its_end_after_its_turn(self):
-        entries = read_entries(io.BytesIO(FILE + header("b", 1) + b"b" + padding(1) + END))
+        entries = read_entries(io.BytesIO(FILE + header("b", 1) + b"b" + padding(1) + END_OF_ARCHIVE))
         _, first = next(entries)
         next(entries)
         assert first.readinto(memoryview(bytearray(9))) == 0
 
     def test_closing_an_entry_leaves_the_archive_open(self):
-        stream = io.BytesIO(FILE + header("b", 1) + b"b" + padding(1) + END)
+        stream = io.BytesIO(FILE + header("b", 1) + b"b" + padding(1) + END_OF_ARCHIVE)
         for _, data in read_entries(stream):
             data.close()
         assert not stream.closed
 
-    @pytest.mark.parametrize("end", [b"", bytes(512), END, bytes(10240), bytes(10240 + 7)])
+    @pytest.mark.parametrize("end", [b"", bytes(512), END_OF_ARCHIVE, bytes(10240), bytes(10240 + 7)])
     def test_ends(self, end):
         assert names(FILE + end) == ["a"]
 
-    @pytest.mark.parametrize("raw", [b"", END])
+    @pytest.mark.parametrize("raw", [b"", END_OF_ARCHIVE])
     def test_nothing_inside(self, raw):
         assert names(raw) == []
 
@@ -177,7 +177,7 @@ class TestReader:
         assert names(pax((b"comment", b"hi"), flag=b"g") + extra + FILE) == ["ä/b"]
 
     def test_an_entry_can_be_buffered(self):
-        (_, data) = next(read_entries(io.BytesIO(FILE + END)))
+        (_, data) = next(read_entries(io.BytesIO(FILE + END_OF_ARCHIVE)))
         assert io.BufferedReader(data).read() == b"abc"
 
 
@@ -198,7 +198,7 @@ REFUSED = {
     "short header": (FILE + HEADER[:100], "truncated"),
     "short data": (header("a", 600) + b"x" * 100, "truncated"),
     "short padding": (header("a", 3) + b"abc", "truncated"),
-    "junk after end": (FILE + END + b"x", "follows the end"),
+    "junk after end": (FILE + END_OF_ARCHIVE + b"x", "follows the end"),
     "entry after zero block": (FILE + bytes(512) + FILE, "follows the end"),
     "absolute": (header("/a", 0), "unsafe name"),
     "parent": (header("../a", 0), "unsafe name"),
@@ -242,7 +242,7 @@ REFUSED = {
     "pax no equals": (raw_entry(b"x", b"8 pathb\n") + FILE, "bad pax header"),
     "pax large": (raw_entry(b"x", b"x" * 70_000) + FILE, "too large"),
     "pax twice": (pax((b"path", b"b")) + pax((b"mtime", b"1")) + FILE, "two tar headers of one kind"),
-    "pax at end": (pax((b"path", b"b")) + END, "does not come"),
+    "pax at end": (pax((b"path", b"b")) + END_OF_ARCHIVE, "does not come"),
     "pax at eof": (pax((b"path", b"b")), "does not come"),
     "gnu name twice": (raw_entry(b"L", b"b\0") * 2 + FILE, "two tar headers of one kind"),
     "gnu and pax name": (raw_entry(b"L", b"b\0") + pax((b"path", b"c")) + FILE, "beside a GNU header"),
@@ -259,7 +259,7 @@ class TestRefused:
             read(raw)
 
     def test_too_many_entries(self):
-        raw = b"".join(header(f"f{i}", 0) for i in range(4)) + END
+        raw = b"".join(header(f"f{i}", 0) for i in range(4)) + END_OF_ARCHIVE
         assert len(read(raw, max_entries=4)) == 4
         with pytest.raises(FormatError, match="too many entries"):
             read(raw, max_entries=3)
@@ -269,43 +269,38 @@ class TestRefused:
             read((pax((b"comment", b"x"), flag=b"g") + FILE) * 20, max_entries=1)
 
     def test_names_are_bounded_together(self, monkeypatch):
-        monkeypatch.setattr(ustar, "_MAX_NAMES_TOTAL", 10)
+        monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 10)
         with pytest.raises(FormatError, match="too many names"):
             read(header("abcdef", 0) + header("ghijkl", 0))
 
     def test_endless_zeros(self, monkeypatch):
-        monkeypatch.setattr(ustar, "_MAX_TRAILER", 1 << 20)
+        monkeypatch.setattr(ustar, "MAX_TAR_TRAILER_BYTES", 1 << 20)
         with pytest.raises(FormatError, match="follows the end"):
             read(bytes(4 << 20))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.binary(max_size=2000))
-    def test_arbitrary_bytes(self, raw):
+    def test_bytes_that_are_not_a_tar_are_refused(self, raw):
         with pytest.raises(FormatError) if raw.strip(b"\0") else contextlib.suppress(FormatError):
             read(raw)
 
-    @settings(max_examples=400, deadline=None)
-    @given(st.integers(0, 2**32), st.sampled_from(tarfile.SUPPORTED_TYPES), st.booleans())
-    def test_mutated_archives(self, seed, kind, repaired):
+    @settings(max_examples=100, deadline=None)
+    @given(st.integers(0, 2**32), st.sampled_from(tarfile.SUPPORTED_TYPES))
+    def test_a_changed_archive_is_refused_or_read_as_tarfile_reads_it(self, seed, kind):
         chance = random.Random(seed)
-        raw = bytearray(
-            archive((member("n" * 120, kind, "t" * 120), b""), (member("b"), b"x" * 600), form=1 + seed % 2)
-        )
+        raw = archive((member("n" * 120, kind, "t" * 120), b""), (member("b"), b"x" * 600), form=1 + seed % 2)
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(len(raw) - 8000)
-            raw[at] = chance.choice([0, 0x20, 0x2F, 0x30, 0x37, 0x78, 0xFF, chance.randrange(256)])
-            if repaired:
-                start = at - at % BLOCK
-                raw[start : start + BLOCK] = patched(bytes(raw[start : start + BLOCK]), 0, b"")
+            value = chance.choice([0, 0x20, 0x2F, 0x30, 0x37, 0x78, 0xFF, chance.randrange(256)])
+            start = at - at % BLOCK
+            block = patched(raw[start : start + BLOCK], at % BLOCK, bytes([value]))
+            raw = raw[:start] + block + raw[start + BLOCK :]
         try:
-            found = read(bytes(raw))
+            ours = [(entry.name, data) for entry, data in read(raw) if entry.kind == "file"]
         except FormatError:
             return
-        for entry, data in found:
-            assert len(data) == entry.size
-            assert entry.name.isprintable()
-            assert not entry.name.startswith("/")
-            assert ".." not in entry.name.split("/")
+        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+            assert ours == [(info.name, tar.extractfile(info).read()) for info in tar if info.isreg()]
 
 
 NAMES = [
@@ -341,7 +336,7 @@ class TestWriter:
 
     def test_gnu_tar_and_tarfile_read_it(self):
         contents = {name: bytes([i]) * (300 * i) for i, name in enumerate(NAMES)}
-        raw = b"".join(header(n, len(c)) + c + padding(len(c)) for n, c in contents.items()) + END
+        raw = b"".join(header(n, len(c)) + c + padding(len(c)) for n, c in contents.items()) + END_OF_ARCHIVE
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
             assert {m.name: tar.extractfile(m).read() for m in tar} == contents
         listed = subprocess.run(
@@ -356,7 +351,7 @@ class TestWriter:
         path = tmp_path / "sparse.tar"
         with path.open("wb") as out:
             out.write(header("big", size))
-            out.truncate(BLOCK + size + len(padding(size)) + len(END))
+            out.truncate(BLOCK + size + len(padding(size)) + len(END_OF_ARCHIVE))
         listed = subprocess.run(["tar", "-tvf", path], capture_output=True, check=True, text=True).stdout
         assert str(size) in listed.split()
         with tarfile.open(path) as tar:

@@ -21,11 +21,11 @@ from tests.support.writers import (
     KEYID,
     LAYER,
     OTHER,
-    SIGNED,
     SMALL,
     STATEMENT,
     TITLE,
     WIDE,
+    Sealed,
     contents_of,
     fill,
     names,
@@ -43,7 +43,7 @@ def places(tmp_path):
 
 
 def seal(writer, before_envelope=lambda: None):
-    writer.seal(contents_of(writer.store), STATEMENT, b"envelope", SIGNED, before_envelope)
+    writer.seal(contents_of(writer.store), Sealed(), before_envelope)
 
 
 class TestMarkingUnfinished:
@@ -163,7 +163,7 @@ class TestWriting:
             assert not (folder / "bundle.dsse.json").exists()
 
     def test_a_document_that_is_too_large_to_be_on_every_volume(self, places, monkeypatch):
-        monkeypatch.setattr("airgap.bundle.writer.MAX_BYTES", 9)
+        monkeypatch.setattr("airgap.bundle.writer.MAX_JSON_BYTES", 9)
         writer = writer_of(new_folders(places, TITLE, CUT))
         fill(writer.store)
         with pytest.raises(SizeMismatchError, match="too large"):
@@ -217,7 +217,7 @@ class TestOrder:
     def test_what_is_not_a_key_id_is_refused_before_anything_is_written(self, places, keyid):
         writer = writer_of(new_folders(places, TITLE, None))
         with pytest.raises(FormatError, match="not a key id"):
-            writer.seal(contents_of(writer.store), STATEMENT, b"envelope", {keyid: b"signature"})
+            writer.seal(contents_of(writer.store), Sealed({keyid: b"signature"}))
         assert not writer.folders.first.exists()
 
     def test_a_further_signature_comes_before_the_envelope_that_names_it(self, places, monkeypatch):

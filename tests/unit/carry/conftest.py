@@ -1,3 +1,3 @@
-from tests.unit.gap_fixtures import bundle, gap, sealed
+from tests.unit.gap_fixtures import bundle, gap, sealed, thirds, volumes
 
-__all__ = ["bundle", "gap", "sealed"]
+__all__ = ["bundle", "gap", "sealed", "thirds", "volumes"]

@@ -33,13 +33,8 @@ class Told(Silent):
         self.note = person.notes.append  # type: ignore[method-assign]
 
 
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
-
-
 def ask(gap: Gap, person: Person, last: Path, *wanted: int):
-    operator = Operator(gap.site, gap.now, Told(person), ask=person)
+    operator = Operator(site=gap.site, now=gap.now, progress=Told(person), ask=person)
     with VolumeSet([last], alone=True) as here:
         return operator.next_volume(last, here, TITLE, wanted, "do this")
 
@@ -91,7 +86,7 @@ def test_an_answer_that_is_not_a_volume_is_noted_and_asked_again(gap, volumes, t
 )
 @pytest.mark.parametrize("person", [never_ask, Person(), Person(Path("nowhere"))])
 def test_without_an_answer_the_missing_volumes_are_named(gap, volumes, last, wanted, message, person):
-    operator = Operator(gap.site, gap.now, Silent(), ask=person)
+    operator = Operator(site=gap.site, now=gap.now, progress=Silent(), ask=person)
     with VolumeSet([volumes[last]], alone=True) as here, pytest.raises(IncompleteError) as caught:
         operator.next_volume(volumes[last], here, TITLE, wanted, "do this")
     assert str(caught.value) == message
@@ -100,7 +95,7 @@ def test_without_an_answer_the_missing_volumes_are_named(gap, volumes, last, wan
 
 def test_the_place_of_the_last_of_several(gap, volumes):
     person = Person()
-    operator = Operator(gap.site, gap.now, Silent(), ask=person)
+    operator = Operator(site=gap.site, now=gap.now, progress=Silent(), ask=person)
     with VolumeSet(volumes[:2], alone=True) as here, pytest.raises(IncompleteError):
         operator.next_volume([volumes[1], gap.folder / "x" / "v1"], here, TITLE, [3], "")
     assert person.asked[0].near == gap.folder / "x"

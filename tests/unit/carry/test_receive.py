@@ -24,16 +24,12 @@ from airgap.errors import (
 from airgap.progress import Silent
 from airgap.site import Mark
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import cut_in_thirds, flip, stamps
+from tests.support.cut import stamps
+from tests.support.damage import flip
 
 IMAGES = small_images()
 LAYER = IMAGES[ONE].layers[0]
 TITLE = "edge-0001"
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 class Listening(Silent):
@@ -47,7 +43,13 @@ class Listening(Silent):
 def operator(gap: Gap, *answers: Path, progress=None) -> Operator:
     """A person who puts in these volumes."""
     left = list(answers)
-    return Operator(gap.site, gap.now, progress or Silent(), 1, lambda _: left.pop(0) if left else None)
+    return Operator(
+        site=gap.site,
+        now=gap.now,
+        progress=progress or Silent(),
+        jobs=1,
+        ask=lambda _: left.pop(0) if left else None,
+    )
 
 
 def records(gap: Gap) -> list[dict]:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airgap import errors
-from airgap.carry.remote_load import THERE, cannot_load_error, has_airgap, load_there
+from airgap.carry.remote_load import LoadWay, cannot_load_error, has_airgap, load_there
 from airgap.endpoints.remote import CommandResult
 from airgap.errors import DestinationError, PartialError, TransportError
 from tests.support.far import MemoryHost
@@ -58,7 +58,7 @@ def test_loaded():
     )
     found = load(host)
     assert (found.way, found.images, found.receipt, found.failure) == (
-        THERE,
+        LoadWay.THERE,
         (("a:1", "loaded"),),
         "/r",
         None,

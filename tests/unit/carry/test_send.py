@@ -35,14 +35,14 @@ def send(gap: Gap, *wanted: Destination, jobs: int = 2) -> SendReport:
 
 
 def to(host: MemoryHost, **more) -> Destination:
-    return Destination(host.name, lambda: host, **more)
+    return Destination(name=host.name, open=lambda: host, **more)
 
 
 def failing(name: str, error: Exception) -> Destination:
     def refuse():
         raise error
 
-    return Destination(name, refuse)
+    return Destination(name=name, open=refuse)
 
 
 def ends(gap: Gap) -> list[dict]:
@@ -118,7 +118,7 @@ def test_a_failure_leaves_the_others_alone(gap):
     ],
 )
 def test_the_failure_of_all(errors, kind):
-    results = tuple(HostResult(str(i), Sent("/x"), None, error) for i, error in enumerate(errors))
+    results = tuple(HostResult(str(i), Sent(folder="/x"), None, error) for i, error in enumerate(errors))
     failure = SendReport(None, results).failure
     assert failure is None if kind is None else type(failure) is kind
 
@@ -150,9 +150,7 @@ class TestLoading:
     def from_here(self, gap: Gap, engine: MemoryEngine):
         def load(host: MemoryHost, progress: Progress):
             assert not host.closed
-            return load_bundle(
-                gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-            ).as_remote()
+            return load_bundle(gap.bundle, gap.site, engine, gap.now, jobs=1, progress=progress).as_remote()
 
         return load
 
@@ -249,7 +247,7 @@ class TestBrokenLinks:
             host.breaks_after = link
             return host
 
-        return Destination(host.name, connect)
+        return Destination(name=host.name, open=connect)
 
     def test_a_broken_link_is_opened_again(self, gap):
         host = MemoryHost()
@@ -358,9 +356,7 @@ def test_links_end_host_by_host(gap):
 
     def from_here(host: MemoryHost, progress: Progress):
         assert [first.closed, second.closed] == ([False, False] if host is first else [True, False])
-        return load_bundle(
-            gap.bundle, gap.site, engine, gap.now, on_conflict="replace", jobs=1, progress=progress
-        ).as_remote()
+        return load_bundle(gap.bundle, gap.site, engine, gap.now, jobs=1, progress=progress).as_remote()
 
     hosts = [to(host, load="docker", from_here=from_here) for host in (first, second)]
     assert send(gap, *hosts, jobs=1).failure is None

@@ -6,7 +6,7 @@ import pytest
 
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder
-from airgap.carry.send_to_host import Sender, Sent, outgoing
+from airgap.carry.send_to_host import HostSender, Sent, outgoing
 from airgap.carry.verify import check
 from airgap.endpoints.remote import CommandResult
 from airgap.errors import DigestMismatchError, TransportError
@@ -29,7 +29,7 @@ def host() -> MemoryHost:
 
 
 def send(host: MemoryHost, files) -> Sent:
-    return Sender(host, Sent(FOLDER), files, Silent()).run()
+    return HostSender(host=host, sent=Sent(folder=FOLDER), files=files, progress=Silent()).run()
 
 
 class TestOutgoing:

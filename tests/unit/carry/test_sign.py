@@ -55,7 +55,7 @@ def gap(gap: Gap) -> Gap:
 
 
 def operator(gap: Gap, now=None) -> Operator:
-    return Operator(gap.site, now or gap.now, Silent(), 1, never_ask)
+    return Operator(site=gap.site, now=now or gap.now, progress=Silent(), jobs=1, ask=never_ask)
 
 
 def put(gap: Gap, *places: Path, key: SigningKey = BOB, now=None):

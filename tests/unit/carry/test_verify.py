@@ -1,58 +1,37 @@
-"""Steps 1 to 10 over one bundle; how they end in the program is in tests/cli/test_bad_bundles.py."""
+"""Steps 1 to 8 over one good bundle: times, order in the stream, roots and signatures."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import DockerView, manifest_json
 from airgap.bundle.files import Folder
-from airgap.bundle.names import DockerView, manifest_json
-from airgap.bundle.statement import PlatformRecord
+from airgap.bundle.statement import PlatformRecord, Previous
 from airgap.carry import verify as module
-from airgap.carry.verify import VerifiedBundle, authenticate, read_envelope, verify, verify_content
+from airgap.carry.verify import verify_content
 from airgap.errors import (
-    AirgapError,
     DestinationError,
     DigestMismatchError,
     ExpiredError,
     FormatError,
     IncompleteError,
-    MediaError,
     MissingContentError,
     RollbackError,
-    SignatureMismatchError,
-    SizeMismatchError,
     ThresholdError,
     TrustError,
     UnknownKeyError,
-    UnlistedContentError,
 )
 from airgap.oci.digest import Digest
 from airgap.progress import Silent
 from airgap.site import Mark
 from airgap.trust.document import Revocation, Role, RootKey
-from airgap.trust.keys import SigningKey
 from airgap.trust.root import SignedRoot
-from tests.support.bundles import DAY, MULTI, ONE, STREAM, TWO, Gap, make_gap, sign_root, small_images
-from tests.support.images import Layer, make_image
-
-IMAGES = small_images()
-BOB, OFFICER = SigningKey.generate(), SigningKey.generate("ed25519")
-
-
-def check(gap: Gap, **changes) -> VerifiedBundle:
-    with Folder(gap.bundle) as folder:
-        return verify(folder, gap.receiver(**changes))
+from tests.support.bundles import DAY, MULTI, ONE, STREAM, TWO, Gap, make_gap, sign_root
+from tests.unit.carry.verify_support import BOB, IMAGES, OFFICER, check
 
 
 def mark(statement_sha256: str, serial: int = 1, epoch: int = 1):
     return lambda stream: Mark(epoch, serial, statement_sha256) if stream == STREAM else None
-
-
-def check_all(gap: Gap) -> None:
-    with Folder(gap.bundle) as folder:
-        for error in verify_content(verify(folder, gap.receiver()), Silent(), 1):
-            raise error
 
 
 class TestGood:
@@ -84,6 +63,11 @@ class TestGood:
         with Folder(gap.bundle) as folder:
             again = replace(found, folder=folder)
             assert verify_content(again, Silent(), 1) == []
+            subjects = {**found.statement.subjects, wide.path: "0" * 64}
+            listed = replace(again, statement=replace(found.statement, subjects=subjects))
+            assert [str(error.want) for error in verify_content(listed, Silent(), 1)] == [
+                f"sha256:{'0' * 64}"
+            ]
             (gap.bundle / wide.path).write_bytes(b"x" * len(raw))
             assert len(verify_content(again, Silent(), 1)) == 1
 
@@ -93,6 +77,18 @@ class TestGood:
         check(gap, site=site)
         with pytest.raises(DestinationError, match="want plant-7, plant-8, got plant-9"):
             check(gap, site="plant-9")
+
+    def test_a_blob_that_is_left_out_cannot_be_read(self, gap, bundle):
+        left_out = replace(IMAGES[ONE].descriptor, digest=Digest.of(b"other"))
+        with pytest.raises(IncompleteError, match="the bundle leaves this blob out"):
+            bundle.open_blob(left_out)
+        (layer, *_) = IMAGES[ONE].layers
+        sizes = {name: size for name, size in bundle.sizes.items() if name != layer.path}
+        assert bundle.blobs.keys() - replace(bundle, sizes=sizes).blobs.keys() == {layer}
+
+    def test_a_fork_that_was_left(self, bundle):
+        statement = replace(bundle.statement, epoch=2, previous=Previous(1, "b" * 64))
+        assert "b" * 64 in replace(bundle, statement=statement, mark=Mark(1, 1, "a" * 64)).left_fork
 
 
 class TestTime:
@@ -129,6 +125,12 @@ class TestRollback:
         gap.restate(serial=5, epoch=2, root_version=2)
         found = check(gap, mark=mark("a" * 64, serial=1, epoch=1))
         assert found.missed == 0
+
+    def test_a_jump_that_a_person_accepts(self, gap):
+        gap.restate(serial=1002)
+        with pytest.raises(RollbackError, match="too high"):
+            check(gap, mark=mark("a" * 64))
+        assert check(gap, mark=mark("a" * 64), accept_jump=True).missed == 1000
 
     def test_the_same_again(self, gap):
         sha256 = Digest.of(gap.envelope.payload).hex
@@ -174,6 +176,11 @@ class TestRoots:
         gap.restate(root_version=1)
         check(gap)
 
+    def test_a_bundle_of_a_root_that_is_not_installed(self, gap):
+        gap.restate(root_version=2)
+        with pytest.raises(TrustError, match="want at most version 1, got version 2"):
+            check(gap)
+
     def test_the_new_root_decides(self, gap):
         """Bob may sign only by root 2, and alice no longer may."""
         keys = {**gap.root.root.keys, BOB.public_key.keyid: RootKey(BOB.public_key, "bob")}
@@ -188,7 +195,7 @@ class TestRoots:
     def test_no_more_than_a_walk_at_a_time(self, gap, monkeypatch):
         for version in (2, 3):
             gap.put_root(replace(gap.root.root, version=version))
-        monkeypatch.setattr(module, "MAX_STEPS", 1)
+        monkeypatch.setattr(module, "MAX_ROOT_STEPS", 1)
         gap.restate(root_version=2)
         assert [root.root.version for root in check(gap).newer_roots] == [2]
 
@@ -232,6 +239,9 @@ class TestSignatures:
         with pytest.raises(ThresholdError):
             check(self.two(gap))
 
+    def test_one_of_two_so_far(self, gap):
+        assert check(self.two(gap), partly=True).verdict.owners == ("alice",)
+
     def test_one_of_two_and_a_stranger(self, gap):
         gap.seal(gap.envelope.payload, gap.key, OFFICER)
         with pytest.raises(ThresholdError):
@@ -261,115 +271,3 @@ class TestSignatures:
         loose.unlink()
         with pytest.raises(MissingContentError, match="missing file"):
             check(gap)
-
-
-class TestOrder:
-    """Two things are wrong at a time: the earlier step speaks."""
-
-    @pytest.mark.parametrize(
-        ("first", "second", "error"),
-        [
-            (lambda g: (g.bundle / "bundle.dsse.json").unlink(), lambda g: g.flip("index.json"), IncompleteError),
-            (lambda g: g.flip("bundle.dsse.json", 12), lambda g: g.flip("statement.json"), SignatureMismatchError),
-            (lambda g: g.seal(b"no JSON", BOB), lambda g: None, UnknownKeyError),
-            (lambda g: g.seal(b"no JSON", payload_type="x/y"), lambda g: None, TrustError),
-            (lambda g: g.restate(destinations=("x",)), lambda g: (g.bundle / "extra").write_bytes(b""), DestinationError),
-            (lambda g: (g.bundle / "extra").write_bytes(b""), lambda g: g.flip("index.json"), UnlistedContentError),
-            (lambda g: g.flip("index.json"), lambda g: g.flip(IMAGES[ONE].layers[1].path), DigestMismatchError),
-        ],
-    )  # fmt: skip
-    def test_earlier(self, gap, first, second, error):
-        first(gap)
-        second(gap)
-        with pytest.raises(error):
-            check(gap)
-
-    def test_nothing_of_the_statement_is_parsed_before_it_is_signed(self, gap, monkeypatch):
-        def parse(*_):
-            raise AssertionError("parsed")
-
-        monkeypatch.setattr(module.Statement, "parse", parse)
-        gap.flip("bundle.dsse.json", 12)
-        with pytest.raises(SignatureMismatchError):
-            check(gap)
-
-    def test_authenticate_reads_no_other_file(self, gap):
-        for path in gap.bundle.rglob("*"):
-            if (
-                path.is_file()
-                and path.parent.name != "trust"
-                and path.name not in ("bundle.dsse.json", "statement.json")
-            ):
-                path.unlink()
-        with Folder(gap.bundle) as folder:
-            assert authenticate(folder, gap.receiver()).statement.stream == STREAM
-
-
-class TestFiles:
-    def test_unfinished(self, gap):
-        (gap.bundle / "bundle.dsse.json").rename(gap.bundle / "bundle.dsse.json.part")
-        with Folder(gap.bundle) as folder, pytest.raises(IncompleteError) as caught:
-            read_envelope(folder)
-        assert "finish it with the `airgap pack` that began it" in caught.value.hint
-
-    def test_too_many(self, gap, monkeypatch):
-        monkeypatch.setattr(module, "MAX_FILES", 10)
-        with pytest.raises(UnlistedContentError, match="too many files"):
-            check(gap)
-
-    def test_a_file_that_grows_after_it_was_measured(self, gap):
-        with Folder(gap.bundle) as folder:
-            found = verify(folder, gap.receiver())
-            gap.rewrite(IMAGES[ONE].layers[1].path, lambda raw: raw + b"x")
-            wrong = verify_content(found, Silent(), 1)
-        assert [type(error) for error in wrong] == [SizeMismatchError]
-
-
-class TestContent:
-    def test_all_that_is_wrong(self, gap, bundle):
-        layers = sorted({layer for image in (ONE, TWO) for layer in IMAGES[image].layers})
-        for layer in layers:
-            gap.flip(layer.path)
-        wrong = verify_content(bundle, Silent(), 2)
-        assert sorted(str(error.subject) for error in wrong) == [
-            f"{gap.bundle}/{layer.path}" for layer in layers
-        ]
-
-    def test_a_medium_that_fails_is_not_a_wrong_blob(self, bundle, monkeypatch):
-        class Failing:
-            def __init__(self, *_):
-                raise MediaError("cannot read")
-
-        monkeypatch.setattr(module, "CheckedReader", Failing)
-        with pytest.raises(MediaError):
-            verify_content(bundle, Silent(), 1)
-
-    def test_progress_counts_every_byte(self, bundle):
-        counted = []
-
-        class Counting(Silent):
-            def phase(self, title, total):
-                counted.append(-total)
-                return super().phase(title, total)
-
-        verify_content(bundle, Counting(), 1)
-        blobs = {d: b.size for image in bundle.images for d, b in image.graph.contents.items()}
-        assert counted == [-sum(blobs.values())]
-
-
-def test_every_error_is_ours(gap: Gap) -> None:
-    """Whatever single file is replaced by whatever."""
-    for path in sorted(Path(p) for p in gap.bundle.rglob("*") if p.is_file()):
-        raw = path.read_bytes()
-        for wrong in (b"", b"{}", b"[]", b"\0" * len(raw), raw * 2, raw[: len(raw) // 2]):
-            path.write_bytes(wrong)
-            with pytest.raises(AirgapError):
-                check_all(gap)
-        path.write_bytes(raw)
-
-
-def test_a_layer_of_no_bytes(tmp_path: Path) -> None:
-    empty = Layer(b"", "application/vnd.oci.image.layer.v1.tar", Digest.of(b""))
-    gap = make_gap(tmp_path, images={ONE: make_image([empty])})
-    with Folder(gap.bundle) as folder:
-        assert verify_content(verify(folder, gap.receiver()), Silent(), 1) == []

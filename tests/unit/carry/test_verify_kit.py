@@ -33,6 +33,7 @@ from airgap.oci.digest import Digest
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
+from tests.support.damage import flip
 from tests.support.kits import NOW, SECRET, make_site, make_small_kit
 
 
@@ -78,22 +79,18 @@ def rich(kit: Path) -> Path:
     return next(kit.glob("wheels/rich-*"))
 
 
-def test_good(site, kit):
+def test_a_good_kit_is_verified_and_recorded(site, kit):
     found = verify_kit(kit, site, NOW)
     assert found.verdict.owners == ("alice",)
     assert found.statement.title == "airgap-kit-0.1.0"
-    end = json.loads(site.ledger_path.read_bytes().splitlines()[-1])
-    assert (end["event"], end["result"], end["statement_sha256"]) == (
+    begin, end = map(json.loads, site.ledger_path.read_bytes().splitlines()[-2:])
+    assert (begin["path"], begin["allow_downgrade"], "into" in begin) == (str(kit), False, False)
+    assert (end["event"], end["result"], end["statement_sha256"], end["keys"]) == (
         "kit-verify",
         "ok",
         found.statement_sha256,
+        list(found.verdict.keyids),
     )
-
-
-def _flip(path: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    path.write_bytes(raw)
 
 
 def _signatures(kit: Path, *more: Signature) -> None:
@@ -103,7 +100,7 @@ def _signatures(kit: Path, *more: Signature) -> None:
 
 
 HARMS = {
-    "a wheel changed": (lambda kit: _flip(rich(kit)), DigestMismatchError, "wrong digest"),
+    "a wheel changed": (lambda kit: flip(rich(kit)), DigestMismatchError, "wrong digest"),
     "a wheel longer": (lambda kit: rich(kit).write_bytes(rich(kit).read_bytes() + b"x"), SizeMismatchError, "wrong total size"),
     "a wheel missing": (lambda kit: rich(kit).unlink(), MissingContentError, "missing file"),
     "a wheel too many": (lambda kit: (kit / "wheels" / "x.whl").touch(), UnlistedContentError, "does not list"),
@@ -111,9 +108,9 @@ HARMS = {
     "a link": (
         lambda kit: rich(kit).rename(kit.parent / "x") and rich_link(kit), UnlistedContentError, "not a regular file",
     ),
-    "sums changed": (lambda kit: _flip(kit / "SHA256SUMS"), DigestMismatchError, "SHA256SUMS"),
-    "statement changed": (lambda kit: _flip(kit / "statement.json"), DigestMismatchError, "not the statement"),
-    "loose signature changed": (lambda kit: _flip(next(kit.glob("sig/*"))), DigestMismatchError, "not the signature"),
+    "sums changed": (lambda kit: flip(kit / "SHA256SUMS"), DigestMismatchError, "SHA256SUMS"),
+    "statement changed": (lambda kit: flip(kit / "statement.json"), DigestMismatchError, "not the statement"),
+    "loose signature changed": (lambda kit: flip(next(kit.glob("sig/*"))), DigestMismatchError, "not the signature"),
     "no envelope": (lambda kit: (kit / "kit.dsse.json").unlink(), IncompleteError, "not a finished kit"),
     "envelope of nothing": (lambda kit: (kit / "kit.dsse.json").write_bytes(b"{}"), FormatError, "payloadType"),
     "a way out as a key id": (
@@ -248,6 +245,8 @@ class TestCopy:
         (tmp_path / "root").mkdir()
         copy = verify_kit(kit, site, NOW, into=tmp_path / "root").copy
         assert copy == tmp_path / "root" / "airgap-kit-0.1.0"
+        begin = json.loads(site.ledger_path.read_bytes().splitlines()[-2])
+        assert begin["into"] == str(tmp_path / "root")
         assert content_of(copy) == content_of(kit)
         assert copy.stat().st_mode & 0o777 == 0o700
 

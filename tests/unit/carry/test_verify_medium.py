@@ -23,7 +23,7 @@ from airgap.errors import (
 )
 from airgap.progress import Silent
 from tests.support.bundles import ONE, Gap, small_images
-from tests.support.cut import cut_in_thirds, flip
+from tests.support.damage import flip
 from tests.support.images import tar_of
 
 LAYER = small_images()[ONE].layers[0]
@@ -40,13 +40,8 @@ class Measured(Silent):
         return super().phase(title, total)
 
 
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
-
-
 def check(gap: Gap, place, progress=None):
-    return check_media(place, Operator(gap.site, gap.now, progress or Silent(), 1))
+    return check_media(place, Operator(site=gap.site, now=gap.now, progress=progress or Silent(), jobs=1))
 
 
 def ended(gap: Gap) -> dict:
@@ -66,6 +61,7 @@ def test_a_folder(gap):
     end = ended(gap)
     assert (end["event"], end["result"], end["volumes"]) == ("media-verify", "ok", [])
     assert end["read_back"] == report.proof.read_back
+    assert ended(gap)["bundle"]["serial"] == gap.statement.serial
 
 
 @pytest.mark.parametrize("numbers", [(1,), (2,), (3,), (1, 3), (3, 2, 1)])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle.contents import FOLDERS
+from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
@@ -21,28 +21,19 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.progress import Silent
 from tests.support.bundles import Gap
-from tests.support.cut import cut_in_thirds, flip
+from tests.support.cut import cut_in_thirds
+from tests.support.damage import flip
 
 SUBSETS = [set(some) for count in (1, 2, 3) for some in itertools.combinations((1, 2, 3), count)]
-
-
-@pytest.fixture(scope="module")
-def thirds(sealed: Gap, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return cut_in_thirds(sealed, tmp_path_factory.mktemp("thirds"))
-
-
-@pytest.fixture
-def volumes(gap: Gap) -> list[Path]:
-    return cut_in_thirds(gap, gap.folder / "cut")
 
 
 def begin(volumes: list[Path]) -> VolumePass:
     """Before the first volume."""
     with VolumeSet(volumes) as here:
-        documents = [file.name for file in here.files(FOLDERS) if file.name.startswith("blobs/")]
+        documents = [file.name for file in here.files(BUNDLE_FOLDERS) if file.name.startswith("blobs/")]
         digests = [Digest(*name.split("/")[1:]) for name in documents]
-        sizes = {file.name: file.size for file in here.files(FOLDERS)}
-    return VolumePass({digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
+        sizes = {file.name: file.size for file in here.files(BUNDLE_FOLDERS)}
+    return VolumePass(blobs={digest: Descriptor("", digest, sizes[digest.path]) for digest in digests})
 
 
 def pass_by(passing: VolumePass, volumes: list[Path], numbers, jobs: int = 1):
@@ -145,7 +136,9 @@ class Failing:
 
 def verify(gap: Gap, place, *answers: Path):
     left = list(answers)
-    operator = Operator(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Operator(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     return verify_in_turn(place, operator)
 
 
@@ -225,6 +218,8 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
         target.parent.mkdir(exist_ok=True)
         strange.rename(target)
     left = list(volumes[1:])
-    operator = Swapping(gap.site, gap.now, Silent(), 1, lambda _: left.pop(0) if left else None)
+    operator = Swapping(
+        site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
+    )
     with pytest.raises(IncompleteError, match="a volume of another bundle"):
         verify_in_turn(volumes[0], operator)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 
-from airgap.bundle.names import DockerView, manifest_json
+from airgap.bundle.contents import DockerView, manifest_json
 from airgap.bundle.statement import PlatformRecord
 from airgap.errors import (
     AirgapError,
@@ -49,7 +49,7 @@ def load(gap: Gap, target: MemoryContent | None = None, now: datetime | None = N
     """Load the bundle; raises what is wrong, also with a single image."""
     report = load_bundle(
         gap.bundle, gap.site, target or MemoryContent(), now or gap.now,
-        on_conflict="replace", jobs=1, progress=Silent(),
+        jobs=1, progress=Silent(),
     )  # fmt: skip
     if report.failure is not None:
         raise report.failure
@@ -204,9 +204,6 @@ def test_delegations_are_refused(gap: Gap):
     gap.resign(b'"total_bytes":', roles + b'"total_bytes":')
     with pytest.raises(FormatError, match="delegations"):
         load(gap)
-
-
-# -- single cases
 
 
 def test_basic_refresh_trusted_data(gap: Gap):

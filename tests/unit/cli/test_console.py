@@ -1,11 +1,11 @@
 """What people see: sizes, tables, progress in lines, and no control character."""
 
 import io
+import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import typer
 
 from airgap.cli.console import (
     Bars,
@@ -14,10 +14,12 @@ from airgap.cli.console import (
     host_board,
     make_progress,
     show_error,
+    show_partial_result,
     show_result,
     size,
-    table,
 )
+from airgap.cli.options import Output, TableOutput
+from airgap.cli.tables import Table
 from airgap.errors import IntegrityError
 from airgap.progress import Silent
 
@@ -38,26 +40,33 @@ def test_sizes(count, text):
     assert size(count) == text
 
 
-def test_tables_are_aligned():
-    assert table(("A", "LONG"), [("xyz", 1), ("", "x")]) == ["A    LONG", "xyz  1", "     x"]
-    assert table(("A",), []) == ["A"]
-
-
-CELLS = st.lists(st.tuples(st.text(), st.text()), max_size=5)
-
-
-@given(CELLS)
-def test_no_cell_breaks_out_of_its_row(rows):
-    lines = table(("A", "B"), rows)
-    assert len(lines) == len(rows) + 1
-    assert all(line.isprintable() for line in lines)
-
-
 def test_results(capsys):
-    show_result({"a": [1]}, ["line \x1b[2J"], as_json=False)
+    show_result({"a": [1]}, ["line \x1b[2J"], Output())
     assert capsys.readouterr().out == "line \\x1b[2J\n"
-    show_result({"a": "\x1b"}, ["line"], as_json=True)
+    show_result({"a": "\x1b"}, ["line"], Output(json=True))
     assert capsys.readouterr().out == '{\n  "a": "\\u001b"\n}\n'
+
+
+def test_tables_are_short_on_a_terminal_only(capsys, monkeypatch):
+    table = Table(("IMAGE", "DIGEST"), [("a" * 60, f"sha256:{'0' * 64}")])
+    monkeypatch.setenv("COLUMNS", "60")
+    show_result({}, [table], TableOutput())
+    assert capsys.readouterr().out.splitlines() == table.lines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_result({}, [table], TableOutput())
+    assert capsys.readouterr().out.splitlines() == table.lines(60)
+    show_result({}, [table], TableOutput(wide=True))
+    assert capsys.readouterr().out.splitlines() == table.lines()
+
+
+def test_a_partial_result_has_its_first_error_and_exit_code(capsys):
+    failures = [IntegrityError("one"), IntegrityError("two")]
+    with pytest.raises(typer.Exit) as caught:
+        show_partial_result({}, ["line"], Output(), failures)
+    assert caught.value.exit_code == 12
+    assert capsys.readouterr() == ("line\n", "error: one\nerror: two\n")
+    show_partial_result({"a": 1}, [], Output(json=True), [])
+    assert json.loads(capsys.readouterr().out) == {"a": 1, "error": None}
 
 
 def test_errors(capsys):

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from airgap.cli.endpoints import Endpoints
-from airgap.endpoints.archive import Archive
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import Archive, ArchiveFile
 from airgap.endpoints.containerd import Containerd
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.images_folder import ImagesFolder
 from airgap.endpoints.layout import Layout
 from airgap.endpoints.registry import Registry

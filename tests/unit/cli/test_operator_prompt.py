@@ -6,16 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from airgap.bundle.check_written import CACHED, OK, SKIPPED, OnMedia
+from airgap.bundle.check_written import OnMedia, ReadBackResult
 from airgap.bundle.medium import Medium
 from airgap.carry.operator import Wanted, never_ask
 from airgap.carry.receive import Received
 from airgap.cli.console import proof_lines
 from airgap.cli.operator_prompt import make_operator, next_volume, received_lines, received_value
+from airgap.cli.options import MediaWriting, Output
 from airgap.progress import Silent
 
 TITLE = "stack-0001"
-UNREAD = OnMedia((), SKIPPED)
+UNREAD = OnMedia((), ReadBackResult.SKIPPED)
 
 
 class Terminal(io.StringIO):
@@ -82,11 +83,11 @@ def test_who_is_asked(monkeypatch):
         "airgap.cli.operator_prompt.open_site", lambda: SimpleNamespace(site="plant-7", now=None)
     )
     monkeypatch.setattr("sys.stdin", Terminal())
-    assert make_operator(1, quiet=True).ask is next_volume
+    assert make_operator(1, Output(quiet=True)).ask is next_volume
     monkeypatch.setattr("sys.stdin", None)  # as under a supervisor that closes it
-    assert make_operator(1, quiet=True).ask is never_ask
+    assert make_operator(1, Output(quiet=True)).ask is never_ask
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    found = make_operator(3, quiet=True, allow_system=True, read_back=False)
+    found = make_operator(3, Output(quiet=True), MediaWriting(allow_system_disk=True, read_back=False))
     assert found.ask is never_ask
     assert (found.jobs, found.allow_system, found.read_back) == (3, True, False)
     assert isinstance(found.progress, Silent)
@@ -116,7 +117,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
             ],
         ),
         (
-            received("x/s", written=1, proof=OnMedia((STICK,), OK)),
+            received("x/s", written=1, proof=OnMedia((STICK,), ReadBackResult.OK)),
             [
                 "complete: x/s (8.5 MB, 1 blob written)",
                 'medium: vfat "STICK", 31.0 GB, 7.0 MB free at /media/stick',
@@ -124,7 +125,7 @@ STICK = Medium(Path("/media/stick"), file_system="vfat", label="STICK", size=31_
             ],
         ),
         (
-            received("x/s", written=1, proof=OnMedia((), CACHED, fresh=True)),
+            received("x/s", written=1, proof=OnMedia((), ReadBackResult.CACHED, fresh=True)),
             [
                 "complete: x/s (8.5 MB, 1 blob written)",
                 (
@@ -141,13 +142,13 @@ def test_what_a_copy_tells(found, lines):
 
 def test_no_second_read_is_suggested_after_a_read_of_the_medium():
     """What `verify --media` cannot show the first time, it never can."""
-    (line,) = proof_lines(OnMedia((), CACHED))
+    (line,) = proof_lines(OnMedia((), ReadBackResult.CACHED))
     assert "verify --media" not in line
     assert line.endswith("rely on `airgap verify` on the receiving machine")
 
 
 def test_what_a_copy_tells_machines():
-    proof = OnMedia((STICK,), OK)
+    proof = OnMedia((STICK,), ReadBackResult.OK)
     assert received_value(received("a/s.v1", "b/s.v2", written=2, proof=proof)) == {
         "bundle": "a/s.v1",
         "volumes": ["a/s.v1", "b/s.v2"],

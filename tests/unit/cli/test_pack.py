@@ -14,11 +14,36 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def record(reference: str, source: str) -> ImageRecord:
     platform = PlatformRecord("linux/amd64", MANIFEST, CONFIG)
     name = ImageReference.parse("example.com/a:1")
-    return ImageRecord(ImageReference.parse(reference), name, "image", MANIFEST, (platform,), source)
+    return ImageRecord(
+        reference=ImageReference.parse(reference),
+        name=name,
+        kind="image",
+        digest=MANIFEST,
+        platforms=(platform,),
+        source=source,
+    )
 
 
 def statement(*images: ImageRecord) -> Statement:
-    return Statement({}, "s", 1, 1, None, NOW, NOW, NOW, (), images, (), 0, "0" * 64, 1, None, {}, "1")
+    return Statement(
+        subjects={},
+        stream="s",
+        serial=1,
+        epoch=1,
+        previous=None,
+        created=NOW,
+        not_before=NOW,
+        expires=NOW,
+        destinations=(),
+        images=images,
+        requires=(),
+        total_bytes=0,
+        manifest_sha256="0" * 64,
+        root_version=1,
+        sender=None,
+        transfer={},
+        tool_version="1",
+    )
 
 
 def test_what_only_the_engine_says() -> None:

@@ -53,4 +53,7 @@ class Server:
 
 
 def hop(*identities, only: bool = False) -> Hop:
-    return Hop("plant", 22, "carrier", "plant", (), identities, only)
+    return Hop(
+        host="plant", port=22, user="carrier", known_as="plant", known_hosts=(),
+        identities=identities, identities_only=only,
+    )  # fmt: skip

@@ -76,14 +76,14 @@ class TestPacked:
         assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
 
     def test_documents_that_are_not_kept_are_read_once_more(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(archive_tar, "_KEPT", 300)
+        monkeypatch.setattr(archive_tar, "MAX_KEPT_DOCUMENT_BYTES", 300)
         plain = written(tmp_path / "plain.tar", FORMS["containerd"])
         packed = written(tmp_path / "packed", gzip.compress(FORMS["containerd"]))
         assert export(packed) == export(plain)
 
     def test_too_many_of_those(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(archive_tar, "_MAX_KEPT_BYTES", 0)
-        monkeypatch.setattr(archive_tar, "_MAX_PASSES", 3)
+        monkeypatch.setattr(archive_tar, "MAX_KEPT_DOCUMENTS_BYTES", 0)
+        monkeypatch.setattr(archive_tar, "MAX_ARCHIVE_PASSES", 3)
         packed = written(tmp_path / "packed", gzip.compress(FORMS["containerd"]))
         with pytest.raises(FormatError, match="too many large documents") as caught:
             packed.list_images()
@@ -108,14 +108,14 @@ def bomb(zeros: int) -> bytes:
 
 class TestBad:
     def test_a_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(archive_tar, "_FREE", 1 << 20)
+        monkeypatch.setattr(archive_tar, "FREE_UNPACKED_BYTES", 1 << 20)
         archive = written(tmp_path / "bomb", bomb(128 << 20))
         with pytest.raises(FormatError, match="too large when unpacked") as caught:
             archive.list_images()
         assert caught.value.hint == f"if the archive is genuine, unpack it first: unzstd {tmp_path}/bomb"
 
     def test_a_bomb_behind_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("airgap.bundle.ustar._MAX_TRAILER", 1 << 20)
+        monkeypatch.setattr("airgap.bundle.ustar.MAX_TAR_TRAILER_BYTES", 1 << 20)
         archive = written(tmp_path / "bomb", gzip.compress(FORMS["28"] + bytes(8 << 20)))
         with pytest.raises(FormatError, match="follows the end of the archive"):
             archive.list_images()

@@ -111,7 +111,7 @@ def test_a_program_that_does_not_read_is_given_up():
 
 
 def test_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ctr, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(ctr, "MAX_CTR_OUTPUT_BYTES", 1000)
     with pytest.raises(EndpointError, match="answer too long"):
         program("head -c 1001 /dev/zero").run("images", "ls")
 
@@ -124,3 +124,10 @@ def test_answers_are_text():
 def test_no_such_program():
     with pytest.raises(UnavailableError, match="cannot run /nonexistent/ctr: containerd:test"):
         CtrProgram(("/nonexistent/ctr",), "containerd:test").run("version")
+
+
+def test_commands_are_logged_without_secrets(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", "airgap.endpoints.containerd"):
+        program("true").run("images", "ls", "https://user:hunter2@ghcr.io/a")
+    assert "images ls" in caplog.text
+    assert "hunter2" not in caplog.text

@@ -2,21 +2,21 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.images_folder import KINDS, ImagesFolder
-from airgap.endpoints.ports import ContentTarget, FileTarget, FolderTarget, StreamTarget
+from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
+from airgap.endpoints.ports import ContentTarget, EngineTarget, FileTarget, FolderTarget
 from airgap.errors import AirgapError, UsageError
 from airgap.oci.reference import ImageReference
 
 A = ImageReference.parse("ghcr.io/acme/api:1")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_it_is_only_a_folder_target(kind: str):
     found = ImagesFolder(kind)
     assert found.name == kind
     assert isinstance(found, FolderTarget)
-    assert not isinstance(found, ContentTarget | StreamTarget | FileTarget)
-    assert found.hint.startswith(f"{KINDS[kind].folder}: ")
+    assert not isinstance(found, ContentTarget | EngineTarget | FileTarget)
+    assert found.hint.startswith(f"{DISTRIBUTIONS[kind].folder}: ")
 
 
 @pytest.mark.parametrize("endpoint", ["", "k3s:", "k8s", "k3s/x", "K3S"])

@@ -1,4 +1,4 @@
-"""The folder's own rules; what all sources and targets share stands in tests/contract."""
+"""OCI folders: files that are not what they should be, and writing."""
 
 import json
 import os
@@ -9,187 +9,30 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.layout.index import EMPTY, parse_index, with_entry
-from airgap.endpoints.naming import by_name, by_tag
 from airgap.errors import (
     AirgapError,
-    AmbiguousError,
     EndpointError,
-    FormatError,
     MediaError,
     NoSpaceError,
-    NotFoundError,
     SizeMismatchError,
 )
 from airgap.oci.digest import CheckedReader, Digest
-from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_LAYER_TAR, OCI_MANIFEST, REF_NAME, Descriptor
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_MANIFEST, REF_NAME, Descriptor
 from airgap.oci.reference import ImageReference
-from tests.support.images import Image, make_index, simple_image, write_layout
 from tests.support.streams import BrokenStream, Bytes
-
-API = ImageReference.parse("ghcr.io/acme/api:2.3")
-IMAGE = simple_image("api")
-OTHER = simple_image("other")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_layout(tmp_path / "layout", {str(API): IMAGE})
-
-
-def entry(image: Image, **annotations: str) -> dict[str, object]:
-    return image.descriptor.to_json() | ({"annotations": annotations} if annotations else {})
-
-
-def named(text: str, image: Image = IMAGE) -> dict[str, object]:
-    return entry(image, **{REF_NAME: text})
-
-
-def index_of(*entries: dict[str, object]) -> bytes:
-    return json.dumps({"schemaVersion": 2, "manifests": list(entries)}).encode()
-
-
-def blob_of(raw: bytes) -> Descriptor:
-    return Descriptor(OCI_LAYER_TAR, Digest.of(raw), len(raw))
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-# --- names
-
-
-@pytest.mark.parametrize(
-    ("annotations", "reference"),
-    [
-        ({REF_NAME: "ghcr.io/acme/api:2.3"}, "ghcr.io/acme/api:2.3"),
-        ({CONTAINERD_NAME: "ghcr.io/acme/api:2.3", REF_NAME: "2.3"}, "ghcr.io/acme/api:2.3"),
-        ({CONTAINERD_NAME: "docker.io/library/nginx:1.27", REF_NAME: "nginx:1.27"}, "nginx:1.27"),
-        ({REF_NAME: f"ghcr.io/acme/api:2.3@{IMAGE.descriptor.digest}"}, "ghcr.io/acme/api:2.3"),
-        ({REF_NAME: "1.27"}, "docker.io/library/nginx:1.27"),
-        ({}, f"ghcr.io/acme/api@{IMAGE.descriptor.digest}"),
-        ({REF_NAME: "elsewhere/thing:1"}, f"ghcr.io/acme/api:2.3@{IMAGE.descriptor.digest}"),
-    ],
-    ids=["full", "containerd", "short", "with digest", "tag only", "no name", "digest before name"],
+from tests.unit.endpoints.layout_support import (
+    API,
+    BAD_INDEXES,
+    IMAGE,
+    OTHER,
+    blob_of,
+    entry,
+    files_below,
+    index_of,
+    named,
 )
-def test_resolve_finds(folder: Path, annotations: dict[str, str], reference: str):
-    (folder / "index.json").write_bytes(index_of(entry(IMAGE, **annotations), named("x/y:z", OTHER)))
-    assert Layout(folder).resolve(ImageReference.parse(reference)).digest == IMAGE.descriptor.digest
-
-
-@pytest.mark.parametrize(
-    ("entries", "reference"),
-    [
-        ([named("ghcr.io/acme/api:2.3")], "ghcr.io/acme/api:2.4"),
-        ([named("ghcr.io/acme/api:2.3")], "quay.io/acme/api:2.3"),
-        ([named("2.3"), named("2.3", OTHER)], "ghcr.io/acme/api:2.3"),
-        ([named("latest")], "docker.io/library/latest:1"),
-        ([named("ghcr.io/acme/api:2.3")], f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}"),
-        ([named("no name / at all: really")], "ghcr.io/acme/api:2.3"),
-        ([named(f"ghcr.io/acme/api:2.3@{OTHER.descriptor.digest}")], "ghcr.io/acme/api:2.3"),
-        ([named("x/y:1", make_index([IMAGE]))], f"x/y@{IMAGE.descriptor.digest}"),
-        ([], "ghcr.io/acme/api:2.3"),
-    ],
-    ids=["tag", "registry", "tag twice", "tag is no name", "digest", "free text", "lie", "nested", "empty"],
-)
-def test_resolve_refuses(folder: Path, entries: list[dict[str, object]], reference: str):
-    (folder / "index.json").write_bytes(index_of(*entries))
-    with pytest.raises(NotFoundError, match="no such image in oci:"):
-        Layout(folder).resolve(ImageReference.parse(reference))
-
-
-def test_a_full_name_goes_before_a_bare_tag(folder: Path):
-    (folder / "index.json").write_bytes(index_of(named("2.3", OTHER), named(str(API))))
-    assert Layout(folder).resolve(API).digest == IMAGE.descriptor.digest
-
-
-def test_names_lists_full_names_once(folder: Path):
-    entries = [named(str(API)), named("latest"), entry(OTHER), named("nginx:1", OTHER), named(str(API))]
-    (folder / "index.json").write_bytes(index_of(*entries))
-    assert Layout(folder).names() == [API, ImageReference.parse("nginx:1")]
-
-
-# --- index.json and oci-layout that are not what they should be
-
-BAD_INDEXES = {
-    "not JSON": (b"{", FormatError),
-    "a list": (b"[]", FormatError),
-    "duplicate key": (b'{"schemaVersion":2,"manifests":[],"manifests":[]}', AmbiguousError),
-    "case twins": (b'{"schemaVersion":2,"manifests":[],"Manifests":[]}', AmbiguousError),
-    "an image manifest": (IMAGE.raw, FormatError),
-    "both kinds": (IMAGE.raw.replace(b'"layers"', b'"manifests": [], "layers"'), AmbiguousError),
-    "wrong version": (b'{"schemaVersion":1,"manifests":[]}', FormatError),
-    "digest that leads out": (
-        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:../../../etc/passwd", "size": 1}),
-        FormatError,
-    ),
-    "upper-case digest": (
-        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:" + "A" * 64, "size": 1}),
-        FormatError,
-    ),
-    "negative size": (
-        index_of({"mediaType": OCI_MANIFEST, "digest": "sha256:" + "a" * 64, "size": -1}),
-        FormatError,
-    ),
-    "annotation that is no text": (index_of(entry(IMAGE) | {"annotations": {REF_NAME: 1}}), FormatError),
-    "two names": (index_of(entry(IMAGE, **{REF_NAME: "a/b:1", CONTAINERD_NAME: "a/b:2"})), AmbiguousError),
-    "one name twice": (index_of(named(str(API)), named(str(API), OTHER)), AmbiguousError),
-    "too large": (index_of(entry(IMAGE, x="x" * (4 << 20))), FormatError),
-}
-
-
-@pytest.mark.parametrize(("raw", "kind"), BAD_INDEXES.values(), ids=BAD_INDEXES)
-def test_bad_index(folder: Path, raw: bytes, kind: type[AirgapError]):
-    (folder / "index.json").write_bytes(raw)
-    with pytest.raises(kind):
-        Layout(folder).resolve(API)
-
-
-def test_one_name_in_two_spellings_is_one(folder: Path):
-    twin = named(f"GHCR.io:443/{API.repository}:{API.tag}", OTHER)
-    (folder / "index.json").write_bytes(index_of(named(str(API)), twin))
-    layout = Layout(folder)
-    with pytest.raises(AmbiguousError, match="two images have the same name"):
-        layout.find(API)
-    layout.tag(API, IMAGE.descriptor, IMAGE.raw)
-    assert (layout.names(), layout.find(API)) == ([API], IMAGE.descriptor.digest)
-
-
-@pytest.mark.parametrize("case", [case for case in BAD_INDEXES if case != "one name twice"])
-def test_tag_leaves_a_bad_index_alone(folder: Path, case: str):
-    raw, kind = BAD_INDEXES[case]
-    (folder / "index.json").write_bytes(raw)
-    with pytest.raises(kind):
-        Layout(folder).tag(API, IMAGE.descriptor, IMAGE.raw)
-    assert (folder / "index.json").read_bytes() == raw
-
-
-@pytest.mark.parametrize(
-    "raw", [b"", b"{}", b'{"imageLayoutVersion":"2.0.0"}', b'{"imageLayoutVersion":1}'],
-    ids=["empty", "no version", "newer", "number"],
-)  # fmt: skip
-def test_bad_marker(folder: Path, raw: bytes):
-    (folder / "oci-layout").write_bytes(raw)
-    for attempt in (
-        lambda: Layout(folder).names(),
-        lambda: Layout(folder).put_document(API, blob_of(b""), b""),
-    ):
-        with pytest.raises(FormatError):
-            attempt()
-
-
-@pytest.mark.parametrize("missing", ["oci-layout", "index.json"])
-def test_no_layout(folder: Path, missing: str):
-    (folder / missing).unlink()
-    with pytest.raises(NotFoundError, match=missing):
-        Layout(folder).resolve(API)
-    assert Layout(folder).find(API) is None
-
 
 # --- files that are not what they should be
 
@@ -232,6 +75,8 @@ ODD_FILES = {
     "socket": make_socket,
     "link to a device": make_device,
 }
+
+
 BLOB = IMAGE.descriptor.digest.path
 
 
@@ -428,50 +273,6 @@ def test_threads_do_not_lose_each_others_names(tmp_path: Path):
     for thread in threads:
         thread.join()
     assert sorted(layouts[0].names()) == sorted(references)
-
-
-# --- properties
-
-texts = st.one_of(
-    st.text(max_size=30),
-    st.from_regex(r"[a-z]{1,4}(\.[a-z]{2})?(/[a-z]{1,4}){0,2}(:[a-z0-9]{1,3})?", fullmatch=True),
-)
-
-
-@given(st.lists(st.tuples(texts, texts), max_size=4), texts)
-def test_any_annotations_are_read_or_refused(pairs: list[tuple[str, str]], wanted: str):
-    entries = [entry(IMAGE, **{REF_NAME: ref, CONTAINERD_NAME: name}) for ref, name in pairs]
-    try:
-        reference = ImageReference.parse(wanted)
-        found = parse_index(index_of(*entries), "index.json")
-    except FormatError:
-        return
-    for image in (*by_name(found, reference), *by_tag(found, reference)):
-        assert image.descriptor.digest == IMAGE.descriptor.digest
-
-
-@given(st.lists(st.sampled_from(["a/b:1", "a/b:2", "c:1", f"d@{IMAGE.descriptor.digest}"]), max_size=8))
-def test_each_name_means_what_was_tagged_last(names: list[str]):
-    raw = EMPTY
-    last: dict[ImageReference, Digest] = {}
-    for i, name in enumerate(names):
-        image = (IMAGE, OTHER)[i % 2]
-        reference = ImageReference.parse(name)
-        raw = with_entry(raw, "index.json", reference, image.descriptor)
-        if reference.tag:
-            last[reference] = image.descriptor.digest
-    entries = parse_index(raw, "index.json")
-    assert {n: e.descriptor.digest for e in entries for n in e.names if n.tag} == last
-    nameless = [e.descriptor.digest for e in entries if not any(name.tag for name in e.names)]
-    assert len(nameless) == len(set(nameless))
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_an_index_or_refused(raw: bytes):
-    try:
-        parse_index(raw, "index.json")
-    except FormatError:
-        return
 
 
 class TestSweep:

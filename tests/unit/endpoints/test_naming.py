@@ -2,11 +2,12 @@
 
 import pytest
 
-from airgap.endpoints.naming import Naming, by_tag, namings, usable
+from airgap.endpoints.naming import IndexEntry, by_tag, index_entries, usable_names
 from airgap.errors import AmbiguousError
 from airgap.oci.digest import Digest
-from airgap.oci.documents import CONTAINERD_NAME, OCI_MANIFEST, REF_NAME, Descriptor
+from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_MANIFEST, REF_NAME, Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump
 
 DIGEST, OTHER = Digest.of(b"image"), Digest.of(b"other")
 API = ImageReference.parse("ghcr.io/acme/api:2.3")
@@ -17,8 +18,17 @@ def entry(digest: Digest = DIGEST, **annotations: str) -> Descriptor:
     return Descriptor(OCI_MANIFEST, digest, 1, annotations=annotations)
 
 
-def name_of(annotations: dict[str, str]) -> Naming:
-    [found] = namings([entry(**annotations)], "index.json")
+def entries_of(*entries: Descriptor) -> list[IndexEntry]:
+    index = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [{**each.to_json(), "annotations": dict(each.annotations)} for each in entries],
+    }
+    return index_entries(dump(index), "index.json")
+
+
+def name_of(annotations: dict[str, str]) -> IndexEntry:
+    [found] = entries_of(entry(**annotations))
     return found
 
 
@@ -39,8 +49,11 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("annotations", "names", "tag"), GOOD.values(), ids=GOOD)
-def test_good(annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None) -> None:
-    assert name_of(annotations) == Naming(names, tag)
+def test_annotations_that_name_an_image_are_read(
+    annotations: dict[str, str], names: tuple[ImageReference, ...], tag: str | None
+) -> None:
+    found = name_of(annotations)
+    assert (found.names, found.tag, found.problem) == (names, tag, "")
 
 
 HIDDEN = {
@@ -70,7 +83,7 @@ def test_hidden(annotations: dict[str, str], problem: str) -> None:
 
 def test_a_bad_name_hides_only_its_own_entry() -> None:
     entries = [entry(**{REF_NAME: "Bad/Name:1"}), entry(OTHER, **{REF_NAME: str(API)})]
-    assert [found.names for found in namings(entries, "index.json")] == [(), (API,)]
+    assert [found.names for found in entries_of(*entries)] == [(), (API,)]
 
 
 def test_two_names_for_one_entry_are_refused() -> None:
@@ -91,7 +104,7 @@ def test_a_tag_that_two_have_means_neither() -> None:
 
 
 def test_repo_tags_keep_what_can_be_used() -> None:
-    names, problem = usable(["a:1", "B:1", "<none>:<none>", str(OTHER), "a:1"], DIGEST)
+    names, problem = usable_names(["a:1", "B:1", "<none>:<none>", str(OTHER), "a:1"], DIGEST)
     assert names == (ImageReference.parse("a:1"),)
     assert "'B:1'" in problem
 
@@ -107,7 +120,7 @@ class TestKinds:
             entry(OTHER, **{KIND: f"{COSIGN}sigs"}),
             entry(OTHER, **{KIND: f"{COSIGN}atts"}),
         ]
-        tags = [found.tag for found in namings(entries, "index.json")]
+        tags = [found.tag for found in entries_of(*entries)]
         assert tags == [None, SIG, SIG.replace(".sig", ".att")]
 
     def test_hauler_gives_all_the_name_of_the_image(self) -> None:
@@ -118,13 +131,13 @@ class TestKinds:
             entry(OTHER, **named, kind="dev.hauler/sigs/0123"),
             entry(OTHER, **named, kind="dev.hauler/referrers/0123"),
         ]
-        found = namings(entries, "index.json")
+        found = entries_of(*entries)
         assert [(len(each.names), each.tag) for each in found] == [(1, None), (1, None), (0, SIG), (0, None)]
 
     @pytest.mark.parametrize("images", [0, 2])
     def test_of_which_image_is_not_guessed(self, images: int) -> None:
         entries = [entry(Digest.of(bytes([n])), kind=f"{COSIGN}image") for n in range(images)]
-        found = namings([*entries, entry(OTHER, kind=f"{COSIGN}sigs")], "index.json")
+        found = entries_of(*entries, entry(OTHER, kind=f"{COSIGN}sigs"))
         assert (found[-1].names, found[-1].tag) == ((), None)
 
     @pytest.mark.parametrize(

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.registry.address import base_url, follow, follow_upload, is_loopback, origin
+from airgap.endpoints.registry.address import base_url, follow, follow_upload, is_loopback
 from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.reach import origin
 from airgap.errors import EndpointError
 
 DEFAULT = RegistryOptions()

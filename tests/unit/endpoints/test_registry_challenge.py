@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.registry.challenge import Challenge
+from airgap.endpoints.registry.auth import Challenge
 from airgap.errors import EndpointError
 
 GOOD = [

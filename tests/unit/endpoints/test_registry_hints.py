@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.registry.errors import failure
-from airgap.endpoints.registry.hints import is_locked, push_hint
+from airgap.endpoints.registry.errors import push_hint, says_tag_is_immutable, status_error
 
 
 @pytest.mark.parametrize(
@@ -44,17 +43,17 @@ def test_hints(status: int, text: str, hint: str | None) -> None:
     ],
 )
 def test_locked(text: str, *, locked: bool) -> None:
-    assert is_locked(text) is locked
+    assert says_tag_is_immutable(text) is locked
 
 
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str) -> None:
     push_hint(400, text, "h.example")
-    assert isinstance(is_locked(text), bool)
+    assert isinstance(says_tag_is_immutable(text), bool)
 
 
 def test_only_pushes_are_advised_so() -> None:
     body = b'{"errors":[{"code":"NAME_UNKNOWN"}]}'
-    assert failure(404, {}, body, "x", "h.example").hint is None
-    error = failure(404, {}, body, "x", "h.example", writes=True)
+    assert status_error(404, {}, body, "x", "h.example").hint is None
+    error = status_error(404, {}, body, "x", "h.example", writes=True)
     assert (error.status, "create the repository" in str(error.hint)) == (404, True)

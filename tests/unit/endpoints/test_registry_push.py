@@ -189,7 +189,9 @@ def test_wrong_content_is_cut_before_its_last_byte(fake: FakeRegistry) -> None:
         ({"headers": {"content-length": "9" * 30}}, False),
     ],
 )
-def test_holds(fake: FakeRegistry, rule: dict[str, object], *, holds: bool) -> None:
+def test_holds_is_true_only_for_a_blob_of_the_right_size(
+    fake: FakeRegistry, rule: dict[str, object], *, holds: bool
+) -> None:
     filled(fake)
     fake.fault(**rule)
     assert client(fake).holds(named(fake), BLOB_DESCRIPTOR) is holds

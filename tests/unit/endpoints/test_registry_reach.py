@@ -7,8 +7,10 @@ import pytest
 from airgap.endpoints.logins import Credentials
 from airgap.endpoints.registry import Registry, RegistryOptions
 from airgap.endpoints.registry.config import trusted_hosts
+from airgap.endpoints.registry.masking import SecretMask
+from airgap.endpoints.registry.pool import ConnectionPool
 from airgap.endpoints.registry.reach import Zone, is_trusted, may_connect, may_log_in, may_reach, zone_of
-from airgap.endpoints.registry.transport import Transport
+from airgap.endpoints.registry.request import RegistryRequest
 from airgap.errors import EndpointError, LoginError
 from tests.support.registry import FakeRegistry
 from tests.unit.endpoints.registry_support import BLOB, BLOB_DESCRIPTOR, Logins, client, drain, filled, named
@@ -174,9 +176,9 @@ def test_a_login_is_not_sent_to_another_owner(fake: FakeRegistry, login: Credent
 
 def test_a_name_that_leads_inside(fake: FakeRegistry) -> None:
     """The name is looked up by the system: here a stranger's is what is written as an address."""
-    transport = Transport("http://registry.example", RegistryOptions(plain_http=True))
+    pool = ConnectionPool("http://registry.example", RegistryOptions(plain_http=True), SecretMask([]))
     with pytest.raises(EndpointError, match="an internal address"):
-        transport.send("GET", f"{fake.url}/v2/", {}, None, "x")
+        pool(RegistryRequest(method="GET", url=f"{fake.url}/v2/", subject="x"))
     assert not fake.requests
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from airgap.endpoints.ports import ReferrerSource, ReferrerTarget
 from airgap.errors import AirgapError, EndpointError, UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -44,7 +43,14 @@ def referrer(number: int) -> tuple[Descriptor, bytes]:
         "annotations": {"number": str(number)},
     }
     raw = json.dumps(manifest).encode()
-    return Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), None, {"number": str(number)}, KIND), raw
+    return Descriptor(
+        OCI_MANIFEST,
+        Digest.of(raw),
+        len(raw),
+        platform=None,
+        annotations={"number": str(number)},
+        artifact_type=KIND,
+    ), raw
 
 
 def entry(number: int) -> dict[str, Any]:
@@ -63,11 +69,6 @@ def listed(fake: FakeRegistry) -> list[Digest]:
 
 def digests(*numbers: int) -> list[Digest]:
     return [referrer(number)[0].digest for number in numbers]
-
-
-def test_it_is_both(fake: FakeRegistry) -> None:
-    assert isinstance(client(fake), ReferrerSource)
-    assert isinstance(client(fake), ReferrerTarget)
 
 
 def test_none(either: FakeRegistry) -> None:
@@ -200,7 +201,7 @@ LINKS = [
 def test_pages_that_lead_nowhere(
     fake: FakeRegistry, link: str, error: type[AirgapError], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airgap.endpoints.registry.referrers._MAX_PAGES", 5)
+    monkeypatch.setattr("airgap.endpoints.registry.referrers.MAX_LIST_PAGES", 5)
     fake.referrers_api = True
     fake.fault(path="/referrers/", headers={"link": link})
     with pytest.raises(error, match=text):
@@ -221,7 +222,7 @@ def test_trouble_is_not_taken_for_absence(either: FakeRegistry) -> None:
         listed(either)
 
 
-def test_tags(fake: FakeRegistry) -> None:
+def test_tags_of_all_pages_are_listed(fake: FakeRegistry) -> None:
     fake.add("acme/api", "2.0", IMAGE)
     fake.page_size = 1
     assert client(fake).tags(named(fake)) == ["1.0", "2.0"]

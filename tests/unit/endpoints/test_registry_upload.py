@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from airgap.endpoints.logins import Credentials
-from airgap.endpoints.ports import MountingTarget, ResumingTarget
 from airgap.endpoints.registry import Registry
 from airgap.errors import (
     AirgapError,
@@ -68,11 +67,6 @@ def upload(
 
 def sent(fake: FakeRegistry) -> list[str]:
     return [request.method for request in fake.requests]
-
-
-def test_it_can_do_both(fake: FakeRegistry) -> None:
-    assert isinstance(client(fake), ResumingTarget)
-    assert isinstance(client(fake), MountingTarget)
 
 
 def test_the_first_try_is_one_request(fake: FakeRegistry) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.server.catalogue import Catalogue, build
+from airgap.endpoints.server.catalogue import Catalogue, build_catalogue
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -15,13 +15,16 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
+from tests.support.damage import flip
 from tests.support.images import Image, make_index, simple_image, write_layout
 
 ONE, TWO = simple_image("one"), simple_image("two")
 
 
 def catalogue_of(folder: Path, *layouts: dict[str, Image]) -> Catalogue:
-    return build([Layout(write_layout(folder / str(i), images)) for i, images in enumerate(layouts)])
+    return build_catalogue(
+        [Layout(write_layout(folder / str(i), images)) for i, images in enumerate(layouts)]
+    )
 
 
 def tags(catalogue: Catalogue) -> dict[str, dict[str, Digest]]:
@@ -122,7 +125,7 @@ def test_a_sparse_index_is_served_as_far_as_it_goes(tmp_path: Path):
     index = make_index([ONE, TWO])
     layout = write_layout(tmp_path, {"a/x:1": index})
     (layout / TWO.descriptor.digest.path).unlink()
-    repository = build([Layout(layout)]).repositories["a/x"]
+    repository = build_catalogue([Layout(layout)]).repositories["a/x"]
     assert set(repository.documents) == {index.descriptor.digest, ONE.descriptor.digest}
     assert not repository.blobs.keys() & set(TWO.layers)
 
@@ -156,12 +159,6 @@ def test_referrers_are_known_by_their_subject(tmp_path: Path, own_type: str | No
     assert found.annotations == {"by": "acme"}
 
 
-def flip(path: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    path.write_bytes(raw)
-
-
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
@@ -175,7 +172,7 @@ def test_a_broken_image_stops_the_start(tmp_path: Path, change, kind: type[Airga
     layout = write_layout(tmp_path, {"a/x:1": ONE})
     change(layout / ONE.descriptor.digest.path)
     with pytest.raises(kind):
-        build([Layout(layout)])
+        build_catalogue([Layout(layout)])
 
 
 def nested(depth: int) -> Image:

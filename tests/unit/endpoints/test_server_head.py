@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.server.head import MAX_HEAD, MAX_HEADERS, RefusedError, parse_head
+from airgap.endpoints.server.head import RefusedHeadError, parse_head
+from airgap.limits import MAX_REQUEST_HEAD_BYTES, MAX_REQUEST_HEADERS
 
 GET = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"
 PUT = b"PUT /v2/ HTTP/1.1\r\nHost: x\r\n"
@@ -67,7 +68,7 @@ PIECES = [
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(raw: bytes):
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedHeadError) as refused:
         parse_head(raw)
     assert refused.value.status == 400
 
@@ -80,12 +81,12 @@ def test_what_can_be_read_in_two_ways_is_refused(raw: bytes):
         (PUT + b"Transfer-Encoding: \x0bchunked\r\n\r\n", 400),
         (b"GET /v2/ HTTP/2.0\r\n\r\n", 505),
         (b"PRI * HTTP/2.0\r\n\r\n", 505),
-        (GET + b"A: b\r\n" * MAX_HEADERS + b"\r\n", 431),
-        (GET + b"A: " + b"b" * MAX_HEAD + b"\r\n\r\n", 431),
+        (GET + b"A: b\r\n" * MAX_REQUEST_HEADERS + b"\r\n", 431),
+        (GET + b"A: " + b"b" * MAX_REQUEST_HEAD_BYTES + b"\r\n\r\n", 431),
     ],
 )
 def test_unsupported_protocol_versions(raw: bytes, status: int):
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedHeadError) as refused:
         parse_head(raw)
     assert refused.value.status == status
 
@@ -121,7 +122,7 @@ def test_one_range_at_most(headers: bytes, wanted: str | None):
 def test_any_bytes_are_a_request_or_refused(raw: bytes):
     try:
         request = parse_head(raw)
-    except RefusedError:
+    except RefusedHeadError:
         return
     assert raw.endswith(b"\r\n\r\n")
     assert raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")

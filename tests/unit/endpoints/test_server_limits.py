@@ -65,8 +65,10 @@ def ended(connection: socket.socket) -> bool:
     "raw", [b"", b"G", b"GET /v2/ HTTP/1.1\r\nHost:", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"]
 )
 def test_half_requests_keep_no_other_client_out(layout: Path, open_to, raw: bytes):
-    with ImageServer([Layout(layout)], idle_timeout=GENEROUS) as server:
-        for _ in range(200):
+    with ImageServer([Layout(layout)], max_connections=16, idle_timeout=GENEROUS) as server:
+        for _ in range(
+            100
+        ):  # fewer than the system queues: a connection that it drops is tried again after 1 s
             open_to(server, raw)
         assert is_served(server)
 

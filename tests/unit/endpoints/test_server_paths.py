@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.endpoints.server.paths import Route, Span, page, parse_path, parse_range
+from airgap.endpoints.server.paths import Route, RouteKind, Span, parse_path, parse_range, select_page
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -12,20 +12,20 @@ DIGEST = "sha256:" + "a" * 64
 @pytest.mark.parametrize(
     ("target", "route"),
     [
-        ("/v2", Route("base")),
-        ("/v2/", Route("base")),
-        ("/v2/?x=1", Route("base")),
-        ("/v2/_catalog", Route("catalog")),
-        ("/v2/_catalog?n=2", Route("catalog", query="n=2")),
-        ("/v2/a/tags/list", Route("tags", "a")),
-        ("/v2/a/b/c/tags/list?n=1&last=x", Route("tags", "a/b/c", query="n=1&last=x")),
-        ("/v2/a/manifests/1.0", Route("manifests", "a", "1.0")),
-        ("/v2/a/manifests/1.0?ns=docker.io", Route("manifests", "a", "1.0", "ns=docker.io")),
-        ("/v2/manifests/blobs/manifests/tags", Route("manifests", "manifests/blobs", "tags")),
-        ("/v2/tags/list/tags/list", Route("tags", "tags/list")),
-        (f"/v2/a/blobs/{DIGEST}", Route("blobs", "a", DIGEST)),
-        ("/v2/a/blobs/sha256%3A" + "a" * 64, Route("blobs", "a", DIGEST)),
-        (f"/v2/localhost:5000/a/referrers/{DIGEST}", Route("referrers", "localhost:5000/a", DIGEST)),
+        ("/v2", Route(RouteKind.BASE)),
+        ("/v2/", Route(RouteKind.BASE)),
+        ("/v2/?x=1", Route(RouteKind.BASE)),
+        ("/v2/_catalog", Route(RouteKind.CATALOG)),
+        ("/v2/_catalog?n=2", Route(RouteKind.CATALOG, query="n=2")),
+        ("/v2/a/tags/list", Route(RouteKind.TAGS, "a")),
+        ("/v2/a/b/c/tags/list?n=1&last=x", Route(RouteKind.TAGS, "a/b/c", query="n=1&last=x")),
+        ("/v2/a/manifests/1.0", Route(RouteKind.MANIFEST, "a", "1.0")),
+        ("/v2/a/manifests/1.0?ns=docker.io", Route(RouteKind.MANIFEST, "a", "1.0", "ns=docker.io")),
+        ("/v2/manifests/blobs/manifests/tags", Route(RouteKind.MANIFEST, "manifests/blobs", "tags")),
+        ("/v2/tags/list/tags/list", Route(RouteKind.TAGS, "tags/list")),
+        (f"/v2/a/blobs/{DIGEST}", Route(RouteKind.BLOB, "a", DIGEST)),
+        ("/v2/a/blobs/sha256%3A" + "a" * 64, Route(RouteKind.BLOB, "a", DIGEST)),
+        (f"/v2/localhost:5000/a/referrers/{DIGEST}", Route(RouteKind.REFERRERS, "localhost:5000/a", DIGEST)),
     ],
 )
 def test_paths_of_the_api(target: str, route: Route):
@@ -49,11 +49,11 @@ def test_other_paths(target: str):
 @given(st.text(max_size=60) | st.text("/v2abc%.:?&=_", max_size=60).map("/v2/".__add__))
 def test_any_path_is_a_route_or_none(target: str):
     route = parse_path(target)
-    if route is not None and route.kind not in ("base", "catalog"):
+    if route is not None and route.kind not in (RouteKind.BASE, RouteKind.CATALOG):
         assert route.name
         assert "" not in route.name.split("/")
         assert "/" not in route.reference
-        assert bool(route.reference) == (route.kind != "tags")
+        assert bool(route.reference) == (route.kind is not RouteKind.TAGS)
 
 
 names = st.lists(st.text("abc09._-", min_size=1, max_size=8), min_size=1, max_size=4).map("/".join)
@@ -61,7 +61,7 @@ names = st.lists(st.text("abc09._-", min_size=1, max_size=8), min_size=1, max_si
 
 @given(names, st.sampled_from(["manifests", "blobs", "referrers"]), st.text("abc:.", min_size=1, max_size=20))
 def test_every_name_comes_back(name: str, kind: str, reference: str):
-    assert parse_path(f"/v2/{name}/{kind}/{reference}?q") == Route(kind, name, reference, "q")
+    assert parse_path(f"/v2/{name}/{kind}/{reference}?q") == Route(RouteKind(kind), name, reference, "q")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_every_name_comes_back(name: str, kind: str, reference: str):
     ],
 )
 def test_arguments(query: str, value: str | None):
-    assert Route("tags", "a", query=query).argument("n") == value
+    assert Route(RouteKind.TAGS, "a", query=query).argument("n") == value
 
 
 @pytest.mark.parametrize(
@@ -134,20 +134,20 @@ def test_any_range_lies_inside(header: str, size: int):
     ],
 )
 def test_pages(count: str | None, last: str | None, found: list[str], more: bool):
-    assert page(["a", "b", "c"], count, last) == (found, more)
+    assert select_page(["a", "b", "c"], count, last) == (found, more)
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "1.5", "9" * 10, " 1", "\u0661"])
 def test_bad_page_sizes(count: str):
     with pytest.raises(ValueError):
-        page(["a"], count, None)
+        select_page(["a"], count, None)
 
 
 @given(st.sets(st.text("abc", min_size=1, max_size=4)), st.integers(1, 4))
 def test_pages_make_the_whole(names: set[str], count: int):
     everything, last, more = [], None, True
     while more:
-        found, more = page(sorted(names), str(count), last)
+        found, more = select_page(sorted(names), str(count), last)
         everything += found
         last = found[-1] if found else None
     assert everything == sorted(names)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airgap.endpoints.server.slots import Connection, Limits, Slots, client_of
+from airgap.endpoints.server.slots import ClientConnection, ConnectionSlots, ServerLimits, client_of
 
 
 class Room:
@@ -10,18 +10,18 @@ class Room:
 
     def __init__(self, connections: int) -> None:
         self.now = 100.0
-        self.cut: list[Connection] = []
-        limits = Limits(connections, idle_timeout=60, stall_timeout=5, min_rate=1000)
-        self.slots = Slots(limits, lambda: self.now)
+        self.cut: list[ClientConnection] = []
+        limits = ServerLimits(connections, idle_timeout=60, stall_timeout=5, min_rate=1000)
+        self.slots = ConnectionSlots(limits, lambda: self.now)
 
-    def come(self, host: str = "192.0.2.1", *, busy: bool = False) -> Connection:
-        connection = Connection(host, lambda: self.cut.append(connection))
+    def come(self, host: str = "192.0.2.1", *, busy: bool = False) -> ClientConnection:
+        connection = ClientConnection(host, lambda: self.cut.append(connection))
         self.slots.arrive(connection)
         connection.busy = busy
         return connection
 
 
-def served(*connections: Connection) -> list[bool]:
+def served(*connections: ClientConnection) -> list[bool]:
     return [each.admitted.is_set() for each in connections]
 
 
@@ -144,6 +144,6 @@ def test_clients(host: str, client: str):
 
 
 def test_the_time_for_an_answer_grows_with_it():
-    limits = Limits(4, idle_timeout=60, stall_timeout=5, min_rate=10_000)
+    limits = ServerLimits(4, idle_timeout=60, stall_timeout=5, min_rate=10_000)
     assert limits.seconds(0) == 60
     assert limits.seconds(5_000_000_000) == 60 + 500_000

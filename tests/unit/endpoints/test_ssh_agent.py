@@ -112,7 +112,7 @@ def test_answers_that_are_none(serve, answer, want):
 
 
 def test_an_agent_that_does_not_answer(serve, monkeypatch):
-    monkeypatch.setattr(module, "_LIST_SECONDS", 0.2)
+    monkeypatch.setattr(module, "AGENT_LIST_SECONDS", 0.2)
     serve(hang=True)
     with Agent() as agent:
         assert (agent.keys, agent.trouble) == ((), "no answer")
@@ -140,7 +140,7 @@ def test_a_refusal_concerns_one_key(serve):
     ("answers", "hang", "want"), [((), False, "it closed the connection"), ((), True, "no answer")]
 )
 def test_one_that_dies_is_not_asked_again(serve, monkeypatch, answers, hang, want):
-    monkeypatch.setattr(module, "_SIGN_SECONDS", 0.2)
+    monkeypatch.setattr(module, "AGENT_SIGN_SECONDS", 0.2)
     serve(string(listing((public(1), b"one"), (public(2), b"two"))), *answers, hang=hang)
     with Agent() as agent:
         for key in agent.keys:

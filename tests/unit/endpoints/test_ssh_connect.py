@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from airgap.endpoints.ssh.config import Hop
-from airgap.endpoints.ssh.connect import Connection, translated
+from airgap.endpoints.ssh.connect import SshConnection, translated
 from airgap.endpoints.ssh.login import Identities
 from airgap.endpoints.ssh.sftp import StatusError
-from airgap.endpoints.ssh.transport import Transport
+from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import IntegrityError, LinkError, TransportError
 
 HELLO = b"SSH-2.0-strange\r\n"
@@ -37,9 +37,12 @@ def server(*says: bytes, hang: bool = False) -> Iterator[int]:
         thread.join(120)
 
 
-def connect(port: int) -> Connection:
-    hop = Hop("127.0.0.1", port, "carrier", "plant", (), (), identities_only=False)
-    return Connection((hop,), Identities(), seconds=1)
+def connect(port: int, seconds: float = 1) -> SshConnection:
+    hop = Hop(
+        host="127.0.0.1", port=port, user="carrier", known_as="plant", known_hosts=(),
+        identities=(), identities_only=False,
+    )  # fmt: skip
+    return SshConnection((hop,), Identities(), seconds)
 
 
 def packet(payload: bytes) -> bytes:
@@ -74,7 +77,7 @@ def packet(payload: bytes) -> bytes:
 @pytest.mark.parametrize("hang", [False, True])
 def test_servers_that_do_not_speak_ssh(says, hang, capfd):
     with server(says, hang=hang) as port, pytest.raises(TransportError, match=f"127.0.0.1:{port}"):
-        connect(port)
+        connect(port, 0.1)  # silence is as good an answer
     assert capfd.readouterr().err == "", "no trace of paramiko's"
 
 
@@ -112,13 +115,13 @@ def test_long_words_are_cut():
 def test_the_disconnect_message_is_kept():
     disconnect_message = b"\x01\0\0\0\x02" + (1000).to_bytes(4, "big") + b"bye\x1b\xff" + b"x" * 995
     with server(HELLO + packet(disconnect_message), hang=True) as port:
-        transport = Transport(socket.create_connection(("127.0.0.1", port)), 1)
+        transport = SshTransport(socket.create_connection(("127.0.0.1", port)), 1)
         with contextlib.closing(transport), pytest.raises(Exception, match=r".?"):
             transport.start_client(timeout=1)
     assert transport.disconnect_message == "bye\x1b\ufffd" + "x" * 295
 
 
-def test_nobody():
+def test_a_refused_connection_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(TransportError, match=r"cannot connect: carrier@127.0.0.1:\d+, got .*refused"):

@@ -44,7 +44,7 @@ def known(tmp_path, *lines: str) -> KnownHosts:
         (hashed("[::1]:2222"), "[::1]:2222"),
     ],
 )
-def test_known(tmp_path, names, name):
+def test_a_host_that_is_listed_is_accepted(tmp_path, names, name):
     known(tmp_path, "# comment", "", f"{names} ssh-ed25519 {text(ONE)} a comment").check(
         name, "ssh-ed25519", ONE, ROUTE
     )
@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read(tmp_path):
         KnownHosts.load([tmp_path])
 
 
-def test_no_text(tmp_path):
+def test_lines_that_are_not_text_are_skipped(tmp_path):
     path = tmp_path / "known_hosts"
     path.write_bytes(b"\xff\xfe\x00\n" + f"{HOST} ssh-ed25519 {text(ONE)}\n".encode())
     KnownHosts.load([path]).check(HOST, "ssh-ed25519", ONE, ROUTE)

@@ -6,6 +6,7 @@ import struct
 import paramiko
 import pytest
 
+from airgap.endpoints.remote import FileKind
 from airgap.endpoints.ssh.sftp import ProtocolError, Sftp, StatusError
 
 NOTHING = struct.pack(">I", 0)
@@ -99,8 +100,8 @@ def test_what_is_there(step):
     link = packet(105, struct.pack(">IIQI", 1, 5, 7, 0o120777))
     file = packet(105, struct.pack(">IIQI", 2, 5, 1 << 40, 0o100644))
     sftp = client(link, file, status(3, 2), status(4, 3, b"Permission denied"), step=step)
-    assert sftp.find("/a/link").kind == "other"
-    assert (found := sftp.find("/a/file")).kind == "file"
+    assert sftp.find("/a/link").kind is FileKind.OTHER
+    assert (found := sftp.find("/a/file")).kind is FileKind.FILE
     assert (found.name, found.size) == ("file", 1 << 40)
     assert sftp.find("/a/none") is None
     with pytest.raises(StatusError, match="Permission denied"):
@@ -108,7 +109,7 @@ def test_what_is_there(step):
 
 
 def test_an_entry_without_a_kind_is_not_a_file():
-    assert client(packet(105, struct.pack(">II", 1, 0))).find("/x").kind == "other"
+    assert client(packet(105, struct.pack(">II", 1, 0))).find("/x").kind is FileKind.OTHER
 
 
 def test_a_list_that_never_ends():

@@ -3,13 +3,16 @@ import json
 import pytest
 
 from airgap.errors import FormatError
-from airgap.kit.statement import MAX_STATEMENT, KitStatement, Target
+from airgap.kit.statement import KitStatement, KitTarget
+from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.digest import Digest
 
 A = Digest.of(b"a").hex
-TARGETS = (Target("linux-x86_64", "3.11"), Target("musllinux-aarch64", "3.14"))
+TARGETS = (KitTarget("linux-x86_64", "3.11"), KitTarget("musllinux-aarch64", "3.14"))
 NAMES = ("SHA256SUMS", "install.sh", TARGETS[0].requirements_file, "wheels/PyYAML-6.0+l-cp311-cp311-m.whl")
-FULL = KitStatement(dict.fromkeys(NAMES, A), TARGETS, 1234, "hq", "1.0")
+FULL = KitStatement(
+    subjects=dict.fromkeys(NAMES, A), targets=TARGETS, total_bytes=1234, site="hq", version="1.0"
+)
 
 
 def test_round_trip():
@@ -21,7 +24,7 @@ def test_round_trip():
 
 
 def test_targets():
-    target = Target.parse("linux-x86_64-py3.11", "test")
+    target = KitTarget.parse("linux-x86_64-py3.11", "test")
     assert target == TARGETS[0]
     assert (str(target), target.minor) == ("linux-x86_64-py3.11", 11)
     assert target.requirements_file == "requirements/linux-x86_64-py3.11.txt"
@@ -32,7 +35,7 @@ def test_targets():
 )
 def test_no_targets(text):
     with pytest.raises(FormatError, match="not a target"):
-        Target.parse(text, "test")
+        KitTarget.parse(text, "test")
 
 
 @pytest.mark.parametrize(
@@ -63,4 +66,4 @@ def test_refused(old, new, words):
 
 def test_too_large():
     with pytest.raises(FormatError, match="too large"):
-        KitStatement.parse(FULL.to_bytes() + b" " * MAX_STATEMENT)
+        KitStatement.parse(FULL.to_bytes() + b" " * MAX_KIT_STATEMENT_BYTES)

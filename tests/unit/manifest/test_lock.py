@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import FormatError
-from airgap.manifest import Lock, LockedImage, lock_path, offline_name
+from airgap.limits import MAX_BLOB_BYTES
+from airgap.manifest import AttachmentChoice, Lock, LockedImage, lock_path, offline_name
 from airgap.oci.digest import Digest
-from airgap.oci.documents import MAX_SIZE, OCI_INDEX, OCI_MANIFEST, Descriptor
+from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
@@ -24,12 +25,18 @@ def ref(text):
 
 
 NGINX = LockedImage(
-    ref("nginx:1.27"), ref("plant.example/nginx:1.27"), "registry", None,
-    (Platform("linux", "amd64"), Platform("linux", "arm", "v6")),
-    Descriptor(OCI_INDEX, Digest.parse(D0), 1234), None, HERE / "keys/acme.pub",
+    reference=ref("nginx:1.27"), name=ref("plant.example/nginx:1.27"), source="registry", path=None,
+    platforms=(Platform("linux", "amd64"), Platform("linux", "arm", "v6")),
+    descriptor=Descriptor(OCI_INDEX, Digest.parse(D0), 1234), image_id=None, cosign_key=HERE / "keys/acme.pub",
 )  # fmt: skip
 APP = LockedImage(
-    ref("acme/app:1.10"), ref("acme/app:1.10"), "archive", HERE / "vendor/app.tar", (), None, Digest.parse(D1)
+    reference=ref("acme/app:1.10"),
+    name=ref("acme/app:1.10"),
+    source="archive",
+    path=HERE / "vendor/app.tar",
+    platforms=(),
+    descriptor=None,
+    image_id=Digest.parse(D1),
 )
 LOCK = Lock("edge-stack", SUM, (NGINX, APP))
 TEXT = f"""\
@@ -72,7 +79,10 @@ def test_it_reads_back(tmp_path):
 
 def test_what_is_said_of_attachments_is_at_the_end(tmp_path):
     image = replace(
-        APP, attachments="required", attachments_unknown="tags: no answer", subject=Digest.parse(D0)
+        APP,
+        attachments=AttachmentChoice.REQUIRED,
+        attachments_unknown="tags: no answer",
+        subject=Digest.parse(D0),
     )
     written = Lock("a", SUM, (image,)).to_bytes(HERE).decode()
     tail = f"  image_id: {D1}\n  attachments: required\n  attachments_unknown: 'tags: no answer'\n  subject: {D0}\n"
@@ -133,7 +143,7 @@ BAD = {
     "no digest": (TEXT.replace(f"  digest: {D0}\n", ""), "incomplete descriptor: m.lock.yaml:6:3, want 'digest', 'media_type' and 'size' together"),
     "no size": (TEXT.replace("  size: 1234\n", ""), "incomplete descriptor: m.lock.yaml:6:3"),
     "nothing resolved": (TEXT.replace(f"  image_id: {D1}\n", ""), "image is not resolved: m.lock.yaml:16:3, want 'digest' or 'image_id'"),
-    "negative size": (TEXT.replace("1234", "-1"), f"not a size: m.lock.yaml:14:9, want bytes, at most {MAX_SIZE}, got '-1'"),
+    "negative size": (TEXT.replace("1234", "-1"), f"not a size: m.lock.yaml:14:9, want bytes, at most {MAX_BLOB_BYTES}, got '-1'"),
     "size with a fraction": (TEXT.replace("1234", "1.0"), "not a size: m.lock.yaml:14:9"),
     "huge size": (TEXT.replace("1234", "9" * 13), "not a size: m.lock.yaml:14:9"),
     "absurd size": (TEXT.replace("1234", "9" * 5000), "not a size: m.lock.yaml:14:9"),
@@ -171,7 +181,7 @@ platforms = st.lists(st.sampled_from(["linux/amd64", "linux/arm/v6"]).map(Platfo
 )
 lines = st.text(min_size=1, max_size=50).filter(str.isprintable)
 descriptors = st.builds(
-    Descriptor, st.sampled_from([OCI_INDEX, OCI_MANIFEST]), digests, st.integers(0, MAX_SIZE)
+    Descriptor, st.sampled_from([OCI_INDEX, OCI_MANIFEST]), digests, st.integers(0, MAX_BLOB_BYTES)
 )
 
 
@@ -181,16 +191,16 @@ def images(draw):
     source = draw(st.sampled_from(["registry", "docker", "docker:ssh://u@h:22", "archive", "oci"]))
     descriptor = draw(st.none() | descriptors)
     return LockedImage(
-        reference,
-        draw(references | st.just(offline_name(reference))),
-        source,
-        draw(paths) if source in ("archive", "oci") else None,
-        draw(platforms),
-        descriptor,
-        draw(digests if descriptor is None else st.none() | digests),
-        draw(st.none() | paths),
+        reference=reference,
+        name=draw(references | st.just(offline_name(reference))),
+        source=source,
+        path=draw(paths) if source in ("archive", "oci") else None,
+        platforms=draw(platforms),
+        descriptor=descriptor,
+        image_id=draw(digests if descriptor is None else st.none() | digests),
+        cosign_key=draw(st.none() | paths),
         by_default=draw(st.booleans()),
-        attachments=draw(st.sampled_from(["auto", "none", "required"])),
+        attachments=draw(st.sampled_from(AttachmentChoice)),
         attachments_unknown=draw(st.none() | lines),
         subject=draw(st.none() | digests),
     )
@@ -205,7 +215,7 @@ def test_it_reads_back_whatever_it_holds(found, folder):
     assert lock.to_bytes(folder) == raw
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(TEXT) - 1), st.text(max_size=3))
 def test_a_damaged_lock_reads_or_is_a_format_error(place, text):
     raw = (TEXT[:place] + text + TEXT[place + 1 :]).encode()

@@ -90,7 +90,7 @@ def test_the_last_byte_of_wrong_content_never_comes_out(raw, other, step, take):
         (b"", 0, DigestMismatchError, "wrong digest"),
     ],
 )
-def test_what_it_says(raw, size, error, words):
+def test_content_that_does_not_match_is_reported(raw, size, error, words):
     with pytest.raises(error) as caught:
         copy(CheckedReader(Bytes(raw), ABC, size, "x"), lambda _: None)
     assert words in str(caught.value)
@@ -144,3 +144,28 @@ def test_copy_reports_its_progress():
     out = io.BytesIO()
     assert copy(Bytes(b"abcdef", step=4), out.write, counts.append) == 6
     assert (out.getvalue(), counts) == (b"abcdef", [4, 2])
+
+
+class Counting(Bytes):
+    """Counts how often it is closed; at its end it has nothing yet, as a stream that does not block."""
+
+    closings = 0
+
+    def readinto(self, buffer):
+        return super().readinto(buffer) or None
+
+    def close(self):
+        self.closings += 1
+
+
+def test_the_stream_is_closed_once():
+    stream = Counting(b"abc")
+    reader = CheckedReader(stream, ABC, 3)
+    for _ in range(2):
+        reader.close()
+        assert stream.closings == 1
+
+
+def test_a_stream_that_has_nothing_yet_is_a_short_one():
+    with pytest.raises(SizeMismatchError, match="got 0 bytes"):
+        CheckedReader(Counting(b""), ABC, 3).readall()

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
+from airgap.limits import MAX_BLOB_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import (
     DOCKER_CONFIG,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
-    MAX_SIZE,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER_GZIP,
@@ -20,8 +20,11 @@ from airgap.oci.documents import (
     ImageConfig,
     ImageIndex,
     ImageManifest,
+    chain_ids,
     check_size_and_digest,
     parse_document,
+    runnable_config,
+    subject_of,
 )
 from airgap.oci.platform import UNKNOWN, Platform
 from tests.support.images import make_index, simple_image
@@ -29,6 +32,7 @@ from tests.support.images import make_index, simple_image
 RAW = b"content"
 DIGEST = Digest.of(RAW)
 PLAIN = {"mediaType": OCI_LAYER_GZIP, "digest": str(DIGEST), "size": len(RAW)}
+FOREIGN = {**PLAIN, "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}
 IMAGE = simple_image("x")
 MANIFEST = json.loads(IMAGE.raw)
 INDEX = make_index([simple_image("a"), simple_image("b", platform="linux/arm64")])
@@ -58,13 +62,44 @@ class TestDescriptor:
         assert found.platform == Platform("linux", "arm", "v6")
         assert list(found.to_json()) == list(value)
         assert found.to_json() == value
-        for empty in ({}, {"architecture": "amd64", "os": ""}, {"architecture": "", "os": ""}):
+        for os, architecture in (("", "amd64"), ("linux", ""), ("", "")):
+            empty = {"architecture": architecture, "os": os}
+            assert Descriptor.parse({**value, "platform": empty}, "f").platform is None
+        for empty in ({}, None):
             assert Descriptor.parse({**value, "platform": empty}, "f").platform is None
         plain = Descriptor.parse({**value, "platform": {"architecture": "amd64", "os": "linux"}}, "f")
+        assert plain.platform == Platform("linux", "amd64")
         assert plain.to_json()["platform"] == {"architecture": "amd64", "os": "linux"}
 
-    def test_embedded_data(self):
-        Descriptor.parse({**PLAIN, "data": base64.b64encode(RAW).decode()}, "f")
+    def test_the_largest_size(self):
+        assert Descriptor.parse({**PLAIN, "size": MAX_BLOB_BYTES}, "f").size == MAX_BLOB_BYTES
+
+    def test_addresses_of_a_foreign_layer(self):
+        urls = ["https://x.test/1"] * 16
+        manifest = {**MANIFEST, "layers": [{**FOREIGN, "urls": urls}]}
+        (layer,) = parse_document(dumped(manifest), None, "f").layers
+        assert layer.urls == tuple(urls)
+        assert "urls" not in layer.to_json()
+
+    @pytest.mark.parametrize(
+        ("changes", "layer", "words"),
+        [
+            ({"urls": ["https://x.test/1"] * 17}, True, "bad addresses of a foreign layer (urls): f sha256:"),
+            ({"urls": ["https://x.test/1", "http://x.test/1"]}, True, "bad addresses of a foreign layer"),
+            ({"urls": ["https://x.test/1\n"]}, True, "bad addresses of a foreign layer"),
+            ({"urls": "https://x.test/1"}, True, "f: urls"),
+            ({"urls": ["https://x.test/1"]}, False, "content kept elsewhere"),
+            ({"urls": ["https://x.test/1"], "mediaType": OCI_LAYER_GZIP}, True, "content kept elsewhere"),
+        ],
+    )
+    def test_bad_addresses(self, changes, layer, words):
+        with pytest.raises(FormatError) as caught:
+            Descriptor.parse({**FOREIGN, **changes}, "f", layer=layer)
+        assert words in str(caught.value)
+
+    def test_embedded_data_that_matches_is_accepted(self):
+        value = {**PLAIN, "data": base64.b64encode(RAW).decode()}
+        assert Descriptor.parse(value, "f") == Descriptor.parse(PLAIN, "f")
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -78,13 +113,14 @@ class TestDescriptor:
             ({"size": "7"}, "f: size"),
             ({"size": -1}, "negative: f: size"),
             ({"size": True}, "f: size"),
-            ({"size": MAX_SIZE + 1}, "too large: f, want at most 1,099,511,627,776 bytes"),
+            ({"size": MAX_BLOB_BYTES + 1}, "too large: f, want at most 1,099,511,627,776 bytes"),
             ({"urls": ["https://x.test"]}, "content kept elsewhere (urls) cannot cross the gap: f sha256:"),
             ({"urls": "x"}, "content kept elsewhere"),
             ({"data": "%%%"}, "embedded data is not base64"),
             ({"data": "é"}, "embedded data is not base64"),
             ({"data": ""}, "embedded data differs from the digest"),
             ({"data": base64.b64encode(b"CONTENT").decode()}, "embedded data differs"),
+            ({"data": base64.b64encode(RAW).decode(), "size": 8}, "embedded data differs"),
             ({"data": 1}, "f: data"),
             ({"platform": []}, "f: platform"),
             ({"platform": {"os": "linux"}}, "f: platform: architecture"),
@@ -127,6 +163,30 @@ class TestDocument:
         assert found.subject.digest == DIGEST
         assert found.artifact_type == "y/z"
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"config": {**PLAIN, "mediaType": "text/x"}},
+            {"layers": [*MANIFEST["layers"], {**PLAIN, "mediaType": "text/x"}]},
+            {"subject": PLAIN},
+        ],
+    )
+    def test_one_thing_makes_an_artifact(self, changes):
+        assert not parse_document(dumped({**MANIFEST, **changes}), None, "f").is_image
+
+    def test_go_writes_null_for_no_layers(self):
+        assert parse_document(dumped({**MANIFEST, "layers": None}), None, "f").layers == ()
+
+    @pytest.mark.parametrize("value", [MANIFEST, json.loads(INDEX.raw)])
+    def test_annotations(self, value):
+        assert parse_document(dumped({**value, "annotations": {"a": "b"}}), None, "f").annotations == {
+            "a": "b"
+        }
+
+    def test_subject(self):
+        assert subject_of(dumped({**MANIFEST, "subject": PLAIN}), "f") == DIGEST
+        assert subject_of(IMAGE.raw, "f") is None
+
     def test_content_named_twice_is_one_blob(self):
         value = {**MANIFEST, "layers": [PLAIN, PLAIN]}
         assert len(parse_document(dumped(value), None, "f").blobs) == 2
@@ -146,6 +206,7 @@ class TestDocument:
             ({**MANIFEST, "mediaType": DOCKER_MANIFEST}, None, DOCKER_MANIFEST),
             ({"schemaVersion": 2, "manifests": []}, None, OCI_INDEX),
             ({"schemaVersion": 2, "manifests": []}, DOCKER_INDEX, DOCKER_INDEX),
+            ({"schemaVersion": 2, "manifests": [], "mediaType": DOCKER_INDEX}, None, DOCKER_INDEX),
         ],
     )
     def test_kind(self, value, media_type, found):
@@ -214,6 +275,7 @@ class TestDocument:
 
 class TestConfig:
     def test_read(self):
+        assert ImageConfig.parse(dumped(CONFIG)).platform == Platform("linux", "amd64")
         found = ImageConfig.parse(dumped({**CONFIG, "architecture": "arm", "variant": "v6"}))
         assert found.platform == Platform("linux", "arm", "v6")
         assert len(found.diff_ids) == 1
@@ -245,6 +307,15 @@ class TestConfig:
         with pytest.raises(FormatError) as caught:
             ImageConfig.parse(dumped({**CONFIG, **changes}), "f")
         assert words in str(caught.value)
+
+    def test_a_config_without_layers_cannot_be_run(self):
+        assert runnable_config(dumped(CONFIG), "f") == ImageConfig.parse(dumped(CONFIG))
+        assert runnable_config(b"{}", "f") is None
+
+    def test_chain_ids(self):
+        one, two = Digest.of(b"1"), Digest.of(b"2")
+        assert chain_ids([]) == []
+        assert chain_ids([one, two]) == [one, Digest.of(f"{one} {two}".encode())]
 
     @pytest.mark.parametrize("media_type", [OCI_CONFIG, DOCKER_CONFIG])
     def test_type_makes_an_image(self, media_type):

@@ -90,4 +90,5 @@ def test_what_docker_pull_takes(text, pulled):
 def test_variants_without_their_letter():
     assert Platform.parse("linux/arm/7") == Platform.parse("linux/arm/v7")
     assert Platform.of("linux", "arm64", "8").normal() == Platform.parse("linux/arm64")
+    assert Platform.of("linux", "arm64", "8.2").normal() == Platform.parse("linux/arm64/v8.2")
     assert Platform.of("linux", "s390x", "14").normal().variant == "14"

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import ImageReference, normal_host
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -37,7 +37,7 @@ def test_as_docker_reads_it(text, full, familiar):
 
 BAD = {
     "": "empty",
-    " nginx": "repository name",
+    " nginx": "(repository name)",
     "Nginx": "lower-case",
     "acme/API": "lower-case",
     "nginx:": "tag",
@@ -47,21 +47,21 @@ BAD = {
     "nginx@": "not a digest",
     "nginx@sha256:abc": "not a digest",
     f"nginx@{DIGEST}@{DIGEST}": "not a digest",
-    "a//b": "repository name",
-    "/a": "repository name",
-    "a/": "repository name",
+    "a//b": "(repository name)",
+    "/a": "(repository name)",
+    "a/": "(repository name)",
     "../a": "registry host",
-    "a.b/../c": "repository name",
-    "a.b/c/": "repository name",
+    "a.b/../c": "(repository name)",
+    "a.b/c/": "(repository name)",
     "http://a.b/c": "registry host",
     "a_.b/c": "registry host",
     "a.b:port/c": "registry host",
     "a.b:123456/c": "registry host",
     "a..b/c": "registry host",
-    "a__ _b": "repository name",
-    "a\n": "repository name",
+    "a__ _b": "(repository name)",
+    "a\n": "(repository name)",
     "a:1\n": "tag",
-    "ä/b": "repository name",
+    "ä/b": "(repository name)",
     "a.b/" + "c" * 255: "longer than 255",
 }
 
@@ -74,12 +74,19 @@ def test_refused(text, words):
     assert "here" in str(caught.value)
 
 
-def test_no_text():
+def test_the_longest_name():
+    assert len(ImageReference.parse("a.b/" + "c" * 251).name) == 255
+    with pytest.raises(FormatError, match="longer than 255"):
+        ImageReference.parse("a.b/" + "c" * 252)
+
+
+@pytest.mark.parametrize("value", [None, 7])
+def test_no_text(value):
     with pytest.raises(FormatError, match="empty"):
-        ImageReference.parse(None)
+        ImageReference.parse(value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.text("ab.A:/@_-5[]" + "\n", max_size=25))
 def test_parsing_is_settled_after_once(text):
     try:
@@ -111,11 +118,16 @@ def test_one_normal_form_for_what_means_the_same(texts):
     assert first.normal is first
 
 
+@pytest.mark.parametrize("host", ["443", "a.b", "[::0]", "[fd00::443]"])
+def test_a_host_without_a_port_is_left_as_it_is(host):
+    assert normal_host(host) == host
+
+
 def test_names_that_differ_have_different_normal_forms():
     assert len({ImageReference.parse(text).normal for text in OTHERS}) == len(OTHERS)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.text("aA.:/0443@-[]" + "\n", max_size=20))
 def test_a_normal_form_is_a_name_with_the_same_normal_form(text):
     try:
@@ -129,6 +141,19 @@ def test_a_normal_form_is_a_name_with_the_same_normal_form(text):
 def test_what_targets_keep_of_a_name():
     for text, kept in (("a.b/c:1", "a.b/c:1"), (f"a.b/c:1@{DIGEST}", "a.b/c:1"), (f"A.b/c@{DIGEST}",) * 2):
         assert str(ImageReference.parse(text).kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a.b/c:1", ["a.b/c:1"]),
+        (f"a.b/c@{DIGEST}", [f"a.b/c@{DIGEST}"]),
+        (f"a.b/c:1@{DIGEST}", ["a.b/c:1", f"a.b/c@{DIGEST}"]),
+        (f"a.b/c:1@sha256:{'b' * 64}", ["a.b/c:1"]),
+    ],
+)
+def test_the_names_that_nodes_look_up(text, names):
+    assert [str(name) for name in ImageReference.parse(text).names_of(Digest.parse(DIGEST))] == names
 
 
 @pytest.mark.parametrize(

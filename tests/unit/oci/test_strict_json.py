@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AmbiguousError, FormatError
-from airgap.oci.strict_json import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, Fields, dump, kind, parse_object
+from airgap.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_INTEGER
+from airgap.oci.strict_json import Fields, dump, kind, parse_object
 
 BAD = {
     "nothing": (b"", "not JSON: f, got Expecting value at line 1 column 1"),
@@ -39,12 +40,15 @@ BAD = {
     "big integer": (b'{"a":9007199254740992}', "integer too large: f"),
     "big negative integer": (b'{"a":-9007199254740992}', "integer too large"),
     "a long integer": (b'{"a":1' + b"0" * 100_000 + b"}", "integer too large"),
-    "deep": (b'{"a":' * MAX_DEPTH + b"{}" + b"}" * MAX_DEPTH, "nested too deeply: f, want at most 32"),
+    "deep": (
+        b'{"a":' * MAX_JSON_DEPTH + b"{}" + b"}" * MAX_JSON_DEPTH,
+        "nested too deeply: f, want at most 32",
+    ),
     "very deep": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
     "very deep lists": (b'{"a":' + b"[" * 100_000, "nested too deeply"),
     "too many lists": (b'{"a":[' + b"[]," * 1_000_000 + b"[]]}", "too many values: f, want at most 287,"),
     "too many numbers": (b'{"a":[' + b"0," * 1_000_000 + b"0]}", "too many values: f"),
-    "too long": (b"{}" + b" " * MAX_BYTES, "too large: f, want at most 4,194,304 bytes"),
+    "too long": (b"{}" + b" " * MAX_JSON_BYTES, "too large: f, want at most 4,194,304 bytes"),
 }
 
 
@@ -67,7 +71,7 @@ def test_refused(raw, words):
         b'{"config":{"Labels":{"Version":"1","version":"2"},"Volumes":{"/A":{},"/a":{}}}}',
         b'{"ExposedPorts":{"80/TCP":{},"80/tcp":{}}}',
         b'{"a":"\\ud83d\\ude00"}',
-        b'{"a":' * (MAX_DEPTH - 1) + b"{}" + b"}" * (MAX_DEPTH - 1),
+        b'{"a":' * (MAX_JSON_DEPTH - 1) + b"{}" + b"}" * (MAX_JSON_DEPTH - 1),
     ],
 )
 def test_accepted(raw):
@@ -85,6 +89,14 @@ def test_its_own_limit():
         parse_object(b"{  }", "f", max_bytes=3)
 
 
+def test_what_is_just_within_the_limits_is_accepted():
+    assert parse_object(b"{  }", "f", max_bytes=4) == {}
+    numbers = b"0," * 114_284
+    assert parse_object(b'{"a":[' + numbers + b"0]}", "f")
+    with pytest.raises(FormatError, match="want at most 114,286, got 114,287"):
+        parse_object(b'{"a":[' + numbers + b"0,0]}", "f")
+
+
 def test_of_many_keys_the_last_is_there_twice():
     """Comparing each key with each other would take so long that it would show."""
     raw = b"{" + b"".join(b'"%d":0,' % i for i in range(200_000)) + b'"199999":0}'
@@ -93,7 +105,7 @@ def test_of_many_keys_the_last_is_there_twice():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-MAX_JSON_INTEGER, MAX_JSON_INTEGER) | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text("abcé", max_size=3), inner, max_size=3)
     ),
@@ -106,7 +118,7 @@ def test_what_is_dumped_is_read(value):
     assert parse_object(dump(value), "f", floats=False) == value
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.binary(max_size=40) | st.text('{}[]",:\\u0aAté1.-e ', max_size=40).map(str.encode))
 def test_agrees_with_another_reader_or_refuses(raw):
     try:
@@ -123,8 +135,8 @@ def test_what_is_no_number_is_not_dumped():
 
 class TestFields:
     VALUE: ClassVar = {
-        "text": "a", "number": 3, "minus": -1, "flag": True, "nothing": None, "list": ["a", "b"],
-        "mixed": ["a", 1], "object": {"x": "y"}, "objects": [{"x": 1}, {"x": 2}], "time": "2026-01-31T12:00:00Z",
+        "text": "a", "number": 3, "zero": 0, "minus": -1, "flag": True, "nothing": None, "list": ["a", "b"],
+        "mixed": ["a", 1], "object": {"x": "y"}, "texts and numbers": {"x": "y", "z": 1}, "objects": [{"x": 1}, {"x": 2}], "time": "2026-01-31T12:00:00Z",
     }  # fmt: skip
 
     @pytest.fixture
@@ -135,7 +147,7 @@ class TestFields:
         assert fields.text("text") == "a"
         assert fields.optional_text("nothing") is None
         assert fields.optional_text("text") == "a"
-        assert fields.integer("number") == 3
+        assert (fields.integer("number"), fields.integer("zero")) == (3, 0)
         assert fields.boolean("flag") is True
         assert fields.items("mixed") == ["a", 1]
         assert fields.texts("list") == ("a", "b")
@@ -163,6 +175,7 @@ class TestFields:
             (lambda f: f.child("list"), "wrong type: f: list, want an object, got a list"),
             (lambda f: f.children("mixed"), "wrong type: f: mixed[0], want an object, got a string"),
             (lambda f: f.string_map("list"), "want an object of strings, got a list"),
+            (lambda f: f.string_map("texts and numbers"), "want an object of strings, got an object"),
             (lambda f: f.children("objects")[1].text("x"), "f: objects[1]: x"),
             (lambda f: f.time("text"), "not a time: f: text"),
             (lambda f: Fields([], "g"), "wrong type: g, want an object, got a list"),

@@ -13,7 +13,7 @@ from airgap.errors import DigestMismatchError, IncompleteError, NotFoundError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
-from airgap.offline.bundle_source import BundleSource, bundle_source
+from airgap.offline.bundle_source import BundleSource
 from tests.support.bundles import MULTI, ONE, TWO, small_images
 
 IMAGES = small_images()
@@ -97,13 +97,6 @@ def test_blobs_are_checked_as_they_are_read(source, gap):
     gap.flip(LAYER.path, at=5)
     with pytest.raises(DigestMismatchError):
         read(source.open_blob(REF, blob(LAYER)))
-
-
-def test_opened_and_closed(gap):
-    with bundle_source(gap.bundle, gap.site, gap.now) as source:
-        assert source.resolve(REF).digest == IMAGES[ONE].descriptor.digest
-        stream = source.open_blob(REF, blob(LAYER))
-        assert read(stream) == IMAGES[ONE].contents[LAYER]
 
 
 @pytest.mark.parametrize("offset", [0, 7])

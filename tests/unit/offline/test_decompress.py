@@ -90,7 +90,7 @@ def test_a_window_that_is_too_large():
 
 
 def test_without_end(monkeypatch):
-    monkeypatch.setattr(compression, "MAX_SIZE", 500_000)
+    monkeypatch.setattr(compression, "MAX_BLOB_BYTES", 500_000)
     with pytest.raises(FormatError, match="the layer unpacks to too much"):
         measure(PACKED)
 

@@ -66,16 +66,16 @@ def test_newest_first(held):
 def test_the_oldest_are_forgotten(held, monkeypatch):
     for number in range(100):
         held.add(ONE, Digest.of(b"%d" % number), [A])
-    monkeypatch.setattr(holdings, "_MAX_IMAGES", 60)
+    monkeypatch.setattr(holdings, "MAX_HELD_IMAGES", 60)
     held.save()
     assert [image.root for image in read_back(held)] == [Digest.of(b"%d" % n) for n in range(40, 100)]
-    monkeypatch.setattr(holdings, "MAX_HOLDINGS", 4000)
+    monkeypatch.setattr(holdings, "MAX_HOLDINGS_BYTES", 4000)
     held.save()
     kept = read_back(held)
     assert held.path.stat().st_size <= 4000
     assert len(kept) == 15
     assert kept[-1].root == Digest.of(b"99")
-    monkeypatch.setattr(holdings, "MAX_HOLDINGS", 100)
+    monkeypatch.setattr(holdings, "MAX_HOLDINGS_BYTES", 100)
     held.save()
     assert read_back(held) == []
 
@@ -115,7 +115,7 @@ def test_useless_files_count_as_empty(held, raw):
 def test_too_large_counts_as_empty(held, monkeypatch):
     held.add(ONE, A, [])
     held.save()
-    monkeypatch.setattr(holdings, "MAX_HOLDINGS", held.path.stat().st_size - 1)
+    monkeypatch.setattr(holdings, "MAX_HOLDINGS_BYTES", held.path.stat().st_size - 1)
     assert read_back(held) == []
 
 

@@ -7,7 +7,8 @@ import pytest
 from airgap.errors import EndpointError, IntegrityError, MissingContentError
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
-from airgap.offline.image_tar import ImageTar, runnable
+from airgap.offline.engine_image import runnable
+from airgap.offline.image_tar import ImageTar
 from tests.support.bundles import MULTI, ONE, small_images
 
 IMAGES = small_images()

@@ -10,7 +10,7 @@ import pytest
 
 from airgap.audit.receipt import Receipt
 from airgap.bundle.files import is_absent
-from airgap.carry.verify_recorded import verify_bundle
+from airgap.carry.verify_recorded import verify_whole_bundle
 from airgap.errors import (
     DestinationError,
     DigestMismatchError,
@@ -28,6 +28,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load_bundle import load_bundle
+from airgap.offline.loader import ConflictRule
 from airgap.progress import Silent
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
@@ -61,12 +62,12 @@ class Listening(Silent):
 
 
 def load(gap: Gap, target, **options):
-    given = {"on_conflict": "replace", "jobs": 2, "progress": Silent()} | options
+    given = {"jobs": 2, "progress": Silent()} | options
     return load_bundle(given.pop("path", gap.bundle), gap.site, target, given.pop("now", gap.now), **given)
 
 
 def check(gap: Gap, progress=None):
-    return verify_bundle(gap.bundle, gap.site, gap.now, 2, progress or Silent())
+    return verify_whole_bundle(gap.bundle, gap.site, gap.now, 2, progress or Silent())
 
 
 def ended(gap: Gap) -> dict:
@@ -80,7 +81,7 @@ def mark(gap: Gap) -> Mark | None:
 
 
 class TestVerify:
-    def test_good(self, gap):
+    def test_a_good_bundle_is_verified_and_recorded(self, gap):
         bundle = check(gap)
         assert mark(gap) is None, "verifying accepts nothing"
         end = ended(gap)
@@ -151,7 +152,7 @@ class TestVerify:
 
 
 class TestLoad:
-    def test_good(self, gap):
+    def test_a_good_bundle_is_loaded_and_accepted(self, gap):
         target = MemoryContent()
         report = load(gap, target)
         assert (report.failed, report.failure) == ([], None)
@@ -223,7 +224,7 @@ class TestLoad:
 
     def test_no_mark_for_what_is_refused(self, gap):
         with pytest.raises(PolicyError):
-            load(gap, MemoryContent(names={ONE: Digest.of(b"x")}), on_conflict="refuse")
+            load(gap, MemoryContent(names={ONE: Digest.of(b"x")}), on_conflict=ConflictRule.REFUSE)
         assert mark(gap) is None
         assert ended(gap)["result"] == "refused"
         assert not (gap.home / "receipts").exists()

@@ -22,7 +22,7 @@ from airgap.progress import Silent
 from airgap.workers import run_all
 from tests.support.bundles import MULTI, ONE, Gap, make_gap, small_images
 from tests.support.images import Layer, make_image, make_index, noise, simple_image
-from tests.support.memory import MemoryContent
+from tests.support.memory import MemoryContent, MemoryRegistry
 
 IMAGES = small_images()
 BASE = IMAGES[ONE].layers[0]
@@ -48,8 +48,8 @@ def find_digests(raw: bytes) -> list[str]:
 
 
 @dataclass
-class Shared(MemoryContent):
-    """Has repositories: a blob is held by those it was put into or mounted for."""
+class Shared(MemoryRegistry):
+    """A registry: a blob is held by those it was put into or mounted for."""
 
     held: set[tuple[str, Digest]] = field(default_factory=set)
     mounts: bool = True

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.names import INDEX_FILE, read_index
 from airgap.bundle.statement import Requirement
 from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import VerifiedBundle, verify
@@ -15,7 +15,7 @@ from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load import load
-from airgap.offline.loader import FAILED, PLACED, SKIPPED, THERE, LoadedImage, Loading
+from airgap.offline.loader import FAILED, PLACED, SKIPPED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import make_index, simple_image
@@ -49,7 +49,7 @@ def verdicts(results: list[LoadedImage]) -> list[str]:
 
 
 def held(target: MemoryFolder, name: str) -> Digest:
-    with TarFolder(target.path(name)) as files:
+    with TarFolder(target.path_of(name)) as files:
         [(found, descriptor)] = read_index(files.read(INDEX_FILE, 10_000)).items()
         assert str(found) == name
         return descriptor.digest
@@ -74,10 +74,10 @@ def test_what_is_right_is_left_alone(bundle, target):
 
 def test_archives_are_read_before_they_are_left_alone(bundle, target):
     go(bundle, target)
-    raw = bytearray(target.path(TWO).read_bytes())
+    raw = bytearray(target.path_of(TWO).read_bytes())
     raw[3000] ^= 1
-    target.path(TWO).write_bytes(raw)
-    target.path(MULTI).write_bytes(b"torn")
+    target.path_of(TWO).write_bytes(raw)
+    target.path_of(MULTI).write_bytes(b"torn")
     target.log.clear()
     results = go(bundle, target)
     assert verdicts(results) == [THERE, PLACED, PLACED]
@@ -89,7 +89,7 @@ def test_archives_are_read_before_they_are_left_alone(bundle, target):
 def test_the_archive_of_another_image_under_this_name(bundle, target):
     """As a copy from hand to hand leaves it: it is not what its file says, and gives way."""
     go(bundle, target)
-    target.path(TWO).write_bytes(target.path(ONE).read_bytes())
+    target.path_of(TWO).write_bytes(target.path_of(ONE).read_bytes())
     results = go(bundle, target)
     assert verdicts(results) == [THERE, PLACED, THERE]
     assert results[1].before is None
@@ -102,7 +102,7 @@ def test_another_image_of_that_name_is_replaced_or_refused(bundle, target, tmp_p
     with Folder(gap.bundle) as folder:
         go(verify(folder, gap.receiver()), target)
     with pytest.raises(PolicyError):
-        go(bundle, target, on_conflict="refuse")
+        go(bundle, target, on_conflict=ConflictRule.REFUSE)
     assert held(target, ONE) == other.descriptor.digest
     results = go(bundle, target)
     assert (results[0].before, results[0].after) == (other.descriptor.digest, IMAGES[ONE].descriptor.digest)
@@ -114,7 +114,7 @@ def test_one_wrong_layer_leaves_the_others(gap, bundle, target):
     results = go(bundle, target)
     assert verdicts(results) == [FAILED, PLACED, PLACED]
     assert results[0].after is None
-    assert not target.path(ONE).exists()
+    assert not target.path_of(ONE).exists()
 
 
 def test_a_disk_that_is_full(bundle, target):
@@ -176,7 +176,7 @@ def test_of_a_sparse_index_of_several_an_index_is_made(tmp_path, target):
         bundle = verify(folder, gap.receiver())
         results, again = go(bundle, target), go(bundle, target)
     assert (verdicts(results), verdicts(again)) == ([PLACED], [THERE])
-    with TarFolder(target.path(MULTI)) as files:
+    with TarFolder(target.path_of(MULTI)) as files:
         index = json.loads(files.read(results[0].after.path, 10_000))
     whole = json.loads(make_index(PLATFORMS).raw)
     assert index == {**whole, "manifests": whole["manifests"][:2]}

@@ -8,7 +8,7 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.carry.verify import VerifiedBundle, verify
-from airgap.endpoints.archive_file import ArchiveFile
+from airgap.endpoints.archive import ArchiveFile
 from airgap.errors import (
     AccessDeniedError,
     AmbiguousError,
@@ -26,7 +26,7 @@ from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Lo
 from airgap.progress import Silent
 from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import simple_image
-from tests.support.memory import MemoryContent, MemoryEngine, MemoryFile, MemoryFolder, MemoryStaging
+from tests.support.memory import MemoryContent, MemoryEngine, MemoryFolder, MemoryStaging
 
 IMAGES = small_images()
 OTHER = Digest.of(b"another image")
@@ -177,9 +177,9 @@ class TestFiles:
         go(bundle, folder)
 
         def spoil() -> None:
-            path = folder.path(ONE)
+            path = folder.path_of(ONE)
             if harm == "another's":
-                path.write_bytes(folder.path(TWO).read_bytes())
+                path.write_bytes(folder.path_of(TWO).read_bytes())
             else:
                 path.unlink() if harm == "gone" else path.write_bytes(b"torn")
 
@@ -228,9 +228,6 @@ class TestFiles:
                 return {name: digest for name, digest in super().names().items() if str(name) != TWO}
 
         assert verdicts(go(bundle, Short(tmp_path / "all.tar"))) == [PLACED, FAILED, PLACED]
-
-    def test_a_file_that_cannot_be_read_again_is_not_asked(self, bundle):
-        assert verdicts(go(bundle, MemoryFile())) == [PLACED] * 3
 
     def test_two_names_that_would_be_one_file_are_refused(self, bundle, folder):
         class Narrow(MemoryFolder):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.oci.digest import Digest
-from airgap.offline.load_queue import LoadQueue
+from airgap.offline.load_engine import LoadQueue
 
 BASE = Digest.of(b"base")
 

@@ -8,7 +8,7 @@ import pytest
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
 from airgap.carry.verify import verify
-from airgap.endpoints.server.catalogue import build
+from airgap.endpoints.server.catalogue import build_catalogue
 from airgap.errors import AirgapError, MissingContentError, PolicyError
 from airgap.oci.documents import OCI_INDEX
 from airgap.oci.platform import Platform
@@ -88,7 +88,7 @@ def test_they_are_never_left_out_of_a_delta(tmp_path: Path) -> None:
 def test_they_are_not_served(tmp_path: Path) -> None:
     gap = make_gap(tmp_path, images={ONE: BOTH})
     with Folder(gap.bundle) as folder:
-        found = build([BundleSource(verify(folder, gap.receiver()))])
+        found = build_catalogue([BundleSource(verify(folder, gap.receiver()))])
     repository = next(iter(found.repositories.values()))
     assert WINDOWS.descriptor.digest not in repository.documents
     assert {BOTH.descriptor.digest, LINUX.descriptor.digest} <= repository.documents.keys()

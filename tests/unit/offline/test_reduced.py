@@ -2,7 +2,7 @@
 
 import json
 
-from airgap.bundle.graph import ImageGraph, walk
+from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.offline.reduced import described, reduced
@@ -47,7 +47,7 @@ def index_of(*images: Image, notes: dict[str, str] | None = None) -> Image:
 
 def graph_of(image: Image, *absent: Image) -> ImageGraph:
     gone = {each.descriptor.digest for each in absent}
-    return walk(
+    return walk_image(
         image.descriptor,
         lambda descriptor: image.contents[descriptor.digest],
         lambda index: [entry for entry in index.manifests if entry.digest not in gone],

@@ -15,7 +15,7 @@ from airgap.manifest import Lock, TransferManifest
 from airgap.online.lock import resolve
 from airgap.online.pack import pack
 from airgap.online.plan import TransferPlan, make_plan
-from airgap.online.terms import Order, PackedBundle
+from airgap.online.terms import PackedBundle, PackOrder
 from airgap.site import Site
 from tests.support.memory_sources import Opener
 
@@ -81,8 +81,8 @@ class Bench:
     def stick(self) -> Path:
         return self.folder / "stick"
 
-    def order(self, **fields: object) -> Order:
-        return Order(**({"to": self.stick, "signers": (self.key,), "now": self.now, "jobs": 2} | fields))
+    def order(self, **fields: object) -> PackOrder:
+        return PackOrder(**({"to": self.stick, "signers": (self.key,), "now": self.now, "jobs": 2} | fields))
 
     def pack(self, manifest: TransferManifest, plan: TransferPlan, **fields: object) -> PackedBundle:
         return pack(manifest, plan, self.site, self.order(**fields), self.progress)

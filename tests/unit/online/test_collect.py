@@ -39,7 +39,11 @@ class Store:
     def collect(self, plan: TransferPlan, jobs: int = 2):
         self.store = BlobStore(self.folder)
         collector = Collector(
-            self.store, jobs, self.notes, self.held, lambda: self.changes.append(self.files())
+            store=self.store,
+            jobs=jobs,
+            progress=self.notes,
+            held=self.held,
+            before_change=lambda: self.changes.append(self.files()),
         )
         found, failures = collector.collect(plan)
         refuse_partial(failures, plan)

@@ -22,7 +22,7 @@ from airgap.online.delta_base import read_bases
 from airgap.online.pack_tar import pack_tar
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import Role, RootKey, SignedRoot, Site
+from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot
 from tests.support.images import Layer, make_image, noise, simple_image
 from tests.support.memory_sources import MemorySource
 from tests.unit.online.support import NOW, Bench, Opener, lock_of, make_plan, manifest_of, plan_of
@@ -56,7 +56,7 @@ def receipt_of(bench, site: str = "plant-7", **changes) -> Receipt:
         site=site, bundle_stream="stack", serial=1, epoch=1, statement_sha256=Digest.of(payload).hex,
         time=NOW, result="ok", target="docker", target_version="28",
         images=tuple(
-            ReceiptImage(str(each.name), str(each.digest), "loaded", str(each.digest)) for each in images
+            ReceiptImage(str(each.name), str(each.digest), "loaded", target_digest=str(each.digest)) for each in images
         ),
         keyids=(bench.key.public_key.keyid,), threshold=1,
         root_version=bench.site.root().root.version,
@@ -81,7 +81,7 @@ def trust(bench, key: SigningKey) -> None:
         version=old.version + 1,
         keys={**old.keys, keyid: RootKey(key.public_key, "plant-7")},
         roles={**old.roles, "receipt": Role(frozenset({keyid}), 1, distinct_owners=False)},
-        sites={"plant-7": Site(frozenset({keyid}))},
+        sites={"plant-7": ReceivingSite(frozenset({keyid}))},
     )
     raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [bench.key]).to_bytes()
     bench.site.install_root(SignedRoot.parse(raw, "root"))

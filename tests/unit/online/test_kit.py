@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from airgap.bundle import check_written as proof
+from airgap.bundle.contents import sha256sums
 from airgap.bundle.medium import Medium
-from airgap.bundle.names import sha256sums
 from airgap.errors import (
     ExpiredError,
     FormatError,
@@ -19,7 +19,7 @@ from airgap.errors import (
     UnknownKeyError,
     UnlistedContentError,
 )
-from airgap.kit.statement import KitStatement, Target
+from airgap.kit.statement import KitStatement, KitTarget
 from airgap.oci.digest import Digest
 from airgap.online.kit import KitOrder, contents, make_kit
 from airgap.online.wheels import Wheel
@@ -214,7 +214,7 @@ class TestWheels:
             bench.make()
 
     def test_two_targets(self, bench):
-        targets = (Target("linux-x86_64", "3.12"), Target("linux-aarch64", "3.13"))
+        targets = (KitTarget("linux-x86_64", "3.12"), KitTarget("linux-aarch64", "3.13"))
         made = bench.make(targets=targets)
         lists = [name for name in made.statement.subjects if name.startswith("requirements/")]
         assert sorted(lists) == [
@@ -226,8 +226,8 @@ class TestWheels:
     def test_two_of_one_name(self, tmp_path):
         found = {}
         for target, content in (
-            (Target("linux-x86_64", "3.12"), b"a"),
-            (Target("linux-x86_64", "3.13"), b"b"),
+            (KitTarget("linux-x86_64", "3.12"), b"a"),
+            (KitTarget("linux-x86_64", "3.13"), b"b"),
         ):
             (tmp_path / str(target)).mkdir()
             path = tmp_path / str(target) / "rich-1-py3-none-any.whl"
@@ -242,7 +242,7 @@ class TestWheels:
         wheel = Wheel.at(path)
         path.write_bytes(b"b")
         with pytest.raises(IntegrityError):
-            contents({Target("linux-x86_64", "3.12"): [wheel]})
+            contents({KitTarget("linux-x86_64", "3.12"): [wheel]})
 
     def test_another_file_in_the_folder(self, bench):
         """pip takes what it knows, and nothing else."""

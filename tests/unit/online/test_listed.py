@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airgap.endpoints.listing import ListedImage, merged
+from airgap.endpoints.listing import ListedImage, ListingSource, merged
+from airgap.endpoints.ports import ExportSource
 from airgap.errors import FormatError, IntegrityError, NotFoundError
 from airgap.manifest import Lock
 from airgap.oci.digest import Digest
@@ -24,7 +25,7 @@ def image(number: int, *names: ImageReference, **more: object) -> ListedImage:
 
 
 @dataclass
-class Listed:
+class Listed(ExportSource, ListingSource):
     """An archive that holds what it is told."""
 
     images: Sequence[ListedImage]

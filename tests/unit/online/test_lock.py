@@ -2,6 +2,7 @@
 
 import pytest
 
+from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.online.lock import resolve
 from tests.support.images import simple_image
@@ -114,9 +115,10 @@ def test_an_engine_cannot_say_what_is_attached():
 
 
 def test_what_one_image_requires_is_not_optional_for_another():
-    class Registry(MemorySource):
-        def referrers(self, reference, digest):
-            return [B.descriptor] if digest == A.descriptor.digest else []
+    class Registry(MemorySource, AttachmentSource):
+        def attachments(self, reference, subjects, also=(), *, thorough=False):
+            about = [digest for digest in subjects if digest == A.descriptor.digest]
+            return Attachments(tuple(Attachment(digest, B.descriptor) for digest in about))
 
     source = Registry({**IMAGES, "example.com/a:2": A})
     entries = ("example.com/a:1", "{ref: 'example.com/a:2', attachments: required}")

@@ -17,6 +17,7 @@ from airgap.errors import (
 from airgap.online import own_wheel
 from airgap.online.own_wheel import build_own_wheel
 
+DATA = f"airgap-{airgap.__version__}.data/data"
 INFO = f"airgap-{airgap.__version__}.dist-info"
 
 
@@ -27,10 +28,14 @@ def read(wheel: Path) -> dict[str, bytes]:
 
 
 def unpack(wheel: Path, site: Path) -> None:
-    """As pip installs: the files, a script, and what pip notes."""
-    for name, raw in read(wheel).items():
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        (site / name).write_bytes(raw)
+    """As pip installs: the files, data beside the site-packages, a script, and what pip notes."""
+    files = read(wheel)
+    record = files[f"{INFO}/RECORD"].decode()
+    files[f"{INFO}/RECORD"] = record.replace(DATA, "../../..").encode()
+    for name, raw in files.items():
+        path = site / name.replace(DATA, "../../..")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
     for name in ("INSTALLER", "REQUESTED"):
         (site / INFO / name).write_text("pip")
     with (site / INFO / "RECORD").open("a") as record:
@@ -47,7 +52,8 @@ def wheel(tmp_path) -> Path:
 @pytest.fixture
 def site(wheel, tmp_path, monkeypatch) -> Path:
     """Where airgap is installed out of that wheel."""
-    site = tmp_path / "site"
+    site = tmp_path / "env" / "lib" / "python3" / "site-packages"
+    site.mkdir(parents=True)
     unpack(wheel, site)
     monkeypatch.setattr(own_wheel, "distribution", lambda _: PathDistribution(site / INFO))
     monkeypatch.setattr(own_wheel.airgap, "__file__", str(site / "airgap" / "__init__.py"))
@@ -62,6 +68,7 @@ def test_out_of_a_source_tree(wheel):
         "airgap/py.typed",
         "airgap/kit/install.sh",
         f"{INFO}/METADATA",
+        f"{DATA}/share/man/man1/airgap-trust-add.1",
     } <= files.keys()
     assert b"airgap = airgap.cli.main:main" in files[f"{INFO}/entry_points.txt"]
     assert not any(".pyc" in name or "direct_url" in name or name.endswith(".pth") for name in files)

@@ -21,8 +21,8 @@ from airgap.errors import (
 )
 from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
+from airgap.online.delta_base import absent_from
 from airgap.online.pack_tar import pack_tar
-from airgap.online.partial import absent_from
 from airgap.online.terms import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
@@ -262,7 +262,7 @@ def test_an_interrupted_seal_keeps_its_place(bench, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(BundleWriter, "_write_signatures", killed)
+        patch.setattr(BundleWriter, "_sync_names", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.pack(MANIFEST, direct_plan())
     raw = (bench.stick / "stack-0001" / "statement.json").read_bytes()

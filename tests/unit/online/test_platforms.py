@@ -12,7 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
-from airgap.online.platforms import ATTESTED, Chosen, choose, default_platform
+from airgap.online.platforms import ATTESTED, Chosen, choose_platforms, default_platform
 from tests.support.images import Image, Layer, make_image, make_index, simple_image
 
 NAME = ImageReference.parse("example.com/app:1")
@@ -38,13 +38,13 @@ def attestation(about: Image, name: str = "attests") -> Image:
 
 def pick(root: Image, *wanted: str, by_default: bool = False, without: set[Digest] | None = None) -> Chosen:
     locked = LockedImage(
-        NAME, NAME, "registry", None, tuple(map(Platform.parse, wanted)), root.descriptor, None,
+        reference=NAME, name=NAME, source="registry", path=None, platforms=tuple(map(Platform.parse, wanted)), descriptor=root.descriptor, image_id=None,
         by_default=by_default,
     )  # fmt: skip
     has: Callable[[Descriptor], bool] | None = None
     if without is not None:
         has = lambda blob: blob.digest not in without  # noqa: E731
-    return choose(locked, root.descriptor, lambda blob: root.contents[blob.digest], has)
+    return choose_platforms(locked, root.descriptor, lambda blob: root.contents[blob.digest], has)
 
 
 def kept(root: Image, chosen: Chosen) -> list[Digest]:
@@ -115,16 +115,22 @@ def test_nothing_is_read_that_need_not_be():
     root = make_index([AMD, ARM64])
     read: list[Digest] = []
     locked = LockedImage(
-        NAME, NAME, "registry", None, (Platform.parse("linux/amd64"),), root.descriptor, None
+        reference=NAME,
+        name=NAME,
+        source="registry",
+        path=None,
+        platforms=(Platform.parse("linux/amd64"),),
+        descriptor=root.descriptor,
+        image_id=None,
     )
 
     def reads(blob: Descriptor) -> bytes:
         read.append(blob.digest)
         return root.contents[blob.digest]
 
-    choose(locked, root.descriptor, reads)
+    choose_platforms(locked, root.descriptor, reads)
     assert read == [root.descriptor.digest]
-    choose(replace(locked, platforms=()), root.descriptor, reads)
+    choose_platforms(replace(locked, platforms=()), root.descriptor, reads)
     assert len(read) == 1
 
 
@@ -273,10 +279,16 @@ def test_nothing_large_is_read():
 def test_a_swapped_index_is_refused():
     root = make_index([AMD])
     locked = LockedImage(
-        NAME, NAME, "registry", None, (Platform.parse("linux/amd64"),), root.descriptor, None
+        reference=NAME,
+        name=NAME,
+        source="registry",
+        path=None,
+        platforms=(Platform.parse("linux/amd64"),),
+        descriptor=root.descriptor,
+        image_id=None,
     )
     with pytest.raises(Exception, match="wrong"):
-        choose(locked, root.descriptor, lambda _: make_index([ARM64]).raw + b" ")
+        choose_platforms(locked, root.descriptor, lambda _: make_index([ARM64]).raw + b" ")
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from airgap.endpoints.attachments import Attachment, Attachments
+from airgap.endpoints.attachments import Attachment, Attachments, AttachmentSource
 from airgap.errors import DigestMismatchError, EndpointError
-from airgap.manifest import LockedImage
+from airgap.manifest import AttachmentChoice, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags
 from airgap.online import referrers as module
+from airgap.online.plan import DocumentCache
 from airgap.online.platforms import ATTESTED
 from airgap.online.referrers import with_attached
-from airgap.online.sources import Documents
 from tests.support.images import Image, make_index, simple_image
 from tests.support.memory_sources import MemorySource
 
@@ -33,8 +33,8 @@ def thing(text: str) -> Descriptor:
 
 
 @dataclass
-class Registry(MemorySource):
-    """An `AttachmentSource`."""
+class Registry(MemorySource, AttachmentSource):
+    """A source that finds attachments."""
 
     about: dict[Digest, list[Descriptor]] = field(default_factory=dict)
     tags: dict[str, Descriptor] = field(default_factory=dict)
@@ -54,8 +54,10 @@ class Registry(MemorySource):
 
 
 def locked(image=APP, **changes) -> LockedImage:
-    names = map(ImageReference.parse, (NAME, OFFLINE))
-    found = LockedImage(*names, "registry", None, (), image.descriptor, None)
+    found = LockedImage(
+        reference=ImageReference.parse(NAME), name=ImageReference.parse(OFFLINE), source="registry", path=None,
+        platforms=(), descriptor=image.descriptor, image_id=None,
+    )  # fmt: skip
     return replace(found, **changes)
 
 
@@ -64,7 +66,7 @@ def registry(**fields) -> Registry:
 
 
 def attached(image: LockedImage, source: MemorySource) -> list[LockedImage]:
-    return with_attached(image, source, Documents())[1:]
+    return with_attached(image, source, DocumentCache())[1:]
 
 
 def digests(found: list[LockedImage]) -> list[Digest]:
@@ -73,7 +75,7 @@ def digests(found: list[LockedImage]) -> list[Digest]:
 
 def test_nothing_attached():
     source = registry()
-    assert with_attached(locked(), source, Documents()) == [locked()]
+    assert with_attached(locked(), source, DocumentCache()) == [locked()]
     assert source.asked == [([APP.descriptor.digest], [], False)]
 
 
@@ -81,17 +83,8 @@ def test_sources_that_cannot_be_asked():
     assert attached(locked(), MemorySource({NAME: APP})) == []
     source = registry(about={APP.descriptor.digest: [thing("sbom")]})
     assert attached(locked(descriptor=None), source) == []
-    assert attached(locked(attachments="none"), source) == []
+    assert attached(locked(attachments=AttachmentChoice.NONE), source) == []
     assert source.asked == []
-
-
-def test_a_source_that_only_lists_referrers():
-    class Lister(MemorySource):
-        def referrers(self, reference, digest):
-            return [thing("sbom")] if digest == APP.descriptor.digest else []
-
-    (found,) = attached(locked(), Lister({NAME: APP}))
-    assert (found.descriptor.digest, found.subject) == (thing("sbom").digest, APP.descriptor.digest)
 
 
 def test_by_referrers():
@@ -178,19 +171,21 @@ REASONS = ("referrers API: access denied, got HTTP 401", "tags: no answer in tim
 def test_failures_are_not_taken_for_absence():
     sbom = thing("sbom")
     source = registry(unknown=REASONS, about={APP.descriptor.digest: [sbom]})
-    image, found = with_attached(locked(), source, Documents())
+    image, found = with_attached(locked(), source, DocumentCache())
     assert image.attachments_unknown == "; ".join(REASONS)
     assert (found.descriptor.digest, found.attachments_unknown) == (sbom.digest, None)
 
 
 def test_reasons_fit_into_a_lock():
-    [image] = with_attached(locked(), registry(unknown=("\x1b[31m\u202e" * 500,)), Documents())
+    [image] = with_attached(locked(), registry(unknown=("\x1b[31m\u202e" * 500,)), DocumentCache())
     assert image.attachments_unknown.isprintable()
     assert len(image.attachments_unknown) <= 900
 
 
 @pytest.mark.parametrize(
-    "demand", [{"attachments": "required"}, {"cosign_key": Path("/k.pub")}], ids=["required", "key"]
+    "demand",
+    [{"attachments": AttachmentChoice.REQUIRED}, {"cosign_key": Path("/k.pub")}],
+    ids=["required", "key"],
 )
 def test_where_attachments_are_demanded_failures_are_errors(demand):
     source = registry(unknown=REASONS)
@@ -206,4 +201,4 @@ def test_a_key_is_content_with_what_was_found():
     source = registry(unknown=REASONS, about={APP.descriptor.digest: [thing("signature")]})
     assert len(attached(locked(cosign_key=Path("/k.pub")), source)) == 1
     with pytest.raises(EndpointError, match="attachments are unknown"):
-        attached(locked(attachments="required"), source)
+        attached(locked(attachments=AttachmentChoice.REQUIRED), source)

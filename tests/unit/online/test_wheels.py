@@ -6,12 +6,12 @@ import sysconfig
 import pytest
 
 from airgap.errors import EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
-from airgap.kit.statement import Target
-from airgap.online.wheels import PLATFORMS, PYTHONS, Wheel, environment, fetch, tags, targets_of
+from airgap.kit.statement import KitTarget
+from airgap.online.wheels import PLATFORMS, PYTHONS, Wheel, environment, fetch_wheels, tags, targets_of
 from tests.support.kits import write_stand_in
 
-OLD, NEW = Target("linux-x86_64", "3.11"), Target("linux-x86_64", "3.13")
-ARM, MUSL = Target("linux-aarch64", "3.12"), Target("musllinux-x86_64", "3.12")
+OLD, NEW = KitTarget("linux-x86_64", "3.11"), KitTarget("linux-x86_64", "3.13")
+ARM, MUSL = KitTarget("linux-aarch64", "3.12"), KitTarget("musllinux-x86_64", "3.12")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ class TestTargets:
 
     def test_unless_told(self, monkeypatch):
         monkeypatch.setattr(sysconfig, "get_platform", lambda: "linux-aarch64")
-        assert targets_of((), ()) == tuple(Target("linux-aarch64", python) for python in PYTHONS)
+        assert targets_of((), ()) == tuple(KitTarget("linux-aarch64", python) for python in PYTHONS)
 
     @pytest.mark.parametrize("platform", ["", "win-amd64", "linux-mips", "linux/amd64", "--help"])
     def test_unknown_platform(self, platform):
@@ -84,7 +84,7 @@ class TestWheel:
             Wheel.at(tmp_path / name)
 
 
-def test_tags():
+def test_a_platform_accepts_the_wheels_of_older_ones():
     assert tags("linux-x86_64")[0] == "manylinux_2_28_x86_64"
     assert {"manylinux_2_17_x86_64", "manylinux2014_x86_64"} <= set(tags("linux-x86_64"))
     assert not [tag for tag in tags("linux-x86_64") if "2_29" in tag or "2_34" in tag]
@@ -96,7 +96,7 @@ class TestFetch:
         write_stand_in(shelf, "top", "below>=1")
         write_stand_in(shelf, "below")
         write_stand_in(shelf, "other")
-        found = fetch(OLD, ["top"], shelf, out)
+        found = fetch_wheels(OLD, ["top"], shelf, out)
         assert projects(found) == {"top", "below"}
         assert all(wheel.path.parent == out for wheel in found)
 
@@ -113,7 +113,7 @@ class TestFetch:
         for name in markers:
             write_stand_in(shelf, name)
         write_stand_in(shelf, "top", *(f"{name} ; {marker}" for name, marker in markers.items()))
-        assert projects(fetch(target, ["top"], shelf, out)) == {"top", *needed}
+        assert projects(fetch_wheels(target, ["top"], shelf, out)) == {"top", *needed}
 
     def test_native_wheels_are_those_of_the_target(self, shelf, out):
         for python in ("311", "313"):
@@ -124,7 +124,7 @@ class TestFetch:
                 "win_amd64",
             ):
                 write_stand_in(shelf, "native", tags=f"cp{python}-cp{python}-{platform}")
-        [wheel] = fetch(NEW, ["native"], shelf, out)
+        [wheel] = fetch_wheels(NEW, ["native"], shelf, out)
         assert wheel.path.name == "native-99.0-cp313-cp313-manylinux_2_17_x86_64.whl"
 
     @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ class TestFetch:
     def test_none_that_fits(self, shelf, out, tag):
         write_stand_in(shelf, "native", tags=tag)
         with pytest.raises(NotFoundError, match="satisfies the requirement native") as caught:
-            fetch(OLD, ["native"], shelf, out)
+            fetch_wheels(OLD, ["native"], shelf, out)
         assert "--wheels" in caught.value.hint
 
     def test_nothing_is_built(self, shelf, out):
         (shelf / "source-1.0.tar.gz").write_bytes(b"")
         with pytest.raises(NotFoundError):
-            fetch(OLD, ["source"], shelf, out)
+            fetch_wheels(OLD, ["source"], shelf, out)
 
     def test_words_of_pip_are_no_names(self, shelf, out):
         with pytest.raises(EndpointError, match="--version"):
-            fetch(OLD, ["--version"], shelf, out)
+            fetch_wheels(OLD, ["--version"], shelf, out)
 
     def test_no_index(self, out, monkeypatch):
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -151,19 +151,19 @@ class TestFetch:
         monkeypatch.setenv("PIP_RETRIES", "1")
         monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
         with pytest.raises(UnavailableError, match="pip could not get the wheels") as caught:
-            fetch(OLD, ["rich"], None, out)
+            fetch_wheels(OLD, ["rich"], None, out)
         assert "pip config list" in caught.value.hint
         assert "hidden" not in str(caught.value)
 
     def test_pip_that_does_not_end(self, shelf, out):
         with pytest.raises(UnavailableError, match="pip took too long") as caught:
-            fetch(OLD, ["rich"], shelf, out, 0.01)
+            fetch_wheels(OLD, ["rich"], shelf, out, 0.01)
         assert "--wheels" in caught.value.hint
 
     def test_no_pip(self, out, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(UsageError, match="pip is not installed beside airgap"):
-            fetch(OLD, ["rich"], None, out)
+            fetch_wheels(OLD, ["rich"], None, out)
 
 
 def test_the_environment_names_all_that_markers_may_ask():

@@ -11,8 +11,7 @@ from airgap.progress import Silent
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
-from airgap.trust.root import RootKey, SignedRoot, TrustRoot
-from airgap.trust.root import Site as RootSite
+from airgap.trust.root import ReceivingSite, RootKey, SignedRoot, TrustRoot
 from tests.support.bundles import RECEIVER, Gap, make_gap, sign_root
 
 
@@ -27,7 +26,7 @@ def knows(root: TrustRoot, *sites: tuple[str, SigningKey]) -> TrustRoot:
         roles={**root.roles, "receipt": receipt},
         sites={
             **root.sites,
-            **{name: RootSite(frozenset({key.public_key.keyid})) for name, key in sites},
+            **{name: ReceivingSite(frozenset({key.public_key.keyid})) for name, key in sites},
         },
     )
 
@@ -61,7 +60,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gap, Path]:
     sender.install_root(SignedRoot.parse(raw, "root"))
     report = load_bundle(
         gap.bundle, gap.site, Layout(gap.folder / "out"), gap.now,
-        on_conflict="replace", jobs=1, progress=Silent(),
+        jobs=1, progress=Silent(),
     )  # fmt: skip
     return gap, report.receipt.relative_to(gap.folder)
 

@@ -5,14 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airgap.audit.report import Entry
+from airgap.audit.report import LedgerEntry
 from airgap.review.export import COLUMNS, medium_name, write_csv
 
 TIME = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 def entry(**details):
-    return Entry(7, TIME, "load", "ok", 0, "jo", timedelta(1), details)
+    return LedgerEntry(
+        seq=7,
+        time=TIME,
+        event="load",
+        result="ok",
+        exit_code=0,
+        user="jo",
+        duration=timedelta(1),
+        details=details,
+    )
 
 
 def table(*entries):
@@ -43,7 +52,18 @@ def test_a_row_where_there_is_no_image():
 
 
 def test_a_torn_line():
-    [row] = table(Entry(3, None, "torn", "unreadable", None, "", None, {"problem": "not JSON"}))
+    [row] = table(
+        LedgerEntry(
+            seq=3,
+            time=None,
+            event="torn",
+            result="unreadable",
+            exit_code=None,
+            user="",
+            duration=None,
+            details={"problem": "not JSON"},
+        )
+    )
     assert (row["time"], row["exit_code"], row["result"]) == ("", "", "unreadable")
 
 

@@ -16,7 +16,14 @@ from tests.support.bundles import DAY, SENDER
 def report_of(site, name, now):
     state, witnesses = check_witnessed(site, Kept.of(site))
     found = review(Kept.of(site), name, now, timedelta(days=14))
-    return Report(name, now, state, witnesses, found, tuple(entries(site.ledger_path)))
+    return Report(
+        site=name,
+        time=now,
+        ledger=state,
+        witnesses=witnesses,
+        review=found,
+        entries=tuple(entries(site.ledger_path)),
+    )
 
 
 class Texts(html.parser.HTMLParser):

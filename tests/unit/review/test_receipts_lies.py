@@ -8,10 +8,11 @@ import pytest
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Verdict
 from airgap.errors import TrustError, UnknownKeyError
+from airgap.limits import MAX_RECEIPT_ALARMS
 from airgap.online.delta_base import read_bases
 from airgap.progress import Silent
 from airgap.review.html_report import Report, render
-from airgap.review.receipts import MAX_ALARMS, import_receipt
+from airgap.review.receipts import import_receipt
 from airgap.review.records import Kept
 from airgap.review.transfers import review
 from airgap.review.witness import check_witnessed
@@ -103,7 +104,14 @@ def lie(request, answered):
 def report_of(site, now):
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
-    return Report(site.name, now, state, witnesses, review(kept, site.name, now, 14 * DAY), ())
+    return Report(
+        site=site.name,
+        time=now,
+        ledger=state,
+        witnesses=witnesses,
+        review=review(kept, site.name, now, 14 * DAY),
+        entries=(),
+    )
 
 
 def test_a_lie_is_evidence_and_confirms_nothing(answered, lie):
@@ -241,7 +249,7 @@ def test_a_very_long_lie(answered):
     )
     told = replace(answered.parsed, images=images)
     done = import_receipt(answered.sender, answered.receipt, answered.signed(told), answered.gap.now + DAY)
-    assert len(done.alarms) == MAX_ALARMS + 1
+    assert len(done.alarms) == MAX_RECEIPT_ALARMS + 1
     assert done.alarms[-1].startswith("and ")
 
 

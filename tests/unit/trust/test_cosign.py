@@ -1,80 +1,42 @@
-import base64
+"""Signatures of cosign, in both forms."""
+
 import json
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import (
-    DigestMismatchError,
     FormatError,
     SignatureMismatchError,
     TrustError,
     UnsignedError,
 )
+from airgap.limits import MAX_COSIGN_MATERIAL_BYTES
 from airgap.oci.digest import Digest
-from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, ImageManifest
 from airgap.trust.cosign import (
     BUNDLE_TYPE,
-    MAX_MATERIAL,
-    MAX_MATERIALS,
-    SIGNATURE_ANNOTATION,
-    SIMPLE_SIGNING_TYPE,
-    SignatureMaterial,
-    check_image,
-    materials_of,
-    verify_bundle,
+    verify_sigstore_bundle,
     verify_simple_signing,
 )
 from airgap.trust.envelope import pae
 from airgap.trust.keys import PublicKey
+from tests.unit.trust.cosign_support import (
+    CLAIM,
+    IMAGE,
+    OTHER,
+    b64,
+    bundle,
+    public,
+    simple,
+    simple_payload,
+    statement,
+)
 from tests.unit.trust.support import key
 
-IMAGE = Digest.of(b"an image manifest")
-OTHER = Digest.of(b"another image manifest")
-CLAIM = "cosign container image signature"
 ALGORITHMS = ["ecdsa-p256", "ecdsa-p384", "ed25519"]
-
-
-def b64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def simple_payload(digest=IMAGE, claim=CLAIM, **more) -> bytes:
-    critical = {
-        "identity": {"docker-reference": "r.example/app"},
-        "image": {"docker-manifest-digest": str(digest)},
-        "type": claim,
-    }
-    return json.dumps({"critical": {**critical, **more}, "optional": None}).encode()
-
-
-def simple(payload: bytes, signer=None) -> tuple[bytes, str]:
-    """The payload and the signature of `signer` (alice) over it."""
-    return payload, b64((signer or key("alice")).sign(payload))
-
-
-def statement(digest=IMAGE, **changes) -> bytes:
-    fields = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"digest": {digest.algorithm: digest.hex}, "annotations": {}}],
-        "predicateType": "https://sigstore.dev/cosign/sign/v1",
-        "predicate": {},
-    }
-    return json.dumps({**fields, **changes}).encode()
-
-
-def bundle(payload: bytes, signer=None, payload_type="application/vnd.in-toto+json", **changes) -> bytes:
-    sig = (signer or key("alice")).sign(pae(payload_type, payload))
-    envelope = {"payload": b64(payload), "payloadType": payload_type, "signatures": [{"sig": b64(sig)}]}
-    fields = {
-        "mediaType": BUNDLE_TYPE,
-        "verificationMaterial": {"publicKey": {"hint": "aGludA=="}},
-        "dsseEnvelope": envelope,
-    }
-    return json.dumps({**fields, **changes}).encode()
 
 
 def with_envelope(**changes) -> bytes:
@@ -84,20 +46,16 @@ def with_envelope(**changes) -> bytes:
     return json.dumps(fields).encode()
 
 
-def public(name="alice", algorithm="ecdsa-p256") -> PublicKey:
-    return key(name, algorithm).public_key
-
-
 # -- simple signing --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_simple(algorithm):
+def test_a_simple_signature_of_each_algorithm_is_valid(algorithm):
     signer = key("alice", algorithm)
     verify_simple_signing(*simple(simple_payload(), signer), IMAGE, signer.public_key)
 
 
-def test_simple_of_sha512():
+def test_a_simple_signature_of_a_sha512_digest_is_valid():
     digest = Digest.of(b"an image manifest", "sha512")
     verify_simple_signing(*simple(simple_payload(digest)), digest, public())
 
@@ -114,14 +72,14 @@ def test_p384_with_sha256_counts_too():
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_simple_of_another_key(algorithm):
+def test_a_simple_signature_of_another_key_is_refused(algorithm):
     payload, signature = simple(simple_payload(), key("mallory", algorithm))
     with pytest.raises(SignatureMismatchError, match=public(algorithm=algorithm).keyid) as raised:
         verify_simple_signing(payload, signature, IMAGE, public(algorithm=algorithm))
     assert ("Ed25519ph" in (raised.value.hint or "")) == (algorithm == "ed25519")
 
 
-def test_simple_with_a_changed_payload():
+def test_a_simple_signature_of_a_changed_payload_is_refused():
     payload, signature = simple(simple_payload(OTHER))
     forged = payload.replace(OTHER.hex.encode(), IMAGE.hex.encode())
     with pytest.raises(SignatureMismatchError):
@@ -132,7 +90,7 @@ def test_what_is_unsigned_is_not_parsed():
     with pytest.raises(SignatureMismatchError):
         verify_simple_signing(b"{", b64(b"no signature"), IMAGE, public())
     with pytest.raises(SignatureMismatchError):
-        verify_bundle(with_envelope(payload=b64(b"{")), IMAGE, public())
+        verify_sigstore_bundle(with_envelope(payload=b64(b"{")), IMAGE, public())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +111,7 @@ def test_what_is_unsigned_is_not_parsed():
         (b"\xff", FormatError, "not UTF-8"),
         (b"", FormatError, "not JSON"),
         (simple_payload() + b"{}", FormatError, "not JSON"),
-        (simple_payload() + b" " * MAX_MATERIAL, FormatError, "too large"),
+        (simple_payload() + b" " * MAX_COSIGN_MATERIAL_BYTES, FormatError, "too large"),
         (simple_payload()[:-1] + b',"critical":{}}', FormatError, "duplicate key"),
     ],
 )
@@ -185,29 +143,29 @@ def test_simple_refuses_the_signature(signature, kind, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_bundle(algorithm):
+def test_a_bundle_of_each_algorithm_is_valid(algorithm):
     signer = key("alice", algorithm)
-    verify_bundle(bundle(statement(), signer), IMAGE, signer.public_key)
+    verify_sigstore_bundle(bundle(statement(), signer), IMAGE, signer.public_key)
 
 
-def test_bundle_with_several_subjects():
+def test_a_bundle_may_have_several_subjects():
     subjects = [{"digest": {"sha256": each.hex}} for each in (OTHER, IMAGE)]
-    verify_bundle(bundle(statement(subject=subjects)), IMAGE, public())
+    verify_sigstore_bundle(bundle(statement(subject=subjects)), IMAGE, public())
 
 
-def test_bundle_with_a_certificate_and_a_log_entry():
+def test_a_certificate_and_a_log_entry_in_a_bundle_are_ignored():
     material = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": [{"logIndex": "1"}]}
-    verify_bundle(bundle(statement(), verificationMaterial=material), IMAGE, public())
+    verify_sigstore_bundle(bundle(statement(), verificationMaterial=material), IMAGE, public())
 
 
-def test_bundle_of_another_key():
+def test_a_bundle_of_another_key_is_refused():
     with pytest.raises(SignatureMismatchError, match=public().keyid):
-        verify_bundle(bundle(statement(), key("mallory")), IMAGE, public())
+        verify_sigstore_bundle(bundle(statement(), key("mallory")), IMAGE, public())
 
 
-def test_bundle_with_a_changed_statement():
+def test_a_bundle_with_a_changed_statement_is_refused():
     with pytest.raises(SignatureMismatchError):
-        verify_bundle(with_envelope(payload=b64(statement() + b" ")), IMAGE, public())
+        verify_sigstore_bundle(with_envelope(payload=b64(statement() + b" ")), IMAGE, public())
 
 
 MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"}, "signature": "AAAA"}
@@ -237,7 +195,7 @@ MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"
         (bundle(statement(), messageSignature=MESSAGE_SIGNATURE), TrustError, "and messageSignature"),
         (bundle(statement(), dsseEnvelope=None), FormatError, "not a JSON object"),
         (bundle(statement(), verificationMaterial=1.5), FormatError, "not an integer"),
-        (bundle(statement(), x="x" * MAX_MATERIAL), FormatError, "too large"),
+        (bundle(statement(), x="x" * MAX_COSIGN_MATERIAL_BYTES), FormatError, "too large"),
         (json.dumps({"mediaType": BUNDLE_TYPE}).encode(), TrustError, "got 'nothing'"),
         (
             json.dumps({"mediaType": BUNDLE_TYPE, "messageSignature": MESSAGE_SIGNATURE}).encode(),
@@ -259,7 +217,7 @@ MESSAGE_SIGNATURE = {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"
 )
 def test_bundle_refuses(raw, kind, message):
     with pytest.raises(kind) as raised:
-        verify_bundle(raw, IMAGE, public())
+        verify_sigstore_bundle(raw, IMAGE, public())
     assert message in str(raised.value)
     assert len(str(raised.value)) < 500
 
@@ -283,7 +241,7 @@ def test_a_changed_byte_of_a_payload_is_refused(data):
 @given(st.data())
 def test_no_changed_bundle_is_for_another_image(data):
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(_changed(data, bundle(statement())), OTHER, public())
+        verify_sigstore_bundle(_changed(data, bundle(statement())), OTHER, public())
 
 
 def _changed(data, raw: bytes) -> bytes:
@@ -297,117 +255,6 @@ def test_any_signed_bytes_raise_ours(payload):
     with pytest.raises((FormatError, TrustError)):
         verify_simple_signing(*simple(payload), IMAGE, public())
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(bundle(payload), IMAGE, public())
+        verify_sigstore_bundle(bundle(payload), IMAGE, public())
     with pytest.raises((FormatError, TrustError)):
-        verify_bundle(payload, IMAGE, public())
-
-
-# -- several materials -----------------------------------------------------------------------------
-
-
-def material(of: bytes | tuple[bytes, str | None], where="here") -> SignatureMaterial:
-    if isinstance(of, bytes):
-        return SignatureMaterial("bundle", of, None, where)
-    return SignatureMaterial("simple", *of, where)
-
-
-GOOD = [material(simple(simple_payload())), material(bundle(statement()))]
-BAD = [
-    material(simple(simple_payload(), key("mallory")), "mallory's"),
-    material((simple_payload(), None), "stripped"),
-    material(bundle(statement(OTHER)), "other"),
-    material(b"{", "broken"),
-]
-
-
-@pytest.mark.parametrize("good", GOOD)
-def test_the_first_that_holds(good):
-    later = material(bundle(statement()), "later")
-    assert check_image(IMAGE, public(), [*BAD, good, later]) is good
-
-
-def test_no_material():
-    with pytest.raises(UnsignedError, match="no cosign signature") as raised:
-        check_image(IMAGE, public(), [])
-    assert public().keyid in str(raised.value)
-
-
-def test_none_holds_and_each_reason_is_told():
-    with pytest.raises(SignatureMismatchError) as raised:
-        check_image(IMAGE, public(), BAD)
-    text = str(raised.value)
-    assert f"{IMAGE}, want one of key {public().keyid}" in text
-    assert "mallory's: signature is not of this key" in text
-    assert "stripped: a payload without a signature" in text
-    assert f"other: signed image differs: {IMAGE}, want {IMAGE.hex}, got {OTHER.hex}" in text
-    assert "broken: not JSON" in text
-    assert "more" not in text
-    assert raised.value.hint is None
-
-
-def test_reasons_are_cut_and_hints_kept():
-    bad = material(simple(simple_payload(), key("mallory", "ed25519")))
-    with pytest.raises(SignatureMismatchError, match="; and 95 more") as raised:
-        check_image(IMAGE, public(algorithm="ed25519"), [bad] * 100)
-    assert "ECDSA" in raised.value.hint
-
-
-def test_rsa_keys_are_refused():
-    private = rsa.generate_private_key(65537, 2048)
-    spki = serialization.PublicFormat.SubjectPublicKeyInfo
-    pem = private.public_key().public_bytes(serialization.Encoding.PEM, spki)
-    with pytest.raises(FormatError, match=r"ecdsa-p256.*unsupported kind of key \(RSA\)"):
-        PublicKey.from_pem(pem, "cosign.pub")
-
-
-# -- signature manifests ---------------------------------------------------------------------------
-
-
-def layer(media_type: str, raw: bytes, **annotations: str) -> Descriptor:
-    return Descriptor(media_type, Digest.of(raw), len(raw), None, annotations)
-
-
-def manifest(*layers: Descriptor) -> ImageManifest:
-    return ImageManifest(b"{}", OCI_MANIFEST, Descriptor(OCI_CONFIG, Digest.of(b"{}"), 2), layers)
-
-
-def test_materials_of_both_forms():
-    payload, signature = simple(simple_payload())
-    raw = bundle(statement())
-    contents = {Digest.of(each): each for each in (payload, raw)}
-    one = layer(SIMPLE_SIGNING_TYPE, payload, **{SIGNATURE_ANNOTATION: signature})
-    stripped = layer(SIMPLE_SIGNING_TYPE, payload)
-    two = layer(BUNDLE_TYPE, raw, **{SIGNATURE_ANNOTATION: "ignored"})
-    other = layer(OCI_LAYER_GZIP, b"never read")
-    found = materials_of(manifest(other, one, stripped, two), lambda each: contents[each.digest])
-    assert [(each.kind, each.payload, each.signature) for each in found] == [
-        ("simple", payload, signature),
-        ("simple", payload, None),
-        ("bundle", raw, None),
-    ]
-    assert found[0].where == f"{one.digest} in {Digest.of(b'{}')}"
-    assert check_image(IMAGE, public(), found) is found[0]
-
-
-def test_large_layers_are_not_read():
-    sizes = []
-
-    def read(each: Descriptor) -> bytes:
-        sizes.append(each.size)
-        return b"x" * each.size
-
-    fits, large = (layer(BUNDLE_TYPE, b"x" * (MAX_MATERIAL + more)) for more in (0, 1))
-    assert len(materials_of(manifest(large, fits), read)) == 1
-    assert sizes == [MAX_MATERIAL]
-
-
-def test_too_many_layers_are_refused_unread():
-    layers = [layer(BUNDLE_TYPE, b"x")] * MAX_MATERIALS
-    assert len(materials_of(manifest(*layers), lambda each: b"x")) == MAX_MATERIALS
-    with pytest.raises(FormatError, match="at most 256, got 257"):
-        materials_of(manifest(*layers, layers[0]), lambda each: pytest.fail("read"))
-
-
-def test_content_of_another_digest_is_refused():
-    with pytest.raises(DigestMismatchError):
-        materials_of(manifest(layer(BUNDLE_TYPE, b"x")), lambda each: b"y")
+        verify_sigstore_bundle(payload, IMAGE, public())

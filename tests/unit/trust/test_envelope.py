@@ -2,13 +2,15 @@ import base64
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AirgapError, FormatError, SignatureMismatchError, TrustError, UnsignedError
-from airgap.trust.envelope import MAX_ENVELOPE, STATEMENT_TYPE, Envelope, Signature, pae
+from airgap.limits import MAX_ENVELOPE_BYTES
+from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature, pae
 from airgap.trust.policy import check_signatures
 from tests.unit.trust.support import NOW, PAYLOAD, key, keyid, make_root, signed
 
@@ -36,6 +38,10 @@ def test_pae_keeps_payloads_apart(one, other):
 
 
 BAD_TYPES = ["", "é", "a b", "a\n", "a\0", "x" * 257, "\u202e", "\x7f"]
+
+
+def test_a_payload_type_has_at_most_256_characters():
+    assert pae("x" * 256, b"").startswith(b"DSSEv1 256 ")
 
 
 @pytest.mark.parametrize("payload_type", BAD_TYPES)
@@ -105,6 +111,7 @@ def test_round_trip():
     assert Envelope.parse(raw, "e").to_bytes() == raw
     assert raw.endswith(b"}\n")
     assert [each.keyid for each in envelope.signatures] == [keyid("alice"), keyid("bob")]
+    assert envelope.raw_signatures == {each.keyid: each.sig for each in envelope.signatures}
 
 
 def test_reads_envelopes_of_other_tools():
@@ -135,6 +142,15 @@ def test_round_trip_of_any_envelope(payload_type, payload, signatures):
 
 def test_a_further_signature():
     assert signed("alice").with_signature(key("bob")) == signed("alice", "bob")
+
+
+def test_it_is_signed_by_the_keys_that_it_names_and_whose_signatures_match():
+    alice, bob = (key(name).public_key for name in ("alice", "bob"))
+    assert signed("alice", "bob").is_signed_by(bob)
+    assert not signed("alice").is_signed_by(bob)
+    (signature,) = signed("alice").signatures
+    renamed = replace(signature, keyid=bob.keyid)
+    assert not any(Envelope(STATEMENT_TYPE, PAYLOAD, (renamed,)).is_signed_by(each) for each in (alice, bob))
 
 
 def test_one_key_signs_once():
@@ -178,14 +194,14 @@ def test_signing_a_bad_type():
 
 def test_an_envelope_that_nobody_could_read_is_not_written():
     with pytest.raises(FormatError, match="envelope too large"):
-        Envelope("t", b"\0" * (MAX_ENVELOPE * 3 // 4), (Signature("", b"s"),)).to_bytes()
+        Envelope("t", b"\0" * (MAX_ENVELOPE_BYTES * 3 // 4), (Signature("", b"s"),)).to_bytes()
 
 
 def test_the_largest_envelope():
     one = (Signature("", b"s"),)
-    groups, rest = divmod(MAX_ENVELOPE - len(Envelope("t", b"", one).to_bytes()), 4)
+    groups, rest = divmod(MAX_ENVELOPE_BYTES - len(Envelope("t", b"", one).to_bytes()), 4)
     raw = Envelope("t" * (1 + rest), b"\0" * 3 * groups, one).to_bytes()
-    assert len(raw) == MAX_ENVELOPE
+    assert len(raw) == MAX_ENVELOPE_BYTES
     assert len(Envelope.parse(raw, "e").payload) == 3 * groups
     with pytest.raises(FormatError, match="envelope too large"):
         Envelope("t" * (2 + rest), b"\0" * 3 * groups, one).to_bytes()
@@ -240,7 +256,7 @@ BAD = {
     ),
     "65 signatures": (_signatures(*({"sig": b64(bytes([i]))} for i in range(65))), "at most 64, got 65"),
     "a million values": (b"[" + b"1," * 1_000_000 + b"1]", "too many values"),
-    "too large": (b" " * (MAX_ENVELOPE + 1), "too large"),
+    "too large": (b" " * (MAX_ENVELOPE_BYTES + 1), "too large"),
     "nested": (b'{"a":' * 5000, "nested too deeply|not JSON"),
     **{f"type {each!r:.12}": ({**GOOD, "payloadType": each}, "not a payload type") for each in BAD_TYPES},
     **{
@@ -267,6 +283,19 @@ def test_refuses(document, message):
     with pytest.raises(FormatError, match=message) as caught:
         Envelope.parse(raw, "e")
     assert caught.value.exit_code == 10
+
+
+@pytest.mark.parametrize(
+    ("commas", "message"), [(1024, "not JSON"), (1025, "too many values for an envelope")]
+)
+def test_values_are_counted_before_they_are_parsed(commas, message):
+    with pytest.raises(FormatError, match=message):
+        Envelope.parse(b"," * commas, "e")
+
+
+def test_a_key_id_has_at_most_256_characters():
+    raw = Envelope("t", b"p", (Signature("x" * 256, b"s"),)).to_bytes()
+    assert len(Envelope.parse(raw, "e").signatures[0].keyid) == 256
 
 
 def test_no_signatures_is_unsigned():

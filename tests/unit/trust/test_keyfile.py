@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from airgap.errors import KeyFileError, MediaError
-from airgap.trust.keyfile import MAX_KEY_FILE, read_private, write_private
+from airgap.limits import MAX_KEY_FILE_BYTES
+from airgap.trust.keyfile import read_private, write_private
+from tests.support.parts import require_root
 
 
 def test_round_trip(tmp_path):
@@ -23,8 +25,23 @@ def test_the_umask_cannot_open_it(tmp_path):
 
 
 def test_reads_up_to_the_limit(tmp_path):
-    write_private(tmp_path / "key", b"x" * MAX_KEY_FILE)
-    assert len(read_private(tmp_path / "key")) == MAX_KEY_FILE
+    write_private(tmp_path / "key", b"x" * MAX_KEY_FILE_BYTES)
+    assert len(read_private(tmp_path / "key")) == MAX_KEY_FILE_BYTES
+
+
+def test_a_key_of_another_user_is_refused(tmp_path):
+    require_root()
+    write_private(tmp_path / "key", b"secret")
+    os.chown(tmp_path / "key", 65534, 65534)
+    with pytest.raises(KeyFileError, match=r"belongs to another user: .*, want owner uid 0, got uid 65534"):
+        read_private(tmp_path / "key")
+
+
+def test_the_whole_key_is_synced(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append((tmp_path / "key").read_bytes()))
+    write_private(tmp_path / "key", b"secret")
+    assert synced == [b"secret"] * 2  # the file, and its folder
 
 
 def test_no_folder(tmp_path):

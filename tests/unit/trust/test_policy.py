@@ -14,7 +14,14 @@ from airgap.errors import (
 from airgap.trust.document import Revocation, RootKey, TrustRoot
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.keys import PublicKey
-from airgap.trust.policy import check_revocations, check_root_signatures, check_signatures
+from airgap.trust.policy import (
+    check_revocations,
+    check_root_signatures,
+    check_signatures,
+    check_signatures_so_far,
+    counted_keys,
+    lacks,
+)
 from tests.unit.trust.support import DAY, NOW, PAYLOAD, key, keyid, make_root, signed, with_key
 
 STATEMENT = "c" * 64
@@ -62,13 +69,14 @@ TWO = make_root("alice", "bob", "carol", threshold=2)
 PEOPLE = make_root(
     "alice", "alice2", "bob", threshold=2, distinct_owners=True, owners={"alice": "Alice", "alice2": "alice"}
 )
+TWICE = {**PEOPLE.roles, "release": replace(PEOPLE.roles["release"], distinct_owners=False)}
 JUNK = Signature("", b"junk")
 
 CASES = {
     "one of one": Case(signed("alice"), ONE, ids("alice")),
     "both of one": Case(signed("alice", "bob"), ONE, ids("alice", "bob")),
     "two of two": Case(signed("carol", "alice"), TWO, ids("alice", "carol")),
-    "one of two": Case(signed("alice"), TWO, error=ThresholdError, message=r"want 2 of 3 keys .*, got 1 \(alice "),
+    "one of two": Case(signed("alice"), TWO, error=ThresholdError, message=r"want 2 of 3 keys with the role release, got 1 \(alice \w+\)$"),
     "a stranger": Case(signed("mallory"), ONE, error=UnknownKeyError, message="not signed by a key that has the role"),
     "the key of another role": Case(signed("site"), ONE, error=UnknownKeyError, message="the role release"),
     "the root key": Case(signed("root"), ONE, error=UnknownKeyError),
@@ -125,6 +133,9 @@ CASES = {
     "two owners": Case(signed("alice", "bob"), PEOPLE, ids("alice", "bob")),
     "two keys of one owner": Case(
         signed("alice", "alice2"), PEOPLE, error=ThresholdError, message="2 of 3 keys of different owners .*, got 1"
+    ),
+    "two keys of one owner, who may sign twice": Case(
+        signed("alice", "alice2"), replace(PEOPLE, roles=TWICE), ids("alice", "alice2")
     ),
     "three keys of two owners": Case(signed("alice", "alice2", "bob"), PEOPLE, ids("alice", "alice2", "bob")),
     "a key past its time": Case(
@@ -200,6 +211,45 @@ def test_false_signatures_cost_few_checks(monkeypatch, hint):
     with pytest.raises(TrustError):
         check_signatures(envelope(*false), root, "release", NOW)
     assert len(checks) <= 64
+
+
+# -- while further people have to sign ------------------------------------------------------------
+
+
+def test_fewer_signatures_than_the_threshold_are_accepted_so_far():
+    one = check_signatures_so_far(signed("alice"), TWO, "release", NOW)
+    assert (one.keyids, one.owners, one.ignored) == (ids("alice"), ("alice",), ())
+    assert lacks(one, TWO) == "2 of 3 keys with the role release"
+    assert check_revocations(one, TWO, 9, STATEMENT) == one
+    two = check_signatures_so_far(signed("carol", "alice"), TWO, "release", NOW)
+    assert (two.keyids, lacks(two, TWO)) == (ids("alice", "carol"), None)
+
+
+UNCOUNTED = "a signature that does not count: f, want signatures by keys with the role release only, got '{}'"
+
+
+@pytest.mark.parametrize(
+    ("envelope", "root", "error", "words"),
+    [
+        (signed("alice", "mallory"), TWO, UnknownKeyError, UNCOUNTED.format(keyid("mallory")[:16])),
+        (
+            signed("alice", "bob"), with_key(TWO, "bob", not_after=NOW - DAY), UnknownKeyError,
+            UNCOUNTED.format(keyid("bob")[:16]),
+        ),
+        (signed("mallory"), TWO, UnknownKeyError, "not signed by a key that has the role release"),
+        (envelope(sig("alice"), sig("bob", payload=b"other")), TWO, SignatureMismatchError, "does not match"),
+        (signed("alice"), replace(TWO, expires=NOW), ExpiredError, "the trust root has expired"),
+    ],
+)  # fmt: skip
+def test_every_signature_so_far_has_to_count(envelope, root, error, words):
+    with pytest.raises(error) as caught:
+        check_signatures_so_far(envelope, root, "release", NOW, "f")
+    assert words in str(caught.value)
+
+
+def test_keys_that_count_are_of_the_role_and_within_their_time():
+    root = with_key(TWO, "bob", not_after=NOW - DAY)
+    assert counted_keys(signed("alice", "bob", "mallory"), root, "release", NOW) == {keyid("alice")}
 
 
 # -- required algorithms ---------------------------------------------------------------------------
@@ -292,6 +342,7 @@ def test_revocation(root, names, serial, counted):
     found = check_revocations(verdict, root, serial, STATEMENT)
     assert found.keyids == ids(*counted.split())
     assert found.owners == root.owners(found.keyids)
+    assert found.signers == tuple(map(root.key_title, found.keyids))
     assert set(found.ignored) == set(verdict.keyids) - set(found.keyids)
 
 

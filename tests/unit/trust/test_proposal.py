@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError
-from airgap.trust.change import add_key, in_turn, next_version, revoke, set_threshold
+from airgap.trust.change import add_key, in_turn, next_version, remove_keys, revoke_keys, set_threshold
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.proposal import Proposal
 from tests.unit.trust.support import NOW, key, keyid, make_root, signed_root
@@ -48,6 +48,15 @@ def test_a_new_key_signs_for_the_new_version_only():
         half.complete()
 
 
+def test_keys_of_one_version_only_sign_too():
+    carol = add_key("carol", key("carol").public_key, ["root"])
+    new = next_version(OLD.root, in_turn(carol, remove_keys("bob")), NOW)
+    whole = Proposal.make(OLD, new, key("alice")).signed(key("bob")).signed(key("carol"))
+    read = Proposal.parse(whole.envelope.to_bytes(), OLD, "p")
+    assert read.signers == {keyid("alice"), keyid("bob"), keyid("carol")}
+    assert [read.key_title(keyid(name)).split()[0] for name in ("bob", "carol")] == ["bob", "carol"]
+
+
 def test_the_same_key_never_twice():
     with pytest.raises(TrustError, match="already signed by this key"):
         Proposal.make(OLD, NEW, key("alice")).signed(key("alice"))
@@ -62,7 +71,9 @@ def test_other_keys_sign_nothing(name):
 
 
 REVOKED = signed_root(
-    replace(next_version(OLD.root, in_turn(set_threshold("root", 1), revoke("bob", 0, [])), NOW), version=1),
+    replace(
+        next_version(OLD.root, in_turn(set_threshold("root", 1), revoke_keys("bob", 0, [])), NOW), version=1
+    ),
     "alice",
 )
 BAD = {

@@ -15,7 +15,7 @@ import pytest
 from airgap.errors import AirgapError, ExpiredError, FormatError, SignatureMismatchError, TrustError
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.policy import check_signatures
-from airgap.trust.root import RootKey, SignedRoot, TrustRoot, walk
+from airgap.trust.root import RootKey, SignedRoot, TrustRoot, walk_roots
 from tests.unit.trust.support import DAY, NOW, key, keyid, make_root, role, root_file, signed, signed_root
 
 # -- test_root_rotation: versions as (keys, threshold, signers), and whether the last one is taken
@@ -72,10 +72,10 @@ def test_root_rotation(case: str):
     }
     first = SignedRoot.parse(files.pop(1), "1.root.json")
     if good:
-        assert [each.raw for each in walk(first, files)] == list(files.values())
+        assert [each.raw for each in walk_roots(first, files)] == list(files.values())
         return
     with pytest.raises(TrustError) as caught:
-        walk(first, files)
+        walk_roots(first, files)
     assert f"{len(versions)}.root.json" in str(caught.value)
 
 
@@ -152,16 +152,16 @@ FIRST_ROOTS: dict[str, tuple[bytes, type[AirgapError]]] = {
 
 
 @pytest.mark.parametrize("case", TAKEN)
-def test_taken(case: str):
+def test_a_valid_next_root_is_accepted(case: str):
     for raw in TAKEN[case]:
-        assert [each.raw for each in walk(INSTALLED, {2: raw})] == [raw]
+        assert [each.raw for each in walk_roots(INSTALLED, {2: raw})] == [raw]
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str):
     raw, error, words = REFUSED[case]
     with pytest.raises(error, match=words):
-        walk(INSTALLED, {2: raw})
+        walk_roots(INSTALLED, {2: raw})
 
 
 @pytest.mark.parametrize("case", FIRST_ROOTS)
@@ -174,7 +174,7 @@ def test_first_root(case: str):
 def test_expired_local_root():
     """An expired root still names its successor, and judges nothing else."""
     old = signed_root(version(1, "1", 1, expires=NOW - DAY), "1")
-    [new] = walk(old, {2: second(expires=NOW + DAY)})
+    [new] = walk_roots(old, {2: second(expires=NOW + DAY)})
     assert check_signatures(signed("alice"), new.root, "release", NOW).owners == ("alice",)
     with pytest.raises(ExpiredError, match="has expired"):
         check_signatures(signed("alice"), old.root, "release", NOW)
@@ -195,11 +195,11 @@ def test_keytype(case: str):
     roles = {**FIRST.roles, "root": replace(role("1", threshold=1), keyids=both, threshold=2)}
     root = replace(FIRST, version=2, keys=known, roles=roles)
     good = Envelope.sign(ROOT_TYPE, root.to_bytes(), [key("1"), new])
-    [taken] = walk(INSTALLED, {2: good.to_bytes()})
+    [taken] = walk_roots(INSTALLED, {2: good.to_bytes()})
     third = Envelope.sign(ROOT_TYPE, replace(root, version=3).to_bytes(), [key("1"), new])
     bad = Signature(new.public_key.keyid, good.signatures[1].sig)
     with pytest.raises(SignatureMismatchError):
-        walk(taken, {3: replace(third, signatures=(third.signatures[0], bad)).to_bytes()})
+        walk_roots(taken, {3: replace(third, signatures=(third.signatures[0], bad)).to_bytes()})
 
 
 RSA_KEY = """-----BEGIN PUBLIC KEY-----
@@ -213,7 +213,7 @@ def test_rsa_is_refused():
     """The one standard key type of TUF that we do not take: the root that brings such a key is refused."""
     raw = change(second(), lambda root: root["keys"][keyid("1")].update(pem=RSA_KEY), "1")
     with pytest.raises(FormatError, match=r"not a usable public key.*RSA"):
-        walk(INSTALLED, {2: raw})
+        walk_roots(INSTALLED, {2: raw})
 
 
 CASES = {

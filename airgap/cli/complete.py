@@ -1,0 +1,51 @@
+"""Suggestions for shell completion. Each is cheap: no network, no engine, and no lock is used.
+
+Where nothing is suggested, the shell completes file names.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+TARGETS = {
+    "docker": "the Docker engine",
+    "podman": "the podman engine",
+    "containerd": "containerd; containerd:NAMESPACE",
+    "k3s": "the images folder of k3s",
+    "rke2": "the images folder of RKE2",
+    "k0s": "the images folder of k0s",
+    "registry:": "registry:HOST[:PORT][/PREFIX]",
+    "oci:": "an OCI image layout: oci:DIR",
+    "archive:": "an archive for docker load: archive:FILE",
+}
+
+_MEDIA_FOLDERS = ("/media", "/run/media", "/mnt")
+
+
+def targets(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the kinds of targets, with their descriptions."""
+    return ((name, text) for name, text in TARGETS.items() if name.startswith(incomplete))
+
+
+def media(incomplete: str) -> list[str]:
+    """Return the mounted media below the usual folders."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text("utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    points = [line.split(" ")[1].replace("\\040", " ") for line in mounts.splitlines() if " " in line]
+    return sorted(
+        point
+        for point in points
+        if point.startswith(tuple(f"{folder}/" for folder in _MEDIA_FOLDERS)) and point.startswith(incomplete)
+    )
+
+
+def key_owners(incomplete: str) -> list[str]:
+    """Return the owners of the signing keys of this site."""
+    from airgap.site import default_home
+
+    try:
+        files = list((default_home() / "keys").glob("*.pub"))
+    except OSError:
+        return []
+    return sorted(file.stem for file in files if file.stem.startswith(incomplete))
