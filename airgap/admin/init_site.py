@@ -48,11 +48,8 @@ def set_up(
     """
     site = Site.create(home, name)
     if site.roots():
-        raise UsageError(
-            "this site is already set up",
-            subject=home,
-            hint="show its root and keys with `airgap trust show`",
-        )
+        hint = "show its root and keys with `airgap trust show`"
+        raise UsageError("this site is already set up", subject=home, hint=hint)
     with site.ledger().attempt("trust-change", change="init", owner=owner) as attempt:
         path = site.key_path(owner)
         if exists(path):
@@ -61,9 +58,8 @@ def set_up(
             key = SigningKey.generate(algorithm)
             site.add_key(owner, key, passphrase())
         kept = _spare_key(spare, algorithm, spare_passphrase or passphrase) if spare else None
-        root = new_root(
-            owner, key.public_key, name, site.key.public_key, expires=now + ROOT_LIFETIME, spare=kept
-        )
+        own, ends = site.key.public_key, now + ROOT_LIFETIME
+        root = new_root(owner, key.public_key, name, own, expires=ends, spare=kept)
         raw = Envelope.sign(ROOT_TYPE, root.to_bytes(), [key]).to_bytes()
         signed = SignedRoot.parse(raw, "1.root.json")
         site.install_root(signed)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airgap.audit.receipt import VERDICTS
+from airgap.carry.compare_images import Change
 from airgap.cli.version import JSON_VERSION
 
 Schema = dict[str, Any]
@@ -38,12 +39,14 @@ def mapping(schema: Schema | None = None) -> Schema:
 
 KEYS: dict[str, tuple[Schema, str]] = {
     "address": (TEXT, "the address that the server listens on"),
+    "adopted": (items(TEXT), "bundles that were sealed after the backup, whose serials are not used again"),
     "after": (optional(TEXT), "the digest that the name has at the target now"),
     "alarms": (items(TEXT), "what does not agree, and a person must look into"),
     "algorithm": (TEXT, "the algorithm of the key"),
     "as": (TEXT, "the name of the image on the receiving side"),
     "attachments_unknown": ({}, "images whose attachments (signatures, SBOMs) are not known, and why"),
     "backwards": (items(NUMBER), "ledger lines that are older than the line before"),
+    "backup": (TEXT, "the path of the backup"),
     "before": (optional(TEXT), "the digest that the name had at the target before"),
     "blobs": (NUMBER, "the number of blobs"),
     "blobs_held": (NUMBER, "the number of blobs that the target holds now"),
@@ -107,6 +110,8 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "keys": (items(TEXT), "the ids of the keys whose signatures count"),
     "kind": (TEXT, "the kind of the image: image or artifact"),
     "ledger": ({}, "the state of the ledger"),
+    "latest": (TIME, "the time of the last record in the ledger"),
+    "ledger_lines": (NUMBER, "the number of lines of the ledger"),
     "left_out": (items(TEXT), "platforms that are not carried"),
     "load": ({}, "the result of loading the bundle on the host; null if it was not asked for"),
     "loaded": ({}, "the loads at this site"),
@@ -116,6 +121,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "missed": (NUMBER, "the number of earlier bundles that never arrived here"),
     "missing": (items(TEXT), "the destinations without a receipt"),
     "name": (TEXT, "the name in the manifest"),
+    "new_bytes": (optional(NUMBER), "bytes that only the second bundle has; null unless both are bundles"),
     "notes": (items(TEXT), "remarks for people"),
     "odd": ({}, "ledger entries that were refused, failed, or have no end"),
     "open": (items(NUMBER), "ledger lines of commands that have no end"),
@@ -155,6 +161,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "sites": (mapping(items(TEXT)), "the receiving sites, and the ids of their keys"),
     "size": (NUMBER, "the number of ledger lines"),
     "snippets": ({}, "the settings of clients"),
+    "spare_key": (optional(TEXT), "the path of the spare key, if one was asked for"),
     "source": (TEXT, "where the image comes from"),
     "spared_bytes": (NUMBER, "the bytes that are left out because the receiver has them"),
     "state": (TEXT, "how far it is"),
@@ -256,7 +263,7 @@ KEY_NAMES = "owner algorithm keyid"
 
 OUTPUTS: Mapping[str, Schema] = {
     "init": value(
-        "site home owner key keyid", root=meaning("the path of the trust root", TEXT),
+        "site home owner key keyid spare_key", root=meaning("the path of the trust root", TEXT),
         fingerprint=meaning("the SHA-256 of the trust root", TEXT),
     ),
     "lock": value(
@@ -287,6 +294,16 @@ OUTPUTS: Mapping[str, Schema] = {
         requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
         volumes=meaning("the number of volumes", NUMBER),
     ),
+    "diff": value(
+        "new_bytes",
+        before=meaning("the title of the first list", TEXT), after=meaning("the title of the second list", TEXT),
+        same=meaning("whether all images are the same", FLAG),
+        images=items(value(
+            "name new_bytes", change=meaning("how the image differs", one_of(*Change)), before=optional(TEXT), after=optional(TEXT)
+        )),
+    ),
+    "backup": value("site backup files ledger_lines"),
+    "restore": value("site home files ledger_lines latest adopted alarms"),
     "verify": value("", bundles=items({"anyOf": [VERIFIED, ON_MEDIUM]})),
     "receive": value("", bundles=items(RECEIVED)),
     "load": {
@@ -309,6 +326,8 @@ OUTPUTS: Mapping[str, Schema] = {
     "repair": RECEIVED,
     "version": value("json_version python", version=meaning("the version of airgap", TEXT)),
     "key generate": value(f"{KEY_NAMES} key"),
+    "key passwd": value("owner keyid key"),
+    "key add": value("owner keyid key"),
     "key list": value(
         "", keys=meaning("the signing keys of people", items(value(KEY_NAMES))),
         site=meaning("the key of the site, which signs receipts", value("site algorithm keyid")),
