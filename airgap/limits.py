@@ -324,3 +324,12 @@ MAX_SFTP_NAME_CHARACTERS = 255
 """A name in a remote folder."""
 MAX_SFTP_NAMES = 200_000
 """Names in a remote folder."""
+
+# -- reports and their records
+
+MAX_PAGE_TEXT_CHARACTERS = 10_000
+"""Characters of one text on the page that is signed: more than a page of paper; the rest is counted."""
+MAX_STATED_PAIRS = 100
+"""Pairs under `transfer:` that a ledger record of a bundle keeps."""
+MAX_STATED_CHARACTERS = 1_000
+"""Characters of each of them."""
