@@ -3,6 +3,7 @@
     AirgapError                 1   any error without a code of its own
     ├ UsageError                2   the command line asks for something impossible
     ├ PartialError              3   finished, but some images or hosts failed
+    ├ NoMatchError              4   a search found nothing
     ├ FormatError              10   a manifest or a document does not follow its format
     │   └ AmbiguousError            a document that two readers could read differently
     ├ MediaError               11   reading or writing a disk or medium failed
@@ -55,9 +56,11 @@ def printable(text: object) -> str:
     Names from a medium or a network are shown on terminals and written to ledgers. An escape sequence or a
     right-to-left override in them could show an operator something that is not true.
     """
+    shown = hide(str(text))
+    if shown.isprintable():
+        return shown
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in hide(str(text))
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in shown
     )
 
 
@@ -147,6 +150,12 @@ class PartialError(AirgapError):
     ) -> None:
         super().__init__(what, got=f"{len(failures)} of {total}" if failures else None, hint=hint)
         self.failures = dict(failures)
+
+
+class NoMatchError(AirgapError):
+    """A search found nothing."""
+
+    exit_code = 4
 
 
 class FormatError(AirgapError):

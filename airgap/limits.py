@@ -337,3 +337,11 @@ MAX_BACKUP_FILES = 100_000
 """Files of a site: envelopes of bundles and receipts of some years."""
 MAX_BACKUP_DEPTH = 4
 """Levels of folders of a site."""
+# -- reports and their records
+
+MAX_PAGE_TEXT_CHARACTERS = 10_000
+"""Characters of one text on the page that is signed: more than a page of paper; the rest is counted."""
+MAX_STATED_PAIRS = 100
+"""Pairs under `transfer:` that a ledger record of a bundle keeps."""
+MAX_STATED_CHARACTERS = 1_000
+"""Characters of each of them."""

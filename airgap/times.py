@@ -21,3 +21,12 @@ def parse_time(text: str, where: str) -> datetime:
 def format_time(when: datetime) -> str:
     """The inverse of `parse_time`; parts of a second are dropped."""
     return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def describe_time(when: datetime) -> str:
+    """Return the time for people, in UTC and in any locale: `31 Jan 2026, 12:00 UTC`."""
+    utc = when.astimezone(UTC)
+    return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"

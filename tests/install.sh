@@ -16,6 +16,8 @@ packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat ntf
 packages="$packages openssh-client openssh-server"
 # readers in Go, as judges of ours
 packages="$packages golang-go"
+# reads, prints and checks pages; 350 MB
+packages="$packages chromium fonts-dejavu-core poppler-utils"
 sid_packages='docker.io docker-cli docker-buildx containerd crane cosign oras skopeo podman python3 python3-venv openssl'
 server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}

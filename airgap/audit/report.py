@@ -31,6 +31,8 @@ class LedgerEntry:
     """The time between begin and end, by the clock of the site."""
     details: Mapping[str, Any]
     """The details of begin and end; the value of the end overrides that of the begin."""
+    site: str = ""
+    host: str = ""
 
     @property
     def bundle(self) -> Mapping[str, Any]:
@@ -48,10 +50,12 @@ class LedgerEntry:
 
     @property
     def place(self) -> str:
-        """The target, host or folder that was written or read, if the ledger records it."""
+        """The target, host or folder that was written, or read by a command that writes none, if the ledger
+        records it.
+        """
         if target := self.details.get("target"):
             return str(target)
-        keys = ("into", "to", "path", "folder")
+        keys = ("into", "to", "repairs", "path", "folder")
         return str(self.bundle.get("folder") or next(filter(None, map(self.details.get, keys)), ""))
 
     @property
@@ -133,6 +137,8 @@ def _entry(seq: int, first: dict[str, Any], end: dict[str, Any] | None = None) -
         user=first["user"],
         duration=None if end is None else ended - began,
         details={key: value for key, value in (first | last).items() if key not in (*HEAD, "begin")},
+        site=first["site"],
+        host=first["host"],
     )  # fmt: skip
 
 

@@ -156,9 +156,9 @@ class Medium:
         parts = (
             " ".join(filter(None, (name, serial))),
             " ".join(filter(None, (kind, label))),
-            _amount(self.size),
+            format_size(self.size),
             "read-only" if self.read_only else "",
-            f"{_amount(self.free)} free at {self.mount_point}",
+            f"{format_size(self.free)} free at {self.mount_point}",
         )
         return ", ".join(filter(None, parts)) + (" (system disk)" if self.system else "")
 
@@ -277,7 +277,7 @@ def _is_system(mount: Mount, disks: frozenset[Device], mounts: Sequence[Mount], 
     return False
 
 
-def _amount(size: int) -> str:
+def format_size(size: int) -> str:
     """Format bytes in powers of 1000, as disk makers do."""
     amount = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):

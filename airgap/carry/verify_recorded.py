@@ -7,7 +7,8 @@ end, which explains the newer file (`airgap.site_check`).
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.stream_place import check_place
 from airgap.carry.verify import REPAIR_HINT, CheckedBundle, Receiver, VerifiedBundle, verify, verify_content
 from airgap.errors import IntegrityError
+from airgap.limits import MAX_STATED_CHARACTERS, MAX_STATED_PAIRS
 from airgap.progress import Progress
 from airgap.recognise import PathKind, recognise
 from airgap.site import Mark, Site
@@ -133,9 +135,25 @@ def bundle_details(bundle: CheckedBundle) -> dict[str, object]:
         },
         "files": len(bundle.sizes),
         "bytes": statement.total_bytes,
-        "images": [{"reference": str(i.name), "digest": str(i.record.digest)} for i in bundle.images],
+        "images": [
+            {
+                "reference": str(image.name),
+                "digest": str(image.record.digest),
+                "platforms": [platform.platform for platform in image.record.platforms],
+            }
+            for image in bundle.images
+        ],
+        "transfer": _stated(statement.transfer),
         **_alarms(bundle),
     }
+
+
+def _stated(transfer: Mapping[str, str]) -> list[str]:
+    """Return what the statement says about the transfer, as `pack` records it, and bounded: a record of the
+    ledger is.
+    """
+    pairs = (f"{key}={value}"[:MAX_STATED_CHARACTERS] for key, value in sorted(transfer.items()))
+    return list(itertools.islice(pairs, MAX_STATED_PAIRS))
 
 
 def _place_in_stream(bundle: CheckedBundle) -> dict[str, object]:

@@ -1,15 +1,14 @@
 """Read the audit ledger, report from it, or check that it is complete."""
 
-import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import console, settle
+from airgap.cli import audit_report, console, settle
+from airgap.cli.audit_report import compare_files, entry_value
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.register import make_group, register
 from airgap.cli.tables import Table
@@ -17,7 +16,6 @@ from airgap.cli.tables import Table
 if TYPE_CHECKING:
     from airgap.audit.chain import LedgerState
     from airgap.audit.report import LedgerEntry
-    from airgap.review.html_report import Report
     from airgap.review.records import Kept
 
 NAME = "audit"
@@ -58,34 +56,9 @@ def show_log(
     matching = entries(path, event=event, stream=stream, digest=digest, limit=limit)
     header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "REASON")
     lines = [Table(header, [_row(entry) for entry in matching]) if matching else "no entries match"]
-    console.show_result({"entries": [_value(entry) for entry in matching]}, lines, output)
+    console.show_result({"entries": [entry_value(entry) for entry in matching]}, lines, output)
     check_ledger(path)
-    _compare()
-
-
-def _compare() -> None:
-    """Report on stderr where the site's files disagree with the ledger, and then exit with code 17."""
-    from airgap.cli.opening import open_site
-    from airgap.errors import LedgerError
-
-    if open_site(reporting=True).alarms:
-        raise typer.Exit(LedgerError.exit_code)
-
-
-def _value(entry: "LedgerEntry") -> dict[str, Any]:
-    return {
-        "seq": entry.seq,
-        "time": entry.time.isoformat() if entry.time else None,
-        "user": entry.user,
-        "event": entry.event,
-        "result": entry.result,
-        "exit_code": entry.exit_code,
-        "bundle": dict(entry.bundle),
-        "images": [dict(image) for image in entry.images],
-        "where": entry.place,
-        "reason": entry.reason,
-        "details": dict(entry.details),
-    }
+    compare_files()
 
 
 def _row(entry: "LedgerEntry") -> tuple[object, ...]:
@@ -124,10 +97,10 @@ def show_entry(
     matching = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
     if not matching:
         raise UsageError("no such entry", subject=seq, hint="`airgap audit log` shows their numbers")
-    value = _value(matching[0])
+    value = entry_value(matching[0])
     head = {key: value[key] for key in ("seq", "time", "user", "event")}
     console.show_result(value, list(_outline(head | value["details"])), output)
-    _compare()
+    compare_files()
 
 
 def _outline(value: object, indent: str = "") -> Iterator[str]:
@@ -144,18 +117,26 @@ def _outline(value: object, indent: str = "") -> Iterator[str]:
 @register(app, "find")
 def find_transfers(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="A digest or its beginning, or a part of an image's name.")
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="A digest or its beginning, or a part of the name of an image, bundle, ticket, site, host "
+            "or person.",
+        ),
     ],
     *,
     output: TableOutput,
 ) -> None:
     """Find the bundles that brought an image or a blob: when, by whom, and where to.
 
+    WHAT can also be a ticket or other text under `transfer:`, a bundle, a site, a host, a target or a person.
+    The exit code is 4 if nothing matches.
+
     Example: airgap audit find sha256:1cc8ad5c
     """
     from dataclasses import asdict
 
-    from airgap.errors import UsageError
+    from airgap.errors import NoMatchError, UsageError
     from airgap.review.find import find
     from airgap.review.records import Kept
     from airgap.site import Site, default_home
@@ -173,130 +154,9 @@ def find_transfers(
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
     lines = [Table(header, rows) if matches else f"no entries match {what}"]
     console.show_result(value, lines, output)
-    _compare()
-
-
-@register(app, "export")
-def export(*, output: Output) -> None:
-    """Write the whole ledger as CSV, a row for each image, or as JSON with all details.
-
-    Example: airgap audit export > transfers.csv
-    """
-    from airgap.audit.report import entries
-    from airgap.review.export import write_csv
-    from airgap.site import Site, default_home
-
-    ledger_entries = entries(Site(default_home()).ledger_path)
-    if output.json:
-        console.write_json({"entries": [_value(entry) for entry in ledger_entries]})
-    else:
-        write_csv(ledger_entries, sys.stdout)
-    _compare()
-
-
-@register(app, "report")
-def report(
-    page: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", help="Also write one HTML page, to print and sign."),
-    ] = None,
-    overdue: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, help="Days after which a missing receipt is overdue.")
-    ] = 14,
-    since: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only ledger entries from that date on."),
-    ] = None,
-    *,
-    output: TableOutput,
-) -> None:
-    """Show which bundles were sent and confirmed, what was loaded here, and what needs attention.
-
-    The ledger is checked first, also against the signed checkpoints in bundles and receipts.
-
-    Example: airgap audit report --html transfers.html
-    """
-    from airgap.audit.report import entries
-    from airgap.bundle.files import write_file
-    from airgap.cli.opening import open_site
-    from airgap.review.html_report import Report, render
-    from airgap.review.records import Kept
-    from airgap.review.transfers import review
-    from airgap.review.witness import check_witnessed
-
-    checked = open_site(reporting=True)
-    site, time = checked.site, checked.now
-    kept = Kept.of(site)
-    state, witnesses = check_witnessed(site, kept)
-    all_entries = entries(site.ledger_path)
-    missing = kept.missing_receipts(all_entries).values()
-    reviewed = review(kept, site.name, time, timedelta(days=overdue), missing)
-    reviewed = replace(reviewed, alarms=(*checked.alarms, *reviewed.alarms))
-    first = since.replace(tzinfo=UTC) if since else None
-    shown = entries(site.ledger_path, since=first) if first else all_entries
-    made = Report(
-        site=site.name, time=time, ledger=state, witnesses=witnesses, review=reviewed, entries=tuple(shown)
-    )
-    if page is not None:
-        write_file(page.absolute(), render(made).encode())
-    console.show_result(_report_value(made), _report_lines(made, page), output)
-
-
-def _report_value(made: "Report") -> dict[str, Any]:
-    from airgap.times import format_time
-
-    return {
-        "site": made.site,
-        "time": format_time(made.time),
-        "ledger": {"size": made.ledger.size, "root": made.ledger.root, "compared_with": made.witnesses},
-        "alarms": list(made.review.alarms),
-        "sent": [
-            {
-                "bundle": transfer.sealed.statement.title,
-                "statement_sha256": transfer.sealed.statement_sha256,
-                "sealed": format_time(transfer.sealed.statement.created),
-                "destinations": list(transfer.sealed.statement.destinations),
-                "transfer": dict(transfer.sealed.statement.transfer),
-                "state": transfer.state,
-                "missing": list(transfer.missing),
-                "receipts": [str(answer.path) for answer in transfer.receipts],
-                "disputed": [str(answer.path) for answer in transfer.receipts if answer in transfer.disputed],
-            }
-            for transfer in made.review.transfers
-        ],
-        "loaded": [
-            {
-                "bundle": load.title,
-                "time": format_time(load.receipt.time),
-                "operator": load.receipt.operator,
-                "claimed_operator": load.receipt.claimed_operator,
-                "target": load.receipt.target,
-                "result": load.receipt.result,
-                "receipt": str(load.path),
-            }
-            for load in made.review.loads
-        ],
-        "odd": [_value(entry) for entry in made.odd],
-    }
-
-
-def _report_lines(made: "Report", page: Path | None) -> list[str | Table]:
-    from airgap.review import html_report as pages
-
-    lines: list[str | Table] = [
-        pages.complete_line(made),
-        *(f"alarm: {alarm}" for alarm in made.review.alarms),
-    ]
-    sections = (
-        ("sealed here", pages.SENT, pages.sent_rows(made)),
-        ("loaded here", pages.LOADED, pages.loaded_rows(made)),
-        ("media", pages.WRITTEN, pages.written_rows(made)),
-        ("refused, failed, unfinished", pages.ODD, pages.odd_rows(made)),
-    )
-    for title, header, rows in sections:
-        if rows:
-            lines += ["", f"{title}:", Table(header, rows)]
-    return [*lines, *(["", f"written: {page}"] if page else [])]
+    compare_files()
+    if not matches:
+        raise typer.Exit(NoMatchError.exit_code)
 
 
 @register(app, "verify")
@@ -356,4 +216,6 @@ def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[st
     return lines
 
 
+register(app, "export")(audit_report.export_ledger)
+register(app, "report")(audit_report.report_transfers)
 register(app, "settle")(settle.settle_difference)

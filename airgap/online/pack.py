@@ -158,7 +158,14 @@ def note_sealed(
         statement_sha256=sha256,
         bytes=statement.total_bytes,
         files=len(statement.subjects),
-        images=[{"reference": str(i.name), "digest": str(i.digest)} for i in statement.images],
+        images=[
+            {
+                "reference": str(image.name),
+                "digest": str(image.digest),
+                "platforms": [platform.platform for platform in image.platforms],
+            }
+            for image in statement.images
+        ],
         keys=[signer.public_key.keyid for signer in terms.order.signers],
     )
 

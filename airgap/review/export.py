@@ -2,51 +2,46 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
+from types import MappingProxyType
 from typing import TextIO
 
 from airgap.audit.report import LedgerEntry
 from airgap.errors import printable
 
 COLUMNS = (
-    "seq", "time", "user", "event", "result", "exit_code", "bundle", "statement_sha256", "reference",
-    "digest", "verdict", "before", "after", "where", "media", "error",
+    "seq", "time_utc", "site", "event", "result", "exit_code", "user", "claimed_user", "host", "bundle",
+    "ticket", "transfer", "signer", "root_version", "reference", "digest", "platform", "bundle_bytes",
+    "verdict", "before", "after", "where", "media", "error", "statement_sha256",
 )  # fmt: skip
+BOM = "\ufeff"
+"""At the start of a file, it makes spreadsheets read the file as UTF-8."""
 _SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u207a-\u207c\u208a-\u208c\u2212\ufb29"
 _FORMULA = re.compile(rf'(^|[;,|])([ "]*)([{_SIGNS}])')
 """The start of a formula: at the start of a cell, or after a character that separates cells in some locales,
 quoted or not. Signs that are compatible with = + - @ in Unicode (NFKC) are included."""
 
+SignersByStatement = Mapping[str, Iterable[str]]
+"""The people who signed each bundle that was sealed here, by the SHA-256 of its statement."""
+_NOBODY: SignersByStatement = MappingProxyType({})
 
-def write_csv(entries: Iterable[LedgerEntry], out: TextIO) -> None:
+
+def write_csv(entries: Iterable[LedgerEntry], out: TextIO, signers: SignersByStatement = _NOBODY) -> None:
     """Write RFC 4180 with a header. `'` is added before text that a spreadsheet would read as a formula, and
     control characters are escaped, because the output may go to a terminal.
     """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for entry in entries:
-        for row in rows(entry):
+        for row in rows(entry, signers):
             writer.writerow([_harmless(row.get(name, "")) for name in COLUMNS])
 
 
-def rows(entry: LedgerEntry) -> Iterator[dict[str, object]]:
+def rows(entry: LedgerEntry, signers: SignersByStatement = _NOBODY) -> Iterator[dict[str, object]]:
     """Yield the cells of an entry by column: one row for each image, or one row without images."""
-    details = entry.details
-    media = details.get("media")
-    common: dict[str, object] = {
-        "seq": entry.seq,
-        "time": entry.time.isoformat() if entry.time else "",
-        "user": entry.user,
-        "event": entry.event,
-        "result": entry.result,
-        "exit_code": "" if entry.exit_code is None else entry.exit_code,
-        "bundle": entry.title,
-        "statement_sha256": entry.bundle.get("statement_sha256") or details.get("statement_sha256") or "",
-        "where": entry.place,
-        "media": "; ".join(map(medium_name, media)) if isinstance(media, list) else "",
-        "error": entry.reason,
-    }
-    effect = details.get("effect")
+    common = _common(entry, signers)
+    effect = entry.details.get("effect")
     effects = (
         {e.get("reference"): e for e in effect if isinstance(e, dict)} if isinstance(effect, list) else {}
     )
@@ -54,9 +49,60 @@ def rows(entry: LedgerEntry) -> Iterator[dict[str, object]]:
         yield common
     for image in entry.images:
         done = effects.get(image.get("reference"), {})
-        yield common | {name: image.get(name) or "" for name in ("reference", "digest")} | {
-            name: done.get(name) or "" for name in ("verdict", "before", "after")
-        }  # fmt: skip
+        yield (
+            common
+            | {name: image.get(name) or "" for name in ("reference", "digest")}
+            | {"platform": " ".join(texts(image.get("platforms")))}
+            | {name: done.get(name) or "" for name in ("verdict", "before", "after")}
+        )
+
+
+def _common(entry: LedgerEntry, signers: SignersByStatement) -> dict[str, object]:
+    details = entry.details
+    media = details.get("media")
+    stated = stated_pairs(entry)
+    checks = details.get("checks")
+    checks = checks if isinstance(checks, dict) else {}
+    sha256 = statement_of(entry)
+    return {
+        "seq": entry.seq,
+        "time_utc": f"{entry.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if entry.time else "",
+        "site": details.get("from_site") or entry.site,
+        "event": entry.event,
+        "result": entry.result,
+        "exit_code": "" if entry.exit_code is None else entry.exit_code,
+        "user": entry.user,
+        "claimed_user": details.get("claimed_user") or "",
+        "host": entry.host,
+        "bundle": entry.title,
+        "ticket": stated.get("ticket", ""),
+        "transfer": "; ".join(f"{key}={value}" for key, value in stated.items()),
+        "signer": "; ".join(
+            texts(details.get("owners")) or texts(checks.get("owners")) or signers.get(sha256, ())
+        ),
+        "root_version": checks.get("root_version") or "",
+        "statement_sha256": sha256,
+        "bundle_bytes": details.get("bytes") or "",
+        "where": entry.place,
+        "media": "; ".join(map(medium_name, media)) if isinstance(media, list) else "",
+        "error": entry.reason,
+    }
+
+
+def statement_of(entry: LedgerEntry) -> str:
+    """Return the SHA-256 of the statement of the entry's bundle; empty if there is none."""
+    return str(entry.bundle.get("statement_sha256") or entry.details.get("statement_sha256") or "")
+
+
+def stated_pairs(entry: LedgerEntry) -> dict[str, str]:
+    """Return what was stated under `transfer:`, as the entry records it."""
+    pairs = (text.partition("=") for text in texts(entry.details.get("transfer")))
+    return {key: value for key, _, value in pairs}
+
+
+def texts(value: object) -> list[str]:
+    """Return the items of a list in a record as texts; empty for a value of another type."""
+    return [str(item) for item in value] if isinstance(value, list) else []
 
 
 def medium_name(medium: object) -> str:

@@ -1,14 +1,20 @@
-"""Finds the bundles that brought an image or a blob: when, by whom, and where to."""
+"""Finds the bundles that brought an image or a blob, or that belong to a ticket, site, host or person: when,
+by whom, and where to.
+"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from airgap.audit.record import CLAIM
 from airgap.audit.report import LedgerEntry, entries
+from airgap.bundle.statement import Statement
+from airgap.review.export import stated_pairs, statement_of, texts
 from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt, Sealed
+from airgap.review.signers import owners_of
 
 BLOB = "a blob"
 DISPUTED = ", not as sealed"
@@ -25,25 +31,33 @@ class Match:
     user: str
     bundle: str
     reference: str
-    """The image's name there; `BLOB` if only the bundle is known."""
+    """The image's name there; `BLOB` if only the bundle is known, and the number of images if the search is
+    about the bundle."""
     digest: str
+    """Of the image or blob; of the statement if the search is about the bundle."""
     where: str
     """The target, host or folder; empty if the ledger does not name one."""
 
 
 def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
-    """Return all entries about a digest, a digest's beginning, or a part of an image's name.
+    """Return all entries about a digest, a digest's beginning, or a part of an image's name; and those with
+    `what`, in any case, in the name of the bundle, a site, a host, a target or a person, or in what was
+    stated for the transfer, such as a ticket.
 
     Sources are the ledger, the blobs of bundles that were sealed here, and receipts. Raises `LedgerError` if
     the ledger cannot be read; its chain is not checked.
     """
-    matches = [match for entry in entries(ledger) for match in _in_entry(entry, site, what)]
-    matches += [match for sealed in kept.sealed for match in _in_bundle(sealed, site, what)]
+    sealed_here = {sealed.statement_sha256: sealed.statement for sealed in kept.sealed}
+    signers = owners_of(kept)
+    found: list[Match] = []
+    for entry in entries(ledger):
+        images = list(_in_entry(entry, site, what))
+        found += images or _about_entry(entry, site, sealed_here, signers, what)
+    found += [match for sealed in kept.sealed for match in _in_bundle(sealed, site, what)]
     for receipt in kept.receipts:
-        matches += _in_receipt(receipt, site, what, DISPUTED if _is_disputed(receipt, kept, site) else "")
-    return sorted(
-        matches, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle)
-    )
+        note = DISPUTED if _is_disputed(receipt, kept, site) else ""
+        found += _in_receipt(receipt, site, what, note, sealed_here.get(receipt.receipt.statement_sha256))
+    return sorted(found, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle))
 
 
 def fits(what: str, *texts: object) -> bool:
@@ -80,6 +94,46 @@ def _in_entry(entry: LedgerEntry, site: str, what: str) -> Iterator[Match]:
             )
 
 
+def _about_entry(
+    entry: LedgerEntry,
+    site: str,
+    sealed: Mapping[str, Statement],
+    signers: Mapping[str, Iterable[str]],
+    what: str,
+) -> Iterator[Match]:
+    """Yield the entry as one match if it names what is sought otherwise than as an image."""
+    details = entry.details
+    sha256 = statement_of(entry)
+    statement = sealed.get(sha256)
+    names = [
+        entry.title, entry.place, entry.user, entry.host, entry.site, sha256,
+        *(str(details.get(key) or "") for key in ("from_site", "owner", CLAIM)),
+        *texts(details.get("hosts")), *texts(details.get("owners")), *stated_pairs(entry).values(),
+        *(statement.destinations if statement else ()),
+        *(statement.transfer.values() if statement else ()), *signers.get(sha256, ()),
+    ]  # fmt: skip
+    checks = details.get("checks")
+    names += texts(checks.get("owners")) if isinstance(checks, dict) else []
+    if _mentioned(what, names):
+        count = len(entry.images)
+        images = f"{count} image{'' if count == 1 else 's'}" if count else ""
+        yield Match(
+            time=entry.time,
+            site=site,
+            event=entry.event,
+            result=entry.result,
+            user=entry.user,
+            bundle=entry.title,
+            reference=images,
+            digest=f"sha256:{sha256}" if sha256 else "",
+            where=entry.place,
+        )
+
+
+def _mentioned(what: str, names: Iterable[str]) -> bool:
+    return any(what.casefold() in name.casefold() for name in names)
+
+
 def _effects(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     effects = details.get("effect")
     return [effect for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
@@ -111,13 +165,19 @@ def _is_disputed(answer: KeptReceipt, kept: Kept, site: str) -> bool:
     return receipt.site != site and any(against_bundle(receipt, sealed, kept.roots, None))
 
 
-def _in_receipt(kept: KeptReceipt, site: str, what: str, note: str) -> Iterator[Match]:
+def _in_receipt(
+    kept: KeptReceipt, site: str, what: str, note: str, statement: Statement | None
+) -> Iterator[Match]:
     """Yield matches in loads of other sites. Loads here are in the ledger, except their blobs."""
     receipt = kept.receipt
     known = {image.digest for image in receipt.images}
     own = receipt.site == site
+    stated = statement.transfer.values() if statement else ()
+    about = _mentioned(what, (receipt.site, receipt.by, receipt.target, kept.title, *stated))
     for image in receipt.images:
-        if not own and fits(what, image.reference, image.digest, image.before, image.target_digest):
+        if not own and (
+            about or fits(what, image.reference, image.digest, image.before, image.target_digest)
+        ):
             yield Match(
                 time=receipt.time,
                 site=receipt.site,

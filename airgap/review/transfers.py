@@ -1,11 +1,25 @@
-"""The state of each bundle that was sealed here, by the receipts that came back, and the loads here."""
+"""The state of each bundle that was sealed here, by the receipts that came back, and the loads here.
 
-from collections.abc import Iterable
+Of a destination it is known, by its receipts that agree with the bundle:
+
+    confirmed    all images arrived
+    superseded   it confirmed a later bundle of the stream: of a later epoch, or of the same epoch with a
+                 higher serial. A site refuses what is older than a bundle that it accepted, and each bundle
+                 brings the whole state of its manifest (a delta loads only where its base is), so nothing
+                 more is awaited
+    incomplete   it answered, but some images did not arrive, or the receipt disagrees with the bundle
+    missing      it did not answer
+
+A bundle for any site is confirmed or superseded by any site.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from airgap.audit.receipt import PRESENT
+from airgap.audit.receipt import PRESENT, Receipt
 from airgap.audit.record import Outcome
 from airgap.bundle.statement import ImageKind
 from airgap.review.receipts import against_bundle, find_alarms
@@ -15,16 +29,38 @@ ANY_SITE = "any site"
 
 
 class TransferState(StrEnum):
-    """How far the delivery of a bundle is confirmed."""
+    """The state of a bundle."""
 
     WAITING = "waiting"
-    """No receipt came back yet."""
-    OVERDUE = "overdue"
-    """Receipts are missing after the time that people allow."""
+    """No destination has answered, and there is still time."""
     PARTIAL = "partial"
-    """Some sites have not confirmed that all images arrived."""
+    """Some destinations have answered, and there is still time for the others."""
+    OVERDUE = "overdue"
+    """Some destinations have not confirmed the bundle in time."""
+    SUPERSEDED = "superseded"
+    """Each destination has confirmed this bundle or a later one, and not all of them this one."""
     RECEIVED = "received"
-    """Every destination has confirmed that all images arrived."""
+    """All destinations have confirmed it."""
+
+
+class Standing(StrEnum):
+    """What is known of a destination of a bundle."""
+
+    CONFIRMED = "confirmed"
+    SUPERSEDED = "superseded"
+    INCOMPLETE = "incomplete"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A site that a bundle is for, or `ANY_SITE`, and its receipts."""
+
+    site: str
+    standing: Standing
+    receipts: tuple[KeptReceipt, ...]
+    later: str = ""
+    """The title of the bundle that superseded this one there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +72,46 @@ class Transfer:
     """In the order of their times."""
     disputed: frozenset[KeptReceipt]
     """The receipts that do not agree with the bundle, and so confirm nothing."""
-    missing: tuple[str, ...]
-    """Destinations that have not confirmed that all images arrived."""
+    recipients: tuple[Recipient, ...]
     state: TransferState
+
+    @property
+    def audience(self) -> str:
+        """Return which sites it is for, for people."""
+        return ", ".join(self.sealed.statement.destinations) or ANY_SITE
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the destinations that have confirmed neither this bundle nor a later one."""
+        return tuple(self._sites(Standing.INCOMPLETE, Standing.MISSING))
+
+    @property
+    def answers(self) -> str:
+        """Return which destinations have answered: `3 of 5 answered; missing: plant-3, plant-5`."""
+        if not self.sealed.statement.destinations:
+            return self._answers_of_any()
+        answered = sum(bool(recipient.receipts) for recipient in self.recipients)
+        parts = [f"{answered} of {len(self.recipients)} answered"]
+        for words, standing in (
+            ("not complete", Standing.INCOMPLETE),
+            ("missing", Standing.MISSING),
+            ("superseded", Standing.SUPERSEDED),
+        ):
+            if sites := self._sites(standing):
+                parts.append(f"{words}: {', '.join(sites)}")
+        return "; ".join(parts)
+
+    def _answers_of_any(self) -> str:
+        sites = dict.fromkeys(answer.receipt.site for answer in self.receipts)
+        answered = f"{', '.join(sites) or 'no site'} answered"
+        return f"{answered}; not complete" if sites and self.missing else answered
+
+    def _sites(self, *standings: Standing) -> list[str]:
+        return [recipient.site for recipient in self.recipients if recipient.standing in standings]
+
+    def confirms(self, answer: KeptReceipt) -> bool:
+        """Return whether a receipt of this bundle confirms that all its images arrived."""
+        return answer not in self.disputed and _has_all(answer, self.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,58 +124,119 @@ class Review:
     alarms: tuple[str, ...]
 
 
+_Position = tuple[int, int, str]
+"""Epoch, serial and title of a bundle: later bundles of a stream are greater."""
+
+
 def review(
     kept: Kept, site: str, now: datetime, overdue_after: timedelta, missing_receipts: Iterable[str] = ()
 ) -> Review:
     """Join the records of `site`. A bundle is overdue if it is not fully confirmed after `overdue_after`.
     `missing_receipts` are lines about receipts that should exist.
     """
-    transfers = []
     alarms = [*(f"cannot be read: {error}" for error in kept.unreadable.values()), *missing_receipts]
-    for sealed in kept.sealed:
-        answers = tuple(answer for answer in kept.receipts if _is_of(answer, sealed))
-        disputed = frozenset(
-            answer for answer in answers if any(against_bundle(answer.receipt, sealed, kept.roots, now))
+    alarms += _receipt_alarms(kept, site, now)
+    receipts: dict[tuple[str, int, str], list[KeptReceipt]] = defaultdict(list)
+    for answer in kept.receipts:
+        receipts[_bundle_of(answer.receipt)].append(answer)
+    answers = [tuple(receipts.get(_key(sealed), ())) for sealed in kept.sealed]
+    disputed = [
+        frozenset(
+            answer for answer in of_bundle if any(against_bundle(answer.receipt, sealed, kept.roots, now))
         )
-        transfers.append(_transfer(sealed, answers, disputed, now, overdue_after))
-    for number, answer in enumerate(kept.receipts):
-        receipt = answer.receipt
-        if receipt.site != site:  # its own loads are of bundles that others sealed
-            found = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
-            earlier = [other.receipt for other in kept.receipts[:number]]
-            texts = find_alarms(receipt, found, earlier, kept.roots, now)
-            alarms += [f"{receipt.site}: {text}" for text in texts]
+        for sealed, of_bundle in zip(kept.sealed, answers, strict=True)
+    ]
+    newest = _newest_confirmed(kept.sealed, answers, disputed)
+    transfers = []
+    for sealed, of_bundle, wrong in zip(kept.sealed, answers, disputed, strict=True):
+        recipients = tuple(_recipients(sealed, of_bundle, wrong, newest))
+        late = now - sealed.statement.created > overdue_after
+        transfers.append(
+            Transfer(
+                sealed=sealed, receipts=of_bundle, disputed=wrong, recipients=recipients,
+                state=_state(recipients, late=late),
+            )
+        )  # fmt: skip
     loads = tuple(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
 
 
-def _transfer(
+def _receipt_alarms(kept: Kept, site: str, now: datetime) -> Iterable[str]:
+    sealed = {_key(bundle): bundle for bundle in reversed(kept.sealed)}
+    earlier: dict[str, list[Receipt]] = defaultdict(list)
+    for answer in kept.receipts:
+        receipt = answer.receipt
+        if receipt.site != site:  # its own loads are of bundles that others sealed
+            bundle = sealed.get(_bundle_of(receipt))
+            for text in find_alarms(receipt, bundle, earlier[receipt.site], kept.roots, now):
+                yield f"{receipt.site}: {text}"
+        earlier[receipt.site].append(receipt)
+
+
+def _newest_confirmed(
+    bundles: Iterable[Sealed],
+    answers: Iterable[tuple[KeptReceipt, ...]],
+    disputed: Iterable[frozenset[KeptReceipt]],
+) -> Mapping[tuple[str, str], _Position]:
+    """Return the newest bundle that each site has confirmed, by stream and site; `ANY_SITE` is a site too."""
+    newest: dict[tuple[str, str], _Position] = {}
+    for sealed, of_bundle, wrong in zip(bundles, answers, disputed, strict=True):
+        for site in _confirmed_at(sealed, of_bundle, wrong):
+            for name in (site, ANY_SITE):
+                key = sealed.statement.stream, name
+                newest[key] = max(newest.get(key, _position(sealed)), _position(sealed))
+    return newest
+
+
+def _recipients(
     sealed: Sealed,
     answers: tuple[KeptReceipt, ...],
     disputed: frozenset[KeptReceipt],
-    now: datetime,
-    overdue_after: timedelta,
-) -> Transfer:
-    confirmed = {
-        answer.receipt.site for answer in answers if answer not in disputed and _has_all(answer, sealed)
-    }
-    if sealed.statement.destinations:
-        missing = tuple(name for name in sealed.statement.destinations if name not in confirmed)
-    else:
-        missing = () if confirmed else (ANY_SITE,)
-    if not missing:
-        state = TransferState.RECEIVED
-    elif now - sealed.statement.created > overdue_after:
-        state = TransferState.OVERDUE
-    else:
-        state = TransferState.PARTIAL if answers else TransferState.WAITING
-    return Transfer(sealed=sealed, receipts=answers, disputed=disputed, missing=missing, state=state)
+    newest: Mapping[tuple[str, str], _Position],
+) -> Iterable[Recipient]:
+    confirmed = _confirmed_at(sealed, answers, disputed)
+    for site in sealed.statement.destinations or (ANY_SITE,):
+        own = tuple(answer for answer in answers if site in (ANY_SITE, answer.receipt.site))
+        later = newest.get((sealed.statement.stream, site))
+        if site in confirmed or (site == ANY_SITE and confirmed):
+            yield Recipient(site, Standing.CONFIRMED, own)
+        elif later is not None and later > _position(sealed):
+            yield Recipient(site, Standing.SUPERSEDED, own, later[2])
+        else:
+            yield Recipient(site, Standing.INCOMPLETE if own else Standing.MISSING, own)
 
 
-def _is_of(answer: KeptReceipt, sealed: Sealed) -> bool:
-    statement, receipt = sealed.statement, answer.receipt
-    named = (receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
-    return named == (statement.stream, statement.serial, sealed.statement_sha256)
+def _state(recipients: tuple[Recipient, ...], *, late: bool) -> TransferState:
+    standings = {recipient.standing for recipient in recipients}
+    if standings <= {Standing.CONFIRMED}:
+        return TransferState.RECEIVED
+    if standings <= {Standing.CONFIRMED, Standing.SUPERSEDED}:
+        return TransferState.SUPERSEDED
+    if late:
+        return TransferState.OVERDUE
+    return (
+        TransferState.PARTIAL
+        if any(recipient.receipts for recipient in recipients)
+        else TransferState.WAITING
+    )
+
+
+def _confirmed_at(
+    sealed: Sealed, answers: tuple[KeptReceipt, ...], disputed: frozenset[KeptReceipt]
+) -> set[str]:
+    return {answer.receipt.site for answer in answers if answer not in disputed and _has_all(answer, sealed)}
+
+
+def _position(sealed: Sealed) -> _Position:
+    return sealed.statement.epoch, sealed.statement.serial, sealed.statement.title
+
+
+def _key(sealed: Sealed) -> tuple[str, int, str]:
+    return sealed.statement.stream, sealed.statement.serial, sealed.statement_sha256
+
+
+def _bundle_of(receipt: Receipt) -> tuple[str, int, str]:
+    return receipt.bundle_stream, receipt.serial, receipt.statement_sha256
 
 
 def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:

@@ -57,7 +57,7 @@ def answered(gap: Gap) -> tuple[Gap, Path]:
 
 def test_a_receipt_closes_the_way(answered: tuple[Gap, Path]) -> None:
     gap, receipt = answered
-    assert "waiting: plant-7" in gap.online("audit", "report").out
+    assert "waiting: 0 of 1 answered; missing: plant-7" in gap.online("audit", "report").out
     done = gap.online("receipt", "import", receipt)
     assert done.out == f"imported: stack-0001 at plant-7, oci:{gap.folder}/out: ok\n"
     assert gap.online.ended() == ("receipt", "ok", 0)
@@ -140,7 +140,14 @@ def test_find_tells_where_an_image_went(answered: tuple[Gap, Path]) -> None:
         ("hq", "receipt", "stack-0001", "example.com/api:1"),
     }
     assert [f["where"] for f in found if f["event"] == "load"] == [f"oci:{gap.folder}/out"]
-    assert "no entries match nobody/knows" in gap.online("audit", "find", "nobody/knows").out
+    for what in ("CHG-7", "stack-0001", "plant-7"):
+        events = {match["event"] for match in gap.online("audit", "find", what, "--json").json["found"]}
+        assert events == {"pack", "load", "receipt"}, what
+    events = {match["event"] for match in gap.online("audit", "find", "alice", "--json").json["found"]}
+    assert "pack" in events  # signed by her
+    none = gap.online("audit", "find", "nobody/knows", code=4)
+    assert (none.out, none.err) == ("no entries match nobody/knows\n", "")
+    assert gap.online("audit", "find", "nobody/knows", "--json", code=4).json == {"found": []}
     assert "too short" in gap.online("audit", "find", "a", code=2).err
 
 
@@ -170,6 +177,32 @@ def test_export_as_csv(answered: tuple[Gap, Path]) -> None:
     ]  # fmt: skip
 
 
+def test_export_into_a_file_for_spreadsheets(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    path = gap.folder / "transfers.csv"
+    done = gap.online("audit", "export", "--out", path)
+    assert done.out == f"written: {path}\n"
+    raw = path.read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbfseq,time_utc,")
+    rows = [row for row in csv.DictReader(io.StringIO(raw.decode("utf-8-sig"))) if row["event"] == "pack"]
+    assert [
+        (row["reference"], row["ticket"], row["signer"], row["platform"], row["site"]) for row in rows
+    ] == [(f"example.com/{name}:1", "CHG-7", "alice", "linux/amd64", "hq") for name in ("api", "web")]
+    datetime.strptime(rows[0]["time_utc"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    value = gap.offline("audit", "export", "--out", path, "--json").json
+    assert value["written"] == str(path)
+    assert "load" in {entry["event"] for entry in value["entries"]}
+    loads = [
+        row for row in csv.DictReader(io.StringIO(path.read_text("utf-8-sig"))) if row["event"] == "load"
+    ]
+    assert [(row["ticket"], row["signer"], row["platform"]) for row in loads] == [
+        ("CHG-7", "alice", "linux/amd64")
+    ] * 2
+    assert (
+        "error: " in gap.online("audit", "export", "--out", gap.folder / "stack.yaml" / "x.csv", code=11).err
+    )
+
+
 # -- report
 
 
@@ -183,8 +216,47 @@ def test_a_report_of_each_side(answered: tuple[Gap, Path]) -> None:
         "BUNDLE", "stack-0001",
     ]  # fmt: skip
     assert "verify" in there.out.split("refused, failed, unfinished:\n")[1]
+    assert "alarm: " in there.out
+    assert "loaded 1, refused 1, alarms 1\n" in there.out
+    value = gap.offline("audit", "report", "--json").json
+    assert (value["counts"]["alarms"], len(value["alarms"])) == (1, 1)
     here = gap.online("audit", "report", "--overdue", "3")
     assert "ticket: CHG-7" in here.out
+    assert (
+        "sealed 1, confirmed 0, waiting 1, superseded 0, overdue 0, loaded 0, refused 0, alarms 0\n"
+        in here.out
+    )
+
+
+def test_a_bundle_that_a_later_one_replaced(answered: tuple[Gap, Path]) -> None:
+    gap, _ = answered
+    text = (gap.folder / "stack.yaml").read_text()
+    gap.layout(api=simple_image("newer"), web=WEB)
+    (gap.folder / "stack.yaml").write_text(text)
+    gap.online("pack", gap.folder / "stack.yaml", "--to", gap.stick)
+    gap.online("receipt", "import", carried(gap, "stack-0002"))
+    sent = gap.online("audit", "report", "--json").json["sent"]
+    assert [(one["state"], one["missing"]) for one in sent] == [("superseded", []), ("received", [])]
+    assert sent[0]["recipients"] == [
+        {"site": "plant-7", "standing": "superseded", "superseded_by": "stack-0002"}
+    ]
+
+
+def test_writers_report_what_they_wrote(answered: tuple[Gap, Path]) -> None:
+    """Not the copy that they read."""
+    gap, _ = answered
+    good, bad = gap.stick / "stack-0001", gap.folder / "copy" / "stack-0001"
+    gap.online("repack", good, "--to", gap.folder / "copy")
+    (bad / "index.json").write_bytes(b"{}")
+    assert str(bad) in gap.online("repair", bad, "--from", good).out
+    gap.offline("receive", good, "--into", gap.folder / "in")
+    written = [
+        entry["where"]
+        for entry in gap.online("audit", "log", "--event", "media-write", "--json").json["entries"]
+    ]
+    assert written == [str(gap.folder / "copy"), str(bad)]
+    [received] = gap.offline("audit", "log", "--event", "receive", "--json").json["entries"]
+    assert received["where"] == str(gap.folder / "in")
 
 
 def test_a_report_on_paper(answered: tuple[Gap, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +266,8 @@ def test_a_report_on_paper(answered: tuple[Gap, Path], monkeypatch: pytest.Monke
     assert done.out.endswith("\nwritten: page.html\n")
     page = (gap.folder / "page.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    assert "waiting: plant-7" in page
+    assert "0 of 1 answered; missing: plant-7" in page
+    assert "CHG-7" in page
     missing = gap.online("audit", "report", "--html", gap.folder / "stack.yaml" / "x.html", code=11)
     assert "error: " in missing.err
     assert "--since" in gap.online("audit", "report", "--since", "yesterday", code=2).err
@@ -232,7 +305,7 @@ def test_the_log_tells_where_and_why(answered: tuple[Gap, Path]) -> None:
     assert load.split()[-1] == f"oci:{gap.folder}/out"
     assert str(bundle) in verify
     assert "file that the statement does not list: " in verify
-    assert verify.endswith("…")  # `audit show` has all of it
+    assert verify.endswith("/stray")  # all of it: this is not a terminal
     entry = gap.offline("audit", "log", "--json").json["entries"][-1]
     assert (entry["where"], entry["details"]["path"]) == (str(bundle), str(bundle))
     assert entry["reason"].endswith("/stray")

@@ -227,7 +227,7 @@ KEYS = {
         "time", "site", "event", "result", "user", "bundle", "reference", "digest", "where",
     },
     "audit export": {"entries"},
-    "audit report": {"site", "time", "ledger", "alarms", "sent", "loaded", "odd"},
+    "audit report": {"site", "time", "ledger", "counts", "alarms", "sent", "loaded", "odd"},
     "audit report .loaded": {"bundle", "time", "operator", "claimed_operator", "target", "result", "receipt"},
     "audit verify": {"alarms", "size", "head", "root", "witnesses", "open", "torn", "backwards", "unreadable"},
     "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},

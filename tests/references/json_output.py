@@ -66,6 +66,10 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "content": (TEXT, "the content of the file"),
     "copy": (optional(TEXT), "the folder with the checked copy"),
     "count": (NUMBER, "how many"),
+    "counts": (
+        mapping(NUMBER),
+        "how many bundles were sealed, and are in which state; loads, refusals and alarms",
+    ),
     "created": (TIME, "when the bundle was made"),
     "destinations": (items(TEXT), "the sites that the bundle is for; empty for any site"),
     "details": (mapping(), "everything else in the ledger's record"),
@@ -119,7 +123,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "media": ({}, "the media, as far as they are known"),
     "message": (TEXT, "the error in one line"),
     "missed": (NUMBER, "the number of earlier bundles that never arrived here"),
-    "missing": (items(TEXT), "the destinations without a receipt"),
+    "missing": (items(TEXT), "the destinations that have confirmed neither this bundle nor a later one"),
     "name": (TEXT, "the name in the manifest"),
     "new_bytes": (optional(NUMBER), "bytes that only the second bundle has; null unless both are bundles"),
     "notes": (items(TEXT), "remarks for people"),
@@ -139,6 +143,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "reason": (optional(TEXT), "the reason"),
     "receipt": (TEXT, "the path of the receipt"),
     "receipts": ({}, "one value for each receipt"),
+    "recipients": ({}, "what is known of each destination of the bundle"),
     "reference": (TEXT, "the name of the image"),
     "refusal": (optional(TEXT), "why this site would refuse the bundle now"),
     "repeat": (FLAG, "whether the bundle was accepted here before"),
@@ -164,9 +169,14 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "spare_key": (optional(TEXT), "the path of the spare key, if one was asked for"),
     "source": (TEXT, "where the image comes from"),
     "spared_bytes": (NUMBER, "the bytes that are left out because the receiver has them"),
+    "standing": (
+        one_of("confirmed", "superseded", "incomplete", "missing"),
+        "confirmed, superseded by a later bundle, answered but incomplete, or missing",
+    ),
     "state": (TEXT, "how far it is"),
     "statement_sha256": (TEXT, "the SHA-256 of the signed statement"),
     "stream": (TEXT, "the name of the series of bundles"),
+    "superseded_by": (optional(TEXT), "the title of the later bundle that the site has confirmed"),
     "target": (TEXT, "where images are loaded"),
     "targets": (items(TEXT), "the platforms and Pythons that the kit is for"),
     "threshold": (NUMBER, "how many keys must sign"),
@@ -189,6 +199,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "where": (TEXT, "the target, medium or host"),
     "who": (items(TEXT), "who can give the missing signatures"),
     "witnesses": (NUMBER, "the number of signed checkpoints that the ledger agrees with"),
+    "written": (TEXT, "the path of the file that was written"),
 }
 
 
@@ -353,11 +364,14 @@ OUTPUTS: Mapping[str, Schema] = {
     "audit find": value("", found=items(value(
         "time site event result user reference digest where", bundle=TITLE
     ))),
-    "audit export": value("", entries=items(ENTRY)),
+    "audit export": with_optional(
+        value("", entries=items(ENTRY)), written=meaning(KEYS["written"][1], KEYS["written"][0])
+    ),
     "audit report": value(
-        "site time alarms", ledger=value("size root compared_with"), odd=items(ENTRY),
+        "site time alarms counts", ledger=value("size root compared_with"), odd=items(ENTRY),
         sent=items(value(
             "statement_sha256 sealed destinations transfer state missing disputed", bundle=TITLE,
+            recipients=items(value("site standing superseded_by")),
             receipts=meaning("the paths of the receipts", items(TEXT)),
         )),
         loaded=items(value("time operator claimed_operator target result receipt", bundle=TITLE)),

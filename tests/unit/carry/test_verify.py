@@ -45,6 +45,13 @@ class TestGood:
         assert set(found.sizes) == set(found.statement.subjects)
         assert (found.repeat, found.missed, found.newer_roots) == (False, 0, ())
 
+    def test_a_bundle_for_another_site_may_be_checked(self, gap):
+        gap.restate(destinations=("plant-9",))
+        with Folder(gap.bundle) as folder:
+            checked = module.check(folder, gap.receiver())
+            assert checked.statement == gap.statement
+            assert checked.read("oci-layout", 1024) == (gap.bundle / "oci-layout").read_bytes()
+
     def test_content(self, bundle):
         assert verify_content(bundle, Silent(), 2) == []
 

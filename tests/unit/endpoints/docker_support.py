@@ -1,6 +1,6 @@
 """What the tests of the Docker engine share."""
 
-from airgap.endpoints.docker import DockerEngine
+from airgap.endpoints.docker.engine import DockerEngine
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from tests.support.daemon import Daemon

@@ -36,6 +36,7 @@ BAD = {
     "twins": (b'{"config":1,"Config":2}', "keys differ in case only: f, got 'config' and 'Config'"),
     "twins inside": (b'{"x":[{"a":1,"A":1}]}', "keys differ in case only"),
     "twins by folding": ('{"\u017f":1,"s":2}'.encode(), "keys differ in case only"),
+    "twins by the Kelvin sign": ('{"\u212a":1,"k":2}'.encode(), "keys differ in case only"),
     "twins in a value of annotations": (b'{"annotations":{"x":{"a":1,"A":1}}}', "keys differ in case only"),
     "big integer": (b'{"a":9007199254740992}', "integer too large: f"),
     "big negative integer": (b'{"a":-9007199254740992}', "integer too large"),
@@ -44,6 +45,7 @@ BAD = {
         b'{"a":' * MAX_JSON_DEPTH + b"{}" + b"}" * MAX_JSON_DEPTH,
         "nested too deeply: f, want at most 32",
     ),
+    "deep lists": (b'{"a":' + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH + b"}", "nested too deeply"),
     "very deep": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
     "very deep lists": (b'{"a":' + b"[" * 100_000, "nested too deeply"),
     "too many lists": (b'{"a":[' + b"[]," * 1_000_000 + b"[]]}", "too many values: f, want at most 287,"),
@@ -126,6 +128,15 @@ def test_agrees_with_another_reader_or_refuses(raw):
     except FormatError:
         return
     assert found == json.loads(raw)
+
+
+def test_dumped_bytes_are_ascii_without_spaces():
+    assert dump({"a": [1, "é"]}) == b'{"a":[1,"\\u00e9"]}'
+
+
+def test_the_deepest_list():
+    raw = b'{"a":' + b"[" * (MAX_JSON_DEPTH - 1) + b"]" * (MAX_JSON_DEPTH - 1) + b"}"
+    assert parse_object(raw, "f") == json.loads(raw)
 
 
 def test_what_is_no_number_is_not_dumped():

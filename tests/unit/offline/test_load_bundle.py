@@ -93,7 +93,22 @@ class TestVerify:
             "statement_sha256": bundle.statement_sha256,
         }
         assert end["checks"]["owners"] == ["alice"]
-        assert end["images"][0] == {"reference": ONE, "digest": str(IMAGES[ONE].descriptor.digest)}
+        assert end["images"][0] == {
+            "reference": ONE,
+            "digest": str(IMAGES[ONE].descriptor.digest),
+            "platforms": ["linux/amd64"],
+        }
+        assert end["transfer"] == []
+
+    def test_what_is_stated_is_recorded_up_to_a_limit(self, gap):
+        """A record of the ledger has a limit, and a statement may say more."""
+        gap.restate(transfer={"ticket": "CHG-7"} | {f"{number:04d}": "x" * 2000 for number in range(200)})
+        check(gap)
+        stated = ended(gap)["transfer"]
+        assert (len(stated), {len(text) for text in stated}) == (100, {1000})
+        gap.restate(transfer={"ticket": "CHG-7", "approver": "Anne"})
+        check(gap)
+        assert ended(gap)["transfer"] == ["approver=Anne", "ticket=CHG-7"]
 
     def test_one_wrong_blob(self, gap):
         gap.flip(LAYER.path)

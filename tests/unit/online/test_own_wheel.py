@@ -67,6 +67,7 @@ def test_out_of_a_source_tree(wheel):
         "airgap/__init__.py",
         "airgap/py.typed",
         "airgap/kit/install.sh",
+        "airgap/review/page/style.css",
         f"{INFO}/METADATA",
         f"{DATA}/share/man/man1/airgap-trust-add.1",
     } <= files.keys()

@@ -1,18 +1,23 @@
 import shutil
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from airgap.audit.chain import check_ledger
 from airgap.audit.receipt import Receipt
 from airgap.endpoints.layout import Layout
 from airgap.offline.load_bundle import load_bundle
 from airgap.progress import Silent
+from airgap.review.records import Kept
+from airgap.review.report import Report
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import ReceivingSite, RootKey, SignedRoot, TrustRoot
 from tests.support.bundles import RECEIVER, Gap, make_gap, sign_root
+from tests.support.reports import officer_report
 
 
 def knows(root: TrustRoot, *sites: tuple[str, SigningKey]) -> TrustRoot:
@@ -63,6 +68,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gap, Path]:
         jobs=1, progress=Silent(),
     )  # fmt: skip
     return gap, report.receipt.relative_to(gap.folder)
+
+
+@pytest.fixture(scope="session")
+def officers(template: tuple[Gap, Path]) -> Report:
+    """What an officer of the sending side gets."""
+    gap, _ = template
+    sender = Kept.of(Site(gap.folder / "online"))
+    return officer_report(
+        sender.sealed[0],
+        Kept.of(gap.site).receipts[0],
+        sender.roots,
+        datetime(2026, 11, 30, 9, 14, tzinfo=UTC),
+        check_ledger(Site(gap.folder / "online").ledger_path),
+    )
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 import csv
 import io
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -21,12 +22,14 @@ def entry(**details):
         user="jo",
         duration=timedelta(1),
         details=details,
+        site="hq",
+        host="host-1",
     )
 
 
-def table(*entries):
+def table(*entries, **signers):
     out = io.StringIO(newline="")
-    write_csv(entries, out)
+    write_csv(entries, out, signers)
     return list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
 
 
@@ -64,7 +67,7 @@ def test_a_torn_line():
             details={"problem": "not JSON"},
         )
     )
-    assert (row["time"], row["exit_code"], row["result"]) == ("", "", "unreadable")
+    assert (row["time_utc"], row["exit_code"], row["result"]) == ("", "", "unreadable")
 
 
 def test_details_of_other_types_than_ours():
@@ -121,3 +124,43 @@ def test_names_of_media():
     assert medium_name({"vendor": "SanDisk", "product": "Ultra", "serial": "4C53"}) == "SanDisk Ultra 4C53"
     assert medium_name({"mount_point": "/media/x"}) == "/media/x"
     assert medium_name("x") == medium_name({}) == ""
+
+
+def test_a_row_says_whose_and_what_it_is():
+    """The sheet can be filtered by site, signer, ticket and platform."""
+    images = [{"reference": "r.test/a:1", "digest": "sha256:a", "platforms": ["linux/amd64", "linux/arm64"]}]
+    checks = {"owners": ["alice", "bob"], "root_version": 3}
+    [row] = table(
+        entry(
+            images=images, checks=checks, transfer=["ticket=CHG-7", "approver=Anne = Bea"], bytes=1234,
+            claimed_user="eve", bundle={"stream": "edge", "serial": 3, "statement_sha256": "5" * 64},
+        )
+    )  # fmt: skip
+    assert [row[name] for name in ("site", "host", "user", "claimed_user")] == ["hq", "host-1", "jo", "eve"]
+    assert [row[name] for name in ("ticket", "transfer")] == ["CHG-7", "ticket=CHG-7; approver=Anne = Bea"]
+    assert [row[name] for name in ("signer", "root_version")] == ["alice; bob", "3"]
+    assert [row[name] for name in ("platform", "bundle_bytes")] == ["linux/amd64 linux/arm64", "1234"]
+
+
+def test_times_are_such_as_spreadsheets_read():
+    [row] = table(entry())
+    assert row["time_utc"] == "2026-01-31 12:00:00"
+    east = replace(entry(), time=datetime(2026, 1, 31, 14, 0, tzinfo=timezone(timedelta(hours=2))))
+    assert table(east)[0]["time_utc"] == "2026-01-31 12:00:00"
+
+
+def test_the_site_of_a_receipt_is_the_one_that_answered():
+    assert table(entry(from_site="plant-7"))[0]["site"] == "plant-7"
+
+
+def test_a_bundle_that_was_sealed_here_has_the_signers_of_its_envelope():
+    [row] = table(entry(statement_sha256="abc"), abc=("alice",))
+    assert row["signer"] == "alice"
+    [row] = table(entry(statement_sha256="abc", owners=["alice", "bob"]), abc=("alice",))
+    assert row["signer"] == "alice; bob"
+
+
+@pytest.mark.parametrize("value", [7, "x", {"a": 1}, [{}], None])
+def test_a_record_of_other_types(value):
+    [row] = table(entry(transfer=value, checks=value, owners=value, bytes=value, from_site=None))
+    assert row["ticket"] == ""

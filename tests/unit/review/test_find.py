@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from airgap.audit.report import entries
 from airgap.review.find import BLOB, find, fits
 from airgap.review.receipts import import_receipt
 from airgap.review.records import Kept
@@ -74,3 +75,36 @@ def test_an_old_digest_is_found_by_what_took_its_place(answered):
     other = replace(receipt, receipt=replace(receipt.receipt, site="elsewhere", images=images))
     found = find(answered.gap.site.ledger_path, RECEIVER, Kept((), (other,)), A)
     assert [(f.site, f.reference) for f in found] == [("elsewhere", images[0].reference)]
+
+
+def test_what_is_not_an_image(answered):
+    """A bundle, a site, a person, a host or a target gives each entry once, with the number of its images."""
+    gap = answered.gap
+    [record] = entries(answered.sender.ledger_path, event="pack")
+    for what in ("edge-0001", "EDGE-0001", RECEIVER, record.user, record.host, record.place):
+        found = lines(answered.sender, SENDER, what)
+        assert (SENDER, "pack", "ok", "edge-0001", "3 images", record.place) in found, what
+    [load] = lines(gap.site, RECEIVER, "alice")  # who signed it
+    assert load[:5] == (RECEIVER, "load", "ok", "edge-0001", "3 images")
+    assert lines(answered.sender, SENDER, "edge-0002") == []
+
+
+def test_a_ticket_gives_the_bundle_and_where_it_went(answered):
+    kept = Kept.of(answered.sender)
+    [sealed] = kept.sealed
+    [load] = Kept.of(answered.gap.site).receipts
+    stated = replace(sealed, statement=replace(sealed.statement, transfer={"ticket": "CHG-7"}))
+    found = find(answered.sender.ledger_path, SENDER, Kept((stated,), (load,), {}, kept.roots), "chg-7")
+    assert ("pack", SENDER, "3 images") in {(match.event, match.site, match.reference) for match in found}
+    assert {match.site for match in found if match.event == "load"} == {RECEIVER}
+    assert find(answered.sender.ledger_path, SENDER, kept, "chg-7") == []
+
+
+def test_a_person_and_a_target_at_another_site(answered):
+    [load] = Kept.of(answered.gap.site).receipts
+    kept = Kept((), (replace(load, receipt=replace(load.receipt, operator="dave", site="plant-9")),))
+    for what in ("dave", "plant-9", "oci:"):
+        found = find(answered.sender.ledger_path, SENDER, kept, what)
+        assert {match.reference for match in found} == {image.reference for image in load.receipt.images}, (
+            what
+        )

@@ -11,11 +11,10 @@ from airgap.errors import TrustError, UnknownKeyError
 from airgap.limits import MAX_RECEIPT_ALARMS
 from airgap.online.delta_base import read_bases
 from airgap.progress import Silent
-from airgap.review.html_report import Report, render
+from airgap.review.page.render import render
 from airgap.review.receipts import import_receipt
 from airgap.review.records import Kept
-from airgap.review.transfers import review
-from airgap.review.witness import check_witnessed
+from airgap.review.report import make_report
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import RootKey, SignedRoot
 from tests.support.bundles import DAY, RECEIVER, sign_root
@@ -101,26 +100,13 @@ def lie(request, answered):
     return answered.signed(change(answered.parsed)), alarm
 
 
-def report_of(site, now):
-    kept = Kept.of(site)
-    state, witnesses = check_witnessed(site, kept)
-    return Report(
-        site=site.name,
-        time=now,
-        ledger=state,
-        witnesses=witnesses,
-        review=review(kept, site.name, now, 14 * DAY),
-        entries=(),
-    )
-
-
 def test_a_lie_is_evidence_and_confirms_nothing(answered, lie):
     raw, alarm = lie
     now = answered.gap.now + DAY
     done = import_receipt(answered.sender, answered.receipt, raw, now)
     assert any(alarm in text for text in done.alarms), done.alarms
     assert done.kept.path.read_bytes() == raw
-    made = report_of(answered.sender, now)
+    made = make_report(answered.sender, now)
     [transfer] = made.review.transfers
     assert (transfer.state, transfer.missing) != ("received", ())
     assert any(f"{RECEIVER}: " in text and alarm in text for text in made.review.alarms)
@@ -139,7 +125,7 @@ def test_the_truth_is_no_lie(answered):
         answered.sender, answered.receipt, answered.receipt.read_bytes(), answered.gap.now + DAY
     )
     assert (done.alarms, done.unconfirmed) == ((), ())
-    [transfer] = report_of(answered.sender, answered.gap.now + DAY).review.transfers
+    [transfer] = make_report(answered.sender, answered.gap.now + DAY).review.transfers
     assert (transfer.state, transfer.disputed) == ("received", frozenset())
     held = read_bases(answered.sender, "edge", [str(answered.receipt)], answered.gap.now + DAY, Silent())
     assert {str(digest) for digest in held} == set(answered.parsed.holds)
@@ -150,10 +136,10 @@ def test_a_lie_beside_the_truth(answered):
     lie = answered.signed(failed(answered.parsed))
     for raw in (lie, answered.receipt.read_bytes()):
         import_receipt(answered.sender, answered.receipt, raw, now)
-    made = report_of(answered.sender, now)
+    made = make_report(answered.sender, now)
     [transfer] = made.review.transfers
     assert (transfer.state, len(transfer.receipts), len(transfer.disputed)) == ("received", 2, 1)
-    assert "(disagrees with the bundle)" in render(made)
+    assert "but it disagrees with the bundle" in render(made)
 
 
 UNCONFIRMED = {
@@ -183,7 +169,7 @@ def test_facts_that_cannot_be_compared_are_reported_without_an_alarm(answered, c
     done = import_receipt(answered.sender, answered.receipt, raw, answered.gap.now + DAY)
     assert done.alarms == ()
     assert [line in text for text in done.unconfirmed] == [True]
-    [transfer] = report_of(answered.sender, answered.gap.now + DAY).review.transfers
+    [transfer] = make_report(answered.sender, answered.gap.now + DAY).review.transfers
     assert transfer.state == "received"
 
 
@@ -239,7 +225,7 @@ def test_a_stranger_beside_a_site_of_nearly_its_name(answered):
         answered.sender, answered.receipt, answered.signed(told, key), answered.gap.now + DAY
     )
     assert "Plant-7 is not plant-7, but the names look alike" in done.alarms
-    [transfer] = report_of(answered.sender, answered.gap.now + DAY).review.transfers
+    [transfer] = make_report(answered.sender, answered.gap.now + DAY).review.transfers
     assert transfer.missing == (RECEIVER,)
 
 

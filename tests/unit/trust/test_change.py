@@ -223,7 +223,9 @@ DIFFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "line"), DIFFERENCES)
+@pytest.mark.parametrize(
+    ("fields", "line"), DIFFERENCES, ids=range(len(DIFFERENCES))
+)  # keys are new each time
 def test_each_difference_is_told(root, fields, line):
     assert describe_change(root, replace(root, version=2, **fields)) == ["trust root 1 -> 2", line]
 

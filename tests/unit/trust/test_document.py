@@ -253,7 +253,9 @@ def test_refuses(change, message):
 
 
 @pytest.mark.parametrize(
-    "path", [(), ("keys", ALICE), ("roles", "root"), ("revoked", BOB), ("sites", "plant-7")], ids=str
+    "path",
+    [(), ("keys", ALICE), ("roles", "root"), ("revoked", BOB), ("sites", "plant-7")],
+    ids=["root", "key", "role", "revocation", "site"],
 )
 def test_an_unknown_field_may_be_of_a_newer_version(path):
     value = document()

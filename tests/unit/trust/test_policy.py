@@ -240,6 +240,7 @@ UNCOUNTED = "a signature that does not count: f, want signatures by keys with th
         (envelope(sig("alice"), sig("bob", payload=b"other")), TWO, SignatureMismatchError, "does not match"),
         (signed("alice"), replace(TWO, expires=NOW), ExpiredError, "the trust root has expired"),
     ],
+    ids=["a stranger", "a key that has ended", "only a stranger", "another payload", "an expired root"],
 )  # fmt: skip
 def test_every_signature_so_far_has_to_count(envelope, root, error, words):
     with pytest.raises(error) as caught:
