@@ -337,6 +337,7 @@ MAX_BACKUP_FILES = 100_000
 """Files of a site: envelopes of bundles and receipts of some years."""
 MAX_BACKUP_DEPTH = 4
 """Levels of folders of a site."""
+
 # -- reports and their records
 
 MAX_PAGE_TEXT_CHARACTERS = 10_000
