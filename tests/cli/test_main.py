@@ -182,7 +182,7 @@ CHOSEN = {"left_out", "platforms_by_default", "notes"}
 
 
 KEYS = {
-    "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint"},
+    "init": {"site", "home", "owner", "key", "keyid", "root", "fingerprint", "spare_key"},
     "key generate": {"owner", "keyid", "algorithm", "key"},
     "key list": {"keys", "site"},
     "key list .keys": {"owner", "algorithm", "keyid"},
