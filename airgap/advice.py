@@ -29,7 +29,7 @@ BUNDLE = Need("a bundle", frozenset({*_BUNDLES, *_UNRECOGNISED}))
 SERVED = Need("a bundle or an OCI image layout", frozenset({*_BUNDLES, *_UNRECOGNISED, PathKind.LAYOUT}))
 KIT = Need("a kit", frozenset({PathKind.KIT, *_UNRECOGNISED}))
 BASE = Need("a receipt or a bundle", frozenset({*_BUNDLES, *_UNRECOGNISED, PathKind.RECEIPT, PathKind.PART}))
-BACKUP = Need("a backup", frozenset(_UNRECOGNISED))
+BACKUP = Need("a backup", frozenset({PathKind.BACKUP, *_UNRECOGNISED}))
 COMPARED = Need(
     "a manifest, a lock or a bundle",
     frozenset(
@@ -130,6 +130,7 @@ _HINTS = {
     "and `- ` before each",
     PathKind.RECEIPT: "`airgap receipt show {path}` shows it, `airgap receipt import {path}` imports it",
     PathKind.ROOT: "`airgap trust install {path}` installs it",
+    PathKind.BACKUP: "`airgap restore {path}` restores the site in it into an empty AIRGAP_HOME",
     PathKind.LEDGER: "`airgap audit verify` checks the ledger of this site, `airgap audit log` shows it",
     PathKind.PUBLIC_KEY: "a person's key is used through the trust root: `airgap trust add` adds it",
     PathKind.PRIVATE_KEY: "a private key stays on the machine where it was made; never copy it",

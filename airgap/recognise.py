@@ -80,6 +80,7 @@ class PathKind(Enum):
     ROOT = "a trust root"
     ENVELOPE = "another signed document"
     LEDGER = "an audit ledger"
+    BACKUP = "an encrypted backup (age)"
     PUBLIC_KEY = "a public key"
     PRIVATE_KEY = "a private key"
     CERTIFICATE = "a certificate"
@@ -191,6 +192,8 @@ def _file(path: Path) -> RecognisedPath:
         head = os.pread(fd, MAX_HEAD_BYTES, 0)
         if _is_tar(head):
             return _tar(fd, status.st_size)
+        if head.startswith(b"age-encryption.org/"):
+            return RecognisedPath(PathKind.BACKUP)
         if b"\0" in head or head[:2] == b"\x1f\x8b":
             return _binary(head)
         return _text(path, head, lambda: os.pread(fd, MAX_RECOGNISED_BYTES, 0))

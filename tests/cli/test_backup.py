@@ -225,3 +225,14 @@ class TestSpareKey:
 
     def test_without_one_the_loss_is_explained(self, fresh: Side) -> None:
         assert "only key that may change the trust root" in fresh("init", "--owner", "alice").out
+
+
+def test_a_backup_where_a_bundle_is_needed_is_named(gap: Gap, backup: Path) -> None:
+    done = gap.offline("verify", backup, code=2)
+    assert "got an encrypted backup" in done.err
+    assert "airgap restore" in done.err
+
+
+def test_a_bundle_where_a_backup_is_needed_is_named(gap: Gap, backup: Path) -> None:
+    done = elsewhere(gap)("restore", gap.stick / "stack-0001", code=2)
+    assert "not a backup" in done.err

@@ -105,6 +105,7 @@ THINGS: Mapping[str, tuple[PathKind, str, bytes | Callable[[Path], None]]] = {
     "statement": (PathKind.PART, "statement.json", b'{"_type":"x"}'),
     "other signed document": (PathKind.ENVELOPE, "sbom.dsse.json", signed("https://spdx.dev/Document")),
     "trust root": (PathKind.ROOT, "1.root.json", ROOT),
+    "backup": (PathKind.BACKUP, "hq.age", b"age-encryption.org/v1\n-> scrypt c2FsdA 18\n"),
     "ledger": (PathKind.LEDGER, "ledger.jsonl", b'{"seq":1,"prev":"00","time":"x"}\n{"seq":2,"prev":"01"}\n'),
     "public key": (PathKind.PUBLIC_KEY, "alice.pub", PEM.format("PUBLIC KEY").encode()),
     "public SSH key": (PathKind.PUBLIC_KEY, "id.pub", b"ssh-ed25519 AAAA carrier@hq\n"),
