@@ -67,7 +67,7 @@ DOORS = {
     "docker": r"airgap\.endpoints\.docker\.dial",
     "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
-    "paramiko": r"airgap\.endpoints\.ssh(\..+)?|airgap\.trust\.agent",
+    "paramiko": r"airgap\.endpoints\.ssh(\..+)?",
     "pydantic": r"airgap\.manifest\..+",
     "pydantic_core": r"airgap\.manifest\..+",
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
