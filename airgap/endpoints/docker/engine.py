@@ -50,11 +50,11 @@ _INSPECT_JOBS = 8
 class DockerEngine(ExportSource, EngineTarget):
     """One engine as source and target; connects at the first request.
 
-    `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and
-    a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment variables
-    ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is in seconds without a
-    byte. It never pulls an image. `ssh` connects to an `ssh://` address, `proxy` chooses the proxy for a
-    `tcp://` one.
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and a
+    `unix://`, `tcp://` or `ssh://` address; a `tcp://` address uses TLS if Docker's own environment variables
+    ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is the longest time, in
+    seconds, without a byte. `ssh` connects to an `ssh://` address, and `proxy` chooses the proxy for a
+    `tcp://` one. The engine is never asked to pull an image.
     """
 
     def __init__(

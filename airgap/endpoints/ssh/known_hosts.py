@@ -1,6 +1,6 @@
 """Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-Not read by paramiko, whose reader supports neither `@revoked` nor patterns, so that a revoked key would be
+paramiko's own reader is not used: it supports neither `@revoked` nor patterns, so that a revoked key would be
 accepted. Host certificates are not checked: the key of a `@cert-authority` is not a host's key.
 """
 
