@@ -1,6 +1,6 @@
 """Installs airgap from the kit that this file is part of: see `sh install.sh --help`.
 
-It travels with the kit as `install.py` and runs on a bare Python: the standard library alone, no network.
+It is in the kit as `install.py`, and needs only Python's standard library and no network.
 Every file is compared with SHA256SUMS when it is copied from the medium, and only the copies are used.
 airgap gets its own environment under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it once it works,
 so a failed installation leaves the earlier one unchanged.
@@ -96,14 +96,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     default = "/usr/local" if os.geteuid() == 0 else f"{home}/.local" if home else None
     parser = argparse.ArgumentParser(
         prog="sh install.sh",
-        description="Install airgap from this kit, with no network. Installing again upgrades, or repairs.",
-        epilog=f"It comes from the medium that it checks, so it cannot prove its origin: {SIGNED_BY_HAND}.",
+        description="Install airgap from this kit, without a network. Installing again upgrades or repairs.",
+        epilog=f"This installer is on the medium that it checks, so it proves nothing: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
     where = "the command is PREFIX/bin/airgap (%(default)s)"
     add("--prefix", type=Path, default=default, required=not default, help=where)
-    add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
-    add("--allow-downgrade", action="store_true", help="also install an older version than the installed one")
+    add("--key", type=Path, metavar="FILE", help="the signer's public key, to check with; not from the kit")
+    add("--allow-downgrade", action="store_true", help="install even if the installed version is newer")
     return parser.parse_args(arguments)
 
 
@@ -139,11 +139,11 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
     done = "was installed already" if whole and before == env.resolve() else "installed"
     say(f"{done}: airgap {version} at {command}\n")
     if str(command.parent) not in os.environ.get("PATH", "").split(":"):
-        say(f"  (the shell does not look there: add {command.parent} to PATH)\n")
+        say(f"  (the shell does not find it: add {command.parent} to PATH)\n")
 
 
 def read_sums(kit: Path) -> dict[str, str]:
-    """Return SHA256SUMS by name, if exactly the listed files exist. Their content is not read yet."""
+    """Return the digests in SHA256SUMS by name, if exactly the listed files exist. It reads no other file."""
     sums: dict[str, str] = {}
     for line in _read(kit / SUMS).decode("ascii", "replace").splitlines():
         match = _LINE.fullmatch(line)
