@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 NAME = "diff"
 PANEL = "Both sides"
 
-Compared = Annotated[
-    Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="What to compare.")
-]
+Before = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The old one.")]
+After = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The new one.")]
 
 
 def run(
-    before: Compared,
-    after: Compared,
-    every: Annotated[bool, typer.Option("--all", help="Show images that are the same, too.")] = False,
+    before: Before,
+    after: After,
+    every: Annotated[bool, typer.Option("--all", help="Also show images that are the same.")] = False,
     *,
     output: TableOutput,
 ) -> None:
