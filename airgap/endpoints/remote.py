@@ -87,8 +87,10 @@ class Host(Protocol):
         """Hand the first `size` bytes of a file to `take`, in order; fewer if it is shorter."""
 
     def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
-        """Run a program, without input and with at most `limit` bytes of output. Return None if commands are
-        not allowed. A login with a forced command runs that one instead: the output is not trusted.
+        """Run a program without input. Return None if commands are not allowed.
+
+        A login with a forced command runs that one instead: the output is not trusted. `limit` is the most
+        bytes of output, `silence` the longest time in seconds without any.
         """
 
     def close(self) -> None:

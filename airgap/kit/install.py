@@ -108,7 +108,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
-    """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
+    """Check the kit and install its airgap as `prefix`/bin/airgap. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
     _refuse_foreign_command(command, home)
     if not (kit / ENVELOPE).is_file():
@@ -231,7 +231,7 @@ def fitting(kit: Path) -> str:
 
 
 def _platform() -> str:
-    """`linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
+    """Return `linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
     platform, libc = sysconfig.get_platform(), _glibc()
     if sys.maxsize < 1 << 32:  # the platform is named after the kernel
         raise KitError(f"there are no wheels for this Python: want 64 bits, got 32 on {platform}")
@@ -253,7 +253,7 @@ def _glibc() -> tuple[int, ...] | None:
 
 
 def check_signature(kit: Path, key: Path, sums: dict[str, str], staging: Path) -> str:
-    """Return the id of `key`, if openssl verifies its signature of the statement, and that lists `sums`."""
+    """Return the id of `key`. Raises `KitError` unless it has signed the statement, which lists `sums`."""
     if key.resolve().is_relative_to(kit):
         raise KitError(f"a key from the kit proves nothing: {key}", "get it from a person whom you trust")
     der = _openssl("pkey", "-pubin", "-in", str(key), "-outform", "DER")
@@ -334,7 +334,7 @@ def _staging(home: Path, before: Path | None) -> Iterator[Path]:
 
 
 def build(env: Path, staging: Path, target: str, pip: str) -> None:
-    """Make the environment from checked wheels; if that fails, it is removed."""
+    """Make the environment `env` from the checked wheels in `staging`; if that fails, remove it."""
     python = str(env / "bin" / "python")
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env), tmp=staging)

@@ -110,7 +110,7 @@ class Containerd(StagingTarget):
         return frozenset()
 
     def find_id(self, image_id: Digest) -> bool:
-        """An image is complete if it has all the content of this machine's platform."""
+        """Return whether the image has all content of this machine's platform."""
         rows = self._rows("check", f"target.digest=={image_id}")
         return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)
 

@@ -210,7 +210,7 @@ class Login:
         )
 
     def _token_error(self, response: RegistryResponse) -> EndpointError:
-        """A token service that answers 401 rejects the login; with 403 it grants less than was requested."""
+        """Return the error of a token service: 401 rejects the login, and 403 grants less than requested."""
         error = response.status_error(self._host, self._mask)
         if error.status == 401:
             error = LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)

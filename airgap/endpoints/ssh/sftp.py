@@ -117,7 +117,7 @@ class Sftp:
     """
 
     def __init__(self, channel: paramiko.Channel, seconds: float = SFTP_REPLY_SECONDS) -> None:
-        """An answer that has begun must be complete within `seconds`."""
+        """Use `channel`. An answer that has begun must be complete within `seconds`."""
         self._channel = channel
         self._seconds = seconds
         self._lock = threading.RLock()
