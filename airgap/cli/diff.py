@@ -64,7 +64,7 @@ def _read(path: Path) -> "ImageList":
 
 
 def _receiver() -> "Receiver":
-    """Return this site's state, which only bundles need. A person who is to sign may compare, too."""
+    """Return this site's state, which only bundles need. Bundles may lack signatures."""
     from dataclasses import replace
 
     from airgap.carry.verify_recorded import receiver
