@@ -80,7 +80,7 @@ class Host(Protocol):
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         """Write the rest of `stream` from `offset` on, and make it durable. With offset 0 the path must not
-        exist. What `stream` raises is passed on, and the bytes written before that stay.
+        exist. Exceptions of `stream` are passed on, and the bytes written before that stay.
         """
 
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
