@@ -55,7 +55,9 @@ def generate(
 def list_keys(*, output: TableOutput) -> None:
     """List people's signing keys at this site, and the site's own key.
 
-    Example: airgap key list
+    A narrow terminal shows only the beginning of the key ids; --wide shows them in full, to read them out.
+
+    Example: airgap key list --wide
     """
     from airgap.cli.opening import open_site
 
