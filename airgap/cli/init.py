@@ -35,7 +35,7 @@ def run(
     spare_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also make a second key that may sign trust roots, to keep in a safe."
+            metavar="FILE", help="Also write a second key, which may sign trust roots, to keep in a safe."
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
@@ -86,7 +86,7 @@ def _lines(made: "MadeSite") -> list[str]:
 def _about_loss(spare: Path | None) -> list[str]:
     if spare is not None:
         return [
-            f"spare key: {spare}; keep it where this machine is not, and its passphrase somewhere else",
+            f"spare key: {spare}; keep it away from this machine, and its passphrase in another place",
             "If this machine is lost: `airgap restore`, or `airgap key add` with the spare key.",
         ]
     return [

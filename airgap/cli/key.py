@@ -1,4 +1,4 @@
-"""Signing keys: make, list, show and add them, and change their passphrases."""
+"""Make, list, show and add signing keys, and change their passphrases."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,7 +37,7 @@ def generate(
 
     site = open_site().site
     if site.key_path(owner).exists():
-        raise KeyFileError("a key of that name exists already", subject=site.key_path(owner))
+        raise KeyFileError("a key with that name exists already", subject=site.key_path(owner))
     with site.ledger().attempt("trust-change", change="key generate", owner=owner) as attempt:
         key = SigningKey.generate(algorithm)
         path = site.add_key(owner, key, passphrase.chosen(passphrase_file))
@@ -53,9 +53,11 @@ def generate(
 
 @register(app, "list")
 def list_keys(*, output: TableOutput) -> None:
-    """List the signing keys of people here, and the site's own key.
+    """List people's signing keys at this site, and the site's own key.
 
-    Example: airgap key list
+    A narrow terminal shows only the beginning of the key ids; --wide shows them in full, to read them out.
+
+    Example: airgap key list --wide
     """
     from airgap.cli.opening import open_site
 

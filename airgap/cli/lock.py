@@ -40,7 +40,7 @@ def run(
     refuse_other(manifest, MANIFEST)
     loaded = TransferManifest.load(manifest)
     lock = resolve(loaded, endpoints.source, failures)
-    refuse_failures(failures, len(loaded.images), hint="no lock was written: a lock has all images")
+    refuse_failures(failures, len(loaded.images), hint="no lock was written: a lock must have all images")
     path = lock_path(manifest)
     write_file(path, lock.to_bytes(path.parent))
     images = [_value(image) for image in lock.images]

@@ -1,6 +1,6 @@
 """Pull the images of a manifest into a signed bundle.
 
-Run again after an interruption, it resumes. Run again after it finished, it checks the bundle.
+If you run the command again after an interruption, it resumes; if the bundle is complete, it is checked.
 
 Example: airgap pack stack.yaml --to /media/stick
 """
@@ -44,7 +44,7 @@ To = Annotated[
     ),
 ]
 Days = Annotated[int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")]
-Tar = Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")]
+Tar = Annotated[bool, typer.Option("--tar", help="Write one tar in one pass instead of a folder.")]
 AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
 ]
@@ -142,7 +142,7 @@ def _lines(packed: "PackedBundle") -> list[str | Table]:
 
 
 def _repacked_lines(statement: "Statement") -> list[str]:
-    """Return a line for each pinned image that an engine unpacked; only the engine binds it to its digest."""
+    """Return a line for each pinned image that an engine unpacked, because its digest cannot be checked."""
     return [
         f"{image.name}: repacked, so its digest is not the pinned {image.reference.digest}; "
         "only the engine says that it is that image"
