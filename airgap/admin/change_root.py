@@ -44,7 +44,7 @@ def compare_keyid(key: PublicKey, owner: str, given_keyid: str | None) -> None:
     if given_keyid is None:
         raise UsageError(
             "--keyid is missing", subject=owner,
-            hint=f"ask {owner} for it (`airgap key list --wide`), through another channel than the key",
+            hint=f"ask {owner} for it (`airgap key list`), through another channel than the key",
         )  # fmt: skip
     given = "".join(given_keyid.lower().split()).replace(":", "")
     if len(given) != len(key.keyid):

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgap.cli import console
-from airgap.cli.options import Algorithm, Output, PassphraseFile, TableOutput
+from airgap.cli.options import Algorithm, Output, PassphraseFile
 from airgap.cli.register import make_group, register
-from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.site import Site
@@ -52,12 +51,10 @@ def generate(
 
 
 @register(app, "list")
-def list_keys(*, output: TableOutput) -> None:
-    """List people's signing keys at this site, and the site's own key.
+def list_keys(*, output: Output) -> None:
+    """List people's signing keys at this site, and the site's own key, with whole key ids to read out.
 
-    A narrow terminal shows only the beginning of the key ids; --wide shows them in full, to read them out.
-
-    Example: airgap key list --wide
+    Example: airgap key list
     """
     from airgap.cli.opening import open_site
 
@@ -69,7 +66,10 @@ def list_keys(*, output: TableOutput) -> None:
         "site": {"site": site.name, "algorithm": own.algorithm, "keyid": own.keyid},
     }
     rows.append((f"{site.name} (this site, for receipts)", own.algorithm, own.keyid))
-    console.show_result(value, [Table(("OWNER", "ALGORITHM", "KEY ID"), rows)], output)
+    lines = [
+        line for name, algorithm, keyid in rows for line in (f"{name}: {algorithm}", f"  key id {keyid}")
+    ]
+    console.show_result(value, lines, output)
 
 
 @register(app, "show")
