@@ -63,7 +63,7 @@ def test_a_receipt_closes_the_way(answered: tuple[Gap, Path]) -> None:
     assert gap.online.ended() == ("receipt", "ok", 0)
     [sent] = gap.online("audit", "report", "--json").json["sent"]
     assert (sent["state"], sent["missing"], sent["transfer"]) == ("received", [], {"ticket": "CHG-7"})
-    assert gap.online("receipt", "import", receipt).out.startswith("imported already: ")
+    assert gap.online("receipt", "import", receipt).out.startswith("known: ")
     assert len(gap.online("audit", "report", "--json").json["sent"][0]["receipts"]) == 1
 
 

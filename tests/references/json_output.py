@@ -9,6 +9,7 @@ from typing import Any
 from airgap.audit.receipt import VERDICTS
 from airgap.carry.compare_images import Change
 from airgap.cli.version import JSON_VERSION
+from airgap.review.receipts import ImportState
 
 Schema = dict[str, Any]
 
@@ -105,9 +106,13 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "host": (TEXT, "the address of the host"),
     "hosts": ({}, "one value for each host"),
     "images": ({}, "one value for each image"),
+    "import": (
+        one_of(*map(str, ImportState)),
+        "what was done with the receipt; nothing is kept of another sender's",
+    ),
     "installed": (FLAG, "whether the new trust root is installed here"),
     "json_version": (NUMBER, "the version of these schemas"),
-    "kept": (TEXT, "the path of the imported receipt"),
+    "kept": (optional(TEXT), "the path of the imported receipt"),
     "key": (TEXT, "the path of the private key"),
     "keyid": (TEXT, "the id of the key"),
     "keyids": (items(TEXT), "the ids of the keys"),
@@ -142,6 +147,9 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "read_back": (TEXT, "whether the media were read back: ok, cached or skipped"),
     "reason": (optional(TEXT), "the reason"),
     "receipt": (TEXT, "the path of the receipt"),
+    "receipt_copies": ({}, "the copies of the receipt, and why there is none"),
+    "receipt_kept": (optional(TEXT), "the path of the receipt here, if it came back from the host"),
+    "receipt_error": (optional(TEXT), "why the receipt did not come back"),
     "receipts": ({}, "one value for each receipt"),
     "recipients": ({}, "what is known of each destination of the bundle"),
     "reference": (TEXT, "the name of the image"),
@@ -255,6 +263,7 @@ RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back"
 LOADED = value(
     "bundle target engine statement_sha256 receipt",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    receipt_copies=items(value("path", error=ERROR_TEXT)),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who")
 VERIFIED = value(
@@ -328,7 +337,7 @@ OUTPUTS: Mapping[str, Schema] = {
         hosts=items(value(
             "host state folder files_sent bytes_sent files_there proved_by", error=NULLABLE_ERROR,
             load=optional(value(
-                "way", receipt=optional(TEXT), images=items(value("reference", verdict=TEXT))
+                "way receipt_kept receipt_error alarms", receipt=optional(TEXT), images=items(value("reference", verdict=TEXT))
             )),
         )),
     ),
@@ -355,7 +364,7 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "receipt import": value(
         "",
-        receipts=items(value(f"receipt kept fresh alarms unconfirmed {RECEIPT_KEYS}", **RECEIPT)),
+        receipts=items(value(f"receipt kept fresh import alarms unconfirmed {RECEIPT_KEYS}", **RECEIPT)),
         error=NULLABLE_ERROR,
     ),
     "receipt show": value("", receipts=items(value(RECEIPT_KEYS, **RECEIPT))),
