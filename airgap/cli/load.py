@@ -11,6 +11,7 @@ Example: airgap load /media/stick/edge-stack-0007 --to docker
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,9 +101,7 @@ def run(
     refuse_others([path for path in bundles if path != STDIN])
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     places = group_by_bundle(bundles)
-    reports, refused = _load_each(
-        places, operator, lambda place, medium: _load(place, medium, options, operator)
-    )
+    reports, refused = _load_each(places, operator, partial(_load, options, operator))
     _show(target, reports, refused, output, many=len(places) > 1)
 
 
@@ -123,7 +122,7 @@ Load = Callable[["BundleLocation", "BundleLocation"], "LoadReport"]
 
 
 def _load(
-    bundle: "BundleLocation", medium: "BundleLocation", options: _LoadOptions, operator: "Operator"
+    options: _LoadOptions, operator: "Operator", bundle: "BundleLocation", medium: "BundleLocation"
 ) -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
     from airgap.offline.loader import ConflictRule

@@ -81,12 +81,21 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the receiver has: a receipt, a bundle, or a serial sealed here; may be repeated.",
+        help="What the receivers have: a receipt, a bundle, a serial sealed here, or `sites` (the latest "
+        "receipt of each destination); may be repeated.",
     ),
 ]
 Full = Annotated[
     bool,
     typer.Option("--full", help="Carry everything, even if the last bundle was sealed without some images."),
+]
+WithoutBase = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without-base",
+        metavar="SITE",
+        help="A destination that has no base, and may not be able to load the bundle; may be repeated.",
+    ),
 ]
 To = Annotated[
     str,
@@ -205,6 +214,22 @@ class SshAccess:
 
         ask = passphrase.existing(self.passphrase_file, "the SSH key")
         return Ssh(SshOptions(self.ssh_config, self.known_hosts, tuple(self.identity or ()), ask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseChoice:
+    """What a bundle can leave out."""
+
+    since: Since = None
+    without_base: WithoutBase = None
+    full: Full = False
+
+    def check(self) -> None:
+        """Raise `UsageError` for options that exclude each other."""
+        if self.full and self.since:
+            raise UsageError("--full excludes --since", want="one of them")
+        if self.without_base and not self.since:
+            raise UsageError("--without-base needs --since", subject=self.without_base[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,12 @@ import typer
 from airgap.cli import complete, console
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
-    Full,
+    BaseChoice,
     Jobs,
     Manifest,
     MediaWriting,
     PullAccess,
     SigningChoice,
-    Since,
     TableOutput,
     VolumeSizeText,
 )
@@ -57,10 +56,9 @@ def run(
     volume_size: VolumeSizeText = None,
     tar: Tar = False,
     allow_partial: AllowPartial = False,
-    since: Since = None,
-    full: Full = False,
     jobs: Jobs = 3,
     *,
+    base: BaseChoice,
     signing: SigningChoice,
     writing: MediaWriting,
     registries: PullAccess,
@@ -83,9 +81,7 @@ def run(
         allow_system=writing.allow_system_disk, read_back=writing.read_back,
     )  # fmt: skip
     progress = console.make_progress(quiet=output.quiet)
-    loaded, plan = plan_of(
-        manifest, Endpoints(registries, connections=jobs), progress, since or (), full=full
-    )
+    loaded, plan = plan_of(manifest, Endpoints(registries, connections=jobs), progress, base)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
     failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
     failures = [failed] if packed.failures else []

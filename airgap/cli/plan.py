@@ -10,7 +10,7 @@ import typer
 
 from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import AllowSystemDisk, Full, Manifest, PullAccess, Since, TableOutput, VolumeSizeText
+from airgap.cli.options import AllowSystemDisk, BaseChoice, Manifest, PullAccess, TableOutput, VolumeSizeText
 from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError
 
@@ -30,9 +30,8 @@ def run(
     ] = None,
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
-    since: Since = None,
-    full: Full = False,
     *,
+    base: BaseChoice,
     registries: PullAccess,
     output: TableOutput,
 ) -> None:
@@ -45,7 +44,7 @@ def run(
     compare_site(recording=False)
     progress = console.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
-    _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
+    _, plan = plan_of(manifest, endpoints, progress, base)
     refuse_partial(
         plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
     )
@@ -128,8 +127,22 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
         "spared_bytes": plan.spared_bytes,
+        "site_bases": [
+            {
+                "site": base.site,
+                "bases": list(base.names),
+                "spared_bytes": plan.spared_with(base.held) if base.names else 0,
+                "saved_without": _saved_without(plan, base.site),
+            }
+            for base in plan.bases.sites
+        ],
         "attachments_unknown": unknown_value(plan.unknown),
     }
+
+
+def _saved_without(plan: "TransferPlan", site: str) -> int:
+    spared = plan.spared_with(plan.bases.held_without(site))
+    return max(spared - plan.spared_bytes, 0)
 
 
 def _lines(value: dict[str, Any]) -> list[str | Table]:
@@ -143,4 +156,19 @@ def _lines(value: dict[str, Any]) -> list[str | Table]:
     return [
         Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
         f"{sums}; shared between images: {console.size(shared)}{base}",
+        *_site_lines(value["site_bases"]),
     ]
+
+
+def _site_lines(sites: list[dict[str, Any]]) -> list[str | Table]:
+    """Return what each site spares, and what the bundle would spare without the site."""
+    rows = [
+        (
+            base["site"],
+            console.size(base["spared_bytes"]) if base["bases"] else "no base",
+            console.size(base["saved_without"]) if base["saved_without"] else "-",
+            ", ".join(Path(name).name for name in base["bases"]) or "-",
+        )
+        for base in sites
+    ]
+    return [Table(("SITE", "SPARES", "MORE WITHOUT IT", "BASE"), rows)] if rows else []

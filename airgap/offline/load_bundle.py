@@ -80,9 +80,7 @@ def load_bundle(
     accept_jump: bool = False,
     copy_receipt: CopyReceipt | None = None,
 ) -> LoadReport:
-    """Verify and load the bundle, record it in the ledger, and write the receipt. Failed images, and copies
-    of the receipt that could not be written, are in the report.
-    """
+    """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported."""
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True

@@ -120,7 +120,7 @@ class ReceiptImport:
 
 
 def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Imported:
-    """Import a single receipt: see `ReceiptImport.take`."""
+    """Import the receipt that was read from `path`: see `ReceiptImport.take`."""
     return ReceiptImport(site, now).take(path, raw)
 
 

@@ -48,6 +48,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "attachments_unknown": ({}, "images whose attachments (signatures, SBOMs) are not known, and why"),
     "backwards": (items(NUMBER), "ledger lines that are older than the line before"),
     "backup": (TEXT, "the path of the backup"),
+    "bases": (items(TEXT), "what the site has: receipts and bundles; empty if the site does not count"),
     "before": (optional(TEXT), "the digest that the name had at the target before"),
     "blobs": (NUMBER, "the number of blobs"),
     "blobs_held": (NUMBER, "the number of blobs that the target holds now"),
@@ -170,7 +171,12 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "settled": (one_of("clock", "files", "ledger"), "what was declared to be right"),
     "signed_by": (items(TEXT), "the ids of the keys that have signed"),
     "signers": (items(TEXT), "the keys that have signed, for people"),
+    "saved_without": (
+        NUMBER,
+        "the bytes that the bundle could leave out as well, if this site did not count",
+    ),
     "site": (TEXT, "the name of the site"),
+    "site_bases": ({}, "what each receiving site has"),
     "sites": (mapping(items(TEXT)), "the receiving sites, and the ids of their keys"),
     "size": (NUMBER, "the number of ledger lines"),
     "snippets": ({}, "the settings of clients"),
@@ -299,6 +305,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "plan": value(
         "name exports blobs bytes spared_bytes free",
         images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
+        site_bases=items(value("site bases spared_bytes saved_without")),
         attachments_unknown=UNKNOWN, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
     ),
