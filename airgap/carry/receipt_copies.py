@@ -4,6 +4,7 @@ The medium is not trusted: no link is followed below the folder that holds the b
 content is replaced. A copy that cannot be written never fails the load.
 """
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import closing_file, media_errors, write_all
+from airgap.bundle.locks import lock
 from airgap.bundle.volumes import BundleLocation, paths_of
 from airgap.durable import exists, sync_names
 from airgap.errors import AirgapError, MediaError, UsageError
+from airgap.limits import MAX_RECEIPT_FOLDER_NAMES
 from airgap.oci.digest import Digest
 
 RECEIPTS_FOLDER = "receipts"
@@ -103,7 +106,22 @@ def _made(parent: int, folder: Path) -> Iterator[int]:
     except NotADirectoryError as error:
         raise MediaError("not a folder", subject=folder) from error
     with closing_file(fd, folder):
+        _remove_abandoned(fd, folder)
         yield fd
+
+
+def _remove_abandoned(folder_fd: int, folder: Path) -> None:
+    """Remove the unfinished files of processes that were killed, unless another process is writing here."""
+    try:
+        lock(folder_fd, folder)
+    except UsageError:
+        return
+    with os.scandir(folder_fd) as entries:
+        names = [entry.name for entry in itertools.islice(entries, MAX_RECEIPT_FOLDER_NAMES)]
+    for name in names:
+        if name.endswith(f"{RECEIPT_SUFFIX}.part"):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder_fd)
 
 
 def _write(folder_fd: int, folder: Path, name: str, raw: bytes) -> str:

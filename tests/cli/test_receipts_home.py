@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from airgap.audit.receipt import Receipt
+from airgap.bundle.locks import alone_in
 from airgap.carry import receipt_copies
 from airgap.review import receipt_files
 from airgap.site import Site
@@ -143,6 +144,24 @@ def test_another_file_of_that_name_is_kept(gap: Gap) -> None:
         assert Path(copy["path"]).read_bytes() == Path(done["receipt"]).read_bytes()
     assert (folder / NAME.format(first + 2)).read_bytes() == b"an older one"
     assert (bundle / "index.json").read_bytes() == index
+
+
+def test_unfinished_files_of_killed_loads_are_removed(gap: Gap) -> None:
+    bundle = gap.pack()
+    (folder := gap.stick / "receipts").mkdir()
+    for name in (NAME.format(1) + ".part", "lab-x-0001-3.receipt.json.part", "notes.part"):
+        (folder / name).write_bytes(b"half")
+    [copy] = load(gap, bundle)["receipt_copies"]
+    assert sorted(files_of(folder)) == sorted(["notes.part", Path(copy["path"]).name])
+
+
+def test_a_folder_that_another_process_writes_takes_receipts_too(gap: Gap) -> None:
+    bundle = gap.pack()
+    (folder := gap.stick / "receipts").mkdir()
+    (folder / f"{NAME.format(1)}.part").write_bytes(b"half")
+    with alone_in(folder):
+        [copy] = load(gap, bundle)["receipt_copies"]
+    assert sorted(files_of(folder)) == sorted([f"{NAME.format(1)}.part", Path(copy["path"]).name])
 
 
 def test_a_copy_of_a_failed_load_goes_home_too(gap: Gap) -> None:
