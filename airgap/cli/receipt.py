@@ -113,7 +113,7 @@ def _imported_lines(imported: "Imported") -> list[str]:
 def show_receipts(files: Files, *, output: TableOutput) -> None:
     """Show a receipt, after checking that its site signed it.
 
-    Example: airgap receipt show edge-stack-0007-12.receipt.json
+    Example: airgap receipt show plant-7-edge-stack-0007-12.receipt.json
     """
     from airgap.advice import RECEIPT, refuse_other
     from airgap.cli.opening import open_site
