@@ -120,7 +120,14 @@ class ReceiptImport:
 
 
 def import_receipt(site: Site, path: Path, raw: bytes, now: datetime) -> Imported:
-    """Import the receipt that was read from `path`: see `ReceiptImport.take`."""
+    """Import one receipt: see `ReceiptImport.take`.
+
+    Args:
+        site: This site, which sealed the bundle.
+        path: Where the receipt came from.
+        raw: The bytes of the receipt.
+        now: The time of the command.
+    """
     return ReceiptImport(site, now).take(path, raw)
 
 
