@@ -93,9 +93,9 @@ class HostResult:
     name: str
     sent: Sent | None = None
     loaded: LoadedThere | None = None
+    error: AirgapError | None = None
     receipt: ReturnedReceipt | None = None
     """The receipt that was brought back."""
-    error: AirgapError | None = None
 
     @property
     def state(self) -> HostState:
