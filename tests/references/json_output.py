@@ -59,27 +59,18 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "bytes_sent": (NUMBER, "the bytes that were sent"),
     "changes": (items(TEXT), "the changes, each as a sentence"),
     "checkpoint": ({}, "size and root hash of the receiver's ledger"),
-    "claimed_operator": (
-        optional(TEXT),
-        "the user who became the operator with su or sudo, by their own account",
-    ),
+    "claimed_operator": (optional(TEXT), "the user before su or sudo, by their own account"),
     "client": (TEXT, "the program that the settings are for"),
     "compared_with": (NUMBER, "the number of signed checkpoints that the ledger was compared with"),
     "content": (TEXT, "the content of the file"),
     "copy": (optional(TEXT), "the folder with the checked copy"),
     "count": (NUMBER, "the number of blobs that are left out"),
-    "counts": (
-        mapping(NUMBER),
-        "how many bundles were sealed, and are in which state; loads, refusals and alarms",
-    ),
+    "counts": (mapping(NUMBER), "the number of bundles by state, and of loads, refusals and alarms"),
     "created": (TIME, "when the bundle was made"),
     "destinations": (items(TEXT), "the sites that the bundle is for; empty for any site"),
     "details": (mapping(), "everything else in the ledger's record"),
     "digest": (TEXT, "the digest of the image"),
-    "digest_kind": (
-        one_of("manifest", "image_id"),
-        "what the digests identify: a manifest, or an engine's image ID",
-    ),
+    "digest_kind": (one_of("manifest", "image_id"), "what the digests identify: a manifest, or an image ID"),
     "disputed": (items(TEXT), "receipts that do not agree with the bundle"),
     "distinct_owners": (FLAG, "whether the signatures must be by different owners"),
     "engine": (optional(TEXT), "the engine of the target: product, version, machine and address"),
@@ -107,10 +98,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "host": (TEXT, "the address of the host"),
     "hosts": ({}, "one value for each host"),
     "images": ({}, "one value for each image"),
-    "import": (
-        one_of(*map(str, ImportState)),
-        "what was done with the receipt; nothing is kept of another sender's",
-    ),
+    "import": (one_of(*ImportState), "what was done with the receipt"),
     "installed": (FLAG, "whether the new trust root is installed here"),
     "json_version": (NUMBER, "the version of these schemas"),
     "kept": (optional(TEXT), "the path of the imported receipt"),
@@ -171,10 +159,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "settled": (one_of("clock", "files", "ledger"), "what was declared to be right"),
     "signed_by": (items(TEXT), "the ids of the keys that have signed"),
     "signers": (items(TEXT), "the keys that have signed, for people"),
-    "saved_without": (
-        NUMBER,
-        "the bytes that the bundle could leave out as well, if this site did not count",
-    ),
+    "saved_without": (NUMBER, "the bytes that could be left out as well if this site did not count"),
     "site": (TEXT, "the name of the site"),
     "site_bases": ({}, "what each receiving site has"),
     "sites": (mapping(items(TEXT)), "the receiving sites, and the ids of their keys"),
@@ -269,7 +254,7 @@ RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back"
 LOADED = value(
     "bundle target engine statement_sha256 receipt",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
-    receipt_copies=items(value("path", error=ERROR_TEXT)),
+    receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who")
 VERIFIED = value(
