@@ -36,6 +36,7 @@
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
     ├ TransportError           20   SSH failed
     │   └ LinkError                 the connection failed or was lost
+    ├ DriftError               21   a target has other images than were loaded into it
     └ InterruptError          130   Ctrl-C, when earlier steps are done and must be reported
 
 A code belongs to the class; docs/exit-codes.md has the table.
@@ -343,6 +344,12 @@ class TransportError(AirgapError):
 
 class LinkError(TransportError):
     """The connection failed or was lost; a new one may succeed."""
+
+
+class DriftError(AirgapError):
+    """A target has other images than were loaded into it."""
+
+    exit_code = 21
 
 
 class InterruptError(AirgapError):

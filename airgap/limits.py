@@ -147,6 +147,10 @@ MAX_REFERRERS = 1_000
 """Of one image."""
 MAX_TAGS = 100_000
 """Of one repository."""
+MAX_CATALOGUE = 10_000
+"""Repositories of a registry that are listed."""
+MAX_IMAGES_FOLDER_FILES = 10_000
+"""Archives in the folder from which a Kubernetes distribution imports."""
 MAX_LIST_PAGES = 1_000
 """Of one list of referrers or tags."""
 

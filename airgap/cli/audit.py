@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import audit_report, console, settle
+from airgap.cli import audit_compare, audit_report, console, settle
 from airgap.cli.audit_report import compare_files, entry_value
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.register import make_group, register
@@ -221,4 +221,5 @@ def _verify_lines(state: "LedgerState", witnesses: int, kept: "Kept") -> list[st
 
 register(app, "export")(audit_report.export_ledger)
 register(app, "report")(audit_report.report_transfers)
+register(app, "compare")(audit_compare.compare_target)
 register(app, "settle")(settle.settle_difference)

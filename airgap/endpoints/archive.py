@@ -12,7 +12,7 @@ from airgap.bundle.files import closing_file, write_stream
 from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, ListingSource, merged
-from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget
+from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget, PresentImage
 from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
 from airgap.endpoints.save_stream import Intake, finish_image
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
@@ -154,6 +154,10 @@ class ArchiveFile(FileTarget):
 
     def write(self, tar: Iterable[bytes]) -> None:
         write_stream(self._path, tar)
+
+    def present(self) -> Iterator[PresentImage]:
+        for name, digest in self.names().items():
+            yield PresentImage(name, str(name), digest)
 
     def names(self) -> dict[ImageReference, Digest]:
         with TarFolder(self._path) as files:

@@ -3,15 +3,17 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.files import Files, write_stream
+from airgap.bundle.contents import INDEX_FILE, read_index
+from airgap.bundle.files import Files, media_errors, write_stream
 from airgap.bundle.tar_reader import TarFolder
-from airgap.endpoints.ports import FolderTarget
-from airgap.errors import UsageError
+from airgap.endpoints.ports import FolderTarget, PresentImage
+from airgap.errors import AirgapError, EndpointError, UsageError
+from airgap.limits import MAX_IMAGES_FOLDER_FILES, MAX_INDEX_BYTES
 from airgap.oci.reference import ImageReference
 
 _MAX_SLUG = 100
@@ -53,6 +55,17 @@ DISTRIBUTIONS = {
 }
 
 
+def _in_archive(path: Path) -> Iterator[PresentImage]:
+    try:
+        with TarFolder(path) as files:
+            index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
+    except AirgapError:
+        yield PresentImage(None, path.name, None)
+        return
+    for name, entry in index.items():
+        yield PresentImage(name, str(name), entry.digest)
+
+
 class ImagesFolder(FolderTarget):
     """The folder of one distribution.
 
@@ -92,6 +105,21 @@ class ImagesFolder(FolderTarget):
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
         write_stream(self.path_of(reference), tar)
+
+    def present(self) -> Iterator[PresentImage]:
+        """A file that is not an archive in OCI form, such as a compressed one, counts as an image that cannot
+        be read.
+        """
+        with media_errors("cannot list", self._folder), os.scandir(self._folder) as entries:
+            names = [
+                entry.name for entry, _ in zip(entries, range(MAX_IMAGES_FOLDER_FILES + 1), strict=False)
+            ]
+        if len(names) > MAX_IMAGES_FOLDER_FILES:
+            raise EndpointError(
+                "too many files", subject=self._folder, want=f"at most {MAX_IMAGES_FOLDER_FILES:,}"
+            )
+        for name in sorted(names):
+            yield from _in_archive(self._folder / name)
 
     def path_of(self, reference: ImageReference) -> Path:
         """Return the same path for the same name, valid on FAT, and a different one for each other name,

@@ -10,7 +10,7 @@ that are not abstract are abilities that most endpoints of a kind lack.
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -133,8 +133,24 @@ class ExportedImage:
     """True if layers were compressed again and the image manifest was made here."""
 
 
+@dataclass(frozen=True, slots=True)
+class PresentImage:
+    """An image that a target has now."""
+
+    name: ImageReference | None
+    """Its name, as `kept_name` compares it; None if it has none, or one that no bundle can have."""
+    shown: str
+    """Its name for people; empty if it has none."""
+    digest: Digest | None
+    """What `find` returns for the name; None if it cannot be read."""
+
+
 class _Target(Endpoint):
     """What all targets have."""
+
+    def present(self) -> Iterator[PresentImage]:
+        """Yield every image that it has now, once for each name. Raises `EndpointError` if it cannot list."""
+        raise EndpointError("cannot list the images of this target", subject=self.name)
 
     def kept_name(self, name: ImageReference) -> Hashable:
         """Return the part of a name that the target keeps: names with the same part would be one name."""

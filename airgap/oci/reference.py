@@ -127,3 +127,11 @@ class ImageReference:
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.name}{tag}{f'@{self.digest}' if self.digest else ''}"
+
+
+def reference_in(text: str) -> ImageReference | None:
+    """Return the name of an image as a target lists it; None if no bundle can have such a name."""
+    try:
+        return ImageReference.parse(text)
+    except FormatError:
+        return None

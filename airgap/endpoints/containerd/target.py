@@ -15,12 +15,12 @@ from functools import cached_property
 from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
-from airgap.endpoints.ports import EngineInfo, StagingTarget
+from airgap.endpoints.ports import EngineInfo, PresentImage, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
-from airgap.oci.reference import PASSING_HOST, ImageReference
+from airgap.oci.reference import PASSING_HOST, ImageReference, reference_in
 from airgap.oci.strict_json import Fields, parse_object
 
 DEFAULT_NAMESPACE = "k8s.io"
@@ -113,6 +113,12 @@ class Containerd(StagingTarget):
         """Return whether the image has all content of this machine's platform."""
         rows = self._rows("check", f"target.digest=={image_id}")
         return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)
+
+    def present(self) -> Iterator[PresentImage]:
+        """Names that airgap itself gives while it loads are left out."""
+        for name, digest, _ in self._rows("ls"):
+            if not name.startswith(f"{STAGE}/"):
+                yield PresentImage(reference_in(name), name, digest)
 
     def load(self, tar: Iterable[bytes]) -> None:
         self._ctr.feed(tar, "images", "import", "-")

@@ -72,6 +72,13 @@ def answers_to(image: Fields, digest: Digest) -> bool:
 
 
 @_readable()
+def names_in(image: Fields) -> list[str]:
+    """Return the names of a listed image."""
+    names = [str(name) for name in _items(image, "RepoTags")]
+    return [name for name in names if name != "<none>:<none>"]
+
+
+@_readable()
 def layer_chain(image: Fields) -> list[Digest]:
     """Return the chain IDs of the layers of an inspected image."""
     if image.take("RootFS") is None:

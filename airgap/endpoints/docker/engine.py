@@ -20,6 +20,7 @@ from airgap.endpoints.docker.answers import (
     is_complete,
     layer_chain,
     listed_images,
+    names_in,
 )
 from airgap.endpoints.docker.client import EngineClient
 from airgap.endpoints.docker.context import (
@@ -32,13 +33,20 @@ from airgap.endpoints.docker.context import (
 from airgap.endpoints.docker.dial import ChooseProxy, EngineSession, OpenSsh, dialled, local, remote
 from airgap.endpoints.docker.hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker.streams import LoadStream, SaveStream, load_complaint
-from airgap.endpoints.ports import BlobSink, EngineInfo, EngineTarget, ExportedImage, ExportSource
+from airgap.endpoints.ports import (
+    BlobSink,
+    EngineInfo,
+    EngineTarget,
+    ExportedImage,
+    ExportSource,
+    PresentImage,
+)
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.limits import ENGINE_SILENCE_SECONDS, MAX_ENGINE_ANSWER_BYTES, MAX_ENGINE_LIST_BYTES
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import ImageReference, reference_in
 from airgap.oci.strict_json import Fields
 from airgap.workers import run_each
 
@@ -186,6 +194,11 @@ class DockerEngine(ExportSource, EngineTarget):
             return False
         return not self.info().keeps_index or is_complete(inspected)
 
+    def present(self) -> Iterator[PresentImage]:
+        for image in self._list(intermediate=False):
+            for text in names_in(image) or [""]:
+                yield PresentImage(reference_in(text), text, id_of(image))
+
     def load(self, tar: Iterable[bytes]) -> None:
         """Load with `quiet`: progress messages that are not read while sending would block both sides."""
         upload = LoadStream(tar)
@@ -257,10 +270,11 @@ class DockerEngine(ExportSource, EngineTarget):
         engine = engine_info(self._client.version, info, self._client.api_version)
         return replace(engine, address=str(self._address))
 
-    def _list(self) -> list[Fields]:
-        """Return all images, including those without a name."""
+    def _list(self, *, intermediate: bool = True) -> list[Fields]:
+        """Return all images, including those without a name; `intermediate` ones are steps of builds."""
+        params = {"all": "1"} if intermediate else {}
         answer = self._client.document(
-            "/images/json", "cannot list images", params={"all": "1"}, limit=MAX_ENGINE_LIST_BYTES
+            "/images/json", "cannot list images", params=params, limit=MAX_ENGINE_LIST_BYTES
         )
         return listed_images(answer)
 

@@ -4,7 +4,7 @@ trust it.
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from airgap.endpoints.naming import (
     matching,
     with_entry,
 )
-from airgap.endpoints.ports import ContentTarget, NamedSource
+from airgap.endpoints.ports import ContentTarget, NamedSource, PresentImage
 from airgap.errors import (
     AmbiguousError,
     EndpointError,
@@ -66,6 +66,11 @@ class Layout(NamedSource, ListingSource, ContentTarget):
     def names(self) -> list[ImageReference]:
         """Return the full name of every image that has one, in the order of `index.json`, each once."""
         return list(dict.fromkeys(name for entry in self._entries() for name in entry.names))
+
+    def present(self) -> Iterator[PresentImage]:
+        for image in self.list_images():
+            for name in image.names or [None]:
+                yield PresentImage(name, str(name or image.tag or ""), image.digest)
 
     def list_images(self) -> list[ListedImage]:
         """Return all entries of `index.json`, and those of the referrer lists in it. A document that cannot

@@ -1,9 +1,9 @@
 """A registry that speaks the OCI distribution-spec 1.1, as source and as target."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from airgap.endpoints.attachments import Attachments, AttachmentSource
-from airgap.endpoints.ports import ContentSource, RegistryTarget
+from airgap.endpoints.ports import ContentSource, PresentImage, RegistryTarget
 from airgap.endpoints.registry.attachments import AttachmentFinder
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.mirrors import MirroredPuller, open_mirror
@@ -15,7 +15,7 @@ from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import ImageReference, reference_in
 
 
 class Registry(ContentSource, AttachmentSource, RegistryTarget):
@@ -29,6 +29,7 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
     def __init__(self, host: str, *, options: RegistryOptions | None = None) -> None:
         options = options or RegistryOptions()
         session = RegistrySession(host, options)
+        self._host, self._prefix = host, options.prefix
         self._name = "/".join(filter(None, (f"registry:{host}", options.prefix)))
         self._home = Puller(session)
         mirrors = [open_mirror(text, options) for text in options.mirrors]
@@ -87,6 +88,21 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
         return self._lists.tags(reference)
+
+    def present(self) -> Iterator[PresentImage]:
+        """Ask the catalogue and the tags of every repository, below the prefix."""
+        prefix = f"{self._prefix}/" if self._prefix else ""
+        for repository in self._lists.catalogue():
+            if not repository.startswith(prefix):
+                continue
+            inner = repository.removeprefix(prefix)
+            named = reference_in(f"{self._host}/{inner}")
+            for tag in self._lists.tags(named) if named is not None else ():
+                name = reference_in(f"{named.name}:{tag}") if named is not None else None
+                digest = None if name is None else self.find(name)
+                yield PresentImage(name, f"{repository}:{tag}", digest)
+            if named is None:
+                yield PresentImage(None, repository, None)
 
     def find(self, reference: ImageReference) -> Digest | None:
         try:

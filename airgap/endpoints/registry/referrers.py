@@ -13,7 +13,7 @@ from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.registry.response import NO_HEAD, RegistryResponse
 from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import EndpointError, FormatError, NotFoundError
-from airgap.limits import MAX_LIST_PAGES, MAX_REFERRERS, MAX_TAGS
+from airgap.limits import MAX_CATALOGUE, MAX_LIST_PAGES, MAX_REFERRERS, MAX_TAGS
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, SCHEMA_VERSION, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
@@ -79,6 +79,15 @@ class RegistryLists:
             tags += page
             _check_number(tags, MAX_TAGS, subject)
         return tags
+
+    def catalogue(self) -> list[str]:
+        """Return the repositories of the registry, at most 10,000, as far as the login may list them."""
+        request = self._session.requests.catalogue(_TAGS_PER_PAGE)
+        repositories: list[str] = []
+        for raw, _ in self._pages(request, (200,), RegistryResponse.read):
+            repositories += _repositories(raw, request.subject)
+            _check_number(repositories, MAX_CATALOGUE, request.subject)
+        return repositories
 
     def tag_pages(
         self, reference: ImageReference, most: int | None = None, after: str | None = None
@@ -174,6 +183,15 @@ def _tags(raw: bytes, subject: str) -> tuple[str, ...]:
         return fields.texts("tags") if fields.take("tags") is not None else ()
     except FormatError as error:
         raise UnusableListError("not a list of tags", subject=subject, got=str(error)) from error
+
+
+def _repositories(raw: bytes, subject: str) -> tuple[str, ...]:
+    try:
+        fields = Fields(parse_object(raw, subject), subject)
+        is_empty = fields.has("repositories") and fields.take("repositories") is None
+        return () if is_empty else fields.texts("repositories")
+    except FormatError as error:
+        raise UnusableListError("not a list of repositories", subject=subject, got=str(error)) from error
 
 
 def _check_number(entries: list[T], limit: int, subject: str) -> None:

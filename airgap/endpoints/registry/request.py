@@ -118,6 +118,15 @@ class RequestBuilder:
             scope=f"repository:{repository}:{actions}",
         )
 
+    def catalogue(self, count: int) -> RegistryRequest:
+        """Return a request for the first `count` repositories."""
+        return RegistryRequest(
+            method="GET",
+            url=f"{self.base}/v2/_catalog?n={count}",
+            subject=f"{self.host}: catalogue",
+            scope="registry:catalog:*",
+        )
+
     def manifest(
         self, method: str, reference: ImageReference, name: object, actions: str = PULL
     ) -> RegistryRequest:
