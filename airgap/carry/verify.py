@@ -4,8 +4,8 @@
     2  decode it strictly                                                     `read_envelope`
     3  follow the trust roots from the installed one, and keep each           `_walk_roots`
     4  check the signatures over the received bytes                           `authenticate`
-    5  check the type of the payload                                          `authenticate`
-    6  compare the payload with statement.json, and only then parse it        `authenticate`
+    5  check the type of the payload                                          `read_statement`
+    6  compare the payload with statement.json, and only then parse it        `read_statement`
     7  check that the bundle is for this site, now, and not older than what
        was accepted, and that the signing keys are not revoked                `check_receiver`, `verify`
     8  check that exactly the listed files exist                              `check_files`
@@ -165,21 +165,11 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     # 3: follow the chain of trust roots from the installed one.
     newer = _walk_roots(folder, receiver)
     root = (newer[-1] if newer else receiver.root).root
-    # 4, 5: check the signatures over the received bytes, then the type of the payload.
+    # 4: check the signatures over the received bytes.
     rule = check_signatures_so_far if receiver.partly else check_signatures
     verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
-    if envelope.payload_type != STATEMENT_TYPE:
-        raise TrustError(
-            "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
-        )
-    # 6: compare the payload with the file that stock tools check; only then parse it.
-    sha256 = Digest.of(envelope.payload).hex
-    if folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES) != envelope.payload:
-        subject = folder.where(STATEMENT_FILE)
-        raise DigestMismatchError(
-            "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
-        )
-    statement = Statement.parse(envelope.payload)
+    # 5, 6: check the type of the payload, compare it with statement.json, and only then parse it.
+    statement, sha256 = read_statement(folder, envelope)
     return Authenticated(
         statement=statement,
         sha256=sha256,
@@ -188,6 +178,22 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         newer_roots=tuple(newer),
         envelope=envelope,
     )
+
+
+def read_statement(folder: Files, envelope: Envelope) -> tuple[Statement, str]:
+    """Do steps 5 and 6; return the statement and its SHA-256. The signatures are not checked here."""
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise TrustError(
+            "unexpected payload type", subject=ENVELOPE_FILE, want=STATEMENT_TYPE, got=envelope.payload_type
+        )
+    sha256 = Digest.of(envelope.payload).hex
+    # the file is what stock tools check
+    if folder.read(STATEMENT_FILE, MAX_STATEMENT_BYTES) != envelope.payload:
+        subject = folder.where(STATEMENT_FILE)
+        raise DigestMismatchError(
+            "not the statement that was signed", subject=subject, want=f"sha256:{sha256}"
+        )
+    return Statement.parse(envelope.payload), sha256
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
@@ -298,7 +304,13 @@ def check_receiver(authenticated: Authenticated, receiver: Receiver, mark: Mark 
     if statement.destinations and receiver.site not in statement.destinations:
         want = ", ".join(statement.destinations)
         raise DestinationError(
-            "the bundle is for another site", subject=subject, want=want, got=receiver.site
+            "the bundle is for another site",
+            subject=subject,
+            want=want,
+            got=receiver.site,
+            hint=f"the sending side adds {receiver.site} to `destinations:` and packs again; if the name of "
+            f"this site is wrong and it has loaded nothing yet, `airgap trust install BUNDLE --site "
+            f"{statement.destinations[0]}` corrects it",
         )
     if receiver.now < statement.not_before:
         raise ExpiredError(

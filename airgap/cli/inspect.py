@@ -1,20 +1,25 @@
 """Show what a bundle contains and who signed it.
 
-The signatures are checked. The files are not read: `airgap verify` reads them.
+The signatures are checked. The files are not read: `airgap verify` reads them. Without a trust root of its
+sender, the bundle's own words are shown, for which nobody vouches, and the exit code is 13.
 
 Example: airgap inspect /media/stick/edge-stack-0007
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airgap.cli import console
+from airgap.cli.bundle_page import signer_lines, statement_lines, total_line
 from airgap.cli.options import Bundles, TableOutput
-from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
+    from airgap.bundle.files import Files
+    from airgap.bundle.statement import Statement
+    from airgap.carry.unvouched import Claims
     from airgap.carry.verify import Authenticated, Receiver
+    from airgap.cli.tables import Table
+    from airgap.errors import TrustError
 
 NAME = "inspect"
 PANEL = "Offline"
@@ -22,27 +27,64 @@ PANEL = "Offline"
 
 def run(bundle: Bundles, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
-    from airgap.carry.verify import authenticate
-    from airgap.carry.verify_recorded import receiver, refuse_others
-    from airgap.cli.opening import open_site
-    from airgap.errors import ThresholdError
+    from airgap.carry.verify_recorded import refuse_others
 
     refuse_others(bundle)
     refuse_several(bundle)
-    opened = open_site(recording=False)
-    this_site = receiver(opened.site, opened.now)
-    present: list[int] = []
+    this_site = _this_site()
     with open_bundle(bundle, alone=True) as folder:
-        try:
-            authenticated = authenticate(folder, this_site)
-        except ThresholdError:  # a further signer needs to see it
-            authenticated = authenticate(folder, replace(this_site, partly=True))
-        volumes = folder.table.cut.of if isinstance(folder, VolumeSet) else 1
+        volumes, present, place = 1, [], ""
         if isinstance(folder, VolumeSet):
-            present = sorted(folder.folders)
+            volumes, present = folder.table.cut.of, sorted(folder.folders)
+            place = f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
+        value, lines, error = _read(folder, this_site, place)
+    value = {"bundle": str(bundle[0])} | value | {"volumes": volumes, "volumes_here": present}
+    console.show_partial_result(value, lines, output, [error] if error else [])
+
+
+def _this_site() -> "Receiver | None":
+    """Return this site's state; None if it has no trust root yet."""
+    from airgap.carry.verify_recorded import receiver
+    from airgap.cli.opening import open_site
+    from airgap.durable import exists
+    from airgap.site import default_home
+
+    if not exists(default_home() / "site.json", follow=False):
+        return None
+    opened = open_site(recording=False)
+    return receiver(opened.site, opened.now) if opened.site.roots() else None
+
+
+def _read(
+    folder: "Files", this_site: "Receiver | None", place: str
+) -> "tuple[dict[str, Any], list[str | Table], TrustError | None]":
+    """Return the JSON, the lines, and the error if nobody vouches for the bundle."""
+    from airgap.carry.verify import authenticate
+    from airgap.errors import NoTrustRootError, ThresholdError, UnknownKeyError
+
+    if this_site is None:
+        return _unvouched(folder, NoTrustRootError("no trust root is installed here"), place)
+    try:
+        authenticated = authenticate(folder, this_site)
+    except ThresholdError:  # a further signer needs to see it
+        authenticated = authenticate(folder, replace(this_site, partly=True))
+    except UnknownKeyError as error:
+        return _unvouched(folder, error, place)
     refusal = _refusal(authenticated, this_site)
-    value = _value(authenticated, bundle[0], refusal) | {"volumes": volumes, "volumes_here": present}
-    console.show_result(value, _lines(authenticated, refusal, volumes, present), output)
+    return _value(authenticated, refusal), _lines(authenticated, refusal, place), None
+
+
+def _unvouched(
+    folder: "Files", error: "TrustError", place: str
+) -> "tuple[dict[str, Any], list[str | Table], TrustError]":
+    from airgap.carry.unvouched import read_claims
+
+    claims = read_claims(folder)
+    error.hint = (
+        "if you know who sent it, ask that side for its fingerprint (`airgap trust show` there) and run "
+        f"`airgap trust install {folder.path} --site NAME`"
+    )
+    return _unvouched_value(claims, error), _unvouched_lines(claims, place), error
 
 
 def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | None:
@@ -63,12 +105,37 @@ def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | Non
     return None
 
 
-def _value(authenticated: "Authenticated", bundle: Path, refusal: str | None) -> dict[str, Any]:
+def _value(authenticated: "Authenticated", refusal: str | None) -> dict[str, Any]:
+    verdict = authenticated.verdict
+    return {
+        "vouched": True,
+        **_statement_value(authenticated.statement),
+        "statement_sha256": authenticated.sha256,
+        "owners": list(verdict.owners),
+        "keys": list(verdict.keyids),
+        "threshold": verdict.threshold,
+        "root_version": verdict.root_version,
+        "refusal": refusal,
+    }
+
+
+def _unvouched_value(claims: "Claims", error: "TrustError") -> dict[str, Any]:
+    return {
+        "vouched": False,
+        **_statement_value(claims.statement),
+        "statement_sha256": claims.sha256,
+        "owners": [],
+        "keys": [],
+        "threshold": 0,
+        "root_version": 0,
+        "refusal": str(error),
+    }
+
+
+def _statement_value(statement: "Statement") -> dict[str, Any]:
     from airgap.times import format_time
 
-    statement, verdict = authenticated.statement, authenticated.verdict
     return {
-        "bundle": str(bundle),
         "stream": statement.stream,
         "serial": statement.serial,
         "epoch": statement.epoch,
@@ -78,11 +145,6 @@ def _value(authenticated: "Authenticated", bundle: Path, refusal: str | None) ->
         "transfer": statement.transfer,
         "sender": statement.sender.site if statement.sender else None,
         "tool_version": statement.tool_version,
-        "statement_sha256": authenticated.sha256,
-        "owners": list(verdict.owners),
-        "keys": list(verdict.keyids),
-        "threshold": verdict.threshold,
-        "root_version": verdict.root_version,
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": console.requires_value(statement),
@@ -97,34 +159,24 @@ def _value(authenticated: "Authenticated", bundle: Path, refusal: str | None) ->
             }
             for image in statement.images
         ],
-        "refusal": refusal,
     }
 
 
-def _lines(
-    authenticated: "Authenticated", refusal: str | None, volumes: int, present: list[int]
-) -> list[str | Table]:
-    from airgap.times import format_time
-
-    statement, verdict = authenticated.statement, authenticated.verdict
-    rows = [
-        (image.name, ", ".join(record.platform for record in image.platforms), image.digest, image.source)
-        for image in statement.images
-    ]
-    maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
-    total = f"{len(statement.subjects)} files, {console.size(statement.total_bytes)}"
-    if volumes > 1:
-        total += f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
-    signers = ", ".join(verdict.owners)
+def _lines(authenticated: "Authenticated", refusal: str | None, place: str) -> "list[str | Table]":
+    statement = authenticated.statement
+    total = f"{total_line(statement)}{place}; not read: `airgap verify` reads them"
     return [
-        f"{statement.title} (epoch {statement.epoch}), made {format_time(statement.created)} by {maker}",
-        f"signed by {signers}: {len(verdict.keyids)} of {verdict.threshold}, root {verdict.root_version}",
-        *(f"  key {keyid} of {authenticated.root.keys[keyid].owner}" for keyid in verdict.keyids),
-        f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
-        *(f"{key}: {text}" for key, text in statement.transfer.items()),
-        Table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
-        f"{total}; not read: `airgap verify` reads them",
-        *console.requires_lines(statement),
+        *statement_lines(statement, signer_lines(authenticated.verdict, authenticated.root), total),
         f"statement sha256 {authenticated.sha256}",
         *([f"this site would refuse it: {refusal}"] if refusal else []),
+    ]
+
+
+def _unvouched_lines(claims: "Claims", place: str) -> "list[str | Table]":
+    signers = [f"it names key {keyid}, which is not known here" for keyid in claims.keyids]
+    return [
+        "NOBODY VOUCHES FOR THIS BUNDLE. Anybody can have written what it says of itself:",
+        "",
+        *statement_lines(claims.statement, signers, f"{total_line(claims.statement)}{place}; not read"),
+        f"statement sha256 {claims.sha256}",
     ]

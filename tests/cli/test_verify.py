@@ -1,5 +1,7 @@
 """Commands that look at a bundle: inspect and verify."""
 
+import base64
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +10,7 @@ import pytest
 from airgap.bundle.files import Folder
 from airgap.carry import verify_recorded as session
 from airgap.errors import UnavailableError
+from airgap.oci.strict_json import dump
 from airgap.offline.load_bundle import LoadReport
 from airgap.offline.loader import FAILED, LOADED, LoadedImage
 from airgap.site import Site
@@ -50,6 +53,63 @@ def test_inspect_tells_of_a_refusal(gap: Gap) -> None:
         assert refusal in gap.offline(*command, code=15).err
         assert gap.offline.ended() == (command[0], "refused", 15)
     assert not (gap.folder / "out").exists()
+
+
+def test_inspect_shows_an_unknown_bundle_and_says_that_nobody_vouches(gap: Gap, fresh: Side) -> None:
+    """Before any trust root is installed, and where another sender's is."""
+    bundle = gap.pack()
+    fingerprint = gap.online("trust", "show", "--json").json["fingerprint"]
+    fresh.home.with_name("other").mkdir()
+    other = Side(fresh.home.with_name("other"), fresh.capture)
+    other("init", "--owner", "mallory", "--site", "elsewhere")
+    for side, reason in ((fresh, "no trust root is installed here"), (other, "not signed by a key that has")):
+        done = side("inspect", bundle, code=13)
+        assert done.out.startswith("NOBODY VOUCHES FOR THIS BUNDLE")
+        assert "example.com/api:1" in done.out
+        assert "signed by" not in done.out
+        assert fingerprint not in done.out + done.err  # it must come by another way
+        assert f"error: {reason}" in done.err
+        assert f"airgap trust install {bundle} --site NAME" in done.err
+        shown = side("inspect", bundle, "--json", code=13).json
+        assert (shown["vouched"], shown["owners"], shown["keys"]) == (False, [], [])
+        assert shown["error"]["exit_code"] == 13
+    assert not fresh.home.exists()  # looking makes no site
+    known = gap.offline("inspect", bundle, "--json").json
+    assert (known["vouched"], known["error"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("statement.json", b"{}", 12, "not the statement that was signed"),
+        ("bundle.dsse.json", b"{}", 10, "bundle.dsse.json"),
+        ("bundle.dsse.json", b'{"payload":"","payloadType":"x","signatures":[]}\n', 13, "no signature"),
+        ("bundle.dsse.json", b"[" * 100_000, 10, "bundle.dsse.json"),
+        ("bundle.dsse.json", None, 19, "not a finished bundle"),
+    ],
+)
+def test_inspect_reads_an_unknown_bundle_as_strictly(
+    gap: Gap, fresh: Side, name: str, content: bytes | None, code: int, message: str
+) -> None:
+    bundle = gap.pack()
+    if content is None:
+        (bundle / name).unlink()
+    else:
+        (bundle / name).write_bytes(content)
+    done = fresh("inspect", bundle, code=code)
+    assert message in done.err
+    assert "NOBODY" not in done.out
+
+
+def test_inspect_shows_no_changed_bundle_of_a_known_sender(gap: Gap) -> None:
+    bundle = gap.pack()
+    envelope = bundle / "bundle.dsse.json"
+    parsed = json.loads(envelope.read_bytes())
+    parsed["signatures"][0]["sig"] = base64.b64encode(b"0" * 70).decode()
+    envelope.write_bytes(dump(parsed) + b"\n")
+    done = gap.offline("inspect", bundle, code=13)
+    assert "a signature does not match the signed bytes" in done.err
+    assert done.out == ""
 
 
 # -- verify
