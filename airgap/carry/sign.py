@@ -1,6 +1,6 @@
 """Add a signature to a sealed bundle. A signature vouches for the content, so every byte is checked first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,13 @@ from airgap.trust.keys import Signer
 from airgap.trust.policy import check_revocations, check_signatures_so_far, lacks
 from airgap.trust.root import TrustRoot
 
+Agree = Callable[[CheckedBundle, TrustRoot], None]
+"""Shows a person the bundle that is to be signed, with the root that counts, and raises unless they agree."""
+
+
+def _agreed(_: CheckedBundle, __: TrustRoot) -> None:
+    """The `Agree` of a caller that has decided."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:
@@ -35,8 +42,9 @@ class Signed:
     """False when the bundle already had this signature."""
 
 
-def sign(location: BundleLocation, signer: Signer, operator: Operator) -> Signed:
-    """Check the whole bundle, whichever site it is for, and add one signature, on every volume.
+def sign(location: BundleLocation, signer: Signer, operator: Operator, agree: Agree = _agreed) -> Signed:
+    """Check the whole bundle, whichever site it is for, and add one signature, on every volume. `agree` is
+    called before all bytes are read, unless the bundle has the signature.
 
     After an interruption, a second run finishes the work. Raises `UsageError` for a tar, `UnknownKeyError`
     for a key that may not sign bundles now, `ExpiredError` for an expired bundle, and the errors of the
@@ -56,11 +64,13 @@ def sign(location: BundleLocation, signer: Signer, operator: Operator) -> Signed
                 attempt.add(**bundle_details(bundle))
                 root = (bundle.newer_roots[-1] if bundle.newer_roots else who.root).root
                 _refuse(bundle, signer, root, operator)
+                fresh = keyid not in bundle.verdict.keyids
+                if fresh:
+                    agree(bundle, root)
                 signers = ", ".join(bundle.verdict.signers)
                 operator.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
                 wrong = verify_content(bundle, operator.progress, operator.jobs)
                 raise_wrong(wrong, folder.path, operator.progress)
-            fresh = keyid not in bundle.verdict.keyids
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
             if fresh:
                 add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])
@@ -94,7 +104,8 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, operator: Op
             "this key may not sign bundles now",
             subject=f"{entry.owner} {key.keyid}" if entry else key.keyid,
             want=f"a key with the role release in {root.name}",
-            hint="`airgap trust show` lists the keys that may sign bundles",
+            hint="`airgap trust show` lists the keys that may sign bundles; `airgap trust add` on the "
+            "sending side adds one",
         )
     if statement.expires <= operator.now:
         raise ExpiredError(

@@ -321,6 +321,7 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
 def _show(done: "Changed", file: Path, output: Output) -> None:
     from airgap.cli.init import format_fingerprint
+    from airgap.trust.change import undo_warning
 
     proposal = done.proposal
     value = {
@@ -346,4 +347,6 @@ def _show(done: "Changed", file: Path, output: Output) -> None:
             *(f"  {want}" for want in proposal.wants),
             f"{', '.join(proposal.who)} can sign: airgap trust sign {file}",
         ]
-    console.show_result(value, [*done.lines, *lines], output)
+    if warning := undo_warning(proposal.new):
+        lines.append(f"warning: {warning}")
+    console.show_result(value | {"warning": warning}, [*done.lines, *lines], output)

@@ -24,7 +24,7 @@ from airgap.kit.install import FOLDERS
 from airgap.kit.statement import KIT_ENVELOPE_FILE, KitStatement, KitTarget
 from airgap.oci.digest import Digest
 from airgap.online.own_wheel import build_own_wheel
-from airgap.online.terms import kept_envelopes, releasing_root
+from airgap.online.terms import kept_envelopes, note_missing_signatures, releasing_root
 from airgap.online.wheels import Wheel, fetch_wheels
 from airgap.progress import Progress
 from airgap.site import Site
@@ -60,9 +60,13 @@ class MadeKit:
     path: Path
     statement: KitStatement
     statement_sha256: str
-    signers: tuple[str, ...]
-    """Key ids."""
+    envelope: Envelope
     proof: OnMedia
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The ids of the keys that signed it."""
+        return tuple(signature.keyid for signature in self.envelope.signatures)
 
 
 def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
@@ -74,11 +78,12 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
         site.ledger().attempt("kit", folder=str(path), targets=targets) as attempt,
         tempfile.TemporaryDirectory(prefix="airgap-kit-") as work,
     ):
-        releasing_root(site, [order.signer], order.now, progress)
+        root = releasing_root(site, [order.signer], order.now, progress)
         refuse_unfit(Medium.of(order.to), order.to, None, allow_system=order.allow_system)
         files = contents(collect(order, Path(work), progress))
         statement = state(files, order.targets, site.name)
         made = _write(path, files, statement, order, progress)
+        note_missing_signatures(made.envelope, root, order.now, progress)
         attempt.add(
             statement_sha256=made.statement_sha256,
             bytes=statement.total_bytes,
@@ -153,9 +158,8 @@ def _write(
     with BundleWriter.open(BundleFolders((path,)), progress.note, form=KIT_FORM) as writer:
         writer.seal(contents, envelope)
         proof = writer.prove(progress.phase, order.read_back)
-    signers = tuple(signature.keyid for signature in envelope.signatures)
     return MadeKit(
-        path=path, statement=statement, statement_sha256=Digest.of(raw).hex, signers=signers, proof=proof
+        path=path, statement=statement, statement_sha256=Digest.of(raw).hex, envelope=envelope, proof=proof
     )
 
 

@@ -42,7 +42,14 @@ from airgap.online.collect import (
     with_upstream,
 )
 from airgap.online.plan import TransferPlan, space_needed, unknown_value
-from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged, kept_envelopes
+from airgap.online.terms import (
+    PackedBundle,
+    PackOrder,
+    Terms,
+    confirm_unchanged,
+    kept_envelopes,
+    note_missing_signatures,
+)
 from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
@@ -246,6 +253,7 @@ def _seal(
     sha256 = Digest.of(raw).hex
     kept = filter(terms.have_signed, kept_envelopes(writer.folders.paths, ENVELOPE_FILE, raw))
     envelope = next(kept, None) or Envelope.sign(STATEMENT_TYPE, raw, terms.order.signers)
+    note_missing_signatures(envelope, terms.root, terms.order.now, terms.progress)
     remember = partial(terms.remember, statement, sha256, envelope.to_bytes(), attempt)
     writer.seal(contents, envelope, remember)
     return sha256

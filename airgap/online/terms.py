@@ -34,6 +34,7 @@ from airgap.times import format_time
 from airgap.trust.change import expiry_warning
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
+from airgap.trust.policy import counted_keys
 from airgap.trust.root import TrustRoot
 
 CLOCK_SKEW = timedelta(days=1)
@@ -191,7 +192,7 @@ class Terms:
 def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progress: Progress) -> TrustRoot:
     """Return the site's trust root if it allows the signers to release something now.
 
-    Raises `ExpiredError` and `UnknownKeyError`. Notes whether others must sign too.
+    Raises `ExpiredError` and `UnknownKeyError`.
     """
     root = site.root().root
     if now >= root.expires:
@@ -207,10 +208,17 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
             )
     if warning := expiry_warning(root, now):
         progress.note(f"warning: {warning}")
-    if len(signers) < role.threshold:
-        have = f"{len(signers)} of {role.threshold} signatures"
-        progress.note(f"{have}: others must sign it with `airgap sign` before it loads")
     return root
+
+
+def note_missing_signatures(envelope: Envelope, root: TrustRoot, now: datetime, progress: Progress) -> None:
+    """Note that others must sign too, unless they have: a bundle that is packed again keeps signatures."""
+    role = root.roles["release"]
+    keyids = counted_keys(envelope, root, "release", now)
+    count = len(root.owners(keyids)) if role.distinct_owners else len(keyids)
+    if count < role.threshold:
+        have = f"{count} of {role.threshold} signatures"
+        progress.note(f"{have}: others must sign it with `airgap sign` before it loads")
 
 
 def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterator[Envelope]:

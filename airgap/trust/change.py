@@ -46,6 +46,21 @@ def expiry_warning(root: TrustRoot, now: datetime) -> str | None:
     return f"{root.name} expires in {days} days: `airgap trust rotate` makes the next one"
 
 
+def undo_warning(root: TrustRoot) -> str | None:
+    """Return the warning that one person can undo the rule that two must sign bundles, with what to set; None
+    where bundles need only one, or trust roots need two.
+    """
+    release, rule = root.roles["release"], root.roles["root"]
+    if release.threshold < 2 or (rule.threshold > 1 and rule.distinct_owners):
+        return None
+    able = root.owners(keyid for keyid in rule.keyids if keyid not in root.revoked)
+    need = "" if len(able) > 1 else "`airgap trust add OWNER --key PUB.pem --role root`, then "
+    return (
+        f"one person ({' or '.join(able)}) can still undo this alone, by another trust root: "
+        f"{need}`airgap trust threshold root 2 --distinct-owners`"
+    )
+
+
 def find_keys(root: TrustRoot, name: str) -> tuple[str, ...]:
     """Return the ids of the keys with this `name`: all keys of an owner, or the key with this id or these
     first 16 digits. Raises `UsageError` if there are none.

@@ -141,7 +141,7 @@ def test_a_signature_that_was_added_after_sealing(gap: Gap) -> None:
     gap.online("trust", "add", "bob", "--key", public, "--keyid", shown["keyid"])
     gap.online("trust", "threshold", "release", "2", "--distinct-owners")
     bundle = packed(gap, "--key", "alice")
-    gap.online("sign", bundle, "--key", "bob")
+    gap.online("sign", bundle, "--yes", "--key", "bob")
     [value] = gap.online("receipt", "import", loaded(gap, bundle), "--json").json["receipts"]
     assert value["alarms"] == []
     title = f"bob {shown['keyid'][:16]}"

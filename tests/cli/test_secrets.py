@@ -327,7 +327,7 @@ def test_in_an_answer(packed: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_passphrase_is_nowhere(packed: Gap) -> None:
-    done = packed.online("sign", packed.stick / "stack-0001", "--debug")
+    done = packed.online("sign", packed.stick / "stack-0001", "--yes", "--debug")
     shown = packed.online("audit", "export", "--json")
     kept = [
         path for path in packed.folder.rglob("*") if path.is_file() and b"correct horse" in path.read_bytes()

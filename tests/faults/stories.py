@@ -268,7 +268,7 @@ STORIES = {
         Story(
             "sign",
             "add the second person's signature",
-            ("sign", "{run}/stick/edge-0001", "--key", "bob", "--quiet"),
+            ("sign", "{run}/stick/edge-0001", "--key", "bob", "--yes", "--quiet"),
             _waiting_for_signature,
             online=True,
             signs=True,
