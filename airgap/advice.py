@@ -44,7 +44,11 @@ COMPARED = Need(
     ),
 )
 RECEIPT = Need("a receipt", frozenset({PathKind.RECEIPT, *_UNRECOGNISED}))
-ROOT = Need("a trust root", frozenset({PathKind.ROOT, *_UNRECOGNISED}))
+ROOT = Need(
+    "a trust root",
+    frozenset({PathKind.ROOT, PathKind.VOLUMES, PathKind.MEDIUM, PathKind.SITE, *_BUNDLES, *_UNRECOGNISED}),
+)
+"""Or what holds trust roots."""
 MANIFEST = Need("a manifest", frozenset({PathKind.MANIFEST, *_UNRECOGNISED, PathKind.ABSENT}))
 INVENTORY = Need("an inventory of hosts", frozenset({PathKind.INVENTORY, *_UNRECOGNISED, PathKind.ABSENT}))
 _IMAGES = {

@@ -93,7 +93,8 @@ class Site:
                 "there is no site here yet",
                 subject=home,
                 hint="the side that makes bundles runs `airgap init`; the side that receives them runs "
-                "`airgap trust install ROOT-FILE`",
+                "`airgap trust install BUNDLE --site NAME`, and so does who only signs them, before "
+                "`airgap key generate OWNER`",
             )
         fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         self.name = fields.text("site")
@@ -199,7 +200,10 @@ class Site:
             owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
         if owner is None and len(owners) != 1:
             if not owners:
-                hint = "run `airgap init` or `airgap key generate` to make one"
+                hint = (
+                    "`airgap key generate OWNER` makes one; then the sending side lets it sign with "
+                    "`airgap trust add OWNER --key OWNER.pub`"
+                )
                 raise KeyFileError("no signing key here", subject=self.home, hint=hint)
             raise KeyFileError(
                 "several signing keys match", subject=self.home, want="one signing key",
@@ -226,8 +230,8 @@ class Site:
             raise NoTrustRootError(
                 "no trust root is installed here",
                 subject=self.home,
-                hint="get the root file and its fingerprint from the sending side, then run "
-                "`airgap trust install ROOT-FILE`",
+                hint="get the fingerprint from the sending side (`airgap trust show` there), then run "
+                "`airgap trust install BUNDLE`",
             )
         oldest = min(roots)
         anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))

@@ -58,7 +58,7 @@ online airgap pack stack.yaml --to stick
 bundle=stick/stack-0001
 
 say 'OFFLINE, once: trust the sender, after comparing the fingerprint from the phone call'
-offline airgap trust install "$bundle/trust/1.root.json" --site plant-7 --fingerprint "$fingerprint"
+offline airgap trust install "$bundle" --site plant-7 --fingerprint "$fingerprint"
 
 say 'What has arrived, and who signed it?'
 offline airgap inspect "$bundle"

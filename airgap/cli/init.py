@@ -77,8 +77,8 @@ def _lines(made: "MadeSite") -> list[str]:
         f"  key id {made.keyid}",
         f"trust root: {made.root_path}",
         f"  fingerprint {format_fingerprint(made.fingerprint)}",
-        "Take the root file to the receiving side, and the fingerprint by another way (paper, phone).",
-        "On that side: airgap trust install 1.root.json",
+        "Every bundle has the root file; take the fingerprint there by another way (paper, phone).",
+        "On that side: airgap trust install BUNDLE --site NAME",
         *_about_loss(made.spare),
     ]
 

@@ -55,7 +55,7 @@ Online, once and then for each transfer:
   airgap pack stack.yaml --to /media/stick
 
 Offline, once and then for each transfer:
-  airgap trust install 1.root.json --site plant-7
+  airgap trust install /media/stick --site plant-7
   airgap load /media/stick/stack-0001 --to docker
 """),
     add_completion=True,

@@ -1,13 +1,9 @@
 """Show, install or change the trust root."""
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from airgap.cli import console, trust_change
-from airgap.cli.options import Output, TableOutput
+from airgap.cli import console, trust_change, trust_install
+from airgap.cli.options import TableOutput
 from airgap.cli.register import make_group, register
 from airgap.cli.tables import Table
 
@@ -88,49 +84,5 @@ def _lines(signed: "SignedRoot") -> list[str | Table]:
     ]
 
 
-@register(app, "install")
-def install_trust_root(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="ROOT-FILE", help="The sending side's trust root file, such as 1.root.json."),
-    ],
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(metavar="HEX", help="The fingerprint, received through another channel than the file."),
-    ] = None,
-    site: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")
-    ] = None,
-    *,
-    output: Output,
-) -> None:
-    """Trust a sending side, after comparing the fingerprint of its trust root.
-
-    Example: airgap trust install 1.root.json --site plant-7
-    """
-    from airgap.admin.install_root import install_root, read_root
-    from airgap.advice import ROOT, refuse_other
-    from airgap.cli.init import site_name
-    from airgap.cli.opening import compare_site
-    from airgap.site import default_home
-
-    refuse_other(file, ROOT)
-    signed = read_root(file)
-    compare_site(roots=False)
-    first = not (default_home() / "trust").exists()
-    if fingerprint is None and first and sys.stdin and sys.stdin.isatty():
-        # the fingerprint of the file is not shown: it would only be copied
-        fingerprint = typer.prompt("Type the fingerprint that the sending side gave you", err=True)
-    done = install_root(default_home(), site, signed, fingerprint, default=site_name())
-    value = {
-        "version": signed.root.version,
-        "fingerprint": signed.fingerprint,
-        "site": done.site,
-        "fresh": done.fresh,
-    }
-    verb = "installed" if done.fresh else "installed already"
-    lines = [f"{verb}: trust root {signed.root.version} of {', '.join(done.owners)}, for site {done.site}"]
-    console.show_result(value, lines, output)
-
-
+register(app, "install")(trust_install.install)
 app.add_typer(trust_change.app)

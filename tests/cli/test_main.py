@@ -205,7 +205,7 @@ KEYS = {
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
-        "files", "images", "refusal", "volumes", "volumes_here", "requires",
+        "files", "images", "refusal", "volumes", "volumes_here", "requires", "vouched", "error",
     },
     "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles"},
@@ -257,7 +257,7 @@ def test_the_keys_of_json_are_stable(gap: Gap, fresh: Side) -> None:
         "lock": gap.online("lock", path, "--json"),
         "plan": gap.online("plan", path, "--json"),
         "pack": gap.online("pack", path, "--to", gap.stick, "--json"),
-        "sign": gap.online("sign", bundle, "--json"),
+        "sign": gap.online("sign", bundle, "--yes", "--json"),
         "inspect": gap.offline("inspect", bundle, "--json"),
         "verify": gap.offline("verify", bundle, "--json"),
         "load": (done := gap.offline("load", bundle, "--to", f"oci:{gap.folder}/out", "--json")),

@@ -9,6 +9,7 @@ from typing import Any
 from airgap.audit.receipt import VERDICTS
 from airgap.carry.compare_images import Change
 from airgap.cli.version import JSON_VERSION
+from airgap.review.compare_target import State
 from airgap.review.receipts import ImportState
 
 Schema = dict[str, Any]
@@ -79,6 +80,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "error": ({}, "the first error; null if there is none"),
     "event": (TEXT, "the event: pack, load, verify, …"),
     "exit_code": (NUMBER, "the exit code of the command"),
+    "expected": (optional(TEXT), "the digest that was loaded under the name"),
     "expires": (TIME, "when it expires"),
     "exports": (items(TEXT), "images whose size is known only when an engine saves them"),
     "failures": ({}, "the error of each image or host that failed, by name"),
@@ -191,6 +193,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "volumes": (items(TEXT), "the folders of all volumes; of a bundle in one piece, its path"),
     "volumes_here": (items(NUMBER), "the numbers of the volumes that were named"),
     "volumes_read": (items(NUMBER), "the numbers of the volumes that were read"),
+    "vouched": (FLAG, "whether keys of the trust root signed it; otherwise it only says so itself"),
     "wanted": (optional(TEXT), "the signatures that are missing before the bundle loads; null if none are"),
     "wants": (items(TEXT), "the signatures that are missing"),
     "warning": (optional(TEXT), "a warning that the trust root expires soon or has expired"),
@@ -230,6 +233,7 @@ ERROR = with_optional(
 )
 NULLABLE_ERROR = optional(ERROR)
 ERROR_TEXT = meaning("why the image failed", optional(TEXT))
+THERE = meaning("what is there; null for nothing", optional(TEXT))
 TITLE = meaning("the title of the bundle, as in stack-0001", TEXT)
 UNKNOWN = items(value("reference reason"))
 REQUIRES = value("count bytes")
@@ -256,7 +260,7 @@ LOADED = value(
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
-CHANGED = value("version installed path fingerprint changes signed_by signers wants who")
+CHANGED = value("version installed path fingerprint changes signed_by signers wants who warning")
 VERIFIED = value(
     "bundle volumes statement_sha256 owners keys threshold files bytes repeat missed hollow",
     requires=REQUIRES,
@@ -302,7 +306,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "sign": value("bundle statement_sha256 owners wanted fresh"),
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
-        "owners keys threshold root_version bytes files refusal volumes_here",
+        "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
         requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
         volumes=meaning("the number of volumes", NUMBER),
     ),
@@ -376,6 +380,10 @@ OUTPUTS: Mapping[str, Schema] = {
             receipts=meaning("the paths of the receipts", items(TEXT)),
         )),
         loaded=items(value("time operator claimed_operator target result receipt", bundle=TITLE)),
+    ),
+    "audit compare": value(
+        "site time target engine notes", error=NULLABLE_ERROR,
+        images=items(value("reference time expected", bundle=TITLE, state=one_of(*State), digest=THERE)),
     ),
     "audit verify": value("size head root witnesses open torn backwards unreadable alarms"),
     "audit settle": value("settled changes"),

@@ -153,7 +153,7 @@ class TestKeys:
     def test_which(self, site):
         with pytest.raises(KeyFileError, match="no signing key") as caught:
             site.signing_key(None, bytes)
-        assert "airgap init" in caught.value.hint
+        assert "airgap key generate" in caught.value.hint
         for owner in ("alice", "bob"):
             site.add_key(owner, SigningKey.generate(), b"s")
         with pytest.raises(KeyFileError, match="got alice, bob") as caught:

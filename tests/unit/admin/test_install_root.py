@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from airgap.admin.install_root import install_root, read_root
+from airgap.admin.find_root import read_root
+from airgap.admin.install_root import install_root
 from airgap.errors import AirgapError, FormatError, MissingContentError, TrustError, UsageError
 from airgap.site import Site
 from airgap.trust.document import Role, RootKey
@@ -63,10 +64,12 @@ class TestFirst:
 
     def test_a_site_without_a_root_keeps_its_name(self, gap, home):
         Site.create(home, "plant-9")
-        assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "plant-9"
+        assert install_root(home, None, gap.root, gap.root.fingerprint).site == "plant-9"
 
-    def test_a_default_name(self, gap, home):
-        assert install_root(home, None, gap.root, gap.root.fingerprint, default="vm").site == "vm"
+    def test_a_new_site_needs_a_name(self, gap, home):
+        with pytest.raises(UsageError, match="--site is missing"):
+            install_root(home, None, gap.root, gap.root.fingerprint)
+        assert not home.exists()
 
     def test_a_wrong_name_is_put_right_before_it_was_used(self, gap, home):
         install_root(home, "plant-8", gap.root, gap.root.fingerprint)
