@@ -170,10 +170,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "spare_key": (optional(TEXT), "the path of the spare key, if one was asked for"),
     "source": (TEXT, "where the image comes from"),
     "spared_bytes": (NUMBER, "the bytes that are left out because the receiver has them"),
-    "standing": (
-        one_of("confirmed", "superseded", "incomplete", "missing"),
-        "confirmed, superseded by a later bundle, answered but incomplete, or missing",
-    ),
+    "standing": (one_of("confirmed", "superseded", "incomplete", "missing"), "what the site answered"),
     "state": (TEXT, "how far the transfer to the host or the delivery of the bundle has come"),
     "statement_sha256": (TEXT, "the SHA-256 of the signed statement"),
     "stream": (TEXT, "the name of the series of bundles"),
@@ -233,7 +230,6 @@ ERROR = with_optional(
 )
 NULLABLE_ERROR = optional(ERROR)
 ERROR_TEXT = meaning("why the image failed", optional(TEXT))
-THERE = meaning("what is there; null for nothing", optional(TEXT))
 TITLE = meaning("the title of the bundle, as in stack-0001", TEXT)
 UNKNOWN = items(value("reference reason"))
 REQUIRES = value("count bytes")
@@ -383,7 +379,7 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "audit compare": value(
         "site time target engine notes", error=NULLABLE_ERROR,
-        images=items(value("reference time expected", bundle=TITLE, state=one_of(*State), digest=THERE)),
+        images=items(value("reference time expected", bundle=TITLE, state=one_of(*State), digest=optional(TEXT))),
     ),
     "audit verify": value("size head root witnesses open torn backwards unreadable alarms"),
     "audit settle": value("settled changes"),
