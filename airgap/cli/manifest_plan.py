@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
-from airgap.advice import MANIFEST, refuse_other
 from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
-from airgap.errors import FormatError, UsageError
-from airgap.manifest import Lock, TransferManifest, lock_path
+from airgap.cli.manifest_choice import ManifestChoice
+from airgap.errors import UsageError
+from airgap.manifest import Lock
 from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
+from airgap.online.relock import KeptImages, unchanged_items
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -20,27 +21,28 @@ _SHOWN = 5
 
 
 def plan_of(
-    path: Path,
+    choice: ManifestChoice,
     endpoints: Endpoints,
     progress: Progress,
     since: Sequence[str] = (),
     *,
     full: bool = False,
-) -> tuple[TransferManifest, TransferPlan]:
+    writing: bool = False,
+) -> TransferPlan:
     """Return the plan for a manifest's lock file or, without a lock, for its tags as they are now.
 
     An image that cannot be planned is in the plan's failures. Layers that the bases in `since` have (bundles,
     receipts, or serials of this stream) are left out. Without `since`, a bundle that was sealed without some
-    of its images is the base of the bundle that completes it, unless `full` is set.
+    of its images is the base of the bundle that completes it, unless `full` is set. With `writing`, a
+    manifest that was made of images is written with its lock, once all images are resolved.
     """
     if full and since:
         raise UsageError("--full excludes --since", want="one of them")
-    refuse_other(path, MANIFEST)
-    manifest = TransferManifest.load(path)
+    manifest = choice.manifest
     documents = DocumentCache()
     failures: Failures = {}
     held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
-    lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
+    lock = _lock_of(choice, endpoints, progress, failures, documents, writing=writing)
     if not since and not full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
@@ -48,7 +50,7 @@ def plan_of(
             "it carries; --full carries everything"
         )
         held = held_by(base)
-    return manifest, make_plan(lock, endpoints.source, held, failures, documents)
+    return make_plan(lock, endpoints.source, held, failures, documents)
 
 
 def unknown_lines(unknown: Mapping[str, str]) -> list[str]:
@@ -72,27 +74,33 @@ def _partial_base(lock: Lock) -> Statement | None:
 
 
 def _lock_of(
-    manifest: TransferManifest,
-    path: Path,
+    choice: ManifestChoice,
     endpoints: Endpoints,
     progress: Progress,
     failures: Failures,
     documents: DocumentCache,
+    *,
+    writing: bool,
 ) -> Lock:
-    locked = lock_path(path)
-    if not locked.exists():
-        progress.note(f"no {locked.name}: using the tags as they are now")
-        lock = resolve(manifest, endpoints.source, failures, documents)
-        for item in lock.left_out:
-            progress.note(str(item))
-        return lock
-    lock = Lock.load(locked)
-    if lock.manifest_sha256 != manifest.sha256:
-        raise FormatError(
-            "the lock belongs to another manifest",
-            subject=locked,
-            want=f"manifest sha256 {manifest.sha256[:16]}…",
-            got=f"{lock.manifest_sha256[:16]}…",
-            hint=f"the manifest has changed since then: run `airgap lock {path}`",
-        )
+    path, name = choice.manifest.path, choice.lock_file.name
+    if (lock := choice.lock()) is not None:
+        if choice.is_made:
+            progress.note(f"as locked in {name}; `airgap lock {path} --update all` resolves the tags again")
+        return replace(lock, manifest_sha256=choice.manifest.sha256)
+    if not choice.is_made:
+        progress.note(f"no {name}: using the tags as they are now")
+    kept = previous_images(choice) if choice.is_made else {}
+    lock = resolve(choice.manifest, endpoints.source, failures, documents, kept=kept)
+    for item in lock.left_out:
+        progress.note(str(item))
+    if choice.is_made and writing and not failures:
+        written = " and ".join(map(str, choice.write(lock)))
+        progress.note(f"written: {written}; to change them, edit {path} and run `airgap pack {path}`")
     return lock
+
+
+def previous_images(choice: ManifestChoice) -> KeptImages:
+    """Return the images that an earlier lock of the manifest has, and that have not changed since."""
+    if not choice.lock_file.exists():
+        return {}
+    return unchanged_items(choice.manifest, Lock.load(choice.lock_file))

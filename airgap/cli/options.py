@@ -20,7 +20,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Show tables in full, also on a terminal.")]
-Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
+Images = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MANIFEST|IMAGE",
+        help="The YAML file that lists the images, or the images themselves: nginx:1.27 redis:7.",
+    ),
+]
+StreamName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", help="The stream of images on the command line (default: their names)."
+    ),
+]
 # `readable=False`: a medium that was pulled out is not a usage error, and has its own exit code
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", readable=False, help="The bundle: a folder or a tar.")

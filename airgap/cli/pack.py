@@ -1,8 +1,12 @@
-"""Pull the images of a manifest into a signed bundle.
+"""Pull images into a signed bundle: those of a manifest, or those that are named.
+
+For named images, a manifest and its lock are written into the current folder.
 
 Run again after an interruption, it resumes. Run again after it finished, it checks the bundle.
 
-Example: airgap pack stack.yaml --to /media/stick
+Examples:
+  airgap pack stack.yaml --to /media/stick
+  airgap pack nginx:1.27 redis:7 --to /media/stick
 """
 
 from datetime import timedelta
@@ -15,12 +19,13 @@ from airgap.cli import complete, console
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
     Full,
+    Images,
     Jobs,
-    Manifest,
     MediaWriting,
     PullAccess,
     SigningChoice,
     Since,
+    StreamName,
     TableOutput,
     VolumeSizeText,
 )
@@ -49,9 +54,18 @@ AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
 ]
 
+TransferValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transfer",
+        metavar="KEY=VALUE",
+        help="State this about the transfer, as in ticket=CHG-7, instead of the manifest; may be repeated.",
+    ),
+]
+
 
 def run(
-    manifest: Manifest,
+    images: Images,
     to: To,
     days: Days = 90,
     volume_size: VolumeSizeText = None,
@@ -59,6 +73,8 @@ def run(
     allow_partial: AllowPartial = False,
     since: Since = None,
     full: Full = False,
+    name: StreamName = None,
+    transfer: TransferValues = None,
     jobs: Jobs = 3,
     *,
     signing: SigningChoice,
@@ -67,8 +83,10 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of
     from airgap.cli.sizes import parse_volume_size
+    from airgap.manifest import parse_transfer
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.online.terms import PackOrder
@@ -76,6 +94,8 @@ def run(
     if tar and (len(to) > 1 or volume_size):
         raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
     size = parse_volume_size(volume_size) if volume_size else None
+    stated = parse_transfer(transfer or ())
+    choice = choose_manifest(images, name)
     opened = open_site()
     order = PackOrder(
         to=to[0], signers=(signing.signer(opened.site),), now=opened.now, lifetime=timedelta(days=days),
@@ -83,9 +103,9 @@ def run(
         allow_system=writing.allow_system_disk, read_back=writing.read_back,
     )  # fmt: skip
     progress = console.make_progress(quiet=output.quiet)
-    loaded, plan = plan_of(
-        manifest, Endpoints(registries, connections=jobs), progress, since or (), full=full
-    )
+    endpoints = Endpoints(registries, connections=jobs)
+    plan = plan_of(choice, endpoints, progress, since or (), full=full, writing=True)
+    loaded = choice.manifest.with_transfer(stated)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
     failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
     failures = [failed] if packed.failures else []

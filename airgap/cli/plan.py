@@ -10,7 +10,16 @@ import typer
 
 from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import AllowSystemDisk, Full, Manifest, PullAccess, Since, TableOutput, VolumeSizeText
+from airgap.cli.options import (
+    AllowSystemDisk,
+    Full,
+    Images,
+    PullAccess,
+    Since,
+    StreamName,
+    TableOutput,
+    VolumeSizeText,
+)
 from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError
 
@@ -23,7 +32,7 @@ PANEL = "Online"
 
 
 def run(
-    manifest: Manifest,
+    images: Images,
     to: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Where the bundle would go, to check whether it fits."),
@@ -32,12 +41,14 @@ def run(
     allow_system_disk: AllowSystemDisk = False,
     since: Since = None,
     full: Full = False,
+    name: StreamName = None,
     *,
     registries: PullAccess,
     output: TableOutput,
 ) -> None:
     from airgap.cli import platforms
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
@@ -45,7 +56,7 @@ def run(
     compare_site(recording=False)
     progress = console.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
-    _, plan = plan_of(manifest, endpoints, progress, since or (), full=full)
+    plan = plan_of(choose_manifest(images, name), endpoints, progress, since or (), full=full)
     refuse_partial(
         plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
     )

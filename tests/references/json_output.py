@@ -282,6 +282,10 @@ OUTPUTS: Mapping[str, Schema] = {
         images=items(value(
             f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}
         )),
+        changes=meaning(
+            "the images whose digest is not what it was in the lock before; null: not in that lock",
+            items(value("reference", was=optional(TEXT), now=optional(TEXT))),
+        ),
         left_out=meaning(
             "images of sources that are not carried", items(value("source digest", reason=TEXT))
         ),
