@@ -265,6 +265,10 @@ class KeyFileError(TrustError):
     """A key file cannot be used: wrong passphrase, readable by other users, or an unknown kind."""
 
 
+class WrongPassphraseError(KeyFileError):
+    """A key file is not decrypted by its passphrase; a person may try another one."""
+
+
 class RollbackError(AirgapError):
     """An older, replayed or forked bundle."""
 

@@ -1,6 +1,5 @@
 """Finds the manifest that a command means: a file, or one made of the images on the command line."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +113,14 @@ def _refuse_untagged(word: Path, kind: PathKind) -> None:
     text = str(word)
     if kind is not PathKind.ABSENT or word.suffix in (".yaml", ".yml") or text.startswith((".", "/")):
         return
-    with contextlib.suppress(AirgapError):
+    try:
         ImageReference.parse(text)
-        raise UsageError(
-            "no such file or folder", subject=word, want="a manifest, or images with a tag or digest",
-            hint=f"the image is written `{text}:latest`, or with another tag",
-        )  # fmt: skip
+    except AirgapError:
+        return
+    raise UsageError(
+        "no such file or folder", subject=word, want="a manifest, or images with a tag or digest",
+        hint=f"the image is written `{text}:latest`, or with another tag",
+    )  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

@@ -211,10 +211,10 @@ class SigningChoice:
     passphrase_file: PassphraseFile = None
 
     def signer(self, site: "Site") -> "Signer":
-        """Return the signing key of `site`; its passphrase is read when it signs."""
+        """Return the signing key of `site`; a person is asked for its passphrase when it signs."""
         from airgap.cli import passphrase
 
-        return site.signing_key(self.key, passphrase.existing(self.passphrase_file))
+        return passphrase.signing_key(site, self.key, self.passphrase_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 For named images, a manifest and its lock are written into the current folder.
 
+On a terminal where there is no site yet, it offers to set one up.
 Run again after an interruption, it resumes. Run again after it finished, it checks the bundle.
 
 Examples:
@@ -34,7 +35,11 @@ from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
+    from airgap.bundle.volume_table import VolumeSize
+    from airgap.online.plan import TransferPlan
     from airgap.online.terms import PackedBundle
+    from airgap.site_check import CheckedSite
+    from airgap.trust.keys import Signer
 
 NAME = "pack"
 PANEL = "Online"
@@ -83,6 +88,7 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.first_site import may_set_up, set_up_first
     from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of
     from airgap.cli.sizes import parse_volume_size
@@ -96,20 +102,46 @@ def run(
     size = parse_volume_size(volume_size) if volume_size else None
     stated = parse_transfer(transfer or ())
     choice = choose_manifest(images, name)
-    opened = open_site()
-    order = PackOrder(
-        to=to[0], signers=(signing.signer(opened.site),), now=opened.now, lifetime=timedelta(days=days),
-        jobs=jobs, allow_partial=allow_partial, further=tuple(to[1:]), volume_size=size,
-        allow_system=writing.allow_system_disk, read_back=writing.read_back,
-    )  # fmt: skip
+    opened, signer = (None, None) if may_set_up(output) else _open(signing)
     progress = console.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries, connections=jobs)
     plan = plan_of(choice, endpoints, progress, since or (), full=full, writing=True)
+    if opened is None or signer is None:
+        _refuse_early(plan, to, size, writing, allow_partial=allow_partial)
+        opened, signer = set_up_first(signing)
+    order = PackOrder(
+        to=to[0], signers=(signer,), now=opened.now, lifetime=timedelta(days=days),
+        jobs=jobs, allow_partial=allow_partial, further=tuple(to[1:]), volume_size=size,
+        allow_system=writing.allow_system_disk, read_back=writing.read_back,
+    )  # fmt: skip
     loaded = choice.manifest.with_transfer(stated)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
     failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
     failures = [failed] if packed.failures else []
     console.show_partial_result(_value(packed), _lines(packed), output, failures)
+
+
+def _refuse_early(
+    plan: "TransferPlan",
+    to: list[Path],
+    size: "VolumeSize | None",
+    writing: MediaWriting,
+    *,
+    allow_partial: bool,
+) -> None:
+    """Raise what would fail later in any case, before a person sets up a site for it."""
+    from airgap.bundle.folders import count_volumes
+    from airgap.online.collect import refuse_partial
+    from airgap.online.plan import space_needed
+
+    if plan.failures and not allow_partial:
+        refuse_partial(plan.failures, plan)
+    count_volumes(space_needed(plan, plan.lock.name), to, size, allow_system=writing.allow_system_disk)
+
+
+def _open(signing: SigningChoice) -> "tuple[CheckedSite, Signer]":
+    opened = open_site()
+    return opened, signing.signer(opened.site)
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:
