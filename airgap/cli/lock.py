@@ -74,7 +74,7 @@ def _lock_before(choice: "ManifestChoice", *, needed: bool) -> "Lock | None":
     except FormatError as error:
         if not needed:
             return None
-        error.hint = error.hint or "`airgap lock --update all` writes it again"
+        error.hint = "`airgap lock --update all` writes it again"
         raise
 
 
@@ -116,16 +116,18 @@ def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: Tabl
         "left_out": left_out,
         "attachments_unknown": unknown_value(unknown),
     }
-    rows = _changes(changes) if before else _lines(images)
+    rows = _changes(changes) or _lines(images)
+    if before and not any(change.was != change.now for change in changes):
+        rows.append("nothing changed")
     console.show_result(value, [*rows, *notes, *(f"written: {path}" for path in written)], output)
 
 
 def _changes(changes: "list[Relocked]") -> list[str | Table]:
-    """Return a table of what every image was and is now."""
+    """Return a table of what every image was and is now; nothing if nothing changed."""
     rows = [(c.name, c.was or "-", _now(c)) for c in changes]
     moved = sum(c.was != c.now for c in changes)
     if not moved:
-        return [f"nothing changed: {len(changes)} images are locked as before"]
+        return []
     return [Table(("IMAGE", "WAS", "NOW"), rows), f"{moved} of {len(changes)} images changed"]
 
 

@@ -46,7 +46,7 @@ def test_lock_marks_an_image_id(gap: Gap) -> None:
     path = gap.manifest("{archive: save.tar, ref: t/a:1}")
     [image] = gap.online("lock", path, "--json").json["images"]
     assert (image["digest"], image["digest_kind"]) == (str(saves.IDS["a"]), "image_id")
-    _, row, note, _ = gap.online("lock", path).out.splitlines()
+    _, row, note, *_ = gap.online("lock", path).out.splitlines()
     assert row.split()[1:] == ["image", "id", str(saves.IDS["a"])]
     assert note.startswith("image id: the source's own")
     assert "image id" not in gap.online("lock", gap.layout(api=API)).out
