@@ -23,11 +23,12 @@ PANEL = "Offline"
 def run(bundle: Bundles, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.carry.verify import authenticate
-    from airgap.carry.verify_recorded import receiver, refuse_others
+    from airgap.carry.verify_recorded import receiver
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.opening import open_site
     from airgap.errors import ThresholdError
 
-    refuse_others(bundle)
+    bundle = take_bundles(bundle, NAME)
     refuse_several(bundle)
     opened = open_site(recording=False)
     this_site = receiver(opened.site, opened.now)

@@ -7,6 +7,7 @@ Name all volumes of a bundle together; on a terminal, airgap asks for missing on
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.endpoints import Endpoints, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
@@ -82,7 +83,7 @@ def run(
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
     )
-    refuse_others([path for path in bundles if path != STDIN])
+    bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     places = group_by_bundle(bundles)
     reports, refused = _load_each(places, operator, lambda place: _load(place, options, operator))

@@ -42,7 +42,8 @@ Bundles = Annotated[
     typer.Argument(
         metavar="BUNDLE",
         readable=False,
-        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one. The folder of a medium "
+        "means the bundle on it, and a name (weekly-0007) the bundle here or on a mounted medium.",
     ),
 ]
 PassphraseFile = Annotated[
@@ -86,7 +87,7 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the receiver has: a receipt, a bundle, or a serial sealed here; may be repeated.",
+        help="What the receiver has: a receipt, a bundle or its name, or a serial sealed here; repeatable.",
     ),
 ]
 Full = Annotated[

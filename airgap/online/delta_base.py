@@ -16,6 +16,7 @@ from airgap.bundle.files import Folder, is_absent, read_small
 from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
+from airgap.carry.find_bundles import find_by_title, is_absent_title
 from airgap.durable import exists
 from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES
@@ -36,25 +37,33 @@ def read_bases(
     """Return the blobs that all bases together have.
 
     A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
-    the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for a base that is not
-    signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
-    here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
+    the name of one, or the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for a
+    base that is not signed by a key of the trust root, and for a receipt that does not agree with the bundle
+    that was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
     missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
     held: set[Digest] = set()
     for text in since:
-        envelope = Envelope.parse(_read(site, stream, text), text)
+        envelope = Envelope.parse(_read(site, stream, text, progress), text)
         held |= _holds(site, envelope, text, now, progress)
     return frozenset(held)
 
 
-def _read(site: Site, stream: str, text: str) -> bytes:
+def _read(site: Site, stream: str, text: str, progress: Progress) -> bytes:
     path = Path(text)
     if text.isascii() and text.isdigit() and not exists(path):
         path = site.kept_envelope(stream, int(text))
+    elif is_absent_title(path):
+        stream, _, serial = text.rpartition("-")
+        path = site.kept_envelope(stream, int(serial))
+        if not exists(path) and (found := find_by_title(text)) is not None:
+            path = found.paths[0]
+            progress.note(f"{text}: taking {path} as the base")
     if is_absent(path):
         raise UsageError(
-            "no such base", subject=text, want="a receipt, a bundle, or the serial of one sealed here"
+            "no such base",
+            subject=text,
+            want="a receipt, a bundle, its name, or the serial of one sealed here",
         )
     refuse_other(path, BASE)
     if path.is_dir():

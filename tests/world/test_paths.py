@@ -124,8 +124,8 @@ PATHS = {
     ),
     "medium": paths(
         "a mounted medium", "its root is given in the place of the bundle on it",
-        "measured", "the bundles on it are named",
-        Thing("root of a medium", "load {} --to oci:out", "not a bundle: {}, got a folder that holds bundles", "name the bundle itself: {}/other-0007.tar {}/stack-0001"),
+        "measured", "the only bundle for this site is taken; of several, the commands are shown",
+        Thing("root of a medium", "load {} --to oci:out", "there are several bundles: {}, want one bundle, got other-0007, stack-0001", "`airgap load {}/stack-0001 --to oci:out`"),
     ),
     "mount point": paths(
         "a medium that is not mounted", "its mount point is an empty folder",
@@ -134,8 +134,8 @@ PATHS = {
     ),
     "volumes": paths(
         "volumes in one folder", "the folder is given in the place of the volumes",
-        "measured", "the volumes are named, to be copied",
-        Thing("folder of volumes", "verify {}", "not a bundle: {}, got a folder of volumes", "{}/stack-0001.v1 {}/stack-0001.v2"),
+        "measured", "the volumes of one bundle are taken; of several bundles, the commands are shown",
+        Thing("folder of volumes", "verify {}", "there are several bundles: {}", "`airgap verify {}/stack-0001.v1`"),
     ),
     "private key": paths(
         "cosign", "a key of the wrong half is answered with `invalid pem block`",
