@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cli.conftest import Gap, gap, passphrase  # noqa: F401 - fixtures
+from tests.cli.conftest import Gap, gap, passphrase, sites  # noqa: F401 - fixtures
 from tests.support.images import archive_of, simple_image
 from tests.support.things import make_thing
 from tests.world.table import Kind, Row, replays
