@@ -44,6 +44,17 @@ def take_bundles(
     return taken
 
 
+def take_named(path: Path) -> Path:
+    """Return the bundle in the current folder or on a medium, if `path` is a bundle's name; else `path`."""
+    from airgap.carry.find_bundles import find_by_title, is_absent_title
+
+    found = find_by_title(str(path)) if is_absent_title(path) else None
+    if found is None:
+        return path
+    console.say(printable(f"{path}: taking {found.paths[0]}") + "\n")
+    return found.paths[0]
+
+
 def _receiver() -> "Receiver | None":
     """Return this site, to leave out bundles for other ones; None if there is none yet."""
     from airgap.carry.verify_recorded import receiver

@@ -108,7 +108,7 @@ def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: Tabl
     value = {
         "lock": str(written[-1]),
         "images": images,
-        "changes": [
+        "relocked": [
             {"reference": str(c.name), "was": c.was and str(c.was), "now": c.now and str(c.now)}
             for c in changes
             if c.was != c.now

@@ -39,8 +39,8 @@ def read_bases(
     A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
     the name of one, or the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for a
     base that is not signed by a key of the trust root, and for a receipt that does not agree with the bundle
-    that was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
-    missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
+    that was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note:
+    if the base is missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
     held: set[Digest] = set()
     for text in since:

@@ -158,6 +158,14 @@ def test_a_base_is_named(gap: Gap, media: Path) -> None:
     assert "no such base: weekly-0009" in gap.online("plan", path, "--since", "weekly-0009", code=2).err
 
 
+def test_diff_takes_names(gap: Gap, media: Path) -> None:
+    packed(gap, media / "one", site="")
+    second = packed(gap, media / "two", site="", ticket="2")
+    done = gap.offline("diff", "weekly-0001", second)
+    assert done.err == f"weekly-0001: taking {media}/one/weekly-0001\n"
+    assert "weekly-0001 -> weekly-0002: 2 same" in done.out
+
+
 def test_a_medium_without_a_site_lists_all(gap: Gap, media: Path, fresh: object) -> None:
     packed(gap, media / "one", site="", name="a")
     packed(gap, media / "one", site="", name="b")

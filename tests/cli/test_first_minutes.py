@@ -82,7 +82,7 @@ def test_the_lock_holds_when_the_tag_of_a_named_image_moves(gap: Gap, fake: Fake
     kept = gap.online("pack", image, "--to", "stick", "--name", "weekly", "--json").json
     assert (kept["serial"], kept["images"][0]["digest"]) == (1, str(API.descriptor.digest))
     moved = gap.online("lock", image, "--name", "weekly", "--update", "all", "--json").json
-    assert moved["changes"] == [
+    assert moved["relocked"] == [
         {"reference": image, "was": str(API.descriptor.digest), "now": str(NEW.descriptor.digest)}
     ]
     next_one = gap.online("pack", image, "--to", "stick", "--name", "weekly", "--json").json

@@ -32,7 +32,7 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
             }
             for name, image in BOTH.items()
         ],
-        "changes": [],
+        "relocked": [],
         "left_out": [],
         "attachments_unknown": [],
     }

@@ -60,7 +60,7 @@ def test_update_all_resolves_all_tags_again(gap: Gap, fake: FakeRegistry) -> Non
     gap.online("lock", path)
     move_all(fake)
     done = gap.online("lock", path, "--update", "all", "--json").json
-    assert done["changes"] == [
+    assert done["relocked"] == [
         {"reference": f"{fake.host}/{name}:1", "was": of(OLD[name])[0], "now": of(NEW[name])[0]}
         for name in ("api", "web")
     ]

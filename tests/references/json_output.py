@@ -282,7 +282,7 @@ OUTPUTS: Mapping[str, Schema] = {
         images=items(value(
             f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}
         )),
-        changes=meaning(
+        relocked=meaning(
             "the images whose digest is not what it was in the lock before; null: not in that lock",
             items(value("reference", was=optional(TEXT), now=optional(TEXT))),
         ),
