@@ -20,6 +20,7 @@
     │   ├ SignatureMismatchError
     │   ├ ThresholdError
     │   └ KeyFileError
+    │       └ WrongPassphraseError
     ├ RollbackError            14   an older, replayed or forked bundle
     │   └ ExpiredError              … or one outside its validity period
     ├ DestinationError         15   a bundle for another site

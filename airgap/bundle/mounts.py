@@ -13,7 +13,7 @@ _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _MEDIA_FOLDERS = ("/media", "/run/media", "/mnt")
 """Where desktops and people mount media."""
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "autofs", "fuse.sshfs", "fuse.rclone")
-"""File systems that may not answer, and are no media."""
+"""File systems of network shares, which may not answer."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 

@@ -91,21 +91,18 @@ def run(
     from airgap.cli.first_site import may_set_up, set_up_first
     from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of
-    from airgap.cli.sizes import parse_volume_size
     from airgap.manifest import parse_transfer
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.online.terms import PackOrder
 
-    if tar and (len(to) > 1 or volume_size):
-        raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
-    size = parse_volume_size(volume_size) if volume_size else None
+    size = _size(volume_size, to, tar=tar)
     stated = parse_transfer(transfer or ())
     choice = choose_manifest(images, name)
     opened, signer = (None, None) if may_set_up(output) else _open(signing)
     progress = console.make_progress(quiet=output.quiet)
-    endpoints = Endpoints(registries, connections=jobs)
-    plan = plan_of(choice, endpoints, progress, since or (), full=full, writing=True)
+    sources = Endpoints(registries, connections=jobs)
+    plan = plan_of(choice, sources, progress, since or (), full=full, writing=True)
     if opened is None or signer is None:
         _refuse_early(plan, to, size, writing, allow_partial=allow_partial)
         opened, signer = set_up_first(signing)
@@ -116,9 +113,16 @@ def run(
     )  # fmt: skip
     loaded = choice.manifest.with_transfer(stated)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
-    failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
-    failures = [failed] if packed.failures else []
-    console.show_partial_result(_value(packed), _lines(packed), output, failures)
+    _show(packed, plan, output)
+
+
+def _size(text: str | None, to: list[Path], *, tar: bool) -> "VolumeSize | None":
+    """Return the size of a volume, if there is one. Raises `UsageError` for several parts of a tar."""
+    from airgap.cli.sizes import parse_volume_size
+
+    if tar and (len(to) > 1 or text):
+        raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
+    return parse_volume_size(text) if text else None
 
 
 def _refuse_early(
@@ -142,6 +146,12 @@ def _refuse_early(
 def _open(signing: SigningChoice) -> "tuple[CheckedSite, Signer]":
     opened = open_site()
     return opened, signing.signer(opened.site)
+
+
+def _show(packed: "PackedBundle", plan: "TransferPlan", output: TableOutput) -> None:
+    failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
+    failures = [failed] if packed.failures else []
+    console.show_partial_result(_value(packed), _lines(packed), output, failures)
 
 
 def _value(packed: "PackedBundle") -> dict[str, Any]:

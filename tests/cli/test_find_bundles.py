@@ -163,7 +163,7 @@ def test_diff_takes_names(gap: Gap, media: Path) -> None:
     second = packed(gap, media / "two", site="", ticket="2")
     done = gap.offline("diff", "weekly-0001", second)
     assert done.err == f"weekly-0001: taking {media}/one/weekly-0001\n"
-    assert "weekly-0001 -> weekly-0002: 2 same" in done.out
+    assert "weekly-0001 -> weekly-0002: 2 the same" in done.out
 
 
 def test_a_medium_without_a_site_lists_all(gap: Gap, media: Path, fresh: object) -> None:

@@ -285,7 +285,7 @@ def test_pack_sets_up_the_first_site(
     gap.layout(**BOTH)
     type_in(monkeypatch, "y\n")
     done = fresh("pack", "stack.yaml", "--to", "stick", "--key", "alice")
-    assert asked == ["New passphrase for the signing key: ", "Repeat the passphrase: "]
+    assert asked == ["New passphrase of the signing key: ", "Repeat the passphrase: "]
     assert (
         done.err.index("a trust root, which says")
         < done.err.index("Set it up now?")

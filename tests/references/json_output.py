@@ -284,7 +284,10 @@ OUTPUTS: Mapping[str, Schema] = {
         )),
         relocked=meaning(
             "the images whose digest is not what it was in the lock before; null: not in that lock",
-            items(value("reference", was=optional(TEXT), now=optional(TEXT))),
+            items(value(
+                "reference", was=meaning("the digest in the lock before", optional(TEXT)),
+                now=meaning("the digest that is locked now", optional(TEXT)),
+            )),
         ),
         left_out=meaning(
             "images of sources that are not carried", items(value("source digest", reason=TEXT))
