@@ -1,5 +1,6 @@
 """Sets up the first site from `pack`, for a person at a terminal."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,5 +59,6 @@ def _steps(home: Path, name: str, owner: str) -> list[str]:
 
 
 def _say(lines: list[str]) -> None:
+    width = shutil.get_terminal_size().columns
     for line in lines:
-        console.say(printable(line) + "\n")
+        console.say("\n".join(console.wrapped(printable(line), width)) + "\n")
