@@ -95,7 +95,8 @@ def _lock_of(
         progress.note(str(item))
     if choice.is_made and writing and not failures:
         written = " and ".join(map(str, choice.write(lock)))
-        progress.note(f"written: {written}; to change them, edit {path} and run `airgap pack {path}`")
+        progress.note(f"written: {written}")
+        progress.note(f"to change the images, edit {path} and run `airgap pack {path}`")
     return lock
 
 
