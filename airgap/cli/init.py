@@ -90,8 +90,8 @@ def _about_loss(spare: Path | None) -> list[str]:
             f"spare key: {spare}; keep it where this machine is not, and its passphrase somewhere else",
             "If this machine is lost: `airgap restore`, or `airgap key add` with the spare key.",
         ]
-    loss = "This is the only key that may change the trust root. If it is lost, every site must install a new root"
-    return [f"{loss} by hand: make a backup now (`airgap backup FILE`), or add a second root key."]
+    loss = "This is the only key that may change the trust root. If it is lost, every site must install a new"
+    return [f"{loss} root by hand: make a backup now (`airgap backup FILE`), or add a second root key."]
 
 
 def site_name() -> str:
