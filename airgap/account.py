@@ -1,7 +1,8 @@
 """The user that runs this process and the user's home folder, for the ledger, receipts, keys and SSH.
 
-Only the kernel is sure of the user; anyone can set the environment. Records therefore name the kernel's
-user. What login sessions and sudo report about the person behind it is recorded separately, as a claim.
+Only the kernel knows the user for certain; anyone can set the environment. Records therefore name the user
+that the kernel reports. What login sessions and sudo report about the person behind it is recorded
+separately, as a claim.
 """
 
 import os

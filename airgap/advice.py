@@ -23,7 +23,7 @@ class Need:
 
 _BUNDLES = {PathKind.BUNDLE, PathKind.BUNDLE_TAR, PathKind.UNFINISHED, PathKind.VOLUME}
 _UNRECOGNISED = {PathKind.UNKNOWN, PathKind.EMPTY, PathKind.SPECIAL}
-"""Accepted here, and refused by the code that opens them, which knows better what is wrong."""
+"""Accepted here, and refused by the code that opens them, which can report exactly what is wrong."""
 
 BUNDLE = Need("a bundle", frozenset({*_BUNDLES, *_UNRECOGNISED}))
 SERVED = Need("a bundle or an OCI image layout", frozenset({*_BUNDLES, *_UNRECOGNISED, PathKind.LAYOUT}))

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 MASK = "***"
 LOGIN_HINT = (
-    "`docker login HOST` keeps logins for registries, SSH logs in with keys, and HTTP_PROXY and HTTPS_PROXY "
-    "may have one; a password that was shown should be changed"
+    "use `docker login HOST` for registries, keys for SSH, and HTTP_PROXY and HTTPS_PROXY for proxies; "
+    "change a password that was shown"
 )
 
 _SECRET_NAME = re.compile(r"passw|passphrase|token|authorization|secret|credential", re.IGNORECASE)

@@ -86,7 +86,7 @@ MAX_ROOT_BYTES = 4 << 20
 MAX_ROOTS_BYTES = 64 << 20
 """All versions of the trust root together."""
 
-# -- what the system says of media
+# -- what the system reports about media
 
 MAX_MOUNTINFO_BYTES = 16 << 20
 """`/proc/self/mountinfo`: about 100,000 mounts."""
@@ -136,7 +136,7 @@ MAX_TOKEN_ANSWER_BYTES = 1 << 18
 MAX_CHALLENGE_BYTES = 8 << 10
 """A WWW-Authenticate header names a scheme and a few parameters."""
 MAX_ANSWER_LINE_BYTES = 128 << 10
-"""Status lines, headers, lengths of chunks and trailers, besides one for each byte of content."""
+"""Status lines, headers, lengths of chunks and trailers together, in addition to the size of the content."""
 MIN_ANSWER_BYTES_PER_SECOND = 5_000.0
 """A slower answer is abandoned: a layer of 5 GB may take twelve days."""
 MAX_REDIRECTS = 5
@@ -146,7 +146,7 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 MAX_BACKOFF_SECONDS = 60.0
 """The longest wait that airgap chooses itself."""
 MAX_RESUMES = 100
-"""Connections that may break in one download or upload, besides one for each MiB."""
+"""Connections that may break in one download or upload, in addition to one for each MiB."""
 MAX_REFERRERS = 1_000
 """Of one image."""
 MAX_TAGS = 100_000
@@ -197,7 +197,7 @@ MAX_ENVELOPE_BYTES = 16 << 20
 MAX_SIGNATURES = 64
 """Signatures of one envelope: each costs a check."""
 MAX_ENVELOPE_COMMAS = 16 * MAX_SIGNATURES
-"""Far more than any envelope has; prevents that 16 MiB of JSON become a gigabyte of small objects."""
+"""Far more than any envelope has; keeps 16 MiB of JSON from becoming a gigabyte of small objects."""
 MAX_LABEL_CHARACTERS = 256
 """A payload type, or a key id in an envelope."""
 MAX_PUBLIC_KEY_BYTES = 16 << 10

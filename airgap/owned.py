@@ -85,7 +85,7 @@ def refuse_owner(status: os.stat_result, path: Path, raises: type[AirgapError] =
         trusted.add(int(claimed))
     if status.st_uid not in trusted:
         want = f"owner {' or '.join(f'uid {uid}' for uid in sorted(trusted))}"
-        hint = f"inspect it, another user could have written it; then give it back with `chown`{_NO_MODES}"
+        hint = f"another user could have written it: inspect it, then correct it with `chown`{_NO_MODES}"
         raise raises(
             "belongs to another user", subject=path, want=want, got=f"uid {status.st_uid}", hint=hint
         )

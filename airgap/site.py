@@ -304,7 +304,7 @@ class Site:
                 os.close(fd)
 
     def keep_envelope(self, stream: str, serial: int, epoch: int, raw: bytes) -> None:
-        """Store a copy of a sealed bundle's envelope, as the base of a delta when the bundle is gone."""
+        """Store `raw`, a sealed bundle's envelope, as the base of a delta when the bundle is gone."""
         self._folder("sent", stream)
         write_file(self.kept_envelope(stream, serial, epoch), raw)
 

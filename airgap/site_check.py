@@ -230,7 +230,7 @@ _COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
 
 
 def put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
-    """Restore a mark that is behind `want`; return False if another process has raised it, or is about to."""
+    """Restore a mark that is behind `want`. Return False if another process has raised it, or is about to."""
     if kind is MarkKind.RECEIVED:
         with site.receiving():
             return _put_right(site, kind, stream, want)
@@ -257,7 +257,7 @@ def _remove(path: Path) -> None:
 
 
 def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
-    """Record an installed root in the ledger. The caller has checked it, or a person has confirmed it."""
+    """Record an installed root, and `why`, in the ledger. The caller or a person has checked it."""
     fingerprint = sha256(raw).hexdigest()
     site.ledger().append("trust-change", NOTE, change=why, root_version=version, fingerprint=fingerprint)
 

@@ -9,7 +9,7 @@ _GRAMMAR = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 def parse_time(text: str, where: str) -> datetime:
-    """The UTC time in `text`, such as `2026-01-31T12:00:00Z`; raises `FormatError`."""
+    """Return the UTC time in `text`, such as `2026-01-31T12:00:00Z`; raises `FormatError`."""
     try:
         if _GRAMMAR.fullmatch(text):
             return datetime.fromisoformat(text)
@@ -19,7 +19,7 @@ def parse_time(text: str, where: str) -> datetime:
 
 
 def format_time(when: datetime) -> str:
-    """The inverse of `parse_time`; parts of a second are dropped."""
+    """Return the inverse of `parse_time`; parts of a second are dropped."""
     return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 

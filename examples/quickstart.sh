@@ -1,9 +1,9 @@
 #!/bin/sh
-# The whole way of three images across an air gap, on one machine: sh examples/quickstart.sh
+# Carries three images across an air gap, on one machine: sh examples/quickstart.sh
 #
-# Two homes play the two sides, a folder plays the USB stick, and `airgap serve` plays the registry on the
-# internet. Your own airgap home stays untouched; a Docker engine, if one answers, gets the images and loses
-# them again at the end. What was made stays in .quickstart/run to look at. Needs Python >= 3.11.
+# Two values of AIRGAP_HOME stand in for the two sides, a folder for the USB stick, and `airgap serve` for the
+# registry on the internet. Your own AIRGAP_HOME is not touched. If a Docker engine answers, the images are
+# loaded into it, and removed again at the end. All files stay in .quickstart/run. Needs Python >= 3.11.
 set -eu
 repository=$(cd "$(dirname "$0")/.." && pwd)
 . "$repository/examples/setup.sh"
@@ -27,7 +27,7 @@ run_folder run
 AIRGAP_PASSPHRASE=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n') # of a key that lives as long as this folder
 export AIRGAP_PASSPHRASE
 
-say 'Sample images, served by a small registry: this stands for the internet'
+say 'Sample images, served by a small registry that stands in for the internet'
 "$python" "$repository/examples/sample_images.py" images
 printf '       $ airgap serve images --port 0\n'
 "$here/venv/bin/airgap" serve images --port 0 > serve.txt 2> serve.log &
@@ -42,7 +42,7 @@ say 'The manifest: what to carry, and for whom'
 sed "/^#/d; s/127\.0\.0\.1:[0-9]*/$address/" "$repository/examples/stack.yaml" > stack.yaml
 cat stack.yaml
 
-say 'ONLINE. Once: a signing key, a trust root, a ledger. The fingerprint goes to the other side by phone'
+say 'ONLINE, once: make a signing key, a trust root and a ledger. The fingerprint crosses by phone'
 keep init.txt online airgap init --owner alice --site hq
 fingerprint=$(sed -n 's/^ *fingerprint //p' init.txt | tr -d ' ')
 
@@ -53,14 +53,14 @@ say 'What would be carried? Only metadata is read for the answer'
 mkdir stick
 online airgap plan stack.yaml --to stick
 
-say 'Pull it all into one signed bundle on the stick'
+say 'Pull everything into one signed bundle on the stick'
 online airgap pack stack.yaml --to stick
 bundle=stick/stack-0001
 
-say 'OFFLINE. Once: trust that sender, whose fingerprint was told by phone'
+say 'OFFLINE, once: trust the sender, after comparing the fingerprint from the phone call'
 offline airgap trust install "$bundle/trust/1.root.json" --site plant-7 --fingerprint "$fingerprint"
 
-say 'What came, and who signed it?'
+say 'What has arrived, and who signed it?'
 offline airgap inspect "$bundle"
 
 say 'Is every byte as it was signed?'
@@ -78,7 +78,7 @@ with open(max(sys.argv[1:], key=os.path.getsize), "r+b") as file:
 END
 refused 12 offline airgap verify flipped
 
-say 'Load the good one, into a folder that any OCI tool reads'
+say 'Load the good bundle into a folder that any OCI tool reads'
 keep load.txt offline airgap load "$bundle" --to oci:loaded
 receipt=$(sed -n 's/^receipt: //p' load.txt)
 
@@ -95,14 +95,14 @@ else
     say 'No Docker engine answers here, so nothing is loaded into one'
 fi
 
-say 'The signed receipt, for the way back: what was loaded, with which digests'
+say 'The signed receipt, to take back: what was loaded, with which digests'
 "$python" -c 'import base64, json, sys; print(base64.b64decode(json.load(sys.stdin)["payload"]).decode())' < "$receipt"
 
-say 'What each side wrote down'
+say 'What each side recorded'
 online airgap audit log
 offline airgap audit log
 
-say 'And that nobody changed it since'
+say 'Was the ledger changed since then?'
 online airgap audit verify
 offline airgap audit verify
 

@@ -1,1 +1,1 @@
-"""The trust root of a site: making the first one, changing it, and installing it."""
+"""The administration of a site: making, changing and installing its trust root, and its backups."""

@@ -41,11 +41,11 @@ class Changed:
 
 
 def compare_keyid(key: PublicKey, owner: str, given_keyid: str | None) -> None:
-    """Raise unless `given_keyid`, the key id that a person got by another way than the key, is this key's."""
+    """Raise unless `given_keyid`, which a person got through another channel than the key, is its id."""
     if given_keyid is None:
         raise UsageError(
             "--keyid is missing", subject=owner,
-            hint=f"ask {owner} for it, by another way than the key came (`airgap key list` there)",
+            hint=f"ask {owner} for it (`airgap key list`), through another channel than the key",
         )  # fmt: skip
     given = "".join(given_keyid.lower().split()).replace(":", "")
     if len(given) != len(key.keyid):

@@ -34,9 +34,9 @@ def install_root(
 ) -> Installed:
     """Trust `signed` from now on. If there is no site at `home`, make one, named `name` or else `default`.
 
-    The first root needs its `fingerprint`, which a person got by another way. Later ones must follow from the
-    installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a new
-    name once the site has received or signed anything.
+    The first root needs its `fingerprint`, which a person got through another channel. Later ones must follow
+    the installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a
+    new name once the site has received or signed anything.
     """
     releasing = signed.root.roles["release"].keyids
     owners = tuple(sorted({key.owner for keyid, key in signed.root.keys.items() if keyid in releasing}))
@@ -83,7 +83,7 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
         raise UsageError(
             "--fingerprint is missing",
             subject=subject,
-            hint="ask the sending side for it, by another way than the file came (`airgap trust show` there)",
+            hint="ask the sending side for it (`airgap trust show`), through another channel than the file",
         )
     given = "".join(fingerprint.lower().split()).replace(":", "")
     if len(given) != _FULL:

@@ -1,7 +1,7 @@
 """Reads a ledger, and checks its chain from the first line to the last.
 
-The chain reveals every changed, inserted, removed or swapped line but the last. Lines missing at the end,
-or a change of the last line, are only revealed by a checkpoint that another site keeps.
+The chain reveals every changed, inserted, removed or swapped line except the last one. Lines missing at the
+end, or a change of the last line, are only revealed by a checkpoint that another site keeps.
 """
 
 import errno

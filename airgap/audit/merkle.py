@@ -1,10 +1,10 @@
-"""The Merkle tree hash of RFC 6962, §2.1, computed while the leaves go by."""
+"""The Merkle tree hash of RFC 6962, §2.1, computed leaf by leaf."""
 
 import hashlib
 
 
 class MerkleTree:
-    """Takes leaves in their order and knows the root; keeps O(log n) hashes, never the leaves."""
+    """Takes leaves in their order, and computes the root. It keeps O(log n) hashes, and no leaves."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -22,7 +22,7 @@ class MerkleTree:
         self.size += 1
 
     def root(self) -> str:
-        """Return the root over all leaves so far, in hex; of no leaf, the SHA-256 of nothing."""
+        """Return the root over all leaves so far, in hex; without leaves, the SHA-256 of no bytes."""
         if not self._peaks:
             return hashlib.sha256().hexdigest()
         node = self._peaks[-1]

@@ -1,7 +1,8 @@
-"""The receipt: what the offline side verified and loaded, by its own account; not its signature.
+"""The receipt: the offline side's own account of what it verified and loaded.
 
-An in-toto Statement v1 in ASCII with one form only: one subject, one image and one field a line, no
-spaces inside a line, so that people can review what leaves a closed network, and grep can search it.
+The signature is checked elsewhere. The receipt is an in-toto Statement v1 in ASCII, in exactly one form: each
+subject, image and field is on its own line, without spaces, so that people can review what leaves a closed
+network, and grep can search it.
 """
 
 from dataclasses import KW_ONLY, dataclass, field
@@ -38,7 +39,7 @@ class Verdict(StrEnum):
     """The target does not accept this kind of content. A runnable image is never skipped."""
     FAILED = "failed"
     REFUSED = "refused"
-    """No longer written."""
+    """Only in receipts of older versions."""
 
 
 VERDICTS = tuple(str(verdict) for verdict in Verdict)

@@ -1,4 +1,4 @@
-"""The command line: one module a command, each parsing, calling one use-case, and rendering its result.
+"""The command line. The module of a command parses the options, calls one use case and shows the result.
 
-Nothing here is imported before it is used: `airgap --help` loads typer and no more.
+Modules are imported only when they are used: `airgap --help` loads typer and little else.
 """

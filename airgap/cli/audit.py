@@ -31,7 +31,7 @@ def show_log(
         str | None, typer.Option(metavar="EVENT", help="Only this event, such as pack, send, load or verify.")
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this stream, or this one bundle.")
+        str | None, typer.Option(metavar="NAME", help="Only this stream, or only this bundle.")
     ] = None,
     digest: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Only entries with this digest (or prefix).")
@@ -82,7 +82,9 @@ def _time(time: datetime | None) -> str:
 
 @register(app, "show")
 def show_entry(
-    seq: Annotated[int, typer.Argument(metavar="SEQ", min=1, help="Its number in `airgap audit log`.")],
+    seq: Annotated[
+        int, typer.Argument(metavar="SEQ", min=1, help="The number of the entry, from `airgap audit log`.")
+    ],
     *,
     output: Output,
 ) -> None:
@@ -174,8 +176,9 @@ def verify_ledger(
 ) -> None:
     """Check the ledger's whole chain, and that no lines were removed from its end.
 
-    Bundles and receipts contain signed checkpoints of the ledger, and the ledger must agree with each. Those
-    that are kept here are always compared. Only those that others have kept are proof against changes here.
+    Bundles and receipts contain signed checkpoints of the ledger, and the ledger must agree with each. The
+    checkpoints that are kept here are always compared, but whoever changes the ledger could change them too:
+    only checkpoints that other people have kept prove that nothing was changed.
 
     Example: airgap audit verify
     """

@@ -1,6 +1,6 @@
 """Write an encrypted backup of AIRGAP_HOME: keys, trust roots, ledger and receipts.
 
-The file is an age file: `age -d FILE | tar -t` lists it without airgap. Keep it where the machine is not, and
+The file is an age file: `age -d FILE | tar -t` lists it without airgap. Keep it away from the machine, and
 its passphrase somewhere else. Make one after each change of the trust root, and after each bundle.
 
 Example: airgap backup /media/safe/hq-2026-11-30.age

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 NAME = "diff"
 PANEL = "Both sides"
 
-Compared = Annotated[
-    Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="What to compare.")
-]
+Before = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The old one.")]
+After = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The new one.")]
 
 
 def run(
-    before: Compared,
-    after: Compared,
-    every: Annotated[bool, typer.Option("--all", help="Show images that are the same, too.")] = False,
+    before: Before,
+    after: After,
+    every: Annotated[bool, typer.Option("--all", help="Also show images that are the same.")] = False,
     *,
     output: TableOutput,
 ) -> None:
@@ -66,7 +65,7 @@ def _read(path: Path) -> "ImageList":
 
 
 def _receiver() -> "Receiver":
-    """Return this site's state, which only bundles need. A person who is to sign may compare, too."""
+    """Return this site's state, which only bundles need. Bundles may lack signatures."""
     from dataclasses import replace
 
     from airgap.carry.verify_recorded import receiver

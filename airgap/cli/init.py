@@ -35,7 +35,7 @@ def run(
     spare_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also make a second key that may sign trust roots, to keep in a safe."
+            metavar="FILE", help="Also write a second key, which may sign trust roots, to keep in a safe."
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
@@ -87,11 +87,13 @@ def lines_about(made: "MadeSite") -> list[str]:
 def _about_loss(spare: Path | None) -> list[str]:
     if spare is not None:
         return [
-            f"spare key: {spare}; keep it where this machine is not, and its passphrase somewhere else",
+            f"spare key: {spare}; keep it away from this machine, and its passphrase in another place",
             "If this machine is lost: `airgap restore`, or `airgap key add` with the spare key.",
         ]
-    loss = "This is the only key that may change the trust root. If it is lost, every site must install a new"
-    return [f"{loss} root by hand: make a backup now (`airgap backup FILE`), or add a second root key."]
+    return [
+        "This is the only key that may change the trust root. If it is lost, every site must install a new",
+        "root by hand: make a backup now (`airgap backup FILE`), or add a second root key.",
+    ]
 
 
 def site_name() -> str:

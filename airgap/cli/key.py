@@ -1,4 +1,4 @@
-"""Signing keys: make, list, show and add them, and change their passphrases."""
+"""Make, list, show and add signing keys, and change their passphrases."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgap.cli import console
-from airgap.cli.options import Algorithm, Output, PassphraseFile, TableOutput
+from airgap.cli.options import Algorithm, Output, PassphraseFile
 from airgap.cli.register import make_group, register
-from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.site import Site
@@ -37,7 +36,7 @@ def generate(
 
     site = open_site().site
     if site.key_path(owner).exists():
-        raise KeyFileError("a key of that name exists already", subject=site.key_path(owner))
+        raise KeyFileError("a key with that name exists already", subject=site.key_path(owner))
     with site.ledger().attempt("trust-change", change="key generate", owner=owner) as attempt:
         key = SigningKey.generate(algorithm)
         path = site.add_key(owner, key, passphrase.chosen(passphrase_file))
@@ -52,8 +51,8 @@ def generate(
 
 
 @register(app, "list")
-def list_keys(*, output: TableOutput) -> None:
-    """List the signing keys of people here, and the site's own key.
+def list_keys(*, output: Output) -> None:
+    """List people's signing keys at this site, and the site's own key, with whole key ids to read out.
 
     Example: airgap key list
     """
@@ -67,7 +66,10 @@ def list_keys(*, output: TableOutput) -> None:
         "site": {"site": site.name, "algorithm": own.algorithm, "keyid": own.keyid},
     }
     rows.append((f"{site.name} (this site, for receipts)", own.algorithm, own.keyid))
-    console.show_result(value, [Table(("OWNER", "ALGORITHM", "KEY ID"), rows)], output)
+    lines = [
+        line for name, algorithm, keyid in rows for line in (f"{name}: {algorithm}", f"  key id {keyid}")
+    ]
+    console.show_result(value, lines, output)
 
 
 @register(app, "show")

@@ -1,7 +1,8 @@
 """Make a kit: airgap itself on a medium, for machines with no network.
 
-It contains the wheels of airgap and of its dependencies, signed like a bundle, and an installer that
-needs only Python on the server. Run again, it makes the same kit, or a newer one if there are newer wheels.
+A kit contains the wheels of airgap and of its dependencies, signed like a bundle, and an installer that needs
+only Python on the server. Running the command again makes the same kit, or a newer one if there are newer
+wheels.
 
 Example: airgap kit --to /media/stick --platform linux-x86_64 --python 3.11
 """

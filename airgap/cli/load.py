@@ -56,7 +56,7 @@ def run(
         bool | None,
         typer.Option(
             "--pin/--no-pin",
-            help="Keep images in containerd from the kubelet's garbage collection; the default in k8s.io.",
+            help="Protect images in containerd from the kubelet's garbage collection; the default in k8s.io.",
         ),
     ] = None,
     allow_urls: AllowUrls = False,
@@ -156,7 +156,7 @@ def _load_each(
 def _load_whole(
     bundle: "BundleLocation", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
 ) -> "LoadReport":
-    """Load a bundle with all its volumes: from a pipe, or gathered one by one if a person can be asked."""
+    """Load a bundle with all its volumes: from a pipe, or one after the other if a person can be asked."""
     from airgap.bundle.volumes import has_all_volumes, paths_of
     from airgap.carry.from_stdin import staged
     from airgap.carry.operator import never_ask
@@ -179,7 +179,7 @@ def _load_whole(
 
 
 def _digest_kind(target: "Target") -> str:
-    """Return the kind of the target's digests: graph drivers and podman identify images by their configs."""
+    """Return the kind of the target's digests. Graph drivers and podman identify images by their configs."""
     from airgap.endpoints.ports import EngineTarget
 
     return "image_id" if isinstance(target, EngineTarget) and target.info().ids_are_configs else "manifest"

@@ -59,7 +59,9 @@ def run(
     endpoints = Endpoints(registries)
     failures: Failures = {}
     lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
-    refuse_failures(failures, len(choice.manifest.images), hint="no lock was written: a lock has all images")
+    refuse_failures(
+        failures, len(choice.manifest.images), hint="no lock was written: a lock must have all images"
+    )
     _show(lock, before, choice.write(lock), output)
 
 

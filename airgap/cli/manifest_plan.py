@@ -31,10 +31,10 @@ def plan_of(
 ) -> TransferPlan:
     """Return the plan for a manifest's lock file or, without a lock, for its tags as they are now.
 
-    An image that cannot be planned is in the plan's failures. Layers that the bases in `since` have (bundles,
-    receipts, or serials of this stream) are left out. Without `since`, a bundle that was sealed without some
-    of its images is the base of the bundle that completes it, unless `full` is set. With `writing`, a
-    manifest that was made of images is written with its lock, once all images are resolved.
+    The plan's failures have the images that cannot be planned. Layers are left out if a base in `since` has
+    them: a bundle, a receipt, or a serial of this stream. Without `since`, the last bundle is the base if it
+    was sealed without some of its images, unless `full` is set. With `writing`, a manifest that was made of
+    images is written with its lock, once all images are resolved.
     """
     if full and since:
         raise UsageError("--full excludes --since", want="one of them")

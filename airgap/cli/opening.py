@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def compare_site(*, recording: bool = True, roots: bool = True) -> Path:
-    """As `open_site`, but a command that needs no site may run without one. Returns the home."""
+    """Do the same as `open_site` for a command that may also run without a site. Return the home folder."""
     from airgap.durable import exists
     from airgap.site import default_home
 

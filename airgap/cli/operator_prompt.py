@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make_operator(
     jobs: int, output: Output, media: MediaWriting | None = None, *, accept_jump: bool = False
 ) -> "Operator":
-    """Return this site and the time, and who is asked for missing volumes: a person at a terminal, or nobody.
+    """Return this site, the time, and the operator, who is asked for missing volumes if there is a terminal.
 
     Args:
         jobs: The number of files to process at a time.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Wide = Annotated[bool, typer.Option("--wide", help="Show tables in full, also on a terminal.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Show tables in full, even on a terminal.")]
 Images = Annotated[
     list[Path],
     typer.Argument(
@@ -36,6 +36,14 @@ StreamName = Annotated[
 # `readable=False`: a medium that was pulled out is not a usage error, and has its own exit code
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", readable=False, help="The bundle: a folder or a tar.")
+]
+BundlePaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="BUNDLE",
+        readable=False,
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
+    ),
 ]
 Bundles = Annotated[
     list[Path],
@@ -92,7 +100,7 @@ Since = Annotated[
 ]
 Full = Annotated[
     bool,
-    typer.Option("--full", help="Carry everything, also after a bundle that lacked some images."),
+    typer.Option("--full", help="Carry everything, even if the last bundle was sealed without some images."),
 ]
 To = Annotated[
     str,
@@ -127,7 +135,7 @@ VolumeSizeText = Annotated[
 AllowSystemDisk = Annotated[
     bool,
     typer.Option(
-        "--allow-system-disk", help="Also write where no medium is mounted, and into system folders."
+        "--allow-system-disk", help="Allow writing where no medium is mounted, and into system folders."
     ),
 ]
 ReadBackChoice = Annotated[

@@ -1,9 +1,9 @@
 """Pull images into a signed bundle: those of a manifest, or those that are named.
 
-For named images, a manifest and its lock are written into the current folder.
+For named images, a manifest and its lock are written into the current folder. On a terminal where there is no
+site yet, airgap offers to set one up.
 
-On a terminal where there is no site yet, it offers to set one up.
-Run again after an interruption, it resumes. Run again after it finished, it checks the bundle.
+If you run the command again after an interruption, it resumes; if the bundle is complete, it is checked.
 
 Examples:
   airgap pack stack.yaml --to /media/stick
@@ -54,7 +54,7 @@ To = Annotated[
     ),
 ]
 Days = Annotated[int, typer.Option(metavar="N", min=1, max=3650, help="Days until the bundle expires.")]
-Tar = Annotated[bool, typer.Option("--tar", help="Write one tar in one pass, not a folder.")]
+Tar = Annotated[bool, typer.Option("--tar", help="Write one tar in one pass instead of a folder.")]
 AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
 ]
@@ -204,7 +204,7 @@ def _lines(packed: "PackedBundle") -> list[str | Table]:
 
 
 def _repacked_lines(statement: "Statement") -> list[str]:
-    """Return a line for each pinned image that an engine unpacked; only the engine binds it to its digest."""
+    """Return a line for each pinned image that an engine unpacked, because its digest cannot be checked."""
     return [
         f"{image.name}: repacked, so its digest is not the pinned {image.reference.digest}; "
         "only the engine says that it is that image"

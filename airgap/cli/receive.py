@@ -1,7 +1,7 @@
 """Join a bundle from its volumes, or copy it from its medium.
 
-The bundle is verified for this site, and every byte is checked while it is copied. Run again with the next
-volumes, the command resumes; on a terminal, airgap asks for missing volumes.
+The bundle is verified for this site, and every byte is checked while it is copied. On a terminal, airgap asks
+for missing volumes. Otherwise run the command again with the next volumes: it resumes.
 
 Example: airgap receive /media/stick/edge-stack-0007.v1 --into /srv/bundles
 """

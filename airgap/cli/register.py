@@ -87,7 +87,7 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
 
 
 def show_if_alone(context: typer.Context) -> None:
-    """Show the help of a command that needs another one after it.
+    """Show the help of a group, which needs a command after its name.
 
     Raises:
         typer.Exit: There is no other command; the exit code is 2.

@@ -1,7 +1,7 @@
 """Cut a bundle into volumes, into volumes of another size, or join it into one folder.
 
-The statement and its signatures stay the same. This site needs only the trust root, so that the sending
-side can do it too.
+The statement and its signatures stay the same. The bundle may be for another site, so that the sending side
+can repack it too.
 
 Example: airgap repack bundles/edge-stack-0007 --to /media/a --to /media/b
 """

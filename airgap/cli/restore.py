@@ -1,9 +1,9 @@
 """Restore AIRGAP_HOME from a backup.
 
 AIRGAP_HOME must be empty or missing: a site is never overwritten. If this side sealed bundles or wrote
-receipts after the backup, name them with --compare: a serial is then not used twice, and a ledger that lacks
-lines is not continued unknowingly. Do not use the old machine any more: two machines would continue one
-ledger.
+receipts after the backup, name them with --compare. Then no serial is used twice, and a backup that lacks
+lines of the ledger is refused unless you give a --reason. Do not use the old machine afterwards, because two
+machines would continue the same ledger.
 
 Example: airgap restore /media/safe/hq-2026-11-30.age --compare /media/stick/weekly-0009
 """
@@ -31,12 +31,14 @@ def run(
         list[Path] | None,
         typer.Option(
             metavar="BUNDLE|RECEIPT",
-            help="A bundle or receipt of this side, newer than the backup; repeat it for several.",
+            help="A bundle or receipt of this side, newer than the backup; may be repeated.",
         ),
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Restore although the backup lacks lines of the ledger; recorded."),
+        typer.Option(
+            metavar="TEXT", help="Restore a backup that lacks lines of the ledger; the reason is recorded."
+        ),
     ] = None,
     passphrase_file: PassphraseFile = None,
     *,
@@ -73,7 +75,7 @@ def _lines(made: "Restored", adopted: list[str], newer: list[Path]) -> list[str]
     lines = [
         f"restored: site {made.site.name} at {made.site.home} ({made.files} files)",
         f"its ledger has {made.ledger_lines} lines",
-        *(f"sealed here after the backup, and not used again: {title}" for title in adopted),
+        *(f"sealed here after the backup, so its serial is not used again: {title}" for title in adopted),
         *(f"alarm: {alarm}" for alarm in made.alarms),
     ]
     if not newer:

@@ -90,10 +90,13 @@ def _lines(signed: "SignedRoot") -> list[str | Table]:
 
 @register(app, "install")
 def install_trust_root(
-    file: Annotated[Path, typer.Argument(metavar="ROOT-FILE", help="The sending side's 1.root.json.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="ROOT-FILE", help="The sending side's trust root file, such as 1.root.json."),
+    ],
     fingerprint: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help="The fingerprint, received by another way than the file."),
+        typer.Option(metavar="HEX", help="The fingerprint, received through another channel than the file."),
     ] = None,
     site: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name of this side (default: the host name).")

@@ -22,7 +22,9 @@ app = typer.Typer()
 
 KeyId = Annotated[
     str | None,
-    typer.Option("--keyid", metavar="HEX", help="The key's id, received by another way than the key."),
+    typer.Option(
+        "--keyid", metavar="HEX", help="The key's id, received through another channel than the key."
+    ),
 ]
 Who = Annotated[
     str, typer.Argument(metavar="OWNER|KEYID", help="The owner of the keys, or the id of one key.")
@@ -38,7 +40,7 @@ class RootSigning:
         typer.Option(
             "--signer",
             metavar="NAME",
-            help="The keys here that sign (default: all that may); repeatable.",
+            help="A key at this site that signs (default: all that may); may be repeated.",
             autocompletion=complete.key_owners,
         ),
     ] = None
@@ -74,10 +76,14 @@ def add_signer(
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The owner of the key.")],
     key: Annotated[
         Path,
-        typer.Option("--key", metavar="PUB.pem", help="The public key, from `airgap key show` on that side."),
+        typer.Option(
+            "--key",
+            metavar="PUB.pem",
+            help="The owner's public key, from `airgap key show` on their machine.",
+        ),
     ],
     role: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE", help="release (the default) or root; repeatable.")
+        list[str] | None, typer.Option(metavar="ROLE", help="release (the default) or root; may be repeated.")
     ] = None,
     keyid: KeyId = None,
     *,
@@ -118,7 +124,7 @@ def add_receiving_site(
 
 @register(app, "remove")
 def remove(who: Who, *, proposing: Proposing, output: Output) -> None:
-    """Remove keys. Their signatures no longer count, also those on earlier bundles.
+    """Remove keys. Their signatures no longer count, not even on earlier bundles.
 
     Example: airgap trust remove bob
     """
@@ -135,15 +141,16 @@ def revoke(
     ],
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="BUNDLE|SHA256", help="A bundle that is still accepted; repeatable."),
+        typer.Option(metavar="BUNDLE|SHA256", help="A bundle that is still accepted; may be repeated."),
     ] = None,
     *,
     proposing: Proposing,
     output: Output,
 ) -> None:
-    """Revoke a key that was lost or must not be used, from a serial on.
+    """Revoke a key that was lost or must no longer be used, from a serial on.
 
-    A thief can sign "old" serials too: use `--after-serial 0`, and name every good bundle with `--accept`.
+    A thief can also sign bundles with old serials. If the key may have been stolen, use `--after-serial 0`,
+    and name every good bundle with `--accept`.
 
     Example: airgap trust revoke bob --after-serial 0 --accept /srv/bundles/stack-0007
     """
@@ -162,14 +169,14 @@ def rotate(
         str | None, typer.Option("--key", metavar="OWNER|KEYID", help="Replace this key as well.")
     ] = None,
     by: Annotated[
-        Path | None, typer.Option("--by", metavar="PUB.pem", help="The new public key for --key.")
+        Path | None, typer.Option("--by", metavar="PUB.pem", help="The public key that replaces --key.")
     ] = None,
     keyid: KeyId = None,
     *,
     proposing: Proposing,
     output: Output,
 ) -> None:
-    """Extend the trust root, and replace a key.
+    """Extend the validity of the trust root; with --key, also replace a key.
 
     Bundles that only the replaced key signed are refused once the new root is installed: pack them again.
 
@@ -236,8 +243,8 @@ def sign_proposal(
 def start_epoch(*, proposing: Proposing, output: Output) -> None:
     """Start a new epoch: the serials of all streams start again, and earlier bundles no longer load.
 
-    Use it after a stolen key signed a serial so high that yours are refused, or a false bundle was loaded.
-    Revoke the key first. Every site needs the new trust root, which travels in the next bundle.
+    Use it if a stolen key has signed a serial so high that yours are refused, or if a false bundle was
+    loaded. Revoke the key first. Every site needs the new trust root, which travels in the next bundle.
 
     Example: airgap trust epoch
     """
@@ -255,7 +262,7 @@ def _role(name: str) -> str:
 
 
 def _confirmed(path: Path, owner: str, keyid: str | None) -> "PublicKey":
-    """Return the public key in a file, after comparing its id with the one received by another way."""
+    """Return the public key in a file, after comparing its id with the one from another channel."""
     from airgap.admin.change_root import compare_keyid
     from airgap.bundle.files import Folder
     from airgap.limits import MAX_PUBLIC_KEY_BYTES

@@ -1,4 +1,4 @@
-"""Attachments of images: signatures, SBOMs, attestations; and the port of the sources that find them."""
+"""Attachments of images (signatures, SBOMs, attestations), and the base class of sources that find them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Attachments:
 
     found: tuple[Attachment, ...]
     unknown: tuple[str, ...] = ()
-    """Questions that were not answered, and why: there may be more."""
+    """The requests that failed, and why: there may be attachments that they would have found."""
 
 
 class AttachmentSource(ABC):
@@ -42,11 +42,15 @@ class AttachmentSource(ABC):
         *,
         thorough: bool = False,
     ) -> Attachments:
-        """Return the attachments of `subjects` in the repository of `reference`, its tag included. A question
-        that fails is listed in `unknown`; no exception is raised for it.
+        """Return the attachments of images. A request that fails is in the result's `unknown`, and no
+        exception is raised for it.
 
-        Those in `also` are attestations: the first of them is asked about, and the others where something is
-        attached to it, or where it costs no further question. With `thorough`,
-        the tags of the first subject are asked for one by one, also where a list of the repository's tags
-        does not have them: what caches list need not be all they can fetch.
+        Args:
+            reference: An image in the repository to search.
+            subjects: The digests of image manifests and indexes.
+            also: The digests of attestations in an index, which rarely have attachments. The source is asked
+                about the first one, and about the others only if the first one has attachments, or if that
+                takes no further request.
+            thorough: Request each tag of the first subject, even if the repository's list of tags lacks it:
+                a cache may list fewer tags than it can fetch.
         """

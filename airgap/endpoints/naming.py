@@ -27,8 +27,8 @@ _PLACEHOLDER = "i-was-a-digest"
 """The tag that crane writes if it was given none."""
 
 _KIND = re.compile(r"dev\.(?:cosignproject\.cosign|hauler)/(\w+)(?:/.*)?", re.ASCII)
-"""The annotation `kind` by which `cosign save` and Hauler distinguish an image from what belongs to it.
-cosign gives no names, and Hauler gives all of them the name of the image.
+"""The annotation `kind`, by which `cosign save` and Hauler distinguish an image from its attachments.
+cosign does not name attachments, and Hauler gives all of them the name of the image.
 """
 _IMAGES = frozenset({"image", "imageIndex"})
 _EXTRAS = {"sigs": "sig", "atts": "att", "sboms": "sbom", "referrers": None}

@@ -88,7 +88,7 @@ class BlobSink(Protocol):
     """A receiver of the blobs of an export; a bundle's blob store is one."""
 
     def add(self, stream: ByteStream, digest: Digest, size: int) -> None:
-        """Store the content under `digest`, checking digest and size while it streams. Content that is
+        """Store `size` bytes of content under `digest`, checking both while it streams. Content that is
         already present is still read and checked.
         """
 

@@ -80,15 +80,17 @@ class Host(Protocol):
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         """Write the rest of `stream` from `offset` on, and make it durable. With offset 0 the path must not
-        exist. What `stream` raises is passed on, and the bytes written before that stay.
+        exist. Exceptions of `stream` are passed on, and the bytes written before that stay.
         """
 
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
         """Hand the first `size` bytes of a file to `take`, in order; fewer if it is shorter."""
 
     def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
-        """Run a program, without input and with at most `limit` bytes of output. Return None if commands are
-        not allowed. A login with a forced command runs that one instead: the output is not trusted.
+        """Run a program without input. Return None if commands are not allowed.
+
+        A login with a forced command runs that one instead: the output is not trusted. `limit` is the most
+        bytes of output, `silence` the longest time in seconds without any.
         """
 
     def close(self) -> None:

@@ -69,7 +69,7 @@ class Intake:
         self.sizes: dict[str, int] = {}
 
     def store(self, name: str, size: int, stream: ByteStream) -> None:
-        """Store a blob or layer; a file that can be neither is not read."""
+        """Store a blob or layer of `size` bytes; a file that can be neither is not read."""
         digest = blob_digest(name)
         if not self.repack:
             if digest is not None:
@@ -164,7 +164,14 @@ def export_archive(
 def finish_image(
     reference: ImageReference, image: SavedImage, files: Listing, intake: Intake
 ) -> ExportedImage:
-    """Put the documents of an image into the sink, which already has its blobs."""
+    """Put the documents of an image into the sink, which already has its blobs.
+
+    Args:
+        reference: The name that was asked for.
+        image: The image in the archive.
+        files: The files of the archive.
+        intake: What is in the sink.
+    """
     if isinstance(image, DockerImage):
         return _finish_docker(reference, image, files, intake)
     for blob in image.blobs:

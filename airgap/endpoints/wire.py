@@ -1,8 +1,8 @@
 """Limits on the size and slowness of HTTP answers from registries and engines.
 
-http.client bounds a line and the headers of one answer. It takes any number of interim answers (`100
-Continue`) and of trailers, and a byte each minute for as long as it is sent. So this module counts lines, and
-the time spent waiting for bytes, below http.client.
+http.client limits the length of a line and the headers of one answer. It accepts any number of interim
+answers (`100 Continue`) and trailers, and an endless answer of one byte a minute. So this module counts
+lines, and the time spent waiting for bytes, below http.client.
 """
 
 import io

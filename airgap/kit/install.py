@@ -1,6 +1,6 @@
 """Installs airgap from the kit that this file is part of: see `sh install.sh --help`.
 
-It travels with the kit as `install.py` and runs on a bare Python: the standard library alone, no network.
+It is in the kit as `install.py`, and needs only Python's standard library and no network.
 Every file is compared with SHA256SUMS when it is copied from the medium, and only the copies are used.
 airgap gets its own environment under PREFIX/lib/airgap. PREFIX/bin/airgap is switched to it once it works,
 so a failed installation leaves the earlier one unchanged.
@@ -96,19 +96,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     default = "/usr/local" if os.geteuid() == 0 else f"{home}/.local" if home else None
     parser = argparse.ArgumentParser(
         prog="sh install.sh",
-        description="Install airgap from this kit, with no network. Installing again upgrades, or repairs.",
-        epilog=f"It comes from the medium that it checks, so it cannot prove its origin: {SIGNED_BY_HAND}.",
+        description="Install airgap from this kit, without a network. Installing again upgrades or repairs.",
+        epilog=f"This installer is on the medium that it checks, so it proves nothing: {SIGNED_BY_HAND}.",
     )
     add = parser.add_argument
     where = "the command is PREFIX/bin/airgap (%(default)s)"
     add("--prefix", type=Path, default=default, required=not default, help=where)
-    add("--key", type=Path, metavar="FILE", help="the signer's public key, from elsewhere: check with it")
-    add("--allow-downgrade", action="store_true", help="also install an older version than the installed one")
+    add("--key", type=Path, metavar="FILE", help="the signer's public key, to check with; not from the kit")
+    add("--allow-downgrade", action="store_true", help="install even if the installed version is newer")
     return parser.parse_args(arguments)
 
 
 def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool = False) -> None:
-    """Check the kit, and make `prefix`/bin/airgap the airgap in it. Raises `KitError` or `OSError`."""
+    """Check the kit and install its airgap as `prefix`/bin/airgap. Raises `KitError` or `OSError`."""
     home, command = prefix / "lib" / "airgap", prefix / "bin" / "airgap"
     _refuse_foreign_command(command, home)
     if not (kit / ENVELOPE).is_file():
@@ -139,11 +139,11 @@ def install(kit: Path, prefix: Path, key: Path | None, *, allow_downgrade: bool 
     done = "was installed already" if whole and before == env.resolve() else "installed"
     say(f"{done}: airgap {version} at {command}\n")
     if str(command.parent) not in os.environ.get("PATH", "").split(":"):
-        say(f"  (the shell does not look there: add {command.parent} to PATH)\n")
+        say(f"  (the shell does not find it: add {command.parent} to PATH)\n")
 
 
 def read_sums(kit: Path) -> dict[str, str]:
-    """Return SHA256SUMS by name, if exactly the listed files exist. Their content is not read yet."""
+    """Return the digests in SHA256SUMS by name, if exactly the listed files exist. It reads no other file."""
     sums: dict[str, str] = {}
     for line in _read(kit / SUMS).decode("ascii", "replace").splitlines():
         match = _LINE.fullmatch(line)
@@ -231,7 +231,7 @@ def fitting(kit: Path) -> str:
 
 
 def _platform() -> str:
-    """`linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
+    """Return `linux-x86_64`, or `musllinux-x86_64` if the C library is musl."""
     platform, libc = sysconfig.get_platform(), _glibc()
     if sys.maxsize < 1 << 32:  # the platform is named after the kernel
         raise KitError(f"there are no wheels for this Python: want 64 bits, got 32 on {platform}")
@@ -253,7 +253,7 @@ def _glibc() -> tuple[int, ...] | None:
 
 
 def check_signature(kit: Path, key: Path, sums: dict[str, str], staging: Path) -> str:
-    """Return the id of `key`, if openssl verifies its signature of the statement, and that lists `sums`."""
+    """Return the id of `key`. Raises `KitError` unless it has signed the statement, which lists `sums`."""
     if key.resolve().is_relative_to(kit):
         raise KitError(f"a key from the kit proves nothing: {key}", "get it from a person whom you trust")
     der = _openssl("pkey", "-pubin", "-in", str(key), "-outform", "DER")
@@ -334,7 +334,7 @@ def _staging(home: Path, before: Path | None) -> Iterator[Path]:
 
 
 def build(env: Path, staging: Path, target: str, pip: str) -> None:
-    """Make the environment from checked wheels; if that fails, it is removed."""
+    """Make the environment `env` from the checked wheels in `staging`; if that fails, remove it."""
     python = str(env / "bin" / "python")
     try:
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(env), tmp=staging)

@@ -30,38 +30,41 @@ from airgap.manifest.validate import Forms, Strict
 class EntryDocument(Strict):
     """The keys that all long forms have in common."""
 
-    ref: Annotated[Reference | None, Field(description="Picks one image; without it, all are meant.")] = None
+    ref: Annotated[
+        Reference | None,
+        Field(description="Selects one image by name; without it, all of them are carried."),
+    ] = None
     digest: Annotated[
         DigestText | None,
         Field(
-            description="The digest that the image must have at the source; in an archive or a layout, "
-            "without ref, it picks one image, also by its image ID."
+            description="The digest that the image must have at the source. In an archive or a layout, it "
+            "selects one image if there is no ref; an image ID is accepted too."
         ),
     ] = None
     platforms: Annotated[
         Platforms | None,
-        Field(description="Platforms of this image, instead of those above; `all` for every one."),
+        Field(description="Platforms of this image, instead of the manifest's; `all` for every platform."),
     ] = None
     rename: Annotated[
         OfflineName | None,
         Field(
             alias="as",
-            description="The image's name on the offline side; needed for one that has none in its "
-            "archive or layout.",
+            description="The image's name on the offline side; required if it has no name in its archive "
+            "or layout.",
         ),
     ] = None
     cosign_key: Annotated[
         FilePath | None,
         Field(
             alias="cosign-key",
-            description="Public key of a cosign signature that must hold at the source; "
-            "a path from the manifest's folder.",
+            description="The public key of a cosign signature that must be valid at the source; "
+            "a path relative to the manifest's folder.",
         ),
     ] = None
 
-    attachments: Annotated[AttachmentsText | None, Field(description="As above, for this image alone.")] = (
-        None
-    )
+    attachments: Annotated[
+        AttachmentsText | None, Field(description="The same key as in the manifest, for this image only.")
+    ] = None
 
 
 class NamedEntry(EntryDocument):
@@ -139,7 +142,7 @@ class ManifestDocument(Strict):
 
     version: Annotated[Version, Field(description="The version of this format.")]
     name: Annotated[
-        Name, Field(description="The stream: bundles of one name are a series, numbered 1, 2, 3, …")
+        Name, Field(description="The stream: bundles of the same name are a series, numbered 1, 2, 3, …")
     ]
     destinations: Annotated[
         tuple[Name, ...],
@@ -153,15 +156,15 @@ class ManifestDocument(Strict):
     platforms: Annotated[
         Platforms | None,
         Field(
-            description="The platforms of all images that name none themselves; `all` for every one. "
-            "Without it, the one that `docker pull` takes on this machine."
+            description="The platforms of all images without `platforms` of their own; `all` for every one. "
+            "Without this key, the platform that `docker pull` would use on this machine."
         ),
     ] = None
     attachments: Annotated[
         AttachmentsText,
         Field(
             description="Signatures, SBOMs and attestations at the source: auto (the default) carries what "
-            "is found, none does not ask, required fails where a registry does not answer."
+            "is found, none does not request them, required fails if a registry does not answer."
         ),
     ] = AttachmentChoice.AUTO
     transfer: Annotated[

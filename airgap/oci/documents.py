@@ -1,7 +1,7 @@
 """Image manifests, image indexes and image configs (OCI image-spec 1.1, Docker manifest v2 schema 2).
 
-Each is parsed once from the bytes that came, and keeps them as `raw`: a digest is of `raw`, and
-`raw` is what travels on. Documents that two programs could read differently are refused.
+Each is parsed once from the received bytes, and keeps them as `raw`: digests are computed over `raw`,
+and `raw` is passed on. Documents that two programs could read differently are refused.
 """
 
 import base64

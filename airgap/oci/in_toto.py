@@ -62,7 +62,7 @@ class StatementFields:
         """Open authenticated bytes.
 
         Args:
-            raw: The bytes, of which the same `raw` must be written again: see `end`.
+            raw: The bytes. Writing the statement again must give the same bytes: see `end`.
             where: Their name in errors.
             predicate_type: The type that the predicate must have.
             what: The kind of statement, for people: `bundle`.

@@ -82,8 +82,8 @@ class ImageReference:
     def names_of(self, digest: Digest) -> "tuple[ImageReference, ...]":
         """Return the names that node runtimes look up for an image with this digest.
 
-        Of a reference with a tag and that digest these are two, one with each: Kubernetes asks for
-        `repo@sha256:…` when a pod names both.
+        A reference with a tag and that digest has two names, one with each, because Kubernetes asks for
+        `repo@sha256:…` if a pod names both.
         """
         if self.tag is None or self.digest is None:
             return (self,)
@@ -97,8 +97,9 @@ class ImageReference:
 
     @property
     def normal(self) -> Self:
-        """What names are compared by: those that mean one image on one host have one normal form, however
-        case and port of the host are written, and whether there is a digest beside the tag (FORMAT.md §2.1).
+        """The form in which names are compared: names of one image on one host have the same normal form,
+        with any case and port notation of the host, and with or without a digest beside the tag (FORMAT.md
+        §2.1).
         """
         registry = normal_host(self.registry)
         return self.kept if registry == self.registry else replace(self.kept, registry=registry)

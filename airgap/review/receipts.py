@@ -22,7 +22,7 @@ from airgap.trust.root import TrustRoot
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A receipt that was taken in."""
+    """An imported receipt."""
 
     kept: KeptReceipt
     fresh: bool

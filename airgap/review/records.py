@@ -1,7 +1,7 @@
 """Reads what a site keeps of its transfers: the envelopes of bundles that it sealed, and receipts.
 
-Others may be able to write into these folders. A file counts only if a key of the trust root signed it, by
-any version of the root that is installed here.
+Others may be able to write into these folders. A file counts only if it is signed by a key of the trust root,
+in any version of the root that is installed here.
 """
 
 import hashlib

@@ -40,7 +40,7 @@ class Report:
     entries: tuple[LedgerEntry, ...] = field(hash=False)
     """All entries of the ledger, the oldest first."""
     since: datetime | None = None
-    """The begin of the period, which entries without a bundle of their own are limited to."""
+    """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
 
@@ -85,7 +85,7 @@ def make_report(
         site: The site whose ledger, sealed bundles and receipts are read.
         now: The time of the report, which overdue receipts are measured by.
         overdue_after: How long a bundle may wait for its receipts.
-        since: The begin of the period for entries of the ledger; None for all.
+        since: The beginning of the period for entries of the ledger; None for all.
 
     Raises:
         LedgerError: The ledger is not complete, was cut, or disagrees with a signed checkpoint.

@@ -1,16 +1,16 @@
 """The state of each bundle that was sealed here, by the receipts that came back, and the loads here.
 
-Of a destination it is known, by its receipts that agree with the bundle:
+The standing of each destination follows from the receipts that agree with the bundle:
 
     confirmed    all images arrived
     superseded   it confirmed a later bundle of the stream: of a later epoch, or of the same epoch with a
-                 higher serial. A site refuses what is older than a bundle that it accepted, and each bundle
-                 brings the whole state of its manifest (a delta loads only where its base is), so nothing
-                 more is awaited
+                 higher serial. A site refuses bundles that are older than one it has accepted, and each
+                 bundle brings the whole state of its manifest (a delta loads only where its base is), so no
+                 answer about this bundle is expected
     incomplete   it answered, but some images did not arrive, or the receipt disagrees with the bundle
     missing      it did not answer
 
-A bundle for any site is confirmed or superseded by any site.
+If a bundle is for any site, one site is enough to confirm or supersede it.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ class TransferState(StrEnum):
 
 
 class Standing(StrEnum):
-    """What is known of a destination of a bundle."""
+    """The standing of a destination, as the module describes it."""
 
     CONFIRMED = "confirmed"
     SUPERSEDED = "superseded"

@@ -262,7 +262,7 @@ def _can_sign(root: TrustRoot, keyid: str, now: datetime) -> bool:
     return keyid not in root.revoked and root.keys[keyid].counts_at(now)
 
 
-# -- what is different
+# -- differences
 
 
 def describe_change(old: TrustRoot, new: TrustRoot) -> list[str]:

@@ -1,4 +1,4 @@
-"""Private key files: refused if other users can read them, written whole or not at all."""
+"""Reads and writes private key files: refused if other users can read them, written whole or not at all."""
 
 import os
 import stat

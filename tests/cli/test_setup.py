@@ -109,7 +109,7 @@ def test_keys_are_made_listed_and_shown(gap: Gap) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("generate", "alice"), 13, "a key of that name exists already"),
+        (("generate", "alice"), 13, "a key with that name exists already"),
         (("generate", "-x"), 2, "no such option"),
         (("generate", ".hidden"), 2, "not a key name"),
         (("generate",), 2, "missing argument"),

@@ -31,14 +31,14 @@ def bundle(gap: Gap, registry: RealRegistry) -> Path:
 @contextlib.contextmanager
 def meddling(harm: Callable[[], object]) -> Iterator[None]:
     """Somebody does something as soon as all images have their names."""
-    load_all = loads._load_all
+    confirm_all = loads._confirm_all
 
-    def then(*args: Any) -> None:
-        load_all(*args)
+    def meddle_first(*args: Any) -> None:
         harm()
+        confirm_all(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loads, "_load_all", then)
+        patch.setattr(loads, "_confirm_all", meddle_first)
         yield
 
 

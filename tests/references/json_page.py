@@ -7,14 +7,14 @@ from tests.references.json_output import KEYS, OUTPUTS, Schema
 
 HEAD = f"""# JSON output
 
-With `--json`, a command writes one JSON object to standard output. A command that fails writes `{{"error": …}}`, with the exit code
-in it. A command that did part of its work writes its result, and its key `error` is not null.
+With `--json`, a command writes one JSON object to standard output. A command that fails writes `{{"error": …}}`, which includes the
+exit code. A command that did only part of its work writes its result, with a key `error` that is not null.
 
-The schema of each command is in [airgap/schemas](../airgap/schemas) (JSON Schema 2020-12), and in the installed package. They have
-version {JSON_VERSION}, which stands in each `$id` and is the `json_version` of `airgap version --json`.
+The schemas of all commands are in [airgap/schemas](../airgap/schemas) (JSON Schema 2020-12), and in the installed package. Their
+version is {JSON_VERSION}: it is part of each `$id`, and `airgap version --json` reports it as `json_version`.
 
-Within a version, keys and values of lists such as verdicts may be added, and nothing is removed, renamed or given another type or
-meaning. Anything else is a new version. So ignore keys that you do not know.
+Within a version, keys may be added, and so may values of enumerations such as verdicts. Nothing is removed, renamed or given another
+type or meaning; that would be a new version. So ignore keys and values that you do not know.
 
 Times are RFC 3339 in UTC, sizes are in bytes, digests are `sha256:HEX`, and key ids and fingerprints are hex digits. Text from media
 and registries has its logins masked.

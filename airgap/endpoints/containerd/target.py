@@ -42,10 +42,10 @@ _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 class Containerd(StagingTarget):
     """One namespace of a containerd on this machine.
 
-    `endpoint` is `containerd` or `containerd:NAMESPACE`, `pin` is whether names get the label `PIN`: None
-    means yes in the namespace of Kubernetes. The socket is `CONTAINERD_ADDRESS`, or a usual one. As `ctr
-    images import` does, images are unpacked, with `CONTAINERD_SNAPSHOTTER` if that is set, and content of
-    other platforms is not kept.
+    `endpoint` is `containerd` or `containerd:NAMESPACE`. With `pin`, names get the label `PIN`; None means
+    yes in the namespace of Kubernetes. The socket is that of `CONTAINERD_ADDRESS`, or a usual one. Like `ctr
+    images import`, it unpacks images, with `CONTAINERD_SNAPSHOTTER` if that is set, and does not keep content
+    of other platforms.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Containerd(StagingTarget):
         return frozenset()
 
     def find_id(self, image_id: Digest) -> bool:
-        """An image is complete if it has all the content of this machine's platform."""
+        """Return whether the image has all content of this machine's platform."""
         rows = self._rows("check", f"target.digest=={image_id}")
         return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)
 
@@ -118,8 +118,8 @@ class Containerd(StagingTarget):
         self._ctr.feed(tar, "images", "import", "-")
 
     def tag(self, image_id: Digest, reference: ImageReference) -> None:
-        """Also sets a name that has a digest and no tag: Kubernetes looks for such names. In 2.x a name that
-        moves loses its labels.
+        """Name the image, also by digest without a tag, because Kubernetes looks for such names. In 2.x, a
+        name that moves loses its labels.
         """
         names = reference.names_of(image_id)
         self.load(_table(self._describe(image_id), names))

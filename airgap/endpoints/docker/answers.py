@@ -111,7 +111,7 @@ def _has_content(manifest: Fields) -> bool:
 
 
 def _items(fields: Fields, key: str) -> list[Any]:
-    """A list that Go writes as null when it is empty."""
+    """Return a list that Go writes as null if it is empty."""
     return [] if fields.take(key) is None else fields.items(key)
 
 

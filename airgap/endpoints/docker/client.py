@@ -73,7 +73,18 @@ class EngineClient:
         params: Mapping[str, str] | None = None,
         limit: int = MAX_ENGINE_ANSWER_BYTES,
     ) -> Any:
-        """Return the JSON of the answer, of any form, at most `limit` bytes."""
+        """Return the JSON of the answer to a GET, whose form is not checked.
+
+        Args:
+            path: The path below the version of the API.
+            what: What was tried, as errors begin.
+            subject: What it was tried on, for errors.
+            params: The query.
+            limit: The most bytes of the answer.
+
+        Raises:
+            EndpointError: The request failed, or the answer is too long or not JSON.
+        """
         with self.stream("GET", path, what, subject, params=params) as answer:
             raw = answer.read(limit)
         try:
@@ -83,7 +94,7 @@ class EngineClient:
             raise EndpointError("unreadable answer", subject=where, got=got) from error
 
     def call(self, method: str, path: str, what: str, subject: object, params: Mapping[str, str]) -> None:
-        """Send a request whose answer is not needed."""
+        """Send a request whose answer is not needed. Arguments and errors are as in `document`."""
         with self.stream(method, path, what, subject, params=params) as answer:
             answer.read(MAX_ENGINE_ANSWER_BYTES)  # a connection that was read to the end can be used again
 

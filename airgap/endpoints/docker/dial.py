@@ -67,7 +67,10 @@ def dialled(dial: Dial) -> EngineSession:
 
 
 def local(path: str, timeout: int) -> EngineSession:
-    """Return a session over a unix socket; a relative path starts at the current folder."""
+    """Return a session over a unix socket; a relative path starts at the current folder.
+
+    `timeout` is the longest time, in seconds, without a byte.
+    """
     socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
     return EngineSession(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
 

@@ -50,11 +50,11 @@ _INSPECT_JOBS = 8
 class DockerEngine(ExportSource, EngineTarget):
     """One engine as source and target; connects at the first request.
 
-    `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and
-    a `unix://`, `tcp://` or `ssh://` address; a `tcp://` one has TLS when Docker's own environment variables
-    ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is in seconds without a
-    byte. It never pulls an image. `ssh` connects to an `ssh://` address, `proxy` chooses the proxy for a
-    `tcp://` one.
+    `endpoint` is `docker`, the engine that the docker CLI would use (see `context`), or `docker:` and a
+    `unix://`, `tcp://` or `ssh://` address; a `tcp://` address uses TLS if Docker's own environment variables
+    ask for it. `podman` instead of `docker` means podman's usual socket. `timeout` is the longest time, in
+    seconds, without a byte. `ssh` connects to an `ssh://` address, and `proxy` chooses the proxy for a
+    `tcp://` one. The engine is never asked to pull an image.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class DockerEngine(ExportSource, EngineTarget):
         return None if image is None else id_of(image)
 
     def layer_chains(self) -> frozenset[Digest]:
-        """An image that the engine cannot show, or only in too long an answer, counts as absent: at worst its
-        layers are sent again.
+        """Return the chain IDs of all layers. An image that the engine cannot show, or only in too long an
+        answer, counts as absent: at worst its layers are sent again.
         """
         chains: set[Digest] = set()
 
@@ -176,8 +176,8 @@ class DockerEngine(ExportSource, EngineTarget):
         return None if held is None else frozenset(entry.digest for entry, is_complete in held if is_complete)
 
     def find_id(self, image_id: Digest) -> bool:
-        """In the containerd store an image counts as complete if each platform with any content has all of
-        it; it is not checked whether it unpacks. podman has only complete images.
+        """Return whether the engine has the whole image. In the containerd store, each platform with any
+        content must have all of it; whether it unpacks is not checked. podman has only complete images.
         """
         if self.info().config_ids:
             return any(answers_to(image, image_id) for image in self._list())
@@ -187,7 +187,7 @@ class DockerEngine(ExportSource, EngineTarget):
         return not self.info().keeps_index or is_complete(inspected)
 
     def load(self, tar: Iterable[bytes]) -> None:
-        """Loads quietly, as progress messages that are not read while sending would block both sides."""
+        """Load with `quiet`: progress messages that are not read while sending would block both sides."""
         upload = LoadStream(tar)
         try:
             with self._client.stream(
@@ -208,7 +208,7 @@ class DockerEngine(ExportSource, EngineTarget):
         self._client.call("POST", f"/images/{image_id}/tag", "cannot tag", reference, name)
 
     def untag(self, reference: ImageReference) -> None:
-        """With its last name the engine also removes the image, unless a container uses it."""
+        """Remove the name. With the last name, the engine removes the image, unless a container uses it."""
         path = f"/images/{quote(str(reference.kept), safe='/:')}"
         try:
             self._client.call("DELETE", path, "cannot remove the name", reference, {"noprune": "1"})

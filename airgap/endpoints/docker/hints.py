@@ -19,7 +19,14 @@ def reach_hint(
     error: BaseException,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
-    """Return the hint for an `address` at which `error` occurred instead of an answer."""
+    """Return the hint for an engine that did not answer.
+
+    Args:
+        address: The address that was tried.
+        program: The client of the engine: `docker` or `podman`.
+        error: The error that occurred instead of an answer.
+        environ: The environment, which may name other sockets.
+    """
     url = address.url
     if url.startswith("ssh://"):
         server = "/".join(url.split("/")[:3])  # without the socket's path

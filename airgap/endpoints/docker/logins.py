@@ -168,8 +168,10 @@ def _normalized(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _normal_name(key: str) -> str:
-    """`https://Host:5000/v2/` is `host:5000`. Without a scheme the path is the beginning of a repository, as
-    in auth.json; with one the key is an address, of which only the host counts.
+    """Return the host and path that a key means: `https://Host:5000/v2/` means `host:5000`.
+
+    Without a scheme, the path is the beginning of a repository, as in auth.json. With a scheme, the key is an
+    address, of which only the host counts.
     """
     _, scheme, rest = key.rpartition("://")
     host, _, path = rest.partition("/")

@@ -168,7 +168,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         self._folder.write_blob(descriptor.digest.path, lambda fd: write_all(fd, raw))
 
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
-        """Make the document the one entry of that name in `index.json`; without a tag, an entry without a
+        """Make the document the only entry of that name in `index.json`; without a tag, an entry without a
         name. The content of an earlier image of that name stays.
         """
         if not self.holds(reference, descriptor):

@@ -82,7 +82,7 @@ class AttachmentFinder:
         self._lists = lists
         self._tags: Memo[str, _Tags | None] = Memo()
         self._without_api: set[str] = set()
-        """Repositories."""
+        """The repositories without a referrers API."""
         self._failed: dict[tuple[_Question, str], AirgapError] = {}
         """By kind of request and repository, or "" for the whole registry."""
         self._unreachable: AirgapError | None = None

@@ -42,7 +42,7 @@ class Login:
     def __init__(
         self, send: Send, ask: Send, *, host: str, base: str, options: RegistryOptions, mask: SecretMask
     ) -> None:
-        """`send` sends requests to the registry at the URL `base`, and `ask` those to its token service."""
+        """Send requests to the registry at the URL `base` with `send`, to its token service with `ask`."""
         self._send = send
         self._ask = ask
         self._host = host
@@ -51,7 +51,7 @@ class Login:
         self._mask = mask
         self._lock = threading.Lock()
         self._headers: dict[str, tuple[str, float]] = {}
-        """Bearer by scope, Basic by login name, each with the time until which it is used."""
+        """Authorization headers and the times until which they are used: Bearer by scope, Basic by login."""
         self._logins: dict[str, Credentials | None] = {}
         """By host, or by the namespace of it that has its own login."""
         self._helper_error: HelperError | None = None
@@ -210,7 +210,7 @@ class Login:
         )
 
     def _token_error(self, response: RegistryResponse) -> EndpointError:
-        """A token service that answers 401 rejects the login; with 403 it grants less than was requested."""
+        """Return the error of a token service: 401 rejects the login, and 403 grants less than requested."""
         error = response.status_error(self._host, self._mask)
         if error.status == 401:
             error = LoginError(error.what, subject=error.subject, got=error.got, hint=error.hint)

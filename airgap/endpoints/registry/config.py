@@ -19,7 +19,7 @@ CONTAINERS_CERTS = (Path("~/.config/containers/certs.d"), Path("/etc/containers/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryOptions:
-    """Times are in seconds, sizes in bytes. The same options may serve several registries."""
+    """The options. Times are in seconds, sizes in bytes. Several registries may share the same options."""
 
     plain_http: bool | None = None
     """HTTP without TLS: True and False decide; None allows it for loopback addresses only, and
@@ -29,14 +29,14 @@ class RegistryOptions:
     ca_file: Path | None = None
     """PEM certificates of a private CA, trusted besides the system's own."""
     more_ca_files: tuple[Path, ...] = ()
-    """Further ones."""
+    """Further files of such certificates."""
     client_cert: Path | None = None
     """PEM certificate to show to the registry itself, and to no other host."""
     client_key: Path | None = None
     """Its key, PEM and not encrypted; None if it is in the file of `client_cert`."""
     certs_folder: Path = DOCKER_CERTS
-    """Docker's own layout: `HOST[:PORT]/*.crt`, `client.cert`, `client.key` stand in for the three
-    options above where these are None."""
+    """Docker's own layout: `HOST[:PORT]/*.crt`, `client.cert` and `client.key` are used for those of the
+    three options above that are None."""
     credentials: CredentialStore | None = None
     """Asked only when a registry demands a login; None is always anonymous."""
     mirrors: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class RegistryOptions:
     """Further tries after a temporary failure, without progress in between. Twice as many after 429 (too many
     requests) without a Retry-After header."""
     max_wait: float = 3600
-    """The longest that a registry can make us wait by Retry-After headers, in all. These waits are not
+    """The longest total time that a registry can make us wait with Retry-After headers. These waits are not
     counted as tries."""
     optional_silence: float = 20
     """As `read_timeout`, for requests that are not needed to carry an image."""
@@ -74,7 +74,7 @@ class RegistryOptions:
     clock: Callable[[], float] = time.monotonic
     """For the age of tokens, waits and the durations in logs."""
     prefix: str = ""
-    """Put before each repository: `mirror/team` makes `acme/api` to `mirror/team/acme/api`."""
+    """Put before each repository: `mirror/team` turns `acme/api` into `mirror/team/acme/api`."""
 
 
 def trusted_hosts(registry: str, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class _ChangingDownload(io.RawIOBase):
                     raise
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the stream; idempotent."""
         self._body.close()
         super().close()
 

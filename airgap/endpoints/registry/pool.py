@@ -56,7 +56,7 @@ class ConnectionPool:
     """
 
     def __init__(self, base: str, options: RegistryOptions, mask: SecretMask) -> None:
-        """`base` is the URL of the registry itself; only the registry gets the client certificate."""
+        """Connect for the registry at the URL `base`, and show the client certificate to no other host."""
         self._options = options
         self._mask = mask
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str, name: str) -> Self:
-        """From the value of the variable `name`; `proxy:3128` is `http://proxy:3128`."""
+        """Parse the value of the variable `name`; `proxy:3128` means `http://proxy:3128`."""
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or PORTS.get(parts.scheme, 0)
@@ -67,7 +67,7 @@ class Proxies:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """From the variables in either case, lower case first."""
+        """Read the variables in either case; lower case takes precedence."""
 
         def read(name: str) -> str:
             return (environment.get(name.lower()) or environment.get(name) or "").strip()

@@ -47,7 +47,14 @@ class Puller:
     def describe(
         self, reference: ImageReference, name: object, actions: str, *, optional: bool = False
     ) -> Descriptor:
-        """Return the descriptor of a tag or digest, by HEAD, or by GET if HEAD reports too little."""
+        """Return the descriptor of a tag or digest, by HEAD, or by GET if HEAD reports too little.
+
+        Args:
+            reference: An image in the repository.
+            name: The tag or digest.
+            actions: What a token must allow, for instance `pull`.
+            optional: True if the work does not need an answer.
+        """
         wanted = name if isinstance(name, Digest) else None
 
         head = self.session.requests.manifest("HEAD", reference, name, actions)
@@ -194,6 +201,6 @@ class BlobDownload(io.RawIOBase):
         self._body = None
 
     def close(self) -> None:
-        """Idempotent. Cuts the connection if the blob was not read to its end."""
+        """Close the stream, and cut the connection if the blob was not read to its end; idempotent."""
         self._drop()
         super().close()

@@ -101,7 +101,15 @@ class RequestBuilder:
     def make(
         self, method: str, reference: ImageReference, path: str, subject: str, actions: str = PULL
     ) -> RegistryRequest:
-        """Return a request for `path` in the repository; in errors, `subject` follows the repository."""
+        """Return a request.
+
+        Args:
+            method: The HTTP method.
+            reference: An image in the repository.
+            path: The path below the repository.
+            subject: Follows the name of the repository in errors.
+            actions: What a token must allow, for instance `pull,push`.
+        """
         repository = self.repository(reference)
         return RegistryRequest(
             method=method,
@@ -113,7 +121,7 @@ class RequestBuilder:
     def manifest(
         self, method: str, reference: ImageReference, name: object, actions: str = PULL
     ) -> RegistryRequest:
-        """Return a request for the document with the tag or digest `name`."""
+        """Return a request for the document with the tag or digest `name`. Other arguments: see `make`."""
         subject = f"@{name}" if isinstance(name, Digest) else f":{name}"
         request = self.make(method, reference, f"manifests/{quote(str(name), safe=':')}", subject, actions)
         return replace(request, headers=ACCEPT)
@@ -121,7 +129,7 @@ class RequestBuilder:
     def blob(
         self, method: str, reference: ImageReference, digest: Digest, actions: str = PULL
     ) -> RegistryRequest:
-        """Return a request for a blob."""
+        """Return a request for the blob `digest`. Other arguments: see `make`."""
         return self.make(method, reference, f"blobs/{digest}", f": blob {digest}", actions)
 
     def repository(self, reference: ImageReference) -> str:

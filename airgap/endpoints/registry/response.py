@@ -98,7 +98,7 @@ class ResponseBody(io.RawIOBase):
         return TemporaryError("the connection broke", subject=self._subject, got=reason)
 
     def close(self) -> None:
-        """Idempotent. Cuts the connection if the body was not read to its end."""
+        """Close the body, and cut the connection if it was not read to its end; idempotent."""
         if not self.closed:
             if self._left != 0:
                 self._response.close()
@@ -136,7 +136,7 @@ class RegistryResponse:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def stream(self, size: int | None = None) -> ResponseBody:
-        """Return the body; `size` is its expected length, for answers that do not state it."""
+        """Return the body. `size` is its expected length in bytes, for answers that do not state it."""
         if self._body is None:
             self._body = ResponseBody(self._response, size, self.subject)
         return self._body
@@ -183,7 +183,7 @@ class RegistryResponse:
         return self.status == 206 and content_range in (f"{wanted}/{size}", f"{wanted}/*")
 
     def not_rest_error(self, offset: int, size: int) -> EndpointError:
-        """Return the error for an answer that is not the requested rest."""
+        """Return the error for an answer that is not the rest of `size` bytes from `offset` on."""
         answer = self.headers.get("Content-Range", "")[:80] or f"HTTP {self.status}"
         return EndpointError(
             "cannot resume the download",
@@ -224,7 +224,7 @@ class RegistryResponse:
             )
 
     def close(self) -> None:
-        """Idempotent. Keeps the connection if the body is short or at its end, otherwise cuts it."""
+        """Close the answer; idempotent. If the rest of the body is long, the connection is cut."""
         stream = self.stream()
         if not stream.closed and self.length is not None and self.length <= _SHORT_BYTES:
             with contextlib.suppress(TemporaryError):

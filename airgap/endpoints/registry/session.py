@@ -1,4 +1,4 @@
-"""Requests to one registry: each passes these steps, of which every one calls the next.
+"""Requests to one registry. Each request passes through these steps, and each step calls the next.
 
     RegistrySession.call      repeats the request after temporary failures, also of what reads its answer
     RegistrySession.call_once waits while the registry limits requests; raises the error for a bad status
@@ -6,11 +6,11 @@
     FollowRedirects           follows the redirects of GET and HEAD to addresses that are allowed
     ConnectionPool            one HTTP exchange: proxy, TLS, limits on size and time           (`pool`)
 
-The order matters. A retry starts at the registry itself, because the links to blob storage that it gives
-expire, and so do tokens. A refused login is renewed before its status would become an error. Redirects are
-inside of the login, so that it is sent at each hop to the registry and to no other host, and a challenge of
-storage is not answered. `Login` asks token services through the pool alone: they are not redirected, and
-their answers are not retried. A mirror is another registry, with a session of its own (`mirrors`).
+The order matters. A retry starts at the registry itself, because its links to blob storage expire, and so do
+tokens. A refused login is renewed before its status would become an error. Redirects are followed below the
+login step, so that the login is sent at each hop to the registry and to no other host, and a challenge from
+blob storage is not answered. `Login` sends requests to token services directly through the pool: redirects
+are not followed, and there are no retries. A mirror is another registry, with its own session (`mirrors`).
 """
 
 import logging

@@ -69,8 +69,8 @@ class Span:
 
 
 def parse_range(header: str | None, size: int) -> Span | None:
-    """Return the requested range; None if there is none, several, or one in an unknown unit: then the whole
-    blob is sent. Raises `ValueError` for a range that cannot be satisfied.
+    """Return the requested range of a blob of `size` bytes. None means the whole blob: there is no range, or
+    several, or one in an unknown unit. Raises `ValueError` for a range beyond the blob.
     """
     if header is None or not header.startswith("bytes=") or "," in header:
         return None

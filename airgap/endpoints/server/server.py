@@ -1,12 +1,13 @@
 """The registry on the network: asyncio keeps the connections, h11 reads and writes HTTP/1.1; the limits and
 the registry's answers are our own.
 
-Complete servers were attacked with their default settings, on loopback. After 200 half requests, or 130
-readers that do not read, waitress 3.0 and cheroot 11.1 answer no other client, and still hold all of them
-after 25 s. uvicorn 0.54 and hypercorn 0.18 answer; both keep the readers and have no limit by client, uvicorn
-the half requests too. cheroot takes a space before a colon and two lengths, waitress and uvicorn a folded
-header, all three CL beside TE. Bounding them from outside replaces more of their insides than h11 (MIT, pure
-Python, without dependencies, the parser of uvicorn and httpx) leaves to do.
+Complete servers were tried with their default settings, on loopback, and rejected. With 200 incomplete
+requests, or 130 clients that do not read, waitress 3.0 and cheroot 11.1 no longer answer other clients, and
+still hold all these connections after 25 s. uvicorn 0.54 and hypercorn 0.18 answer, but keep the clients that
+do not read and have no limit for each client; uvicorn also keeps the incomplete requests. cheroot accepts a
+space before a colon and two Content-Length headers, waitress and uvicorn accept a folded header, and all
+three accept Content-Length together with Transfer-Encoding. Limiting them from outside would replace more of
+their code than h11 (MIT, pure Python, without dependencies, the parser of uvicorn and httpx) leaves to write.
 """
 
 import asyncio

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """ServerLimits of connections: numbers, times in seconds, and `min_rate` in bytes a second."""
+    """The limits of connections. Times are in seconds, and `min_rate` is in bytes a second."""
 
     connections: int
-    """Connections served at a time, at most half of them for one client; as many may wait for a slot, and the
-    others are closed. Each takes two file descriptors at most, and a process usually has 1,024.
+    """Connections served at a time, at most half of them for one client. The same number may wait for a slot;
+    further ones are closed. Each takes two file descriptors at most, and a process usually has 1,024.
     """
     idle_timeout: float
     """The limit for the whole head of a request, including the wait for its first byte; for the wait for a
@@ -87,7 +87,7 @@ class ConnectionSlots:
             last.cut()
 
     def leave(self, connection: ClientConnection) -> None:
-        """The connection has ended; idempotent."""
+        """Remove a connection that has ended; idempotent."""
         for group in (self._served, self._waiting):
             if connection in group:
                 group.remove(connection)

@@ -1,16 +1,17 @@
 """Other machines over SSH: host keys known beforehand, logins by key, files over SFTP, commands.
 
 address      `[user@]host[:port]`
-config_files ssh_config files: which settings count for a host
-config       the way to a host as a chain of hops
-known_hosts  which key is a host's
+config_files ssh_config files: which settings apply to a host
+config       the route to a host, as a chain of hops
+known_hosts  the known keys of hosts
 agent        the ssh-agent
 login        key files and the agent's keys, offered one after the other
-transport    paramiko's transport, as it is used here
+transport    paramiko's transport, with our algorithms and limits
 connect      a connection over its hops
+opening      starts SFTP, and explains why it does not start
 sftp         files
 command      commands, and a command as a socket
-host         all that as `ports.Host`
+host         a machine as `remote.Host`, made of all these
 """
 
 from collections.abc import Callable

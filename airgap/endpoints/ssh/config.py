@@ -1,9 +1,10 @@
 """The ssh_config settings of a server, and the route to it as a chain of hops.
 
-Used are HostName, User, Port, ProxyJump, IdentityFile, IdentitiesOnly, IdentityAgent, UserKnownHostsFile,
-GlobalKnownHostsFile, HostKeyAlias, Host, Match (not `exec`) and Include, in `~/.ssh/config` and then in
-`/etc/ssh/ssh_config`. No setting can weaken the check of host keys: StrictHostKeyChecking is not read.
-Unsupported settings that would change the route or the trust are refused, not ignored.
+`~/.ssh/config` is read first, then `/etc/ssh/ssh_config`. The supported settings are HostName, User, Port,
+ProxyJump, IdentityFile, IdentitiesOnly, IdentityAgent, UserKnownHostsFile, GlobalKnownHostsFile,
+HostKeyAlias, Host, Match (not `exec`) and Include. No setting can weaken the check of host keys:
+StrictHostKeyChecking is not read. Unsupported settings that would change the route or the trust are refused,
+not ignored.
 """
 
 import os

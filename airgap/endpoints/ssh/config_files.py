@@ -1,8 +1,8 @@
 """ssh_config files, read as OpenSSH reads them (ssh_config(5), readconf.c): the settings of one server.
 
-The first value of a setting counts, wherever it stands; only IdentityFile adds up. A block ends at the next
-Host or Match, an included file counts only where its block does. No program is ever run: `Match exec` is
-refused. So are unknown criteria of Match, since they decide which settings count.
+The first value of a setting applies, wherever it is; only the values of IdentityFile accumulate. A block ends
+at the next Host or Match, and an included file applies only if the block that includes it does. No program is
+ever run: `Match exec` is refused. So are unknown criteria of Match, because they decide which settings apply.
 """
 
 import glob
@@ -37,7 +37,7 @@ _ELSEWHERE = "--ssh-config FILE replaces all other files"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line that sets something."""
+    """One line with a setting."""
 
     where: str
     key: str

@@ -90,7 +90,7 @@ def translated(
     kinds: tuple[type[Exception], ...] = FOREIGN,
     ours: type[TransportError] = TransportError,
 ) -> Iterator[None]:
-    """Turn foreign exceptions of `kinds` into `ours`."""
+    """Turn foreign exceptions of `kinds` into `ours`, with `what` was tried on which `subject`."""
     try:
         yield
     except AirgapError:

@@ -1,6 +1,6 @@
 """Known host keys, strictly: a key that is not in the file is refused (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-Not read by paramiko, whose reader supports neither `@revoked` nor patterns, so that a revoked key would be
+paramiko's own reader is not used: it supports neither `@revoked` nor patterns, so that a revoked key would be
 accepted. Host certificates are not checked: the key of a `@cert-authority` is not a host's key.
 """
 
@@ -80,7 +80,14 @@ class KnownHosts:
         return tuple(dict.fromkeys(algorithm for kind in kinds for algorithm in _KINDS.get(kind, (kind,))))
 
     def check(self, name: str, kind: str, blob: bytes, route: SshRoute) -> None:
-        """Raise `TransportError` unless the key in `blob` is known to be the host's."""
+        """Raise `TransportError` unless a server's key is known.
+
+        Args:
+            name: The host, as known_hosts files call it.
+            kind: The kind of the key, for instance `ssh-ed25519`.
+            blob: The key that the server has shown.
+            route: The route to the host, for hints.
+        """
         about = [key for key in self.keys if key.is_for(name)]
         same = [key for key in about if hmac.compare_digest(key.blob, blob)]
         offered = f"{kind} {fingerprint(blob)}"

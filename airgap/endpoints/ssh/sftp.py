@@ -117,7 +117,7 @@ class Sftp:
     """
 
     def __init__(self, channel: paramiko.Channel, seconds: float = SFTP_REPLY_SECONDS) -> None:
-        """An answer that has begun must be complete within `seconds`."""
+        """Use `channel`. An answer that has begun must be complete within `seconds`."""
         self._channel = channel
         self._seconds = seconds
         self._lock = threading.RLock()
@@ -200,8 +200,8 @@ class Sftp:
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
         """Write the rest of `stream` from `offset` on; durable on return, if the server supports it.
 
-        With offset 0 the file is created: the name must not exist, not even as a link. What `stream` raises
-        is passed on, and the bytes written before that stay.
+        With offset 0 the file is created: the name must not exist, not even as a link. Exceptions of
+        `stream` are passed on, and the bytes written before that stay.
         """
         flags = _FLAG_WRITE | (0 if offset else _FLAG_CREATE | _FLAG_EXCLUSIVE)
         with self._lock:

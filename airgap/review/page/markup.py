@@ -1,4 +1,4 @@
-"""Builds HTML. What is not `Html` is text from anywhere, and is escaped."""
+"""Builds HTML. Everything that is not `Html` is text of any origin, and is escaped."""
 
 import html
 from collections.abc import Iterable, Sequence
