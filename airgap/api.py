@@ -6,7 +6,7 @@
     bundle = api.verify([Path("/media/stick/edge-0007")])
     for image in bundle.images:
         print(image.name, image.digest)
-    receipt = api.read_receipt(Path("edge-0007-5.receipt.json"))
+    receipt = api.read_receipt(Path("plant-7-edge-0007-5.receipt.json"))
 
 The functions use the site in `AIRGAP_HOME`, as the commands do. They raise the errors of `airgap.errors`,
 which have the exit codes of the commands.

@@ -231,6 +231,10 @@ MAX_RECORDED_ERROR_CHARACTERS = 2048
 """The text of an error in a ledger's record."""
 MAX_RECEIPT_ALARMS = 100
 """Alarms about one receipt: a site may sign a very long one, and the ledger takes lines of 4 MiB."""
+MAX_IMPORTED_RECEIPTS = 10_000
+"""Receipts that one command imports: two years of weekly bundles to 100 sites."""
+MAX_RECEIPT_FOLDER_NAMES = 100_000
+"""Names in a folder that is searched for receipts."""
 
 # -- engines: Docker, podman, containerd
 

@@ -13,7 +13,12 @@ from airgap import errors
 from airgap.audit.receipt import VERDICTS, Verdict
 from airgap.endpoints.remote import CommandResult, Host
 from airgap.errors import AirgapError, FormatError, PartialError, TransportError
-from airgap.limits import MAX_REMOTE_RESULT_BYTES, MAX_REMOTE_TEXT_CHARACTERS, REMOTE_ANSWER_SECONDS
+from airgap.limits import (
+    MAX_ENVELOPE_BYTES,
+    MAX_REMOTE_RESULT_BYTES,
+    MAX_REMOTE_TEXT_CHARACTERS,
+    REMOTE_ANSWER_SECONDS,
+)
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
 
@@ -110,6 +115,16 @@ def load_there(host: Host, folder: str, target: str, sha256: str, references: Co
         if failure is None or fields.has("images"):
             return _loaded(fields, sha256, references, failure)
     raise failure
+
+
+def read_receipt(host: Host, path: str) -> bytes:
+    """Return the bytes of a receipt that the host's airgap wrote; they are not proved."""
+    raw = bytearray()
+    host.read(path, MAX_ENVELOPE_BYTES + 1, raw.extend)
+    if not 0 < len(raw) <= MAX_ENVELOPE_BYTES:
+        want = f"1 to {MAX_ENVELOPE_BYTES:,} bytes"
+        raise TransportError("not a receipt", subject=f"{host.name}:{path}", want=want, got=len(raw))
+    return bytes(raw)
 
 
 def _loaded(

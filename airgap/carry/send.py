@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 from airgap.audit.receipt import Verdict
 from airgap.bundle.volumes import BundleLocation, open_bundle
@@ -20,6 +21,7 @@ from airgap.carry.remote_load import (
     check_remote_can_load,
     has_airgap,
     load_there,
+    read_receipt,
 )
 from airgap.carry.send_to_host import HostSender, Outgoing, Sent, outgoing
 from airgap.carry.verify import CheckedBundle, check
@@ -43,6 +45,20 @@ _CANCEL_SECONDS = 3.0
 """How long Ctrl-C waits until the aborted attempts are recorded."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReturnedReceipt:
+    """A receipt that came back from a host, and was proved, or why there is none."""
+
+    path: Path | None
+    """Where it is kept here."""
+    alarms: tuple[str, ...] = ()
+    error: AirgapError | None = None
+
+
+TakeReceipt = Callable[[CheckedBundle, str, bytes], ReturnedReceipt]
+"""Proves and keeps a receipt of a bundle, given the path on the host and the bytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """One host, and what to do there."""
@@ -56,6 +72,8 @@ class Destination:
     """The target, as the remote airgap spells it in `--to`."""
     from_here: LoadFromHere | None = None
     """Loads into the Docker engine of a host without airgap; then no bundle folder is sent."""
+    take_receipt: TakeReceipt | None = None
+    """Keeps the receipt of a load by the host's own airgap."""
 
 
 class HostState(StrEnum):
@@ -76,6 +94,8 @@ class HostResult:
     sent: Sent | None = None
     loaded: LoadedThere | None = None
     error: AirgapError | None = None
+    receipt: ReturnedReceipt | None = None
+    """The receipt that was brought back."""
 
     @property
     def state(self) -> HostState:
@@ -233,6 +253,7 @@ class _Sending:
                 names = {str(image.name) for image in self.bundle.images}
                 sha256 = self.bundle.statement_sha256
                 result.loaded = load_there(host, folder, destination.load, sha256, names)
+            _bring_back(host, self.bundle, destination, result)
 
     def cancel(self) -> None:
         """Close all connections, and wait up to `_CANCEL_SECONDS` for the records of the aborted attempts."""
@@ -244,6 +265,18 @@ class _Sending:
         end = time.monotonic() + _CANCEL_SECONDS
         while self._running and time.monotonic() < end:
             time.sleep(0.02)
+
+
+def _bring_back(host: Host, bundle: CheckedBundle, destination: Destination, result: HostResult) -> None:
+    """Keep the receipt of the load here too. The images are loaded, so a failure is only reported."""
+    if destination.take_receipt is None or result.loaded is None:
+        return
+    path = result.loaded.receipt
+    try:
+        raw = read_receipt(host, path)
+        result.receipt = destination.take_receipt(bundle, f"{host.name}:{path}", raw)
+    except AirgapError as error:
+        result.receipt = ReturnedReceipt(None, error=error)
 
 
 def _make_folders(host: Host, folder: str) -> str:
@@ -268,4 +301,6 @@ def _effect(result: HostResult) -> dict[str, object]:
     if loaded is not None:
         details |= {"way": str(loaded.way), "receipt": loaded.receipt}
         details["effect"] = [{"reference": name, "verdict": verdict} for name, verdict in loaded.images]
+    if result.receipt is not None and result.receipt.path is not None:
+        details["receipt_kept"] = str(result.receipt.path)
     return details

@@ -18,7 +18,7 @@ import typer
 
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.tables import Table
-from airgap.errors import AirgapError, PartialError, printable
+from airgap.errors import AirgapError, PartialError, TrustError, printable
 from airgap.hiding import hide
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
@@ -70,17 +70,24 @@ def write_json(value: dict[str, Any]) -> None:
 
 
 def show_partial_result(
-    value: dict[str, Any], lines: Sequence[str | Table], output: Output, failures: Sequence[AirgapError]
+    value: dict[str, Any],
+    lines: Sequence[str | Table],
+    output: Output,
+    failures: Sequence[AirgapError],
+    *,
+    alarmed: bool = False,
 ) -> None:
     """Write a result whose key `error` is the first of `failures`, then the failures.
 
     Raises:
-        typer.Exit: There are failures; the exit code is that of the first.
+        typer.Exit: The result has an alarm: 13; or there are failures: the exit code is that of the first.
     """
     value["error"] = error_value(failures[0]) if failures else None
     show_result(value, lines, output)
     for failure in failures:
         show_error(failure, debug=output.debug)
+    if alarmed:
+        raise typer.Exit(TrustError.exit_code)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

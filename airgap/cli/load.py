@@ -1,8 +1,9 @@
 """Verify a bundle and load its images.
 
 All content that is read is checked. Content that the target already has is left unchanged and is not read;
-`airgap verify` reads everything. The load ends with a signed receipt. `-` reads a tar from standard input.
-Name all volumes of a bundle together; on a terminal, airgap asks for missing ones.
+`airgap verify` reads everything. The load ends with a signed receipt; a copy is written into `receipts/`
+beside the bundle, and goes home with the medium. `-` reads a tar from standard input. Name all volumes of a
+bundle together; on a terminal, airgap asks for missing ones.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
@@ -11,26 +12,38 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli import console
-from airgap.cli.options import AcceptJump, Bundles, Jobs, Map, RegistryAccess, SshAccess, TableOutput, To
+from airgap.cli.options import (
+    STDIN,
+    AcceptJump,
+    Bundles,
+    Jobs,
+    Map,
+    ReceiptCopying,
+    RegistryAccess,
+    SshAccess,
+    TableOutput,
+    To,
+)
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
+    from airgap.carry.receipt_copies import ReceiptCopy
     from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loader import LoadedImage
     from airgap.offline.rename import Renaming
 
-STDIN = Path("-")
 NAME = "load"
 PANEL = "Offline"
 
@@ -63,6 +76,7 @@ def run(
     accept_jump: AcceptJump = False,
     jobs: Jobs = 4,
     *,
+    receipts: ReceiptCopying,
     registries: RegistryAccess,
     ssh: SshAccess,
     output: TableOutput,
@@ -75,6 +89,7 @@ def run(
 
     if on_conflict not in ("replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
+    receipts.check()
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
     options = _LoadOptions(
         target=target,
@@ -82,11 +97,12 @@ def run(
         jobs=jobs,
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
+        receipts=receipts,
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     places = group_by_bundle(bundles)
-    reports, refused = _load_each(places, operator, lambda place: _load(place, options, operator))
+    reports, refused = _load_each(places, operator, partial(_load, options, operator))
     _show(target, reports, refused, output, many=len(places) > 1)
 
 
@@ -99,9 +115,16 @@ class _LoadOptions:
     jobs: int
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
+    receipts: ReceiptCopying
 
 
-def _load(bundle: "BundleLocation", options: _LoadOptions, operator: "Operator") -> "LoadReport":
+Load = Callable[["BundleLocation", "BundleLocation"], "LoadReport"]
+"""Loads a bundle from a location, given the one on the medium that it came on."""
+
+
+def _load(
+    options: _LoadOptions, operator: "Operator", bundle: "BundleLocation", medium: "BundleLocation"
+) -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
     from airgap.offline.loader import ConflictRule
 
@@ -109,6 +132,7 @@ def _load(bundle: "BundleLocation", options: _LoadOptions, operator: "Operator")
         bundle, operator.site, options.target, operator.now,
         on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
+        copy_receipt=options.receipts.copier(medium),
     )  # fmt: skip
 
 
@@ -134,7 +158,7 @@ def _show(
 
 
 def _load_each(
-    places: "Sequence[BundleLocation]", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
+    places: "Sequence[BundleLocation]", operator: "Operator", load: Load
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
     """Load the bundles in options until one is refused; the loads before it are reported too."""
     from airgap.bundle.volumes import paths_of
@@ -153,9 +177,7 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(
-    bundle: "BundleLocation", operator: "Operator", load: "Callable[[BundleLocation], LoadReport]"
-) -> "LoadReport":
+def _load_whole(bundle: "BundleLocation", operator: "Operator", load: Load) -> "LoadReport":
     """Load a bundle with all its volumes: from a pipe, or one after the other if a person can be asked."""
     from airgap.bundle.volumes import has_all_volumes, paths_of
     from airgap.carry.from_stdin import staged
@@ -166,11 +188,11 @@ def _load_whole(
         if not sys.stdin:
             raise UsageError("standard input is closed", want="a tar to load")
         with staged(sys.stdin.buffer, operator.site.home, operator.progress) as copy:
-            return load(copy)
+            return load(copy, bundle)
     if has_all_volumes(bundle) or operator.ask is never_ask:
-        return load(bundle)
+        return load(bundle, bundle)
     together = gather(bundle, operator)
-    report = load(together)
+    report = load(together, bundle)
     if report.failed:
         operator.progress.note(f"kept until everything is loaded: {', '.join(map(str, together))}")
     else:
@@ -189,6 +211,10 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
     return {
         "statement_sha256": report.bundle.statement_sha256,
         "receipt": str(report.receipt),
+        "receipt_copies": [
+            {"path": str(copy.path), "error": str(copy.error) if copy.error else None}
+            for copy in report.copies
+        ],
         "images": [
             {
                 "reference": str(result.image.name),
@@ -218,7 +244,11 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
-    return [*lines, f"receipt: {report.receipt}"]
+    return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
+
+
+def _copy_line(copy: "ReceiptCopy") -> str:
+    return f"receipt not copied: {copy.error}" if copy.error else f"receipt copied to: {copy.path}"
 
 
 def _verdict(result: "LoadedImage") -> str:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
 from airgap.cli.manifest_choice import ManifestChoice
+from airgap.cli.options import BaseChoice
 from airgap.errors import UsageError
-from airgap.manifest import Lock
+from airgap.manifest import Lock, TransferManifest
+from airgap.online.bases import Bases
 from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
@@ -16,6 +18,7 @@ from airgap.online.relock import KeptImages, unchanged_items
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
+_NO_CHOICE = BaseChoice()
 _SHOWN = 5
 """Images in one line."""
 
@@ -24,33 +27,41 @@ def plan_of(
     choice: ManifestChoice,
     endpoints: Endpoints,
     progress: Progress,
-    since: Sequence[str] = (),
+    base_choice: BaseChoice = _NO_CHOICE,
     *,
-    full: bool = False,
     writing: bool = False,
 ) -> TransferPlan:
     """Return the plan for a manifest's lock file or, without a lock, for its tags as they are now.
 
-    The plan's failures have the images that cannot be planned. Layers are left out if a base in `since` has
-    them: a bundle, a receipt, or a serial of this stream. Without `since`, the last bundle is the base if it
-    was sealed without some of its images, unless `full` is set. With `writing`, a manifest that was made of
-    images is written with its lock, once all images are resolved.
+    The plan's failures have the images that cannot be planned. Layers are left out if a base in `base_choice`
+    has them: a bundle, a receipt, or a serial of this stream. Without bases, the last bundle is the base if
+    it was sealed without some of its images, unless `base_choice` says that everything is carried. With
+    `writing`, a manifest that was made of images is written with its lock, once all images are resolved.
     """
-    if full and since:
-        raise UsageError("--full excludes --since", want="one of them")
+    base_choice.check()
+    since = base_choice.since or ()
     manifest = choice.manifest
     documents = DocumentCache()
     failures: Failures = {}
-    held = read_bases(Site(default_home()), manifest.name, since, now(), progress) if since else frozenset()
+    bases = _bases(manifest, base_choice, progress) if since else Bases()
+    held = bases.held
     lock = _lock_of(choice, endpoints, progress, failures, documents, writing=writing)
-    if not since and not full and (base := _partial_base(lock)) is not None:
+    if not since and not base_choice.full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
             f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what "
             "it carries; --full carries everything"
         )
         held = held_by(base)
-    return make_plan(lock, endpoints.source, held, failures, documents)
+    plan = make_plan(lock, endpoints.source, held, failures, documents)
+    return replace(plan, bases=bases)
+
+
+def _bases(manifest: TransferManifest, choice: BaseChoice, progress: Progress) -> Bases:
+    return read_bases(
+        Site(default_home()), manifest.name, choice.since or (), now(), progress,
+        destinations=manifest.destinations, without_base=choice.without_base or (),
+    )  # fmt: skip
 
 
 def unknown_lines(unknown: Mapping[str, str]) -> list[str]:

@@ -4,17 +4,24 @@ A group is a dataclass of options, which a command takes as one parameter: see `
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airgap.cli import complete
+from airgap.errors import UsageError
 
 if TYPE_CHECKING:
+    from airgap.bundle.volumes import BundleLocation
+    from airgap.carry.receipt_copies import CopyReceipt
     from airgap.endpoints.ssh import Ssh
     from airgap.site import Site
     from airgap.trust.keys import Signer
+
+STDIN = Path("-")
+"""The bundle that is read from standard input."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
@@ -95,12 +102,21 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the receiver has: a receipt, a bundle or its name, or a serial sealed here; repeatable.",
+        help="What the receivers have: a receipt, a bundle or its name, a serial sealed here, or `sites` (the "
+        "latest receipt of each destination); may be repeated.",
     ),
 ]
 Full = Annotated[
     bool,
     typer.Option("--full", help="Carry everything, even if the last bundle was sealed without some images."),
+]
+WithoutBase = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without-base",
+        metavar="SITE",
+        help="A destination that has no base, and may not be able to load the bundle; may be repeated.",
+    ),
 ]
 To = Annotated[
     str,
@@ -151,6 +167,15 @@ AcceptJump = Annotated[
     typer.Option(
         "--accept-jump", help="Accept a serial far above the last one, after the sender confirmed it."
     ),
+]
+ReceiptTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--receipt-to", metavar="DIR", help="Copy the receipt into this folder, and not beside the bundle."
+    ),
+]
+NoReceiptCopy = Annotated[
+    bool, typer.Option("--no-receipt-copy", help="Copy the receipt nowhere: the medium is not written.")
 ]
 Identity = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A private SSH key; may be repeated.")
@@ -210,6 +235,50 @@ class SshAccess:
 
         ask = passphrase.existing(self.passphrase_file, "the SSH key")
         return Ssh(SshOptions(self.ssh_config, self.known_hosts, tuple(self.identity or ()), ask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseChoice:
+    """What a bundle can leave out."""
+
+    since: Since = None
+    without_base: WithoutBase = None
+    full: Full = False
+
+    def check(self) -> None:
+        """Raise `UsageError` for options that exclude each other."""
+        if self.full and self.since:
+            raise UsageError("--full excludes --since", want="one of them")
+        if self.without_base and not self.since:
+            raise UsageError("--without-base needs --since", subject=self.without_base[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptCopying:
+    """Where `load` copies the receipt, which goes home with the medium."""
+
+    receipt_to: ReceiptTo = None
+    no_receipt_copy: NoReceiptCopy = False
+
+    def check(self) -> None:
+        """Raise `UsageError`, before anything is loaded, if the receipt cannot be copied as asked."""
+        from airgap.carry.receipt_copies import check_folder
+
+        if self.receipt_to and self.no_receipt_copy:
+            raise UsageError("--receipt-to excludes --no-receipt-copy", want="one of them")
+        if self.receipt_to:
+            check_folder(self.receipt_to)
+
+    def copier(self, bundle: "BundleLocation") -> "CopyReceipt | None":
+        """Return the function that copies the receipt of a bundle; None if there is no place for a copy."""
+        from airgap.bundle.volumes import paths_of
+        from airgap.carry.receipt_copies import copy_beside, copy_into
+
+        if self.receipt_to:
+            return partial(copy_into, self.receipt_to)
+        if self.no_receipt_copy or paths_of(bundle) == (STDIN,):
+            return None
+        return partial(copy_beside, bundle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

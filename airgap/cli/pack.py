@@ -19,13 +19,12 @@ import typer
 from airgap.cli import complete, console
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
-    Full,
+    BaseChoice,
     Images,
     Jobs,
     MediaWriting,
     PullAccess,
     SigningChoice,
-    Since,
     StreamName,
     TableOutput,
     VolumeSizeText,
@@ -76,12 +75,11 @@ def run(
     volume_size: VolumeSizeText = None,
     tar: Tar = False,
     allow_partial: AllowPartial = False,
-    since: Since = None,
-    full: Full = False,
     name: StreamName = None,
     transfer: TransferValues = None,
     jobs: Jobs = 3,
     *,
+    base: BaseChoice,
     signing: SigningChoice,
     writing: MediaWriting,
     registries: PullAccess,
@@ -102,7 +100,7 @@ def run(
     opened, signer = (None, None) if may_set_up(output) else _open(signing)
     progress = console.make_progress(quiet=output.quiet)
     sources = Endpoints(registries, connections=jobs)
-    plan = plan_of(choice, sources, progress, since or (), full=full, writing=True)
+    plan = plan_of(choice, sources, progress, base, writing=True)
     if opened is None or signer is None:
         _refuse_early(plan, to, size, writing, allow_partial=allow_partial)
         opened, signer = set_up_first(signing)

@@ -12,10 +12,9 @@ from airgap.cli import console
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
     AllowSystemDisk,
-    Full,
+    BaseChoice,
     Images,
     PullAccess,
-    Since,
     StreamName,
     TableOutput,
     VolumeSizeText,
@@ -39,10 +38,9 @@ def run(
     ] = None,
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
-    since: Since = None,
-    full: Full = False,
     name: StreamName = None,
     *,
+    base: BaseChoice,
     registries: PullAccess,
     output: TableOutput,
 ) -> None:
@@ -56,7 +54,7 @@ def run(
     compare_site(recording=False)
     progress = console.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
-    plan = plan_of(choose_manifest(images, name), endpoints, progress, since or (), full=full)
+    plan = plan_of(choose_manifest(images, name), endpoints, progress, base)
     refuse_partial(
         plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
     )
@@ -139,8 +137,22 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
         "spared_bytes": plan.spared_bytes,
+        "site_bases": [
+            {
+                "site": base.site,
+                "bases": list(base.names),
+                "spared_bytes": plan.spared_with(base.held) if base.names else 0,
+                "saved_without": _saved_without(plan, base.site),
+            }
+            for base in plan.bases.sites
+        ],
         "attachments_unknown": unknown_value(plan.unknown),
     }
+
+
+def _saved_without(plan: "TransferPlan", site: str) -> int:
+    spared = plan.spared_with(plan.bases.held_without(site))
+    return max(spared - plan.spared_bytes, 0)
 
 
 def _lines(value: dict[str, Any]) -> list[str | Table]:
@@ -154,4 +166,19 @@ def _lines(value: dict[str, Any]) -> list[str | Table]:
     return [
         Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
         f"{sums}; shared between images: {console.size(shared)}{base}",
+        *_site_lines(value["site_bases"]),
     ]
+
+
+def _site_lines(sites: list[dict[str, Any]]) -> list[str | Table]:
+    """Return what each site spares, and what the bundle would spare without the site."""
+    rows = [
+        (
+            base["site"],
+            console.size(base["spared_bytes"]) if base["bases"] else "no base",
+            console.size(base["saved_without"]) if base["saved_without"] else "-",
+            ", ".join(Path(name).name for name in base["bases"]) or "-",
+        )
+        for base in sites
+    ]
+    return [Table(("SITE", "SPARES", "MORE WITHOUT IT", "BASE"), rows)] if rows else []

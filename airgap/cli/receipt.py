@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airgap.audit.receipt import Receipt
-    from airgap.review.receipts import Imported
+    from airgap.review.receipts import Imported, ReceiptImport
     from airgap.trust.root import TrustRoot
 
 NAME = "receipt"
@@ -28,47 +28,72 @@ Files = Annotated[
     ),
 ]
 
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH", readable=False, help="Receipts, and folders with receipts: a medium that came back."
+    ),
+]
+
 
 @register(app, "import")
-def import_receipts(files: Files, *, output: Output) -> None:
+def import_receipts(paths: Paths, *, output: Output) -> None:
     """Import receipts that came back: they confirm delivery of a bundle that was sealed here.
 
-    The trust root must have the key of the receiving site. Each receipt is compared with the bundle and with
-    earlier receipts of the site. A receipt that does not agree is kept too (exit code 13).
+    A folder is searched for files named *.receipt.json, and so is its folder receipts/, in which
+    `airgap load` leaves a copy. The trust root must have the key of the receiving site. Each receipt is
+    compared with the bundle and with earlier receipts of the site. A receipt that does not agree is kept too
+    (exit code 13).
 
-    Example: airgap receipt import /media/stick/edge-stack-0007-12.receipt.json
+    Examples:
+      airgap receipt import /media/stick
+      airgap receipt import plant-7-edge-stack-0007-12.receipt.json
     """
-    from airgap.advice import RECEIPT, refuse_other
     from airgap.cli.opening import open_site
-    from airgap.errors import AirgapError, PartialError, TrustError
-    from airgap.review.receipts import Imported, import_receipt
-    from airgap.review.records import read_file
+    from airgap.errors import AirgapError, PartialError
+    from airgap.review.receipt_files import receipt_files
+    from airgap.review.receipts import ReceiptImport
 
     checked = open_site()
-    site, time = checked.site, checked.now
+    files = receipt_files(paths)
+    imports = ReceiptImport(checked.site, checked.now)
     done: list[tuple[Path, Imported]] = []
     refused: dict[str, AirgapError] = {}
+    lines: list[str | Table] = []
     for path in files:
         try:
-            refuse_other(path, RECEIPT)
-            done.append((path, import_receipt(site, path, read_file(path), time)))
+            done.append((path, _import(imports, path)))
+            lines += _imported_lines(done[-1][1])
         except AirgapError as error:  # the others are imported and reported
             refused[str(path)] = error
-    if not done:
-        raise next(iter(refused.values()))
-    failure = PartialError("some receipts were refused", refused, len(files)) if refused else None
+            lines.append(f"refused: {path.name}: {error}")
+    if len(files) == 1 and refused:
+        raise refused[str(files[0])]
     value: dict[str, Any] = {"receipts": [_imported(path, imported) for path, imported in done]}
-    lines = [line for _, imported in done for line in _imported_lines(imported)]
-    console.show_partial_result(value, lines, output, [failure] if failure else [])
-    if any(imported.alarms for _, imported in done):
-        raise typer.Exit(TrustError.exit_code)
+    failure = PartialError("some receipts were refused", refused, len(files)) if refused else None
+    if failure and not done:
+        failure.what, failure.got = f"all {len(files)} receipts were refused", None
+    alarmed = any(imported.alarms for _, imported in done)
+    console.show_partial_result(value, lines, output, [failure] if failure else [], alarmed=alarmed)
+
+
+def _import(imports: "ReceiptImport", path: Path) -> "Imported":
+    from airgap.advice import RECEIPT, refuse_other
+    from airgap.review.records import read_file
+
+    refuse_other(path, RECEIPT)
+    return imports.take(path, read_file(path))
 
 
 def _imported(path: Path, imported: "Imported") -> dict[str, Any]:
+    from airgap.review.receipts import ImportState
+
+    foreign = imported.state == ImportState.OTHER_SENDER
     return {
         "receipt": str(path),
-        "kept": str(imported.kept.path),
+        "kept": None if foreign else str(imported.kept.path),
         "fresh": imported.fresh,
+        "import": imported.state,
         "alarms": list(imported.alarms),
         "unconfirmed": list(imported.unconfirmed),
         **_value(imported.kept.receipt),
@@ -77,9 +102,8 @@ def _imported(path: Path, imported: "Imported") -> dict[str, Any]:
 
 def _imported_lines(imported: "Imported") -> list[str]:
     receipt = imported.kept.receipt
-    verb = "imported" if imported.fresh else "imported already"
     return [
-        f"{verb}: {imported.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
+        f"{imported.state}: {imported.kept.title} at {receipt.site}, {receipt.target}: {receipt.result}",
         *(f"alarm: {alarm}" for alarm in imported.alarms),
         *(f"not confirmed: {line}" for line in imported.unconfirmed),
     ]
@@ -89,7 +113,7 @@ def _imported_lines(imported: "Imported") -> list[str]:
 def show_receipts(files: Files, *, output: TableOutput) -> None:
     """Show a receipt, after checking that its site signed it.
 
-    Example: airgap receipt show edge-stack-0007-12.receipt.json
+    Example: airgap receipt show plant-7-edge-stack-0007-12.receipt.json
     """
     from airgap.advice import RECEIPT, refuse_other
     from airgap.cli.opening import open_site

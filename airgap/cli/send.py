@@ -3,8 +3,9 @@
 Only files that a host lacks or has wrong are sent. If the connection breaks, airgap connects again and
 resumes, also in the middle of a file; so does running the command again. On the host, the bundle is either
 complete or marked as unfinished. Host keys must be known, and logins use keys. With --load, the airgap on the
-host loads the bundle too. For a host without airgap, --load docker loads its engine from here through SSH,
-and sends only the layers that the engine lacks.
+host loads the bundle too; its receipt comes back and is imported, as `airgap receipt import` does. For a host
+without airgap, --load docker loads its engine from here through SSH, and sends only the layers that the
+engine lacks.
 
 Examples:
   airgap send stick/edge-stack-0007 carrier@plant-a plant-b:2222
@@ -14,6 +15,7 @@ Examples:
 import contextlib
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +29,7 @@ from airgap.errors import IncompleteError, UsageError
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.remote_load import LoadedThere, LoadFromHere, PipingHost
-    from airgap.carry.send import Destination, HostResult, SendReport
+    from airgap.carry.send import Destination, HostResult, ReturnedReceipt, SendReport, TakeReceipt
     from airgap.endpoints.docker.dial import Dial
     from airgap.endpoints.ssh import Ssh
     from airgap.manifest.inventory import InventoryHost
@@ -89,14 +91,16 @@ def run(
 ) -> None:
     from airgap.carry.send import send_bundle
     from airgap.cli.opening import open_site
+    from airgap.review.returned import take_returned
 
     wanted = _wanted(hosts or [], inventory, to, load)
     folders: BundleLocation = (bundle, *volume) if volume else bundle
     client = ssh.make_ssh()
     checked = open_site()
     site, moment = checked.site, checked.now
+    take = partial(take_returned, site=site, location=folders, now=moment)
     destinations = [
-        _destination(host, client, _from_here(folders, site, host.address, moment)) for host in wanted
+        _destination(host, client, _from_here(folders, site, host.address, moment), take) for host in wanted
     ]
     names = [host.address for host in wanted]
     with _volumes_by_option(), console.host_board(names, quiet=output.quiet) as board:
@@ -105,7 +109,8 @@ def run(
         )
     failure = report.failure
     failures = [failure] if failure else []
-    console.show_partial_result(_value(report, bundle), _lines(report), output, failures)
+    alarmed = any(result.receipt and result.receipt.alarms for result in report.results)
+    console.show_partial_result(_value(report, bundle), _lines(report), output, failures, alarmed=alarmed)
 
 
 def _from_here(folders: "BundleLocation", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":
@@ -173,7 +178,9 @@ def _volumes_by_option() -> Iterator[None]:
         raise
 
 
-def _destination(host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere") -> "Destination":
+def _destination(
+    host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere", take: "TakeReceipt"
+) -> "Destination":
     from airgap.carry.send import DEFAULT_FOLDER, Destination
     from airgap.endpoints.ssh import Address
 
@@ -183,6 +190,7 @@ def _destination(host: "InventoryHost", ssh: "Ssh", from_here: "LoadFromHere") -
         folder=host.to or DEFAULT_FOLDER,
         load=host.load,
         from_here=from_here if host.load == "docker" else None,
+        take_receipt=take,
     )
 
 
@@ -207,12 +215,31 @@ def _host_value(result: "HostResult") -> dict[str, Any]:
         "load": {
             "way": loaded.way,
             "receipt": loaded.receipt,
+            **_receipt_value(result.receipt),
             "images": [{"reference": name, "verdict": verdict} for name, verdict in loaded.images],
         }
         if loaded
         else None,
         "error": console.error_value(result.error) if result.error else None,
     }
+
+
+def _receipt_value(receipt: "ReturnedReceipt | None") -> dict[str, Any]:
+    if receipt is None:
+        return {"receipt_kept": None, "receipt_error": None, "alarms": []}
+    return {
+        "receipt_kept": str(receipt.path) if receipt.path else None,
+        "receipt_error": str(receipt.error) if receipt.error else None,
+        "alarms": list(receipt.alarms),
+    }
+
+
+def _receipt_lines(receipt: "ReturnedReceipt | None") -> list[str]:
+    if receipt is None:
+        return []
+    if receipt.error:
+        return [f"the receipt stays there: {receipt.error}"]
+    return [f"receipt kept here: {receipt.path}", *(f"alarm: {alarm}" for alarm in receipt.alarms)]
 
 
 def _lines(report: "SendReport") -> list[str | Table]:
@@ -234,6 +261,7 @@ def _lines(report: "SendReport") -> list[str | Table]:
             lines.append(
                 f"{result.name}: loaded {result.loaded.way}: {counts}; receipt {result.loaded.receipt}"
             )
+        lines += [f"{result.name}: {line}" for line in _receipt_lines(result.receipt)]
     failed = [result for result in report.results if result.error is not None]
     if len(failed) == len(report.results) > 1:  # then stderr has the error of the first only
         lines += [f"failed: {result.name}: {result.error}" for result in failed]

@@ -1,7 +1,7 @@
 """Load one bundle, from its medium to the receipt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.audit.record import Outcome
 from airgap.bundle.volumes import BundleLocation
+from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
 from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened
@@ -34,6 +35,8 @@ class LoadReport:
     bundle: VerifiedBundle
     results: tuple[LoadedImage, ...]
     receipt: Path
+    copies: tuple[ReceiptCopy, ...] = ()
+    """The copies of the receipt that were to be made."""
 
     @property
     def failed(self) -> list[LoadedImage]:
@@ -75,10 +78,9 @@ def load_bundle(
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
     accept_jump: bool = False,
+    copy_receipt: CopyReceipt | None = None,
 ) -> LoadReport:
-    """Verify and load the bundle, record it in the ledger, and write the receipt. Failed images are in the
-    report.
-    """
+    """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported."""
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
@@ -97,13 +99,16 @@ def load_bundle(
         _save(holdings, progress)
         receipt = _receipt(bundle, site, target, results, now)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
-        kept = site.keep_receipt(f"{bundle.statement.title}-{attempt.seq}.receipt.json", raw)
+        kept = site.keep_receipt(f"{site.name}-{bundle.statement.title}-{attempt.seq}{RECEIPT_SUFFIX}", raw)
         report = LoadReport(bundle, results, kept)
         digest = Digest.of(raw).hex
         attempt.add(effect=[_effect(result) for result in results], receipt=str(kept), receipt_sha256=digest)
         if report.failure is not None:
             attempt.result = Outcome.PARTIAL if len(report.failed) < len(results) else Outcome.FAILED
             attempt.exit_code = report.failure.exit_code
+        if copy_receipt:
+            report = replace(report, copies=copy_receipt(kept.name, raw))
+            attempt.add(receipt_copies=[str(copy.path) for copy in report.copies if copy.error is None])
     return report
 
 

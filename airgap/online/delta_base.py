@@ -3,7 +3,7 @@ images.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.online.bases import NOTHING, Base, Bases, bases_of
 from airgap.online.terms import matches_lock
 from airgap.progress import Progress
 from airgap.prove_receipt import prove_receipt
@@ -30,23 +31,89 @@ from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
 
+SITES = "sites"
+"""The base that stands for the latest receipt of every destination."""
+
 
 def read_bases(
-    site: Site, stream: str, since: Iterable[str], now: datetime, progress: Progress
-) -> frozenset[Digest]:
-    """Return the blobs that all bases together have.
+    site: Site,
+    stream: str,
+    since: Iterable[str],
+    now: datetime,
+    progress: Progress,
+    *,
+    destinations: Sequence[str] = (),
+    without_base: Sequence[str] = (),
+) -> Bases:
+    """Return what the receiving sites have.
 
-    A base is a receipt of the other side, a bundle (folder, tar, or its `bundle.dsse.json` alone), or
-    the name of one, or the serial of a bundle of `stream` that was sealed here. Raises a `TrustError` for a
-    base that is not signed by a key of the trust root, and for a receipt that does not agree with the bundle
-    that was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note:
-    if the base is missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
+    A base is a receipt of a site, a bundle (folder, tar, or its `bundle.dsse.json` alone, or its name), the
+    serial of a bundle of `stream` that was sealed here, or `sites`. A receipt counts for its site, the others
+    for every site. See `bases_of` for `destinations` and `without_base`. Raises a `TrustError` for a base that is not
+    signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
+    here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
+    missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
-    held: set[Digest] = set()
+    bases: list[Base] = []
     for text in since:
-        envelope = Envelope.parse(_read(site, stream, text, progress), text)
-        held |= _holds(site, envelope, text, now, progress)
-    return frozenset(held)
+        if text == SITES and not exists(Path(text)):
+            _refuse_none(destinations)
+            wanted = [name for name in destinations if name not in without_base]
+            bases += latest_receipts(site, stream, wanted, now, progress)
+        else:
+            envelope = Envelope.parse(_read(site, stream, text, progress), text)
+            bases.append(_base(site, envelope, text, now, progress))
+    for base in bases:
+        if destinations and base.site is not None and base.site not in destinations:
+            progress.note(f"{base.name} does not count: {base.site} is not a destination")
+    return bases_of(bases, destinations, without_base)
+
+
+def _refuse_none(destinations: Sequence[str]) -> None:
+    if not destinations:
+        raise UsageError(
+            "--since sites needs destinations", want="`destinations:` in the manifest",
+            hint="without them, name the receipts themselves",
+        )  # fmt: skip
+
+
+def latest_receipts(
+    site: Site, stream: str, names: Sequence[str], now: datetime, progress: Progress
+) -> Iterator[Base]:
+    """Yield the latest receipt of each site that can be a base; what cannot is noted."""
+    root = site.root().root
+    for name in names:
+        for path, envelope in _receipts_of(site, name, stream, progress):
+            try:
+                receipt = prove_receipt(envelope, root, now, str(path))
+                _refuse_disagreement(site, receipt, str(path), now)
+            except AirgapError as error:
+                progress.note(f"{path.name} is not used: {error}")
+                continue
+            held = _held_by_receipt(receipt)
+            if held:
+                yield Base(str(path), held, name)
+                break
+
+
+def _receipts_of(site: Site, name: str, stream: str, progress: Progress) -> list[tuple[Path, Envelope]]:
+    """Return the receipts of a site for bundles of the stream, the latest first; their signatures are not
+    checked.
+    """
+    receipts: list[tuple[datetime, Path, Envelope]] = []
+    folder = site.home / "receipts" / name
+    for path in sorted(folder.glob("*.receipt.json")):
+        try:
+            with Folder(folder) as opened:
+                envelope = Envelope.parse(opened.read(path.name, MAX_ENVELOPE_BYTES), str(path))
+            receipt = Receipt.parse(envelope.payload, str(path))
+        except AirgapError as error:
+            progress.note(f"{path.name} is not used: {error}")
+            continue
+        if (receipt.site, receipt.bundle_stream) == (name, stream):
+            receipts.append((receipt.time, path, envelope))
+    receipts.sort(key=lambda found: (found[0], found[1]), reverse=True)
+    return [(path, envelope) for _, path, envelope in receipts]
 
 
 def _read(site: Site, stream: str, text: str, progress: Progress) -> bytes:
@@ -63,7 +130,7 @@ def _read(site: Site, stream: str, text: str, progress: Progress) -> bytes:
         raise UsageError(
             "no such base",
             subject=text,
-            want="a receipt, a bundle, its name, or the serial of one sealed here",
+            want="a receipt, a bundle, its name, the serial of one sealed here, or `sites`",
         )
     refuse_other(path, BASE)
     if path.is_dir():
@@ -79,14 +146,14 @@ def _read(site: Site, stream: str, text: str, progress: Progress) -> bytes:
         return read_small(bundle.open(ENVELOPE_FILE), text, MAX_ENVELOPE_BYTES)
 
 
-def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> set[Digest]:
+def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: Progress) -> Base:
     """Return the blobs that a signed statement confirms. Its kind decides which role must have signed it."""
     fields = Fields(parse_object(envelope.payload, where, max_bytes=MAX_ENVELOPE_BYTES, floats=False), where)
     kind = fields.text("predicateType")
     root = site.root().root
     if kind == BUNDLE:
         check_signatures(envelope, root, "release", now, where)
-        return set(held_by(Statement.parse(envelope.payload, where)))
+        return Base(where, held_by(Statement.parse(envelope.payload, where)))
     if kind != RECEIPT:
         raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
     try:
@@ -100,10 +167,14 @@ def _holds(site: Site, envelope: Envelope, where: str, now: datetime, progress: 
             f"{where}: the trust root has no key of site {receipt.site}; the receipt is used without a check"
         )
     _refuse_disagreement(site, receipt, where, now)
-    if not receipt.holds or not is_base(receipt):
+    if not (held := _held_by_receipt(receipt)):
         progress.note(f"{where}: no delta can build on what {receipt.target} has; all layers are carried")
-        return set()
-    return {Digest.parse(text, where) for text in receipt.holds}
+    return Base(where, held, receipt.site)
+
+
+def _held_by_receipt(receipt: Receipt) -> frozenset[Digest]:
+    """Return the blobs that a delta can build on."""
+    return frozenset(map(Digest.parse, receipt.holds)) if is_base(receipt) else NOTHING
 
 
 def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime) -> None:

@@ -168,6 +168,8 @@ def note_sealed(
         ],
         keys=[signer.public_key.keyid for signer in terms.order.signers],
     )
+    if sites := terms.plan.bases.sites:
+        attempt.add(bases=[{"site": base.site, "bases": list(base.names)} for base in sites])
 
 
 def tables_of(

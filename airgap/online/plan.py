@@ -33,6 +33,7 @@ from airgap.oci.documents import (
     subject_of,
 )
 from airgap.oci.reference import ImageReference
+from airgap.online.bases import Bases
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
 from airgap.trust.cosign import is_material
 from airgap.workers import Memo, run_all
@@ -111,6 +112,8 @@ class TransferPlan:
     """Images that could not be resolved or planned."""
     held: frozenset[Digest] = frozenset()
     """The blobs that the receiving side has proved to have."""
+    bases: Bases = field(default_factory=Bases)
+    """The bases that `held` is made of, by site."""
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Reasons, by reference: why attachments of an image are not all known, or why one is left out."""
 
@@ -152,6 +155,10 @@ class TransferPlan:
         """The bytes of the layers that are left out, each counted once."""
         layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
         return sum(layers[digest].size for digest in self.behind())
+
+    def spared_with(self, held: frozenset[Digest]) -> int:
+        """Return the `spared_bytes` if the receiving side had these blobs."""
+        return replace(self, held=_usable(held, self.images)).spared_bytes
 
 
 def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
@@ -202,15 +209,18 @@ def make_plan(
     unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
     unknown |= {str(image.reference): str(error) for image, error in optional.items()}
     images = tuple(filter(None, planned))
-    held = held - {digest for image in images for digest in image.graph.foreign}
     return TransferPlan(
         lock=lock,
         images=images,
         exports=_plan_exports(lock, open_source),
         failures=failures or {},
-        held=held,
+        held=_usable(held, images),
         unknown=unknown,
     )
+
+
+def _usable(held: frozenset[Digest], images: Iterable[PlannedImage]) -> frozenset[Digest]:
+    return held - {digest for image in images for digest in image.graph.foreign}
 
 
 def _known_digest(image: LockedImage) -> Digest | None:

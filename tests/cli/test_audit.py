@@ -63,7 +63,7 @@ def test_a_receipt_closes_the_way(answered: tuple[Gap, Path]) -> None:
     assert gap.online.ended() == ("receipt", "ok", 0)
     [sent] = gap.online("audit", "report", "--json").json["sent"]
     assert (sent["state"], sent["missing"], sent["transfer"]) == ("received", [], {"ticket": "CHG-7"})
-    assert gap.online("receipt", "import", receipt).out.startswith("imported already: ")
+    assert gap.online("receipt", "import", receipt).out.startswith("known: ")
     assert len(gap.online("audit", "report", "--json").json["sent"][0]["receipts"]) == 1
 
 
@@ -100,7 +100,7 @@ def test_a_changed_receipt(answered: tuple[Gap, Path]) -> None:
 def test_receipts_from_nowhere(gap: Gap, fresh: Side) -> None:
     assert "there is no site here yet" in fresh("receipt", "show", "x", code=2).err
     gap.online("receipt", "import", gap.folder / "none", code=2)
-    gap.online("receipt", "import", gap.folder, code=12)
+    gap.online("receipt", "import", gap.folder, code=2)
 
 
 def test_show_a_receipt_at_both_sides(answered: tuple[Gap, Path]) -> None:

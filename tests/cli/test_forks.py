@@ -152,7 +152,7 @@ def test_what_was_sealed_in_two_epochs_is_kept_apart(gap: Gap, thief: Side) -> N
     load(gap, new)
     load(gap, pack(gap, gap.online, "delta", gap.folder / "epoch2", "--since", "1"))
     assert "made in another epoch" in load(gap, old, 14)
-    receipt = next((gap.offline.home / "receipts").glob("stack-0001-*.receipt.json"))
+    receipt = next((gap.offline.home / "receipts").glob("plant-7-stack-0001-*.receipt.json"))
     site = gap.offline.home / "site.pub"
     keyid = gap.offline("key", "list", "--json").json["site"]["keyid"]
     gap.online("trust", "add-site", "plant-7", "--key", site, "--keyid", keyid)

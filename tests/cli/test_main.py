@@ -194,7 +194,7 @@ KEYS = {
     "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {
         "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
-        "attachments_unknown",
+        "attachments_unknown", "site_bases",
     },
     "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
     "pack": {
@@ -213,7 +213,10 @@ KEYS = {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
         "requires", "hollow",
     },
-    "load": {"bundle", "target", "engine", "statement_sha256", "receipt", "images", "error"},
+    "load": {
+        "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "images", "error",
+    },
+    "load .receipt_copies": {"path", "error"},
     "load .images": {"reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
     "audit log": {"entries"},
     "audit log .entries": {

@@ -83,6 +83,14 @@ def make_gap(folder: Path, capture: pytest.CaptureFixture[str]) -> Gap:
     return Gap(online, offline, folder)
 
 
+def introduce(gap: Gap) -> None:
+    """Let the sending side's trust root know the receiving site."""
+    own = gap.offline("key", "list").json["site"]
+    gap.online(
+        "trust", "add-site", own["site"], "--key", gap.offline.home / "site.pub", "--keyid", own["keyid"]
+    )
+
+
 def manifest_of(*images: str, platforms: str = "all") -> str:
     """A manifest's text; with `platforms` empty, the default is left to airgap."""
     lines = ["version: 1", "name: stack"]

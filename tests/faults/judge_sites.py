@@ -69,6 +69,10 @@ def receipt_faults(world: World, names: list[TargetNames]) -> Iterator[str]:
                 and there.get(image.reference) != image.target_digest
             ):
                 yield f"{path.name} says that {image.reference} is there"
+    kept = {path.read_bytes() for path in (world.offline / "receipts").glob("*.receipt.json")}
+    for path in (world.folder / "stick" / "receipts").glob("*.receipt.json"):
+        if path.read_bytes() not in kept:
+            yield f"{path.name} on the medium is not a receipt of this site"
     for path in (world.offline / "holdings").glob("*.json"):
         try:
             for image in json.loads(path.read_bytes())["images"]:

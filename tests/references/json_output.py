@@ -9,6 +9,7 @@ from typing import Any
 from airgap.audit.receipt import VERDICTS
 from airgap.carry.compare_images import Change
 from airgap.cli.version import JSON_VERSION
+from airgap.review.receipts import ImportState
 
 Schema = dict[str, Any]
 
@@ -47,6 +48,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "attachments_unknown": ({}, "images whose attachments (signatures, SBOMs) are not known, and why"),
     "backwards": (items(NUMBER), "ledger lines that are older than the line before"),
     "backup": (TEXT, "the path of the backup"),
+    "bases": (items(TEXT), "what the site has: receipts and bundles; empty if the site does not count"),
     "before": (optional(TEXT), "the digest that the name had at the target before"),
     "blobs": (NUMBER, "the number of blobs"),
     "blobs_held": (NUMBER, "the number of blobs that the target holds now"),
@@ -57,27 +59,18 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "bytes_sent": (NUMBER, "the bytes that were sent"),
     "changes": (items(TEXT), "the changes, each as a sentence"),
     "checkpoint": ({}, "size and root hash of the receiver's ledger"),
-    "claimed_operator": (
-        optional(TEXT),
-        "the user who became the operator with su or sudo, by their own account",
-    ),
+    "claimed_operator": (optional(TEXT), "the user before su or sudo, by their own account"),
     "client": (TEXT, "the program that the settings are for"),
     "compared_with": (NUMBER, "the number of signed checkpoints that the ledger was compared with"),
     "content": (TEXT, "the content of the file"),
     "copy": (optional(TEXT), "the folder with the checked copy"),
     "count": (NUMBER, "the number of blobs that are left out"),
-    "counts": (
-        mapping(NUMBER),
-        "how many bundles were sealed, and are in which state; loads, refusals and alarms",
-    ),
+    "counts": (mapping(NUMBER), "the number of bundles by state, and of loads, refusals and alarms"),
     "created": (TIME, "when the bundle was made"),
     "destinations": (items(TEXT), "the sites that the bundle is for; empty for any site"),
     "details": (mapping(), "everything else in the ledger's record"),
     "digest": (TEXT, "the digest of the image"),
-    "digest_kind": (
-        one_of("manifest", "image_id"),
-        "what the digests identify: a manifest, or an engine's image ID",
-    ),
+    "digest_kind": (one_of("manifest", "image_id"), "what the digests identify: a manifest, or an image ID"),
     "disputed": (items(TEXT), "receipts that do not agree with the bundle"),
     "distinct_owners": (FLAG, "whether the signatures must be by different owners"),
     "engine": (optional(TEXT), "the engine of the target: product, version, machine and address"),
@@ -105,9 +98,10 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "host": (TEXT, "the address of the host"),
     "hosts": ({}, "one value for each host"),
     "images": ({}, "one value for each image"),
+    "import": (one_of(*ImportState), "what was done with the receipt"),
     "installed": (FLAG, "whether the new trust root is installed here"),
     "json_version": (NUMBER, "the version of these schemas"),
-    "kept": (TEXT, "the path of the imported receipt"),
+    "kept": (optional(TEXT), "the path of the imported receipt"),
     "key": (TEXT, "the path of the private key"),
     "keyid": (TEXT, "the id of the key"),
     "keyids": (items(TEXT), "the ids of the keys"),
@@ -142,6 +136,9 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "read_back": (TEXT, "whether the media were read back: ok, cached or skipped"),
     "reason": (optional(TEXT), "the reason"),
     "receipt": (TEXT, "the path of the receipt"),
+    "receipt_copies": ({}, "the copies of the receipt, and why there is none"),
+    "receipt_kept": (optional(TEXT), "the path of the receipt here, if it came back from the host"),
+    "receipt_error": (optional(TEXT), "why the receipt did not come back"),
     "receipts": ({}, "one value for each receipt"),
     "recipients": ({}, "what is known of each destination of the bundle"),
     "reference": (TEXT, "the name of the image"),
@@ -162,7 +159,9 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "settled": (one_of("clock", "files", "ledger"), "what was declared to be right"),
     "signed_by": (items(TEXT), "the ids of the keys that have signed"),
     "signers": (items(TEXT), "the keys that have signed, for people"),
+    "saved_without": (NUMBER, "the bytes that could be left out as well if this site did not count"),
     "site": (TEXT, "the name of the site"),
+    "site_bases": ({}, "what each receiving site has"),
     "sites": (mapping(items(TEXT)), "the receiving sites, and the ids of their keys"),
     "size": (NUMBER, "the number of ledger lines"),
     "snippets": ({}, "the settings of clients"),
@@ -255,6 +254,7 @@ RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back"
 LOADED = value(
     "bundle target engine statement_sha256 receipt",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who")
 VERIFIED = value(
@@ -294,6 +294,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "plan": value(
         "name exports blobs bytes spared_bytes free",
         images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
+        site_bases=items(value("site bases spared_bytes saved_without")),
         attachments_unknown=UNKNOWN, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
     ),
@@ -332,7 +333,7 @@ OUTPUTS: Mapping[str, Schema] = {
         hosts=items(value(
             "host state folder files_sent bytes_sent files_there proved_by", error=NULLABLE_ERROR,
             load=optional(value(
-                "way", receipt=optional(TEXT), images=items(value("reference", verdict=TEXT))
+                "way receipt_kept receipt_error alarms", receipt=optional(TEXT), images=items(value("reference", verdict=TEXT))
             )),
         )),
     ),
@@ -359,7 +360,7 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "receipt import": value(
         "",
-        receipts=items(value(f"receipt kept fresh alarms unconfirmed {RECEIPT_KEYS}", **RECEIPT)),
+        receipts=items(value(f"receipt kept fresh import alarms unconfirmed {RECEIPT_KEYS}", **RECEIPT)),
         error=NULLABLE_ERROR,
     ),
     "receipt show": value("", receipts=items(value(RECEIPT_KEYS, **RECEIPT))),

@@ -1,7 +1,9 @@
 """Loading on far hosts: by their own airgap, or from here into their Docker engine through SSH."""
 
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from airgap.endpoints.docker.engine import DockerEngine
 from airgap.endpoints.ssh import Ssh, SshOptions
 from airgap.errors import TransportError, UnavailableError
 from airgap.oci.reference import ImageReference
-from tests.e2e.airgap import Gap, environment
+from tests.e2e.airgap import Gap, environment, introduce
 from tests.support.engines import Engine
 from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import require_tool
@@ -78,10 +80,56 @@ def test_by_the_airgap_there(gap: Gap, far: Sshd) -> None:
     assert (found["state"], found["load"]["way"]) == ("loaded", "by airgap there")
     assert [image["verdict"] for image in found["load"]["images"]] == ["loaded", "loaded"]
     assert Path(found["load"]["receipt"]).parent == gap.offline.home / "receipts"
+    assert "not signed by a key that has the role receipt" in found["load"]["receipt_error"]
     assert (out / API.descriptor.digest.path).read_bytes() == API.raw
     again = gap.online("send", bundle, far.address, "--load", f"oci:{out}", *options(gap)).json["hosts"][0]
     assert [image["verdict"] for image in again["load"]["images"]] == ["already there", "already there"]
     assert again["bytes_sent"] == 0
+
+
+def test_the_receipt_comes_back_over_the_same_link(gap: Gap, far: Sshd) -> None:
+    """It is imported where the bundle was sealed; a station on the way keeps it beside the bundle."""
+    introduce(gap)
+    bundle = pack(gap, head="destinations: [plant-7]\n")
+    give_airgap(far, gap.offline.home)
+    words = ("send", bundle, far.address, "--load", f"oci:{gap.folder / 'plant'}", *options(gap))
+    [found] = gap.online(*words).json["hosts"]
+    kept = Path(found["load"]["receipt_kept"])
+    assert kept.parent == gap.online.home / "receipts" / "plant-7"
+    assert kept.read_bytes() == Path(found["load"]["receipt"]).read_bytes()
+    [sent] = gap.online("audit", "report").json["sent"]
+    assert sent["state"] == "received"
+    shutil.copytree(gap.online.home, gap.folder / "carrier")
+    shutil.rmtree(gap.folder / "carrier" / "sent" / "stack")
+    carrier = replace(gap.online, home=gap.folder / "carrier")
+    [found] = carrier(*words).json["hosts"]
+    beside = Path(found["load"]["receipt_kept"])
+    assert (beside.parent, found["load"]["alarms"]) == (bundle.parent / "receipts", [])
+    assert beside.read_bytes() == Path(found["load"]["receipt"]).read_bytes()
+
+
+LIES = {"none": "", "garbage": "{}", "another bundle's": "old", "a folder": "/", "endless": "/dev/zero"}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_host_that_lies_about_its_receipt(gap: Gap, far: Sshd, lie: str) -> None:
+    """The images are loaded all the same, and nothing is kept."""
+    introduce(gap)
+    give_airgap(far, gap.offline.home)
+    out = f"oci:{gap.folder / 'plant'}"
+    old = gap.offline("load", pack(gap), "--to", out).json["receipt"]
+    bundle = pack(gap, head="destinations: [plant-7]\n")
+    path = {"{}": str(gap.folder / "garbage"), "old": old, "": str(gap.folder / "none")}.get(lie, lie)
+    (gap.folder / "garbage").write_text("{}")
+    program = far.bin / "airgap"
+    program.write_text(
+        program.read_text().replace("exec ", "").rstrip()
+        + f' | sed \'s|"receipt": .*|"receipt": "{path}",|\'\n'
+    )
+    [found] = gap.online("send", bundle, far.address, "--load", out, *options(gap)).json["hosts"]
+    assert (found["state"], found["load"]["receipt_kept"]) == ("loaded", None)
+    assert found["load"]["receipt_error"]
+    assert not (gap.online.home / "receipts").exists()
 
 
 def test_what_the_airgap_there_refuses(gap: Gap, far: Sshd) -> None:

@@ -42,7 +42,7 @@ def pack(bench, *names: str, **images):
 
 
 def bases(bench, *since: object) -> frozenset[Digest]:
-    return read_bases(bench.site, "stack", map(str, since), NOW, bench.progress)
+    return read_bases(bench.site, "stack", map(str, since), NOW, bench.progress).held
 
 
 def receipt_of(bench, site: str = "plant-7", **changes) -> Receipt:
@@ -264,3 +264,79 @@ def test_a_malformed_receipt(bench, stranger):
     payload = receipt_of(bench).to_bytes() + b"\n"
     with pytest.raises(FormatError, match="canonical"):
         bases(bench, write(bench, payload, stranger))
+
+
+# -- several sites
+
+
+def keep(bench, receipt: Receipt, key: SigningKey, name: str):
+    """A receipt that was imported."""
+    raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
+    return bench.site.keep_receipt(f"plant-7/{name}.receipt.json", raw)
+
+
+def latest(bench, *destinations: str, without: tuple[str, ...] = ()):
+    return read_bases(
+        bench.site, "stack", ["sites"], NOW, bench.progress,
+        destinations=destinations, without_base=without,
+    )  # fmt: skip
+
+
+def test_the_latest_receipt_of_each_destination(bench, stranger):
+    trust(bench, stranger)
+    first = receipt_of(bench)
+    keep(bench, replace(first, holds=(str(A.descriptor.digest),)), stranger, "a")
+    newest = keep(bench, replace(first, time=NOW + timedelta(minutes=2)), stranger, "b")
+    keep(bench, replace(first, time=NOW + timedelta(minutes=1), holds=()), stranger, "c")
+    [site] = latest(bench, "plant-7").sites
+    assert (site.site, site.held, site.names) == ("plant-7", set(A.contents), (str(newest),))
+
+
+UNUSABLE = {
+    "a lie": {"keyids": ("0" * 64,)},
+    "nothing held": {"holds": ()},
+    "another stream": {"bundle_stream": "other"},
+    "another site": {"site": "plant-8"},
+}
+
+
+@pytest.mark.parametrize("changes", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_later_receipt_that_cannot_be_a_base_is_passed_over(bench, stranger, changes):
+    trust(bench, stranger)
+    good = keep(bench, receipt_of(bench), stranger, "a")
+    keep(bench, receipt_of(bench, time=NOW + timedelta(minutes=2), **changes), stranger, "b")
+    (good.parent / "c.receipt.json").write_bytes(b"{}")
+    (good.parent / "d.receipt.json").symlink_to("/etc/passwd")
+    [site] = latest(bench, "plant-7").sites
+    assert site.names == (str(good),)
+    assert any("d.receipt.json is not used" in note for note in bench.progress.notes)
+
+
+def test_a_receipt_that_another_signed_is_not_the_latest(bench, stranger):
+    trust(bench, stranger)
+    keep(bench, receipt_of(bench), SigningKey.generate(), "a")
+    with pytest.raises(UsageError, match=r"^destinations without a base: plant-7"):
+        latest(bench, "plant-7")
+    assert latest(bench, "plant-7", "plant-8", without=("plant-7", "plant-8")).held == frozenset()
+
+
+def test_sites_needs_destinations(bench):
+    with pytest.raises(UsageError, match=r"^--since sites needs destinations"):
+        latest(bench)
+
+
+def test_a_file_called_sites(bench, stranger, monkeypatch):
+    monkeypatch.chdir(bench.folder)
+    held = str(A.descriptor.digest)
+    write(bench, receipt_of(bench, holds=(held,)).to_bytes(), stranger, "sites")
+    assert latest(bench).held == {A.descriptor.digest}
+
+
+def test_a_receipt_of_a_site_that_is_not_a_destination_does_not_count(bench, stranger):
+    trust(bench, stranger)
+    path = write(bench, receipt_of(bench).to_bytes(), stranger)
+    pack(bench, "example.com/b:1")
+    since = [str(path), "2"]
+    bases = read_bases(bench.site, "stack", since, NOW, bench.progress, destinations=["plant-9"])
+    assert bases.held == set(B.contents)
+    assert bench.progress.notes[-1] == f"{path} does not count: plant-7 is not a destination"

@@ -128,7 +128,7 @@ def test_the_truth_is_no_lie(answered):
     [transfer] = make_report(answered.sender, answered.gap.now + DAY).review.transfers
     assert (transfer.state, transfer.disputed) == ("received", frozenset())
     held = read_bases(answered.sender, "edge", [str(answered.receipt)], answered.gap.now + DAY, Silent())
-    assert {str(digest) for digest in held} == set(answered.parsed.holds)
+    assert {str(digest) for digest in held.held} == set(answered.parsed.holds)
 
 
 def test_a_lie_beside_the_truth(answered):
