@@ -102,8 +102,8 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the receivers have: a receipt, a bundle or its name, a serial sealed here, or `sites` (the "
-        "latest receipt of each destination); may be repeated.",
+        help="What the receivers have: a receipt, a bundle or its name, a serial sealed here, or `sites` "
+        "(the latest receipt of each destination); may be repeated.",
     ),
 ]
 Full = Annotated[
