@@ -49,10 +49,10 @@ def read_bases(
 
     A base is a receipt of a site, a bundle (folder, tar, or its `bundle.dsse.json` alone, or its name), the
     serial of a bundle of `stream` that was sealed here, or `sites`. A receipt counts for its site, the others
-    for every site. See `bases_of` for `destinations` and `without_base`. Raises a `TrustError` for a base that
-    is not signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
-    here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
-    missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
+    for every site. See `bases_of` for `destinations` and `without_base`. Raises a `TrustError` for a base
+    that is not signed by a key of the trust root, and for a receipt that does not agree with the bundle that
+    was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note: if
+    the base is missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
     bases: list[Base] = []
     for text in since:
