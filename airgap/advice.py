@@ -97,7 +97,7 @@ _LIST = "list its images in a manifest: `version: 1`, `name: NAME`, `images:` an
 
 _HINTS = {
     PathKind.ABSENT: "check the spelling, and that the medium is plugged in and mounted",
-    PathKind.IMAGE_NAME: f"list the image in a manifest, as `- {{path}}` below `images:`; then {_PACK}",
+    PathKind.IMAGE_NAME: "`airgap pack {path} --to DIR` makes a bundle of the image",
     PathKind.ADDRESS: f"a file or a folder is needed; images are pulled by {_PACK}",
     PathKind.EMPTY_FOLDER: "is the medium mounted there?",
     PathKind.BUNDLE: "`airgap verify {path}` checks it, `airgap load {path} --to TARGET` loads it",

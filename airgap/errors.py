@@ -20,6 +20,7 @@
     │   ├ SignatureMismatchError
     │   ├ ThresholdError
     │   └ KeyFileError
+    │       └ WrongPassphraseError
     ├ RollbackError            14   an older, replayed or forked bundle
     │   └ ExpiredError              … or one outside its validity period
     ├ DestinationError         15   a bundle for another site
@@ -264,6 +265,10 @@ class ThresholdError(TrustError):
 
 class KeyFileError(TrustError):
     """A key file cannot be used: wrong passphrase, readable by other users, or an unknown kind."""
+
+
+class WrongPassphraseError(KeyFileError):
+    """A key file is not decrypted by its passphrase; a person may try another one."""
 
 
 class RollbackError(AirgapError):

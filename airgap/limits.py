@@ -90,6 +90,8 @@ MAX_ROOTS_BYTES = 64 << 20
 
 MAX_MOUNTINFO_BYTES = 16 << 20
 """`/proc/self/mountinfo`: about 100,000 mounts."""
+MAX_SEARCHED_MEDIA = 64
+"""Mounted media that are searched for a bundle by its name."""
 MAX_DEVICE_FILE_BYTES = 1 << 16
 """A file about a device in /sys or udev."""
 MAX_DEVICE_TEXT_CHARACTERS = 128
@@ -109,6 +111,8 @@ MAX_RECOGNISED_NAMES = 2000
 """Names in a folder that are examined."""
 MAX_RECOGNISED_BELOW = 200
 """Entries of a folder that are opened."""
+MAX_EXAMINED_BUNDLES = 20
+"""Bundles on a medium whose statements are verified to find the one that is meant."""
 
 # -- programs and remote hosts
 

@@ -152,9 +152,8 @@ def _folder(path: Path) -> RecognisedPath:
     kind = next((kind for kind, fits in _FOLDERS if fits(names)), None)
     if kind is not None:
         return RecognisedPath(kind)
-    below = [path / name for name in sorted(names) if not name.startswith(".")][:MAX_RECOGNISED_BELOW]
-    volumes = [entry for entry in below if (entry / VOLUME_TABLE).is_file()]
-    bundles = [entry for entry in below if entry in volumes or _is_bundle(entry)]
+    bundles = _bundles_of(path, names)
+    volumes = [entry for entry in bundles if (entry / VOLUME_TABLE).is_file()]
     if volumes and len(volumes) == len(bundles):
         return RecognisedPath(PathKind.VOLUMES, tuple(volumes[:_SHOWN]))
     if bundles:
@@ -162,7 +161,25 @@ def _folder(path: Path) -> RecognisedPath:
     return RecognisedPath(PathKind.UNKNOWN if names else PathKind.EMPTY_FOLDER)
 
 
+def bundles_in(folder: Path, title: str | None = None) -> list[Path]:
+    """Return the bundles and volumes directly below `folder`, as far as names and the beginnings of files
+    show; only those that are called `title`, if given. Links are not followed. May raise `OSError`.
+    """
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry, _ in zip(entries, range(MAX_RECOGNISED_NAMES), strict=False)}
+    if title is not None:
+        names = {name for name in names if re.fullmatch(rf"{re.escape(title)}(\.v[0-9]{{1,3}}|\.tar)?", name)}
+    return _bundles_of(folder, names)
+
+
+def _bundles_of(folder: Path, names: set[str]) -> list[Path]:
+    below = [folder / name for name in sorted(names) if not name.startswith(".")][:MAX_RECOGNISED_BELOW]
+    return [entry for entry in below if not entry.is_symlink() and _is_bundle(entry)]
+
+
 def _is_bundle(path: Path) -> bool:
+    if (path / VOLUME_TABLE).is_file():
+        return True
     if path.suffix == ".tar" and path.is_file():
         return _file(path).kind is PathKind.BUNDLE_TAR
     return (path / BUNDLE_ENVELOPE).is_file()

@@ -192,13 +192,20 @@ class Site:
         }
 
     def signing_key(self, owner: str | None, passphrase: Passphrase) -> SigningKey:
-        """Return the private key of `owner`; by default the only one, or the only one with the role."""
+        """Return the private key of `owner`, or of `default_owner`."""
+        return SigningKey.load(self.key_path(owner or self.default_owner()), passphrase)
+
+    def default_owner(self) -> str:
+        """Return the owner of the key that signs bundles here: the only one, or the only one with the role.
+
+        Raises `KeyFileError` if there is none, or several.
+        """
         keys = self.public_keys()
         owners = list(keys)
-        if owner is None and len(owners) > 1 and self.roots():
+        if len(owners) > 1 and self.roots():
             may_sign = self.root().root.roles["release"].keyids
             owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
-        if owner is None and len(owners) != 1:
+        if len(owners) != 1:
             if not owners:
                 hint = (
                     "`airgap key generate OWNER` makes one; then the sending side lets it sign with "
@@ -209,7 +216,7 @@ class Site:
                 "several signing keys match", subject=self.home, want="one signing key",
                 got=", ".join(owners), hint="name one with `--key OWNER`",
             )  # fmt: skip
-        return SigningKey.load(self.key_path(owner or owners[0]), passphrase)
+        return owners[0]
 
     # -- trust
 

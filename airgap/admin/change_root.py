@@ -10,9 +10,10 @@ from airgap.bundle.files import Folder, write_file
 from airgap.durable import exists
 from airgap.errors import KeyFileError, TrustError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES
-from airgap.site import Passphrase, Site
+from airgap.site import Site
 from airgap.trust.change import Change, describe_change, next_version
-from airgap.trust.keys import PublicKey
+from airgap.trust.keys import PublicKey, Signer
+from airgap.trust.policy import root_keys_suffice
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
 
@@ -22,8 +23,8 @@ class Signers:
     """The keys of this site that sign: the named ones, else all that may, as far as they are needed."""
 
     names: Sequence[str]
-    passphrase: Callable[[str], Passphrase]
-    """Asks for the passphrase of the key with this name."""
+    key: Callable[[Site, str], Signer]
+    """Returns the key of the site with this name. Its passphrase is asked when it signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,17 @@ def change_root(
             raise KeyFileError(
                 "no key of this site may sign trust roots", subject=site.home, want=want, got=keys
             )
-        draft = Proposal.make(old, new, site.signing_key(mine[0], signers.passphrase(mine[0])))
-        more = mine[1:] + _names(site, draft.eligible, signers, mine)
-        draft = _signed(draft, site, more, signers)
-        if draft.wants and exists(path):
+        eligible = old.root.roles["root"].keyids | new.roles["root"].keyids
+        more = mine[1:] + _names(site, eligible, signers, mine)
+        public = site.public_keys()
+        present = {public[name].keyid for name in (mine[0], *more)}
+        if exists(path) and not all(root_keys_suffice(root, present) for root in (old.root, new)):
             raise UsageError(
                 "the file already exists",
                 subject=path,
                 hint="move it away, or choose another file with --proposal",
             )
+        draft = _signed(Proposal.make(old, new, signers.key(site, mine[0])), site, more, signers)
         return _keep(draft, site, path, attempt)
 
 
@@ -142,7 +145,7 @@ def _names(site: Site, keyids: frozenset[str], signers: Signers, done: Sequence[
 def _signed(proposal: Proposal, site: Site, names: Sequence[str], signers: Signers) -> Proposal:
     for name in names:
         if proposal.wants:
-            proposal = proposal.signed(site.signing_key(name, signers.passphrase(name)))
+            proposal = proposal.signed(signers.key(site, name))
     return proposal
 
 

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from airgap.limits import MAX_MOUNTINFO_BYTES
+from airgap.limits import MAX_MOUNTINFO_BYTES, MAX_SEARCHED_MEDIA
 
 _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
+_MEDIA_FOLDERS = ("/media", "/run/media", "/mnt")
+"""Where desktops and people mount media."""
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "autofs", "fuse.sshfs", "fuse.rclone")
+"""File systems of network shares, which may not answer."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -37,6 +41,13 @@ def read_mounts(proc: Path = Path("/proc")) -> list[Mount]:
     except OSError:
         return []
     return list(_parse_all(raw))
+
+
+def media_folders(proc: Path = Path("/proc")) -> list[Path]:
+    """Return where media are mounted: the mount points below the usual folders, without network shares."""
+    points = (mount.mount_point for mount in read_mounts(proc) if mount.file_system.lower() not in _NETWORK)
+    below = (point for point in points if str(point).startswith(tuple(f"{f}/" for f in _MEDIA_FOLDERS)))
+    return sorted(dict.fromkeys(below))[:MAX_SEARCHED_MEDIA]
 
 
 def has_one_name(status: os.stat_result, proc: Path = Path("/proc")) -> bool:

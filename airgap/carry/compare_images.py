@@ -126,7 +126,7 @@ def _of_manifest(manifest: TransferManifest, path: Path) -> ImageList:
     beside = lock_path(path)
     if recognise(beside).kind is PathKind.LOCK:
         lock = Lock.load(beside)
-        if lock.manifest_sha256 == manifest.sha256:
+        if lock.fits(manifest):
             return _of_lock(lock, str(path))
     unnamed = [entry for entry in manifest.images if entry.name is None]
     if unnamed:

@@ -4,7 +4,6 @@ Where nothing is suggested, the shell completes file names.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 TARGETS = {
     "docker": "the Docker engine",
@@ -18,8 +17,6 @@ TARGETS = {
     "archive:": "an archive for docker load: archive:FILE",
 }
 
-_MEDIA_FOLDERS = ("/media", "/run/media", "/mnt")
-
 
 def targets(incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the kinds of targets, with their descriptions."""
@@ -28,16 +25,9 @@ def targets(incomplete: str) -> Iterator[tuple[str, str]]:
 
 def media(incomplete: str) -> list[str]:
     """Return the mounted media below the usual folders."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", errors="surrogateescape")
-    except OSError:
-        return []
-    points = [line.split(" ")[1].replace("\\040", " ") for line in mounts.splitlines() if " " in line]
-    return sorted(
-        point
-        for point in points
-        if point.startswith(tuple(f"{folder}/" for folder in _MEDIA_FOLDERS)) and point.startswith(incomplete)
-    )
+    from airgap.bundle.mounts import media_folders
+
+    return [str(folder) for folder in media_folders() if str(folder).startswith(incomplete)]
 
 
 def key_owners(incomplete: str) -> list[str]:

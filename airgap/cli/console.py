@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -47,8 +48,19 @@ def show_result(value: dict[str, Any], lines: Sequence[str | Table], output: Out
     width = None if is_whole else shutil.get_terminal_size().columns
     with result_output() as out:
         for item in lines:
-            for line in item.lines(width) if isinstance(item, Table) else [printable(item)]:
+            for line in item.lines(width) if isinstance(item, Table) else wrapped(printable(item), width):
                 out.write(line + "\n")
+
+
+def wrapped(line: str, width: int | None) -> list[str]:
+    """Return the line, broken between words where it is wider than a terminal of `width` columns."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    broken = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return broken or [line]
 
 
 def write_json(value: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 Images are compared by their names on the offline side. A manifest has the digests of the lock beside it.
 Between two bundles, the bytes that only the second one has are counted too.
 
-Example: airgap diff /media/stick/weekly-0006 /media/stick/weekly-0007
+Example: airgap diff weekly-0006 /media/stick/weekly-0007
 """
 
 from pathlib import Path
@@ -59,8 +59,9 @@ def run(
 
 def _read(path: Path) -> "ImageList":
     from airgap.carry.compare_images import read_images
+    from airgap.cli.bundle_choice import take_named
 
-    return read_images(path, _receiver)
+    return read_images(take_named(path), _receiver)
 
 
 def _receiver() -> "Receiver":

@@ -67,10 +67,11 @@ def run(
         "fingerprint": made.fingerprint,
         "spare_key": str(made.spare) if made.spare else None,
     }
-    console.show_result(value, _lines(made), output)
+    console.show_result(value, lines_about(made), output)
 
 
-def _lines(made: "MadeSite") -> list[str]:
+def lines_about(made: "MadeSite") -> list[str]:
+    """Return lines about a new site, and what to take to the receiving side."""
     return [
         f"site {made.site} at {made.home}",
         f"signing key of {made.owner}: {made.key_path}",

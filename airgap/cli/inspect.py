@@ -27,9 +27,9 @@ PANEL = "Offline"
 
 def run(bundle: Bundles, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
 
-    refuse_others(bundle)
+    bundle = take_bundles(bundle, NAME)
     refuse_several(bundle)
     this_site = _this_site()
     with open_bundle(bundle, alone=True) as folder:

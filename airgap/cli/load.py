@@ -8,6 +8,7 @@ bundle together; on a terminal, airgap asks for missing ones.
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.endpoints import Endpoints, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
@@ -98,7 +99,7 @@ def run(
         allow_urls=allow_urls,
         receipts=receipts,
     )
-    refuse_others([path for path in bundles if path != STDIN])
+    bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     places = group_by_bundle(bundles)
     reports, refused = _load_each(places, operator, partial(_load, options, operator))

@@ -1,62 +1,142 @@
-"""Pin every tag of a manifest to its digest.
+"""Pin every tag to its digest.
 
 This writes stack.lock.yaml beside stack.yaml. `airgap pack` then takes exactly these images, even if the
-tags have moved.
+tags have moved. Run again, it keeps what it has locked, and resolves images that are new or were changed in
+the manifest. `--update all` resolves all tags again, and `--only` those of single images.
 
-Example: airgap lock stack.yaml
+Examples:
+  airgap lock stack.yaml
+  airgap lock stack.yaml --only nginx:1.27
 """
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from airgap.cli import console
-from airgap.cli.options import Manifest, PullAccess, TableOutput
+from airgap.cli.options import Images, PullAccess, StreamName, TableOutput
 from airgap.cli.tables import Table
+from airgap.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
-    from airgap.manifest import LockedImage
+    from airgap.cli.manifest_choice import ManifestChoice
+    from airgap.manifest import Lock, LockedImage
     from airgap.online.platforms import Chosen
+    from airgap.online.relock import KeptImages, Relocked
 
 NAME = "lock"
 PANEL = "Online"
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="IMAGE", help="Resolve only this image again; may be repeated."),
+]
+Update = Annotated[
+    str | None, typer.Option(metavar="all", help="Resolve all tags again, also those that are locked.")
+]
+
 
 def run(
-    manifest: Manifest,
+    images: Images,
+    only: Only = None,
+    update: Update = None,
+    name: StreamName = None,
     *,
     registries: PullAccess,
     output: TableOutput,
 ) -> None:
-    from airgap.advice import MANIFEST, refuse_other
-    from airgap.bundle.files import write_file
-    from airgap.cli import platforms
     from airgap.cli.endpoints import Endpoints
-    from airgap.cli.manifest_plan import unknown_lines
-    from airgap.manifest import TransferManifest, lock_path
+    from airgap.cli.manifest_choice import choose_manifest
     from airgap.online.lock import resolve
-    from airgap.online.plan import Failures, refuse_failures, unknown_value
+    from airgap.online.plan import Failures, refuse_failures
 
+    if update not in (None, "all") or (update and only):
+        raise UsageError("--update resolves everything", want="--update all, or --only IMAGE", got=update)
+    choice = choose_manifest(images, name)
+    before = _lock_before(choice, needed=update is None)
+    kept = _kept(choice, before, only) if update is None else {}
     endpoints = Endpoints(registries)
     failures: Failures = {}
-    refuse_other(manifest, MANIFEST)
-    loaded = TransferManifest.load(manifest)
-    lock = resolve(loaded, endpoints.source, failures)
-    refuse_failures(failures, len(loaded.images), hint="no lock was written: a lock must have all images")
-    path = lock_path(manifest)
-    write_file(path, lock.to_bytes(path.parent))
+    lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
+    refuse_failures(
+        failures, len(choice.manifest.images), hint="no lock was written: a lock must have all images"
+    )
+    _show(lock, before, choice.write(lock), output)
+
+
+def _lock_before(choice: "ManifestChoice", *, needed: bool) -> "Lock | None":
+    """Return the lock that will be replaced. One that cannot be read is an error only if it is needed."""
+    from airgap.manifest import Lock
+
+    if not choice.lock_file.exists():
+        return None
+    try:
+        return Lock.load(choice.lock_file)
+    except FormatError as error:
+        if not needed:
+            return None
+        error.hint = "`airgap lock --update all` writes it again"
+        raise
+
+
+def _kept(choice: "ManifestChoice", before: "Lock | None", only: list[str] | None) -> "KeptImages":
+    from airgap.online.relock import all_items_but, unchanged_items
+
+    if before is None:
+        if only:
+            want = "a lock, which has the other images"
+            raise UsageError("--only needs a lock", subject=choice.lock_file, want=want, got="no such file")
+        return {}
+    if only:
+        return all_items_but(only, choice.manifest, before)
+    return unchanged_items(choice.manifest, before)
+
+
+def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: TableOutput) -> None:
+    from airgap.cli import platforms
+    from airgap.cli.manifest_plan import unknown_lines
+    from airgap.online.plan import unknown_value
+    from airgap.online.relock import compare_locks
+
     images = [_value(image) for image in lock.images]
     unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
     choices = {str(image.reference): _chosen(image) for image in lock.images}
     left_out = [
         {"source": item.source, "digest": str(item.digest), "reason": item.why} for item in lock.left_out
     ]
+    changes = compare_locks(before, lock) if before else []
     notes = [*platforms.lines(choices), *map(str, lock.left_out), *unknown_lines(unknown)]
     value = {
-        "lock": str(path),
+        "lock": str(written[-1]),
         "images": images,
+        "relocked": [
+            {"reference": str(c.name), "was": c.was and str(c.was), "now": c.now and str(c.now)}
+            for c in changes
+            if c.was != c.now
+        ],
         "left_out": left_out,
         "attachments_unknown": unknown_value(unknown),
     }
-    console.show_result(value, [*_lines(images), *notes, f"written: {path}"], output)
+    rows = _changes(changes) or _lines(images)
+    if before and not any(change.was != change.now for change in changes):
+        rows.append("nothing changed")
+    console.show_result(value, [*rows, *notes, *(f"written: {path}" for path in written)], output)
+
+
+def _changes(changes: "list[Relocked]") -> list[str | Table]:
+    """Return a table of what every image was and is now; nothing if nothing changed."""
+    rows = [(c.name, c.was or "-", _now(c)) for c in changes]
+    moved = sum(c.was != c.now for c in changes)
+    if not moved:
+        return []
+    return [Table(("IMAGE", "WAS", "NOW"), rows), f"{moved} of {len(changes)} images changed"]
+
+
+def _now(change: "Relocked") -> str:
+    if change.now is None:
+        return "removed"
+    return "the same" if change.was == change.now else str(change.now)
 
 
 def _chosen(image: "LockedImage") -> "Chosen":

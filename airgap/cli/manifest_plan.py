@@ -3,18 +3,18 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from airgap.advice import MANIFEST, refuse_other
 from airgap.bundle.statement import Statement
 from airgap.cli.endpoints import Endpoints
+from airgap.cli.manifest_choice import ManifestChoice
 from airgap.cli.options import BaseChoice
-from airgap.errors import FormatError, UsageError
-from airgap.manifest import Lock, TransferManifest, lock_path
+from airgap.errors import UsageError
+from airgap.manifest import Lock, TransferManifest
 from airgap.online.bases import Bases
 from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
+from airgap.online.relock import KeptImages, unchanged_items
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -24,27 +24,29 @@ _SHOWN = 5
 
 
 def plan_of(
-    path: Path,
+    choice: ManifestChoice,
     endpoints: Endpoints,
     progress: Progress,
-    choice: BaseChoice = _NO_CHOICE,
-) -> tuple[TransferManifest, TransferPlan]:
+    base_choice: BaseChoice = _NO_CHOICE,
+    *,
+    writing: bool = False,
+) -> TransferPlan:
     """Return the plan for a manifest's lock file or, without a lock, for its tags as they are now.
 
-    The plan's failures have the images that cannot be planned. Layers are left out if a base in `choice` has
-    them: a bundle, a receipt, or a serial of this stream. Without bases, the last bundle is the base if it
-    was sealed without some of its images, unless `choice` says that everything is carried.
+    The plan's failures have the images that cannot be planned. Layers are left out if a base in `base_choice`
+    has them: a bundle, a receipt, or a serial of this stream. Without bases, the last bundle is the base if
+    it was sealed without some of its images, unless `base_choice` says that everything is carried. With
+    `writing`, a manifest that was made of images is written with its lock, once all images are resolved.
     """
-    choice.check()
-    since = choice.since or ()
-    refuse_other(path, MANIFEST)
-    manifest = TransferManifest.load(path)
+    base_choice.check()
+    since = base_choice.since or ()
+    manifest = choice.manifest
     documents = DocumentCache()
     failures: Failures = {}
-    bases = _bases(manifest, choice, progress) if since else Bases()
+    bases = _bases(manifest, base_choice, progress) if since else Bases()
     held = bases.held
-    lock = _lock_of(manifest, path, endpoints, progress, failures, documents)
-    if not since and not choice.full and (base := _partial_base(lock)) is not None:
+    lock = _lock_of(choice, endpoints, progress, failures, documents, writing=writing)
+    if not since and not base_choice.full and (base := _partial_base(lock)) is not None:
         absent = f"{len(absent_from(base, lock))} of {len(lock.images)} images"
         progress.note(
             f"{base.title} was sealed without {absent}: this bundle builds on it and leaves out what "
@@ -52,7 +54,7 @@ def plan_of(
         )
         held = held_by(base)
     plan = make_plan(lock, endpoints.source, held, failures, documents)
-    return manifest, replace(plan, bases=bases)
+    return replace(plan, bases=bases)
 
 
 def _bases(manifest: TransferManifest, choice: BaseChoice, progress: Progress) -> Bases:
@@ -83,27 +85,34 @@ def _partial_base(lock: Lock) -> Statement | None:
 
 
 def _lock_of(
-    manifest: TransferManifest,
-    path: Path,
+    choice: ManifestChoice,
     endpoints: Endpoints,
     progress: Progress,
     failures: Failures,
     documents: DocumentCache,
+    *,
+    writing: bool,
 ) -> Lock:
-    locked = lock_path(path)
-    if not locked.exists():
-        progress.note(f"no {locked.name}: using the tags as they are now")
-        lock = resolve(manifest, endpoints.source, failures, documents)
-        for item in lock.left_out:
-            progress.note(str(item))
-        return lock
-    lock = Lock.load(locked)
-    if lock.manifest_sha256 != manifest.sha256:
-        raise FormatError(
-            "the lock belongs to another manifest",
-            subject=locked,
-            want=f"manifest sha256 {manifest.sha256[:16]}…",
-            got=f"{lock.manifest_sha256[:16]}…",
-            hint=f"the manifest has changed since then: run `airgap lock {path}`",
-        )
+    path, name = choice.manifest.path, choice.lock_file.name
+    if (lock := choice.lock()) is not None:
+        if choice.is_made:
+            progress.note(f"as locked in {name}; `airgap lock {path} --update all` resolves the tags again")
+        return replace(lock, manifest_sha256=choice.manifest.sha256)
+    if not choice.is_made:
+        progress.note(f"no {name}: using the tags as they are now")
+    kept = previous_images(choice) if choice.is_made else {}
+    lock = resolve(choice.manifest, endpoints.source, failures, documents, kept=kept)
+    for item in lock.left_out:
+        progress.note(str(item))
+    if choice.is_made and writing and not failures:
+        written = " and ".join(map(str, choice.write(lock)))
+        progress.note(f"written: {written}")
+        progress.note(f"to change the images, edit {path} and run `airgap pack {path}`")
     return lock
+
+
+def previous_images(choice: ManifestChoice) -> KeptImages:
+    """Return the images that an earlier lock of the manifest has, and that have not changed since."""
+    if not choice.lock_file.exists():
+        return {}
+    return unchanged_items(choice.manifest, Lock.load(choice.lock_file))

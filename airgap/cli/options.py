@@ -27,17 +27,38 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Show tables in full, even on a terminal.")]
-Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that lists the images.")]
+Images = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MANIFEST|IMAGE",
+        help="The YAML file that lists the images, or the images themselves: nginx:1.27 redis:7.",
+    ),
+]
+StreamName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", help="The stream of images on the command line (default: their names)."
+    ),
+]
 # `readable=False`: a medium that was pulled out is not a usage error, and has its own exit code
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", readable=False, help="The bundle: a folder or a tar.")
+]
+BundlePaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="BUNDLE",
+        readable=False,
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
+    ),
 ]
 Bundles = Annotated[
     list[Path],
     typer.Argument(
         metavar="BUNDLE",
         readable=False,
-        help="Bundles (each a folder or a tar), or the folders of all volumes of one.",
+        help="Bundles (each a folder or a tar), or the folders of all volumes of one. The folder of a medium "
+        "means the bundle on it, and a name (weekly-0007) the bundle here or on a mounted medium.",
     ),
 ]
 PassphraseFile = Annotated[
@@ -81,8 +102,8 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BASE",
-        help="What the receivers have: a receipt, a bundle, a serial sealed here, or `sites` (the latest "
-        "receipt of each destination); may be repeated.",
+        help="What the receivers have: a receipt, a bundle or its name, a serial sealed here, or `sites` "
+        "(the latest receipt of each destination); may be repeated.",
     ),
 ]
 Full = Annotated[
@@ -268,10 +289,10 @@ class SigningChoice:
     passphrase_file: PassphraseFile = None
 
     def signer(self, site: "Site") -> "Signer":
-        """Return the signing key of `site`; its passphrase is read when it signs."""
+        """Return the signing key of `site`; a person is asked for its passphrase when it signs."""
         from airgap.cli import passphrase
 
-        return site.signing_key(self.key, passphrase.existing(self.passphrase_file))
+        return passphrase.signing_key(site, self.key, self.passphrase_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,13 @@
-"""Pull the images of a manifest into a signed bundle.
+"""Pull images into a signed bundle: those of a manifest, or those that are named.
+
+For named images, a manifest and its lock are written into the current folder. On a terminal where there is no
+site yet, airgap offers to set one up.
 
 If you run the command again after an interruption, it resumes; if the bundle is complete, it is checked.
 
-Example: airgap pack stack.yaml --to /media/stick
+Examples:
+  airgap pack stack.yaml --to /media/stick
+  airgap pack nginx:1.27 redis:7 --to /media/stick
 """
 
 from datetime import timedelta
@@ -15,11 +20,12 @@ from airgap.cli import complete, console
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
     BaseChoice,
+    Images,
     Jobs,
-    Manifest,
     MediaWriting,
     PullAccess,
     SigningChoice,
+    StreamName,
     TableOutput,
     VolumeSizeText,
 )
@@ -28,7 +34,11 @@ from airgap.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.statement import Statement
+    from airgap.bundle.volume_table import VolumeSize
+    from airgap.online.plan import TransferPlan
     from airgap.online.terms import PackedBundle
+    from airgap.site_check import CheckedSite
+    from airgap.trust.keys import Signer
 
 NAME = "pack"
 PANEL = "Online"
@@ -48,14 +58,25 @@ AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Seal without the images that failed (exit code 3).")
 ]
 
+TransferValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transfer",
+        metavar="KEY=VALUE",
+        help="State this about the transfer, as in ticket=CHG-7, instead of the manifest; may be repeated.",
+    ),
+]
+
 
 def run(
-    manifest: Manifest,
+    images: Images,
     to: To,
     days: Days = 90,
     volume_size: VolumeSizeText = None,
     tar: Tar = False,
     allow_partial: AllowPartial = False,
+    name: StreamName = None,
+    transfer: TransferValues = None,
     jobs: Jobs = 3,
     *,
     base: BaseChoice,
@@ -65,24 +86,67 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.first_site import may_set_up, set_up_first
+    from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of
-    from airgap.cli.sizes import parse_volume_size
+    from airgap.manifest import parse_transfer
     from airgap.online.pack import pack
     from airgap.online.pack_tar import pack_tar
     from airgap.online.terms import PackOrder
 
-    if tar and (len(to) > 1 or volume_size):
-        raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
-    size = parse_volume_size(volume_size) if volume_size else None
-    opened = open_site()
+    size = _size(volume_size, to, tar=tar)
+    stated = parse_transfer(transfer or ())
+    choice = choose_manifest(images, name)
+    opened, signer = (None, None) if may_set_up(output) else _open(signing)
+    progress = console.make_progress(quiet=output.quiet)
+    sources = Endpoints(registries, connections=jobs)
+    plan = plan_of(choice, sources, progress, base, writing=True)
+    if opened is None or signer is None:
+        _refuse_early(plan, to, size, writing, allow_partial=allow_partial)
+        opened, signer = set_up_first(signing)
     order = PackOrder(
-        to=to[0], signers=(signing.signer(opened.site),), now=opened.now, lifetime=timedelta(days=days),
+        to=to[0], signers=(signer,), now=opened.now, lifetime=timedelta(days=days),
         jobs=jobs, allow_partial=allow_partial, further=tuple(to[1:]), volume_size=size,
         allow_system=writing.allow_system_disk, read_back=writing.read_back,
     )  # fmt: skip
-    progress = console.make_progress(quiet=output.quiet)
-    loaded, plan = plan_of(manifest, Endpoints(registries, connections=jobs), progress, base)
+    loaded = choice.manifest.with_transfer(stated)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
+    _show(packed, plan, output)
+
+
+def _size(text: str | None, to: list[Path], *, tar: bool) -> "VolumeSize | None":
+    """Return the size of a volume, if there is one. Raises `UsageError` for several parts of a tar."""
+    from airgap.cli.sizes import parse_volume_size
+
+    if tar and (len(to) > 1 or text):
+        raise UsageError("--tar writes one file", want="one --to and no --volume-size with --tar")
+    return parse_volume_size(text) if text else None
+
+
+def _refuse_early(
+    plan: "TransferPlan",
+    to: list[Path],
+    size: "VolumeSize | None",
+    writing: MediaWriting,
+    *,
+    allow_partial: bool,
+) -> None:
+    """Raise what would fail later in any case, before a person sets up a site for it."""
+    from airgap.bundle.folders import count_volumes
+    from airgap.online.collect import refuse_partial
+    from airgap.online.plan import space_needed
+
+    if plan.failures and not allow_partial:
+        refuse_partial(plan.failures, plan)
+    count_volumes(space_needed(plan, plan.lock.name), to, size, allow_system=writing.allow_system_disk)
+
+
+def _open(signing: SigningChoice) -> "tuple[CheckedSite, Signer]":
+    opened = open_site()
+    return opened, signing.signer(opened.site)
+
+
+def _show(packed: "PackedBundle", plan: "TransferPlan", output: TableOutput) -> None:
     failed = PartialError("some images are not in the bundle", packed.failures, plan.total_images)
     failures = [failed] if packed.failures else []
     console.show_partial_result(_value(packed), _lines(packed), output, failures)

@@ -5,18 +5,47 @@ import os
 import sys
 from pathlib import Path
 
-from airgap.errors import KeyFileError
-from airgap.site import Passphrase
+from airgap.cli import console
+from airgap.errors import KeyFileError, WrongPassphraseError
+from airgap.site import Passphrase, Site
+from airgap.trust.keyfile import read_private
+from airgap.trust.keys import LateKey, Signer, SigningKey
 
 VARIABLE = "AIRGAP_PASSPHRASE"
 NEW_VARIABLE = "AIRGAP_NEW_PASSPHRASE"
 _MIN_BYTES = 8
+_TRIES = 3
+"""Times that a person may type the passphrase of a key."""
 _HINT = f"use --passphrase-file or {VARIABLE}, or run it on a terminal"
 
 
 def existing(path: Path | None, what: str = "the signing key") -> Passphrase:
     """Return a function that reads the passphrase of an existing key when it is needed."""
     return lambda: _given(path) or _ask(f"Passphrase of {what}: ")
+
+
+def signing_key(site: Site, owner: str | None, path: Path | None, what: str = "the signing key") -> Signer:
+    """Return the key of `owner`, or the one that signs bundles at `site`.
+
+    A passphrase from a file or the environment is used at once. A person is asked for it when the key signs:
+    last, after all that can fail, and again after a typing mistake.
+    """
+    owner = owner or site.default_owner()
+    key_path = site.key_path(owner)
+    public = site.public_keys().get(owner)
+    if public is None or _given(path) is not None or not (sys.stdin and sys.stdin.isatty()):
+        return SigningKey.load(key_path, existing(path, what))
+    read_private(key_path)  # a file that cannot be used is refused before the work, not after it
+    return LateKey(public, lambda: _load(key_path, what))
+
+
+def _load(path: Path, what: str) -> SigningKey:
+    for _ in range(_TRIES - 1):
+        try:
+            return SigningKey.load(path, existing(None, what))
+        except WrongPassphraseError:
+            console.say("that is not the passphrase of the key; try again\n")
+    return SigningKey.load(path, existing(None, what))
 
 
 def chosen(path: Path | None, what: str = "the signing key") -> bytes:

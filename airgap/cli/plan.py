@@ -10,7 +10,15 @@ import typer
 
 from airgap.cli import console
 from airgap.cli.opening import compare_site
-from airgap.cli.options import AllowSystemDisk, BaseChoice, Manifest, PullAccess, TableOutput, VolumeSizeText
+from airgap.cli.options import (
+    AllowSystemDisk,
+    BaseChoice,
+    Images,
+    PullAccess,
+    StreamName,
+    TableOutput,
+    VolumeSizeText,
+)
 from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError
 
@@ -23,13 +31,14 @@ PANEL = "Online"
 
 
 def run(
-    manifest: Manifest,
+    images: Images,
     to: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Where the bundle would go, to check whether it fits."),
     ] = None,
     volume_size: VolumeSizeText = None,
     allow_system_disk: AllowSystemDisk = False,
+    name: StreamName = None,
     *,
     base: BaseChoice,
     registries: PullAccess,
@@ -37,6 +46,7 @@ def run(
 ) -> None:
     from airgap.cli import platforms
     from airgap.cli.endpoints import Endpoints
+    from airgap.cli.manifest_choice import choose_manifest
     from airgap.cli.manifest_plan import plan_of, unknown_lines
     from airgap.cli.sizes import parse_volume_size
     from airgap.online.collect import refuse_partial
@@ -44,7 +54,7 @@ def run(
     compare_site(recording=False)
     progress = console.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
-    _, plan = plan_of(manifest, endpoints, progress, base)
+    plan = plan_of(choose_manifest(images, name), endpoints, progress, base)
     refuse_partial(
         plan.failures, plan, hint="the reasons are above; `airgap pack --allow-partial` can seal the others"
     )

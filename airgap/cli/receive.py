@@ -6,6 +6,7 @@ for missing volumes. Otherwise run the command again with the next volumes: it r
 Example: airgap receive /media/stick/edge-stack-0007.v1 --into /srv/bundles
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +32,10 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.receive import receive
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
-    refuse_others(bundles)
+    bundles = take_bundles(bundles, NAME, options=f" --into {shlex.quote(str(into))}")
     operator = make_operator(jobs, output, media, accept_jump=accept_jump)
     copies = [receive(bundle, into, operator) for bundle in group_by_bundle(bundles, alone=True)]
     value = {"bundles": [received_value(received) for received in copies]}

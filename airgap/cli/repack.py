@@ -32,11 +32,11 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.receive import repack
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
     from airgap.cli.sizes import parse_volume_size
 
-    refuse_others(bundle)
+    bundle = take_bundles(bundle, NAME, options=" --to DIR", any_site=True)
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
     operator = make_operator(jobs, output, media)

@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 
 from airgap.cli import console
-from airgap.cli.options import Bundles, Jobs, MediaWriting, Output
+from airgap.cli.options import BundlePaths, Jobs, MediaWriting, Output
 
 NAME = "repair"
 PANEL = "Both sides"
 
 
 def run(
-    bundle: Bundles,
+    bundle: BundlePaths,
     source: Annotated[
         list[Path],
         typer.Option(

@@ -38,10 +38,10 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.sign import sign
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator
 
-    refuse_others(bundle)
+    bundle = take_bundles(bundle, NAME, any_site=True)
     refuse_several(bundle)
     operator = make_operator(jobs, output)
 

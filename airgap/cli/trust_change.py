@@ -47,13 +47,13 @@ class RootSigning:
     passphrase_file: PassphraseFile = None
 
     def signers(self) -> "Signers":
-        """Return the keys; their passphrases are read when they sign."""
+        """Return the keys; a person is asked for their passphrases when they sign."""
         from airgap.admin.change_root import Signers
         from airgap.cli import passphrase
 
         return Signers(
             tuple(self.signer or ()),
-            lambda name: passphrase.existing(self.passphrase_file, f"the key of {name}"),
+            lambda site, name: passphrase.signing_key(site, name, self.passphrase_file, f"the key of {name}"),
         )
 
 

@@ -41,7 +41,7 @@ def run(
     output: Output,
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator
 
     if (pipe := Path("-")) in bundles and not pipe.exists():
@@ -50,7 +50,7 @@ def run(
             want="a folder or a tar",
             hint="write it to a file and verify the file; `airgap load -` verifies its input before it loads",
         )
-    refuse_others(bundles)
+    bundles = take_bundles(bundles, NAME, any_site=media)
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     if media:
         _check_media(bundles, operator, output)

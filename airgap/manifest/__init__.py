@@ -14,7 +14,7 @@
 from airgap.manifest.fields import AttachmentChoice
 from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path
 from airgap.manifest.model import json_schema
-from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name
+from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name, parse_transfer
 
 __all__ = [
     "AttachmentChoice",
@@ -26,4 +26,5 @@ __all__ = [
     "json_schema",
     "lock_path",
     "offline_name",
+    "parse_transfer",
 ]

@@ -157,7 +157,8 @@ def _address(text: str) -> str:
     return text
 
 
-def _line(text: str) -> str:
+def parse_line(text: str) -> str:
+    """Return a line of free text as it is. Raises `FormatError` if it is too long or not printable."""
     if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
         raise FormatError(
             "not a plain line of text", want=f"at most {MAX_TEXT_CHARACTERS} printable characters",
@@ -242,13 +243,11 @@ AttachmentsText = Annotated[
     WithJsonSchema({"enum": list(map(str, AttachmentChoice))}),
 ]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
-Label = Annotated[
-    str,
-    _reads(
-        _matches(LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63")
-    ),
-]
-LineText = Annotated[str, _reads(_line)]
+parse_label = _matches(
+    LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63"
+)
+Label = Annotated[str, _reads(parse_label)]
+LineText = Annotated[str, _reads(parse_line)]
 
 # Types of a lock only: airgap writes it, so it needs no schema.
 LockedSource = Annotated[

@@ -27,6 +27,7 @@ from airgap.manifest.fields import (
     Version,
 )
 from airgap.manifest.strict_yaml import Document, YamlPath
+from airgap.manifest.transfer import TransferManifest
 from airgap.manifest.validate import Strict, validate
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
@@ -59,6 +60,7 @@ class _LockDocument(Strict):
     version: Version
     name: Name
     manifest_sha256: Sha256
+    images_sha256: Sha256 | None = None
     images: tuple[_LockedDocument, ...]
 
 
@@ -147,10 +149,12 @@ class Lock:
 
     name: str
     manifest_sha256: str
-    """SHA-256 of the manifest's bytes, in hex. The caller must compare it."""
+    """SHA-256 of the bytes of the manifest that was locked, in hex."""
     images: tuple[LockedImage, ...]
     left_out: tuple[LeftOut, ...] = ()
     """Known only for a new lock: a lock file does not keep it."""
+    images_sha256: str | None = None
+    """`TransferManifest.images_sha256` of the manifest that was locked; None in locks of older versions."""
 
     def __post_init__(self) -> None:
         if twins := _twins(self.images):
@@ -172,7 +176,15 @@ class Lock:
             _image(item, document, ("images", number), folder) for number, item in enumerate(checked.images)
         ]
         _refuse_twins(images, document)
-        return cls(checked.name, checked.manifest_sha256, tuple(images))
+        return cls(checked.name, checked.manifest_sha256, tuple(images), images_sha256=checked.images_sha256)
+
+    def fits(self, manifest: TransferManifest) -> bool:
+        """Return whether this is the lock of `manifest`: the two list the same images. An older lock, which
+        does not have their SHA-256, is the lock of exactly the bytes that were locked.
+        """
+        if self.images_sha256 is None:
+            return self.manifest_sha256 == manifest.sha256
+        return self.images_sha256 == manifest.images_sha256
 
     def to_bytes(self, folder: Path | None = None) -> bytes:
         """Return the lock file's bytes, which are the same for the same lock.
@@ -184,6 +196,7 @@ class Lock:
             "version": 1,
             "name": self.name,
             "manifest_sha256": self.manifest_sha256,
+            **({"images_sha256": self.images_sha256} if self.images_sha256 else {}),
             "images": [_written(image, folder) for image in self.images],
         }
         return _HEADER + strict_yaml.dump_yaml(content)

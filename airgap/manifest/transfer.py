@@ -1,20 +1,21 @@
 """The manifest as the rest of airgap uses it: with parsed names, defaults and resolved paths."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from airgap.errors import FormatError
+from airgap.errors import FormatError, UsageError
 from airgap.manifest import strict_yaml
-from airgap.manifest.fields import AttachmentChoice
+from airgap.manifest.fields import AttachmentChoice, parse_label, parse_line
 from airgap.manifest.model import FORMS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
+from airgap.oci.strict_json import dump
 
 
 def offline_name(reference: ImageReference) -> ImageReference:
@@ -98,6 +99,57 @@ class TransferManifest:
     def sha256(self) -> str:
         """SHA-256 of the file's bytes, in hex."""
         return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def images_sha256(self) -> str:
+        """SHA-256 of what a lock decides, in hex: the name and the images. Comments, `transfer` and
+        `destinations` do not change it, and neither does another folder for the same files.
+        """
+        folder = self.path.absolute().parent
+        images = [_locked_part(entry, folder) for entry in self.images]
+        return hashlib.sha256(dump({"name": self.name, "images": images})).hexdigest()
+
+    def with_transfer(self, values: Mapping[str, str]) -> Self:
+        """Return the manifest with these values of `transfer`, which replace its own of the same key."""
+        return replace(self, transfer={**self.transfer, **values})
+
+
+def parse_transfer(texts: Iterable[str]) -> dict[str, str]:
+    """Return the values of `transfer` that `KEY=VALUE` texts state. Raises `UsageError` for another text, and
+    for a key that is named twice.
+    """
+    values: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UsageError("not a transfer value", subject=text, want="KEY=VALUE, as in ticket=CHG-7")
+        try:
+            parse_label(key), parse_line(value)
+        except FormatError as error:
+            raise UsageError(error.what, subject=text, want=error.want, got=error.got) from error
+        if values.setdefault(key, value) != value:
+            raise UsageError("the transfer value is stated twice", subject=key, got=f"{values[key]}, {value}")
+    return values
+
+
+def _locked_part(entry: ImageEntry, folder: Path) -> dict[str, Any]:
+    """Return what a lock decides of one item, for `images_sha256`."""
+
+    def path(value: Path | None) -> str | None:
+        if value is None:
+            return None
+        return (value.relative_to(folder) if value.is_relative_to(folder) else value).as_posix()
+
+    return {
+        "ref": None if entry.reference is None else str(entry.reference),
+        "digest": None if entry.digest is None else str(entry.digest),
+        "platforms": None if entry.platforms is None else [str(platform) for platform in entry.platforms],
+        "as": None if entry.rename is None else str(entry.rename),
+        "source": entry.source,
+        "archive": path(entry.archive),
+        "cosign-key": path(entry.cosign_key),
+        "attachments": str(entry.attachments),
+    }
 
 
 def _entry(

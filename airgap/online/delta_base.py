@@ -16,6 +16,7 @@ from airgap.bundle.files import Folder, is_absent, read_small
 from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE as BUNDLE
 from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
+from airgap.carry.find_bundles import find_by_title, is_absent_title
 from airgap.durable import exists
 from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES
@@ -46,12 +47,12 @@ def read_bases(
 ) -> Bases:
     """Return what the receiving sites have.
 
-    A base is a receipt of a site, a bundle (folder, tar, or its `bundle.dsse.json` alone), the serial of a
-    bundle of `stream` that was sealed here, or `sites`. A receipt counts for its site, the others for every
-    site. See `bases_of` for `destinations` and `without_base`. Raises a `TrustError` for a base that is not
-    signed by a key of the trust root, and for a receipt that does not agree with the bundle that was sealed
-    here. A receipt that agrees but whose site has no key in the root is accepted with a note: if the base is
-    missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
+    A base is a receipt of a site, a bundle (folder, tar, or its `bundle.dsse.json` alone, or its name), the
+    serial of a bundle of `stream` that was sealed here, or `sites`. A receipt counts for its site, the others
+    for every site. See `bases_of` for `destinations` and `without_base`. Raises a `TrustError` for a base
+    that is not signed by a key of the trust root, and for a receipt that does not agree with the bundle that
+    was sealed here. A receipt that agrees but whose site has no key in the root is accepted with a note: if
+    the base is missing there, the load refuses the delta. Raises `UsageError` if there is no such base.
     """
     bases: list[Base] = []
     for text in since:
@@ -60,7 +61,7 @@ def read_bases(
             wanted = [name for name in destinations if name not in without_base]
             bases += latest_receipts(site, stream, wanted, now, progress)
         else:
-            envelope = Envelope.parse(_read(site, stream, text), text)
+            envelope = Envelope.parse(_read(site, stream, text, progress), text)
             bases.append(_base(site, envelope, text, now, progress))
     for base in bases:
         if destinations and base.site is not None and base.site not in destinations:
@@ -115,15 +116,21 @@ def _receipts_of(site: Site, name: str, stream: str, progress: Progress) -> list
     return [(path, envelope) for _, path, envelope in receipts]
 
 
-def _read(site: Site, stream: str, text: str) -> bytes:
+def _read(site: Site, stream: str, text: str, progress: Progress) -> bytes:
     path = Path(text)
     if text.isascii() and text.isdigit() and not exists(path):
         path = site.kept_envelope(stream, int(text))
+    elif is_absent_title(path):
+        stream, _, serial = text.rpartition("-")
+        path = site.kept_envelope(stream, int(serial))
+        if not exists(path) and (found := find_by_title(text)) is not None:
+            path = found.paths[0]
+            progress.note(f"{text}: taking {path} as the base")
     if is_absent(path):
         raise UsageError(
             "no such base",
             subject=text,
-            want="a receipt, a bundle, the serial of one sealed here, or `sites`",
+            want="a receipt, a bundle, its name, the serial of one sealed here, or `sites`",
         )
     refuse_other(path, BASE)
     if path.is_dir():

@@ -24,6 +24,7 @@ from airgap.online.listed import attached_to, hint_for, pick, why_left_out
 from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
+from airgap.online.relock import KeptImages
 from airgap.workers import run_all
 
 
@@ -41,18 +42,24 @@ def resolve(
     failures: Failures | None = None,
     documents: DocumentCache | None = None,
     default: Platform | None = None,
+    *,
+    kept: KeptImages | None = None,
 ) -> Lock:
     """Return the lock of `manifest`, including attachments of its images. Only metadata is fetched;
     `documents` keeps what was read.
 
-    `default` is the platform for images without one in the manifest (this machine's if None). Raises the
-    first entry's error in manifest order or, with `failures`, locks the others.
+    `default` is the platform for images without one in the manifest (this machine's if None). `kept` are
+    images that are not resolved again. Raises the first entry's error in manifest order or, with `failures`,
+    locks the others.
     """
     found = [_Resolved() for _ in manifest.images]
     resolver = _Resolver(open_source, documents or DocumentCache(), default or default_platform())
 
     def lock(number: int) -> None:
-        found[number] = resolver.resolve(manifest.images[number])
+        if kept and number in kept:
+            found[number] = _Resolved(list(kept[number]))
+        else:
+            found[number] = resolver.resolve(manifest.images[number])
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
@@ -64,7 +71,9 @@ def resolve(
             raise FormatError("two images have the same name", subject=image.name, got="different digests")
         if other.is_optional and not image.is_optional:
             names[image.name.normal] = image
-    return Lock(manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found))
+    return Lock(
+        manifest.name, manifest.sha256, tuple(names.values()), _still_left_out(found), manifest.images_sha256
+    )
 
 
 def _still_left_out(resolved_items: Iterable[_Resolved]) -> tuple[LeftOut, ...]:

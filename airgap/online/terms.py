@@ -142,6 +142,7 @@ class Terms:
         )
         return (
             same_terms
+            and statement.transfer == dict(self.manifest.transfer)
             and set(records) == {image.name for image in plan.lock.images}
             and all(matches_lock(records[image.name], image) for image in plan.lock.images)
             and all(records[image.locked.name].platforms == image.graph.records for image in plan.images)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from airgap.errors import FormatError, KeyFileError, UsageError
+from airgap.errors import FormatError, KeyFileError, UsageError, WrongPassphraseError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.trust.keyfile import read_private, write_private
 
@@ -170,7 +170,7 @@ class SigningKey:
         try:
             private = serialization.load_pem_private_key(raw, passphrase)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise KeyFileError(
+            raise WrongPassphraseError(
                 "cannot decrypt the key file", subject=path,
                 hint="the passphrase is wrong, or the file is damaged",
             ) from error  # fmt: skip
@@ -202,6 +202,33 @@ class SigningKey:
         if algorithm in _ECDSA:
             return bytes(self._private.sign(message, _deterministic(_ECDSA[algorithm][1]())))
         return bytes(self._private.sign(message))
+
+
+class LateKey:
+    """A private key that is loaded when it first signs, so that its passphrase is asked last; implements
+    `Signer`. It signs only as `public_key`.
+    """
+
+    def __init__(self, public_key: PublicKey, load: Callable[[], SigningKey]) -> None:
+        self._public = public_key
+        self._load = load
+        self._loaded: SigningKey | None = None
+
+    @property
+    def public_key(self) -> PublicKey:
+        return self._public
+
+    def sign(self, message: bytes) -> bytes:
+        if self._loaded is None:
+            key = self._load()
+            if key.public_key != self._public:
+                raise KeyFileError(
+                    "the private key does not belong to the public key beside it",
+                    want=self._public.keyid, got=key.public_key.keyid,
+                    hint="restore both files from a copy",
+                )  # fmt: skip
+            self._loaded = key
+        return self._loaded.sign(message)
 
 
 def available() -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Checks whether enough of the right people signed. Rules only: no I/O, no clock."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -128,6 +128,11 @@ def root_signers(envelope: Envelope, root: TrustRoot) -> tuple[tuple[str, ...], 
     signed = tuple(sorted(_count(envelope, root, "root", None).valid))
     lack = _lack(root, "root", signed)
     return signed, lack and f"{lack[0]}, got {lack[1]}"
+
+
+def root_keys_suffice(root: TrustRoot, keyids: Collection[str]) -> bool:
+    """Return whether signatures by these keys would be enough for the role `root`."""
+    return _lack(root, "root", sorted(root.roles["root"].keyids & set(keyids))) is None
 
 
 def check_revocations(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airgap import __version__
+from airgap.bundle.mounts import Mount
 from airgap.cli import complete
 from tests.cli.conftest import Gap, Side
 
@@ -78,9 +79,21 @@ def test_bash_completes(gap: Gap, line: str, words: list[str]) -> None:
 
 
 def test_mounted_media_are_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = (
-        "/dev/sdb1 /media/alice/MY\\040STICK vfat rw 0 0\n/dev/sda1 / ext4 rw 0 0\nx /mnt/b ext4 rw 0 0\n"
+    points = [("/", "ext4"), ("/mnt/b", "ext4"), ("/media/alice/MY STICK", "vfat"), ("/mnt/share", "nfs4")]
+    monkeypatch.setattr(
+        "airgap.bundle.mounts.read_mounts",
+        lambda _: [
+            Mount(
+                number=n,
+                parent=1,
+                device="8:1",
+                mount_point=Path(point),
+                file_system=kind,
+                source="x",
+                read_only=False,
+            )
+            for n, (point, kind) in enumerate(points, 1)
+        ],
     )
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: mounts)
     assert complete.media("") == ["/media/alice/MY STICK", "/mnt/b"]
     assert complete.media("/mnt") == ["/mnt/b"]

@@ -32,6 +32,7 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
             }
             for name, image in BOTH.items()
         ],
+        "relocked": [],
         "left_out": [],
         "attachments_unknown": [],
     }
@@ -45,7 +46,7 @@ def test_lock_marks_an_image_id(gap: Gap) -> None:
     path = gap.manifest("{archive: save.tar, ref: t/a:1}")
     [image] = gap.online("lock", path, "--json").json["images"]
     assert (image["digest"], image["digest_kind"]) == (str(saves.IDS["a"]), "image_id")
-    _, row, note, _ = gap.online("lock", path).out.splitlines()
+    _, row, note, *_ = gap.online("lock", path).out.splitlines()
     assert row.split()[1:] == ["image", "id", str(saves.IDS["a"])]
     assert note.startswith("image id: the source's own")
     assert "image id" not in gap.online("lock", gap.layout(api=API)).out
@@ -78,7 +79,7 @@ def test_the_lock_holds_when_the_tag_moves(gap: Gap) -> None:
 def test_a_stale_lock_is_refused(gap: Gap) -> None:
     path = gap.layout(**BOTH)
     gap.online("lock", path)
-    path.write_text(path.read_text() + "# changed\n")
+    path.write_text(path.read_text() + "platforms: all\n")
     for command in (("pack", path, "--to", gap.stick), ("plan", path)):
         done = gap.online(*command, code=10)
         assert f"the lock belongs to another manifest: {gap.folder}/stack.lock.yaml" in done.err

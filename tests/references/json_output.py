@@ -282,6 +282,10 @@ OUTPUTS: Mapping[str, Schema] = {
         images=items(value(
             f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}
         )),
+        relocked=meaning("the images whose digest was another one in the lock before, or null", items(value(
+            "reference", was=meaning("the digest in the lock before", optional(TEXT)),
+            now=meaning("the digest that is locked now", optional(TEXT)),
+        ))),
         left_out=meaning(
             "images of sources that are not carried", items(value("source digest", reason=TEXT))
         ),

@@ -49,12 +49,17 @@ def test_a_missing_volume_is_named(
 
 
 @pytest.mark.parametrize("command", ["verify", "load", "inspect", "receive"])
-def test_who_names_the_medium_is_told_what_is_on_it(sound: Gap, command: str) -> None:
+def test_the_folder_of_a_medium_means_the_volumes_on_it(
+    sound: Gap, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     words = {"load": ("--to", "oci:out"), "receive": ("--into", "x")}.get(command, ())
     medium = sound.folder / "b"
-    done = sound.offline(command, medium, *words, code=2)
-    assert f"error: not a bundle: {medium}, got a folder of volumes\n" in done.err
-    assert f"\nhint: name the volumes together: {medium}/{TITLE}.v2\n" in done.err
+    code = 0 if command == "inspect" else 19
+    done = sound.offline(command, medium, *words, code=code)
+    assert f"{medium}: taking {medium}/{TITLE}.v2\n" in done.err
+    media = [sound.folder / name for name in "abc"]
+    sound.offline("verify", *media)
 
 
 def test_the_error_of_a_missing_volume_in_json(sound: Gap) -> None:

@@ -68,7 +68,7 @@ def test_questions(terminal):
     answers, asked = terminal
     answers += ["a secret", "a secret"]
     assert passphrase.chosen(None) == b"a secret"
-    assert asked == ["New passphrase for the signing key: ", "Repeat the passphrase: "]
+    assert asked == ["New passphrase of the signing key: ", "Repeat the passphrase: "]
     answers.append("older")
     ask = passphrase.existing(None)
     assert len(asked) == 2  # not before it is needed
