@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage, Verdict
+from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage, StepBack, Verdict
 from airgap.bundle.statement import ImageKind, ImageRecord, Statement
 from airgap.errors import UnknownKeyError
 from airgap.oci.digest import Digest
@@ -74,7 +74,7 @@ def disagreements(receipt: Receipt, evidence: Evidence, now: datetime | None = N
 
     The ledger state in the receipt is not compared: see `review.receipts`.
     """
-    late = receipt.time > evidence.statement.expires
+    late = receipt.time > evidence.statement.expires and receipt.step_back is None
     yield from contradictions(receipt, None if late else now)  # a wrong time is reported once
     yield from _against_statement(receipt, evidence.statement)
     if evidence.roots:
@@ -95,6 +95,8 @@ def unconfirmed(receipt: Receipt, evidence: Evidence, now: datetime | None = Non
             yield f"it does not mention {record.name}, which is not an image"
     if receipt.holds and not is_base(receipt):
         yield f"it holds {len(receipt.holds)} blobs, but only archives were placed, so it cannot be a base"
+    if (back := receipt.step_back) is not None:
+        yield f"it is a step back, from serial {back.serial} of epoch {back.epoch}: {back.reason}"
     if receipt.time < evidence.statement.created:
         yield f"its time is before the bundle was sealed ({format_time(evidence.statement.created)})"
     if now is not None and receipt.time > now:
@@ -126,8 +128,16 @@ def contradictions(receipt: Receipt, now: datetime | None = None) -> Iterator[st
         yield f"its result is {receipt.result}, but its images make it {' or '.join(want)}"
     if receipt.holds and not any(image.verdict in PRESENT for image in receipt.images):
         yield f"it holds {len(receipt.holds)} blobs of images that are not there"
+    if (back := receipt.step_back) is not None and _is_later(receipt, back):
+        yield f"it is a step back from serial {back.serial} of epoch {back.epoch}, which is not newer"
     if len(set(receipt.keyids)) < receipt.threshold:
         yield f"{len(set(receipt.keyids))} keys cannot meet a threshold of {receipt.threshold}"
+
+
+def _is_later(receipt: Receipt, back: StepBack) -> bool:
+    """Return whether the receipt's bundle comes after the one that it claims to step back from."""
+    place, newest = (receipt.epoch, receipt.serial), (back.epoch, back.serial)
+    return place > newest or (place == newest and receipt.statement_sha256 != back.statement_sha256)
 
 
 def _image_contradictions(image: ReceiptImage) -> Iterator[str]:
@@ -163,7 +173,7 @@ def _against_statement(receipt: Receipt, statement: Statement) -> Iterator[str]:
         yield f"{title} is of epoch {statement.epoch}, not {receipt.epoch}"
     if statement.destinations and receipt.site not in statement.destinations:
         yield f"{title} was for {', '.join(statement.destinations)}, not for {receipt.site}"
-    if receipt.time > statement.expires:
+    if receipt.time > statement.expires and receipt.step_back is None:
         yield f"{title} was loaded after it had expired ({format_time(statement.expires)})"
     if receipt.time < statement.not_before or statement.created - receipt.time > CLOCK_TOLERANCE:
         yield (
@@ -188,7 +198,8 @@ def _match(
     receipt: Receipt, statement: Statement
 ) -> tuple[list[Pair], list[ReceiptImage], list[ImageRecord]]:
     """Return pairs of images of the receipt and of the bundle, the images that are only in the receipt, and
-    those that are only in the bundle. `--map` changes a name, but neither its tag nor the digest.
+    those that are only in the bundle. `--map` changes a name, but neither its tag nor the digest. Content of
+    an older bundle may be loaded without a tag.
     """
     names = {str(record.name): record for record in statement.images}
     pairs: list[Pair] = []
@@ -205,14 +216,36 @@ def _match(
         left[str(record.digest), record.name.tag].append(record)
     signed = {str(record.name) for record in statement.images}
     for image in renamed:
-        candidates = left[image.digest, ImageReference.parse(image.reference).tag]
-        if candidates and image.reference not in signed:
+        reference = ImageReference.parse(image.reference)
+        candidates = left[image.digest, reference.tag]
+        if image.reference in signed:
+            unknown.append(image)
+        elif candidates:
             pairs.append((image, candidates.pop(0)))
+        elif records := _take_tagged(image, reference, left):
+            pairs += [(image, record) for record in records]
         else:
             unknown.append(image)
     named = {image.reference for image in unknown}
     absent = [record for records in left.values() for record in records if str(record.name) not in named]
     return pairs, unknown, absent
+
+
+def _take_tagged(
+    image: ReceiptImage, reference: ImageReference, left: Mapping[tuple[str, str | None], list[ImageRecord]]
+) -> list[ImageRecord]:
+    """Take the records whose content was loaded under a digest without a tag: all of its repository, or the
+    first one if `--map` changed that.
+    """
+    if reference.tag is not None or str(reference.digest) != image.digest:
+        return []
+    with_digest = [
+        record for (digest, _), records in left.items() if digest == image.digest for record in records
+    ]
+    taken = [record for record in with_digest if record.name.name == reference.name] or with_digest[:1]
+    for record in taken:
+        left[image.digest, record.name.tag].remove(record)
+    return taken
 
 
 def _describe_unknown(image: ReceiptImage, statement: Statement) -> str:

@@ -231,6 +231,8 @@ MAX_UNREADABLE_LINES = 16
 """With more unreadable lines at its end, a file is not a ledger, and is not written to."""
 MAX_OPEN_ATTEMPTS = 64
 """Attempts without an end that are remembered: they may explain a file that has no record."""
+MAX_REASON_CHARACTERS = 500
+"""The reason that a person gives for a decision."""
 MAX_RECORDED_ERROR_CHARACTERS = 2048
 """The text of an error in a ledger's record."""
 MAX_RECEIPT_ALARMS = 100

@@ -10,6 +10,7 @@ sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
 received/<stream>.json  the high-water mark: the newest bundle that was accepted here
+received/<stream>/      the envelopes of all bundles accepted here
 receipts/               signed receipts of loads here
 receipts/<site>/        receipts that came back from other sites
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from airgap.account import required_home
-from airgap.audit.facts import Mark
+from airgap.audit.facts import AcceptedRecords, Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.locks import alone_in, lock
@@ -98,6 +99,7 @@ class Site:
             )
         fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         self.name = fields.text("site")
+        self.accepted = AcceptedRecords(self.ledger_path)
 
     @classmethod
     def create(cls, home: Path, name: str) -> Self:
@@ -307,26 +309,30 @@ class Site:
             with contextlib.suppress(OSError):  # nothing was written
                 os.close(fd)
 
-    def keep_envelope(self, stream: str, serial: int, epoch: int, raw: bytes) -> None:
-        """Store `raw`, a sealed bundle's envelope, as the base of a delta when the bundle is gone."""
-        self._folder("sent", stream)
-        write_file(self.kept_envelope(stream, serial, epoch), raw)
+    def keep_envelope(
+        self, stream: str, serial: int, epoch: int, raw: bytes, kind: MarkKind = MarkKind.SENT
+    ) -> None:
+        """Store `raw`, the envelope of a bundle that was sealed or accepted here (FORMAT.md §12)."""
+        self._folder(kind, stream)
+        write_file(self.kept_envelope(stream, serial, epoch, kind), raw)
 
-    def kept_envelope(self, stream: str, serial: int, epoch: int | None = None) -> Path:
+    def kept_envelope(
+        self, stream: str, serial: int, epoch: int | None = None, kind: MarkKind = MarkKind.SENT
+    ) -> Path:
         """Return the path of the copy, whether or not it exists; without `epoch`, for the newest epoch.
 
         Serials start again with each epoch. The file name of a copy from epoch 1 does not contain the epoch.
         """
-        folder = self.home / "sent" / stream
+        folder = self.home / kind / stream
         if epoch is None:
             copies = folder.glob(f"{serial:04d}.epoch*.dsse.json")
             names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in copies)
             epoch = max((int(name[1]) for name in names if name), default=1)
         return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
 
-    def kept_envelopes(self) -> list[Path]:
-        """Return the copies of the envelopes of all bundles sealed here."""
-        return sorted((self.home / "sent").glob("*/*.dsse.json"))
+    def kept_envelopes(self, kind: MarkKind = MarkKind.SENT, stream: str = "*") -> list[Path]:
+        """Return the copies of the envelopes of bundles sealed here, or accepted here."""
+        return sorted((self.home / kind).glob(f"{stream}/*.dsse.json"))
 
     def received(self, stream: str) -> Mark | None:
         """Return the high-water mark of `stream`: the newest bundle that was accepted here."""

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airgap.bundle.volumes import VolumeSet, open_bundle
-from airgap.carry.verify import Receiver, verify, verify_content
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import verify, verify_content
 from airgap.errors import (
     AirgapError,
     AmbiguousError,

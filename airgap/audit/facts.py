@@ -180,15 +180,44 @@ def _other_ledger(path: Path, summary: LedgerFacts, got: str) -> LedgerError:
     )  # fmt: skip
 
 
+@dataclass(slots=True)
+class AcceptedRecords:
+    """All bundles that were accepted, by the whole ledger. It is read when it is first asked for; after that,
+    only lines that were added.
+    """
+
+    path: Path
+    _facts: LedgerFacts = field(default_factory=LedgerFacts)
+    _marks: dict[str, set[Mark]] = field(default_factory=dict)
+
+    def of(self, stream: str) -> frozenset[Mark]:
+        """Return the accepted bundles of a stream. Raises `LedgerError` for a broken chain."""
+        if exists(self.path):
+            for line in read_ledger(self.path, self._facts.number, self._facts.offset):
+                if line.ended:
+                    self._facts.take(line, self.path)
+                    value = (line.fields or {}).get("accepted")
+                    if isinstance(value, dict) and (named := _parse_accepted(value)):
+                        self._marks.setdefault(named[0], set()).add(named[1])
+        return frozenset(self._marks.get(stream, ()))
+
+
 def _keep(known: dict[str, Mark], value: Mapping[str, Any]) -> None:
     """Keep the mark in a record, unless a newer one is known."""
-    stream, epoch, serial = value.get("stream"), value.get("epoch"), value.get("serial")
-    sha256 = value.get("statement_sha256")
-    if isinstance(stream, str) and isinstance(sha256, str) and type(epoch) is type(serial) is int:
-        mark = Mark(int(str(epoch)), int(str(serial)), sha256)
+    if named := _parse_accepted(value):
+        stream, mark = named
         before = known.get(stream)
         if before is None or (mark.epoch, mark.serial) >= (before.epoch, before.serial):
             known[stream] = mark
+
+
+def _parse_accepted(value: Mapping[str, Any]) -> tuple[str, Mark] | None:
+    """Return stream and mark in a record; None for a value of another form."""
+    stream, epoch, serial = value.get("stream"), value.get("epoch"), value.get("serial")
+    sha256 = value.get("statement_sha256")
+    if isinstance(stream, str) and isinstance(sha256, str) and type(epoch) is type(serial) is int:
+        return stream, Mark(int(str(epoch)), int(str(serial)), sha256)
+    return None
 
 
 def _parse_marks(fields: Fields) -> dict[str, Mark]:

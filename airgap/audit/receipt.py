@@ -5,7 +5,7 @@ subject, image and field is on its own line, without spaces, so that people can 
 network, and grep can search it.
 """
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -24,6 +24,7 @@ PREDICATE_TYPE = "urn:airgap:receipt:v1"
 
 RESULTS = (Outcome.OK, Outcome.PARTIAL, Outcome.FAILED, Outcome.REFUSED)
 _CLAIM = "claimed_operator"
+_STEP_BACK = "step_back"
 
 
 class Verdict(StrEnum):
@@ -67,6 +68,22 @@ class ReceiptImage:
     name. Omitted from the receipt if there is none, as in receipts of older versions."""
 
 
+@dataclass(frozen=True, slots=True)
+class StepBack:
+    """A person's decision to load a bundle again that is older than the newest accepted one, or expired."""
+
+    reason: str
+    epoch: int
+    serial: int
+    statement_sha256: str
+    """These three are the place of the newest accepted bundle, which stays the newest."""
+
+    @property
+    def value(self) -> dict[str, object]:
+        """The JSON value in a receipt."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The result of loading one bundle into one target of one site."""
@@ -100,6 +117,8 @@ class Receipt:
     """The user who became that user with su or sudo, if recorded: `account.claimed_user`. Omitted from the
     receipt if None, as in receipts of older versions.
     """
+    step_back: StepBack | None = None
+    """Omitted from the receipt if None."""
 
     @property
     def by(self) -> str:
@@ -132,6 +151,7 @@ class Receipt:
             "holds": json_lines(list(self.holds)),
             "operator": dump(self.operator),
             **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
+            **({} if self.step_back is None else {_STEP_BACK: dump(self.step_back.value)}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
         return statement_bytes(self._subjects(), PREDICATE_TYPE, predicate)
@@ -186,11 +206,23 @@ class Receipt:
             holds=tuple(_digest(text, fields, "holds") for text in fields.texts("holds")),
             operator=fields.text("operator"),
             claimed_operator=fields.optional_text(_CLAIM),
+            step_back=_parse_step_back(fields.child(_STEP_BACK)) if fields.has(_STEP_BACK) else None,
             tool_version=version,
         )
         for child in (bundle, target, checkpoint):
             child.end()
         return found
+
+
+def _parse_step_back(fields: Fields) -> StepBack:
+    step_back = StepBack(
+        reason=fields.text("reason"),
+        epoch=fields.integer("epoch"),
+        serial=fields.integer("serial"),
+        statement_sha256=sha256_in(fields, "statement_sha256"),
+    )
+    fields.end()
+    return step_back
 
 
 def _image_json(image: ReceiptImage) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class LedgerEntry:
 
     @property
     def reason(self) -> str:
-        """Why the attempt was refused or failed, or the alarms."""
+        """Why the attempt was refused or failed, the reason that a person gave, or the alarms."""
         alarms = self.details.get("alarms")
-        error = self.details.get("error") or self.details.get("problem")
+        error = next(filter(None, map(self.details.get, ("error", "problem", "reason"))), "")
         return str(error or "") or "; ".join(map(str, alarms if isinstance(alarms, list) else ()))
 
     @property

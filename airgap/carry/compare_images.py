@@ -7,7 +7,8 @@ from pathlib import Path
 
 from airgap.advice import COMPARED, refuse_other
 from airgap.bundle.volumes import open_bundle
-from airgap.carry.verify import CheckedBundle, Receiver, check
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import CheckedBundle, check
 from airgap.errors import FormatError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.oci.digest import Digest

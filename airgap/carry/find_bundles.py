@@ -14,7 +14,8 @@ from pathlib import Path
 from airgap.bundle.contents import STATEMENT_FILE
 from airgap.bundle.mounts import media_folders
 from airgap.bundle.volumes import group_by_bundle, open_bundle
-from airgap.carry.verify import Receiver, authenticate
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import authenticate
 from airgap.durable import exists
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MAX_EXAMINED_BUNDLES, MAX_STATEMENT_BYTES

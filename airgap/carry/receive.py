@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
 from airgap.bundle.check_written import OnMedia, ReadBackResult
+from airgap.bundle.statement import Statement
 from airgap.bundle.volume_table import VolumeSize
 from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle, paths_of
+from airgap.carry.accepted_bundles import AcceptedBundles, needs
 from airgap.carry.copy import (
     Copied,
     Copy,
@@ -20,6 +22,7 @@ from airgap.carry.copy import (
     joined_folders,
 )
 from airgap.carry.operator import Operator
+from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, verify_here
 
@@ -37,7 +40,9 @@ class Received:
     proof: OnMedia
 
 
-def receive(location: BundleLocation, into: Path, operator: Operator) -> Received:
+def receive(
+    location: BundleLocation, into: Path, operator: Operator, newer: Sequence[Statement] = ()
+) -> Received:
     """Join a bundle in `into`, as one folder, from all its volumes at once or one after the other.
 
     The bundle is verified for this site first. Content from an earlier call is checked and kept.
@@ -46,6 +51,8 @@ def receive(location: BundleLocation, into: Path, operator: Operator) -> Receive
         location: The bundle, or the volumes that are inserted.
         into: The folder in which the bundle's own folder is made.
         operator: The person who is asked for the other volumes.
+        newer: Newer bundles that are received too. A bundle that was accepted before is taken, although it
+            is older than the last accepted one, if one of these or an accepted one needs its content.
 
     Raises:
         IncompleteError: Volumes are missing, and no person can be asked; it names the next volume.
@@ -55,7 +62,7 @@ def receive(location: BundleLocation, into: Path, operator: Operator) -> Receive
     with bundle_attempt(location, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
             with open_bundle(location, alone=True) as folder:
-                who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
+                who = _receiver(operator, newer)
                 bundle = verify_here(folder, operator.site, operator.now, who)
                 attempt.add(**bundle_details(bundle))
                 folders = joined_folders(bundle, location, into, operator)
@@ -66,6 +73,18 @@ def receive(location: BundleLocation, into: Path, operator: Operator) -> Receive
             location = operator.next_volume(
                 location, folder, bundle.statement.title, copied.wants, _note_taken(folder, copied, operator)
             )
+
+
+def _receiver(operator: Operator, newer: Sequence[Statement]) -> Receiver:
+    """Return the receiver that takes an older bundle if it was accepted before, and a newer one needs it."""
+    site = operator.site
+    who = keeper(site, operator.now, accept_jump=operator.accept_jump, older=OlderRule.CONTENT)
+    memory = AcceptedBundles(site)
+
+    def needed(statement: Statement) -> bool:
+        return any(needs(other, statement) for other in newer) or bool(memory.needing(statement))
+
+    return replace(who, needed=needed)
 
 
 def _note_taken(volumes: VolumeSet, copied: Copied, operator: Operator) -> str:

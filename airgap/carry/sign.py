@@ -10,7 +10,8 @@ from airgap.bundle.locks import claimed
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.bundle.writer import add_signature
 from airgap.carry.operator import Operator
-from airgap.carry.verify import CheckedBundle, check, check_root_named, verify_content
+from airgap.carry.receiver import check_root_named
+from airgap.carry.verify import CheckedBundle, check, verify_content
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong
 from airgap.durable import sync_folder
 from airgap.errors import ExpiredError, IncompleteError, MissingContentError, UnknownKeyError, UsageError

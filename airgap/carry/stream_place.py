@@ -8,14 +8,22 @@ from airgap.site import Mark
 _ASK = "two different bundles have the same place in the stream: ask the sending side which one it sealed"
 
 
-def check_place(statement: Statement, sha256: str, mark: Mark | None, *, accept_jump: bool = False) -> None:
+def check_place(
+    statement: Statement,
+    sha256: str,
+    mark: Mark | None,
+    *,
+    accept_jump: bool = False,
+    older_hint: str | None = None,
+) -> None:
     """Raise `RollbackError` unless the bundle is the marked one or may follow it. `mark` is the last bundle
-    accepted in the stream; `accept_jump` accepts a serial however far it is above that.
+    accepted in the stream; `accept_jump` accepts a serial however far it is above that; `older_hint` is the
+    hint for a bundle that is older.
     """
     if mark is not None and sha256 == mark.statement_sha256:
         return
     if mark is not None:
-        _refuse_older(statement, sha256, mark)
+        _refuse_older(statement, sha256, mark, older_hint)
     _refuse_fork(statement, mark)
     if not accept_jump:
         _refuse_jump(statement, mark)
@@ -37,19 +45,24 @@ def left_fork(statement: Statement, mark: Mark | None) -> str | None:
     )
 
 
-def _refuse_older(statement: Statement, sha256: str, mark: Mark) -> None:
-    stated, accepted = (statement.epoch, statement.serial), (mark.epoch, mark.serial)
-    if stated < accepted:
+def is_older(statement: Statement, mark: Mark | None) -> bool:
+    """Return whether the bundle is older than the last accepted one."""
+    return mark is not None and (statement.epoch, statement.serial) < (mark.epoch, mark.serial)
+
+
+def _refuse_older(statement: Statement, sha256: str, mark: Mark, hint: str | None) -> None:
+    if is_older(statement, mark):
         raise RollbackError(
             "older than the last accepted bundle",
             subject=statement.title,
             want=f"serial {mark.serial} again, or a later one, in epoch {mark.epoch}",
             got=f"serial {statement.serial} in epoch {statement.epoch}",
-            hint="to go back, pack the old manifest and lock again on the sending side, with a new serial; "
+            hint=hint
+            or "to go back, pack the old manifest and lock again on the sending side, with a new serial; "
             "to check only the bytes, use `airgap verify --media`; if a stolen key has used up the serials, "
             "start them again with `airgap trust epoch` on the sending side",
         )
-    if stated == accepted:
+    if (statement.epoch, statement.serial) == (mark.epoch, mark.serial):
         raise RollbackError(
             f"there are two different bundles {statement.title}",
             want=f"statement sha256:{mark.statement_sha256}",

@@ -18,24 +18,21 @@ through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
-from airgap.bundle.files import Files, unlisted
-from airgap.bundle.statement import Statement
-from airgap.carry.stream_place import check_place, left_fork
+from airgap.bundle.files import Files, SeekableStream, unlisted
+from airgap.bundle.statement import Requirement, Statement
+from airgap.carry.receiver import Receiver, check_receiver
+from airgap.carry.stream_place import left_fork
 from airgap.carry.verify_small_files import SmallFilesCheck, VerifiedImage
 from airgap.errors import (
-    DestinationError,
     DigestMismatchError,
-    ExpiredError,
     IncompleteError,
     IntegrityError,
     MissingContentError,
-    RollbackError,
     TrustError,
     UnlistedContentError,
 )
@@ -45,7 +42,6 @@ from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
 from airgap.progress import Progress
 from airgap.site import Mark
-from airgap.times import format_time
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import SignedRoot, TrustRoot
@@ -55,27 +51,6 @@ REPAIR_HINT = (
     "write the damaged files again with `airgap repair` from another copy, or with `airgap pack` "
     "on the sending side"
 )
-
-
-def _keep_none(_: SignedRoot) -> None:
-    """Keep no root: for commands that only read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
-    """The verifying site: its name, its trust root, and what it has accepted before."""
-
-    site: str
-    root: SignedRoot
-    mark: Callable[[str], Mark | None]
-    """Returns the high-water mark of a stream."""
-    now: datetime
-    partly: bool = False
-    """Accept fewer signatures than the threshold: to inspect a bundle, or to add a signature."""
-    accept_jump: bool = False
-    """Accept a serial however far it is above the last accepted one."""
-    keep: Callable[[SignedRoot], None] = _keep_none
-    """Called with each trust root that follows from the installed one, as soon as it is verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +99,29 @@ class VerifiedBundle(CheckedBundle):
 
     mark: Mark | None
     """The site's high-water mark before this bundle."""
+    bases: tuple["VerifiedBundle", ...] = ()
+    """Older bundles of the stream that have content which this one leaves out."""
+
+    def with_bases(self, bases: Iterable["VerifiedBundle"]) -> "VerifiedBundle":
+        """Return the bundle with the content of older ones. Only content counts: their names do not."""
+        return replace(self, bases=tuple(bases))
+
+    @property
+    def left_out(self) -> tuple[Requirement, ...]:
+        """The blobs that neither the bundle nor one of its bases has."""
+        requires = self.statement.requires
+        return tuple(blob for blob in requires if blob.digest.path not in self._holder(blob.digest).sizes)
+
+    def open_blob(self, descriptor: Descriptor) -> CheckedReader:
+        """Step 10 for one blob, of the bundle or of one of its bases."""
+        return CheckedBundle.open_blob(self._holder(descriptor.digest), descriptor)
+
+    def open_unchecked(self, digest: Digest) -> SeekableStream:
+        """Open a blob, of the bundle or of one of its bases, whose digest the caller checks."""
+        return self._holder(digest).folder.open(digest.path)
+
+    def _holder(self, digest: Digest) -> "VerifiedBundle":
+        return next((bundle for bundle in (self, *self.bases) if digest.path in bundle.sizes), self)
 
     @property
     def repeat(self) -> bool:
@@ -207,10 +205,9 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
     authenticated = authenticate(folder, receiver)
     # 7: the bundle is for this site, now, and not older than what was accepted.
     mark = receiver.mark(authenticated.statement.stream)
-    check_receiver(authenticated, receiver, mark)
-    verdict = check_revocations(
-        authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
-    )
+    statement, sha256 = authenticated.statement, authenticated.sha256
+    check_receiver(statement, sha256, authenticated.root, receiver, mark)
+    verdict = check_revocations(authenticated.verdict, authenticated.root, statement.serial, sha256)
     checked = _check(folder, authenticated, verdict)
     proved = {field.name: getattr(checked, field.name) for field in fields(CheckedBundle)}
     return VerifiedBundle(**proved, mark=mark)
@@ -278,57 +275,6 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
         receiver.keep(last)
         newer.append(last)
     return newer
-
-
-def check_root_named(statement: Statement, root: TrustRoot) -> None:
-    """Refuse a bundle of another epoch: it could bring back serials and keys that the new epoch has ended."""
-    if statement.root_version > root.version:
-        raise TrustError(
-            "made under a newer trust root than this site has",
-            subject=statement.title,
-            want=f"at most version {root.version}",
-            got=f"version {statement.root_version}",
-            hint="install the newer root with `airgap trust install`",
-        )
-    if statement.epoch != root.epoch:
-        raise RollbackError(
-            "made in another epoch", subject=statement.title, want=f"epoch {root.epoch}", got=statement.epoch
-        )
-
-
-def check_receiver(authenticated: Authenticated, receiver: Receiver, mark: Mark | None) -> None:
-    """Do step 7, except revocations."""
-    statement = authenticated.statement
-    check_root_named(statement, authenticated.root)
-    subject = statement.title
-    if statement.destinations and receiver.site not in statement.destinations:
-        want = ", ".join(statement.destinations)
-        raise DestinationError(
-            "the bundle is for another site",
-            subject=subject,
-            want=want,
-            got=receiver.site,
-            hint=f"the sending side adds {receiver.site} to `destinations:` and packs again; if the name of "
-            f"this site is wrong and it has loaded nothing yet, `airgap trust install BUNDLE --site "
-            f"{statement.destinations[0]}` corrects it",
-        )
-    if receiver.now < statement.not_before:
-        raise ExpiredError(
-            "the bundle is not valid yet",
-            subject=subject,
-            want=f"not before {format_time(statement.not_before)}",
-            got=format_time(receiver.now),
-            hint="check this machine's clock",
-        )
-    if receiver.now >= statement.expires:
-        raise ExpiredError(
-            "the bundle has expired",
-            subject=subject,
-            want=f"before {format_time(statement.expires)}",
-            got=format_time(receiver.now),
-            hint="ask the sending side for a new bundle; if this machine's clock is wrong, set it",
-        )
-    check_place(statement, authenticated.sha256, mark, accept_jump=receiver.accept_jump)
 
 
 def check_files(

@@ -20,24 +20,36 @@ from airgap.audit.ledger import Attempt
 from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
+from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.stream_place import check_place
-from airgap.carry.verify import REPAIR_HINT, CheckedBundle, Receiver, VerifiedBundle, verify, verify_content
+from airgap.carry.verify import (
+    REPAIR_HINT,
+    CheckedBundle,
+    VerifiedBundle,
+    verify,
+    verify_content,
+)
 from airgap.errors import IntegrityError
 from airgap.limits import MAX_STATED_CHARACTERS, MAX_STATED_PAIRS
 from airgap.progress import Progress
 from airgap.recognise import PathKind, recognise
-from airgap.site import Mark, Site
+from airgap.site import Mark, MarkKind, Site
 from airgap.trust.root import SignedRoot
 
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now)
+    accepted = AcceptedBundles(site).include
+    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now, accepted=accepted)
 
 
-def keeper(site: Site, now: datetime, *, accept_jump: bool = False) -> Receiver:
+def keeper(
+    site: Site, now: datetime, *, accept_jump: bool = False, older: OlderRule = OlderRule.REFUSE
+) -> Receiver:
     """Like `receiver`, for a recorded attempt: verified trust roots from the bundle are kept."""
-    return replace(receiver(site, now), accept_jump=accept_jump, keep=partial(keep_root, site))
+    who = receiver(site, now)
+    return replace(who, accept_jump=accept_jump, older=older, keep=partial(keep_root, site))
 
 
 @contextlib.contextmanager
@@ -175,15 +187,19 @@ def keep_root(site: Site, root: SignedRoot) -> None:
 
 
 def keep_mark(bundle: VerifiedBundle, site: Site, attempt: Attempt) -> None:
-    """Raise the high-water mark of the bundle's stream, and add it to the record that ends the `attempt`.
+    """Keep the bundle's envelope, raise the high-water mark of its stream, and add it to the record that ends
+    the `attempt`.
+
     Raises `RollbackError` when another process has accepted another bundle meanwhile.
     """
     statement = bundle.statement
     mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
+    envelope = bundle.envelope.to_bytes()
     with site.receiving():
         # check again: another load may have raised the mark since this bundle was verified
         before = site.received(statement.stream)
         check_place(statement, bundle.statement_sha256, before, accept_jump=True)
+        site.keep_envelope(statement.stream, statement.serial, statement.epoch, envelope, MarkKind.RECEIVED)
         if before != mark:
             site.set_received(statement.stream, mark)
         attempt.add(accepted={"stream": statement.stream, **mark.value})

@@ -152,7 +152,7 @@ def _report_lines(made: "Report", page: Path | None) -> list[str | Table]:
         ("sealed here", reports.SENT, reports.sent_rows(made)),
         ("loaded here", reports.LOADED, reports.loaded_rows(made)),
         ("media", reports.WRITTEN, reports.written_rows(made)),
-        ("refused, failed, unfinished", reports.ODD, reports.odd_rows(made)),
+        ("refused, failed, unfinished, overridden", reports.ODD, reports.odd_rows(made)),
     )
     for title, header, rows in sections:
         if rows:

@@ -10,7 +10,7 @@ from airgap.errors import AirgapError, printable
 
 if TYPE_CHECKING:
     from airgap.carry.find_bundles import FoundBundle
-    from airgap.carry.verify import Receiver
+    from airgap.carry.receiver import Receiver
 
 
 def take_bundles(

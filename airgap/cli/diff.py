@@ -17,7 +17,7 @@ from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.carry.compare_images import ImageChange, ImageList
-    from airgap.carry.verify import Receiver
+    from airgap.carry.receiver import Receiver
 
 NAME = "diff"
 PANEL = "Both sides"

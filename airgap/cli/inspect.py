@@ -16,8 +16,9 @@ from airgap.cli.options import Bundles, TableOutput
 if TYPE_CHECKING:
     from airgap.bundle.files import Files
     from airgap.bundle.statement import Statement
+    from airgap.carry.receiver import Receiver
     from airgap.carry.unvouched import Claims
-    from airgap.carry.verify import Authenticated, Receiver
+    from airgap.carry.verify import Authenticated
     from airgap.cli.tables import Table
     from airgap.errors import TrustError
 
@@ -89,17 +90,16 @@ def _unvouched(
 
 def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | None:
     """Return why `airgap load` would refuse the bundle here now, as far as the statement shows; else None."""
-    from airgap.carry.verify import check_receiver
+    from airgap.carry.receiver import check_receiver
     from airgap.errors import AirgapError
     from airgap.trust.policy import check_revocations, lacks
 
     if (wanted := lacks(authenticated.verdict, authenticated.root)) is not None:
         return f"too few signatures ({wanted} needed): `airgap sign` adds one"
+    statement, sha256, root = authenticated.statement, authenticated.sha256, authenticated.root
     try:
-        check_receiver(authenticated, this_site, this_site.mark(authenticated.statement.stream))
-        check_revocations(
-            authenticated.verdict, authenticated.root, authenticated.statement.serial, authenticated.sha256
-        )
+        check_receiver(statement, sha256, root, this_site, this_site.mark(statement.stream))
+        check_revocations(authenticated.verdict, root, statement.serial, sha256)
     except AirgapError as error:
         return str(error)
     return None

@@ -5,13 +5,16 @@ All content that is read is checked. Content that the target already has is left
 beside the bundle, and goes home with the medium. `-` reads a tar from standard input. Name all volumes of a
 bundle together; on a terminal, airgap asks for missing ones.
 
+If a delta's base is not at the target, name the older bundles with it, in any order: those that were accepted
+here before give their content, and the names come from the newest. `--back` loads one of them with its names.
+
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +36,7 @@ from airgap.cli.options import (
 )
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
+from airgap.limits import MAX_REASON_CHARACTERS
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loader import LoadedImage
+    from airgap.offline.plan_loads import PlannedLoad
     from airgap.offline.rename import Renaming
 
 NAME = "load"
@@ -58,6 +63,25 @@ AllowUrls = Annotated[
         help="Load images with foreign layers, although tools may request the addresses in them.",
     ),
 ]
+Pin = Annotated[
+    bool | None,
+    typer.Option(
+        "--pin/--no-pin",
+        help="Protect images in containerd from the kubelet's garbage collection; the default in k8s.io.",
+    ),
+]
+Back = Annotated[
+    bool,
+    typer.Option(
+        "--back",
+        help="Load a bundle again that was accepted here before, although a newer one was accepted, or "
+        "although it has expired. Needs --reason.",
+    ),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="The reason for --back; it is in the ledger and in the receipt."),
+]
 
 
 def run(
@@ -65,15 +89,11 @@ def run(
     to: To,
     on_conflict: OnConflict = "replace",
     renamings: Map = None,
-    pin: Annotated[
-        bool | None,
-        typer.Option(
-            "--pin/--no-pin",
-            help="Protect images in containerd from the kubelet's garbage collection; the default in k8s.io.",
-        ),
-    ] = None,
+    pin: Pin = None,
     allow_urls: AllowUrls = False,
     accept_jump: AcceptJump = False,
+    back: Back = False,
+    reason: Reason = None,
     jobs: Jobs = 4,
     *,
     receipts: ReceiptCopying,
@@ -98,11 +118,13 @@ def run(
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
         receipts=receipts,
+        back=_checked_reason(reason, back=back),
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     places = group_by_bundle(bundles)
-    reports, refused = _load_each(places, operator, partial(_load, options, operator))
+    loads = _planned(places, operator, back=back)
+    reports, refused = _load_each(loads, operator, partial(_load, options, operator))
     _show(target, reports, refused, output, many=len(places) > 1)
 
 
@@ -116,23 +138,56 @@ class _LoadOptions:
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
     receipts: ReceiptCopying
+    back: str | None
 
 
-Load = Callable[["BundleLocation", "BundleLocation"], "LoadReport"]
-"""Loads a bundle from a location, given the one on the medium that it came on."""
+def _checked_reason(reason: str | None, *, back: bool) -> str | None:
+    """Return the reason for `--back`, or None without it. Raises `UsageError` for one without the other."""
+    if back != (reason is not None):
+        raise UsageError(
+            "--reason is missing" if back else "--reason is only for --back",
+            hint="say why you go back, as in `airgap load --back BUNDLE --reason 'CHG-7: web 2 crashes'`",
+        )
+    if reason is None:
+        return None
+    text = reason.strip()
+    if not text or len(text) > MAX_REASON_CHARACTERS or not text.isprintable():
+        want = f"1 to {MAX_REASON_CHARACTERS} printable characters"
+        raise UsageError("not a reason", subject="--reason", want=want, got=repr(reason[:80]))
+    return text
+
+
+def _planned(
+    places: "Sequence[BundleLocation]", operator: "Operator", *, back: bool
+) -> "Sequence[PlannedLoad]":
+    """Return what to load. A bundle that is read from a pipe, or volume by volume, is loaded alone."""
+    from airgap.bundle.volumes import has_all_volumes
+    from airgap.carry.accepted_bundles import AcceptedBundles
+    from airgap.carry.verify_recorded import receiver
+    from airgap.offline.plan_loads import PlannedLoad, plan_loads
+
+    if len(places) == 1 or any(place == (STDIN,) or not has_all_volumes(place) for place in places):
+        return [PlannedLoad(place) for place in places]
+    site = operator.site
+    return plan_loads(places, receiver(site, operator.now), AcceptedBundles(site), back=back)
+
+
+Load = Callable[["PlannedLoad", "BundleLocation"], "LoadReport"]
+"""Loads a bundle, given its location on the medium that it came on."""
 
 
 def _load(
-    options: _LoadOptions, operator: "Operator", bundle: "BundleLocation", medium: "BundleLocation"
+    options: _LoadOptions, operator: "Operator", load: "PlannedLoad", medium: "BundleLocation"
 ) -> "LoadReport":
     from airgap.offline.load_bundle import load_bundle
     from airgap.offline.loader import ConflictRule
 
     return load_bundle(
-        bundle, operator.site, options.target, operator.now,
+        load.location, operator.site, options.target, operator.now,
         on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
         copy_receipt=options.receipts.copier(medium),
+        bases=load.bases, back=options.back,
     )  # fmt: skip
 
 
@@ -153,21 +208,22 @@ def _show(
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
     lines = [line for _, report in reports for line in _lines(report, kind)]
+    lines += _base_lines([report for _, report in reports])
     lines += [f"engine: {engine}"] if engine else []
     console.show_partial_result(value, lines, output, failures)
 
 
 def _load_each(
-    places: "Sequence[BundleLocation]", operator: "Operator", load: Load
+    loads: "Sequence[PlannedLoad]", operator: "Operator", load: Load
 ) -> "tuple[list[tuple[Path, LoadReport]], list[AirgapError]]":
-    """Load the bundles in options until one is refused; the loads before it are reported too."""
+    """Load the bundles until one is refused; the loads before it are reported too."""
     from airgap.bundle.volumes import paths_of
 
     reports: list[tuple[Path, LoadReport]] = []
-    for bundle in places:
-        path = paths_of(bundle)[0]
+    for planned in loads:
+        path = paths_of(planned.location)[0]
         try:
-            reports.append((path, _load_whole(bundle, operator, load)))
+            reports.append((path, _load_whole(planned, operator, load)))
         except (AirgapError, KeyboardInterrupt) as error:
             if not reports:
                 raise
@@ -177,22 +233,23 @@ def _load_each(
     return reports, []
 
 
-def _load_whole(bundle: "BundleLocation", operator: "Operator", load: Load) -> "LoadReport":
+def _load_whole(planned: "PlannedLoad", operator: "Operator", load: Load) -> "LoadReport":
     """Load a bundle with all its volumes: from a pipe, or one after the other if a person can be asked."""
     from airgap.bundle.volumes import has_all_volumes, paths_of
     from airgap.carry.from_stdin import staged
     from airgap.carry.operator import never_ask
     from airgap.carry.receive import discard, gather
 
+    bundle = planned.location
     if paths_of(bundle) == (STDIN,):
         if not sys.stdin:
             raise UsageError("standard input is closed", want="a tar to load")
         with staged(sys.stdin.buffer, operator.site.home, operator.progress) as copy:
-            return load(copy, bundle)
+            return load(replace(planned, location=copy), bundle)
     if has_all_volumes(bundle) or operator.ask is never_ask:
-        return load(bundle, bundle)
+        return load(planned, bundle)
     together = gather(bundle, operator)
-    report = load(together, bundle)
+    report = load(replace(planned, location=together), bundle)
     if report.failed:
         operator.progress.note(f"kept until everything is loaded: {', '.join(map(str, together))}")
     else:
@@ -215,6 +272,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             {"path": str(copy.path), "error": str(copy.error) if copy.error else None}
             for copy in report.copies
         ],
+        "content_from": [base.statement.title for base in report.bundle.bases],
         "images": [
             {
                 "reference": str(result.image.name),
@@ -249,6 +307,17 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
 
 def _copy_line(copy: "ReceiptCopy") -> str:
     return f"receipt not copied: {copy.error}" if copy.error else f"receipt copied to: {copy.path}"
+
+
+def _base_lines(reports: "Sequence[LoadReport]") -> list[str]:
+    """Return a line for each bundle whose names were not set, because a newer one has them."""
+    loaded = {report.bundle.statement_sha256 for report in reports}
+    return [
+        f"{base.statement.title}: content only: names come with {report.bundle.statement.title}"
+        for report in reports
+        for base in report.bundle.bases
+        if base.statement_sha256 not in loaded
+    ]
 
 
 def _verdict(result: "LoadedImage") -> str:

@@ -172,6 +172,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
             for image in receipt.images
         ],
         "blobs_held": len(receipt.holds),
+        "step_back": receipt.step_back.value if receipt.step_back else None,
     }
 
 
@@ -179,9 +180,11 @@ def _lines(receipt: "Receipt", signers: list[str]) -> list[str | Table]:
     from airgap.times import format_time
 
     rows = [(i.reference, i.verdict, i.before or "-", i.target_digest or "-") for i in receipt.images]
+    back = receipt.step_back
     return [
         f"{receipt.bundle_stream}-{receipt.serial:04d} at {receipt.site}, {receipt.target}: {receipt.result}",
         *([f"engine: {receipt.target_engine}"] if receipt.target_engine else []),
+        *([f"step back from {receipt.bundle_stream}-{back.serial:04d}: {back.reason}"] if back else []),
         f"loaded {format_time(receipt.time)} by {receipt.by} with airgap {receipt.tool_version}",
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}, by {', '.join(signers)}",
         Table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),

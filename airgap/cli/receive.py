@@ -3,6 +3,8 @@
 The bundle is verified for this site, and every byte is checked while it is copied. On a terminal, airgap asks
 for missing volumes. Otherwise run the command again with the next volumes: it resumes.
 
+An older bundle that was accepted here before is received if a newer one needs its content.
+
 Example: airgap receive /media/stick/edge-stack-0007.v1 --into /srv/bundles
 """
 
@@ -31,12 +33,17 @@ def run(
     output: Output,
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
+    from airgap.carry.given import examine_all
     from airgap.carry.receive import receive
+    from airgap.carry.verify_recorded import receiver
     from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
     bundles = take_bundles(bundles, NAME, options=f" --into {shlex.quote(str(into))}")
     operator = make_operator(jobs, output, media, accept_jump=accept_jump)
-    copies = [receive(bundle, into, operator) for bundle in group_by_bundle(bundles, alone=True)]
+    places = group_by_bundle(bundles, alone=True)
+    given = examine_all(places, receiver(operator.site, operator.now)) if len(places) > 1 else ()
+    newer = [bundle.statement for bundle in given if bundle is not None]
+    copies = [receive(place, into, operator, newer) for place in places]
     value = {"bundles": [received_value(received) for received in copies]}
     console.show_result(value, [line for received in copies for line in received_lines(received)], output)

@@ -1,7 +1,7 @@
 """Serve bundles or OCI folders as a read-only registry.
 
-Bundles are verified first; name a delta bundle together with the bundles that it builds on. OCI folders are
-not signed: their origin is not checked.
+Bundles are verified first; name a delta bundle together with the bundles that it builds on. Of each stream,
+the names of the newest bundle are served. OCI folders are not signed: their origin is not checked.
 
 Example: airgap serve /media/stick/edge-stack-0007 --port 5000 --snippets k3s
 """
@@ -74,7 +74,8 @@ def _opened(
     if not sealed:
         return [Layout(source[0]) for source in places]
     bundles = iter(stack.enter_context(served(sealed, make_operator(2, output, accept_jump=accept_jump))))
-    return [next(bundles) if source in sealed else Layout(source[0]) for source in places]
+    opened = [next(bundles) if source in sealed else Layout(source[0]) for source in places]
+    return [source for source in opened if source is not None]
 
 
 def _clients(text: str | None) -> tuple[str, ...]:

@@ -105,7 +105,8 @@ def _fits(signed: "SignedRoot", fingerprint: str | None, found: "FoundRoots") ->
 def _destinations(found: "FoundRoots") -> list[str]:
     """Return the sites that the bundles beside the root are for, as far as the root vouches for them."""
     from airgap.bundle.volumes import open_bundle
-    from airgap.carry.verify import Receiver, authenticate
+    from airgap.carry.receiver import Receiver
+    from airgap.carry.verify import authenticate
     from airgap.errors import AirgapError
     from airgap.site import now
 

@@ -88,7 +88,7 @@ class ImageTar:
 
         if form_of(layer) == "zstd":
             return measure_zstd(diff_id, open_packed)
-        return claim_gzip(diff_id, layer, open_packed, self.bundle.folder.open(layer.digest.path))
+        return claim_gzip(diff_id, layer, open_packed, self.bundle.open_unchecked(layer.digest))
 
     def _add_blob(self, blob: Descriptor) -> None:
         if blob.digest not in self.leave_out:

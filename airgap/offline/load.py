@@ -8,6 +8,7 @@ from typing import assert_never
 
 from airgap.audit.receipt import PRESENT
 from airgap.bundle.graph import PREFERRED
+from airgap.carry.receiver import BACK_HINT
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import (
     ContentTarget,
@@ -24,6 +25,7 @@ from airgap.errors import (
     MediaError,
     MissingContentError,
     PolicyError,
+    RollbackError,
     UsageError,
 )
 from airgap.oci.digest import Digest
@@ -33,6 +35,7 @@ from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
+from airgap.offline.load_older import explained, nameless
 from airgap.offline.loader import (
     FAILED,
     LOADED,
@@ -55,18 +58,42 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     `UsageError` when two images would have one name, and the target's own error when it is unreachable.
     """
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
+    if loading.only_for:
+        needed = frozenset(blob.digest for newer in loading.only_for for blob in newer.requires)
+        images = nameless(images)
+        _refuse_unneeded(target, replace(loading, asked=needed), images)
     _refuse_same_name(target, images)
+    if isinstance(target, FileTarget):
+        return _load_file(target, loading, images)
+    results = _load_with(_loader(target, loading), target, loading, images)
+    return explained(results, loading.only_for[0]) if loading.only_for else results
+
+
+def _loader(target: ContentTarget | EngineTarget | FolderTarget, loading: Loading) -> Loader:
     match target:
         case ContentTarget():
-            return _load_with(ContentLoader(target, loading), target, loading, images)
+            return ContentLoader(target, loading)
         case EngineTarget():
-            return _load_with(EngineLoader(target, loading), target, loading, images)
+            return EngineLoader(target, loading)
         case FolderTarget():
-            return _load_with(FolderLoader(target, loading), target, loading, images)
-        case FileTarget():
-            return _load_file(target, loading, images)
+            return FolderLoader(target, loading)
         case _:
             assert_never(target)
+
+
+def _refuse_unneeded(target: Target, asking: Loading, images: Sequence[VerifiedImage]) -> None:
+    """Raise `RollbackError` unless the target lacks a blob that `asking` looks for. Archives have no base."""
+    if isinstance(target, ContentTarget | EngineTarget):
+        loader = _loader(target, asking)
+        if any(loader.missing(image) for image in images):
+            return
+    statement, mark = asking.bundle.statement, asking.bundle.mark
+    raise RollbackError(
+        "older than the last accepted bundle, and no content of it is missing at the target",
+        subject=f"{target.name}: {statement.title}",
+        want=f"{statement.stream}-{mark.serial:04d}, or a later one" if mark else None,
+        hint=BACK_HINT,
+    )
 
 
 def _load_with(
@@ -188,8 +215,8 @@ def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> Non
                 "the base is not at the target",
                 subject=f"{target}: {result.image.name}",
                 want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
-                hint="load the base bundle first, or ask the sending side for a full bundle "
-                "(airgap pack --full); nothing was changed",
+                hint="name the bundles that it builds on in the same command, or ask the sender for a full "
+                "bundle (airgap pack --full); nothing was changed",
             )
 
 
@@ -209,7 +236,7 @@ def _load_file(target: FileTarget, loading: Loading, images: Sequence[VerifiedIm
     """Write all images into one archive, which is complete or absent. Earlier content is not compared."""
     for refusal in filter(None, (_refusal(image, target, loading) for image in images)):
         raise refusal
-    if requires := loading.bundle.statement.requires:
+    if requires := loading.bundle.left_out:
         raise IncompleteError(
             "a delta cannot be loaded into an archive",
             subject=target.name,

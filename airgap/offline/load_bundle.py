@@ -1,6 +1,7 @@
 """Load one bundle, from its medium to the receipt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -9,11 +10,17 @@ from pathlib import Path
 from airgap import __version__
 from airgap.account import claimed_user, user_name
 from airgap.audit.chain import check_ledger, checkpoint
+from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.audit.record import Outcome
+from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import BundleLocation
+from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.given import opened_base
 from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
+from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.remote_load import LoadedThere, LoadWay
+from airgap.carry.stream_place import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
@@ -23,6 +30,7 @@ from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
 from airgap.offline.rename import Renaming
+from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
@@ -79,13 +87,20 @@ def load_bundle(
     allow_urls: bool = False,
     accept_jump: bool = False,
     copy_receipt: CopyReceipt | None = None,
+    bases: Sequence[BundleLocation] = (),
+    back: str | None = None,
 ) -> LoadReport:
-    """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported."""
+    """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
+
+    `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
+    step back: then the bundle was accepted before, and may be older than the newest one, or expired.
+    """
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
-    who = keeper(site, now, accept_jump=accept_jump)
-    with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
+    rule = OlderRule.CONTENT if back is None else OlderRule.BACK
+    who = keeper(site, now, accept_jump=accept_jump, older=rule)
+    with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
         if engine := target.describe_engine():
@@ -93,23 +108,71 @@ def load_bundle(
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
-            before_names_move=partial(keep_mark, bundle, site, attempt), allow_urls=allow_urls,
+            before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
+            only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
-        receipt = _receipt(bundle, site, target, results, now)
+        step_back = step_back_of(bundle, back)
+        give_reason(results, step_back, bundle.statement.stream)
+        receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
-        kept = site.keep_receipt(f"{site.name}-{bundle.statement.title}-{attempt.seq}{RECEIPT_SUFFIX}", raw)
-        report = LoadReport(bundle, results, kept)
-        digest = Digest.of(raw).hex
-        attempt.add(effect=[_effect(result) for result in results], receipt=str(kept), receipt_sha256=digest)
-        if report.failure is not None:
-            attempt.result = Outcome.PARTIAL if len(report.failed) < len(results) else Outcome.FAILED
-            attempt.exit_code = report.failure.exit_code
-        if copy_receipt:
-            report = replace(report, copies=copy_receipt(kept.name, raw))
-            attempt.add(receipt_copies=[str(copy.path) for copy in report.copies if copy.error is None])
-    return report
+        report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
+        return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
+
+
+@contextmanager
+def _opened(
+    place: BundleLocation, bases: Sequence[BundleLocation], site: Site, who: Receiver, **details: object
+) -> Iterator[tuple[VerifiedBundle, Attempt]]:
+    """Yield a verified bundle with its verified bases, in a recorded attempt. Alone, an older bundle is taken
+    only if an accepted one needs it.
+    """
+    with ExitStack() as stack:
+        opened_bases = [stack.enter_context(opened_base(base, site, who)) for base in bases]
+        who = replace(who, needed=lambda statement: bool(AcceptedBundles(site).needing(statement)))
+        bundle, attempt = stack.enter_context(opened(place, site, "load", who.now, who=who, **details))
+        if opened_bases:
+            attempt.add(bases=[base.statement.title for base in opened_bases])
+        yield bundle.with_bases(opened_bases), attempt
+
+
+def _acceptance(
+    bundle: VerifiedBundle, site: Site, target: Target, attempt: Attempt, back: str | None
+) -> Callable[[], None]:
+    """Return what is kept before names move: the high-water mark, or that a person goes back; nothing for an
+    older bundle that is loaded for its content only.
+    """
+    if back is not None:
+        return partial(record_step_back, bundle, site, target.name, back)
+    return (
+        (lambda: None)
+        if is_older(bundle.statement, bundle.mark)
+        else partial(keep_mark, bundle, site, attempt)
+    )
+
+
+def _only_for(bundle: VerifiedBundle, site: Site) -> tuple[Statement, ...]:
+    """Return the newer accepted bundles that need content of this one, if it is older than the mark."""
+    older = is_older(bundle.statement, bundle.mark)
+    return AcceptedBundles(site).needing(bundle.statement) if older else ()
+
+
+def _recorded(report: LoadReport, attempt: Attempt, copies: tuple[ReceiptCopy, ...]) -> LoadReport:
+    """Add the results to the record that ends the attempt; return the report with the receipt's copies."""
+    if copies:
+        attempt.add(receipt_copies=[str(copy.path) for copy in copies if copy.error is None])
+    attempt.add(effect=[_effect(result) for result in report.results])
+    if report.failure is not None:
+        attempt.result = Outcome.PARTIAL if len(report.failed) < len(report.results) else Outcome.FAILED
+        attempt.exit_code = report.failure.exit_code
+    return replace(report, copies=copies)
+
+
+def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attempt) -> Path:
+    kept = site.keep_receipt(f"{site.name}-{bundle.statement.title}-{attempt.seq}{RECEIPT_SUFFIX}", raw)
+    attempt.add(receipt=str(kept), receipt_sha256=Digest.of(raw).hex)
+    return kept
 
 
 def _note_place_in_stream(bundle: VerifiedBundle, progress: Progress) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from airgap.audit.receipt import Verdict
-from airgap.bundle.statement import ImageKind
+from airgap.bundle.statement import ImageKind, Statement
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.errors import AirgapError, EndpointError
@@ -65,10 +65,18 @@ class Loading:
     allow_urls: bool = False
     """Load images with foreign layers even where tools connect to the addresses in them."""
 
+    only_for: tuple[Statement, ...] = ()
+    """Newer bundles that need content of this older one, newest first: only that is loaded, and no tag is
+    moved."""
+    asked: frozenset[Digest] | None = None
+    """Blobs to look for at the target, in place of those that the bundle leaves out."""
+
     @property
     def required(self) -> frozenset[Digest]:
-        """Blobs that the bundle leaves out because the target has them."""
-        return frozenset(item.digest for item in self.bundle.statement.requires)
+        """Blobs that the bundle leaves out because the target has them, and that are in none of its bases."""
+        if self.asked is not None:
+            return self.asked
+        return frozenset(item.digest for item in self.bundle.left_out)
 
 
 class Loader(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from airgap.audit.chain import LedgerState
+from airgap.audit.facts import OVERRIDE
 from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
@@ -52,8 +53,8 @@ class Report:
 
     @property
     def odd(self) -> tuple[LedgerEntry, ...]:
-        """The entries that were refused, failed, interrupted or not finished."""
-        return tuple(entry for entry in self.period if entry.result not in _NORMAL)
+        """The entries that were refused, failed, interrupted or not finished, and decisions of people."""
+        return tuple(e for e in self.period if e.result not in _NORMAL or e.event == OVERRIDE)
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -155,6 +156,7 @@ def _sent(transfer: Transfer) -> tuple[object, ...]:
     answers = "; ".join(
         f"{answer.receipt.site} {answer.receipt.result} {format_time(answer.receipt.time)}"
         + (" (disagrees with the bundle)" if answer in transfer.disputed else "")
+        + (" (a step back)" if answer.receipt.step_back else "")
         for answer in transfer.receipts
     )
     return (

@@ -215,7 +215,7 @@ def test_a_report_of_each_side(answered: tuple[Gap, Path]) -> None:
     assert [line.split()[0] for line in there.out.split("loaded here:\n")[1].splitlines()[:2]] == [
         "BUNDLE", "stack-0001",
     ]  # fmt: skip
-    assert "verify" in there.out.split("refused, failed, unfinished:\n")[1]
+    assert "verify" in there.out.split("refused, failed, unfinished, overridden:\n")[1]
     assert "alarm: " in there.out
     assert "loaded 1, refused 1, alarms 1\n" in there.out
     value = gap.offline("audit", "report", "--json").json

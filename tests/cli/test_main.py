@@ -214,7 +214,7 @@ KEYS = {
         "requires", "hollow",
     },
     "load": {
-        "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "images", "error",
+        "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "content_from", "images", "error",
     },
     "load .receipt_copies": {"path", "error"},
     "load .images": {"reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
@@ -237,7 +237,7 @@ KEYS = {
     "receipt show": {"receipts"},
     "receipt show .receipts": {
         "site", "bundle", "statement_sha256", "time", "result", "target", "engine", "operator", "claimed_operator", "keys",
-        "root_version", "checkpoint", "images", "blobs_held",
+        "root_version", "checkpoint", "images", "blobs_held", "step_back",
     },
 }  # fmt: skip
 """The stable machine interface: a key may be added here, none may go or be renamed."""

@@ -12,7 +12,7 @@ from typing import Self
 from airgap.errors import AirgapError
 from tests.faults.final_state import final_state
 from tests.faults.judge_bundles import bundle_faults, hashes_below, signing_faults, tar_faults
-from tests.faults.judge_sites import lines_of, mark_faults, receipt_faults, site_faults
+from tests.faults.judge_sites import back_faults, lines_of, mark_faults, receipt_faults, site_faults
 from tests.faults.judge_targets import target_faults, target_names
 from tests.faults.ptrace import Fault, Outcome
 from tests.faults.stories import Story
@@ -226,6 +226,8 @@ class Campaign:
                 return
             yield from receipt_faults(world, names)
             yield from mark_faults(world, story.old, names)
+            if "--back" in story.words:
+                yield from back_faults(world, story.old, names)
 
     def _untouched(self) -> Iterator[str]:
         """What the command only reads is as it was."""

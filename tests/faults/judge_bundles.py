@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from airgap.bundle.volumes import open_bundle
-from airgap.carry.verify import Receiver, verify, verify_content
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import verify, verify_content
 from airgap.errors import AirgapError
 from airgap.progress import Silent
 from airgap.site import Site

@@ -7,7 +7,8 @@ from pathlib import Path
 from airgap.audit.chain import check_ledger, read_ledger
 from airgap.audit.receipt import Receipt
 from airgap.errors import AirgapError
-from airgap.site import Site
+from airgap.oci.digest import Digest
+from airgap.site import MarkKind, Site
 from airgap.trust.envelope import Envelope
 from tests.faults.judge_targets import TargetNames
 from tests.faults.world import World
@@ -87,3 +88,21 @@ def mark_faults(world: World, old: Mapping[str, str], names: list[TargetNames]) 
     moved = [name for each in names for name, digest in each.digests.items() if old.get(name) != digest]
     if moved and Site(world.offline).received("edge") is None:
         yield f"{moved[0]} has moved, and no high-water mark is stored"
+    site = Site(world.offline)
+    if (mark := site.received("edge")) is not None:
+        path = site.kept_envelope("edge", mark.serial, mark.epoch, MarkKind.RECEIVED)
+        if not path.exists():
+            yield "a high-water mark is stored, and the bundle's envelope is not kept"
+        elif Digest.of(Envelope.parse(path.read_bytes(), path.name).payload).hex != mark.statement_sha256:
+            yield "the kept envelope is not that of the high-water mark"
+
+
+def back_faults(world: World, old: Mapping[str, str], names: list[TargetNames]) -> Iterator[str]:
+    """A step back is recorded before a name moves, and leaves the high-water mark."""
+    mark = Site(world.offline).received("edge")
+    if mark is None or mark.serial != 2:
+        yield f"the high-water mark is {mark}"
+    moved = [name for each in names for name, digest in each.digests.items() if old.get(name) != digest]
+    lines = (line.fields or {} for line in read_ledger(world.offline / "ledger.jsonl"))
+    if moved and not any(fields.get("event") == "override" for fields in lines):
+        yield f"{moved[0]} has moved, and the ledger has no reason"

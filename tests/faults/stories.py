@@ -163,6 +163,18 @@ def _before_archive(world: World) -> None:
     _sealed(world)
 
 
+def _before_back(world: World) -> None:
+    """Two bundles were loaded; the second moved a name of the first."""
+    _sealed(world)
+    world.must(world.offline, *_LOAD, "oci:{run}/target")
+    shutil.rmtree(world.folder / "source")
+    write_layout(world.folder / "source", old_images())
+    world.must(world.online, *_PACK)
+    world.must(world.offline, "load", "{run}/stick/edge-0002", "--to", "oci:{run}/target")
+    for name in ("receipts", "holdings"):  # they say what was at the target before
+        shutil.rmtree(world.offline / name)
+
+
 def _before_send(world: World) -> None:
     _sealed(world)
     (world.folder / "far").mkdir()
@@ -236,6 +248,15 @@ STORIES = {
             _before_load,
             loads=True,
             old=_OLD,
+            new=_NEW,
+        ),
+        Story(
+            "load-back",
+            "go back to the bundle before the last one",
+            (*_LOAD, "oci:{run}/target", "--back", "--reason", "CHG-7"),
+            _before_back,
+            loads=True,
+            old=_NEW | _OLD,
             new=_NEW,
         ),
         Story(

@@ -67,6 +67,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "copy": (optional(TEXT), "the folder with the checked copy"),
     "count": (NUMBER, "the number of blobs that are left out"),
     "counts": (mapping(NUMBER), "the number of bundles by state, and of loads, refusals and alarms"),
+    "content_from": (items(TEXT), "older bundles that had content for this one; their names were not set"),
     "created": (TIME, "when the bundle was made"),
     "destinations": (items(TEXT), "the sites that the bundle is for; empty for any site"),
     "details": (mapping(), "everything else in the ledger's record"),
@@ -249,10 +250,11 @@ RECEIPT = {
     "bundle": TITLE,
     "checkpoint": value("origin size root"),
     "images": items(value("reference digest verdict before after reason", error=ERROR_TEXT)),
+    "step_back": meaning("the step back, or null", optional(value("reason epoch serial statement_sha256"))),
 }
 RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
 LOADED = value(
-    "bundle target engine statement_sha256 receipt",
+    "bundle target engine statement_sha256 receipt content_from",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )

@@ -25,7 +25,8 @@ from airgap.bundle.contents import (
 )
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import ImageRecord, Statement
-from airgap.carry.verify import Receiver, verify
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import verify
 from airgap.carry.verify_recorded import keep_root
 from airgap.endpoints.layout import Layout
 from airgap.manifest import TransferManifest

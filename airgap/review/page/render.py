@@ -155,7 +155,7 @@ def _odd(report: Report) -> Html:
     ]  # fmt: skip
     heads = ("Line", "Time", "User", "Command", "Result", "Bundle", "Reason and place")
     table = element_table("Entries of the ledger", heads, rows)
-    return section("refused", "Refused, failed or unfinished", table)
+    return section("refused", "Refused, failed, unfinished or overridden", table)
 
 
 _RELEASED = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.audit.receipt import RESULTS, VERDICTS, Receipt, ReceiptImage
+from airgap.audit.receipt import RESULTS, VERDICTS, Receipt, ReceiptImage, StepBack
 from airgap.errors import AmbiguousError, FormatError
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
@@ -242,3 +242,29 @@ def test_the_engine_is_left_out_where_it_is_not_known() -> None:
         raw = RECEIPT.to_bytes().replace(b'"28.5.1"}', b'"28.5.1","engine":' + value.encode() + b"}")
         with pytest.raises(FormatError, match="canonical"):
             Receipt.parse(raw)
+
+
+def test_a_step_back_is_in_the_receipt_and_nowhere_else():
+    back = replace(RECEIPT, step_back=StepBack("CHG-7: crashes", 1, 9, "7" * 64))
+    raw = back.to_bytes()
+    assert b'\n"step_back":{"reason":"CHG-7: crashes","epoch":1,"serial":9,' in raw
+    assert Receipt.parse(raw) == back
+    assert Receipt.parse(RECEIPT.to_bytes()).step_back is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"serial":9', b'"serial":"9"'),
+        (b'"7777', b'"777x'),
+        (b'"reason":"x",', b""),
+        (b'"reason":"x"', b'"reason":null'),
+        (b'"reason":"x",', b'"reason":"x","more":1,'),
+        (b'"step_back":{', b'"step_back":[{'),
+    ],
+)
+def test_a_malformed_step_back_is_refused(old, new):
+    raw = replace(RECEIPT, step_back=StepBack("x", 1, 9, "7" * 64)).to_bytes()
+    assert raw.count(old) >= 1
+    with pytest.raises(FormatError):
+        Receipt.parse(raw.replace(old, new))

@@ -8,7 +8,8 @@ import pytest
 
 from airgap.bundle.files import Folder
 from airgap.bundle.volumes import VolumeSet, open_bundle, read_table
-from airgap.carry.verify import Receiver, check, verify_content
+from airgap.carry.receiver import Receiver
+from airgap.carry.verify import check, verify_content
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.progress import Silent

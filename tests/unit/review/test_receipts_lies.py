@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.agreement import Evidence
-from airgap.audit.receipt import Verdict
+from airgap.audit.receipt import StepBack, Verdict
 from airgap.errors import TrustError, UnknownKeyError
 from airgap.limits import MAX_RECEIPT_ALARMS
 from airgap.online.delta_base import read_bases
@@ -59,6 +59,15 @@ LIES = {
     ),
     "another digest at the target": (lambda r: with_image(r, target_digest=OTHER), f"is {OTHER} at the target"),
     "no digest at the target": (lambda r: with_image(r, target_digest=None), "has no digest at the target"),
+    "a step back from an older one": (
+        lambda r: replace(r, step_back=StepBack("x", r.epoch, r.serial - 1, "0" * 64)), "which is not newer"
+    ),
+    "a step back from another bundle of this serial": (
+        lambda r: replace(r, step_back=StepBack("x", r.epoch, r.serial, "0" * 64)), "which is not newer"
+    ),
+    "content under another digest": (
+        lambda r: with_image(r, reference=f"registry.test/one@{OTHER}"), f"registry.test/one@{OTHER} is not sha256:"
+    ),
     "failed inside ok": (failed, "its result is ok, but its images make it partial"),
     "refused inside ok": (lambda r: with_image(r, verdict="refused"), "its images make it partial"),
     "loaded inside failed": (lambda r: replace(r, result="failed"), "its result is failed"),

@@ -1,0 +1,49 @@
+"""Which of several bundles are loaded, and which are only a base of a newer one (FORMAT.md §7.1, rule 6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airgap.bundle.volumes import BundleLocation
+from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.given import Given, by_stream, examine_all
+from airgap.carry.receiver import Receiver
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLoad:
+    """A bundle to load, and the older ones of its stream that may have content for it."""
+
+    location: BundleLocation
+    bases: tuple[BundleLocation, ...] = ()
+
+
+def plan_loads(
+    locations: Sequence[BundleLocation], who: Receiver, accepted: AcceptedBundles, *, back: bool
+) -> list[PlannedLoad]:
+    """Return the loads in their order. Of each stream, the newest bundle is loaded, and before it, oldest
+    first, those that were never accepted here. Those that were accepted before are bases only; in a step
+    `back`, all but the newest are.
+
+    A bundle that is not authentic is loaded alone, in its turn, which refuses and records it.
+    """
+    given = list(zip(locations, examine_all(locations, who), strict=True))
+    loads: list[PlannedLoad] = []
+    planned: set[str] = set()
+    streams = {bundles[0].statement.stream: bundles for bundles in by_stream([g for _, g in given if g])}
+    for location, bundle in given:
+        if bundle is None:
+            loads.append(PlannedLoad(location))
+        elif (stream := bundle.statement.stream) not in planned:
+            planned.add(stream)
+            loads += _plan_stream(streams[stream], accepted, back=back)
+    return loads
+
+
+def _plan_stream(bundles: Sequence[Given], accepted: AcceptedBundles, *, back: bool) -> list[PlannedLoad]:
+    loads = []
+    for number, bundle in enumerate(bundles):
+        is_base = back or accepted.include(bundle.statement, bundle.mark.statement_sha256)
+        if number == len(bundles) - 1 or not is_base:
+            bases = tuple(base.location for base in bundles[:number])
+            loads.append(PlannedLoad(bundle.location, bases))
+    return loads
