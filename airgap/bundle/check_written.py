@@ -111,7 +111,7 @@ def refuse_unlisted_files(
             for file in folder.files(folders):
                 if file.name not in names:
                     raise UnlistedContentError(
-                        "a file that does not belong there",
+                        "unexpected file",
                         subject=folder.where(file.name),
                         hint="remove it, then run the same command again",
                     )

@@ -67,7 +67,7 @@ class VolumeSet(Closing):
             raise IncompleteError(f"volume {table.volume} was given twice", subject=folder.path, got=twin)
         if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
-                "the volumes have different cuts",
+                "the volumes are from different cuts",
                 subject=folder.where(VOLUME_FILE),
                 want=f"that of {next(iter(self.folders.values())).path}",
                 hint="volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut",
@@ -203,7 +203,10 @@ class VolumeSet(Closing):
 
 def _foreign(subject: object, want: str, got: str) -> IncompleteError:
     return IncompleteError(
-        "a volume of another bundle", subject=subject, want=f"statement sha256:{want}", got=f"sha256:{got}"
+        "the volume belongs to another bundle",
+        subject=subject,
+        want=f"statement sha256:{want}",
+        got=f"sha256:{got}",
     )
 
 

@@ -1,1 +1,1 @@
-"""What needs only a bundle, on either side of the gap: verify, sign, copy, send."""
+"""Work that needs only a bundle, on either side of the gap: verifying, signing, copying and sending."""

@@ -13,8 +13,8 @@
     10 check each blob while it is read                                       `open_blob`, `verify_content`
 
 Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
-`verify` does steps 1 to 9, and `check` does all of these but 7. Step 10 is done where the blobs are read,
-through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
+`verify` does steps 1 to 9, and `check` does the same without step 7. Step 10 is done where the blobs are
+read: by `CheckedBundle.open_blob` for one blob, and by `verify_content` for all of them.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ REPAIR_HINT = (
 
 
 def _keep_none(_: SignedRoot) -> None:
-    """Keep no root: for commands that only read."""
+    """Keep no root, for commands that only read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,9 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBundle:
-    """A bundle that passed steps 1 to 6, 8 and 9: authentic and whole, except that blobs are not read yet.
-    Step 7, whether it is for this site now, is not done: it may be sent, copied and repaired, not loaded.
+    """A bundle that passed steps 1 to 6, 8 and 9: authentic and complete, except that blobs are not read yet.
+    Step 7 is not done, so it may be for another site, expired, or signed by a revoked key: it may be sent,
+    copied and repaired, but not loaded.
     """
 
     folder: Files
@@ -92,11 +93,11 @@ class CheckedBundle:
     """Trust roots in the bundle that follow from the installed one."""
     images: tuple[VerifiedImage, ...]
     sizes: Mapping[str, int] = field(hash=False)
-    """Size in bytes of each file that the statement lists, by name."""
+    """The size in bytes of each file that the statement lists, by name."""
     envelope: Envelope
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
-        """Step 10 for one blob: return its content, which is checked before the last byte is read."""
+        """Do step 10 for one blob: return its content, which is checked before the last byte is read."""
         name = descriptor.digest.path
         subject = self.folder.where(name)
         if name not in self.statement.subjects:
@@ -132,7 +133,7 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def missed(self) -> int:
-        """Number of bundles of the stream between the last accepted one and this one."""
+        """The number of bundles of the stream between the last accepted one and this one."""
         statement, mark = self.statement, self.mark
         if mark is None or mark.epoch != statement.epoch:
             return 0
@@ -140,14 +141,14 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def left_fork(self) -> str | None:
-        """See `stream_place.left_fork`."""
+        """The warning of `stream_place.left_fork`, or None."""
         return left_fork(self.statement, self.mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
-    """A statement that passed steps 1 to 6: it has the required signatures. The files are not checked yet,
-    nor whether the bundle is for this site now.
+    """A statement that passed steps 1 to 6: it has the required signatures. It is not checked yet whether the
+    files are right, nor whether the bundle is for this site now.
     """
 
     statement: Statement
@@ -197,7 +198,9 @@ def check(folder: Files, receiver: Receiver) -> CheckedBundle:
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
-    """Do steps 1 to 9. Raises the error of the first failing step; afterwards only blobs are unproved."""
+    """Do steps 1 to 9. Raises the error of the first step that fails. Only the blobs are still unchecked
+    afterwards.
+    """
     authenticated = authenticate(folder, receiver)
     # 7: the bundle is for this site, now, and not older than what was accepted.
     mark = receiver.mark(authenticated.statement.stream)
@@ -247,13 +250,13 @@ def read_envelope(folder: Files) -> Envelope:
 
 
 _FINISH = (
-    "finish it with the `airgap pack` that began it, or a copy with the same `receive`, `repack` or `send`, "
-    "or with `airgap repair` from another copy"
+    "run the `airgap pack` that began it again; if it is a copy, run the same `receive`, `repack` or `send` "
+    "again, or repair it from another copy with `airgap repair`"
 )
 
 
 def _bundles_below(path: Path) -> str | None:
-    """A hint that names the bundles below, when the path of the medium was given instead of the bundle."""
+    """Return a hint that names the bundles in the folder, if it is the medium's folder and not a bundle's."""
     if not path.is_dir():
         return None
     below = sorted(envelope.parent for envelope in path.glob(f"*/{ENVELOPE_FILE}"))
@@ -262,7 +265,7 @@ def _bundles_below(path: Path) -> str | None:
 
 def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     """Return the roots in the bundle that follow from the installed one without a gap. Each is read only
-    when the previous one is verified, so a folder full of other files costs nothing. Each is kept before
+    after the previous one is verified, so a folder full of other files costs no time. Each is kept before
     the next is read, even if the bundle is refused later (TUF 5.3.8).
     """
     newer: list[SignedRoot] = []
@@ -275,10 +278,12 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
 
 
 def check_root_named(statement: Statement, root: TrustRoot) -> None:
-    """Refuse a bundle of another epoch: it could bring back serials and keys that the new epoch has ended."""
+    """Refuse a bundle of a newer trust root, and one of another epoch, which could bring back serials and
+    keys that the new epoch has ended.
+    """
     if statement.root_version > root.version:
         raise TrustError(
-            "made under a newer trust root than this site has",
+            "the bundle was made under a newer trust root than this site has",
             subject=statement.title,
             want=f"at most version {root.version}",
             got=f"version {statement.root_version}",
@@ -286,7 +291,10 @@ def check_root_named(statement: Statement, root: TrustRoot) -> None:
         )
     if statement.epoch != root.epoch:
         raise RollbackError(
-            "made in another epoch", subject=statement.title, want=f"epoch {root.epoch}", got=statement.epoch
+            "the bundle was made in another epoch",
+            subject=statement.title,
+            want=f"epoch {root.epoch}",
+            got=statement.epoch,
         )
 
 

@@ -234,7 +234,7 @@ FILES = {
     "tables of another bundle": (
         lambda v, _p, _w: v.retable(lambda d: d.update(statement_sha256="0" * 64)),
         IncompleteError,
-        "a volume of another bundle: {1}/volume.json, want statement sha256:",
+        "the volume belongs to another bundle: {1}/volume.json, want statement sha256:",
     ),
     "tables that leave a blob out": (
         lambda v, _p, w: v.retable(lambda d: d["blobs"].remove(_entry(d, w))),
