@@ -1,1 +1,1 @@
-"""What needs a target: loading a bundle's images into it, and serving them as a registry."""
+"""Work that needs a target: loading a bundle's images into it, and serving them as a registry."""

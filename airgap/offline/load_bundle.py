@@ -42,8 +42,8 @@ class LoadReport:
 
     @property
     def failure(self) -> AirgapError | None:
-        """None when all images were loaded; the first image's error when all failed; else a `PartialError`.
-        For damaged content the hint is how to repair it, as loading again would not help.
+        """None if all images were loaded; the first image's error if all failed; else a `PartialError`. For
+        damaged content, the hint says how to repair it, because loading again would not help.
         """
         failed = self.failed
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
@@ -84,7 +84,7 @@ def load_bundle(
         details["allow_urls"] = True
     who = keeper(site, now, accept_jump=accept_jump)
     with opened(place, site, "load", now, target=target.name, who=who, **details) as (bundle, attempt):
-        key = site.key  # fail before loading when no receipt could be signed
+        key = site.key  # fail before loading if no receipt could be signed
         _note_place_in_stream(bundle, progress)
         if engine := target.describe_engine():
             attempt.add(engine=engine)
@@ -122,7 +122,7 @@ def _missed_text(bundle: VerifiedBundle) -> str:
 
 
 def _save(holdings: Holdings, progress: Progress) -> None:
-    """Save the holdings. A failure is only noted: they just save work in later loads."""
+    """Save the holdings. A failure is only reported, because they only save work in later loads."""
     try:
         holdings.save()
     except MediaError as error:

@@ -33,11 +33,11 @@ class _Given:
 
 @contextlib.contextmanager
 def served(places: Sequence[BundleLocation], operator: Operator) -> Iterator[list[BundleSource]]:
-    """Yield the bundles at `places`, in their order, after every byte is verified and their places in the
-    stream are kept, as for loaded ones.
+    """Yield the bundles at `places`, in their order, after every byte is verified and the high-water marks
+    are raised as for loaded ones.
 
     The newest bundle of a stream is checked as in `load`. An older one beside it is accepted only as the base
-    of a newer one (a delta); otherwise it would bring back replaced images.
+    of a newer one (a delta): otherwise it would bring back images that were replaced.
     """
     who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
     given = [_given(place, operator, who) for place in places]
@@ -92,8 +92,8 @@ def _is_after(one: _Given, other: _Given) -> bool:
 
 
 def _receiver_for(bundle: _Given, given: Sequence[_Given], who: Receiver) -> Receiver:
-    """Return the receiver that checks the bundle: with the site's mark or, for an older bundle, with the
-    newer ones beside it.
+    """Return the receiver that checks the bundle: against the site's mark or, for an older bundle, against
+    the newer ones beside it.
     """
     newer = [other for other in given if _is_after(other, bundle)]
     for other in newer:  # a newer bundle that follows this one must name it

@@ -73,7 +73,7 @@ class TestAskedAgain:
         results = go(bundle, target)
         assert verdicts(results) == [FAILED, LOADED, LOADED]
         assert results[0].after == after
-        assert "the target has something else now" in str(results[0].error)
+        assert "the target does not have the image under its name" in str(results[0].error)
         assert results[0].error.exit_code == 18
 
     @AT_ALL
@@ -235,7 +235,7 @@ class TestFiles:
                 return self.folder / reference.registry
 
         target = Narrow(folder.folder)
-        with pytest.raises(UsageError, match="two images would have one name at the target"):
+        with pytest.raises(UsageError, match="two images would have the same name at the target"):
             go(bundle, target)
         assert list(folder.folder.iterdir()) == []
 
