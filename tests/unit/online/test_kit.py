@@ -233,7 +233,7 @@ class TestWheels:
             path = tmp_path / str(target) / "rich-1-py3-none-any.whl"
             path.write_bytes(content)
             found[target] = [Wheel.at(path)]
-        with pytest.raises(IntegrityError, match="two different wheels with the same name"):
+        with pytest.raises(IntegrityError, match="two different wheels have the same name"):
             contents(found)
 
     def test_one_changes_meanwhile(self, tmp_path):
