@@ -317,7 +317,7 @@ class _Survey:
             yield _Leaf(entry, parents, platform, is_present=True)
         elif len(parents) + 1 == MAX_INDEX_DEPTH:
             raise FormatError(
-                "image indexes nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
+                "image indexes are nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
             )
         else:
             yield from self.leaves(entry, (*parents, entry.digest), platform)

@@ -52,10 +52,16 @@ SIGNED = {
         {ONE: f"registry.test/one@{SECOND}"},
         "the name has the digest of another image",
     ),
-    "the other's name with a digest": ({ONE: f"{TWO}@{FIRST}"}, "two images with one name"),
-    "both with digests": ({ONE: f"{TWO}@{FIRST}", TWO: f"{TWO}@{SECOND}"}, "two images with one name"),
-    "the other's name in capitals": ({ONE: TWO.replace("registry", "REGISTRY")}, "two images with one name"),
-    "the other's name with a port": ({ONE: TWO.replace("test/", "test:443/")}, "two images with one name"),
+    "the other's name with a digest": ({ONE: f"{TWO}@{FIRST}"}, "two images have the same name"),
+    "both with digests": ({ONE: f"{TWO}@{FIRST}", TWO: f"{TWO}@{SECOND}"}, "two images have the same name"),
+    "the other's name in capitals": (
+        {ONE: TWO.replace("registry", "REGISTRY")},
+        "two images have the same name",
+    ),
+    "the other's name with a port": (
+        {ONE: TWO.replace("test/", "test:443/")},
+        "two images have the same name",
+    ),
     "a passing name": ({ONE: f"airgap.invalid/loading/4194305:{HEX}"}, "airgap.invalid is reserved"),
     "a passing name in capitals": ({ONE: "AIRGAP.INVALID:5000/x:1"}, "airgap.invalid is reserved"),
 }

@@ -98,7 +98,7 @@ def test_what_is_there_is_read_and_not_fetched(store, source, plan):
     assert source.opened == []
     assert store.changes == []
     assert store.store.written == 0
-    assert store.notes.phases["checking what is there"] == sum(map(len, ALL.values()))
+    assert store.notes.phases["checking existing blobs"] == sum(map(len, ALL.values()))
 
 
 def test_leftovers_go(store, plan):
