@@ -214,7 +214,7 @@ def test_a_volume_is_proved_alone_but_for_the_layers_elsewhere(volumes, number):
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_volume_of_another_bundle_is_refused(volumes, foreign, number):
     paths = [foreign[n] if n == number else volumes[n] for n in (1, 2, 3)]
-    with pytest.raises(IncompleteError, match="a volume of another bundle"):
+    with pytest.raises(IncompleteError, match="the volume belongs to another bundle"):
         open_bundle(paths)
 
 

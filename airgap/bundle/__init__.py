@@ -1,1 +1,1 @@
-"""The bundle on disk: statement, blobs, and the files round them (FORMAT.md)."""
+"""The bundle on disk: the statement, the blobs, and the files around them (FORMAT.md)."""

@@ -1,4 +1,4 @@
-"""The files of one blob: one, or several if a medium cannot hold it in one file (FORMAT.md §2.5)."""
+"""The files of a blob: one, or several if a medium cannot hold the blob in one file (FORMAT.md §2.5)."""
 
 import hashlib
 import os
@@ -20,9 +20,9 @@ class Segment:
 
     path: Path
     size: int
-    """Bytes."""
+    """The size in bytes."""
     sha256: str | None = None
-    """In hex, from an earlier `volume.json`; it is not verified."""
+    """The SHA-256 in hex from an earlier `volume.json`; it is not verified."""
 
     @property
     def part(self) -> Path:
@@ -31,8 +31,8 @@ class Segment:
 
 
 class Sums:
-    """The SHA-256 of a blob beside its own digest, and of each file of one that is cut: the statement
-    lists whole files by SHA-256, and a volume's table the parts.
+    """Computes the SHA-256 of a blob, whatever the algorithm of its own digest, and of each of its files if
+    it is cut: the statement lists whole blobs by SHA-256, and a volume's table lists the parts.
     """
 
     def __init__(self, digest: Digest, segments: tuple[Segment, ...]) -> None:
@@ -46,11 +46,11 @@ class Sums:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the blob, once all bytes were taken."""
+        """The SHA-256 of the blob, once `update` has had all bytes."""
         return self._whole.hexdigest() if self._whole else self.digest.hex
 
     def update(self, data: memoryview) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         if self._whole:
             self._whole.update(data)
         while self._waiting and data:
@@ -64,7 +64,7 @@ class Sums:
 
 
 class Joined:
-    """Several streams as one; each is opened when it is needed."""
+    """Several streams as one. Each is opened when it is needed."""
 
     def __init__(self, openers: Iterable[Callable[[], ByteStream]]) -> None:
         self._openers = iter(openers)
@@ -104,8 +104,8 @@ class Beginning:
 
 
 class Output:
-    """The files of one blob, one after the other. Files whose bytes are kept are read first, and writing
-    continues in the last of them.
+    """Writes the files of one blob, one after the other. If bytes of an earlier attempt are kept, they are
+    read first, and writing continues after them.
     """
 
     def __init__(self, segments: tuple[Segment, ...], keep: int) -> None:
@@ -171,7 +171,7 @@ class Output:
 
 def usable_bytes(segments: tuple[Segment, ...]) -> int:
     """Return how many bytes of an earlier attempt can be used. Finished files count only if an unfinished one
-    follows: if all are finished, the blob was found to be wrong.
+    follows. If all are finished, none count, because the blob was found to be wrong.
     """
     done = 0
     for segment in segments:

@@ -1,4 +1,4 @@
-"""Checks what the media hold after the last write, by reading it back (media write protocol). A bundle is not
+"""Checks what the media hold after the last write, by reading it back (FORMAT.md §6). A bundle is not
 reported as written if only the kernel's cache is known to hold it.
 """
 
@@ -42,7 +42,7 @@ class OnMedia:
     unread: tuple[Path, ...] = ()
     """The mount points of media that were not read back."""
     fresh: bool = field(default=False, compare=False)
-    """The bundle was written just now, so verifying it again after unplugging the media may reveal more."""
+    """The bundle has just been written, so verifying it again after unplugging the media may reveal more."""
 
     def record(self) -> dict[str, object]:
         """Return the values for the ledger."""
@@ -55,10 +55,10 @@ def prove(
     phase: Callable[[str, int], AbstractContextManager[Advance]],
     wanted: bool | None,
 ) -> OnMedia:
-    """Read back all that was written, by the folder of each medium, in the order of the writes.
+    """Read back all files in `written`, which lists them for each folder in the order of the writes.
 
-    With `wanted` None, media that are not carried away are skipped: the system's own disk, and memory. Raises
-    `IntegrityError` if the media do not hold what was written.
+    If `wanted` is None, media that cannot be carried away are skipped: the system's own disk, and memory.
+    Raises `IntegrityError` if the media do not hold what was written.
     """
     media = {folder: Medium.of(folder) for folder in written}
     asked = [folder for folder in written if wanted or (wanted is None and media[folder].is_carried)]
@@ -86,8 +86,8 @@ def prove_sealed(
     mark_unfinished: Callable[[], None],
     folders: Collection[str] | None = BUNDLE_FOLDERS,
 ) -> OnMedia:
-    """Do the same as `prove` for a sealed bundle, and call `mark_unfinished` if that raises. `folders` as in
-    `refuse_unlisted_files`; None if the bundle has no folder of its own.
+    """Do the same as `prove` for a sealed bundle, and call `mark_unfinished` if that raises. `folders` is
+    passed to `refuse_unlisted_files`; None if the bundle has no folder of its own.
     """
     try:
         if folders is not None:
@@ -111,7 +111,7 @@ def refuse_unlisted_files(
             for file in folder.files(folders):
                 if file.name not in names:
                     raise UnlistedContentError(
-                        "a file that does not belong there",
+                        "unexpected file",
                         subject=folder.where(file.name),
                         hint="remove it, then run the same command again",
                     )

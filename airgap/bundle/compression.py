@@ -1,4 +1,4 @@
-"""Compresses and decompresses layers as streams (the only importer of isal and zstandard).
+"""Compresses and decompresses layers as streams. No other module imports isal and zstandard.
 
 ISA-L handles gzip: it is several times faster than zlib, and its wheels contain the library, so the same
 version gives the same bytes everywhere.
@@ -32,7 +32,7 @@ class Unpacked(io.RawIOBase):
     """The plain content of a compressed stream; `gzip` may have several members, `zstd` several frames.
 
     Raises `FormatError` for malformed data, for truncated gzip, and for content over 1 TiB. Truncated zstd
-    just ends early: the digest, which is not checked here, then differs.
+    just ends early: it then has another digest, which is not checked here.
     """
 
     def __init__(self, packed: ByteStream, form: str, subject: object) -> None:
@@ -63,7 +63,7 @@ class Unpacked(io.RawIOBase):
         self._left -= count
         if self._left < 0:
             want = f"at most {MAX_BLOB_BYTES:,} bytes"
-            raise FormatError("the layer unpacks to too much", subject=self._subject, want=want)
+            raise FormatError("the layer is too large when decompressed", subject=self._subject, want=want)
         return count
 
     def close(self) -> None:
@@ -118,8 +118,8 @@ class _Readable:
 class GzipReader(io.RawIOBase):
     """The gzip form of `plain`, compressed on all cores in independent blocks of 1 MiB, as pigz does.
 
-    The result does not depend on the number of cores, and has no name and no time inside. It depends on the
-    compressor's version, so the same layer may get another digest elsewhere; its diff ID does not change.
+    The result does not depend on the number of cores, and contains neither a name nor a time. It depends on
+    the compressor's version, so the same layer may get another digest elsewhere; its diff ID stays the same.
     """
 
     def __init__(self, plain: ByteStream) -> None:
@@ -137,7 +137,7 @@ class GzipReader(io.RawIOBase):
 
     @property
     def diff_id(self) -> Digest:
-        """Return the digest of what was read from `plain` so far."""
+        """The digest of what has been read from `plain` so far."""
         return Digest("sha256", self._sha256.hexdigest())
 
     def readable(self) -> bool:
@@ -178,13 +178,13 @@ class GzipReader(io.RawIOBase):
 
 
 def _deflate(data: memoryview) -> bytes:
-    """Compress one block, which ends on a byte and does not refer to earlier blocks."""
+    """Compress one block so that it ends on a byte boundary and does not refer to earlier blocks."""
     packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
     return bytes(packer.compress(data)) + bytes(packer.flush(isal_zlib.Z_FULL_FLUSH))
 
 
 class Inflating:
-    """Decompresses a gzip stream that passes by, and gives the plain bytes to `witness`."""
+    """Decompresses the gzip stream that `update` receives, and passes the plain bytes to `witness`."""
 
     def __init__(self, witness: Callable[[bytes], object]) -> None:
         self._witness = witness
@@ -192,11 +192,11 @@ class Inflating:
 
     @property
     def whole(self) -> bool:
-        """Return whether the bytes so far end with a complete member."""
+        """Whether the bytes so far end with a complete member."""
         return bool(self._member.eof)
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes; raises `FormatError` for anything but gzip."""
+        """Add the next bytes. Raises `FormatError` if they are not gzip."""
         try:
             while data:
                 if self._member.eof:
@@ -225,7 +225,7 @@ class GunzipWitness(io.RawIOBase):
 
     @property
     def diff_id(self) -> Digest:
-        """Return the digest of the plain layer after all of it was read."""
+        """The digest of the plain layer, once all of it was read."""
         if not self._inside.whole:
             raise FormatError("truncated gzip", subject=self._subject)
         return Digest("sha256", self._sha256.hexdigest())
@@ -246,4 +246,4 @@ class GunzipWitness(io.RawIOBase):
         self._sha256.update(plain)
         self._size += len(plain)
         if self._size > MAX_BLOB_BYTES:
-            raise FormatError("layer too large", want=f"at most {MAX_BLOB_BYTES:,} bytes")
+            raise FormatError("the layer is too large", want=f"at most {MAX_BLOB_BYTES:,} bytes")

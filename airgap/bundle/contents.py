@@ -50,7 +50,7 @@ def named(descriptor: Descriptor, name: ImageReference) -> Descriptor:
 
 
 def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
-    """The bytes of `index.json`, one entry a line, sorted by name."""
+    """Return the bytes of `index.json`: one entry on each line, sorted by name."""
     entries = [
         named(descriptor, name) for name, descriptor in sorted(images, key=lambda image: str(image[0]))
     ]
@@ -59,8 +59,8 @@ def index_json(images: Iterable[tuple[ImageReference, Descriptor]]) -> bytes:
 
 
 def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: str) -> None:
-    """Raise `AmbiguousError` for a name that is not unique at every target (FORMAT.md §2.1): one with
-    another digest than the image, one with the normal form of another name, and a temporary name of airgap.
+    """Raise `AmbiguousError` for a name that is not unique at every target (FORMAT.md §2.1): one whose digest
+    is not that of the image, one with the same normal form as another name, and a temporary name of airgap.
     """
     seen: dict[ImageReference, ImageReference] = {}
     for name, digest in images:
@@ -71,13 +71,15 @@ def check_names(images: Iterable[tuple[ImageReference, Digest | None]], where: s
         if name.is_passing:
             raise AmbiguousError(PASSING_NAME, subject=f"{where}: {name}")
         if (normal := name.normal) in seen:
-            raise AmbiguousError("two images with one name", subject=where, got=f"{seen[normal]} and {name}")
+            raise AmbiguousError(
+                "two images have the same name", subject=where, got=f"{seen[normal]} and {name}"
+            )
         seen[normal] = name
 
 
 def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
-    """Return the images of an `index.json` that airgap wrote, by name. Raises `FormatError`, also for other
-    bytes than `index_json` would write. It does not check that a digest in a name is that of the image.
+    """Return the images of an `index.json` that airgap wrote, by name. Raises `FormatError` for any bytes
+    that `index_json` would not write. It is not checked that a digest in a name is that of the image.
     """
     fields = Fields(parse_object(raw, INDEX_FILE, max_bytes=MAX_INDEX_BYTES), INDEX_FILE)
     images: dict[ImageReference, Descriptor] = {}
@@ -92,12 +94,12 @@ def read_index(raw: bytes) -> dict[ImageReference, Descriptor]:
 
 
 def manifest_json(images: Iterable[DockerView]) -> bytes:
-    """The bytes of `manifest.json`, one image a line, sorted by name."""
+    """Return the bytes of `manifest.json`: one image on each line, sorted by name."""
     return b"[\n" + b",\n".join(map(dump, docker_entries(images))) + b"\n]\n"
 
 
 def docker_entries(images: Iterable[DockerView]) -> list[dict[str, Any]]:
-    """The entries of `manifest.json`. Docker takes names with a tag and without a digest only."""
+    """Return the entries of `manifest.json`. Docker accepts only names with a tag and without a digest."""
     return [
         {
             "Config": image.config,
@@ -109,12 +111,12 @@ def docker_entries(images: Iterable[DockerView]) -> list[dict[str, Any]]:
 
 
 def repo_tag(name: ImageReference) -> str | None:
-    """The name in the form of RepoTags, or None when it has no tag."""
+    """Return the name in the form of RepoTags; None if it has no tag."""
     return f"{name.name}:{name.tag}" if name.tag else None
 
 
 def sha256sums(sums: dict[str, str]) -> bytes:
-    """`SHA256SUMS` over names and their SHA-256 in hex."""
+    """Return the bytes of `SHA256SUMS` for `sums`, the SHA-256 in hex by name."""
     return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())).encode("ascii")
 
 
@@ -152,8 +154,8 @@ def describe_contents(
 
 
 def signature_file(keyid: str, envelope: str = ENVELOPE_FILE) -> str:
-    """Return the file name of the raw signature by this key. An envelope may state any key id: raises
-    `FormatError` for anything that is not one, such as a path to another folder.
+    """Return the file name of the raw signature by this key. An envelope may contain any text as a key id,
+    such as a path to another folder: raises `FormatError` if it is not one.
     """
     if not _KEYID.fullmatch(keyid):
         want, got = "64 lower-case hex digits", repr(keyid[:80])

@@ -1,6 +1,6 @@
-"""Block devices as Linux describes them: below /sys/dev/block, /run/udev/data and /dev/disk.
+"""Block devices as Linux describes them in /sys/dev/block, /run/udev/data and /dev/disk.
 
-All of these may be missing: then values are unknown, but no call fails. Names and serials come from the
+Any of these may be missing: values are then unknown, but no call fails. Names and serials come from the
 device itself, so they are shortened and cleaned before they are shown.
 """
 
@@ -57,23 +57,23 @@ class Device:
 
     @property
     def name(self) -> str:
-        """As in /dev: `sdb1`."""
+        """The name in /dev: `sdb1`."""
         return self.folder.name
 
     @property
     def size(self) -> int:
-        """In bytes; 0 if unknown."""
+        """The size in bytes; 0 if unknown."""
         return _integer(self.folder / "size") * _SECTOR
 
     @property
     def bytes_read(self) -> int | None:
-        """The bytes that were read from the device since the system started; None if not counted."""
+        """The number of bytes read from the device since the system started; None if they are not counted."""
         # stat: reads completed, reads merged, sectors read, … (Documentation/block/stat.rst)
         counts = _read(self.folder / "stat").split()
         return int(counts[2]) * _SECTOR if len(counts) > 2 and counts[2].isdigit() else None
 
     def disks(self, depth: int = MAX_DEVICE_DEPTH) -> frozenset["Device"]:
-        """Return the whole disks below the device, through partitions, device mapper and RAID."""
+        """Return the whole disks that the device is on, through partitions, device mapper and RAID."""
         if (self.folder / "partition").exists():
             disk = Device.find(self.roots, _read(self.folder.parent / "dev"))
             return disk.disks(depth - 1) if disk and depth else frozenset()
@@ -138,7 +138,7 @@ class Device:
 
     @property
     def format(self) -> str:
-        """The file system on the device: `exfat`, also if it is mounted with FUSE."""
+        """The file system on the device, even if it is mounted with FUSE: `exfat`."""
         return clean(self.properties.get("ID_FS_TYPE", ""))
 
     @property
@@ -149,14 +149,14 @@ class Device:
         return {key: value for key, _, value in pairs}
 
     def _usb(self) -> Path | None:
-        """The nearest USB device above."""
+        """Return the folder of the USB device that contains this one; None if there is none."""
         for folder in self.folder.parents:
             if (folder / "idVendor").exists():
                 return folder
         return None
 
     def _named_by(self, kind: str) -> str:
-        """The name of the link to it in /dev/disk/by-label and the like."""
+        """Return the name of the link to the device in /dev/disk/by-label or /dev/disk/by-uuid."""
         for link in _listed(self.roots.dev / "disk" / f"by-{kind}"):
             with contextlib.suppress(OSError):
                 if link.is_symlink() and link.readlink().name == self.name:
@@ -190,7 +190,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _known(*texts: str) -> str:
-    """Return the first text with a meaning."""
+    """Return the first text that says something about the device."""
     return next((text for text in map(clean, texts) if text and not _MEANINGLESS.fullmatch(text)), "")
 
 

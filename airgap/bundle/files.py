@@ -31,7 +31,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def media_errors(what: str, subject: object) -> Iterator[None]:
-    """Turn an `OSError` into a `MediaError` about `what` failed with which `subject`."""
+    """Turn an `OSError` into a `MediaError`. `what` says what failed, and `subject` is its file or folder."""
     try:
         yield
     except OSError as error:
@@ -40,8 +40,8 @@ def media_errors(what: str, subject: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def closing_file(fd: int, subject: object, what: str = "cannot write") -> Iterator[int]:
-    """Yield a descriptor, and close it once at the end. The system may report a failed write only then
-    (close(2)); an earlier error takes precedence.
+    """Yield a descriptor, and close it once at the end. The system may report a failed write only when the
+    file is closed (close(2)); an earlier error takes precedence.
     """
     try:
         yield fd
@@ -135,7 +135,7 @@ def holds(path: Path, data: bytes) -> bool:
 
 
 class Closing:
-    """Is closed at the end of a `with` block."""
+    """The base of classes that are closed at the end of a `with` block."""
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +178,7 @@ class FileStream(Closing):
 
 
 def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
-    """Read all of a stream; raises `SizeMismatchError` over `limit` bytes."""
+    """Read all of a stream. Raises `SizeMismatchError` for more than `limit` bytes."""
     out = bytearray()
     buffer = memoryview(bytearray(1 << 16))
     while count := stream.readinto(buffer):
@@ -190,7 +190,7 @@ def read_small(stream: ByteStream, subject: object, limit: int) -> bytes:
 
 
 def unlisted(kind: str, subject: object) -> UnlistedContentError:
-    """Make the error for a file or folder that is not signed."""
+    """Return the error for a file or folder that is not signed."""
     return UnlistedContentError(
         f"{kind} that the statement does not list",
         subject=subject,
@@ -200,7 +200,7 @@ def unlisted(kind: str, subject: object) -> UnlistedContentError:
 
 
 def not_plain(subject: object) -> UnlistedContentError:
-    """Make the error for a link, a pipe, a device, or a file with a second name."""
+    """Return the error for a link, a pipe, a device, or a file with a second name."""
     return UnlistedContentError(
         "not a regular file with one link",
         subject=subject,
@@ -217,7 +217,7 @@ class SeekableStream(ByteStream, Protocol):
 
 
 class FileSlice(io.RawIOBase):
-    """A part of an open file as a `ByteStream`, read by position, so that several can be read at once."""
+    """A part of an open file as a `ByteStream`, read by position, so that several can be read together."""
 
     def __init__(self, fd: int, name: object, offset: int, size: int, advance: Advance | None = None) -> None:
         super().__init__()
@@ -247,7 +247,7 @@ class FileSlice(io.RawIOBase):
         return self._position - self.start
 
     def skip(self, size: int) -> None:
-        """Skip `size` bytes; raises `FormatError` beyond the end."""
+        """Skip `size` bytes. Raises `FormatError` if that is beyond the end."""
         self._position += size
         if self._position > self._end:
             raise FormatError("truncated archive", subject=self._name, got=f"{self._end:,} bytes")
@@ -275,7 +275,7 @@ class Files(Protocol):
         """Open a file. Raises `MissingContentError` if there is no file of that name."""
 
     def read(self, name: str, limit: int) -> bytes:
-        """Read all of a small file; raises `SizeMismatchError` over `limit` bytes."""
+        """Read all of a small file. Raises `SizeMismatchError` for more than `limit` bytes."""
 
     def has(self, name: str) -> bool:
         """Return whether the name exists."""
@@ -317,7 +317,7 @@ class Folder(Closing):
         return stream
 
     def read(self, name: str, limit: int) -> bytes:
-        """Read all of a small file; raises `SizeMismatchError` over `limit` bytes."""
+        """Read all of a small file. Raises `SizeMismatchError` for more than `limit` bytes."""
         with self.open(name) as stream:
             return read_small(stream, f"{self.path}/{name}", limit)
 

@@ -1,4 +1,6 @@
-"""The folders of a bundle, one or one for each volume (FORMAT.md §2.5), and the choice of new ones."""
+"""The folders of a bundle: one, or one for each volume (FORMAT.md §2.5). Chooses new folders, and decides
+whether a bundle is cut, and from which free space and file size the cut is planned (`choose_folders`).
+"""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,11 +41,11 @@ class BundleFolders:
         return BlobStore(self.first, self.paths[1:], self._segments())
 
     def cut_blobs(self) -> frozenset[Digest]:
-        """Return the blobs that are on one volume each, or in parts; all others are on every volume."""
+        """Return the blobs that are on only one volume or in parts; all others are on every volume."""
         return frozenset(self.cut.parts if self.cut else ())
 
     def planned_tables(self) -> Iterator[tuple[Path, bytes]]:
-        """Yield the `volume.json` of each volume before the content is known; none without a cut."""
+        """Yield each folder with its `volume.json`, before the content is known; nothing without a cut."""
         if self.cut is not None:
             for number, path in enumerate(self.paths, 1):
                 yield path, VolumeTable(_UNKNOWN, number, self.cut).to_bytes()
@@ -99,8 +101,8 @@ class BundleFolders:
 
 
 def new_folders(parents: Sequence[Path], title: str, cut: Cut | None) -> BundleFolders:
-    """Return the folders of a bundle in `parents`: the first volume is in the first place, and so on; the
-    remaining volumes are in the last. A volume that exists stays where it is.
+    """Return the folders of a bundle in `parents`: the first volume goes into the first parent, and so on;
+    the remaining volumes go into the last one. A volume that exists stays where it is.
     """
     if cut is None or cut.of == 1:
         return BundleFolders((_existing(parents, title) or parents[0] / title,), cut)
@@ -145,7 +147,7 @@ class SpaceNeeded:
 
     title: str
     layers: Mapping[Digest, int]
-    """Sizes in bytes of the blobs that are stored on one volume each; all others are on every volume."""
+    """Sizes in bytes of the blobs that may be on only one volume or in parts; all others are on every one."""
     blobs: Mapping[Digest, int]
     """Sizes in bytes of all blobs."""
     images: int
@@ -160,10 +162,10 @@ class SpaceNeeded:
 def layers_of(
     graphs: Iterable[ImageGraph], carried: Mapping[Digest, int], is_read: Callable[[Descriptor], bool]
 ) -> dict[Digest, int]:
-    """The sizes of those layers that are carried, by digest.
+    """Return the sizes of the layers that are carried and may be on only one volume, by digest.
 
-    Layers that are read before the content are left out, because they must be on every volume so that each
-    can be checked alone: those that `is_read` accepts, and those that are also a document or a config of
+    Layers that are read with the small files must be on every volume, so that each volume can be checked
+    alone. They are left out: those that `is_read` accepts, and those that are also a document or a config of
     another image.
     """
     layers: dict[Digest, int] = {}
@@ -177,8 +179,8 @@ def layers_of(
 
 
 def choose_one_folder(needed: SpaceNeeded, parent: Path, *, allow_system: bool = False) -> BundleFolders:
-    """Prepare one folder for the whole bundle, whatever volumes of it are there already. Raises as
-    `choose_folders` does, and `NoSpaceError` if a layer is larger than the file system's largest file.
+    """Prepare one folder for the whole bundle, even if there are volumes of it already. Raises what
+    `choose_folders` raises, and `NoSpaceError` if a layer is larger than the file system's largest file.
     """
     folders = new_folders((parent,), needed.title, None)
     _preflight(needed, folders, allow_system)
@@ -203,7 +205,7 @@ def choose_folders(
 ) -> BundleFolders:
     """Choose the folders of the bundle in `parents`: those that an earlier run has begun, or new ones.
 
-    Volumes are made if there are several parents, if `size` asks for them, or if the file system of a place
+    Volumes are made if there are several parents, if `size` asks for them, or if the file system of a parent
     cannot hold a layer in one file. Raises `MediaError` for an unsuitable medium, and `NoSpaceError` if the
     bundle does not fit; until then, no more than an empty folder has been written.
     """
@@ -226,8 +228,8 @@ def choose_folders(
 def count_volumes(
     needed: SpaceNeeded, parents: Sequence[Path], size: VolumeSize | None, *, allow_system: bool = False
 ) -> int:
-    """Return how many volumes `choose_folders` would make, as far as is known without writing. Raises as that
-    does.
+    """Return how many volumes `choose_folders` would make, as far as is known without writing. Raises what
+    that raises.
     """
     for folder in parents:
         refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
@@ -242,14 +244,14 @@ def count_volumes(
 
 
 def prepare(folder: Path, *, allow_system: bool) -> None:
-    """Make the folder, if it is on a medium that may be written."""
+    """Make the folder, if its medium is fit to be written."""
     refuse_unfit(Medium.of(folder), folder, None, allow_system=allow_system)
     with media_errors("cannot create", folder):
         make_folder(folder)
 
 
 def _file_limit(needed: SpaceNeeded, folder: Path, size: VolumeSize | None) -> int | None:
-    """The largest size of a file, in bytes; None if every layer fits in a file."""
+    """Return the largest file in bytes that `size` and the file system allow; None if every layer fits."""
     largest = max(needed.layers.values(), default=0)
     limits = [size.file if size else None, largest_file(folder, largest)]
     return min((limit for limit in limits if limit is not None and limit < largest), default=None)
@@ -301,5 +303,5 @@ def _preflight(needed: SpaceNeeded, folders: BundleFolders, allow_system: bool) 
 
 
 def _taken(folder: Path) -> int:
-    """The bytes that an earlier run has left in `folder` and that this run reuses."""
+    """Return the number of bytes that an earlier run has left in `folder` and that this run reuses."""
     return sum(size_of(path) or 0 for path in folder.rglob("*"))

@@ -1,7 +1,7 @@
 """The graph of an image: its manifests, their configs and layers (FORMAT.md §4).
 
-Both sides walk it: the online side over a source, where it selects platforms; the offline side over a
-bundle, where it takes what was carried.
+Both sides walk it: the online side in a source, where it selects platforms, and the offline side in a bundle,
+where it uses what was carried.
 """
 
 from collections.abc import Callable, Iterable
@@ -63,7 +63,7 @@ class ImageGraph:
     @property
     def layers(self) -> dict[Digest, Descriptor]:
         """Layers that are not also configs, each once; a reader needs them last. An artifact's config that is
-        larger than a document counts as a layer, because it is not read as a config.
+        too large for a document counts as a layer, because it is not read as a config.
         """
         all_configs = [item.manifest.config for item in self.manifests]
         configs = {config.digest for config in all_configs if config.size <= MAX_JSON_BYTES}
@@ -76,13 +76,13 @@ class ImageGraph:
 
     @property
     def is_hollow(self) -> bool:
-        """Return whether it is an index of which no image is carried, not counting attestations."""
+        """Whether it is an index of which no image is carried, not counting attestations."""
         nothing_runs = all(item.platform == UNKNOWN for item in self.manifests)
         return not self.manifests or (nothing_runs and self.is_sparse)
 
     @property
     def is_sparse(self) -> bool:
-        """Return whether some manifest of an index is not carried."""
+        """Whether it has an index of which some manifests are not carried."""
         for descriptor, raw in self.documents.values():
             document = parse_document(raw, descriptor.media_type, str(descriptor.digest))
             entries = document.manifests if isinstance(document, ImageIndex) else ()
@@ -97,7 +97,7 @@ class ImageGraph:
 
     @property
     def kind(self) -> ImageKind:
-        """Return whether an engine could run any of it."""
+        """`IMAGE` if an engine could run any of its manifests, else `ARTIFACT`."""
         return ImageKind.IMAGE if any(item.config for item in self.manifests) else ImageKind.ARTIFACT
 
     @property
@@ -110,7 +110,7 @@ class ImageGraph:
 
     @property
     def lone_manifest(self) -> CarriedManifest | None:
-        """The only runnable manifest of an index, when it is the only one carried."""
+        """The runnable manifest of an index of which only one is carried; None for any other image."""
         runnable = [item for item in self.manifests if item.config]
         is_index = bool(runnable) and runnable[0].descriptor.digest != self.root.digest
         return runnable[0] if is_index and len(runnable) == 1 else None
@@ -122,7 +122,7 @@ class ImageGraph:
         return all(entry.digest != item.descriptor.digest for entry in entries)
 
     def for_platform(self, platform: Platform) -> CarriedManifest | None:
-        """The first runnable manifest for `platform`."""
+        """Return the first runnable manifest for `platform`; None if there is none."""
         return next((item for item in self.manifests if item.config and item.platform == platform), None)
 
     def docker_view(self, name: ImageReference) -> DockerView | None:
@@ -157,7 +157,7 @@ def walk_image(root: Descriptor, read: Read, select: Select, where: str) -> Imag
             manifests.append(_carried(descriptor, document, read, subject))
         elif depth == MAX_INDEX_DEPTH:
             raise FormatError(
-                "image indexes nested too deeply", subject=where, want=f"at most {MAX_INDEX_DEPTH}"
+                "image indexes are nested too deeply", subject=where, want=f"at most {MAX_INDEX_DEPTH}"
             )
         else:
             for child in select(document):
@@ -175,11 +175,11 @@ def walk_image(root: Descriptor, read: Read, select: Select, where: str) -> Imag
 
 
 def _one_size(sizes: dict[Digest, int], descriptor: Descriptor, where: str) -> None:
-    """Raise `AmbiguousError` when a digest was named with another size before."""
+    """Raise `AmbiguousError` if the digest was listed with another size before."""
     known = sizes.setdefault(descriptor.digest, descriptor.size)
     if known != descriptor.size:
         raise AmbiguousError(
-            "one digest with two sizes",
+            "a digest is listed with two sizes",
             subject=f"{where}: {descriptor.digest}",
             want=known,
             got=descriptor.size,

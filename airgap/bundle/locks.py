@@ -24,8 +24,8 @@ def claimed(folders: Sequence[Path], below: Collection[str] = BUNDLE_FOLDERS) ->
     are removed. `below` are the names of the folders in each of them.
 
     Raises `UsageError` if another process has the lock, and `UnlistedContentError` for a link instead of a
-    folder. If the medium was removed, raises `MediaError` instead of the inner error. A lock ends with its
-    process.
+    folder. If the medium was removed, raises `MediaError` instead of the block's own error. If the process
+    ends, so does the lock.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -92,8 +92,8 @@ def lock(fd: int, path: Path, busy: UsageError | None = None, *, required: bool 
     """Lock an open file or folder until it is closed.
 
     Raises:
-        UsageError: Another process has the lock; `busy`, if it is given.
-        MediaError: The file system has no locks. Unless the lock is `required`, this has no effect there.
+        UsageError: Another process has the lock. `busy` is raised instead, if it is given.
+        MediaError: The file system has no locks, and the lock is `required`; otherwise nothing is locked.
     """
     with media_errors("cannot lock", path):
         try:
@@ -110,7 +110,7 @@ def lock(fd: int, path: Path, busy: UsageError | None = None, *, required: bool 
 
 
 def _refuse_other_than_folder(path: Path) -> None:
-    with media_errors("cannot look at", path):
+    with media_errors("cannot read", path):
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
@@ -120,5 +120,5 @@ def _refuse_other_than_folder(path: Path) -> None:
             "not a folder",
             subject=path,
             got="a link" if stat.S_ISLNK(mode) else "another kind of file",
-            hint="airgap did not write it like this: inspect the medium before you write to it",
+            hint="airgap does not write bundles in this form: inspect the medium before you write to it",
         )

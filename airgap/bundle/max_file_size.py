@@ -1,4 +1,6 @@
-"""Finds the largest file size of a medium, before gigabytes are written."""
+"""Finds the largest file that a medium can hold, before gigabytes are written. Whether a bundle is cut for
+that reason is decided in `folders`.
+"""
 
 import errno
 import os
@@ -16,11 +18,11 @@ PROBE = "airgap-probe.part"
 
 _FAT = ("vfat", "msdos", "fat", "fuse.fusefat")
 _LARGE = ("exfat", "ntfs", "fuseblk")
-"""FUSE file systems without a relevant limit. They are not tested: exfat-fuse extends a file by writing
-gigabytes of zeros, and a plain `fuseblk` is that one or NTFS.
+"""FUSE file systems without a relevant limit. They are not tested, because exfat-fuse extends a file by
+writing gigabytes of zeros. A plain `fuseblk` is exfat-fuse or NTFS.
 """
 _CANDIDATES = ((1 << 32) - 1, (1 << 31) - 1)
-"""The usual limits of FUSE programs. If all of them fail, the error has another cause."""
+"""The usual limits of FUSE programs. If a file of each of these sizes fails, the error has another cause."""
 _TOO_LARGE = (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW)
 
 
@@ -97,7 +99,7 @@ def _can_extend(fd: int, size: int) -> bool:
 
 
 def _largest(fits: Callable[[int], bool]) -> int:
-    """Return the largest number of 63 bits for which `fits` is true, as it is for all smaller ones."""
+    """Return the largest 63-bit number for which `fits` is true, if it is true for all smaller ones too."""
     largest = 0
     for bit in reversed(range(63)):
         if fits(largest | 1 << bit):

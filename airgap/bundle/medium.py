@@ -1,4 +1,4 @@
-"""The medium of a path: its description, and the checks that it is the intended and a suitable one."""
+"""The medium that a path is on: its description, and the checks that it is suitable and the intended one."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from airgap.durable import exists
 from airgap.errors import MediaError, NoSpaceError
 
 SYSTEM_FOLDERS = tuple(map(Path, ("/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/home")))
-"""The folders of the running system; one that is not a mount point is part of another one."""
+"""The folders of the running system. One that is not a mount point belongs to the medium of another one."""
 OWN_FOLDERS = tuple(
     map(
         Path,
@@ -38,7 +38,7 @@ PLACES = tuple(map(Path, ("/media", "/run/media", "/mnt", "/Volumes")))
 """Where people mount removable media."""
 
 MARGIN = 4 << 20
-"""Bytes kept free besides the content, for names, tables and partly used clusters; and 1 % of the content."""
+"""Bytes kept free for names, tables and partly used clusters, in addition to 1 % of the content."""
 
 _SHARE = 100
 
@@ -60,7 +60,7 @@ class Medium:
     source: str = ""
     """The device as mounted: `/dev/sdb1`; for a network file system, the server's folder."""
     file_system: str = ""
-    """As mounted: `vfat`, `fuseblk`, `nfs4`."""
+    """The type as mounted: `vfat`, `fuseblk`, `nfs4`."""
     format: str = ""
     """The format on the device, if known: `exfat` behind `fuseblk`."""
     label: str = ""
@@ -83,7 +83,7 @@ class Medium:
     def of(cls, path: Path, roots: SystemFolders = _ROOTS) -> "Medium":
         """Return the medium of `path`, or of the nearest existing folder above it.
 
-        Raises `MediaError` when that cannot be read. Links are followed.
+        Raises `MediaError` if that cannot be read. Links are followed.
         """
         with media_errors("cannot read", path):
             folder = _existing(path)
@@ -123,8 +123,8 @@ class Medium:
 
     @property
     def is_direct(self) -> bool:
-        """Return whether uncached reads of the kernel come from a device. They do not on FUSE, network and
-        memory file systems, and on files that are used as a device.
+        """Return whether the kernel's uncached reads come from a device. They do not on FUSE, network and
+        memory file systems, nor on files that are used as a device.
         """
         if self.device is None or self.file_system.startswith("fuse"):
             return False
@@ -197,7 +197,7 @@ def refuse_unfit(
     if not allow_system:
         _refuse_system(medium, path, places)
     if not need:
-        # Existing content is only checked, and a wrong part makes space for the right one.
+        # Existing content is only checked, and a wrong part is removed before the right one is written.
         return
     want = need + need // _SHARE + MARGIN
     if want > medium.free:

@@ -51,11 +51,11 @@ def media_folders(proc: Path = Path("/proc")) -> list[Path]:
 
 
 def has_one_name(status: os.stat_result, proc: Path = Path("/proc")) -> bool:
-    """Return whether a file has only one name. Through a second one (a hard link), others could change a file
-    after it was checked.
+    """Return whether a file has only one name. Through a second one (a hard link), it could be changed after
+    it was checked.
 
     NTFS and FUSE count differently: ntfs-3g also counts the short name of every long name. Their link count
-    is ignored; that of all other file systems, also of unknown ones, is used.
+    is ignored; that of all other file systems, including unknown ones, is used.
     """
     if status.st_nlink == 1:
         return True
@@ -100,7 +100,7 @@ def _parse_all(mountinfo: bytes) -> tuple[Mount, ...]:
 
 
 def _parse(line: bytes) -> Mount | None:
-    """`36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw`; None for anything else."""
+    """Parse `36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw`; None for anything else."""
     fields, separator, tail = line.partition(b" - ")
     first, last = fields.split(b" "), tail.split(b" ")
     if not separator or len(first) < 6 or len(last) < 3 or not (first[0] + first[1]).isdigit():

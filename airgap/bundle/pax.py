@@ -11,7 +11,7 @@ from airgap.errors import FormatError
 from airgap.limits import MAX_TAR_FILE_BYTES, MAX_TAR_OWNER_ID, MAX_TAR_TIME_SECONDS
 
 OCTAL_SIZE_LIMIT = 1 << 33
-"""Sizes from here on do not fit the eleven octal digits of a header."""
+"""The smallest size that does not fit into the eleven octal digits of a header."""
 
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
@@ -38,7 +38,7 @@ class Records:
 
 
 def parse_records(raw: bytes) -> Records:
-    """The lines `<length> <key>=<value>`, each key at most once. Raises `FormatError`."""
+    """Parse the lines `<length> <key>=<value>`, each key at most once. Raises `FormatError`."""
     seen: set[str] = set()
     records = Records()
     at = 0
@@ -62,12 +62,12 @@ def parse_records(raw: bytes) -> Records:
 
 
 def check_global(raw: bytes) -> None:
-    """Raise if a global header has a record with an effect."""
+    """Raise `FormatError` if a global header has a record that would change entries."""
     records = parse_records(raw)
     if records.names:
-        raise FormatError("one name for all entries in a global pax header")
+        raise FormatError("a global pax header sets the name of all entries")
     if records.size is not None:
-        raise FormatError("one size for all entries in a global pax header", got="size")
+        raise FormatError("a global pax header sets the size of all entries", got="size")
 
 
 def decode(raw: bytes) -> str:
@@ -75,11 +75,11 @@ def decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FormatError("name in the archive is not UTF-8", subject=repr(raw[:100])) from error
+        raise FormatError("a name in the archive is not UTF-8", subject=repr(raw[:100])) from error
 
 
 def _check_harmless(key: str, value: bytes) -> None:
-    """Raise unless a record has no effect here, and no reader refuses or misreads it."""
+    """Raise `FormatError` if a record changes the entry, or if some reader refuses or misreads it."""
     if key in _TIMES:
         time = _TIME.fullmatch(value)
         good = time is not None and int(time[1]) <= MAX_TAR_TIME_SECONDS
@@ -91,7 +91,7 @@ def _check_harmless(key: str, value: bytes) -> None:
         good = key.isprintable()
     else:
         raise FormatError("unsupported pax record in the archive", got=repr(key[:100]))
-    if not good or b"hdrcharset=" in value:  # Python looks for this in values too
+    if not good or b"hdrcharset=" in value:  # Python also looks for this in values
         raise FormatError("bad pax record in the archive", subject=repr(key[:100]), got=repr(value[:100]))
 
 

@@ -32,9 +32,9 @@ BUFFER = 4 << 20
 _ALIGNMENT = 4096
 _SAMPLES = 256
 _ATTEMPTS = 3
-"""The kernel does not drop a page that is briefly in use."""
+"""How often cached pages are dropped: the kernel does not drop a page that is in use at that moment."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Linux only; elsewhere all reads use the cache, and are reported so
+# Linux only; elsewhere all reads use the cache, and are reported as cached
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -45,7 +45,7 @@ class Written:
 
     path: Path
     sha256: str
-    """In hex."""
+    """The SHA-256 in hex."""
     size: int
     offset: int | None = None
     """Its offset in a larger file, such as a tar; None for a separate file."""
@@ -71,8 +71,8 @@ class ReadBack:
 def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: int = 1) -> ReadBack:
     """Read all `files`, which are on `medium`, and compare them with what was written.
 
-    No file may be written meanwhile. `jobs` above 1 only helps with fast disks. Raises `MediaError` for files
-    that cannot be read. Caches inside the device are not detected: unplug the device and verify again.
+    No file may be written at the same time. `jobs` above 1 only helps with fast disks. Raises `MediaError`
+    for files that cannot be read. Caches inside the device are not detected: unplug it and verify again.
     """
     for file in files:
         _drop_file_cache(file)
@@ -88,7 +88,9 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
         resident[number] = _check(file, advance)
         if file.path.name not in names[file.path.parent]:
             raise MissingContentError(
-                "the medium gives the file another name", subject=file.path, hint="use another file system"
+                "the medium stores the file under another name",
+                subject=file.path,
+                hint="use another file system",
             )
 
     wrong = errors_of(IntegrityError, run_all(check, range(len(files)), jobs))
@@ -98,7 +100,7 @@ def read_back(files: Sequence[Written], medium: Medium, advance: Advance, jobs: 
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """List the names on the medium: some file systems find a file also under names that they do not list."""
+    """Return the names on the medium: some file systems open a file under names that they do not list."""
     with media_errors("cannot read back", folder):
         try:
             return frozenset(path.name for path in folder.iterdir())

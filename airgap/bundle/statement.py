@@ -162,7 +162,7 @@ class Statement:
 
     @classmethod
     def parse(cls, raw: bytes, where: str = "statement.json") -> Self:
-        """Read authenticated bytes; raises `FormatError`, also for bytes that are not canonical."""
+        """Read authenticated bytes. Raises `FormatError`, including for bytes that are not canonical."""
         statement = StatementFields.of(raw, where, BUNDLE_PREDICATE_TYPE, "bundle", MAX_STATEMENT_BYTES)
         subjects = parse_subjects(statement.top, FILE_GRAMMAR, "bundle")
         parsed = cls._from_predicate(subjects, statement.predicate, statement.version)
@@ -195,7 +195,7 @@ class Statement:
         )
         check_names(((image.name, image.digest) for image in statement.images), fields.where)
         if statement.serial < 1:
-            raise FormatError("serial below 1", subject=fields.where, got=statement.serial)
+            raise FormatError("the serial is below 1", subject=fields.where, got=statement.serial)
         return statement
 
 
@@ -205,8 +205,8 @@ def subjects_json(subjects: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:
-    """Return the files that a statement lists: SHA-256 in hex by name. Raises `FormatError`, also for a name
-    that is not a file of a `what`.
+    """Return the SHA-256 in hex of the files that a statement lists, by name. Raises `FormatError`, including
+    for a name that no file of a `what` may have.
     """
     subjects: dict[str, str] = {}
     for subject in top.children("subject"):
@@ -214,7 +214,7 @@ def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str
         if not grammar.fullmatch(name):
             raise FormatError(f"not a file of a {what}", subject=subject.where, got=repr(name[:200]))
         if name in subjects:
-            raise FormatError("file listed twice", subject=subject.where, got=name)
+            raise FormatError("the file is listed twice", subject=subject.where, got=name)
         digest = subject.child("digest")
         subjects[name] = sha256_in(digest, "sha256")
         digest.end()

@@ -1,5 +1,5 @@
-"""The blobs of a bundle while it is written: whole or absent, resumable, and always read before
-they are trusted.
+"""The blobs of a bundle while it is written. Each is whole or absent, can be resumed, and is always read
+before it is trusted.
 """
 
 import contextlib
@@ -62,13 +62,13 @@ class Store(Protocol):
 
 
 class BlobStore:
-    """The files `blobs/<algorithm>/<hex>` below a folder. Several threads may call the methods, each with its
+    """The files `blobs/<algorithm>/<hex>` in a folder. Several threads may call the methods, each with its
     own digests.
 
-    `cut` has the files, in order, of blobs that are elsewhere, also below `others`; those folders may have
-    copies of the blobs that are not cut. `sums` has the SHA-256 and the size of each blob that this object
-    has read or written to its end; only these blobs count as present. `part_sums` has the SHA-256 of each
-    file of a blob that is cut.
+    `cut` has the files, in order, of blobs that are stored under other names or in the folders `others`.
+    Those folders may also have copies of the blobs that are not cut. `sums` has the SHA-256 and the size of
+    each blob that this object has read or written to its end; only these blobs count as present. `part_sums`
+    has the SHA-256 of each file of a blob that is cut.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BlobStore:
         self.sums: dict[Digest, tuple[str, int]] = {}
         self.part_sums: dict[Path, str] = {}
         self.written = 0
-        """The number of blobs that were written, not only found."""
+        """The number of blobs that were written; blobs that were only found are not counted."""
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
@@ -114,9 +114,9 @@ class BlobStore:
     ) -> None:
         """Write the blob, and resume where an earlier attempt stopped.
 
-        The bytes of that attempt are read again first. If the blob is then wrong, or the source cannot resume
-        in the middle, the same call starts again from the first byte. If a blob in parts is damaged, only the
-        wrong parts are written.
+        The bytes of that attempt are read again first. If the blob is wrong at the end, or the source cannot
+        resume in the middle, the same call starts again from the first byte. If a blob in parts is damaged,
+        only the wrong parts are written.
         """
         segments = self.segments(blob.digest, blob.size)
         if blob.digest in self.sums or self._repair_parts(segments, blob, open_at, subject, advance):
@@ -168,9 +168,8 @@ class BlobStore:
                 self._name(part)
         except UnavailableError:
             raise
-        except (
-            IntegrityError
-        ):  # the table or the source is wrong: check the source before correct parts are lost
+        except IntegrityError:
+            # the table or the source is wrong: check the source before correct parts are lost
             self._remove(*(part.part for part in segments))
             with contextlib.closing(CheckedReader(open_at(0), blob.digest, blob.size, subject)) as reader:
                 copy(reader, lambda _: None)
@@ -243,7 +242,7 @@ class BlobStore:
                 path.unlink(missing_ok=True)
 
     def _open(self, segments: tuple[Segment, ...]) -> ByteStream:
-        """Open all of a blob. Raises `MissingContentError`, also for a part of another size."""
+        """Open all of a blob. Raises `MissingContentError`, including for a part of the wrong size."""
         if len(segments) == 1:
             return _open_file(segments[0].path)
         for segment in segments:
@@ -280,7 +279,7 @@ class BlobStore:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes one blob into its `.part` files, which are complete and durable afterwards unless it raises."""
+    """Writes one blob into its `.part` files. Unless it raises, they are then complete and durable."""
 
     segments: tuple[Segment, ...]
     blob: Descriptor
@@ -364,13 +363,13 @@ def fill(
 ) -> list[tuple[Descriptor, AirgapError]]:
     """Write missing and wrong blobs into the store with `fetch`, the largest first; return those that failed.
 
-    `before_change` is called before the first byte is written, if any is. A `MediaError` is raised, because
-    it concerns all blobs.
+    `before_change` is called before the first byte, if any blob must be written. A `MediaError` is raised,
+    because it affects all blobs.
     """
     ordered = sorted(blobs, key=lambda blob: -blob.size)
     present = [blob for blob in ordered if blob.digest not in store.sums and store.present(blob.digest)]
     if present:
-        with phase("checking what is there", _bytes(present)) as advance:
+        with phase("checking existing blobs", _bytes(present)) as advance:
             run_each(lambda blob: store.check(blob.digest, blob.size, advance), present, jobs)
     missing = [blob for blob in ordered if blob.digest not in store.sums]
     if not missing:

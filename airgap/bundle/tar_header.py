@@ -1,7 +1,7 @@
 """One 512-byte tar header, read strictly (POSIX ustar; GNU tar, "Basic Tar Format").
 
-Each field is accepted only in forms that GNU tar, Python's tarfile and Go's archive/tar read equally and that
-real tools write. This includes fields without a meaning here: if a reader cannot parse a number, it may
+Each field is accepted only in forms that real tools write, and that GNU tar, Python's tarfile and Go's
+archive/tar read alike. This includes fields that airgap ignores: if a reader cannot parse a number, it may
 refuse the archive or end its list of entries. `tests/judges/archives.py` compares these three readers.
 """
 
@@ -44,12 +44,11 @@ def parse_header(block: bytes) -> Header:
             want="zeros at its end" if posix else "no times, prefix or sparse map in a GNU header",
         )
     if _octal(block[148:156], "checksum") != sum(block) - sum(block[148:156]) + 8 * 0x20:
-        raise FormatError("wrong checksum of a tar header", subject=repr(block[:100].rstrip(b"\0")))
+        raise FormatError("a tar header has the wrong checksum", subject=repr(block[:100].rstrip(b"\0")))
     _check_numbers(block)
     flag, name = block[156:157], _until_nul(block[:100])
-    if flag == b"\0" and name.endswith(
-        "/"
-    ):  # Python reads this as a directory, even if another header has another name
+    # Python reads this as a directory, even if an extension header has another name
+    if flag == b"\0" and name.endswith("/"):
         raise FormatError("unsafe name in the archive", subject=repr(name), want="type 5 for a directory")
     if prefix := _until_nul(block[345:500]):
         name = f"{prefix}/{name}"
@@ -65,7 +64,7 @@ def _check_numbers(block: bytes) -> None:
 
 
 def _number(field: bytes, what: str, limit: int, *, signed: bool = False) -> None:
-    """Check a number without a meaning here: empty, octal, or in base 256 up to `limit`."""
+    """Check a number that is not used: it may be empty, octal, or in base 256 up to `limit`."""
     if not any(field):
         return
     if limit == 0 or not (field[0] == 0x80 or (field[0] == 0xFF and signed)):

@@ -1,4 +1,7 @@
-"""A bundle as one tar, read in place without unpacking: every file is a slice (FORMAT.md §2.4)."""
+"""A bundle as one tar, read in place without unpacking: every file is a slice (FORMAT.md §2.4).
+
+Unsafe names and unsupported entries are refused by `ustar` and `tar_header`.
+"""
 
 import os
 import stat
@@ -42,7 +45,7 @@ class TarFolder(Closing):
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error
 
     def _ends_with_an_entry(self) -> bool:
-        """Return whether the tar ends with its last entry: writers add two blocks of zeros."""
+        """Return whether the tar ends with its last entry, without the two blocks of zeros that follow it."""
         with media_errors("cannot read", self.path):
             size = os.fstat(self._fd).st_size
         ends = (entry.offset + entry.size for entry in self._members.values() if entry.kind == "file")
@@ -82,7 +85,7 @@ class TarFolder(Closing):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the tar. If it was cut between two entries, a missing file was in the lost part."""
+        """Close the tar. If it was cut off between two entries, a missing file means an incomplete tar."""
         self.close()
         if self._cut and isinstance(error, MissingContentError):
             raise IncompleteError(_CUT, subject=self.path, got=error, hint=_AGAIN) from error

@@ -1,4 +1,4 @@
-"""A bundle's tar while it is written: every file has its offset from the start (FORMAT.md §2.4)."""
+"""A bundle's tar while it is written. The offset of every file is known from the start (FORMAT.md §2.4)."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ from airgap.oci.documents import Descriptor
 
 
 class TarStore:
-    """The blobs of a tar at `path`, which is made under `path` + `.part`.
+    """The blobs of a tar at `path`, which is named `path` + `.part` until it is complete.
 
-    Digests and sizes are known before the content, so every offset is known, too: blobs may be written in any
-    order and by several threads, and those of an earlier attempt are checked in place.
+    Digests and sizes are known before the content, and so is every offset: blobs may be written in any order
+    and by several threads, and those of an earlier attempt are checked in place.
     """
 
     def __init__(self, path: Path, small: Mapping[str, bytes], blobs: Mapping[Digest, int]) -> None:
@@ -104,7 +104,7 @@ class TarStore:
         self.written += 1
 
     def commit(self) -> None:
-        """Give the tar its name, once every blob is there, and durably."""
+        """Give the tar its name durably. Every blob must have been written."""
         with media_errors("cannot write", self.part):
             self._sync()
             self.part.replace(self.path)

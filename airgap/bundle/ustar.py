@@ -1,7 +1,7 @@
 """Tar archives, read and written as streams (POSIX ustar and pax; GNU tar, "Basic Tar Format").
 
-The reader needs one pass and one buffer, extracts nothing, and accepts only content that all tar readers
-interpret equally: regular files, directories and links. Content that readers interpret differently (a size in
+The reader needs one pass and one buffer, never extracts, and accepts only content that all tar readers
+interpret alike: regular files, directories and links. Content that readers interpret differently (a size in
 a pax record that would fit into the header, sparse files, two names for an entry, repeated names) is refused.
 """
 
@@ -63,9 +63,9 @@ def read_entries(
 
     Unread data is skipped: with `skip`, if given (it moves `stream` forward by a number of bytes and raises
     `FormatError` beyond the end), else by reading. The entry of the top directory itself (`./`) is left out.
-    `end` is called with whether the archive had its end mark; an archive that was cut between two entries has
-    none. Raises `FormatError` for anything but a plain, complete archive; data after the end is refused only
-    after the last entry.
+    `end` is called with True if the archive had its end mark, and with False if not, because it was cut off
+    between two entries. Raises `FormatError` for anything but a plain, complete archive; data after the end
+    is refused only after the last entry was yielded.
     """
     source = _Source(stream, skip)
     names = _Names(max_entries)
@@ -84,7 +84,7 @@ def read_entries(
             yield entry, data
         data.finish()
     if extra.seen:  # also after a global header, where Python reports a damaged archive
-        raise FormatError("a tar header announces an entry that does not come")
+        raise FormatError("an extension header is not followed by an entry")
     if block is not None:
         source.expect_zeros()
     if end is not None:
@@ -114,7 +114,7 @@ def header(name: str, size: int, *, mode: int = 0o644) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """The zeros between `size` bytes of data and the next header."""
+    """Return the zeros between `size` bytes of data and the next header."""
     return bytes(-size % BLOCK)
 
 
@@ -149,7 +149,7 @@ class _Source:
         return count
 
     def take(self, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end of the stream."""
+        """Return `size` bytes; fewer only at the end of the stream."""
         buffer = bytearray(size)
         view, done = memoryview(buffer), 0
         while done < size and (count := self.readinto(view[done:])):
@@ -163,7 +163,7 @@ class _Source:
         return data
 
     def block(self) -> bytes | None:
-        """The next block, or None at the end of the stream."""
+        """Return the next block; None at the end of the stream."""
         block = self.take(BLOCK)
         if block and len(block) != BLOCK:
             raise self.truncated()
@@ -186,7 +186,7 @@ class _Source:
         start, end = self.position, self.position + MAX_TAR_TRAILER_BYTES
         while zeros := self.take(CHUNK):
             if zeros.count(0) != len(zeros) or self.position > end:
-                raise FormatError("something follows the end of the archive")
+                raise FormatError("there is data after the end of the archive")
         if 0 < self.position - start < BLOCK:
             raise self.truncated()
 
@@ -230,7 +230,7 @@ class _Names:
         self._bytes_left = MAX_TAR_NAMES_BYTES
         self._seen: set[str] = set()
         self._others: set[str] = set()
-        """Files and links: unpacking would write an entry below a link to the target of the link."""
+        """Files and links. An entry below a link would be unpacked into the target of the link."""
         self._folders: set[str] = set()
         """The folders that contain entries."""
 
@@ -241,7 +241,7 @@ class _Names:
 
     def add(self, entry: TarEntry) -> None:
         if entry.name in self._seen:
-            raise FormatError("entry twice in the archive", subject=repr(entry.name))
+            raise FormatError("an entry is in the archive twice", subject=repr(entry.name))
         if entry.kind != "directory" and entry.name in self._folders:
             raise _below(entry.name)
         self._keep(entry.name, self._seen)
@@ -277,7 +277,7 @@ class _Extra:
             raise FormatError("tar header too large", want=f"at most {limit:,} bytes", got=f"{header.size:,}")
         raw = source.exactly(header.size)
         if any(source.exactly(len(padding(header.size)))):  # Python and GNU tar would read these bytes
-            raise FormatError("something follows a tar header's own text")
+            raise FormatError("there is data after the text of an extension header")
         if header.flag == b"g":
             pax.check_global(raw)
         elif header.flag == b"x":
@@ -287,13 +287,13 @@ class _Extra:
             self._names["path" if header.flag == b"L" else "linkpath"] = decode(raw.removesuffix(b"\0"))
 
     def _check_order(self, flag: bytes) -> None:
-        """Refuse orders that readers interpret differently; for Go, a global header resets earlier ones."""
+        """Refuse orders that readers interpret differently: in Go, a global header resets earlier ones."""
         if flag in self.seen:
-            raise FormatError("two tar headers of one kind for one entry", got=repr(flag.decode()))
+            raise FormatError("an entry has two extension headers of the same kind", got=repr(flag.decode()))
         if flag == b"g" and self.seen:
-            raise FormatError("a global pax header between a tar header and its entry")
+            raise FormatError("a global pax header is between an extension header and its entry")
         if (flag == b"x" and self.seen.strip(b"g")) or (flag in b"LK" and b"x" in self.seen):
-            raise FormatError("a pax header beside a GNU header for one entry")
+            raise FormatError("an entry has a pax header beside a GNU header")
 
     def apply(self, header: Header) -> Header:
         """Return the header of the entry with the values of the extension headers."""
@@ -301,18 +301,18 @@ class _Extra:
         return replace(header, name=name, target=target, size=self._size_of(header.size))
 
     def _size_of(self, size: int) -> int:
-        """Return the size of the entry whose header has `size`. The header may differ only if it cannot hold
-        the number: then it has 0, or the largest number.
+        """Return the size of the entry whose header has `size`. The header may differ from the pax record
+        only if it cannot hold the number: it then has 0 or the largest number that fits.
         """
         if self._size is None:
             return size
         if size not in (0, OCTAL_SIZE_LIMIT - 1, self._size):
-            raise FormatError("two sizes for one entry", want=f"{self._size:,}", got=f"{size:,}")
+            raise FormatError("an entry has two sizes", want=f"{self._size:,}", got=f"{size:,}")
         return self._size
 
 
 def _below(name: str) -> FormatError:
-    what = "entries below a file or link in the archive"
+    what = "an entry is below a file or link in the archive"
     return FormatError(what, subject=repr(name), want="a directory")
 
 
@@ -325,7 +325,7 @@ def _entry(header: Header, offset: int) -> TarEntry:
             got=f"type {header.flag!r}",
         )  # fmt: skip
     if kind != "file" and header.size:
-        raise FormatError("data behind a directory or link", subject=subject, got=f"{header.size:,} bytes")
+        raise FormatError("a directory or link has data", subject=subject, got=f"{header.size:,} bytes")
     linked = kind in ("symlink", "hardlink")
     if linked or header.target:  # Go also refuses an unused target
         _check_text(header.target, "link target")

@@ -1,5 +1,5 @@
-"""The cut of a bundle: the volume, or the volumes in parts, of each blob, and its file `volume.json`
-(FORMAT.md §2.5). The cut is not signed, because each whole blob must have its signed digest.
+"""The cut of a bundle, which says which volume each blob or part of a blob is on, and its file `volume.json`
+(FORMAT.md §2.5). The cut is not signed: each whole blob must have its signed digest anyway.
 """
 
 import re
@@ -28,9 +28,9 @@ class Part:
     volume: int
     """The number of the volume, from 1."""
     size: int
-    """Bytes."""
+    """The size in bytes."""
     sha256: str = "0" * 64
-    """In hex; zeros until it is known."""
+    """The SHA-256 in hex; zeros until it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class FreeSpace:
     """The space on a volume."""
 
     size: int
-    """Bytes of blobs."""
+    """The number of bytes of blobs that fit on it."""
     file: int | None = None
     """The largest file in bytes; None if there is no relevant limit."""
 
@@ -62,7 +62,7 @@ class Cut:
 
     @property
     def is_needed(self) -> bool:
-        """Return whether it differs from one folder with each blob in one file."""
+        """Whether the bundle has several volumes or a blob in parts."""
         return self.of > 1 or any(len(parts) > 1 for parts in self.parts.values())
 
     def files(self, digest: Digest) -> tuple[tuple[str, Part], ...]:
@@ -133,10 +133,11 @@ class _OpenVolumes:
 
 
 def plan_cut(sizes: Mapping[Digest, int], spaces: Sequence[FreeSpace], more: FreeSpace | None = None) -> Cut:
-    """Plan the cut: first whole blobs, the largest first; then blobs that no volume can hold are cut.
+    """Plan the cut: place whole blobs first, beginning with the largest; then cut those that no volume can
+    hold.
 
-    There is one volume for each of `spaces`, and then, if `more` gives their space, as many as needed. Raises
-    `NoSpaceError` if the blobs do not fit.
+    There is one volume for each of `spaces`, followed by as many as needed with the space `more`, if it is
+    given. Raises `NoSpaceError` if the blobs do not fit.
     """
     volumes = _OpenVolumes(spaces, more)
     places = {}
@@ -186,7 +187,7 @@ class VolumeTable:
     cut: Cut
 
     def to_bytes(self) -> bytes:
-        """Return the canonical bytes, with one blob a line."""
+        """Return the canonical bytes, with one blob on each line."""
         head = {
             "version": 1,
             "statement_sha256": self.statement_sha256,
@@ -202,8 +203,8 @@ class VolumeTable:
 
     @classmethod
     def parse(cls, raw: bytes, where: str) -> Self:
-        """Read bytes from a medium, which are not signed. Raises `FormatError`, also for other bytes than
-        `to_bytes` would write.
+        """Read bytes from a medium, which are not signed. Raises `FormatError` for any bytes that `to_bytes`
+        would not write.
         """
         fields = Fields(parse_object(raw, where, max_bytes=MAX_VOLUME_TABLE_BYTES, floats=False), where)
         if (version := fields.integer("version")) != 1:

@@ -67,7 +67,7 @@ class VolumeSet(Closing):
             raise IncompleteError(f"volume {table.volume} was given twice", subject=folder.path, got=twin)
         if table.on(self.table.volume) != self.table:
             raise AmbiguousError(
-                "the volumes have different cuts",
+                "the volumes are from different cuts",
                 subject=folder.where(VOLUME_FILE),
                 want=f"that of {next(iter(self.folders.values())).path}",
                 hint="volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut",
@@ -106,8 +106,8 @@ class VolumeSet(Closing):
         return folder.where(name) if folder else f"{name} on volume {part.volume}"
 
     def open(self, name: str) -> SeekableStream:
-        """See `Files`. Each part of a blob that is cut is checked against `volume.json` while it is read; an
-        error names the part.
+        """Open a file, as in `Files`. Each part of a blob that is cut is checked against `volume.json` while
+        it is read; an error names the part.
         """
         digest = self._blobs.get(name)
         if digest is None:
@@ -124,7 +124,7 @@ class VolumeSet(Closing):
         return self.folders[part.volume]
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `Files`. Small files are on every volume; a small blob may be on one."""
+        """Read all of a small file, as in `Files`. It is on every volume, but a small blob may be on one."""
         if name not in self._blobs:
             return self._first.read(name, limit)
         with contextlib.closing(self.open(name)) as stream:
@@ -134,10 +134,12 @@ class VolumeSet(Closing):
         return name in self._blobs or self._first.has(name)
 
     def files(self, folders: Collection[str]) -> Iterator[FoundFile]:
-        """See `Files`; a blob in parts is one file. Each volume must have exactly its blobs, and all other
-        files must be equal on all volumes. Otherwise `MissingContentError`, `SizeMismatchError` or
-        `DigestMismatchError` names the file. `IncompleteError` names a volume without an envelope, or with
-        the table of another bundle.
+        """Yield every file, as in `Files`; a blob in parts is one file.
+
+        Each volume must have exactly its own blobs, and all other files must be the same on all volumes:
+        otherwise raises `UnlistedContentError`, `MissingContentError`, `SizeMismatchError` or
+        `DigestMismatchError`, which names the file. Raises `IncompleteError` for a volume without an
+        envelope, or with the table of another bundle.
         """
         repeated: dict[str, int] = {}
         for number, folder in sorted(self.folders.items()):
@@ -163,7 +165,9 @@ class VolumeSet(Closing):
                 raise UnlistedContentError("too many files", subject=folder.path, want=want)
             part = wanted.pop(file.name, None)
             if part is None and self._is_elsewhere(file.name):
-                raise UnlistedContentError("file of another volume", subject=folder.where(file.name))
+                raise UnlistedContentError(
+                    "the file belongs to another volume", subject=folder.where(file.name)
+                )
             if part is not None and file.size != part.size:
                 raise SizeMismatchError(
                     "wrong size",
@@ -191,10 +195,12 @@ class VolumeSet(Closing):
 
     def _compare(self, folder: Folder, name: str) -> None:
         if not self._first.has(name):
-            raise UnlistedContentError("file that is not on every volume", subject=folder.where(name))
+            raise UnlistedContentError("the file is not on every volume", subject=folder.where(name))
         if folder.read(name, MAX_REPEATED_FILE_BYTES) != self._first.read(name, MAX_REPEATED_FILE_BYTES):
             raise DigestMismatchError(
-                "not the same on every volume", subject=folder.where(name), want=self._first.where(name)
+                "the file is not the same on every volume",
+                subject=folder.where(name),
+                want=self._first.where(name),
             )
 
     def close(self) -> None:
@@ -203,13 +209,16 @@ class VolumeSet(Closing):
 
 def _foreign(subject: object, want: str, got: str) -> IncompleteError:
     return IncompleteError(
-        "a volume of another bundle", subject=subject, want=f"statement sha256:{want}", got=f"sha256:{got}"
+        "the volume belongs to another bundle",
+        subject=subject,
+        want=f"statement sha256:{want}",
+        got=f"sha256:{got}",
     )
 
 
 def _missing(folder: Folder, name: str) -> AirgapError:
     if name == ENVELOPE_FILE:
-        return IncompleteError("unfinished volume", subject=folder.path, want=name, got="no such file")
+        return IncompleteError("the volume is unfinished", subject=folder.path, want=name, got="no such file")
     return MissingContentError("missing file", subject=folder.where(name))
 
 
@@ -223,7 +232,7 @@ class _Parts:
         self.seek(0)
 
     def seek(self, offset: int, /) -> None:
-        """Continue reading at `offset` bytes from the start. A part is not checked if that is within it."""
+        """Continue reading at `offset` bytes from the start. If that is within a part, it is not checked."""
         self._stream.close()
         openers = []
         for name, part in self._files:
@@ -243,8 +252,8 @@ class _Parts:
 
 
 def open_part(folder: Folder, name: str, part: Part, offset: int = 0) -> ByteStream:
-    """Open a file of a blob at `offset`. From its beginning, it is checked against `volume.json`, which
-    finds damage but proves nothing: only the blob's own digest does.
+    """Open a file of a blob at `offset`. If that is 0, the file is checked against `volume.json`. This finds
+    damage, but only the blob's own digest proves the content.
     """
     stream = folder.open(name)
     if offset:
@@ -269,7 +278,7 @@ TOGETHER = (
 def missing_volumes(
     subject: object, missing: Sequence[int], of: int, present: Sequence[int], hint: str = TOGETHER
 ) -> IncompleteError:
-    """Make the error for a bundle with missing volumes."""
+    """Return the error for a bundle with missing volumes."""
     return IncompleteError(
         "a volume is missing" if len(missing) == 1 else "volumes are missing",
         subject=subject,
@@ -303,7 +312,7 @@ def open_bundle(location: BundleLocation, *, alone: bool = False) -> Folder | Ta
 
 
 def has_all_volumes(location: BundleLocation) -> bool:
-    """Return False if `location` is volumes, and some are missing."""
+    """Return False if `location` is only some of the volumes of a bundle."""
     tables = list(map(_table_at, paths_of(location)))
     present = {table.volume for table in tables if table}
     return all(table is None or len(present) >= table.cut.of for table in tables)
@@ -339,7 +348,7 @@ def group_by_bundle(paths: Sequence[Path], *, alone: bool = False) -> list[tuple
 
 
 def _refuse_unreadable(paths: Sequence[Path]) -> None:
-    """Raise for a volume that cannot be read, because it may be the missing one."""
+    """Raise the error of a volume that cannot be read, because it may be the missing one."""
     for path in paths:
         if path.is_dir():
             with Folder(path) as folder:
@@ -347,15 +356,15 @@ def _refuse_unreadable(paths: Sequence[Path]) -> None:
 
 
 def refuse_several(paths: Sequence[Path]) -> None:
-    """Raise `UsageError` if `paths` are more than one bundle, for commands that accept only one."""
+    """Raise `UsageError` if `paths` belong to more than one bundle, for commands that accept only one."""
     if len(groups := group_by_bundle(paths, alone=True)) > 1:
         names = ", ".join(str(path) for group in groups for path in group)
         raise UsageError("more than one bundle", want="one, or the volumes of one", got=names)
 
 
 def _table_at(path: Path) -> VolumeTable | None:
-    """Return the table of a volume, without its parts; None for anything that will be refused when it is
-    opened. Raises `MediaError`.
+    """Return the table of a volume, without its parts. Return None for anything that `open_bundle` will
+    refuse. Raises `MediaError`.
     """
     try:
         with Folder(path) as folder:

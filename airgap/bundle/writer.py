@@ -1,5 +1,5 @@
 """Writes a bundle or a kit. All code that makes or changes one uses this module, so the order of writing
-(FORMAT.md §6) is in one place: `BundleWriter.seal`.
+(FORMAT.md §6) is defined in one place: `BundleWriter.seal`.
 
     with BundleWriter.open(folders, note) as writer:
         ...                        # blobs into writer.store; before the first, writer.mark_unfinished()
@@ -9,7 +9,7 @@
 1. An existing envelope is set aside before any content changes, so that a folder with an envelope is always a
    complete bundle.
 2. The blobs are written, each checked before it gets its name.
-3. The small files follow, as their contents depend on the blobs.
+3. The small files follow, because their contents depend on the blobs.
 4. The statement follows, which lists all of these by digest.
 5. The raw signatures of the statement follow.
 6. The envelope is written last, after all names are durable. It is the commit point: a bundle without it is
@@ -51,7 +51,7 @@ class Form:
     envelope_file: str = ENVELOPE_FILE
     folders: tuple[str, ...] = BUNDLE_FOLDERS
     small_folders: tuple[str, ...] = ("trust",)
-    """Folders of small files: what an earlier run left there is removed."""
+    """Folders of small files. Files that an earlier run left there are removed."""
 
 
 BUNDLE_FORM = Form()
@@ -96,7 +96,7 @@ class BundleWriter:
     ) -> Iterator[Self]:
         """Lock the folders for this process, `check` each of them, and report the media that will be written.
 
-        Raises as `claimed`, and whatever `check` raises.
+        Raises what `claimed` raises, and whatever `check` raises.
         """
         with claimed(folders.paths, form.folders):
             for path in folders.paths:
@@ -105,8 +105,8 @@ class BundleWriter:
             yield cls(folders=folders, store=folders.store(), form=form)
 
     def mark_unfinished(self) -> None:
-        """Set the envelope aside before content changes, and keep the planned cut, so that a later
-        run resumes it. The envelope is kept, because it may hold other people's signatures.
+        """Set the envelope aside before content changes, and write the planned cut, so that a later run
+        resumes it. The envelope is not removed, because it may have other people's signatures.
         """
         for path in self.folders.paths:
             set_envelope_aside(path, self.form.envelope_file)
@@ -116,9 +116,11 @@ class BundleWriter:
     def seal(
         self, contents: BundleContents, signed: SignedStatement, before_envelope: Hook = lambda: None
     ) -> None:
-        """Write everything but the blobs, which are in the store already; each step on all volumes before the
-        next one, except for the last two. `before_envelope` is called when all but these is written.
-        Raises `FormatError` for a signature whose key id is not one, and `MediaError`.
+        """Write everything but the blobs, which are in the store already.
+
+        Steps 3 and 4 are each done on all volumes before the next step; steps 5 and 6 are done volume by
+        volume. `before_envelope` is called between steps 4 and 5. Raises `FormatError` for a signature whose
+        key id is not one, and `MediaError`.
         """
         signatures = {signature_file(keyid): raw for keyid, raw in signed.raw_signatures.items()}
         for path in self.folders.paths:  # step 3
@@ -142,7 +144,7 @@ class BundleWriter:
         self, phase: Callable[[str, int], AbstractContextManager[Advance]], wanted: bool | None
     ) -> OnMedia:
         """Read back what `seal` and the store wrote, in the order of writing. If the media do not hold the
-        bundle, it is marked unfinished again. Raises as `prove_sealed`.
+        bundle, it is marked unfinished again. Raises what `prove_sealed` raises.
         """
         files = self.written_files()
         return prove_sealed(files, phase, wanted, self.mark_unfinished, self.form.folders)
@@ -179,9 +181,9 @@ class BundleWriter:
 
 
 def add_signature(paths: Sequence[Path], envelope: bytes, keyid: str, signature: bytes) -> None:
-    """Replace the envelope of every volume by one with a further `signature`, by the key `keyid`.
+    """Replace the envelope of every volume with one that has a further `signature`, by the key `keyid`.
 
-    The raw signature comes first, because the new envelope requires it; in between, readers refuse the
+    The raw signature is written first, because the new envelope requires it. In between, readers refuse the
     bundle.
     """
     for path in paths:
@@ -191,7 +193,7 @@ def add_signature(paths: Sequence[Path], envelope: bytes, keyid: str, signature:
 
 
 def set_envelope_aside(path: Path, envelope_file: str = ENVELOPE_FILE) -> None:
-    """Make a sealed folder unfinished, so that no state in between looks complete."""
+    """Make a sealed folder unfinished, so that it does not look complete while it is changed."""
     envelope = path / envelope_file
     with media_errors("cannot rename", envelope):
         if exists(envelope):

@@ -46,15 +46,15 @@ class ImageChange:
     before: Digest | None
     after: Digest | None
     new_bytes: int | None
-    """Bytes of the blobs that only the second bundle's image has; None unless both are bundles."""
+    """The bytes of the blobs that only the second bundle's image has; None unless both are bundles."""
 
 
 def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
-    """Read the images of a bundle, whose signatures are checked, of a lock, or of a manifest.
+    """Return the images of a bundle, whose signatures are checked, of a lock, or of a manifest.
 
-    `receiver` returns the state of this site, to check a bundle with. A manifest has the digests of the lock
-    beside it, if that lock is of this manifest. Raises `UsageError` for a path of another kind, and as
-    `check` does for a bundle.
+    `receiver` returns the state of this site, against which a bundle is checked. For a manifest, the digests
+    are those in the lock beside it, if that lock was made from it. Raises `UsageError` for a path of another
+    kind, and what `check` raises for a bundle.
     """
     refuse_other(path, COMPARED)
     kind = recognise(path).kind
@@ -67,7 +67,7 @@ def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
 
 
 def compare(before: ImageList, after: ImageList) -> list[ImageChange]:
-    """Return the images of both lists: those of the second in its order, then those that it lacks."""
+    """Return the images of both lists: those of the second one in its order, then those that it lacks."""
     known = _all_blobs(before)
     changes = [_change(name, before, after, known) for name in after.images]
     return changes + [

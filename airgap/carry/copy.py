@@ -1,6 +1,6 @@
-"""Write a bundle again: joined from its volumes, cut again, or repaired from another copy.
+"""Copy a bundle: join its volumes, cut it into new ones, or repair a damaged copy from another one.
 
-The statement and its signatures are unchanged, and every byte is checked while it is copied. Existing files
+The statement and its signatures stay the same, and every byte is checked while it is copied. Existing files
 are read, and only missing or wrong ones are written.
 """
 
@@ -47,13 +47,13 @@ class Copied:
 
     folders: BundleFolders
     written: int
-    """Number of blobs that were written; the others were already there and correct."""
+    """The number of blobs that were written; the others were already present and correct."""
     proof: OnMedia | None = None
     """How the media were checked after writing; None for an unfinished copy."""
     wants: tuple[int, ...] = ()
-    """The volumes whose content is still missing, next one first; not empty for an unfinished copy."""
+    """The volumes whose content is still missing, the next one first; empty once the copy is finished."""
     again: tuple[int, ...] = ()
-    """The inserted volumes that are needed again, as an earlier part of one of their layers is missing."""
+    """The inserted volumes that are needed again later, because an earlier part of a layer is missing."""
 
 
 def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Copied:
@@ -66,7 +66,7 @@ def copy_bundle(bundle: CheckedBundle, folders: BundleFolders, operator: Operato
 
 @contextlib.contextmanager
 def begin_copy(bundle: CheckedBundle, folders: BundleFolders, operator: Operator) -> Iterator["Copy"]:
-    """Begin a copy in `folders`, which are locked for this process. Raises as `refuse_another`, and
+    """Begin a copy in `folders`, which are locked for this process. Raises what `refuse_another` raises, and
     `UnlistedContentError` for files that the finished copy may not contain.
     """
 
@@ -80,15 +80,15 @@ def begin_copy(bundle: CheckedBundle, folders: BundleFolders, operator: Operator
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy in progress, of all volumes at once or of one after the other. Content of one volume is not
-    read again for the next.
+    """A copy in progress, from all volumes at once or from one after the other. The content of one volume is
+    not read again for the next.
     """
 
     writer: BundleWriter
     operator: Operator
 
     def take(self, bundle: CheckedBundle) -> Copied:
-        """Copy the content that `bundle` has here, and finish the copy when nothing is missing."""
+        """Copy the content that is present in `bundle`, and finish the copy if no content is missing."""
         folders, store = self.writer.folders, self.writer.store
         errors = fill(
             store,
@@ -128,7 +128,7 @@ def _copy_blob(bundle: CheckedBundle, store: BlobStore, blob: Descriptor, advanc
 def _wanted(
     volumes: VolumeSet, folders: BundleFolders, pending: Sequence[Descriptor]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the volumes that the pending blobs need next: the missing ones, and the inserted ones."""
+    """Return the volumes with the rest of the pending blobs: those to insert, and those inserted now."""
     store = folders.store()
     needed: set[int] = set()
     for blob in pending:
@@ -143,7 +143,7 @@ def _wanted(
 
 
 def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
-    """Write all files but the blobs, with the same statement and signatures."""
+    """Write all files except the blobs, with the same statement and signatures."""
     writer.store.prune(set(bundle.blobs))
     subjects = bundle.statement.subjects
     small = {
@@ -156,7 +156,7 @@ def _seal(bundle: CheckedBundle, writer: BundleWriter) -> None:
 def joined_folders(
     bundle: CheckedBundle, source: BundleLocation, into: Path, operator: Operator
 ) -> BundleFolders:
-    """Choose one folder for the whole bundle at `source`. Raises `UsageError` when it is the source."""
+    """Choose one folder for the whole bundle at `source`. Raises `UsageError` if it is the source itself."""
     folders = choose_one_folder(_space_needed(bundle), into, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --into")
     return folders
@@ -169,7 +169,9 @@ def cut_folders(
     size: VolumeSize | None,
     operator: Operator,
 ) -> BundleFolders:
-    """Cut the bundle at `source` again. Raises `UsageError` when a folder is the source itself."""
+    """Choose folders and a new cut for the bundle at `source`. Raises `UsageError` if a folder is the source
+    itself.
+    """
     folders = choose_folders(_space_needed(bundle), places, size, allow_system=operator.allow_system)
     _refuse_itself(folders, source, "choose another folder with --to")
     return folders
@@ -192,7 +194,7 @@ def _space_needed(bundle: CheckedBundle) -> SpaceNeeded:
 def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: BundleLocation) -> BundleFolders:
     """Return the folders of a damaged copy of the `bundle` at `source`, with the cut that its volumes record.
 
-    Raises `UsageError` for a copy of another bundle, and when no volume records the cut any more.
+    Raises `UsageError` for a copy of another bundle, and if no volume records the cut any longer.
     """
     for path in paths:
         sha256 = _statement_in(path) if path.is_dir() else None
@@ -210,7 +212,9 @@ def damaged_folders(paths: Sequence[Path], bundle: CheckedBundle, source: Bundle
 
 
 def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
-    """A volume whose `volume.json` is lost is recognised by its name, if another volume records the cut."""
+    """Find the folder of each volume. A volume that has lost its `volume.json` is recognised by its name, if
+    another volume records the cut.
+    """
     layers, title = _space_needed(bundle).layers, bundle.statement.title
     cuts: dict[int, tuple[Path, Cut]] = {}
     lost: list[Path] = []
@@ -223,7 +227,7 @@ def _damaged(paths: Sequence[Path], bundle: CheckedBundle) -> BundleFolders:
     if not cuts and len(paths) == 1 and not _is_volume(paths[0]):
         if paths[0].name != title and _statement_in(paths[0]) is None:
             hint = "make a new copy from the other one with `airgap repack`"
-            raise UsageError("not recognisable as a copy", subject=paths[0], want=title, hint=hint)
+            raise UsageError("cannot recognise a copy of the bundle", subject=paths[0], want=title, hint=hint)
         return BundleFolders((paths[0],))
     cut = next((cut for _, cut in cuts.values()), None)
     if cut is not None:
@@ -245,7 +249,7 @@ def _is_volume(path: Path) -> bool:
 
 
 def _table_of(path: Path) -> VolumeTable | None:
-    """Read the table of a damaged volume; None when it is missing or malformed."""
+    """Return the table of a damaged volume; None if it is missing or malformed. A tar is refused."""
     if path.is_file():
         hint = "make a new tar with `airgap pack --tar`, or a folder from the other copy with `airgap repack`"
         raise UsageError("a tar cannot be repaired", subject=path, hint=hint)
@@ -257,8 +261,8 @@ def _table_of(path: Path) -> VolumeTable | None:
 
 
 def refuse_another(path: Path, bundle: CheckedBundle) -> None:
-    """Raise `UsageError` when a folder holds another bundle than this one, finished or not: writing to it
-    would mix the two.
+    """Raise `UsageError` if a folder holds a different bundle, finished or not: writing to it would mix the
+    two.
     """
     sha256 = _statement_in(path)
     if sha256 not in (None, bundle.statement_sha256):
@@ -288,15 +292,15 @@ def _refuse_unlisted(path: Path, bundle: CheckedBundle) -> None:
                 # in the other folders, a copy removes unlisted files
                 if is_folder or below in ("", "blobs"):
                     raise UnlistedContentError(
-                        f"a {'folder' if is_folder else 'file'} that does not belong there",
+                        f"unexpected {'folder' if is_folder else 'file'}",
                         subject=entry,
                         hint="remove it, then run the same command again; nothing was changed",
                     )
 
 
 def _statement_in(path: Path) -> str | None:
-    """Return the SHA-256 of the statement in a folder, finished or not: of its envelope's payload, else of
-    the statement file; None when neither can be parsed.
+    """Return the SHA-256 of the statement in a folder, finished or not: that of its envelope's payload, else
+    that of the statement file; None if neither can be parsed.
     """
     with contextlib.suppress(MissingContentError), Folder(path) as folder:
         for name in (ENVELOPE_FILE, SET_ASIDE):

@@ -1,8 +1,8 @@
 """Read a bundle from standard input into the site's folder, where it is verified and loaded.
 
 A pipe can be read only once, but the whole bundle must be checked before any of it is loaded. The copy needs
-the bundle's size on the disk of `AIRGAP_HOME` and is removed afterwards. The copy of a process that was
-killed is removed by the next one.
+as much space as the bundle on the disk of `AIRGAP_HOME`, and is removed afterwards. If a process was killed,
+the next one removes its copy.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def staged(stream: BinaryIO, home: Path, progress: Progress) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _name_standard_input(path: Path) -> Iterator[None]:
-    """Name standard input in errors: the copy no longer exists when a person reads them."""
+    """Name standard input in errors instead of the copy, which no longer exists when a person reads them."""
     try:
         yield
     except AirgapError as error:

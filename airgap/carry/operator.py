@@ -23,11 +23,11 @@ class Wanted:
 
 
 Ask = Callable[[Wanted], BundleLocation | None]
-"""Asks a person for a volume and returns its path; None when no person can be asked."""
+"""Asks a person for a volume and returns its path; None if there is no person to ask."""
 
 
 def never_ask(_: Wanted) -> None:
-    """The `Ask` for a process without a terminal: no person can be asked."""
+    """Return None: the `Ask` for a process without a terminal, where there is no person to ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,13 @@ class Operator:
     accept_jump: bool = False
     """Accept a bundle however far its serial is above the last accepted one."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end. None: only when it is not the system disk."""
+    """Read everything back from the medium at the end. None: only if it is not the system disk."""
 
     def next_volume(
         self, last: BundleLocation, volumes: VolumeSet, title: str, wanted: Sequence[int], hint: str
     ) -> BundleLocation:
-        """Ask for the first of the `wanted` volumes until it is inserted; return its place. An answer that is
-        not a volume of this bundle is noted. Raises `IncompleteError` when there is no answer.
+        """Ask for the first of the `wanted` volumes until it is inserted, and return its location. An answer
+        that is not a volume of this bundle is reported. Raises `IncompleteError` if there is no answer.
         """
         of, sha256 = volumes.table.cut.of, volumes.table.statement_sha256
         question = Wanted(title, wanted[0], of, paths_of(last)[-1].parent)

@@ -1,4 +1,6 @@
-"""Copy a bundle from its media: `receive` joins volumes, `repack` cuts again, `repair` repairs a copy."""
+"""Copy a bundle from its media: `receive` joins its volumes, `repack` cuts it into new ones, and `repair`
+repairs a damaged copy.
+"""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -36,7 +38,7 @@ class Received:
     bundle: CheckedBundle
     paths: tuple[Path, ...]
     written: int
-    """Number of blobs that were written; the others were already there and correct."""
+    """The number of blobs that were written; the others were already present and correct."""
     proof: OnMedia
 
 
@@ -55,7 +57,7 @@ def receive(
             is older than the last accepted one, if one of these or an accepted one needs its content.
 
     Raises:
-        IncompleteError: Volumes are missing, and no person can be asked; it names the next volume.
+        IncompleteError: Volumes are missing, and there is no person to ask; it names the next volume.
         UsageError: The copy would be written over the bundle itself, or another bundle is in the way.
     """
     work: Copy | None = None
@@ -88,9 +90,9 @@ def _receiver(operator: Operator, newer: Sequence[Statement]) -> Receiver:
 
 
 def _note_taken(volumes: VolumeSet, copied: Copied, operator: Operator) -> str:
-    """Note which volumes were copied and which is next; return the hint for when no person can be asked."""
+    """Report which volumes were copied and which is next; return the hint for when there is nobody to ask."""
     for number in sorted(volumes.folders):
-        partly = "copied in part; it is needed again, after the volume with the beginning of its layer"
+        partly = "copied in part; it is needed again after the volume with the beginning of its layer"
         state = partly if number in copied.again else "copied"
         operator.progress.note(f"volume {number} of {volumes.table.cut.of}: {state}")
     operator.progress.note(f"next: volume {copied.wants[0]}")
@@ -123,7 +125,9 @@ def repair(location: BundleLocation, source: BundleLocation, operator: Operator)
 def _checked(
     location: BundleLocation, operator: Operator, event: str, **details: object
 ) -> Iterator[tuple[CheckedBundle, Attempt]]:
-    """A bundle that passed every step but 7 (whether it is for this site, now), in a recorded attempt."""
+    """Yield a bundle that passed every step except 7 (it may be for another site, or not valid now), in a
+    recorded attempt.
+    """
     with (
         bundle_attempt(location, operator.site, event, **details) as attempt,
         open_bundle(location) as folder,
@@ -142,8 +146,8 @@ def _received(bundle: CheckedBundle, copied: Copied, attempt: Attempt) -> Receiv
 def gather(location: BundleLocation, operator: Operator) -> tuple[Path, ...]:
     """Join a bundle whose volumes are inserted one after the other into a private copy in the site's folder.
 
-    The copy needs the bundle's size on that disk. A later call resumes it, so the caller keeps it after any
-    error until all of it is loaded, and removes it with `discard`.
+    The copy needs as much space as the bundle on that disk. A later call resumes it, so the caller keeps it
+    after an error, and removes it with `discard` once all of it is loaded.
     """
     operator.progress.note("not all volumes are inserted: they are joined on this machine's disk first")
     return receive(location, operator.site.home / "staging", operator).paths

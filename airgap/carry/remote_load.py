@@ -41,7 +41,7 @@ class LoadedThere:
     images: tuple[tuple[str, str], ...]
     """Reference and verdict of each image."""
     receipt: str
-    """Path of the receipt: on the host or, if it was loaded from here, on this machine."""
+    """The path of the receipt: on the host or, if the bundle was loaded from here, on this machine."""
     failure: AirgapError | None = None
 
 
@@ -63,7 +63,7 @@ def has_airgap(host: Host) -> bool:
 
 
 def cannot_load_error(host: Host) -> TransportError:
-    """The error for a host without airgap when the target is not its Docker engine."""
+    """Return the error for a host without airgap whose target is not its Docker engine."""
     return TransportError(
         "airgap is not installed on the host",
         subject=host.name,
@@ -89,18 +89,18 @@ def check_remote_can_load(host: Host) -> None:
 
 @contextlib.contextmanager
 def _understood(ran: CommandResult, where: str) -> Iterator[None]:
-    """Raise `TransportError`, with the program's output, when its answer is malformed."""
+    """Raise `TransportError`, with the program's output, if its answer is malformed."""
     try:
         yield
     except FormatError as error:
         stderr = ran.err.decode("utf-8", "replace").strip()[-MAX_REMOTE_TEXT_CHARACTERS:]
         got = f"exit code {ran.code}: {stderr}" if ran.code else error
-        raise TransportError("the answer cannot be understood", subject=where, got=got) from error
+        raise TransportError("cannot understand the answer", subject=where, got=got) from error
 
 
 def load_there(host: Host, folder: str, target: str, sha256: str, references: Collection[str]) -> LoadedThere:
-    """Have the host's own airgap load the bundle in its folder `folder`, and check that the answer is about
-    the statement `sha256` and exactly the images in `references`.
+    """Have the host's own airgap load the bundle from `folder` on the host, and check that the answer is
+    about the statement `sha256` and exactly the images in `references`.
 
     Raises the error of the remote load, in its own class, and `TransportError` for an answer that cannot be
     understood.
@@ -130,7 +130,9 @@ def read_receipt(host: Host, path: str) -> bytes:
 def _loaded(
     fields: Fields, sha256: str, references: Collection[str], failure: AirgapError | None
 ) -> LoadedThere:
-    """The answer goes into our ledger, so it may name only the bundle's images, and its length is limited."""
+    """Parse the answer. It goes into our ledger, so it may name only the bundle's images, and its length is
+    limited.
+    """
     loaded_sha256 = fields.text("statement_sha256")
     if loaded_sha256 != sha256:
         raise TransportError(
@@ -148,15 +150,15 @@ def _loaded(
             "the answer does not name each image of the bundle once", subject=fields.where, got=len(names)
         )
     if failure is None and Verdict.FAILED in (verdict for _, verdict in images):
-        raise FormatError("an image that failed without an error", subject=fields.where)
+        raise FormatError("the answer has a failed image but no error", subject=fields.where)
     return LoadedThere(LoadWay.THERE, images, fields.text("receipt")[:MAX_REMOTE_TEXT_CHARACTERS], failure)
 
 
 def _failure(fields: Fields, ran: CommandResult, host: str) -> AirgapError | None:
-    """The error that the remote airgap reported, in its own class; None when it succeeded."""
+    """Return the error that the remote airgap reported, in its own class; None if it succeeded."""
     if not fields.has("error") or fields.take("error") is None:
         if ran.code:
-            raise FormatError("an exit code without an error", subject=fields.where, got=ran.code)
+            raise FormatError("the answer has an exit code but no error", subject=fields.where, got=ran.code)
         return None
     error = fields.child("error")
     kind = getattr(errors, error.text("kind"), None)

@@ -1,4 +1,4 @@
-"""Send a bundle to hosts: it is checked once here and proved on each host, and the ledger gets one attempt
+"""Send a bundle to hosts. It is checked once here and proved on each host, and the ledger records one attempt
 for each host.
 """
 
@@ -36,13 +36,13 @@ DEFAULT_FOLDER = "airgap-bundles"
 """Relative to the home folder of the login."""
 
 RECONNECTS = 5
-"""How often a broken connection is opened again, for each host."""
+"""The number of times that a broken connection to one host is opened again."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the first reconnect; each further pause is twice as long."""
 
 _CANCEL_SECONDS = 3.0
-"""How long Ctrl-C waits until the aborted attempts are recorded."""
+"""How long Ctrl-C waits for the aborted attempts to be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ class SendReport:
 
     @property
     def failure(self) -> AirgapError | None:
-        """None when no host failed; an error of the first host's class when all failed with the same exit
-        code; else a `PartialError`.
+        """None if no host failed; an error of the first host's class if all failed with the same exit code;
+        else a `PartialError`.
         """
         errors = {result.name: result.error for result in self.results if result.error is not None}
         if not errors:
@@ -216,7 +216,7 @@ class _Sending:
                 raise result.loaded.failure
 
     def _send_with_reconnects(self, destination: Destination, result: HostResult) -> None:
-        """Send, and connect again when the connection breaks while files are sent."""
+        """Send, and connect again if the connection breaks while files are being sent."""
         progress = self.progress(destination.name)
         progress.note("connecting")
         for pause in (*self.pauses, None):

@@ -50,9 +50,9 @@ class Sent:
     names: set[str] = field(default_factory=set)
     """Files that were transferred, whole or in part."""
     bytes: int = 0
-    """Bytes that were transferred."""
+    """The number of bytes that were transferred."""
     there: int = 0
-    """Number of files that the host already had, with the right content."""
+    """The number of files that the host already had, with the right content."""
     complete: bool = False
     """Whether every file is on the host and proved."""
     proved_by: str = TOOLS[0][0]
@@ -60,12 +60,12 @@ class Sent:
 
     @property
     def files(self) -> int:
-        """Number of files that were transferred."""
+        """The number of files that were transferred."""
         return len(self.names)
 
 
 def outgoing(bundle: CheckedBundle) -> list[Outgoing]:
-    """Return every file of the bundle, largest first and the envelope last, each with a checked reader."""
+    """Return every file of the bundle, largest first and envelope last, each with a checked reader."""
     listed = [_listed(bundle, name) for name in bundle.statement.subjects]
     envelope = bundle.envelope
     small = {signature_file(signature.keyid): signature.sig for signature in envelope.signatures}
@@ -153,7 +153,7 @@ class HostSender:
 
     def _survey(self) -> dict[str, int]:
         """Return the sizes of the bundle's files on the host. Raises `TransportError` for any other file: a
-        bundle holds only what its statement lists, and airgap removes only files that it wrote.
+        bundle may contain only what its statement lists, and airgap removes only files that it wrote.
         """
         names = {file.name for file in self.files}
         sizes: dict[str, int] = {}
@@ -236,7 +236,7 @@ class HostSender:
             raise
 
     def _write(self, file: Outgoing, offset: int, advance: Advance) -> bool:
-        """Write the rest of a partial file; return whether it was resumed after its beginning."""
+        """Write the rest of a partial file; return whether some of it was there before."""
         path = self._path(file.name + PART)
         if not offset and file.name in self._parts:
             self.host.remove(path)
@@ -269,7 +269,7 @@ class HostSender:
         again = [file for file in wrong if file in resumed]
         for file in [*(file for file in wrong if file not in resumed), *self._wrong_parts(again)]:
             raise TransportError(
-                "the host stored other bytes than were sent",
+                "the host did not store the bytes that were sent",
                 subject=self._where(file.name + PART),
                 want=f"sha256:{file.sha256}",
                 hint="its disk or its memory may be failing",
@@ -282,8 +282,8 @@ class HostSender:
         return [file for file, remote_sum in zip(batch, sums, strict=True) if remote_sum != file.sha256]
 
     def _sums(self, files: Sequence[tuple[str, int]]) -> list[str]:
-        """Return the SHA-256 of remote files, computed by a program on the host or, without one, from the
-        content that is read back.
+        """Return the SHA-256 of remote files. A program on the host computes them; if there is none, the
+        content is read back.
         """
         for tool in tuple(self._tools):
             ran = self.host.run([*tool, *(path for path, _ in files)], MAX_REMOTE_SUMS_BYTES)
@@ -307,14 +307,16 @@ class HostSender:
 
 
 def _parse_sums(out: bytes, count: int) -> list[str] | None:
-    """Return the sums; None unless the output is one line for each file and nothing else."""
+    """Return the sums; None if the output is anything but one line for each file."""
     matches = [_SUM.fullmatch(line) for line in out.split(b"\n")[:-1]]
     sums = [match[1].decode("ascii") for match in matches if match is not None]
     return sums if len(sums) == len(matches) == count else None
 
 
 def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Split the files so that the names fit a command line and each batch is proved soon after it is sent."""
+    """Split the files so that their names fit on a command line and each batch is proved soon after it is
+    sent.
+    """
     batch: list[Outgoing] = []
     for file in files:
         if batch and (
@@ -328,7 +330,7 @@ def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def _skip(stream: ByteStream, size: int) -> None:
-    """Read and drop the bytes that the host already has, so that the reader checks the whole content."""
+    """Read and discard the bytes that the host already has, so that the reader checks the whole content."""
     buffer = memoryview(bytearray(min(size, CHUNK) or 1))
     while size:
         count = stream.readinto(buffer[: min(size, len(buffer))]) or 0

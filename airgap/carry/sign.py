@@ -38,9 +38,9 @@ class Signed:
     owners: tuple[str, ...]
     """The owners of its signatures."""
     wanted: str | None
-    """Which signatures it still needs before it can be loaded; None when it has enough."""
+    """Which signatures it still needs before it can be loaded; None if it has enough."""
     fresh: bool
-    """False when the bundle already had this signature."""
+    """False if the bundle already had this signature."""
 
 
 def sign(location: BundleLocation, signer: Signer, operator: Operator, agree: Agree = _agreed) -> Signed:
@@ -119,7 +119,9 @@ def _refuse(bundle: CheckedBundle, signer: Signer, root: TrustRoot, operator: Op
 
 
 def _finish(paths: Sequence[Path], signer: Signer) -> None:
-    """Finish this signer's interrupted signature. Remains of other signers are refused by the check later."""
+    """Finish this signer's interrupted signature. If another signer was interrupted, the later check refuses
+    what was left behind.
+    """
     key = signer.public_key
     envelopes = {path: _envelope(path) for path in paths}
     for path in paths:  # readers refuse partial files in a sealed bundle

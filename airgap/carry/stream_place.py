@@ -30,8 +30,8 @@ def check_place(
 
 
 def left_fork(statement: Statement, mark: Mark | None) -> str | None:
-    """Return a warning when the bundle begins a new epoch and its sender did not seal the bundle that this
-    site accepted last in the earlier epoch; else None. The new epoch was begun to leave that bundle behind.
+    """Return a warning if the bundle begins a new epoch and its sender did not seal the bundle that this site
+    accepted last in the earlier epoch; else None. Such an epoch is begun to get rid of that bundle.
     """
     before = statement.previous
     if mark is None or before is None or mark.epoch >= statement.epoch or statement.serial > 1:
@@ -103,6 +103,6 @@ def _refuse_jump(statement: Statement, mark: Mark | None) -> None:
             subject=statement.title,
             want=f"at most {most}, after {mark.serial} in epoch {mark.epoch}" if mark else f"at most {most}",
             got=statement.serial,
-            hint="once it is accepted, every lower serial is refused: ask the sending side whether this is "
-            "its serial, then use --accept-jump",
+            hint="once it is accepted, every lower serial is refused: ask the sending side whether this "
+            "serial is right, then use --accept-jump",
         )

@@ -13,8 +13,8 @@
     10 check each blob while it is read                                       `open_blob`, `verify_content`
 
 Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
-`verify` does steps 1 to 9, and `check` does all of these but 7. Step 10 is done where the blobs are read,
-through `VerifiedBundle.open_blob`, or for all blobs in `verify_content`.
+`verify` does steps 1 to 9, and `check` does the same without step 7. Step 10 is done where the blobs are
+read: by `CheckedBundle.open_blob` for one blob, and by `verify_content` for all of them.
 """
 
 import contextlib
@@ -55,8 +55,9 @@ REPAIR_HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBundle:
-    """A bundle that passed steps 1 to 6, 8 and 9: authentic and whole, except that blobs are not read yet.
-    Step 7, whether it is for this site now, is not done: it may be sent, copied and repaired, not loaded.
+    """A bundle that passed steps 1 to 6, 8 and 9: authentic and complete, except that blobs are not read yet.
+    Step 7 is not done, so it may be for another site, expired, or signed by a revoked key: it may be sent,
+    copied and repaired, but not loaded.
     """
 
     folder: Files
@@ -67,11 +68,11 @@ class CheckedBundle:
     """Trust roots in the bundle that follow from the installed one."""
     images: tuple[VerifiedImage, ...]
     sizes: Mapping[str, int] = field(hash=False)
-    """Size in bytes of each file that the statement lists, by name."""
+    """The size in bytes of each file that the statement lists, by name."""
     envelope: Envelope
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
-        """Step 10 for one blob: return its content, which is checked before the last byte is read."""
+        """Do step 10 for one blob: return its content, which is checked before the last byte is read."""
         name = descriptor.digest.path
         subject = self.folder.where(name)
         if name not in self.statement.subjects:
@@ -130,7 +131,7 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def missed(self) -> int:
-        """Number of bundles of the stream between the last accepted one and this one."""
+        """The number of bundles of the stream between the last accepted one and this one."""
         statement, mark = self.statement, self.mark
         if mark is None or mark.epoch != statement.epoch:
             return 0
@@ -138,14 +139,14 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def left_fork(self) -> str | None:
-        """See `stream_place.left_fork`."""
+        """The warning of `stream_place.left_fork`, or None."""
         return left_fork(self.statement, self.mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
-    """A statement that passed steps 1 to 6: it has the required signatures. The files are not checked yet,
-    nor whether the bundle is for this site now.
+    """A statement that passed steps 1 to 6: it has the required signatures. It is not checked yet whether the
+    files are right, nor whether the bundle is for this site now.
     """
 
     statement: Statement
@@ -201,7 +202,9 @@ def check(folder: Files, receiver: Receiver) -> CheckedBundle:
 
 
 def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
-    """Do steps 1 to 9. Raises the error of the first failing step; afterwards only blobs are unproved."""
+    """Do steps 1 to 9. Raises the error of the first step that fails. Only the blobs are still unchecked
+    afterwards.
+    """
     authenticated = authenticate(folder, receiver)
     # 7: the bundle is for this site, now, and not older than what was accepted.
     mark = receiver.mark(authenticated.statement.stream)
@@ -250,13 +253,13 @@ def read_envelope(folder: Files) -> Envelope:
 
 
 _FINISH = (
-    "finish it with the `airgap pack` that began it, or a copy with the same `receive`, `repack` or `send`, "
-    "or with `airgap repair` from another copy"
+    "run the `airgap pack` that began it again; if it is a copy, run the same `receive`, `repack` or `send` "
+    "again, or repair it from another copy with `airgap repair`"
 )
 
 
 def _bundles_below(path: Path) -> str | None:
-    """A hint that names the bundles below, when the path of the medium was given instead of the bundle."""
+    """Return a hint that names the bundles in the folder, if it is the medium's folder and not a bundle's."""
     if not path.is_dir():
         return None
     below = sorted(envelope.parent for envelope in path.glob(f"*/{ENVELOPE_FILE}"))
@@ -265,7 +268,7 @@ def _bundles_below(path: Path) -> str | None:
 
 def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
     """Return the roots in the bundle that follow from the installed one without a gap. Each is read only
-    when the previous one is verified, so a folder full of other files costs nothing. Each is kept before
+    after the previous one is verified, so a folder full of other files costs no time. Each is kept before
     the next is read, even if the bundle is refused later (TUF 5.3.8).
     """
     newer: list[SignedRoot] = []

@@ -51,12 +51,12 @@ def verify_kit(
     """Check the signatures, then the version, then the file set, then every byte, in a recorded attempt.
 
     With `into`, the checked bytes are written to a new folder in it, named after the kit, while they are
-    read. Only that copy should be run: a medium may return other bytes when it is read again, and without
-    `into` a later read is unproved. A refused kit leaves no copy.
+    read. Only that copy should be run: a medium may return different bytes when it is read again, and
+    without `into`, a later read proves nothing. If the kit is refused, no copy is left.
 
     The kit is signed with keys that may sign bundles. Its signatures have no time and no place in a stream,
     so it is only required not to be older than this airgap. The installer in the kit checks that too, but
-    the installer of an old kit may not, so the check here is the decisive one.
+    the installer of an old kit may not, so this check is the one that counts.
     """
     refuse_others(path, KIT)
     ledger, words = site.ledger(), {"path": str(path.absolute()), "allow_downgrade": allow_downgrade}
@@ -108,7 +108,7 @@ def _refuse_older(statement: KitStatement) -> None:
 
 @contextlib.contextmanager
 def _new_folder(path: Path | None) -> Iterator[None]:
-    """Make a folder that only this user can write to; remove it when the block raises."""
+    """Make a folder that only this user can write to; remove it if the block raises."""
     if path is None:
         yield
         return
@@ -132,7 +132,7 @@ def _new_folder(path: Path | None) -> Iterator[None]:
 
 
 def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, copy: Path | None) -> None:
-    """Check that exactly the listed files exist, with their digests, and the list for the installer."""
+    """Check that exactly the listed files exist, with the right digests, and check the installer's list."""
     sizes = check_files(folder, statement, envelope.signatures, KIT_ENVELOPE_FILE, FOLDERS)
     if (total := sum(sizes.values())) != statement.total_bytes:
         want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
@@ -154,7 +154,7 @@ def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, co
 
 
 def _checked(folder: Folder, name: str, sha256: str, size: int) -> Iterator[bytes]:
-    """Yield the content of a file in chunks. Raises before the last one unless size and digest are right."""
+    """Yield the content of a file in chunks. Raises before the last one if the size or digest is wrong."""
     buffer = memoryview(bytearray(CHUNK))
     with contextlib.closing(
         CheckedReader(folder.open(name), Digest("sha256", sha256), size, folder.where(name))

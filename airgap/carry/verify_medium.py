@@ -1,5 +1,5 @@
-"""Check that a medium still holds the bundle or volumes that were written to it, after it was plugged in
-again, on either side. No image is loaded, and the bundle may be for another site.
+"""Check, after a medium was plugged in again on either side, that it still holds the bundle or volumes that
+were written to it. No image is loaded, and the bundle may be for another site.
 """
 
 from collections.abc import Iterator

@@ -28,18 +28,18 @@ class VolumePass:
     """The volumes that were read."""
     good: set[Digest] = field(default_factory=set)
     begun: dict[Digest, tuple[Hasher, int]] = field(default_factory=dict)
-    """For a blob in parts: the hash of its first parts, and their number."""
+    """For each unfinished blob in parts: the hash of its first parts, and their number."""
     cut: Cut | None = None
     """The cut of the first volume."""
 
     def read(self, volumes: VolumeSet, jobs: int, advance: Advance) -> list[IntegrityError]:
-        """Read all parts on the inserted volumes; return the errors. Raises `AmbiguousError` for a volume of
-        another cut of the bundle, whose parts do not continue the earlier ones.
+        """Read all parts on the inserted volumes; return the errors. Raises `AmbiguousError` for a volume
+        from another cut of the bundle, because its parts do not continue the earlier ones.
         """
         self.cut = self.cut or volumes.table.cut
         if volumes.table.cut != self.cut:
             raise AmbiguousError(
-                "the volumes have different cuts",
+                "the volumes are from different cuts",
                 subject=volumes.path,
                 hint="start again with the volumes of one cut, or use `airgap receive`, which accepts both",
             )
@@ -81,7 +81,7 @@ class VolumePass:
             self.good.add(digest)
 
     def wants(self, volumes: VolumeSet) -> list[int]:
-        """Return the volumes that are still needed, next one first; empty when every blob is proved."""
+        """Return the volumes that are still needed, the next one first; empty once every blob is proved."""
         needed = set(range(1, volumes.table.cut.of + 1)) - self.volumes
         for digest in volumes.table.cut.parts:
             if digest in self.blobs and digest not in self.good:
@@ -97,9 +97,9 @@ def _hash(volumes: VolumeSet, name: str, part: Part, hasher: Hasher | None, adva
 
 
 def verify_in_turn(location: BundleLocation, operator: Operator) -> VerifiedBundle:
-    """Do all ten steps for a bundle of which some volumes are at `location`; the operator inserts the others.
+    """Do all ten steps for a bundle with some of its volumes at `location`; the operator inserts the others.
 
-    Raises `IncompleteError`, after the inserted volumes were read, when no person can be asked.
+    If there is no person to ask, raises `IncompleteError` once the inserted volumes have been read.
     """
     passing: VolumePass | None = None
     first = ""
@@ -113,14 +113,17 @@ def verify_in_turn(location: BundleLocation, operator: Operator) -> VerifiedBund
                     raise IncompleteError("not a volume", subject=volumes.path)
                 first = first or bundle.statement_sha256
                 if bundle.statement_sha256 != first:  # the medium was exchanged after it was recognised
-                    raise IncompleteError("a volume of another bundle", subject=volumes.path, want=first)
+                    raise IncompleteError(
+                        "the volume belongs to another bundle", subject=volumes.path, want=first
+                    )
                 passing = passing or VolumePass(blobs=bundle.blobs)
                 _read(volumes, operator, passing)
             attempt.add(volumes=sorted(passing.volumes))
             wanted = passing.wants(volumes)
             if not wanted:
                 for digest in bundle.blobs.keys() - passing.good:
-                    raise IncompleteError("on no volume", subject=bundle.statement.title, want=digest)
+                    subject = bundle.statement.title
+                    raise IncompleteError("a blob is on none of the volumes", subject=subject, want=digest)
                 return bundle
             location = operator.next_volume(location, volumes, bundle.statement.title, wanted, TOGETHER)
 

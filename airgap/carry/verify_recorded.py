@@ -1,9 +1,9 @@
-"""Verify a bundle in an attempt that the ledger records, as every command with a bundle does, and keep what
-the site learns from it: its trust roots, and its place in the stream.
+"""Verify a bundle in an attempt that the ledger records, as every command that reads a bundle does, and keep
+what the site learns from it: its trust roots, and its place in the stream.
 
-What is kept is written to a file first and then to the record that ends the attempt. So a file is never older
-than the ledger unless somebody has changed it, and a power cut between the two leaves an attempt without an
-end, which explains the newer file (`airgap.site_check`).
+Both are written to a file first, and then to the record that ends the attempt. So a file is never older than
+the ledger unless somebody has changed it. A power cut between the two leaves an attempt without an end, which
+explains the newer file (`airgap.site_check`).
 """
 
 import contextlib
@@ -72,8 +72,9 @@ def opened(
 
 
 def refuse_others(location: BundleLocation, need: Need = BUNDLE) -> None:
-    """Raise `UsageError` for a path that does not exist or is not what is needed: a typing mistake, which the
-    ledger does not record. Beside a volume, absent paths are left to the reader, which names missing volumes.
+    """Raise `UsageError` for a path that does not exist or is not what is needed: this is a typing mistake,
+    which the ledger does not record. If one of the paths is a volume, absent paths are not refused here,
+    because the reader's error names the missing volumes.
     """
     paths = paths_of(location)
     if any(recognise(path).kind is PathKind.VOLUME for path in paths):
@@ -85,8 +86,8 @@ def refuse_others(location: BundleLocation, need: Need = BUNDLE) -> None:
 def bundle_attempt(
     location: BundleLocation, site: Site, event: str, **details: object
 ) -> AbstractContextManager[Attempt]:
-    """Record the begin and end of an event with the bundle at `location` in the ledger. Raises `UsageError`,
-    and records nothing, when `location` is not a bundle.
+    """Record the beginning and the end of an event with the bundle at `location` in the ledger. If `location`
+    is not a bundle, raises `UsageError`, and no attempt is recorded.
     """
     refuse_others(location)
     path = ", ".join(str(path.absolute()) for path in paths_of(location))
@@ -107,7 +108,7 @@ def verify_whole_bundle(
     *,
     who: Receiver | None = None,
 ) -> VerifiedBundle:
-    """Do all ten steps. Notes every wrong blob, then raises one error."""
+    """Do all ten steps. If blobs are wrong, reports each, and then raises one error."""
     with opened(location, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
@@ -116,7 +117,7 @@ def verify_whole_bundle(
 
 
 def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress) -> None:
-    """Raise the error when there is one. When there are several, note each and raise a summary."""
+    """Raise the error if there is one. If there are several, report each and raise a summary."""
     if len(wrong) > 1:
         for error in wrong:
             progress.note(str(error))

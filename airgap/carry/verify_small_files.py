@@ -48,14 +48,14 @@ class VerifiedImage:
 
     @property
     def full_name(self) -> ImageReference:
-        """`name`, with the digest if the manifest gave one with the tag: a pod may use that form, too."""
+        """`name`, with the digest if the manifest gave both tag and digest: a pod may use that form too."""
         asked = self.record.reference.digest is not None and self.name.tag is not None
         return self.name.with_digest(self.record.digest) if asked else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class SmallFilesCheck:
-    """Step 9: the small files of a bundle whose statement is authenticated and whose file set is right."""
+    """Does step 9, for a bundle whose statement is authenticated and whose file set is right."""
 
     folder: Files
     statement: Statement
@@ -104,8 +104,8 @@ class SmallFilesCheck:
     def _image(
         self, record: ImageRecord, descriptor: Descriptor, recorded: Collection[Digest]
     ) -> VerifiedImage:
-        """Return one image. `recorded` has the manifests of all images, as two images may carry different
-        platforms of one index.
+        """Return one image. `recorded` has the manifests of all images, because two images may carry
+        different platforms of one index.
         """
         if record.digest != descriptor.digest:
             raise AmbiguousError(
@@ -164,7 +164,7 @@ class SmallFilesCheck:
                 raise AmbiguousError("the blob's name is not its listed digest", subject=name)
 
     def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
-        """Check the upstream signatures again, as when the bundle was made."""
+        """Check the upstream signatures in the same way as when the bundle was made."""
         roots = {image.record.digest: image for image in images}
         for image in images:
             claim = image.record.upstream_signature

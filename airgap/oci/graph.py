@@ -25,7 +25,9 @@ def _walk(
 ) -> Iterator[tuple[Descriptor, Document]]:
     if level > MAX_INDEX_LEVELS:
         raise FormatError(
-            "image indexes nested too deeply", subject=descriptor.digest, want=f"at most {MAX_INDEX_LEVELS}"
+            "image indexes are nested too deeply",
+            subject=descriptor.digest,
+            want=f"at most {MAX_INDEX_LEVELS}",
         )
     document = read(descriptor)
     if document is not None:

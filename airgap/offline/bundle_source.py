@@ -28,8 +28,8 @@ class BundleSource(NamedSource):
         return f"bundle:{self.bundle.folder.path}"
 
     def build_on(self, others: Sequence[Self]) -> None:
-        """Find the blobs that the bundle leaves out in `others`. Raises `IncompleteError` when none of them
-        has one; otherwise a client would get the error in the middle of a pull.
+        """Find the blobs that the bundle leaves out in `others`. Raises `IncompleteError` if a blob is in
+        none of them: otherwise a client would get the error in the middle of a pull.
         """
         left_out = [item.digest for item in self.bundle.statement.requires]
         for other in others:

@@ -1,6 +1,6 @@
 """Decompress layers for engines: zstd for engines that cannot, gzip for engines that are slow at it.
 
-A layer's digest is checked before it is decompressed, and again while it is.
+A layer's digest is checked before it is decompressed, and again during that.
 """
 
 import io
@@ -42,14 +42,14 @@ class UnpackedLayer:
 
     diff_id: Digest
     size: int
-    """Size of the tar in bytes."""
+    """The size of the tar in bytes."""
     open: Callable[[], ByteStream]
-    """Opens the tar; reading raises before the last byte unless there are `size` bytes."""
+    """Opens the tar; reading raises before the last byte if there are not exactly `size` bytes."""
 
 
 def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> UnpackedLayer:
-    """Decompress once, to check the layer and to learn its size, which a tar header needs. The compressed
-    bytes are checked before that: a decoder gets only signed content.
+    """Decompress the layer once, to check it and to find its size, which a tar header needs. The compressed
+    bytes are checked before that, so that the decoder reads only signed content.
     """
     with closing(open_packed()) as packed:
         copy(packed, lambda _: None)
@@ -71,9 +71,9 @@ def measure_zstd(diff_id: Digest, open_packed: Callable[[], ByteStream]) -> Unpa
 def claim_gzip(
     diff_id: Digest, layer: Descriptor, open_packed: Callable[[], ByteStream], raw: SeekableStream
 ) -> UnpackedLayer | None:
-    """Return the plain layer with the size that the gzip trailer claims; None when that is not credible.
+    """Return the plain layer with the size that the gzip trailer claims; None if that is not credible.
 
-    Only the size is checked while it is read, as an engine checks the diff_id itself.
+    Only the size is checked while the layer is read, because engines check the diff_id themselves.
     """
     with closing(raw):
         raw.seek(max(layer.size - 4, 0))

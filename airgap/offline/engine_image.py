@@ -1,4 +1,4 @@
-"""An image as one engine gets it: which of its manifests, under which ID, with which content. No I/O."""
+"""The form of an image that one engine gets: its manifest, its ID and its content. No I/O."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,8 +18,8 @@ _RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
 
 @dataclass(frozen=True)
 class EngineImage:
-    """An image for an engine with the properties `info`; `engine` is the engine's name for people. Raises
-    `EndpointError` at the first use when no manifest of the image fits.
+    """An image for an engine with the properties `info`; `engine` is the engine's name for people. If no
+    manifest of the image fits, the first use raises `EndpointError`.
     """
 
     image: VerifiedImage
@@ -39,8 +39,8 @@ class EngineImage:
 
     @cached_property
     def sent(self) -> VerifiedImage:
-        """The image in the form that the engine accepts. podman fails on an index in an index, even when
-        pulling, so it gets the manifest that it would run.
+        """The image in the form that the engine accepts. podman fails on an index inside an index, even when
+        it pulls one, so it gets the manifest that it would run.
         """
         graph = self.image.graph
         if not self.info.config_ids or not graph.is_nested(self.chosen):
@@ -70,16 +70,17 @@ class EngineImage:
         if self.sent is self.image:
             return None
         return (
-            f"{self.engine} does not take an index inside an index; the name means the "
+            f"{self.engine} does not accept an index inside an index; the name refers to the "
             f"{self.chosen.platform} image, {self.root}"
         )
 
     @property
     def refusal(self) -> EndpointError | None:
-        """The error for an image that this engine would refuse; its own message is unclear.
+        """The error for an image that this engine would refuse with an unclear message, or None.
 
-        containerd and podman need their own platform in an index; a lone image manifest they take for any
-        platform. A graph driver on Linux takes no image whose config names another operating system.
+        containerd and podman need their own platform in an index, but accept a single image manifest for any
+        platform. A graph driver on Linux does not accept an image whose config names another operating
+        system.
         """
         chosen, ours, name = self.chosen, self.info.platform, self.image.name
         system = chosen.config.platform.os if chosen.config else ours.os
@@ -103,8 +104,8 @@ class EngineImage:
 
     @property
     def foreign_note(self) -> str | None:
-        """The note about an image for another machine, or None. It is allowed, but a mistake shows only at
-        the first start.
+        """The note about an image for another machine, or None. Such an image is allowed, but if it is a
+        mistake, that is noticed only when the image is first run.
         """
         if not self._is_foreign:
             return None
@@ -117,7 +118,7 @@ class EngineImage:
 
     @property
     def _is_foreign(self) -> bool:
-        """Return whether the chosen manifest is for another machine than the engine's; ignore variants."""
+        """Return whether the chosen manifest is for a machine unlike the engine's; variants are ignored."""
         ours, theirs = self.info.platform, self.chosen.platform
         runs_too = ours.os == theirs.os and (ours.architecture, theirs.architecture) in _RUNS_TOO
         if theirs == UNKNOWN or runs_too:
@@ -128,8 +129,8 @@ class EngineImage:
 def runnable(image: VerifiedImage, platform: Platform) -> CarriedManifest:
     """Return the manifest of `image` that an engine for `platform` gets.
 
-    An image that is carried for one platform only is sent in any case: the engine may emulate it.
-    Raises `EndpointError` when no manifest fits.
+    An image that is carried for one platform only is always sent, because the engine may emulate it.
+    Raises `EndpointError` if no manifest fits.
     """
     candidates = [item for item in image.graph.manifests if item.config]
     chosen = image.graph.for_platform(platform)

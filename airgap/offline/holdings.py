@@ -28,8 +28,8 @@ class HeldImage:
 
 @dataclass(slots=True)
 class Holdings:
-    """The images that were loaded into one target, newest last, in a file of the site. A malformed file
-    counts as empty, as it only saves work. A file that the disk cannot read is left unchanged.
+    """The images that were loaded into one target, newest last, in a file of the site. The file only saves
+    work, so a malformed one counts as empty. A file that the disk cannot read is left unchanged.
     """
 
     path: Path
@@ -70,8 +70,8 @@ class Holdings:
         return [image for image in reversed(images) if digest in image.blobs]
 
     def save(self) -> None:
-        """Write the file, with the newest images if not all fit. Raises `MediaError`, also when the old file
-        could not be read, so that it is not replaced by less.
+        """Write the file, with only the newest images if not all fit. Raises `MediaError`, including when the
+        old file could not be read: it may list more images than the new one would.
         """
         if not self.readable:
             raise MediaError("cannot read", subject=self.path, hint="the file is left unchanged")

@@ -1,8 +1,8 @@
 """Write images of a verified bundle as the tar stream that engines load.
 
-No header or table of an archive is forwarded: every name and table is made here from verified documents,
-every blob is checked while it is sent, and the tables come last, so that an engine registers no unproved
-image.
+No header or table of another archive is passed on: every name and table is made here from verified documents,
+every blob is checked while it is sent, and the tables come last, so that an engine does not register an image
+before all of its content is proved.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ class ImageTar:
     unpack: frozenset[str] = frozenset()
     """Send layers of these forms (`zstd`, `gzip`) as plain tars."""
     keep_packed: frozenset[Digest] = frozenset()
-    """Layers that are sent compressed in any case."""
+    """Layers that are always sent compressed."""
     leave_out: frozenset[Digest] = frozenset()
     """Layers that the engine is proved to have."""
     members: dict[str, _Member] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class ImageTar:
     views: list[DockerView] = field(default_factory=list)
 
     def add_whole(self, image: VerifiedImage, view: CarriedManifest | None) -> None:
-        """Add all carried content of the image; `view` is its manifest in `manifest.json`."""
+        """Add all content of the image that is carried; `view` is the manifest to list in `manifest.json`."""
         for blob in image.graph.blobs.values():
             self._add_blob(blob)
         for descriptor, raw in image.graph.documents.values():  # a reduced index is not in the bundle
@@ -63,7 +63,7 @@ class ImageTar:
             self.views.append(DockerView.of(image.name, view.manifest))
 
     def add_runnable(self, image: VerifiedImage, item: CarriedManifest) -> None:
-        """Add config and layers of one manifest, which is all that graph-driver engines keep of an image."""
+        """Add the config and layers of one manifest: engines with graph drivers keep no more of an image."""
         self._add_blob(item.manifest.config)
         diff_ids = item.config.diff_ids if item.config else ()
         layers = []
@@ -97,11 +97,11 @@ class ImageTar:
 
     @property
     def total(self) -> int:
-        """Bytes of all content."""
+        """The size of all content in bytes."""
         return sum(member.size for member in self.members.values())
 
     def chunks(self, advance: Advance) -> Iterator[bytes]:
-        """Yield the tar. Raises, in the middle, for content that differs from what was signed."""
+        """Yield the tar. Content that differs from what was signed raises in the middle of it."""
         for name, member in self.members.items():
             yield from _file(name, member, advance)
         yield from _file(OCI_LAYOUT_FILE, _small(OCI_LAYOUT), None) if self.images else ()

@@ -1,4 +1,4 @@
-"""Load a verified bundle's images into a target. Existing names are unchanged until the content is proved."""
+"""Load a verified bundle's images into a target. No existing name changes before its content is proved."""
 
 import contextlib
 from collections.abc import Callable, Hashable, Sequence
@@ -51,11 +51,11 @@ from airgap.workers import run_each
 
 
 def load(target: Target, loading: Loading) -> list[LoadedImage]:
-    """Load every image. The failure of one image is in its result and does not affect the others.
+    """Load every image. If an image fails, its result has the error, and the other images are not affected.
 
-    Raises, before anything changes, `IncompleteError` when the target lacks a blob that the bundle leaves
-    out, `PolicyError` when a name means another image at the target and `on_conflict` is `refuse`,
-    `UsageError` when two images would have one name, and the target's own error when it is unreachable.
+    Before anything changes, raises `IncompleteError` if the target lacks a blob that the bundle leaves out,
+    `PolicyError` if a name refers to another image at the target and `on_conflict` is `refuse`, `UsageError`
+    if two images would have the same name, and the target's own error if it is unreachable.
     """
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if loading.only_for:
@@ -121,8 +121,9 @@ def _load_with(
 
 
 def _refusal(image: VerifiedImage, target: Target, loading: Loading) -> AirgapError | None:
-    """Return the error for an image that is not loaded, or None: no platform of it is in the bundle, or it
-    has foreign layers and readers of the target would download them although the layers are present.
+    """Return the error for an image that must not be loaded, or None. The bundle may have none of its
+    platforms, or it may have foreign layers that readers of the target would download although the layers are
+    present.
     """
     if image.graph.is_hollow:
         return MissingContentError(
@@ -144,8 +145,8 @@ def _refusal(image: VerifiedImage, target: Target, loading: Loading) -> AirgapEr
 
 def _uses_addresses(image: VerifiedImage, target: Target) -> bool:
     """Return whether readers of the target connect to the addresses in foreign layers. Readers of layouts,
-    archives and registries (skopeo, podman, containerd) do (FORMAT.md §4); Docker and containerd import a
-    stream unchanged.
+    archives and registries do (skopeo, podman, containerd; FORMAT.md §4). Docker and containerd do not: they
+    import a stream unchanged.
     """
     if not image.graph.foreign or isinstance(target, FolderTarget):
         return False
@@ -163,7 +164,7 @@ def _confirm_all(
     now: Callable[[LoadedImage, Digest], Digest | None], results: Sequence[LoadedImage], jobs: int
 ) -> None:
     """Look up every name again at the end: another process, a later image of the bundle or the target itself
-    may have moved or removed it. An image whose name no longer means it has failed.
+    may have moved or removed it. An image whose name no longer refers to it has failed.
     """
 
     def ask(item: tuple[LoadedImage, Digest]) -> None:
@@ -180,9 +181,9 @@ def _confirm_all(
 
 
 def _refuse_same_name(target: Target, images: Sequence[VerifiedImage]) -> None:
-    """Raise `UsageError` for two image names that would be one name at the target: a registry has only
-    repositories and tags, a folder only files. At a registry the same image may have both names. The tags of
-    lists of referrers count too.
+    """Raise `UsageError` for two image names that would be the same at the target: a registry has only
+    repositories and tags, a folder only files. At a registry, one image may have both names. The tags of
+    referrer lists count too.
     """
     is_registry = isinstance(target, RegistryTarget)
     owners: dict[Hashable, VerifiedImage] = {}
@@ -201,7 +202,7 @@ def _refuse_same_name(target: Target, images: Sequence[VerifiedImage]) -> None:
 def _same_name_error(target: Target, image: VerifiedImage, other: object) -> UsageError:
     kind = "registry" if isinstance(target, RegistryTarget) else "target"
     return UsageError(
-        f"two images would have one name at the {kind}",
+        f"two images would have the same name at the {kind}",
         subject=f"{target.name}: {image.name.repository}:{image.name.tag}",
         got=f"{other} and {image.name}",
         hint="give one of them another repository with --map; nothing was changed",
@@ -224,7 +225,7 @@ def _refuse_conflicts(todo: Sequence[LoadedImage]) -> None:
     for result in todo:
         if result.before is not None:
             raise PolicyError(
-                "the name means another image at the target",
+                "the name refers to another image at the target",
                 subject=result.image.name,
                 want=result.image.record.digest,
                 got=result.before,

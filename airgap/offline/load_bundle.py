@@ -53,8 +53,8 @@ class LoadReport:
 
     @property
     def failure(self) -> AirgapError | None:
-        """None when all images were loaded; the first image's error when all failed; else a `PartialError`.
-        For damaged content the hint is how to repair it, as loading again would not help.
+        """None if all images were loaded; the first image's error if all failed; else a `PartialError`. For
+        damaged content, the hint says how to repair it, because loading again would not help.
         """
         failed = self.failed
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
@@ -190,7 +190,7 @@ def _missed_text(bundle: VerifiedBundle) -> str:
 
 
 def _save(holdings: Holdings, progress: Progress) -> None:
-    """Save the holdings. A failure is only noted: they just save work in later loads."""
+    """Save the holdings. A failure is only reported, because they only save work in later loads."""
     try:
         holdings.save()
     except MediaError as error:

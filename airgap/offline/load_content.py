@@ -1,8 +1,8 @@
 """Load into a registry or an OCI directory: blobs, then documents (children first), then the name.
 
-Blobs of several images are sent at a time, as a registry needs about as long to store a large blob as to
-receive it. Each blob is sent once for all images that need it. An image's documents and name follow its last
-blob.
+Blobs of several images are sent at the same time, because a registry needs about as long to store a large
+blob as to receive it. Each blob is sent once for all images that need it. An image's documents and name
+follow its last blob.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class ContentLoader:
     target: ContentTarget
     loading: Loading
     unnamed: "deque[_Waiting]" = field(default_factory=deque)
-    """Images without their name yet, in the order in which they get it."""
+    """Images that do not have their name yet, in the order in which they get it."""
     naming: threading.Lock = field(default_factory=threading.Lock)
     """Held while names are given: lists of names and referrers are read, changed and written back."""
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -55,7 +55,7 @@ class ContentLoader:
         )
 
     def _has_documents(self, image: VerifiedImage) -> bool:
-        """Return whether the target has all carried documents: an earlier load may have had fewer."""
+        """Return whether the target has all documents of the bundle: an earlier load may have had fewer."""
         held = self.loading.holdings.images.get((image.name, image.record.digest))
         if held is not None and image.graph.contents.keys() <= held.blobs:
             return True
@@ -67,8 +67,8 @@ class ContentLoader:
         return all(self.target.holds_document(image.name, document) for document in below)
 
     def _before(self, image: VerifiedImage) -> Digest | None:
-        """Return what the name means at the target; None also when the target refuses the question: some
-        registries do so for a name that does not exist yet, and still accept the push.
+        """Return the digest that the name refers to at the target; None if there is none, or if the target
+        refuses to say: some registries do so for a name that does not exist yet, and still accept the push.
         """
         try:
             return self.target.find(image.name)
@@ -103,8 +103,8 @@ class ContentLoader:
         return sum(blobs.values())
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load the images; into a registry, those with the largest blobs first, so that others are sent while
-        it stores them. A referrer comes after its subject, as some registries look for that.
+        """Load the images. Into a registry, those with the largest blobs go first, so that others are sent
+        while it stores them. A referrer comes after its subject, because some registries check that.
         """
         if isinstance(self.target, RegistryTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
@@ -138,7 +138,9 @@ class ContentLoader:
             self._give_names()
 
     def _give_names(self) -> None:
-        """Name the next images whose blobs were all tried. A failed image keeps its old name."""
+        """Give the next images their names, if all of their blobs were tried. The name of a failed image
+        stays as it was.
+        """
         with self.naming:
             while self.unnamed and not self.unnamed[0].untried and not self.stopped.is_set():
                 self._finish(self.unnamed.popleft().result)
@@ -193,7 +195,7 @@ class ContentLoader:
 
     def _send(self, image: VerifiedImage, blob: Descriptor) -> None:
         def open_at(offset: int) -> CheckedReader:
-            """Open the content at `offset`; the bytes before are read too, so that the digest is checked."""
+            """Open the content at `offset`. Earlier bytes are read too, so that the digest is checked."""
             reader = self.loading.bundle.open_blob(blob)
             buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
             while offset:
@@ -227,7 +229,9 @@ def _by_blob(images: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting
 
 
 def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:
-    """0 for an image that refers to no other, 1 for its referrers, …: by its subject, or by cosign's tags."""
+    """Return 0 for an image that does not refer to another one, 1 for its referrers, and so on. An image
+    refers to another one by its subject or by a cosign tag.
+    """
     by_digest = {result.image.record.digest: result.image for result in todo}
     seen: set[Digest] = set()
     while image.record.digest not in seen:

@@ -24,17 +24,17 @@ class DocumentLoader:
     progress: Progress
 
     def load(self, result: LoadedImage) -> Digest:
-        """Like `put`, with a clear error for a name that may not be moved."""
+        """Do the same as `put`, with a clear error for a name that may not be moved."""
         try:
             return self.put(result)
         except (RefusedError, AccessDeniedError) as error:
             raise _explained(error, result) from error
 
     def put(self, result: LoadedImage) -> Digest:
-        """Store all documents and the name, after the blobs; return the digest that the name now means.
+        """Store all documents and then the name, after the blobs; return the digest that the name now has.
 
         Many registries refuse an index if they lack some of its manifests, with various errors, and some
-        refuse attestations. When all carried parts of an image are stored and its index is refused, the name
+        refuse attestations. If all carried parts of an image are stored and its index is refused, the name
         is given to a reduced image, and `result.reason` says so.
         """
         image = result.image
@@ -73,7 +73,7 @@ class DocumentLoader:
         return None
 
     def _put_reduced(self, image: VerifiedImage, less: ImageGraph, refusal: RefusedError) -> None:
-        """Store the reduced image. Raises `refusal` when that is refused too: then it had another cause."""
+        """Store the reduced image. Raises `refusal` if it is refused too: the cause was a different one."""
         try:
             for digest, (descriptor, raw) in less.documents.items():
                 if digest not in image.graph.documents and digest != less.root.digest:
@@ -83,10 +83,10 @@ class DocumentLoader:
             raise refusal from error
 
     def _put_root(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> None:
-        """Store the top document under its name, and add a referrer to the list of its subject.
+        """Store the top document under its name. If it is a referrer, add it to the list of its subject.
 
-        In a registry it is not stored under its digest first: where a second write is refused (Nexus,
-        "Disable redeploy"), storing the name would fail.
+        In a registry, it is not stored under its digest first: if the registry refuses a second write (Nexus,
+        "Disable redeploy"), storing the name would then fail.
         """
         name = image.name
         tops = (item.manifest for item in image.graph.manifests if item.descriptor.digest == root.digest)
@@ -106,7 +106,7 @@ class DocumentLoader:
         )
 
     def _unless_there(self, name: ImageReference, digest: Digest, put: Callable[[], None]) -> None:
-        """Call `put`; ignore its refusal when the target already has the document."""
+        """Call `put`; ignore its refusal if the target already has the document."""
         try:
             put()
         except RefusedError:
@@ -117,25 +117,23 @@ class DocumentLoader:
 
 
 def reason_of(target: str, less: ImageGraph, refused: Collection[Digest] = ()) -> str:
-    """Return the reason why a name at `target` means `less` and not the signed image."""
-    what = (
-        "does not take the attestations" if refused else "does not take an index without all of its platforms"
-    )
+    """Return the reason why a name at `target` refers to `less` instead of the signed image."""
+    what = "does not accept attestations" if refused else "does not accept an index that lacks platforms"
     return (
-        f"{target} {what}; the name means {described(less)}, {less.root.digest}: "
+        f"{target} {what}; the name refers to {described(less)}, {less.root.digest}: "
         "signatures of the original do not cover it"
     )
 
 
 def _is_extra(graph: ImageGraph, digest: Digest) -> bool:
-    """Return whether a document is an attestation beside images, which run without it."""
+    """Return whether a document is an attestation of an image that runs without it."""
     kinds = {item.descriptor.digest: item.config is not None for item in graph.manifests}
     return kinds.get(digest) is False and any(kinds.values())
 
 
 def _explained(error: EndpointError, result: LoadedImage) -> EndpointError:
-    """Return a clear error when `error` means that the name has another image and may not be moved. All blobs
-    were accepted before, so a refusal is about the name.
+    """Return a clear error if `error` means that the name belongs to another image and may not be moved. All
+    blobs were accepted before, so a refusal is about the name.
     """
     moves = result.before is not None and result.before != result.image.record.digest
     if not isinstance(error, ImmutableTagError) and not (moves and error.status in (403, 405, 409, 412)):

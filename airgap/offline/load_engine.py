@@ -1,4 +1,6 @@
-"""Load into an engine: one stream for each image, checked afterwards. Failed images get their old names."""
+"""Load into an engine: one stream for each image, checked afterwards. If an image fails, its name is given
+back to the image that had it before.
+"""
 
 import contextlib
 import threading
@@ -19,18 +21,18 @@ from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, c
 from airgap.workers import run_all
 
 MAX_STREAMS = 2
-"""Images that are sent at a time: an engine unpacks each with one core, and its disk is shared."""
+"""How many images are sent at the same time: an engine unpacks each on one core, and all share its disk."""
 
 NAMELESS = (
-    "it has no name in the engine, as engines name no image by its digest alone, so pruning images "
-    "deletes it; give it a name with `as:` in the manifest"
+    "it has no name in the engine, because engines do not name an image by its digest alone, so pruning "
+    "images deletes it; give it a name with `as:` in the manifest"
 )
-"""The reason in the result of an image whose entry is a digest without a tag."""
+"""The reason in the result of an image whose name has a digest and no tag."""
 
 
 class LoadQueue:
-    """Hands out images so that no blob is sent twice at a time, and the images in progress are together no
-    larger than the largest image. `images` gives the digests and sizes of the blobs to send.
+    """Hands out images so that two images in progress never have a blob in common, and are together no larger
+    than the largest image. `images` gives the digests and sizes of the blobs to send.
     """
 
     def __init__(self, images: Sequence[tuple[LoadedImage, dict[Digest, int]]]) -> None:
@@ -40,7 +42,7 @@ class LoadQueue:
         self._changed = threading.Condition()
 
     def take(self) -> LoadedImage | None:
-        """Wait for the next image that may be sent and return it; None when no image is left."""
+        """Wait for the next image that may be sent, and return it; None once no image is left."""
         with self._changed:
             while self._waiting:
                 for index, (result, blobs) in enumerate(self._waiting):
@@ -73,8 +75,8 @@ class EngineLoader:
     images: dict[ImageReference, EngineImage] = field(default_factory=dict)
     """The images as the engine gets them, by name."""
     chains: frozenset[Digest] | None = None
-    """Chain IDs of the layers that a graph driver has (OCI image-spec, config.md#layer-chainid). Requested
-    only before sending, as that takes a request for each image of the engine.
+    """The chain IDs of the layers that a graph driver has (OCI image-spec, config.md#layer-chainid). They are
+    requested only before sending, because that takes one request for each image in the engine.
     """
     keep_packed: set[Digest] = field(default_factory=set)
     """Layers whose gzip trailer claims a wrong size."""
@@ -112,8 +114,8 @@ class EngineLoader:
         return self.images[image.name]
 
     def _learn(self, ours: EngineImage) -> None:
-        """Add an image to the holdings that another tool loaded, or a load that was killed before it saved
-        them. Only the engine's own platform is proved; other platforms may be absent.
+        """Add an image to the holdings that was loaded by another tool, or by a load that was killed before
+        it saved them. Only the engine's own platform is proved; other platforms may be absent.
         """
         if (ours.image.name, ours.root) not in self.loading.holdings.images:
             blobs = {blob.digest for blob in ours.chosen.manifest.blobs}
@@ -126,14 +128,14 @@ class EngineLoader:
         return [image.graph.blobs[digest] for digest in sorted(lacking)]
 
     def _is_named(self, image: VerifiedImage) -> bool:
-        """Return whether the engine keeps the image's name: most keep none for a digest without a tag."""
+        """Return whether the engine keeps the image's name: most do not if it has a digest and no tag."""
         return bool(image.name.tag) or isinstance(self.target, StagingTarget)
 
     def _has_names(self, ours: EngineImage) -> bool:
         return self.target.is_named(ours.image_id, ours.image.full_name)
 
     def _is_there(self, ours: EngineImage) -> bool:
-        """Return whether the engine has the whole image, and with its signed digest, if it keeps digests."""
+        """Return whether the engine has the whole image and, if it keeps digests, with the signed digest."""
         if not self.target.find_id(ours.image_id):
             return False
         if ours.info.config_ids:
@@ -146,8 +148,8 @@ class EngineLoader:
         """Return the layers of the image that the engine is proved to have.
 
         A graph driver stores a layer on top of those below it. So a layer that an image has twice is sent
-        unless the engine has it in both positions. BuildKit writes the same empty layer for each
-        instruction that changes nothing.
+        unless the engine has it in both positions. This is common: BuildKit writes the same empty layer for
+        each instruction that changes nothing.
         """
         if ours.info.keeps_index:
             return self._present_content(ours)
@@ -159,8 +161,8 @@ class EngineLoader:
         return {layer.digest for layer, _ in links} - absent
 
     def _ask_for_chains(self) -> frozenset[Digest]:
-        """Return the engine's chain IDs; an empty set when it cannot list its images, as while some are being
-        removed. Raises `EndpointError` instead when the bundle leaves layers out.
+        """Return the engine's chain IDs; an empty set if it cannot list its images, for instance while some
+        are being removed. If the bundle leaves layers out, raises `EndpointError` instead.
         """
         try:
             return self.target.layer_chains()
@@ -170,12 +172,12 @@ class EngineLoader:
             if self.loading.required:
                 raise
             self.loading.progress.note(
-                f"all layers are sent, as the engine does not list what it has: {error}"
+                f"all layers are sent, because the engine cannot list what it has: {error}"
             )
             return frozenset()
 
     def _present_content(self, ours: EngineImage) -> set[Digest]:
-        """Return the blobs of images in the holdings that the engine still has whole."""
+        """Return the blobs of those images in the holdings that the engine still has completely."""
         is_whole = cache(self.target.find_id)
         with_blob = self.loading.holdings.with_blob
         return {
@@ -213,9 +215,10 @@ class EngineLoader:
         return {digest: blob.size for digest, blob in blobs.items() if digest not in present}
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load several images at a time, largest first; a layer that two of them need is sent once.
+        """Load several images at the same time, largest first; a layer that two of them need is sent once.
 
-        Images in progress are together never larger than the largest one: engines copy streams to disk first.
+        Together, the images in progress are never larger than the largest image, because engines copy streams
+        to disk first.
         """
         work = []
         for result in todo:
@@ -292,7 +295,7 @@ class EngineLoader:
             raise EndpointError("the target did not store all names", subject=ours.image.name)
 
     def _send(self, ours: EngineImage, advance: Advance) -> None:
-        """Send the image; send it again, with more layers, when the engine lost layers that were left out."""
+        """Send the image. If the engine has lost layers that were left out, send it again with them."""
         present = self._present(ours)
         try:
             self.target.load(self._tar(ours).chunks(advance))
@@ -308,7 +311,7 @@ class EngineLoader:
             self._send(ours, advance)
 
     def _put_back(self, result: LoadedImage) -> None:
-        """Give the name its old meaning back."""
+        """Give the name back to the image that had it before, or remove it if there was none."""
         name = result.image.name
         with contextlib.suppress(EndpointError):
             if self.target.find(name) == result.before:

@@ -1,4 +1,4 @@
-"""Load into a folder of archives, one for each image. Archives that are already correct are unchanged."""
+"""Load into a folder of archives, one for each image. Archives that are already correct stay unchanged."""
 
 import contextlib
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ class FolderLoader:
         )
 
     def _found(self, image: VerifiedImage, graph: ImageGraph) -> tuple[Digest | None, bool]:
-        """Return the digest that the existing archive gives the name, and whether it has all of `graph`,
-        unchanged. A file that cannot be read counts as absent.
+        """Return the digest that the name has in the existing archive, and whether the archive has all of
+        `graph`, unchanged. A file that cannot be read counts as absent.
         """
         before = None
         with contextlib.suppress(AirgapError), self.target.open_archive(image.name) as files:
@@ -99,20 +99,20 @@ class FolderLoader:
         if graph.root.digest == image.record.digest:
             return None
         return (
-            f"{self.target.name} does not take an index without all of its platforms; "
-            f"the name means {described(graph)}, {graph.root.digest}"
+            f"{self.target.name} does not accept an index that lacks platforms; "
+            f"the name refers to {described(graph)}, {graph.root.digest}"
         )
 
 
 def _meanings(files: Files, image: VerifiedImage, root: Digest) -> list[Digest | None]:
-    """Return the digests that an archive gives the names of an image whose digest is `root`."""
+    """Return the digests that an image's names have in an archive, if the image's own digest is `root`."""
     index = read_index(files.read(INDEX_FILE, MAX_INDEX_BYTES))
     entries = [index.get(name) for name in image.full_name.names_of(root)]
     return [None if entry is None else entry.digest for entry in entries]
 
 
 def _check(files: Files, blob: Descriptor) -> None:
-    """Read the whole blob. Raises `IntegrityError` when its content is wrong."""
+    """Read the whole blob. Raises `IntegrityError` if its content is wrong."""
     with contextlib.closing(files.open(blob.digest.path)) as stream:
         reader = CheckedReader(stream, blob.digest, blob.size, files.where(blob.digest.path))
         copy(reader, lambda _: None)

@@ -32,16 +32,16 @@ class LoadedImage:
     verdict: Verdict
     _: KW_ONLY
     before: Digest | None = None
-    """The digest that its name meant at the target before the load."""
+    """The digest that its name had at the target before the load."""
     after: Digest | None = None
-    """The digest that its name means now."""
+    """The digest that its name has now."""
     error: AirgapError | None = None
     reason: str | None = None
     """Why it was skipped, or how it differs at the target from the signed image."""
 
 
 class ConflictRule(StrEnum):
-    """What to do with a name that means another image at the target."""
+    """What to do with a name that refers to another image at the target."""
 
     REPLACE = "replace"
     REFUSE = "refuse"
@@ -59,11 +59,11 @@ class Loading:
     before_names_move: Callable[[], None] = field(default=lambda: None)
     """Called once, after the target was examined and before anything changes there."""
     holdings: Holdings = field(default_factory=lambda: Holdings(Path()))
-    """What was loaded into the target before."""
+    """The images that were loaded into the target before."""
     renamings: tuple[Renaming, ...] = ()
     """Renamings of the signed names, from `--map`."""
     allow_urls: bool = False
-    """Load images with foreign layers even where tools connect to the addresses in them."""
+    """Load images with foreign layers even if tools at the target connect to the addresses in them."""
 
     only_for: tuple[Statement, ...] = ()
     """Newer bundles that need content of this older one, newest first: only that is loaded, and no tag is
@@ -92,8 +92,8 @@ class Loader(Protocol):
         """Return about how many bytes `load_all` will report for `todo`."""
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load each of `todo`, set its result, and add it to the holdings where that saves later loads work.
-        A failed image's name keeps its old meaning.
+        """Load each of `todo`, set its result, and add it to the holdings if that saves later loads work. If
+        an image fails, its name stays as it was.
         """
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
@@ -101,9 +101,11 @@ class Loader(Protocol):
 
 
 def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:
-    """Return `wanted` when the target has it. Raises `EndpointError` when it has something else."""
+    """Return `wanted` if it is what the target has. Raises `EndpointError` if not."""
     if current != wanted:
-        raise EndpointError("the target has something else now", subject=image.name, want=wanted, got=current)
+        raise EndpointError(
+            "the target does not have the image under its name", subject=image.name, want=wanted, got=current
+        )
     return wanted
 
 

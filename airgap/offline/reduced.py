@@ -1,7 +1,7 @@
 """Reduce an image to the parts that a bundle carries, for targets that refuse an incomplete index.
 
-The entries of the new index are those of the original, in its order. So the same bundle gives the same digest
-everywhere, and a second load recognises it.
+The new index keeps the order of the original one, and the entries themselves. So the same bundle gives the
+same digest everywhere, and a second load recognises it.
 """
 
 from collections.abc import Collection
@@ -16,8 +16,9 @@ CarriedDocuments = dict[Digest, tuple[Descriptor, bytes]]
 
 
 def reduced(graph: ImageGraph, refused: Collection[Digest] = ()) -> ImageGraph | None:
-    """Return the carried part of an index, without the documents in `refused`: its only platform unchanged,
-    or an index of the carried ones. None when the index is complete, or when no usable part is left.
+    """Return the carried part of an index, without the documents in `refused`: if one platform is left, its
+    unchanged manifest, else an index of those that are left. None if the index is complete, or if no usable
+    part is left.
     """
     kept = tuple(item for item in graph.manifests if item.descriptor.digest not in refused)
     if graph.root.media_type not in INDEX_TYPES or not kept:
@@ -42,7 +43,7 @@ def only(item: CarriedManifest, graph: ImageGraph) -> ImageGraph:
 def _rebuilt(
     descriptor: Descriptor, documents: CarriedDocuments, refused: Collection[Digest], made: CarriedDocuments
 ) -> Descriptor | None:
-    """Add the document, without absent entries, to `made` after its children; None when it is absent."""
+    """Add the document, without absent entries, to `made` after its children; return None if it is absent."""
     if descriptor.digest in refused or descriptor.digest not in documents:
         return None
     _, raw = documents[descriptor.digest]
@@ -75,7 +76,7 @@ def _entry(
 
 
 def described(graph: ImageGraph) -> str:
-    """Describe the reduced image that a name means, such as `its linux/amd64 image`."""
+    """Describe the reduced image that a name refers to, such as `its linux/amd64 image`."""
     platforms = [str(item.platform) for item in graph.manifests if item.config]
     if graph.root.media_type not in INDEX_TYPES:
         return f"its {platforms[0]} image"

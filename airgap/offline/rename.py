@@ -39,7 +39,7 @@ class Renaming:
         return f"{name.normal.name}/".startswith(f"{self.prefix}/")
 
     def apply(self, name: ImageReference) -> ImageReference:
-        """Return the new name with the same tag and digest. Raises `UsageError` when it is not valid."""
+        """Return the new name with the same tag and digest. Raises `UsageError` if it is not valid."""
         _, slash, path = self.before.partition("/")
         text = f"{self.after}{str(name)[len(name.registry) + len(slash + path) :]}"
         refusal = UsageError("the name from --map is not an image name", subject=f"{self}: {name}", got=text)
@@ -56,12 +56,12 @@ class Renaming:
 
 
 def parse_renamings(texts: Iterable[str]) -> tuple[Renaming, ...]:
-    """Parse the renamings of a command line. Raises `UsageError`, also for two renamings of one prefix."""
+    """Parse the renamings of a command line. Raises `UsageError`, including for two of the same prefix."""
     renamings: dict[str, Renaming] = {}
     for text in texts:
         renaming = Renaming.parse(text)
         if renaming.prefix in renamings:
-            raise UsageError("two --map for one prefix", subject=renaming.before)
+            raise UsageError("two --map options have the same prefix", subject=renaming.before)
         renamings[renaming.prefix] = renaming
     return tuple(renamings.values())
 
@@ -72,8 +72,8 @@ def renamed(
     """Return the images with their new names. Of several matching renamings, the one with the longest prefix
     is used.
 
-    Raises `UsageError` when two images would have one name, in any spelling, and for a name that airgap uses
-    temporarily. A renaming that matches no image is reported to `note`.
+    Raises `UsageError` if two images would have the same name, in any spelling, and for a name that airgap
+    uses temporarily. A renaming that matches no image is reported to `note`.
     """
     for renaming in renamings:
         if not any(renaming.applies_to(image.record.name) for image in images):
@@ -86,10 +86,10 @@ def renamed(
         other = owners.setdefault(image.name.normal, image)
         if other is not image:
             raise UsageError(
-                "two images would have one name",
+                "two images would have the same name",
                 subject=image.name,
                 got=f"{other.record.name} and {image.record.name}",
-                hint="give them different ones with --map; nothing was changed",
+                hint="give them different names with --map; nothing was changed",
             )
     return moved
 

@@ -1,4 +1,4 @@
-"""Brings a plan's blobs into a blob store: each once, in parallel, and each checked."""
+"""Fetches a plan's blobs into a blob store: each of them once, in parallel, and checked."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ class CollectedImage:
 class Collector:
     """Fetches blobs that are missing or damaged in a store.
 
-    `held` has the exported images that the folder is known to contain. `before_change` is called before
-    existing content changes.
+    `held` has the exported images that the folder should contain from an earlier run. `before_change` is
+    called before existing content changes.
     """
 
     store: BlobStore
@@ -48,7 +48,7 @@ class Collector:
 
     def collect(self, plan: TransferPlan) -> tuple[list[CollectedImage], Failures]:
         """Return the images that are now in the store, checked, and the failures by image. A failure of the
-        medium concerns all images, and is raised. The store may contain more than they need: see `prune`.
+        medium affects all images, so it is raised. The store may contain more than they need: see `prune`.
         """
         failures = fetch_blobs(plan, self.store, self.jobs, self.progress, self.before_change)
         collected = [image for image in planned_images(plan) if str(image.record.name) not in failures]
@@ -107,7 +107,7 @@ def with_upstream(
     images: Iterable[CollectedImage], upstream: Mapping[str, UpstreamSignature]
 ) -> tuple[list[CollectedImage], Failures]:
     """Return the images with their valid upstream signatures, and a failure for each image whose signature is
-    not among the images: a receiver could not check it, and would refuse the whole bundle.
+    not in the bundle: a receiver could not check it, and would refuse the whole bundle.
     """
     images = list(images)
     carried = {image.record.digest for image in images}
@@ -118,7 +118,7 @@ def with_upstream(
         signature = upstream.get(name)
         if signature is not None and signature.manifest not in carried:
             failures[name] = UnsignedError(
-                "its upstream signature could not be fetched", subject=name, want=signature.manifest
+                "the upstream signature was not fetched", subject=name, want=signature.manifest
             )
             continue
         signed.append(replace(image, record=replace(image.record, upstream_signature=signature)))
@@ -126,12 +126,12 @@ def with_upstream(
 
 
 def choices_of(images: Iterable[CollectedImage]) -> dict[str, Chosen]:
-    """Return what was carried of each image, by its offline name."""
+    """Return the part of each image that is carried, by its offline name."""
     return {str(image.record.name): image.chosen for image in images}
 
 
 def planned_images(plan: TransferPlan) -> list[CollectedImage]:
-    """Return the images whose blobs are all known before they are fetched."""
+    """Return the images whose blobs are all known before any are fetched."""
     return [
         CollectedImage(_record(image.locked, image.graph), image.graph, image.chosen) for image in plan.images
     ]
@@ -140,7 +140,7 @@ def planned_images(plan: TransferPlan) -> list[CollectedImage]:
 def fetch_blobs(
     plan: TransferPlan, store: Store, jobs: int, progress: Progress, before_change: Callable[[], None]
 ) -> Failures:
-    """Fetch the blobs that are known by digest and missing or damaged in `store`."""
+    """Fetch the blobs that are known by digest, and are missing or damaged in `store`."""
     blobs = plan.blobs
     errors = fill(
         store,
@@ -160,7 +160,7 @@ def fetch_blobs(
 
 
 def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
-    """Remove the failures of optional attachments; return by reference why each is left out."""
+    """Remove the failures of optional attachments; return the reason why each is left out, by reference."""
     taken = {}
     for image in plan.images:
         name = str(image.locked.name)
@@ -176,8 +176,8 @@ def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan
 
 
 def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:
-    """Raise the error of a run in which images failed: the images' own error if all have the same one. The
-    `hint` is for several errors, and names what the command can do.
+    """Raise the error of a run in which images failed: the images' own error if all have the same one. If
+    there are several errors, `hint` says what the operator can do.
     """
     refuse_failures(failures, plan.total_images, hint=hint)
 
@@ -191,9 +191,8 @@ def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Ad
     subject = f"{image.locked.reference}: blob {blob.digest}"
     try:
         store.fetch(blob, open_at, advance=advance, subject=subject)
-    except (
-        IntegrityError
-    ):  # a mirror may have given wrong bytes: the second request goes to the registry itself
+    except IntegrityError:
+        # a mirror may have sent wrong bytes: the second request goes to the registry itself
         store.fetch(blob, open_at, subject=subject)
 
 
@@ -222,7 +221,9 @@ def _exported_graph(locked: LockedImage, root: Descriptor, store: BlobStore) -> 
     graph = walk_image(root, read, chosen.entries, where)
     for digest, descriptor in graph.contents.items():
         if digest not in store.sums:
-            raise MissingContentError("the source did not save a blob", subject=where, want=descriptor.digest)
+            raise MissingContentError(
+                "a blob is missing from what the source saved", subject=where, want=descriptor.digest
+            )
     return graph, chosen
 
 

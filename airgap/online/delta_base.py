@@ -1,5 +1,7 @@
-"""Finds the base of a delta: what the other side already has, or a bundle that was sealed without some of its
-images.
+"""Finds the base of a delta: the blobs that the other side already has. Also finds a bundle that was sealed
+without some of its images, so that the next one completes it.
+
+Which layers a delta then leaves out is decided in `plan` (`TransferPlan.behind`).
 """
 
 import contextlib
@@ -160,11 +162,11 @@ def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: P
         receipt = prove_receipt(envelope, root, now, where)
     except UnknownKeyError:
         receipt = Receipt.parse(envelope.payload, where)
-        # a site whose key is known did not sign it, or its name resembles that of such a site
+        # the trust root has a key for the site, which did not sign, or for a site with a similar name
         if receipt.site in root.sites or any(look_alikes(receipt.site, root.sites)):
             raise
         progress.note(
-            f"{where}: the trust root has no key of site {receipt.site}; the receipt is used without a check"
+            f"{where}: the trust root has no key for site {receipt.site}; the signature was not checked"
         )
     _refuse_disagreement(site, receipt, where, now)
     if not (held := _held_by_receipt(receipt)):
@@ -181,7 +183,7 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
     """Raise `TrustError` for a receipt that does not agree with the bundle that was sealed here."""
     refusal = TrustError(
         "the receipt does not agree with the bundle that was sealed here", subject=where,
-        hint="`airgap receipt import` keeps it as evidence; --since also takes a bundle, or its serial",
+        hint="keep it as evidence with `airgap receipt import`; give --since a bundle or its serial instead",
     )  # fmt: skip
     title = f"{receipt.bundle_stream[:80]}-{receipt.serial:04d}"
     kept = site.kept_envelope(receipt.bundle_stream, receipt.serial)
@@ -199,7 +201,7 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
 
 
 def held_by(statement: Statement) -> frozenset[Digest]:
-    """Return the blobs of a site that loaded the bundle: those that it carried and those that it required."""
+    """Return the blobs that a site has if it loaded the bundle: those that it carried or required."""
     blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
     carried = {Digest(algorithm, text) for _, algorithm, text in blobs}
     return frozenset(carried | {r.digest for r in statement.requires})
@@ -207,8 +209,8 @@ def held_by(statement: Statement) -> frozenset[Digest]:
 
 def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statement | None:
     """Return the last bundle of `lock` that was sealed here without some images (`--allow-partial`) and that
-    can still be loaded. None if the last bundle of the stream has all images and did not need that base,
-    or belongs to another lock.
+    can still be loaded. None if the last bundle of the stream has all images and does not build on such a
+    bundle, or if it belongs to another lock.
     """
     mark = site.sent(stream)
     if mark is None:
@@ -222,13 +224,13 @@ def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statemen
 
 
 def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:
-    """Return the images of the lock that the bundle does not have."""
+    """Return the images of the lock that are not in the bundle."""
     names = {record.locked_name for record in statement.images}
     return [image for image in lock.images if image.name not in names]
 
 
 def _is_of(statement: Statement, lock: Lock) -> bool:
-    """Return whether the images that both have are the same; attachments are in no lock."""
+    """Return whether the bundle was made from the lock's manifest, and the images in both are the same."""
     records = {record.locked_name: record for record in statement.images}
     return statement.manifest_sha256 == lock.manifest_sha256 and all(
         matches_lock(records[image.name], image) for image in lock.images if image.name in records
@@ -236,7 +238,7 @@ def _is_of(statement: Statement, lock: Lock) -> bool:
 
 
 def _kept(site: Site, stream: str, mark: Mark | Previous, epoch: int) -> Statement | None:
-    """Return a statement that the site keeps, if it has the recorded SHA-256."""
+    """Return a statement that the site has kept; None if its SHA-256 is not the recorded one."""
     kept = site.kept_envelope(stream, mark.serial, epoch)
     with contextlib.suppress(AirgapError), Folder(kept.parent) as folder:
         payload = Envelope.parse(folder.read(kept.name, MAX_ENVELOPE_BYTES), str(kept)).payload

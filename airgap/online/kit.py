@@ -50,7 +50,7 @@ class KitOrder:
     allow_system: bool = False
     """Also write where no medium is mounted, and into system folders."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end; None: yes, except on the system disk."""
+    """Read everything back from the medium at the end; None: only if it is not the system disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class MadeKit:
 
 
 def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
-    """Make the kit, or make it again. The ledger records the start and the end."""
+    """Make the kit, or make it again. The ledger records the beginning and the end."""
     path = order.to / f"{_STREAM}-{__version__}"
     targets = [str(target) for target in order.targets]
     with (
@@ -95,7 +95,7 @@ def make_kit(site: Site, order: KitOrder, progress: Progress) -> MadeKit:
 
 
 def collect(order: KitOrder, work: Path, progress: Progress) -> dict[KitTarget, list[Wheel]]:
-    """Fetch the wheels of each target. The first also gets pip, in a version that runs on all targets."""
+    """Fetch the wheels for each target. Those for the oldest Python include pip, which then runs on all."""
     own = build_own_wheel(work)
     wheels: dict[KitTarget, list[Wheel]] = {}
     for target in sorted(order.targets, key=lambda target: target.minor):
@@ -108,7 +108,7 @@ def collect(order: KitOrder, work: Path, progress: Progress) -> dict[KitTarget, 
 
 
 def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
-    """Return all files of the kit by name, without statement, signatures and envelope.
+    """Return all files of the kit by name, except the statement, the signatures and the envelope.
 
     Raises `IntegrityError` if two targets got different wheels with the same name.
     """
@@ -120,7 +120,7 @@ def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
                 raw = wheel.path.read_bytes()
             if files.setdefault(name, raw) != raw or Digest.of(raw).hex != wheel.sha256:
                 raise IntegrityError(
-                    "two different wheels with the same name",
+                    "two different wheels have the same name",
                     subject=wheel.path.name,
                     got=f"another for {target}",
                 )
@@ -130,7 +130,7 @@ def contents(wheels: Mapping[KitTarget, Sequence[Wheel]]) -> dict[str, bytes]:
 
 
 def requirements(target: KitTarget, wheels: Iterable[Wheel]) -> bytes:
-    """Return the requirements file for pip, with hashes. pip itself is only run, and not installed."""
+    """Return the requirements file for pip, with hashes. It omits pip, which is run but not installed."""
     lines = sorted(wheel.requirement for wheel in wheels if wheel.project != "pip")
     return "\n".join([f"# airgap {__version__} on {target}", *lines, ""]).encode("ascii")
 
@@ -164,7 +164,7 @@ def _write(
 
 
 def _preflight(path: Path, content: Mapping[str, bytes], order: KitOrder) -> None:
-    """Refuse a kit that does not fit before anything is written. Files that exist already are not counted."""
+    """Refuse a kit that does not fit, before anything is written. Existing files are not counted."""
     need = sum(len(raw) for name, raw in content.items() if size_of(path / name) != len(raw))
     medium = Medium.of(order.to)
     refuse_unfit(medium, order.to, need, allow_system=order.allow_system, what="the kit")

@@ -16,7 +16,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One image to lock: how to ask the source for it, and its name on the offline side."""
+    """One image to lock: its reference at the source, and its name on the offline side."""
 
     image: ListedImage
     reference: ImageReference
@@ -25,7 +25,7 @@ class Pick:
 
 def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[Pick]:
     """Return the images that an item without a `ref` names: the one with its digest, the only one, or all
-    with a name. Images that are attached to another image are not counted.
+    that have a name. Images that are attached to another image are not counted.
 
     Raises `NotFoundError` if there is none, and `FormatError` if the image or its name is ambiguous.
     """
@@ -35,12 +35,12 @@ def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[
             raise NotFoundError(
                 "no image has this digest",
                 subject=f"{source}: {entry.digest}",
-                hint=f"it has {_shown(listed)}",
+                hint=f"the source has {_shown(listed)}",
             )
     else:
         chosen = _on_their_own(listed)
     if not chosen:
-        raise NotFoundError("contains no image", subject=source)
+        raise NotFoundError("there is no image to lock", subject=source)
     if len(chosen) > 1 and (entry.rename or entry.digest):
         raise FormatError(
             "`as` and `digest` need a single image", subject=source, got=_shown(chosen),
@@ -50,18 +50,18 @@ def pick(entry: ImageEntry, source: str, listed: Sequence[ListedImage]) -> list[
     if not picked:
         more = " and `digest:` to select one" if len(chosen) > 1 else ""
         raise FormatError(
-            "none of its images has a name", subject=source, got=_shown(chosen),
+            "none of the images has a name", subject=source, got=_shown(chosen),
             hint=f"write `as: NAME:TAG`{more}",
         )  # fmt: skip
     return picked
 
 
 def hint_for(reference: ImageReference, listed: Sequence[ListedImage]) -> str | None:
-    """Return a hint if the only image has no name, and so was not found by this one."""
+    """Return a hint if the source's only image has no name, and so was not found under `reference`."""
     images = _on_their_own(listed)
     if reference.digest is not None or len(images) != 1 or images[0].names:
         return None
-    return f"its only image has no name: write `as: {reference}` instead of `ref`"
+    return f"the only image there has no name: write `as: {reference}` instead of `ref`"
 
 
 def _named(entry: ImageEntry, image: ListedImage) -> list[Pick]:
@@ -72,8 +72,8 @@ def _named(entry: ImageEntry, image: ListedImage) -> list[Pick]:
 
 
 def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple[ListedImage, str | None]]:
-    """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag, which is
-    returned too.
+    """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag. The tag
+    is returned too.
     """
     attached: dict[Digest, tuple[ListedImage, str | None]] = {}
     subjects = image.contents
@@ -90,7 +90,7 @@ def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple
 
 
 def why_left_out(image: ListedImage) -> str:
-    """Return why an image is left out when an item names no image."""
+    """Return the reason why an image is left out if an item does not name one."""
     if image.subject is not None:
         return f"attached to {image.subject}, which is left out"
     if image.problem:

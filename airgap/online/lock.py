@@ -1,4 +1,4 @@
-"""Resolves a manifest: each tag to its current digest."""
+"""Resolves each tag in a manifest to its current digest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,7 +77,7 @@ def resolve(
 
 
 def _still_left_out(resolved_items: Iterable[_Resolved]) -> tuple[LeftOut, ...]:
-    """Return the images that no item of the manifest takes: several items may name the same archive."""
+    """Return the images that are not locked by any item: several items may name the same archive."""
     taken = {digest for resolved in resolved_items for image in resolved.images for digest in _digests(image)}
     return tuple(
         dict.fromkeys(
@@ -144,7 +144,7 @@ class _Resolver:
         if not isinstance(source, ExportSource):
             return with_attached(locked, source, self.documents)
         if locked.attachments is AttachmentChoice.REQUIRED:
-            what = "an engine has no attachments"
+            what = "an engine does not have attachments"
             raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
         return [locked]
 
@@ -199,7 +199,7 @@ def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedIma
 
 def _identify(entry: ImageEntry, reference: ImageReference, source: ExportSource) -> Digest:
     """Return the image's ID. The pinned digest may be the ID itself, or a registry's digest that the source
-    associates with the image; then it proves only what the engine reports.
+    associates with the image. In the second case, the engine's word is the only proof.
     """
     if entry.digest is None:
         return source.identify(reference)

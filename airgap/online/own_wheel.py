@@ -1,6 +1,6 @@
 """Builds airgap's own wheel from the installed files, so that a kit contains the airgap that wrote it.
 
-The same files give the same bytes on every machine: sorted, not compressed, without times.
+The same files give the same bytes on every machine: they are sorted, not compressed, and have no times.
 """
 
 import base64
@@ -20,12 +20,12 @@ from airgap.errors import DigestMismatchError, MissingContentError, UnlistedCont
 _NAME = "airgap"
 _RECORD = "RECORD"
 _INSTALLERS = {"INSTALLER", "REQUESTED", _RECORD, "direct_url.json"}
-"""The files that pip writes beside those of a wheel."""
+"""The files that pip adds to those of a wheel."""
 _MAN_PAGE = re.compile(r"(?:\.\./)*((?:local/)?share/man/man1/airgap[a-z-]*\.1)", re.ASCII)
 _DATA = f"{_NAME}-{airgap.__version__}.data/data"
 """The folder in a wheel whose files are installed beside `bin`."""
 _TIME = (1980, 1, 1, 0, 0, 0)
-_AGAIN = "find the reason, then install airgap again"
+_AGAIN = "find out why, then install airgap again"
 _HINT = "install airgap with pip, from a wheel or a source tree, and run the installed program"
 
 
@@ -34,9 +34,9 @@ def build_own_wheel(folder: Path) -> Path:
 
     Every file is compared with what was recorded when it was installed, and none may be missing or have
     been added. If airgap runs from a source tree (an editable installation), there is no such record, and
-    the files are used as they are. Raises `UsageError` when airgap was not installed by a Python
-    installer at all, is another version than its metadata says, or runs from elsewhere than was
-    recorded; `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
+    the files are used as they are. Raises `UsageError` if airgap was not installed by a Python installer, if
+    its version is not the one in its metadata, or if it does not run from the recorded folder. Raises
+    `MissingContentError`, `UnlistedContentError` and `DigestMismatchError` for its files.
     """
     installed = _distribution()
     files = dict(_recorded(installed))
@@ -71,7 +71,7 @@ def _distribution() -> Distribution:
     try:
         installed = distribution(_NAME)
     except PackageNotFoundError as error:
-        raise UsageError("airgap runs without being installed", subject=_NAME, hint=_HINT) from error
+        raise UsageError("airgap is not installed", subject=_NAME, hint=_HINT) from error
     if installed.version != airgap.__version__ or not installed.read_text(_RECORD):
         got = f"metadata of {installed.version}" if installed.read_text(_RECORD) else "no record of its files"
         raise UsageError(

@@ -1,4 +1,5 @@
-"""Makes a bundle from a plan: collects, states, signs, and writes the envelope last (FORMAT.md §6).
+"""Makes a bundle from a plan: collects the blobs, makes and signs the statement, and writes the envelope last
+(FORMAT.md §6).
 
 Running it again is safe. An unfinished bundle is resumed. A finished bundle of the same lock is checked and
 repaired, and keeps its statement, so that a serial never has two statements.
@@ -59,11 +60,12 @@ from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 def pack(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as a folder, or finish it. The ledger records the start and the end.
+    """Make the bundle of `plan` as a folder, or finish it. The ledger records the beginning and the end.
 
     Raises:
-        UsageError: Another process makes a bundle of this stream, or another bundle is at its path.
-        PartialError: Images failed, and `order.allow_partial` is not set. A common error is raised itself.
+        UsageError: Another process is making a bundle of this stream, or another bundle is at its path.
+        PartialError: Images failed, and `order.allow_partial` is not set. If all failed with the same error,
+            that error is raised instead.
         IntegrityError: The medium does not hold what was written, or a source has changed.
         NoSpaceError: The bundle does not fit.
         TrustError: The trust root does not allow the signers to release bundles.
@@ -148,7 +150,7 @@ def _write(
 
 @contextlib.contextmanager
 def pack_attempt(terms: Terms, serial: int, path: Path) -> Iterator[Attempt]:
-    """The ledger's begin and end round the making of a bundle."""
+    """Record the beginning and the end of making a bundle in the ledger."""
     bundle = {"stream": terms.manifest.name, "serial": serial, "folder": str(path.absolute())}
     transfer = [f"{key}={value}" for key, value in terms.manifest.transfer.items()]
     with terms.site.ledger().attempt("pack", bundle=bundle, transfer=transfer) as attempt:
@@ -204,7 +206,7 @@ def refuse_other_bundle(terms: Terms, title: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """A bundle of the same lock that this site stated earlier, finished or not."""
+    """A bundle of the same lock that this site made a statement for earlier, finished or not."""
 
     statement: Statement
     held: Mapping[ImageReference, Descriptor]
@@ -228,8 +230,8 @@ def _find_earlier(terms: Terms) -> _Earlier | None:
 
 
 def _stated(paths: Sequence[Path], terms: Terms) -> Iterator[tuple[bytes, bytes]]:
-    """Yield possible statements of the last bundle, each with its index.json: from the media and, if they
-    have lost it, from the copy that the site keeps.
+    """Yield possible statements of the last bundle, each with its index.json: from the media and, if the
+    media have lost it, from the copy that the site keeps.
     """
     index = b""
     for path in paths:

@@ -1,5 +1,5 @@
-"""Makes a bundle as one tar, in one pass: the statement is signed first, because all digests are known from
-the manifests, and the blobs are fetched into the tar after it.
+"""Makes a bundle as one tar, in one pass. All digests are known from the manifests, so the statement is
+signed first, and the blobs are fetched into the tar after it.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 def pack_tar(
     manifest: TransferManifest, plan: TransferPlan, site: Site, order: PackOrder, progress: Progress
 ) -> PackedBundle:
-    """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it. The ledger records start and end."""
+    """Make the bundle of `plan` as `STREAM-SERIAL.tar`, or finish it, in a recorded attempt."""
     with site.packing(manifest.name):
         return _pack_tar(manifest, plan, site, order, progress)
 
@@ -98,7 +98,7 @@ def _write(
     envelope: Envelope,
     attempt: Attempt,
 ) -> OnMedia:
-    """Write the tar: the signed head first, then the blobs, and its name last (FORMAT.md §6)."""
+    """Write the tar: the signed head first, then the blobs. The tar gets its name last (FORMAT.md §6)."""
     order, progress, sha256 = terms.order, terms.progress, Digest.of(envelope.payload).hex
     announce([order.to], progress.note)
     with contextlib.closing(store):
@@ -168,13 +168,13 @@ def _small_files(envelope: Envelope, contents: BundleContents) -> dict[str, byte
 
 
 def _find_earlier(terms: Terms) -> tuple[Statement, Envelope | None] | None:
-    """Return statement and envelope from the start of a tar that an earlier run made or started."""
+    """Return the statement and the envelope at the start of a tar that an earlier run made or began."""
     mark = terms.sent
     if mark is None:
         return None
     path = terms.order.to / f"{terms.title(mark.serial)}.tar"
     for name in (path.name, f"{path.name}.part"):
-        # StopIteration: after a power cut the file may be all zeros, a tar with nothing in it
+        # StopIteration: after a power cut the file may be all zeros, which is an empty tar
         unusable = contextlib.suppress(AirgapError, StopIteration)
         with unusable, Folder(path.parent) as folder, folder.open(name) as stream:
             entries = read_entries(stream)
@@ -195,7 +195,7 @@ def _taken(path: Path) -> int:
 def _refuse_too_few_signers(terms: Terms) -> None:
     if (threshold := terms.root.roles["release"].threshold) > len(terms.order.signers):
         raise UsageError(
-            "a tar cannot get further signatures, and the trust root needs them",
+            "a tar cannot be signed later, and the trust root requires more signatures",
             want=f"{threshold} signatures",
             got=len(terms.order.signers),
             hint="pack into a folder, and let the others run `airgap sign` on it",

@@ -1,4 +1,6 @@
-"""Plans what a lock carries. Every byte is known, and only metadata is fetched; failures of single images are
+"""Plans which blobs a bundle of a lock carries, and which layers a delta leaves out (`TransferPlan.behind`).
+
+Only metadata is fetched, and except for exports every byte is known afterwards. Failures of single images are
 collected.
 """
 
@@ -49,7 +51,7 @@ PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
 """Errors that do not affect other images."""
 
 METADATA_JOBS = 16
-"""Images whose metadata is read at a time; one by one, most of the time would be spent waiting."""
+"""How many images' metadata is read at the same time: most of the time is spent waiting for the registry."""
 
 
 class DocumentCache:
@@ -61,8 +63,8 @@ class DocumentCache:
     def read(self, source: ContentSource, reference: ImageReference, descriptor: Descriptor) -> bytes:
         """Return the bytes that `descriptor` names, from the repository of `reference`.
 
-        Raises `FormatError` for other media types than documents and configs, and `IntegrityError` for bytes
-        of another size or digest.
+        Raises `FormatError` for media types other than those of documents and configs, and `IntegrityError`
+        if the size or the digest is wrong.
         """
         raw = self._read.get(descriptor.digest, lambda: _read(source, reference, descriptor))
         return check_size_and_digest(raw, descriptor, reference)
@@ -95,7 +97,7 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True)
 class PlannedExport:
-    """Images that one engine or archive exports as a whole; their sizes are known only after that."""
+    """Images that one engine or archive exports together; their sizes are known only afterwards."""
 
     source: ExportSource
     images: tuple[LockedImage, ...]
@@ -119,7 +121,7 @@ class TransferPlan:
 
     @property
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
-        """All blobs to carry, by digest, each with an image that has it."""
+        """All blobs to carry, by digest, each with an image that contains it."""
         carried: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
         behind = self.behind()
         for image in reversed(self.images):
@@ -128,16 +130,16 @@ class TransferPlan:
         return carried
 
     def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
-        """Return the layers of these and of the `exported` images that are left out: the receiver has them,
-        and can use them at the same place in the images. Manifests and configs are always carried: they
-        are small, and prove the base to the other side. So are foreign layers (FORMAT.md §4).
+        """Return the layers of the planned and the `exported` images that the bundle leaves out: the receiver
+        has them, and can use them at their place in every image. Manifests and configs are always carried,
+        because they are small and prove the base to the other side. So are foreign layers (FORMAT.md §4).
         """
         behind, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
             for item in graph.manifests:
-                spared = _spared(item, self.held) - graph.foreign.keys()
-                behind |= spared
-                needed |= {blob.digest for blob in item.manifest.blobs} - spared
+                usable = _usable_layers(item, self.held) - graph.foreign.keys()
+                behind |= usable
+                needed |= {blob.digest for blob in item.manifest.blobs} - usable
         return frozenset(behind - needed)
 
     @property
@@ -166,12 +168,12 @@ def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"reference": reference, "reason": reason} for reference, reason in sorted(unknown.items())]
 
 
-def _spared(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
+def _usable_layers(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest]:
     """Return the layers of one manifest that the receiver can use from images with the blobs in `held`.
 
-    Docker's classic store has a layer only on top of the layers below it. So these are carried: a layer above
-    a new one; a layer that is in the image twice, because the base may have it once; and the empty layer,
-    which BuildKit writes for each instruction that changes nothing, so that images have it at many places.
+    Docker's classic store keeps a layer only on top of the layers below it. So these are carried: a layer
+    above a new one; a layer that is in the image twice, because the base may have it once; and the empty
+    layer, which BuildKit writes for each instruction that changes nothing, so that it is in many positions.
     """
     layers = [layer.digest for layer in item.manifest.layers]
     diff_ids = item.config.diff_ids if item.config else ()
@@ -189,8 +191,9 @@ def make_plan(
 ) -> TransferPlan:
     """Read the manifests and configs of all locked images that are not in `documents`, and return the plan.
 
-    Raises the first image's error or, with `failures`, plans the others. Attachments that are not available,
-    or do not match their listing, are left out of the plan and of its lock, unless they are required.
+    Raises the error of the first image that failed. With `failures`, puts the errors there and plans the
+    other images. Attachments that are not available, or do not match their listing, are left out of the plan
+    and of its lock, unless they are required.
     """
     documents = documents or DocumentCache()
     check_names(((image.name, _known_digest(image)) for image in lock.images), "lock")
@@ -258,7 +261,7 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
 
 
 def _check_foreign_layers(image: PlannedImage) -> None:
-    """Raise `NotFoundError` if the source lacks a layer with `urls`: those addresses are never requested."""
+    """Raise `NotFoundError` if the source lacks a layer with `urls`, because airgap never requests those."""
     missing = {digest for digest, layer in image.graph.foreign.items() if not _source_has(image, layer)}
     items = [item for item in image.graph.manifests if item.config]
     without = [i.platform for i in items if missing & {layer.digest for layer in i.manifest.layers}]
@@ -309,7 +312,7 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
     _, raw = graph.documents[graph.root.digest]
     if (subject := subject_of(raw, str(locked.reference))) != locked.subject:
         raise IntegrityError(
-            "is listed as an attachment but refers to another image",
+            "the image is listed as an attachment, but refers to another image",
             subject=locked.reference,
             want=f"subject {locked.subject}",
             got=subject or "no subject",
@@ -317,7 +320,7 @@ def _check_subject(graph: ImageGraph, locked: LockedImage) -> None:
 
 
 def sort_out(failed: Failures, failures: Failures | None) -> None:
-    """Add errors of single images to `failures`; raise the first other error."""
+    """Add errors that affect only single images to `failures`; raise any other error."""
     for name, error in failed.items():
         error.subject = error.subject or name  # a reader of one of many files may not name it
         if failures is None or not isinstance(error, PER_IMAGE):
@@ -327,7 +330,7 @@ def sort_out(failed: Failures, failures: Failures | None) -> None:
 
 def refuse_failures(failures: Failures, total: int, *, hint: str) -> None:
     """Raise the error of a run in which some of `total` images failed: their own error if all have the same
-    one, else one that lists them, with `hint`.
+    one, else an error that lists them, with `hint`.
     """
     errors = list(dict.fromkeys(failures.values()))
     if len(errors) == 1:
@@ -340,7 +343,7 @@ def refuse_failures(failures: Failures, total: int, *, hint: str) -> None:
 
 
 def space_needed(plan: TransferPlan, title: str) -> SpaceNeeded:
-    """Return what the bundle called `title` carries, without the exports."""
+    """Return the space that the bundle called `title` needs, without the exports."""
     blobs = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
     cut = layers_of((image.graph for image in plan.images), blobs, is_material)
     return SpaceNeeded(title, cut, blobs, len(plan.lock.images))

@@ -53,8 +53,10 @@ def default_platform(
     environment: Mapping[str, str] = os.environ, name: str = "", bits: int = 8 * struct.calcsize("P")
 ) -> Platform:
     """Return the platform that `docker pull` uses here: `DOCKER_DEFAULT_PLATFORM`, else Linux on this
-    machine's architecture (`name`, as the kernel calls it; `bits` are this program's, for 32-bit systems on
-    64-bit kernels). On macOS and Windows, too, images are for Linux. Raises `FormatError` for a bad variable.
+    machine's architecture, on macOS and Windows too. Raises `FormatError` for a bad variable.
+
+    `name` is the kernel's name for the machine. `bits` is the word size of this program: a 32-bit system may
+    run on a 64-bit kernel.
     """
     if chosen := environment.get(DEFAULT_PLATFORM):
         return Platform.parse(chosen if "/" in chosen else f"linux/{chosen}", DEFAULT_PLATFORM)
@@ -66,7 +68,7 @@ def default_platform(
 
 
 def has_of(source: ContentSource, locked: LockedImage) -> Has | None:
-    """Return a function that asks a source for a blob; None for one that has all it lists (a registry)."""
+    """Return a function that asks a source whether it has a blob; None for a source that has all it lists."""
     if not source.is_sparse:
         return None
     return partial(source.has, locked.reference)
@@ -77,7 +79,7 @@ class Chosen:
     """The part of one image that is carried."""
 
     wanted: tuple[Platform, ...] = ()
-    """As in the lock; empty means all."""
+    """The platforms in the lock; empty means all."""
     by_default: bool = False
     """True if `wanted` is the default because the manifest names no platforms."""
     keep: frozenset[Digest] | None = None
@@ -85,7 +87,7 @@ class Chosen:
     left_out: tuple[Platform, ...] = ()
     """Platforms at the source that are not carried."""
     notes: tuple[str, ...] = ()
-    """Remarks for a person, as sentences without the image's name."""
+    """Remarks for people, as sentences without the image's name."""
 
     def entries(self, index: ImageIndex) -> list[Descriptor]:
         """Return the entries of an index that are carried, in its order."""
@@ -115,7 +117,7 @@ def choose_platforms(locked: LockedImage, root: Descriptor, read: Read, has: Has
     """Choose among the platforms of the image at `root`.
 
     `read` returns documents and configs, which are checked here; `has` returns whether the source has a blob.
-    Raises `NotFoundError` for a missing platform, and names those that are present.
+    For a missing platform, raises `NotFoundError`, which names the platforms that are present.
     """
     chosen = Chosen(wanted=locked.platforms, by_default=locked.by_default)
     if root.media_type not in INDEX_TYPES:
@@ -239,7 +241,9 @@ def _notes(chosen: Chosen, picked: list[Platform], images: list[_Leaf]) -> Itera
 
 
 def _choose_single(locked: LockedImage, chosen: Chosen, root: Descriptor, read: Read) -> Chosen:
-    """Check an image for one platform. By default it is carried for any platform, as with `docker pull`."""
+    """Check a single image. If its platform is wanted only by default, it is carried for any platform, as
+    `docker pull` does.
+    """
     where = str(locked.reference)
     if not chosen.wanted:
         return chosen
@@ -313,7 +317,7 @@ class _Survey:
             yield _Leaf(entry, parents, platform, is_present=True)
         elif len(parents) + 1 == MAX_INDEX_DEPTH:
             raise FormatError(
-                "image indexes nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
+                "image indexes are nested too deeply", subject=self.where, want=f"at most {MAX_INDEX_DEPTH}"
             )
         else:
             yield from self.leaves(entry, (*parents, entry.digest), platform)
@@ -337,7 +341,7 @@ class _Survey:
         return self.has is None or self.has(blob)
 
     def _seems_whole(self, entry: Descriptor) -> bool:
-        """As `_is_whole`, for an image that was not requested: its errors are not reported."""
+        """Do the same as `_is_whole` for an image that was not requested: its errors are not reported."""
         with contextlib.suppress(AirgapError):
             return self._is_whole(entry)
         return False

@@ -35,10 +35,10 @@ class _Subjects:
 
 
 def with_attached(locked: LockedImage, source: ContentSource, documents: DocumentCache) -> list[LockedImage]:
-    """Return a locked image, followed by the attachments of it and of its manifests that are carried.
+    """Return a locked image, followed by its attachments and those of its manifests that are carried.
 
-    Raises `EndpointError` if attachments are required and the source did not answer every request, or if an
-    image has a `cosign-key:`, no attachment was found, and the source did not answer every request.
+    If the source did not answer every request, raises `EndpointError` if attachments are required, or if the
+    image has a `cosign-key:` and no attachment was found.
     """
     if not isinstance(source, AttachmentSource) or locked.descriptor is None:
         return [locked]

@@ -1,4 +1,4 @@
-"""The terms that a bundle states: sender, destinations, serial in the stream, and required blobs."""
+"""The terms in a bundle's statement: sender, destinations, serial in the stream, and required blobs."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,14 +54,14 @@ class PackOrder:
     lifetime: timedelta = DEFAULT_LIFETIME
     jobs: int = 4
     allow_partial: bool = False
-    """Seal the other images when some failed."""
+    """Seal the other images if some failed."""
     further: tuple[Path, ...] = ()
-    """More media, one for each volume, if the bundle does not fit on `to`."""
+    """More media, one for each volume, if the bundle does not fit on `to` alone."""
     volume_size: VolumeSize | None = None
     allow_system: bool = False
     """Also write where no medium is mounted, and into system folders."""
     read_back: bool | None = None
-    """Read everything back from the medium at the end; None: yes, except on the system disk."""
+    """Read everything back from the medium at the end; None: only if it is not the system disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +73,12 @@ class PackedBundle:
     statement: Statement
     statement_sha256: str
     fresh: bool
-    """False if it was complete already, and no work was necessary."""
+    """False if the bundle was already complete, and no blob had to be written."""
     proof: OnMedia
     failures: Failures = field(default_factory=dict, hash=False)
     """The images that failed and are not in it (`allow_partial`)."""
     unknown: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """As in the plan, and the attachments that could not be fetched."""
+    """The entries of `TransferPlan.unknown`, and the attachments that could not be fetched."""
     choices: Mapping[str, Chosen] = field(default_factory=dict, hash=False)
     """The part of each image that was carried, by its offline name."""
 
@@ -109,7 +109,7 @@ class Terms:
 
     @property
     def sent(self) -> Mark | None:
-        """The last bundle of the stream that was stated here."""
+        """The last bundle of the stream that this site made a statement for."""
         return self.site.sent(self.manifest.name)
 
     @property
@@ -173,8 +173,8 @@ class Terms:
         )
 
     def remember(self, statement: Statement, sha256: str, envelope: bytes, attempt: Attempt) -> None:
-        """Record the statement at the site before the bundle is sealed, so that a serial never gets two. The
-        `attempt` records it, whatever its result.
+        """Record the statement at the site before the bundle is sealed, so that a serial never gets two
+        statements. The `attempt` records it too, whether or not it succeeds.
         """
         mark = Mark(statement.epoch, statement.serial, sha256)
         self.site.set_sent(statement.stream, mark)
@@ -205,7 +205,7 @@ def releasing_root(site: Site, signers: Sequence[Signer], now: datetime, progres
             raise UnknownKeyError(
                 "this key may not sign bundles",
                 subject=signer.public_key.keyid,
-                want="a key of the role release in the trust root",
+                want="a key with the role release in the trust root",
             )
     if warning := expiry_warning(root, now):
         progress.note(f"warning: {warning}")
@@ -235,7 +235,7 @@ def kept_envelopes(folders: Sequence[Path], name: str, payload: bytes) -> Iterat
 
 
 def _read_envelope(folder: Path, name: str) -> Envelope:
-    """Read an envelope. Raises `FormatError` also if its signatures could not be written as files."""
+    """Read an envelope. Raises `FormatError`, including when its signatures could not be written as files."""
     with Folder(folder) as opened:
         envelope = Envelope.parse(opened.read(name, MAX_ENVELOPE_BYTES), name)
     for signature in envelope.signatures:

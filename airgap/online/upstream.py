@@ -18,12 +18,12 @@ from airgap.trust.keys import PublicKey
 def check_upstream(plan: TransferPlan) -> dict[str, UpstreamSignature]:
     """Return the valid signature of each image with a `cosign-key:`, by the image's offline name.
 
-    Raises a `TrustError` for an image without an attached signature of its key.
+    Raises a `TrustError` for an image that has no attached signature by that key.
     """
     for export in plan.exports:
         for locked in export.images:
             if locked.cosign_key is not None:
-                what = "upstream signatures exist in registries only"
+                what = "only images from a registry can have upstream signatures"
                 raise UnsignedError(what, subject=locked.reference, want="source: registry")
     return {
         str(image.locked.name): _check(image, image.locked.cosign_key, plan.images)

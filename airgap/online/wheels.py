@@ -51,15 +51,15 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 This is the only place that uses pip's private code, because pip's public command line has no substitute:
 --python-version and --platform choose the wheels, but whether a package is needed at all (`typing-extensions;
-python_version < "3.13"`) is decided for the Python that runs pip, also in the --report of `pip install
+python_version < "3.13"`) is decided for the Python that runs pip, even in the --report of `pip install
 --dry-run` (pypa/pip#11664). A kit would then lack packages. If a version of pip ignores the replacement, the
-program reports that and ends before pip runs, so it cannot choose wrong wheels silently.
+program reports that and ends before pip runs, so it never chooses wrong wheels silently.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel on disk, with project and version from its name."""
+    """A wheel on disk, with the project and version from its file name."""
 
     path: Path
     project: str
@@ -68,7 +68,7 @@ class Wheel:
 
     @classmethod
     def at(cls, path: Path) -> "Wheel":
-        """Return the wheel in a file. Raises `FormatError` if its name is not that of a wheel."""
+        """Return the wheel at `path`. Raises `FormatError` if its name is not that of a wheel."""
         match = _WHEEL.fullmatch(path.name)
         if match is None:
             raise FormatError("not the name of a wheel", subject=path)
@@ -108,9 +108,9 @@ def fetch_wheels(
 ) -> list[Wheel]:
     """Download the wheels that `wanted` (names, or paths of wheels) needs on the target into `folder`.
 
-    `source` is a folder of wheels to take them from, instead of the index. Raises `UsageError` if
-    there is no pip, `UnavailableError` for an index that cannot be reached, `NotFoundError` for a
-    package that has no wheel for the target, `EndpointError` for any other error of pip.
+    If `source` is given, the wheels come from this folder instead of the index. Raises `UsageError` if pip
+    is not installed, `UnavailableError` for an index that cannot be reached, `NotFoundError` for a package
+    that has no wheel for the target, and `EndpointError` for any other error of pip.
     """
     if importlib.util.find_spec("pip") is None:
         raise UsageError(
@@ -130,7 +130,7 @@ def fetch_wheels(
         )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
-            "pip took too long", subject=target, want=f"{seconds:,.0f} s at most", hint=_INDEX_HINT
+            "pip took too long", subject=target, want=f"at most {seconds:,.0f} s", hint=_INDEX_HINT
         ) from error
     if done.returncode != 0:
         raise _refusal(done.stderr.decode("utf-8", "replace"), target, source)
@@ -168,7 +168,7 @@ def _refusal(output: str, target: KitTarget, source: Path | None) -> EndpointErr
         line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR: ")
     ]
     got = (errors or output.strip().splitlines()[-1:] or ["no output"])[0][:500]
-    what = "pip could not get the wheels"
+    what = "pip cannot get the wheels"
     if source is None and _UNREACHABLE.search(output):
         hint = (
             "check that pip reaches its index (`pip config list`), or name a folder of wheels with --wheels"

@@ -139,8 +139,8 @@ LIES: dict[str, Case] = {
     "embedded data is no data": (layer(data="%"), 10, "embedded data is not base64"),
     "text as annotations": (layer(annotations={"a": 1}), 10, "an object of strings"),
     "one layer for two": (document(lambda value: value["layers"].append(value["layers"][0])), 10, "layers and diff_ids differ in number"),
-    "one digest with two sizes": (
-        document(lambda value: value["layers"].append({**value["layers"][0], "size": 1})), 10, "one digest with two sizes",
+    "a digest is listed with two sizes": (
+        document(lambda value: value["layers"].append({**value["layers"][0], "size": 1})), 10, "a digest is listed with two sizes",
     ),
     "config is no config": (config(lambda _: b"[]"), 10, "not a JSON object"),
     "config with twins": (config(lambda value: value.update(OS="linux")), 10, "'os' and 'OS'"),
@@ -148,14 +148,14 @@ LIES: dict[str, Case] = {
     "config without diff_ids": (config(lambda value: value["rootfs"].update(diff_ids=None)), 10, "layers and diff_ids differ in number"),
     "config with other diff_ids": (config(lambda value: value["rootfs"].update(diff_ids=["x"])), 10, "not a digest"),
     "config that is too large": (config(lambda value: value.update(x="y" * (5 << 20))), 10, "too large"),
-    "indexes in indexes": (nested(), 10, "image indexes nested too deeply"),
+    "indexes in indexes": (nested(), 10, "image indexes are nested too deeply"),
     "index of something else": (
         index(descriptor(PLAIN_LAYER), contents=(PLAIN_LAYER,)), 10, "not an image manifest",
     ),
     "index with two sizes": (
         index(descriptor(PLAIN.raw, OCI_MANIFEST), descriptor(PLAIN.raw, OCI_MANIFEST, size=1),
               contents=(PLAIN.raw, PLAIN_CONFIG, PLAIN_LAYER)),
-        10, "one digest with two sizes",
+        10, "a digest is listed with two sizes",
     ),
     "index with a bad platform": (
         index(descriptor(PLAIN.raw, OCI_MANIFEST, platform={"os": 1, "architecture": "x"}),

@@ -230,7 +230,7 @@ STATEMENTS: dict[str, Case] = {
     "next format": (resign(b"urn:airgap:bundle:v1", b"urn:airgap:bundle:v2"), 10, "want urn:airgap:bundle:v1"),
     "other statement type": (resign(b"Statement/v1", b"Statement/v2"), 10, "unexpected value: statement.json: _type"),
     "other tool": (resign(b'{"name":"airgap"', b'{"name":"aircap"'), 10, "unexpected value: statement.json: predicate: tool: name"),
-    "serial 0": (restate(serial=0), 10, "serial below 1"),
+    "serial 0": (restate(serial=0), 10, "the serial is below 1"),
     "negative serial": (resign(b'"serial":1', b'"serial":-1'), 10, "negative"),
     "serial as text": (resign(b'"serial":1', b'"serial":"1"'), 10, "wrong type"),
     "big serial": (resign(b'"serial":1', b'"serial":9007199254740992'), 10, "integer too large"),
@@ -243,7 +243,7 @@ STATEMENTS: dict[str, Case] = {
     "absolute file": (subject("index.json", "/etc/passwd"), 10, "not a file of a bundle"),
     "file in other case": (subject("index.json", "Index.json"), 10, "not a file of a bundle"),
     "envelope listed": (subject("index.json", ENVELOPE_FILE), 10, "not a file of a bundle"),
-    "file listed twice": (subject("index.json", "manifest.json"), 10, "file listed twice"),
+    "file listed twice": (subject("index.json", "manifest.json"), 10, "the file is listed twice"),
     "upper-case sum": (
         lambda gap: gap.resign(
             gap.statement.subjects["index.json"].encode(), gap.statement.subjects["index.json"].upper().encode()
@@ -259,7 +259,7 @@ STATEMENTS: dict[str, Case] = {
     "listed and not there": (
         restate(subjects=lambda gap: gap.statement.subjects | {"trust/9.root.json": "0" * 64}), 12, "missing file",
     ),
-    "two images of one name": (restate(images=lambda gap: gap.statement.images[:1] * 2), 10, "two images with one name"),
+    "two images of one name": (restate(images=lambda gap: gap.statement.images[:1] * 2), 10, "two images have the same name"),
     "other kind": (resign(b'"kind":"image","digest":"' + str(MANIFEST).encode(), b'"kind":"virus","digest":"' + str(MANIFEST).encode()), 10, "unknown kind"),
     "claimed upstream signature": (
         lambda gap: gap.seal(gap.envelope.payload.replace(b'"upstream_signature":null', b'"upstream_signature":"yes"', 1)),

@@ -79,7 +79,7 @@ def test_a_verified_copy_is_what_is_installed(gap, kit, tmp_path):
         (("--to", "x", "--platform", "win-amd64"), 2, "error: unknown platform: win-amd64, want linux-x86_64 or "),
         (("--to", "x", "--python", "3.9"), 2, "error: airgap does not run on this Python: 3.9, want 3.11 or later"),
         (("--to", "x", "--key", "bob", "--python", PYTHON), 13, "error: "),
-        (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip could not get the wheels: linux-"),
+        (("--to", "x", "--wheels", "nowhere", "--python", PYTHON), 18, "error: pip cannot get the wheels: linux-"),
         (("--to", "/media/none", "--python", PYTHON), 11, "error: no medium is mounted there: /media/none, want "),
         (("--wrong",), 2, "no such option"),
         (("verify", "nowhere"), 2, "error: no such file or folder: nowhere"),
@@ -98,7 +98,7 @@ def test_no_index(gap, monkeypatch):
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     done = gap.online("kit", "--to", gap.stick, "--python", PYTHON, code=18)
-    assert "error: pip could not get the wheels: " in done.err
+    assert "error: pip cannot get the wheels: " in done.err
     assert "hint: check that pip reaches its index" in done.err
     assert gap.online.ended() == ("kit", "failed", 18)
     assert not gap.stick.exists()

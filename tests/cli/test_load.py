@@ -111,7 +111,7 @@ def test_a_name_that_means_something_else(gap: Gap) -> None:
     write_layout(out, {NAMES[0]: WEB})
     before = files_of(out)
     done = gap.offline("load", bundle, "--to", f"oci:{out}", "--on-conflict", "refuse", code=16)
-    assert f"the name means another image at the target: {NAMES[0]}" in done.err
+    assert f"the name refers to another image at the target: {NAMES[0]}" in done.err
     assert files_of(out) == before
     assert not (gap.offline.home / "received").exists()
     value = gap.offline("load", bundle, "--to", f"oci:{out}", "--json").json

@@ -52,10 +52,16 @@ SIGNED = {
         {ONE: f"registry.test/one@{SECOND}"},
         "the name has the digest of another image",
     ),
-    "the other's name with a digest": ({ONE: f"{TWO}@{FIRST}"}, "two images with one name"),
-    "both with digests": ({ONE: f"{TWO}@{FIRST}", TWO: f"{TWO}@{SECOND}"}, "two images with one name"),
-    "the other's name in capitals": ({ONE: TWO.replace("registry", "REGISTRY")}, "two images with one name"),
-    "the other's name with a port": ({ONE: TWO.replace("test/", "test:443/")}, "two images with one name"),
+    "the other's name with a digest": ({ONE: f"{TWO}@{FIRST}"}, "two images have the same name"),
+    "both with digests": ({ONE: f"{TWO}@{FIRST}", TWO: f"{TWO}@{SECOND}"}, "two images have the same name"),
+    "the other's name in capitals": (
+        {ONE: TWO.replace("registry", "REGISTRY")},
+        "two images have the same name",
+    ),
+    "the other's name with a port": (
+        {ONE: TWO.replace("test/", "test:443/")},
+        "two images have the same name",
+    ),
     "a passing name": ({ONE: f"airgap.invalid/loading/4194305:{HEX}"}, "airgap.invalid is reserved"),
     "a passing name in capitals": ({ONE: "AIRGAP.INVALID:5000/x:1"}, "airgap.invalid is reserved"),
 }
@@ -75,7 +81,7 @@ def test_no_map_makes_them_meet(gap: Gap, capsys: pytest.CaptureFixture[str], ki
     target = gap.folder / "out"
     maps = ("--map", "a.test=C.test", "--map", "b.test=c.test:443")
     assert main(["load", str(gap.bundle), "--to", f"{kind}:{target}", *maps]) == 2
-    assert "two images would have one name" in capsys.readouterr().err
+    assert "two images would have the same name" in capsys.readouterr().err
     assert not target.exists()
 
 
@@ -94,7 +100,7 @@ def test_a_name_that_a_registry_has_for_the_list_of_referrers(
         assert main([*words, f"registry:{registry.host}"]) == 2
         assert registry.manifests == {}
         error = capsys.readouterr().err
-        assert "two images would have one name at the registry" in error
+        assert "two images would have the same name at the registry" in error
         assert f"got the list of what refers to {app.descriptor.digest} and {name}" in error
         elsewhere = f"registry.test/app={registry.host}/app"
         assert main([*words, f"oci:{tmp_path}/out", "--map", elsewhere]) == 0
@@ -154,7 +160,7 @@ def test_a_registry(gap: Gap, capsys: pytest.CaptureFixture[str], habit: Any, af
         images = load(gap, f"registry:{registry.host}", capsys)
     assert told(images) == {ONE: "failed", TWO: "loaded"}
     assert images[0]["after"] == after
-    assert "the target has something else now" in images[0]["error"]
+    assert "the target does not have the image under its name" in images[0]["error"]
 
 
 def test_a_registry_is_asked_once_for_each_name_that_was_loaded(

@@ -115,7 +115,7 @@ def test_no_tar_that_others_would_have_to_sign(two: Gap) -> None:
     path = two.layout(api=simple_image("api"))
     done = two.online("pack", path, "--to", two.stick, "--key", "alice", "--tar", code=2)
     assert (
-        "a tar cannot get further signatures, and the trust root needs them, want 2 signatures, got 1"
+        "a tar cannot be signed later, and the trust root requires more signatures, want 2 signatures, got 1"
         in done.err
     )
     assert not (two.stick / "stack-0001.tar").exists()

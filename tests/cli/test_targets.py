@@ -37,8 +37,14 @@ BAD_MAPS = {
     "no target": (["example.com"], "not a valid --map: example.com, want FROM=TO"),
     "no host": (["example.com=mirror"], "not a valid --map: example.com=mirror, want FROM=TO"),
     "a tag": (["example.com/api:1=h.io"], "without a tag"),
-    "twice": (["example.com=h.io", "example.com=k.io"], "two --map for one prefix: example.com"),
-    "one name": (["example.com/api=example.com/web"], "two images would have one name: example.com/web:1"),
+    "twice": (
+        ["example.com=h.io", "example.com=k.io"],
+        "two --map options have the same prefix: example.com",
+    ),
+    "one name": (
+        ["example.com/api=example.com/web"],
+        "two images would have the same name: example.com/web:1",
+    ),
     "no name": (["example.com/api=h.io"], "the name from --map is not an image name: example.com/api=h.io"),
 }
 

@@ -114,4 +114,4 @@ def test_one_image_from_two_registries_is_one_at_a_registry(
         again = gap.offline("load", bundle, "--to", f"registry:{enclave.host}").json["images"]
         assert [image["verdict"] for image in again] == ["already there"] * 2
     refused = gap.offline("load", bundle, "--to", f"oci:{tmp_path}/out", "--map", "a.test=B.test", code=2)
-    assert "two images would have one name: b.test/acme/one:1" in refused.err
+    assert "two images would have the same name: b.test/acme/one:1" in refused.err

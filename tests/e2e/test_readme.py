@@ -32,7 +32,7 @@ MAX_README_LINES = 120
 QUICKSTART = "sh examples/quickstart.sh"
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRESS = re.compile(
-    r"(fetching|verifying|checking what is there|checking files on the host|loading into [^ ]+)(:|$)"
+    r"(fetching|verifying|checking existing blobs|checking files on the host|loading into [^ ]+)(:|$)"
 )
 FORMS = [
     (re.compile(r"(?:[0-9a-f]{4} ){15}[0-9a-f]{4}"), "FINGERPRINT"),

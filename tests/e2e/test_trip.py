@@ -104,7 +104,7 @@ def test_old_name_is_reported_and_refused_on_demand(gap: Gap, registry: RealRegi
     push(registry, {"acme/app:1": simple_image("second")})
     bundle = gap.pack(manifest_of(name))
     refused = gap.offline("load", bundle, "--to", target, "--on-conflict", "refuse", code=16)
-    assert "means another image" in refused.err
+    assert "refers to another image" in refused.err
     assert engine.inspect(name)["Id"] == first["after"]
     second = gap.offline("load", bundle, "--to", target).json["images"][0]
     assert second["before"] == first["after"]

@@ -71,7 +71,7 @@ class Bench:
 
     def unnamed(self, line: str, write: Callable[[Path], Any]) -> None:
         """A form with one image that has no name: `as` is enough."""
-        assert "none of its images has a name" in str(self.lock(line, write, code=10)), line
+        assert "none of the images has a name" in str(self.lock(line, write, code=10)), line
         shutil.rmtree(self.path(line)) if self.path(line).is_dir() else self.path(line).unlink()
         assert len(self.lock(line, write, "as: made/one:1")["images"]) == 1, line
 

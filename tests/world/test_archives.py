@@ -45,7 +45,7 @@ CASES = {
             "skopeo", "writes no name into an OCI layout when it is given none", "podman-container-tools/skopeo#1366",
             "without `as:` it is refused, and reported with its digest",
         ),
-        Case(tarred(UNNAMED), refused=f"none of its images has a name.*{DIGEST}.*\n.*as: NAME:TAG"),
+        Case(tarred(UNNAMED), refused=f"none of the images has a name.*{DIGEST}.*\n.*as: NAME:TAG"),
     ),
     "two unnamed": (
         archives(

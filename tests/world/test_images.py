@@ -103,7 +103,7 @@ ZSTD = Layer.of({"z": b"z" * 500}, "zstd")
                 "podman-container-tools/podman#25045",
                 "gives podman the image that it would run under the name, and reports that the digest differs",
             ),
-            Case(ODD["index in an index"], PODMAN, "loaded", "does not take an index inside an index"),
+            Case(ODD["index in an index"], PODMAN, "loaded", "does not accept an index inside an index"),
         ),
         "windows": (
             images(

@@ -98,7 +98,7 @@ def stands_for_an_index(tmp_path: Path, fake: FakeRegistry, case: tuple[int, str
     assert (first.verdict, again.verdict) == (LOADED, THERE)
     assert first.after == again.after == tagged(fake, "acme/multi") == arm64
     assert first.reason == again.reason
-    assert "does not take an index without all of its platforms" in str(first.reason)
+    assert "does not accept an index that lacks platforms" in str(first.reason)
 
 
 @row(
@@ -166,7 +166,7 @@ def test_attestations_that_are_refused(tmp_path: Path, fake: FakeRegistry) -> No
     )
     entries = json.loads(fake.manifests["acme/multi", "1"][1])["manifests"]
     assert result.verdict == LOADED
-    assert "does not take the attestations" in str(result.reason)
+    assert "does not accept attestations" in str(result.reason)
     assert str(note.descriptor.digest) not in [entry["digest"] for entry in entries]
     assert len(entries) == 2
 

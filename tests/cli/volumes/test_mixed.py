@@ -124,7 +124,8 @@ def test_volumes_of_two_cuts_of_one_bundle(gap: Gap) -> None:
     assert len(cut) == 3
     done = gap.offline("verify", *some(gap, 1, 2), cut[2], code=10)
     assert (
-        f"the volumes have different cuts: {cut[2]}/volume.json, want that of {some(gap, 1)[0]}" in done.err
+        f"the volumes are from different cuts: {cut[2]}/volume.json, want that of {some(gap, 1)[0]}"
+        in done.err
     )
     assert (
         "hint: volumes of two cuts of one bundle cannot be mixed; `airgap repack` makes a new cut" in done.err

@@ -85,7 +85,7 @@ def test_volumes_of_two_cuts_one_after_the_other(gap: Gap, monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdin", Terminal(str(cut[1])))
     done = gap.offline("verify", *some(gap, 1), code=10)
     assert (
-        f"error: the volumes have different cuts: {cut[1]}\nhint: start again with the volumes of one"
+        f"error: the volumes are from different cuts: {cut[1]}\nhint: start again with the volumes of one"
         in done.err
     )
     monkeypatch.setattr("sys.stdin", Terminal(*map(str, (*cut, *some(gap, 2, 3)))))

@@ -28,7 +28,7 @@ def test_volumes_are_put_together_one_call_each(gap: Gap) -> None:
     assert "hint: the copied content is kept: run the same command again with the next volume" in done.err
     assert gap.offline.ended() == ("receive", "failed", 19)
     done = gap.offline("verify", into, code=19)
-    assert "a copy with the same `receive`, `repack` or `send`" in done.err
+    assert "if it is a copy, run the same `receive`, `repack` or `send`" in done.err
     kept = stamps(into)
     assert f"{TITLE}/{TOP.path}" in kept
     done = receive(gap, 2, code=19)

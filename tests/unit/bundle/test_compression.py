@@ -184,7 +184,7 @@ def test_a_bomb_unpacks_a_buffer_at_a_time(form):
 def test_too_much(form, monkeypatch):
     monkeypatch.setattr(compression, "MAX_BLOB_BYTES", len(PLAIN))
     assert unpack(PACK[form](PLAIN), form) == PLAIN
-    with pytest.raises(FormatError, match="unpacks to too much: layer, want at most 10,000 bytes"):
+    with pytest.raises(FormatError, match="is too large when decompressed: layer, want at most 10,000 bytes"):
         unpack(PACK[form](PLAIN + b"x"), form)
 
 

@@ -109,8 +109,14 @@ def test_refused(raw, words):
 @pytest.mark.parametrize(
     ("twin", "words"),
     [
-        (A.with_digest(ONE.digest), "two images with one name: index.json, got r.test/a:1 and r.test/a:1@"),
-        (replace(A, registry="R.test:443"), "two images with one name: index.json, got R.test:443/a:1 and"),
+        (
+            A.with_digest(ONE.digest),
+            "two images have the same name: index.json, got r.test/a:1 and r.test/a:1@",
+        ),
+        (
+            replace(A, registry="R.test:443"),
+            "two images have the same name: index.json, got R.test:443/a:1 and",
+        ),
         (replace(A, registry="airgap.invalid"), "airgap.invalid is reserved for temporary names while"),
     ],
 )

@@ -120,7 +120,7 @@ class TestContent:
         )
         [wrong] = read(files).wrong
         assert (type(wrong), wrong.subject) == (MissingContentError, tmp_path / "manifest.json")
-        assert str(wrong).startswith("the medium gives the file another name")
+        assert str(wrong).startswith("the medium stores the file under another name")
 
     def test_a_folder_that_is_lost(self, tmp_path):
         (tmp_path / "a").mkdir()

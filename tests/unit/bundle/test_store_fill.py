@@ -57,7 +57,7 @@ def test_what_is_there_is_read_and_nothing_written(tmp_path):
     again = Filling(tmp_path)
     assert again.run() == []
     every = total(*BLOBS)
-    assert again.done == [("checking what is there", every, every)]
+    assert again.done == [("checking existing blobs", every, every)]
     assert set(again.store.sums) == set(CONTENT)
     assert again.run() == []  # and what was checked is not read once more
     assert len(again.done) == 1

@@ -198,8 +198,8 @@ REFUSED = {
     "short header": (FILE + HEADER[:100], "truncated"),
     "short data": (header("a", 600) + b"x" * 100, "truncated"),
     "short padding": (header("a", 3) + b"abc", "truncated"),
-    "junk after end": (FILE + END_OF_ARCHIVE + b"x", "follows the end"),
-    "entry after zero block": (FILE + bytes(512) + FILE, "follows the end"),
+    "junk after end": (FILE + END_OF_ARCHIVE + b"x", "data after the end"),
+    "entry after zero block": (FILE + bytes(512) + FILE, "data after the end"),
     "absolute": (header("/a", 0), "unsafe name"),
     "parent": (header("../a", 0), "unsafe name"),
     "parent inside": (header("a/../b", 0), "unsafe name"),
@@ -222,14 +222,14 @@ REFUSED = {
     "contiguous": (raw_entry(b"7", b""), "unsupported kind"),
     "sparse": (raw_entry(b"S", b""), "unsupported kind"),
     "multi-volume": (raw_entry(b"M", b""), "unsupported kind"),
-    "directory with data": (raw_entry(b"5", b"x"), "data behind"),
-    "link with data": (raw_entry(b"1", b"x"), "data behind"),
+    "directory with data": (raw_entry(b"5", b"x"), "directory or link has data"),
+    "link with data": (raw_entry(b"1", b"x"), "directory or link has data"),
     "link to nothing": (raw_entry(b"2", b""), "unsafe link target"),
     "pax size": (pax((b"size", b"3")) + FILE, "unsupported pax record"),
     "pax size global": (pax((b"size", b"3"), flag=b"g") + FILE, "unsupported pax record"),
     "pax sparse": (pax((b"GNU.sparse.major", b"1")) + FILE, "unsupported pax record"),
     "pax charset": (pax((b"hdrcharset", b"BINARY")) + FILE, "unsupported pax record"),
-    "pax path global": (pax((b"path", b"b"), flag=b"g") + FILE, "one name for all"),
+    "pax path global": (pax((b"path", b"b"), flag=b"g") + FILE, "sets the name of all"),
     "pax path twice": (pax((b"path", b"b"), (b"path", b"c")) + FILE, "bad pax header"),
     "pax path empty": (pax((b"path", b"")) + FILE, "unsafe name"),
     "pax path nul": (pax((b"path", b"a\0b")) + FILE, "unsafe name"),
@@ -241,10 +241,13 @@ REFUSED = {
     "pax length long": (raw_entry(b"x", b"90 path=b\n") + FILE, "bad pax header"),
     "pax no equals": (raw_entry(b"x", b"8 pathb\n") + FILE, "bad pax header"),
     "pax large": (raw_entry(b"x", b"x" * 70_000) + FILE, "too large"),
-    "pax twice": (pax((b"path", b"b")) + pax((b"mtime", b"1")) + FILE, "two tar headers of one kind"),
-    "pax at end": (pax((b"path", b"b")) + END_OF_ARCHIVE, "does not come"),
-    "pax at eof": (pax((b"path", b"b")), "does not come"),
-    "gnu name twice": (raw_entry(b"L", b"b\0") * 2 + FILE, "two tar headers of one kind"),
+    "pax twice": (
+        pax((b"path", b"b")) + pax((b"mtime", b"1")) + FILE,
+        "two extension headers of the same kind",
+    ),
+    "pax at end": (pax((b"path", b"b")) + END_OF_ARCHIVE, "not followed by an entry"),
+    "pax at eof": (pax((b"path", b"b")), "not followed by an entry"),
+    "gnu name twice": (raw_entry(b"L", b"b\0") * 2 + FILE, "two extension headers of the same kind"),
     "gnu and pax name": (raw_entry(b"L", b"b\0") + pax((b"path", b"c")) + FILE, "beside a GNU header"),
     "gnu name large": (raw_entry(b"L", b"x" * 4098) + FILE, "too large"),
     "gnu name nul": (raw_entry(b"L", b"a\0b\0") + FILE, "unsafe name"),
@@ -275,7 +278,7 @@ class TestRefused:
 
     def test_endless_zeros(self, monkeypatch):
         monkeypatch.setattr(ustar, "MAX_TAR_TRAILER_BYTES", 1 << 20)
-        with pytest.raises(FormatError, match="follows the end"):
+        with pytest.raises(FormatError, match="data after the end"):
             read(bytes(4 << 20))
 
     @settings(max_examples=100, deadline=None)

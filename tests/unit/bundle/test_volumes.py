@@ -231,20 +231,20 @@ NOT_ONE = {
         IncompleteError,
         "volume 1 was given twice: {2}, got {1}",
     ),
-    "a volume of another bundle": (
+    "the volume belongs to another bundle": (
         lambda v: (v.retable(lambda d: d.update(statement_sha256="0" * 64), 3), v.folders)[1],
         IncompleteError,
-        "a volume of another bundle: {3}, want statement sha256:",
+        "the volume belongs to another bundle: {3}, want statement sha256:",
     ),
     "a volume of another cut": (
         lambda v: (v.retable(lambda d: d["blobs"].pop(), 3), v.folders)[1],
         AmbiguousError,
-        "the volumes have different cuts: {3}/volume.json, want that of {1}",
+        "the volumes are from different cuts: {3}/volume.json, want that of {1}",
     ),
     "another number of volumes": (
         lambda v: (v.retable(lambda d: d.update(of=4), 2), v.folders)[1],
         AmbiguousError,
-        "the volumes have different cuts: {2}/volume.json",
+        "the volumes are from different cuts: {2}/volume.json",
     ),
     "one volume less than the tables say": (
         lambda v: (v.retable(lambda d: d.update(of=4)), v.folders)[1],

@@ -79,7 +79,7 @@ FILES = {
     "a part on another volume too": (
         lambda v, p, _: v.put(f"{p}.000", v.part(p, 0).read_bytes(), 2),
         UnlistedContentError,
-        "file of another volume: {2}/",
+        "the file belongs to another volume: {2}/",
     ),
     "a part on another volume": (
         lambda v, p, _: v.part(p, 0).rename(v[2] / f"{p}.000"),
@@ -89,32 +89,32 @@ FILES = {
     "a part too many": (
         lambda v, p, _: v.put(f"{p}.005", b"x", 3),
         UnlistedContentError,
-        "file of another volume: {3}/",
+        "the file belongs to another volume: {3}/",
     ),
     "a part too many everywhere": (
         lambda v, p, _: v.put(f"{p}.005", b"x"),
         UnlistedContentError,
-        "file of another volume",
+        "the file belongs to another volume",
     ),
     "a part of a blob that is whole": (
         lambda v, _, w: v.put(f"{w}.000", b"x"),
         UnlistedContentError,
-        "file of another volume: {1}/",
+        "the file belongs to another volume: {1}/",
     ),
     "the whole beside its parts": (
         lambda v, p, _: v.put(p, b"what stock tools would read", 1),
         UnlistedContentError,
-        "file of another volume: {1}/",
+        "the file belongs to another volume: {1}/",
     ),
     "the whole beside its parts everywhere": (
         lambda v, p, _: v.put(p, b"what stock tools would read"),
         UnlistedContentError,
-        "file of another volume: {1}/",
+        "the file belongs to another volume: {1}/",
     ),
     "a whole blob on two volumes": (
         lambda v, _, w: v.put(w, (v[2] / w).read_bytes(), 3),
         UnlistedContentError,
-        "file of another volume: {3}/",
+        "the file belongs to another volume: {3}/",
     ),
     "a whole blob is missing": (
         lambda v, _, w: (v[2] / w).unlink(),
@@ -144,7 +144,7 @@ FILES = {
     "a case twin on one volume": (
         lambda v, _p, _w: v.put("Index.json", b"x", 2),
         UnlistedContentError,
-        "file that is not on every volume: {2}/Index.json",
+        "the file is not on every volume: {2}/Index.json",
     ),
     "a part in capitals": (
         lambda v, p, _: v.part(p, 0).rename(
@@ -184,12 +184,12 @@ FILES = {
     "a file on the last": (
         lambda v, _p, _w: v.put("x", b"x", 3),
         UnlistedContentError,
-        "file that is not on every volume: {3}/x",
+        "the file is not on every volume: {3}/x",
     ),
     "a small file is missing on the first": (
         lambda v, _p, _w: (v[1] / "VERIFY.txt").unlink(),
         UnlistedContentError,
-        "file that is not on every volume: {2}/VERIFY.txt",
+        "the file is not on every volume: {2}/VERIFY.txt",
     ),
     "a small file is missing on the second": (
         lambda v, _p, _w: (v[2] / "VERIFY.txt").unlink(),
@@ -199,7 +199,7 @@ FILES = {
     "a small file is another on the last": (
         lambda v, _p, _w: flip(v[3] / "manifest.json", -1),
         DigestMismatchError,
-        "not the same on every volume: {3}/manifest.json, want {1}/manifest.json",
+        "the file is not the same on every volume: {3}/manifest.json, want {1}/manifest.json",
     ),
     "a small file is another on every volume": (
         lambda v, _p, _w: v.put("VERIFY.txt", b"trust me"),
@@ -214,12 +214,12 @@ FILES = {
     "another signature on one volume": (
         lambda v, _p, _w: flip(next((v[2] / "sig").iterdir()), -1),
         DigestMismatchError,
-        "not the same on every volume: {2}/sig/",
+        "the file is not the same on every volume: {2}/sig/",
     ),
     "another statement on one volume": (
         lambda v, _p, _w: flip(v[2] / "statement.json", -1),
         DigestMismatchError,
-        "not the same on every volume: {2}/statement.json",
+        "the file is not the same on every volume: {2}/statement.json",
     ),
     "no envelope on the first": (
         lambda v, _p, _w: (v[1] / "bundle.dsse.json").rename(v[1] / "bundle.dsse.json.part"),
@@ -229,17 +229,17 @@ FILES = {
     "no envelope on the last": (
         lambda v, _p, _w: (v[3] / "bundle.dsse.json").rename(v[3] / "bundle.dsse.json.part"),
         IncompleteError,
-        "unfinished volume: {3}, want bundle.dsse.json, got no such file",
+        "the volume is unfinished: {3}, want bundle.dsse.json, got no such file",
     ),
     "tables of another bundle": (
         lambda v, _p, _w: v.retable(lambda d: d.update(statement_sha256="0" * 64)),
         IncompleteError,
-        "a volume of another bundle: {1}/volume.json, want statement sha256:",
+        "the volume belongs to another bundle: {1}/volume.json, want statement sha256:",
     ),
     "tables that leave a blob out": (
         lambda v, _p, w: v.retable(lambda d: d["blobs"].remove(_entry(d, w))),
         UnlistedContentError,
-        "file that is not on every volume: {2}/",
+        "the file is not on every volume: {2}/",
     ),
     "tables that leave out a blob that is gone": (
         lambda v, _p, w: (v.retable(lambda d: d["blobs"].remove(_entry(d, w))), (v[2] / w).unlink()),
@@ -249,7 +249,7 @@ FILES = {
     "tables that leave out a blob in parts": (
         lambda v, p, _: v.retable(lambda d: d["blobs"].remove(_entry(d, p))),
         UnlistedContentError,
-        "file of another volume: {1}/",
+        "the file belongs to another volume: {1}/",
     ),
     "tables with a blob that nobody listed": (
         lambda v, _p, w: (
@@ -290,7 +290,7 @@ FILES = {
             _claim(p, _join)(v),
         ),
         UnlistedContentError,
-        "file of another volume: {1}/",
+        "the file belongs to another volume: {1}/",
     ),
 }
 

@@ -258,7 +258,7 @@ def test_a_copy_in_a_folder_of_another_name(gap, tmp_path):
     (other / "bundle.dsse.json").write_bytes(b"{}")
     assert folders_of(gap, [other]) == BundleFolders((other,))
     (other / "statement.json").unlink()
-    with pytest.raises(UsageError, match=r"not recognisable as a copy: .*renamed, want edge-0001"):
+    with pytest.raises(UsageError, match=r"cannot recognise a copy of the bundle: .*renamed, want edge-0001"):
         folders_of(gap, [other])
     assert folders_of(gap, [other.rename(tmp_path / TITLE)]) == BundleFolders((tmp_path / TITLE,))
 

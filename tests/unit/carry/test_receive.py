@@ -109,7 +109,7 @@ def test_what_could_not_be_taken_yet_is_said(gap, volumes):
     with pytest.raises(IncompleteError) as caught:
         receive(volumes[1], gap.folder / "x", here)
     assert "after that, volume 2 is needed again" in caught.value.hint
-    assert notes[-2].startswith("volume 2 of 3: copied in part; it is needed again")
+    assert notes[-2].startswith("volume 2 of 3: copied in part; it is needed again after")
     assert notes[-1] == "next: volume 1"
     with pytest.raises(IncompleteError, match="want volume 2, 3 of 3"):
         receive(volumes[0], gap.folder / "x", here)
@@ -199,13 +199,13 @@ def test_repair_that_is_refused_leaves_all_as_it_is(gap, volumes):
 
 
 STRAYS = {
-    ".DS_Store": "a file that does not belong there",
-    "blobs/._x": "a file that does not belong there",
-    "x.json.part": "a file that does not belong there",
-    "link": "a file that does not belong there",
-    "System Volume Information/": "a folder that does not belong there",
-    "blobs/sha256/x/": "a folder that does not belong there",
-    "trust/x/": "a folder that does not belong there",
+    ".DS_Store": "unexpected file",
+    "blobs/._x": "unexpected file",
+    "x.json.part": "unexpected file",
+    "link": "unexpected file",
+    "System Volume Information/": "unexpected folder",
+    "blobs/sha256/x/": "unexpected folder",
+    "trust/x/": "unexpected folder",
 }
 
 

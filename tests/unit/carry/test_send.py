@@ -218,7 +218,7 @@ class TestLoading:
             (
                 CommandResult(1, b"", b"what?"),
                 TransportError,
-                "the answer cannot be understood: plant: airgap trust show",
+                "cannot understand the answer: plant: airgap trust show",
             ),
             (CommandResult(1, b"{}", b"what?"), TransportError, "exit code 1: what?"),
             (None, TransportError, "cannot run airgap on the host: plant"),

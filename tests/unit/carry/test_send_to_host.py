@@ -128,7 +128,7 @@ class TestSending:
 
     def test_a_host_that_spoils_what_it_stores(self, host, files):
         host.spoils = f"{files[0].name}.part"
-        with pytest.raises(TransportError, match="the host stored other bytes than were sent"):
+        with pytest.raises(TransportError, match="the host did not store the bytes that were sent"):
             send(host, files)
         assert f"{FOLDER}/{files[0].name}" not in host.tree
         assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree

@@ -73,7 +73,7 @@ class TestFiles:
         (gap.bundle / "bundle.dsse.json").rename(gap.bundle / "bundle.dsse.json.part")
         with Folder(gap.bundle) as folder, pytest.raises(IncompleteError) as caught:
             read_envelope(folder)
-        assert "finish it with the `airgap pack` that began it" in caught.value.hint
+        assert "run the `airgap pack` that began it again" in caught.value.hint
 
     def test_the_folder_above(self, gap):
         with Folder(gap.bundle.parent) as folder, pytest.raises(IncompleteError) as caught:

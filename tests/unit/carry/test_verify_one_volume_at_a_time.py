@@ -221,5 +221,5 @@ def test_a_volume_that_becomes_another_bundles_is_refused(gap, volumes, tmp_path
     operator = Swapping(
         site=gap.site, now=gap.now, progress=Silent(), jobs=1, ask=lambda _: left.pop(0) if left else None
     )
-    with pytest.raises(IncompleteError, match="a volume of another bundle"):
+    with pytest.raises(IncompleteError, match="the volume belongs to another bundle"):
         verify_in_turn(volumes[0], operator)

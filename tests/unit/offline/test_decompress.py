@@ -91,7 +91,7 @@ def test_a_window_that_is_too_large():
 
 def test_without_end(monkeypatch):
     monkeypatch.setattr(compression, "MAX_BLOB_BYTES", 500_000)
-    with pytest.raises(FormatError, match="the layer unpacks to too much"):
+    with pytest.raises(FormatError, match="the layer is too large when decompressed"):
         measure(PACKED)
 
 

@@ -84,7 +84,7 @@ class TestAll:
         with pytest.raises(PolicyError) as caught:
             go(bundle, target, on_conflict=ConflictRule.REFUSE, before_names_move=lambda: moved.append(1))
         assert str(caught.value).startswith(
-            f"the name means another image at the target: {MULTI}, want sha256:"
+            f"the name refers to another image at the target: {MULTI}, want sha256:"
         )
         assert (target.log, target.names, moved) == ([], {MULTI: OLD}, [])
 
@@ -165,7 +165,7 @@ class TestContent:
     def test_a_target_that_lies(self, bundle):
         results = go(bundle, MemoryContent(lies=True))
         assert verdicts(results) == [FAILED] * 3
-        assert "the target has something else now" in str(results[0].error)
+        assert "the target does not have the image under its name" in str(results[0].error)
 
     def test_artifacts_go_there(self, tmp_path):
         with chart_bundle(tmp_path) as bundle:

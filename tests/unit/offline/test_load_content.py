@@ -94,7 +94,7 @@ class TestSparse:
         assert target.names == {MULTI: lone}
         assert [first[0].verdict, again[0].verdict] == [LOADED, THERE]
         assert len(notes.notes) == 1
-        assert f"the name means its linux/arm64 image, {lone}" in notes.notes[0]
+        assert f"the name refers to its linux/arm64 image, {lone}" in notes.notes[0]
 
     def test_of_two_an_index_is_made_and_known_again(self, tmp_path):
         gap, target, notes = sparse(tmp_path, "linux/arm64", "linux/amd64"), Whole(), Notes()

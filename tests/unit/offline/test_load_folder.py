@@ -167,7 +167,7 @@ def test_of_a_sparse_index_the_only_platform_is_taken(tmp_path, target):
         assert verdicts(go(bundle, target)) == [THERE]
     arm64 = PLATFORMS[1].descriptor.digest
     assert (verdicts(results), results[0].after, held(target, MULTI)) == ([PLACED], arm64, arm64)
-    assert f"the name means its linux/arm64 image, {arm64}" in notes.notes[0]
+    assert f"the name refers to its linux/arm64 image, {arm64}" in notes.notes[0]
 
 
 def test_of_a_sparse_index_of_several_an_index_is_made(tmp_path, target):

@@ -73,7 +73,7 @@ class TestAskedAgain:
         results = go(bundle, target)
         assert verdicts(results) == [FAILED, LOADED, LOADED]
         assert results[0].after == after
-        assert "the target has something else now" in str(results[0].error)
+        assert "the target does not have the image under its name" in str(results[0].error)
         assert results[0].error.exit_code == 18
 
     @AT_ALL
@@ -235,7 +235,7 @@ class TestFiles:
                 return self.folder / reference.registry
 
         target = Narrow(folder.folder)
-        with pytest.raises(UsageError, match="two images would have one name at the target"):
+        with pytest.raises(UsageError, match="two images would have the same name at the target"):
             go(bundle, target)
         assert list(folder.folder.iterdir()) == []
 
@@ -253,15 +253,15 @@ SIGNED = {
     "of another length": (f"{ONE}@sha512:{HEX}{HEX}", "the name has the digest of another image"),
     "another's name": (
         f"{TWO}@{IMAGES[ONE].descriptor.digest}",
-        f"two images with one name: statement.json: predicate, got {TWO}@{IMAGES[ONE].descriptor.digest} and {TWO}",
+        f"two images have the same name: statement.json: predicate, got {TWO}@{IMAGES[ONE].descriptor.digest} and {TWO}",
     ),
     "another's name in capitals": (
         TWO.replace("registry.test", "Registry.Test"),
-        "two images with one name",
+        "two images have the same name",
     ),
     "another's name with the usual port": (
         TWO.replace("test/", "test:443/"),
-        "two images with one name",
+        "two images have the same name",
     ),
     "a passing name": (f"airgap.invalid/loading/4194305:{HEX}", "airgap.invalid is reserved"),
     "in capitals": (f"AIRGAP.invalid:80/loading/4194305:{HEX}", "airgap.invalid is reserved"),

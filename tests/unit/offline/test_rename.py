@@ -89,9 +89,9 @@ def test_what_would_be_no_name(text: str, name: str):
 
 def test_one_prefix_cannot_become_two():
     assert len(parse_renamings(["ghcr.io=h.io", "ghcr.io/a=h.io"])) == 2
-    with pytest.raises(UsageError, match=r"two --map for one prefix: ghcr\.io"):
+    with pytest.raises(UsageError, match=r"two --map options have the same prefix: ghcr\.io"):
         parse_renamings(["ghcr.io=h.io", "ghcr.io=k.io"])
-    with pytest.raises(UsageError, match=r"two --map for one prefix: GHCR\.io:443/a"):
+    with pytest.raises(UsageError, match=r"two --map options have the same prefix: GHCR\.io:443/a"):
         parse_renamings(["ghcr.io/a=h.io", "GHCR.io:443/a=k.io"])
 
 
@@ -127,7 +127,7 @@ def test_two_images_at_one_name_are_refused_before_anything_changes(bundle, make
     loading = Loading(
         bundle, Silent(), renamings=parse_renamings([text]), before_names_move=lambda: moved.append(1)
     )
-    with pytest.raises(UsageError, match=r"two images would have one name: registry\.test/") as caught:
+    with pytest.raises(UsageError, match=r"two images would have the same name: registry\.test/") as caught:
         load(target, loading)
     assert "and registry.test/" in caught.value.got
     assert (moved, getattr(target, "log", [])) == ([], [])
@@ -158,7 +158,7 @@ def test_no_mapping_makes_twins(gap, make, twins, after):
             renamings=texts,
             before_names_move=lambda: moved.append(1),
         )
-        with pytest.raises(UsageError, match=r"two images would have one name: [cC]\.example/one:1"):
+        with pytest.raises(UsageError, match=r"two images would have the same name: [cC]\.example/one:1"):
             load(target, loading)
     assert (moved, getattr(target, "log", [])) == ([], [])
     assert not (target.raw if isinstance(target, MemoryFile) else target.names)
@@ -196,7 +196,7 @@ def test_in_a_registry_two_hosts_may_mean_one_place(bundle):
     texts = parse_renamings(["registry.test/one=a.example/x", "registry.test/two=b.example/x"])
     target = MemoryRegistry()
     with pytest.raises(
-        UsageError, match="two images would have one name at the registry: oci:memory: x:1"
+        UsageError, match="two images would have the same name at the registry: oci:memory: x:1"
     ) as caught:
         load(target, Loading(bundle, Silent(), renamings=texts))
     assert caught.value.got == "a.example/x:1 and b.example/x:1"

@@ -98,7 +98,7 @@ def test_what_is_there_is_read_and_not_fetched(store, source, plan):
     assert source.opened == []
     assert store.changes == []
     assert store.store.written == 0
-    assert store.notes.phases["checking what is there"] == sum(map(len, ALL.values()))
+    assert store.notes.phases["checking existing blobs"] == sum(map(len, ALL.values()))
 
 
 def test_leftovers_go(store, plan):
@@ -249,7 +249,9 @@ def test_an_image_that_changed_since_the_lock(store):
 
 def test_an_engine_that_leaves_out_a_blob(store):
     engine = MemoryEngine({"example.com/a:1": A}, left_out={OWN["a"]})
-    with pytest.raises(MissingContentError, match=r"the source did not save a blob: example.com/a:1"):
+    with pytest.raises(
+        MissingContentError, match=r"a blob is missing from what the source saved: example.com/a:1"
+    ):
         store.collect(export_plan(engine))
 
 

@@ -177,14 +177,14 @@ def test_a_site_whose_name_looks_like_another(bench, stranger):
 def test_archives_that_something_else_imports_are_no_base(bench, stranger):
     placed = tuple(replace(image, verdict="placed") for image in receipt_of(bench).images)
     assert bases(bench, write(bench, receipt_of(bench, images=placed).to_bytes(), stranger)) == frozenset()
-    assert "no delta can build on what docker has" in bench.progress.notes[-1]
+    assert "a delta cannot build on what docker has" in bench.progress.notes[-1]
 
 
 def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
     path = write(bench, receipt_of(bench, site="plant-9").to_bytes(), stranger)
     assert bases(bench, path) == set(A.contents)
     assert bench.progress.notes == [
-        f"{path}: the trust root has no key of site plant-9; the receipt is used without a check"
+        f"{path}: the trust root has no key for site plant-9; the signature was not checked"
     ]
 
 

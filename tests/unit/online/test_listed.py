@@ -81,20 +81,20 @@ def test_an_image_with_two_names_is_one_image() -> None:
 
 
 REFUSED = {
-    "no name": ([image(1)], item(), FormatError, f"none of its images has a name: archive:x.tar, got {D[1]} \\(no name\\)"),
+    "no name": ([image(1)], item(), FormatError, f"none of the images has a name: archive:x.tar, got {D[1]} \\(no name\\)"),
     "only a tag": ([image(1, tag="1")], item(), FormatError, f"got {D[1]} \\(1\\)"),
     "several, and as": (
         [image(1), image(2, A)], item(**{"as": "made/x:1"}), FormatError,
         f"need a single image: archive:x.tar, got {D[1]} \\(no name\\), {D[2]} \\({A}\\)",
     ),
     "no such digest": ([image(1, A)], item(digest=D[2]), NotFoundError, f"no image has this digest: archive:x.tar: {D[2]}"),
-    "a digest, and no name": ([image(1), image(2, A)], item(digest=D[1]), FormatError, "none of its images has a name"),
+    "a digest, and no name": ([image(1), image(2, A)], item(digest=D[1]), FormatError, "none of the images has a name"),
     "a config that two have": (
         [image(1, A, ids=frozenset({D[1], D[9 - 1]})), image(2, B, ids=frozenset({D[2], D[8]}))],
         item(digest=D[8]), FormatError, "need a single image",
     ),
-    "nothing": ([], item(), NotFoundError, "contains no image: archive:x.tar"),
-    "only what is attached": ([image(1, subject=D[2])], item(**{"as": "x:1"}), NotFoundError, "contains no image"),
+    "nothing": ([], item(), NotFoundError, "there is no image to lock: archive:x.tar"),
+    "only what is attached": ([image(1, subject=D[2])], item(**{"as": "x:1"}), NotFoundError, "there is no image to lock"),
     "a ref with another digest": ([image(1, A)], item(ref=A, digest=D[2]), IntegrityError, "not the pinned digest"),
 }  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_refused(images: list[ListedImage], text: str, kind: type[Exception], me
 def test_a_ref_for_an_image_without_a_name_has_a_hint_about_as() -> None:
     with pytest.raises(NotFoundError) as caught:
         lock([image(1)], item(ref=A))
-    assert caught.value.hint == f"its only image has no name: write `as: {A}` instead of `ref`"
+    assert caught.value.hint == f"the only image there has no name: write `as: {A}` instead of `ref`"
     with pytest.raises(NotFoundError) as caught:
         lock([image(1), image(2)], item(ref=A))
     assert caught.value.hint is None

@@ -85,7 +85,7 @@ def test_the_same_image_twice_is_one():
         ([f"{{ref: 'example.com/a:1', source: docker, digest: '{NONE}'}}"], IntegrityError, "not the pinned digest"),
         (["{oci: source, as: example.com/x:1}"], FormatError, "need a single image"),
         ([f"{{oci: source, digest: '{NONE}'}}"], NotFoundError, "no image has this digest"),
-        (["{archive: empty.tar}"], NotFoundError, "contains no image"),
+        (["{archive: empty.tar}"], NotFoundError, "there is no image to lock"),
         (["{archive: empty.tar, ref: example.com/a:1}"], NotFoundError, "not found"),
     ],
 )  # fmt: skip
@@ -110,7 +110,7 @@ def test_two_images_for_one_name():
 
 def test_an_engine_cannot_say_what_is_attached():
     manifest = manifest_of("{ref: example.com/a:1, source: docker}", head="attachments: required\n")
-    with pytest.raises(EndpointError, match="an engine has no attachments: example"):
+    with pytest.raises(EndpointError, match="an engine does not have attachments: example"):
         lock_of(manifest, docker=MemoryEngine(IMAGES))
 
 

@@ -141,7 +141,7 @@ def test_not_installed(monkeypatch, tmp_path):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(own_wheel, "distribution", missing)
-    with pytest.raises(UsageError, match="runs without being installed"):
+    with pytest.raises(UsageError, match="airgap is not installed"):
         build_own_wheel(tmp_path)
 
 

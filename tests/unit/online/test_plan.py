@@ -144,9 +144,9 @@ def test_what_one_image_needs_does_not_stay_behind_for_another():
     {
         "a digest beside the tag": (
             ("example.com/a:1", f"example.com/a:1@{B.descriptor.digest}"),
-            "two images with one name: lock, got example.com/a:1 and",
+            "two images have the same name: lock, got example.com/a:1 and",
         ),
-        "another spelling": (("example.com/a:1", "EXAMPLE.com:443/a:1"), "two images with one name"),
+        "another spelling": (("example.com/a:1", "EXAMPLE.com:443/a:1"), "two images have the same name"),
         "the digest of another image": (
             (f"example.com/a:1@{B.descriptor.digest}", "example.com/b:1"),
             "the name has the digest of another image",

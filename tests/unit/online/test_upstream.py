@@ -134,7 +134,7 @@ def test_exports_have_none(tmp_path, key):
     manifest = manifest_of(f"{{ref: '{NAME}', source: docker{key}}}", folder=tmp_path)
     plan = plan_of(manifest, docker=MemoryEngine({NAME: APP}))
     if key:
-        with pytest.raises(UnsignedError, match="registries only"):
+        with pytest.raises(UnsignedError, match="only images from a registry"):
             check_upstream(plan)
     else:
         assert check_upstream(plan) == {}

@@ -150,7 +150,7 @@ class TestFetch:
         monkeypatch.setenv("PIP_INDEX_URL", "http://user:hidden@127.0.0.1:9/simple")
         monkeypatch.setenv("PIP_RETRIES", "1")
         monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-        with pytest.raises(UnavailableError, match="pip could not get the wheels") as caught:
+        with pytest.raises(UnavailableError, match="pip cannot get the wheels") as caught:
             fetch_wheels(OLD, ["rich"], None, out)
         assert "pip config list" in caught.value.hint
         assert "hidden" not in str(caught.value)
