@@ -1,4 +1,4 @@
-"""The user that runs this process and the user's home folder, for the ledger, receipts, keys and SSH.
+"""The user that runs this process, the user's home folder, and AIRGAP_HOME, for the ledger, receipts, keys and SSH.
 
 Only the kernel knows the user for certain; anyone can set the environment. Records therefore name the user
 that the kernel reports. What login sessions and sudo report about the person behind it is recorded
@@ -7,11 +7,12 @@ separately, as a claim.
 
 import os
 import pwd
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from airgap.errors import UsageError
-from airgap.hiding import hide
+from airgap.hiding import LOGIN_HINT, has_secret, hide
 
 LOGIN_UID = Path("/proc/self/loginuid")
 """Set once at login and kept through su and sudo (pam_loginuid(8)); root can change it."""
@@ -21,6 +22,8 @@ _NOT_SET = 0xFFFFFFFF
 _UIDS = ("SUDO_UID", "PKEXEC_UID")
 _NAMES = ("SUDO_USER", "DOAS_USER")
 _MAX_NAME = 256
+
+ELSEWHERE = "set AIRGAP_HOME to a permanent folder that you own and can write"
 
 
 def user_name(uid: int | None = None) -> str:
@@ -86,3 +89,19 @@ def _login_uid(path: Path) -> int:
 
 def _uid(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else _NOT_SET
+
+
+def default_home() -> Path:
+    """Return `AIRGAP_HOME`, else the user's data folder. Raises `UsageError` if both are missing."""
+    if home := os.environ.get("AIRGAP_HOME"):
+        if has_secret(home):
+            raise UsageError(
+                "a password or token in AIRGAP_HOME", want="the path of a folder", hint=LOGIN_HINT
+            )
+        return Path(home)
+    if sys.platform != "darwin" and (data := os.environ.get("XDG_DATA_HOME")):
+        return Path(data) / "airgap"
+    own = required_home("airgap's keys and ledger", ELSEWHERE)
+    if sys.platform == "darwin":
+        return own / "Library" / "Application Support" / "airgap"
+    return own / ".local" / "share" / "airgap"

@@ -18,7 +18,6 @@ receipts/<site>/        receipts that came back from other sites
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from airgap.account import required_home
+from airgap.account import ELSEWHERE, default_home
 from airgap.audit.facts import AcceptedRecords, Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
@@ -34,7 +33,6 @@ from airgap.bundle.locks import alone_in, lock
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
-from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
@@ -48,25 +46,8 @@ Passphrase = Callable[[], bytes]
 """Returns the passphrase of a key file; called only if the key is encrypted."""
 
 SITE_GRAMMAR = STREAM_GRAMMAR
-ELSEWHERE = "set AIRGAP_HOME to a permanent folder that you own and can write"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
-
-
-def default_home() -> Path:
-    """Return `AIRGAP_HOME`, else the user's data folder. Raises `UsageError` if both are missing."""
-    if home := os.environ.get("AIRGAP_HOME"):
-        if has_secret(home):
-            raise UsageError(
-                "a password or token in AIRGAP_HOME", want="the path of a folder", hint=LOGIN_HINT
-            )
-        return Path(home)
-    if sys.platform != "darwin" and (data := os.environ.get("XDG_DATA_HOME")):
-        return Path(data) / "airgap"
-    own = required_home("airgap's keys and ledger", ELSEWHERE)
-    if sys.platform == "darwin":
-        return own / "Library" / "Application Support" / "airgap"
-    return own / ".local" / "share" / "airgap"
 
 
 def now() -> datetime:

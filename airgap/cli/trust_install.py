@@ -1,5 +1,6 @@
 """The command `airgap trust install`."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ def _install(
     from airgap.admin.find_root import find_roots
     from airgap.admin.install_root import install_root, recorded_roots
     from airgap.durable import exists
+    from airgap.errors import AirgapError
     from airgap.site import Site
 
     if fingerprint is None and not (home / "trust").exists() and _can_ask():
@@ -65,7 +67,9 @@ def _install(
     found = find_roots(path, fingerprint, recorded_roots(home))
     if site is None and fingerprint is not None and not exists(home / "site.json"):
         site = _ask_name(_destinations(found))
-    installed = Site(home).roots() if exists(home / "site.json") else {}
+    installed: dict[int, bytes] = {}
+    with contextlib.suppress(AirgapError):  # a root that was changed or lost is put back
+        installed = Site(home).roots() if exists(home / "site.json") else {}
     todo = [signed for signed in found.roots if installed.get(signed.root.version) != signed.raw]
     done = [
         install_root(home, site, signed, fingerprint if _fits(signed, fingerprint, found) else None)

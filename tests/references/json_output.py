@@ -1,206 +1,24 @@
-"""The `--json` output of every command: its keys, their types, and one meaning for each.
+"""The `--json` output of every command.
 
 A key has the same type and meaning wherever it stands, unless the table of a command says otherwise (`own`).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from airgap.audit.receipt import VERDICTS
 from airgap.carry.compare_images import Change
 from airgap.cli.version import JSON_VERSION
 from airgap.review.compare_target import State
-from airgap.review.receipts import ImportState
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "integer"}
-FLAG: Schema = {"type": "boolean"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-
-
-def optional(schema: Schema) -> Schema:
-    """The schema of a value that may be null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def items(schema: Schema) -> Schema:
-    """The schema of a list."""
-    return {"type": "array", "items": schema}
-
-
-def one_of(*words: str) -> Schema:
-    return {"enum": list(words)}
-
-
-def mapping(schema: Schema | None = None) -> Schema:
-    """The schema of an object with any keys."""
-    return {"type": "object", "additionalProperties": {} if schema is None else schema}
-
-
-KEYS: dict[str, tuple[Schema, str]] = {
-    "address": (TEXT, "the address that the server listens on"),
-    "adopted": (items(TEXT), "bundles that were sealed after the backup, whose serials are not used again"),
-    "after": (optional(TEXT), "the digest that the name has at the target now"),
-    "alarms": (items(TEXT), "disagreements that a person must investigate"),
-    "algorithm": (TEXT, "the algorithm of the key"),
-    "as": (TEXT, "the name of the image on the receiving side"),
-    "attachments_unknown": ({}, "images whose attachments (signatures, SBOMs) are not known, and why"),
-    "backwards": (items(NUMBER), "ledger lines that are older than the line before"),
-    "backup": (TEXT, "the path of the backup"),
-    "bases": (items(TEXT), "what the site has: receipts and bundles; empty if the site does not count"),
-    "before": (optional(TEXT), "the digest that the name had at the target before"),
-    "blobs": (NUMBER, "the number of blobs"),
-    "blobs_held": (NUMBER, "the number of blobs that the target holds now"),
-    "blobs_written": (NUMBER, "the number of blobs that were written"),
-    "bundle": (TEXT, "the path of the bundle: its folder, its tar, or its first volume"),
-    "bundles": ({}, "one value for each bundle"),
-    "bytes": (NUMBER, "the total size in bytes"),
-    "bytes_sent": (NUMBER, "the bytes that were sent"),
-    "changes": (items(TEXT), "the changes, each as a sentence"),
-    "checkpoint": ({}, "size and root hash of the receiver's ledger"),
-    "claimed_operator": (optional(TEXT), "the user before su or sudo, by their own account"),
-    "client": (TEXT, "the program that the settings are for"),
-    "compared_with": (NUMBER, "the number of signed checkpoints that the ledger was compared with"),
-    "content": (TEXT, "the content of the file"),
-    "copy": (optional(TEXT), "the folder with the checked copy"),
-    "count": (NUMBER, "the number of blobs that are left out"),
-    "counts": (mapping(NUMBER), "the number of bundles by state, and of loads, refusals and alarms"),
-    "content_from": (items(TEXT), "older bundles that had content for this one; their names were not set"),
-    "created": (TIME, "when the bundle was made"),
-    "destinations": (items(TEXT), "the sites that the bundle is for; empty for any site"),
-    "details": (mapping(), "everything else in the ledger's record"),
-    "digest": (TEXT, "the digest of the image"),
-    "digest_kind": (one_of("manifest", "image_id"), "what the digests identify: a manifest, or an image ID"),
-    "disputed": (items(TEXT), "receipts that do not agree with the bundle"),
-    "distinct_owners": (FLAG, "whether the signatures must be by different owners"),
-    "engine": (optional(TEXT), "the engine of the target: product, version, machine and address"),
-    "entries": ({}, "the entries of the ledger, from the first to the last"),
-    "epoch": (NUMBER, "the epoch of the serials"),
-    "error": ({}, "the first error; null if there is none"),
-    "event": (TEXT, "the event: pack, load, verify, …"),
-    "exit_code": (NUMBER, "the exit code of the command"),
-    "expected": (optional(TEXT), "the digest that was loaded under the name"),
-    "expires": (TIME, "when it expires"),
-    "exports": (items(TEXT), "images whose size is known only when an engine saves them"),
-    "failures": ({}, "the error of each image or host that failed, by name"),
-    "files": (NUMBER, "the number of files"),
-    "files_sent": (NUMBER, "the number of files that were sent"),
-    "files_there": (NUMBER, "the number of files that the host had already"),
-    "fingerprint": (optional(TEXT), "the SHA-256 of the trust root; null while it is only proposed"),
-    "fits": (FLAG, "whether the bundle fits"),
-    "folder": (optional(TEXT), "the folder on the host"),
-    "found": ({}, "the matches"),
-    "free": (optional(NUMBER), "free space in bytes"),
-    "fresh": (FLAG, "true if this command did the work; false if it was already done"),
-    "head": (TEXT, "the SHA-256 of the last ledger line"),
-    "hint": (optional(TEXT), "what can be done about the error"),
-    "hollow": (items(TEXT), "images of which the bundle has the index but no platform"),
-    "home": (TEXT, "the folder of the site"),
-    "host": (TEXT, "the address of the host"),
-    "hosts": ({}, "one value for each host"),
-    "images": ({}, "one value for each image"),
-    "import": (one_of(*ImportState), "what was done with the receipt"),
-    "installed": (FLAG, "whether the new trust root is installed here"),
-    "json_version": (NUMBER, "the version of these schemas"),
-    "kept": (optional(TEXT), "the path of the imported receipt"),
-    "key": (TEXT, "the path of the private key"),
-    "keyid": (TEXT, "the id of the key"),
-    "keyids": (items(TEXT), "the ids of the keys"),
-    "keys": (items(TEXT), "the ids of the keys whose signatures count"),
-    "kind": (TEXT, "the kind of the image: image or artifact"),
-    "ledger": ({}, "the state of the ledger"),
-    "latest": (TIME, "the time of the last record in the ledger"),
-    "ledger_lines": (NUMBER, "the number of lines of the ledger"),
-    "left_out": (items(TEXT), "platforms that are not carried"),
-    "load": ({}, "the result of loading the bundle on the host; null if it was not asked for"),
-    "loaded": ({}, "the loads at this site"),
-    "lock": (TEXT, "the path of the lock file"),
-    "media": ({}, "the media, as far as they are known"),
-    "message": (TEXT, "the error in one line"),
-    "missed": (NUMBER, "the number of earlier bundles that never arrived here"),
-    "missing": (items(TEXT), "the destinations that have confirmed neither this bundle nor a later one"),
-    "name": (TEXT, "the name in the manifest"),
-    "new_bytes": (optional(NUMBER), "bytes that only the second bundle has; null unless both are bundles"),
-    "notes": (items(TEXT), "remarks for people"),
-    "odd": ({}, "ledger entries of commands that were refused, that failed, or that did not end"),
-    "open": (items(NUMBER), "ledger lines of commands that have no end"),
-    "operator": (TEXT, "the user who ran the command"),
-    "origin": (TEXT, "the site of the ledger"),
-    "owner": (TEXT, "the owner of the key"),
-    "owners": (items(TEXT), "the owners of the keys whose signatures count"),
-    "path": (TEXT, "the path of a file or folder"),
-    "pem": (TEXT, "the public key in PEM"),
-    "platforms": (items(TEXT), "the platforms that are carried"),
-    "platforms_by_default": (FLAG, "whether the platforms were chosen by default"),
-    "proved_by": (optional(TEXT), "how the copy on the host was checked"),
-    "python": (TEXT, "the version of Python"),
-    "read_back": (TEXT, "whether the media were read back: ok, cached or skipped"),
-    "reason": (optional(TEXT), "the reason"),
-    "receipt": (TEXT, "the path of the receipt"),
-    "receipt_copies": ({}, "the copies of the receipt, and why there is none"),
-    "receipt_kept": (optional(TEXT), "the path of the receipt here, if it came back from the host"),
-    "receipt_error": (optional(TEXT), "why the receipt did not come back"),
-    "receipts": ({}, "one value for each receipt"),
-    "recipients": ({}, "what is known of each destination of the bundle"),
-    "reference": (TEXT, "the name of the image"),
-    "refusal": (optional(TEXT), "why this site would refuse the bundle now"),
-    "repeat": (FLAG, "whether the bundle was accepted here before"),
-    "repositories": (items(TEXT), "the repositories that are served"),
-    "requires": ({}, "the blobs that the bundle leaves out because the receiver has them"),
-    "result": (TEXT, "the result: ok, partial, failed, refused, …"),
-    "revoked": (items(TEXT), "the ids of the revoked keys"),
-    "roles": ({}, "the roles of the trust root"),
-    "root": (TEXT, "the Merkle root of the ledger"),
-    "root_version": (NUMBER, "the version of the trust root that was used"),
-    "sealed": (TIME, "when the bundle was sealed"),
-    "sender": (optional(TEXT), "the site that sealed the bundle"),
-    "sent": ({}, "the bundles that were sealed here"),
-    "seq": (NUMBER, "the number of the ledger line"),
-    "serial": (NUMBER, "the number of the bundle in its stream"),
-    "settled": (one_of("clock", "files", "ledger"), "what was declared to be right"),
-    "signed_by": (items(TEXT), "the ids of the keys that have signed"),
-    "signers": (items(TEXT), "the keys that have signed, for people"),
-    "saved_without": (NUMBER, "the bytes that could be left out as well if this site did not count"),
-    "site": (TEXT, "the name of the site"),
-    "site_bases": ({}, "what each receiving site has"),
-    "sites": (mapping(items(TEXT)), "the receiving sites, and the ids of their keys"),
-    "size": (NUMBER, "the number of ledger lines"),
-    "snippets": ({}, "the settings of clients"),
-    "spare_key": (optional(TEXT), "the path of the spare key, if one was asked for"),
-    "source": (TEXT, "where the image comes from"),
-    "spared_bytes": (NUMBER, "the bytes that are left out because the receiver has them"),
-    "standing": (one_of("confirmed", "superseded", "incomplete", "missing"), "what the site answered"),
-    "state": (TEXT, "how far the transfer to the host or the delivery of the bundle has come"),
-    "statement_sha256": (TEXT, "the SHA-256 of the signed statement"),
-    "stream": (TEXT, "the name of the series of bundles"),
-    "superseded_by": (optional(TEXT), "the title of the later bundle that the site has confirmed"),
-    "target": (TEXT, "where images are loaded"),
-    "targets": (items(TEXT), "the platforms and Pythons that the kit is for"),
-    "threshold": (NUMBER, "how many keys must sign"),
-    "time": (optional(TIME), "when it happened"),
-    "tool_version": (TEXT, "the version of the airgap that made the bundle"),
-    "torn": (items(NUMBER), "ledger lines that a crash cut short"),
-    "transfer": (mapping(), "what the manifest says about the transfer: ticket, approval, …"),
-    "unconfirmed": (items(TEXT), "what the receipt does not confirm"),
-    "unreadable": (items(TEXT), "files that could not be compared with the ledger"),
-    "user": (TEXT, "the user who ran the command"),
-    "verdict": (one_of(*VERDICTS), "the outcome for the image at the target"),
-    "version": (NUMBER, "the version of the trust root"),
-    "volumes": (items(TEXT), "the folders of all volumes; of a bundle in one piece, its path"),
-    "volumes_here": (items(NUMBER), "the numbers of the volumes that were named"),
-    "volumes_read": (items(NUMBER), "the numbers of the volumes that were read"),
-    "vouched": (FLAG, "whether keys of the trust root signed it; otherwise it only says so itself"),
-    "wanted": (optional(TEXT), "the signatures that are missing before the bundle loads; null if none are"),
-    "wants": (items(TEXT), "the signatures that are missing"),
-    "warning": (optional(TEXT), "a warning that the trust root expires soon or has expired"),
-    "way": (TEXT, "how the bundle was loaded: by the host's airgap, or from here through SSH"),
-    "where": (TEXT, "the target, medium or host"),
-    "who": (items(TEXT), "who can give the missing signatures"),
-    "witnesses": (NUMBER, "the number of signed checkpoints that the ledger agrees with"),
-    "written": (TEXT, "the path of the file that was written"),
-}
+from tests.references.json_keys import (
+    FLAG,
+    KEYS,
+    NUMBER,
+    TEXT,
+    Schema,
+    items,
+    mapping,
+    one_of,
+    optional,
+)
 
 
 def value(names: str, **own: Schema) -> Schema:

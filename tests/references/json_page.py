@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from airgap.cli.version import JSON_VERSION
-from tests.references.json_output import KEYS, OUTPUTS, Schema
+from tests.references.json_keys import KEYS, Schema
+from tests.references.json_output import OUTPUTS
 
 HEAD = f"""# JSON output
 
