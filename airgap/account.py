@@ -1,4 +1,4 @@
-"""The user that runs this process, the user's home folder, and AIRGAP_HOME, for the ledger, receipts, keys and SSH.
+"""The user of this process, their home folder, and AIRGAP_HOME, for the ledger, receipts, keys and SSH.
 
 Only the kernel knows the user for certain; anyone can set the environment. Records therefore name the user
 that the kernel reports. What login sessions and sudo report about the person behind it is recorded
