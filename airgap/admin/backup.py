@@ -22,7 +22,7 @@ from airgap.audit.record import NOTE
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder, make_folder, media_errors, write_stream
 from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE, Statement
-from airgap.bundle.ustar import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, FormatError, IntegrityError, SizeMismatchError, UsageError
 from airgap.limits import (

@@ -9,7 +9,7 @@ from airgap.bundle.files import FileSlice, closing_file, make_folder, media_erro
 from airgap.bundle.locks import lock
 from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobOpener
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.durable import exists, sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from airgap.bundle.blob_files import Joined
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.files import Closing, Files, Folder, FoundFile, SeekableStream, read_small
-from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
     AirgapError,

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from airgap.bundle.statement import Statement
-from airgap.carry.stream_place import check_place, is_older
+from airgap.carry.rollback import check_place, is_older
 from airgap.errors import DestinationError, ExpiredError, RollbackError, TrustError
 from airgap.site import Mark
 from airgap.times import format_time

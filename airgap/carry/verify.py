@@ -26,7 +26,7 @@ from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE
 from airgap.bundle.files import Files, SeekableStream, unlisted
 from airgap.bundle.statement import Requirement, Statement
 from airgap.carry.receiver import Receiver, check_receiver
-from airgap.carry.stream_place import left_fork
+from airgap.carry.rollback import left_fork
 from airgap.carry.verify_small_files import SmallFilesCheck, VerifiedImage
 from airgap.errors import (
     DigestMismatchError,
@@ -139,7 +139,7 @@ class VerifiedBundle(CheckedBundle):
 
     @property
     def left_fork(self) -> str | None:
-        """The warning of `stream_place.left_fork`, or None."""
+        """The warning of `rollback.left_fork`, or None."""
         return left_fork(self.statement, self.mark)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.check_written import OnMedia, prove
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.bundle.files import Files
 from airgap.bundle.read_back import Written
-from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle
 from airgap.carry.operator import Operator

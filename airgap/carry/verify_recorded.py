@@ -22,7 +22,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.accepted_bundles import AcceptedBundles
 from airgap.carry.receiver import OlderRule, Receiver
-from airgap.carry.stream_place import check_place
+from airgap.carry.rollback import check_place
 from airgap.carry.verify import (
     REPAIR_HINT,
     CheckedBundle,

@@ -1,4 +1,7 @@
-"""Takes the bundles that a person means by paths, by a medium's folder, or by a bundle's name."""
+"""Takes the bundles that a person means by paths, by a medium's folder, or by a bundle's name.
+
+Which one is meant is decided in `carry/find_bundles`.
+"""
 
 import contextlib
 from collections.abc import Sequence

@@ -136,12 +136,12 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
         "exports": [str(image.reference) for export in plan.exports for image in export.images],
         "blobs": len(plan.blobs),
         "bytes": plan.total_bytes,
-        "spared_bytes": plan.spared_bytes,
+        "spared_bytes": plan.left_out_bytes,
         "site_bases": [
             {
                 "site": base.site,
                 "bases": list(base.names),
-                "spared_bytes": plan.spared_with(base.held) if base.names else 0,
+                "spared_bytes": plan.left_out_bytes_with(base.held) if base.names else 0,
                 "saved_without": _saved_without(plan, base.site),
             }
             for base in plan.bases.sites
@@ -151,8 +151,8 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
 
 
 def _saved_without(plan: "TransferPlan", site: str) -> int:
-    spared = plan.spared_with(plan.bases.held_without(site))
-    return max(spared - plan.spared_bytes, 0)
+    spared = plan.left_out_bytes_with(plan.bases.held_without(site))
+    return max(spared - plan.left_out_bytes, 0)
 
 
 def _lines(value: dict[str, Any]) -> list[str | Table]:

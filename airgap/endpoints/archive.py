@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import closing_file, write_stream
-from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, ListingSource, merged
 from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget, PresentImage
@@ -30,7 +30,7 @@ class Archive(ExportSource, ListingSource):
     The file is listed once, and again if it has changed; `export` then reads it a second time. A compressed
     one is read completely both times. `index.json` takes precedence over `manifest.json` and keeps all
     documents and layers byte for byte; an archive that has only the latter is repacked. Raises what
-    `save_format` and `ustar` raise, with the file's name, and `EndpointError` if it cannot be read.
+    `save_format` and `tar_entries` raise, with the file's name, and `EndpointError` if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:

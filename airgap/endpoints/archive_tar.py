@@ -13,8 +13,8 @@ from pathlib import Path
 
 from airgap.bundle.compression import Unpacked
 from airgap.bundle.files import FileSlice
+from airgap.bundle.tar_entries import read_entries
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import read_entries
 from airgap.endpoints.save_format import INDEX, MANIFEST, MARKER, Listing
 from airgap.endpoints.save_stream import ContentKind, classify
 from airgap.errors import FormatError

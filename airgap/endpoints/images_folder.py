@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Files, media_errors, write_stream
-from airgap.bundle.tar_reader import TarFolder
 from airgap.endpoints.ports import FolderTarget, PresentImage
 from airgap.errors import AirgapError, EndpointError, UsageError
 from airgap.limits import MAX_IMAGES_FOLDER_FILES, MAX_INDEX_BYTES

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from airgap.bundle.ustar import TarEntry
+from airgap.bundle.tar_entries import TarEntry
 from airgap.endpoints.naming import IndexEntry, index_entries, matching, usable_names
 from airgap.errors import (
     AmbiguousError,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from airgap.bundle.compression import GunzipWitness, GzipReader
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.tar_entries import read_entries
 from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
     DockerImage,

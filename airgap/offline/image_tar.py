@@ -20,7 +20,7 @@ from airgap.bundle.contents import (
     manifest_json,
 )
 from airgap.bundle.graph import CarriedManifest
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest

@@ -20,7 +20,7 @@ from airgap.carry.given import opened_base
 from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.remote_load import LoadedThere, LoadWay
-from airgap.carry.stream_place import is_older
+from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target

@@ -9,7 +9,7 @@ from airgap.carry.accepted_bundles import needs
 from airgap.carry.given import Given, by_stream, examine
 from airgap.carry.operator import Operator
 from airgap.carry.receiver import OlderRule, Receiver
-from airgap.carry.stream_place import check_place
+from airgap.carry.rollback import check_place
 from airgap.carry.verify import verify
 from airgap.carry.verify_recorded import (
     bundle_attempt,

@@ -172,7 +172,7 @@ def take_optional(failures: Failures, plan: TransferPlan) -> dict[str, str]:
 def prune(store: BlobStore, images: Iterable[CollectedImage], plan: TransferPlan) -> None:
     """Remove everything from the store that the images do not need."""
     graphs = [image.graph for image in images]
-    store.prune({digest for graph in graphs for digest in graph.contents} - plan.behind(graphs))
+    store.prune({digest for graph in graphs for digest in graph.contents} - plan.left_out_layers(graphs))
 
 
 def refuse_partial(failures: Failures, plan: TransferPlan, *, hint: str = _PACK_AGAIN) -> None:

@@ -1,7 +1,7 @@
 """Finds the base of a delta: the blobs that the other side already has. Also finds a bundle that was sealed
 without some of its images, so that the next one completes it.
 
-Which layers a delta then leaves out is decided in `plan` (`TransferPlan.behind`).
+Which layers a delta then leaves out is decided in `plan` (`TransferPlan.left_out_layers`).
 """
 
 import contextlib

@@ -20,8 +20,8 @@ from airgap.bundle.files import Folder, make_folder, media_errors, read_small
 from airgap.bundle.max_file_size import largest_file
 from airgap.bundle.medium import Medium, refuse_unfit
 from airgap.bundle.statement import Statement
+from airgap.bundle.tar_entries import read_entries
 from airgap.bundle.tar_writer import TarStore
-from airgap.bundle.ustar import read_entries
 from airgap.durable import exists
 from airgap.errors import AirgapError, NoSpaceError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES, MAX_STATEMENT_BYTES

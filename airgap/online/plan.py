@@ -1,4 +1,4 @@
-"""Plans which blobs a bundle of a lock carries, and which layers a delta leaves out (`TransferPlan.behind`).
+"""Plans which blobs a bundle of a lock carries, and which layers a delta leaves out (`left_out_layers`).
 
 Only metadata is fetched, and except for exports every byte is known afterwards. Failures of single images are
 collected.
@@ -123,24 +123,24 @@ class TransferPlan:
     def blobs(self) -> dict[Digest, tuple[Descriptor, PlannedImage]]:
         """All blobs to carry, by digest, each with an image that contains it."""
         carried: dict[Digest, tuple[Descriptor, PlannedImage]] = {}
-        behind = self.behind()
+        left_out = self.left_out_layers()
         for image in reversed(self.images):
             contents = image.graph.contents
-            carried |= {digest: (blob, image) for digest, blob in contents.items() if digest not in behind}
+            carried |= {digest: (blob, image) for digest, blob in contents.items() if digest not in left_out}
         return carried
 
-    def behind(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
+    def left_out_layers(self, exported: Iterable[ImageGraph] = ()) -> frozenset[Digest]:
         """Return the layers of the planned and the `exported` images that the bundle leaves out: the receiver
         has them, and can use them at their place in every image. Manifests and configs are always carried,
         because they are small and prove the base to the other side. So are foreign layers (FORMAT.md §4).
         """
-        behind, needed = set[Digest](), set[Digest]()
+        left_out, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
             for item in graph.manifests:
                 usable = _usable_layers(item, self.held) - graph.foreign.keys()
-                behind |= usable
+                left_out |= usable
                 needed |= {blob.digest for blob in item.manifest.blobs} - usable
-        return frozenset(behind - needed)
+        return frozenset(left_out - needed)
 
     @property
     def total_images(self) -> int:
@@ -153,14 +153,14 @@ class TransferPlan:
         return sum(descriptor.size for descriptor, _ in self.blobs.values())
 
     @property
-    def spared_bytes(self) -> int:
+    def left_out_bytes(self) -> int:
         """The bytes of the layers that are left out, each counted once."""
         layers = {digest: blob for image in self.images for digest, blob in image.graph.blobs.items()}
-        return sum(layers[digest].size for digest in self.behind())
+        return sum(layers[digest].size for digest in self.left_out_layers())
 
-    def spared_with(self, held: frozenset[Digest]) -> int:
-        """Return the `spared_bytes` if the receiving side had these blobs."""
-        return replace(self, held=_usable(held, self.images)).spared_bytes
+    def left_out_bytes_with(self, held: frozenset[Digest]) -> int:
+        """Return the `left_out_bytes` if the receiving side had these blobs."""
+        return replace(self, held=_usable(held, self.images)).left_out_bytes
 
 
 def unknown_value(unknown: Mapping[str, str]) -> list[dict[str, str]]:

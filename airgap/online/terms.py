@@ -133,7 +133,7 @@ class Terms:
     def _is_same(self, statement: Statement) -> bool:
         plan = self.plan
         records = {record.locked_name: record for record in statement.images}
-        if not plan.exports and {item.digest for item in statement.requires} != plan.behind():
+        if not plan.exports and {item.digest for item in statement.requires} != plan.left_out_layers():
             return False
         same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
             self.manifest.sha256,
@@ -265,10 +265,10 @@ def matches_lock(record: ImageRecord, locked: LockedImage) -> bool:
 def _requirements(images: Sequence[CollectedImage], plan: TransferPlan) -> tuple[Requirement, ...]:
     """Return the layers that are left out, each with the images that need it."""
     needed: dict[Digest, tuple[int, list[str]]] = {}
-    behind = plan.behind(image.graph for image in images)
+    left_out = plan.left_out_layers(image.graph for image in images)
     for image in images:
         for digest, layer in image.graph.blobs.items():
-            if digest in behind:
+            if digest in left_out:
                 needed.setdefault(digest, (layer.size, []))[1].append(str(image.record.name))
     return tuple(
         Requirement(digest, size, tuple(sorted(names))) for digest, (size, names) in sorted(needed.items())

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_TAR, OCI_MANIFEST, Descriptor
 from tests.support.engines import start_docker20

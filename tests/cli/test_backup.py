@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.trust import age
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
 from tests.support.images import simple_image

@@ -13,8 +13,8 @@ from airgap.audit.receipt import Receipt
 from airgap.audit.record import parse_record
 from airgap.bundle.contents import read_index
 from airgap.bundle.statement import Statement
+from airgap.bundle.tar_entries import BLOCK, read_entries
 from airgap.bundle.tar_header import parse_header
-from airgap.bundle.ustar import BLOCK, read_entries
 from airgap.bundle.volume_table import VolumeTable
 from airgap.carry import remote_load, send_to_host
 from airgap.endpoints.remote import CommandResult
@@ -30,7 +30,7 @@ from airgap.oci.strict_json import parse_object
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
 from tests.support.saves import MemorySink
-from tests.unit.bundle.test_ustar import patched
+from tests.unit.bundle.test_tar_entries import patched
 from tests.unit.endpoints.test_ssh_sftp import Channel
 
 NAME = Path("fuzz.yaml")

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.tar_entries import read_entries
 from airgap.errors import FormatError
 from tests.judges.documents import build
 from tests.judges.tar_mutants import mutants

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from airgap.bundle.ustar import END_OF_ARCHIVE, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, padding
 
 _PLACES = {
     "name": (0, 100), "mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12),

@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 
 LONG = "p" * 80 + "/" + "n" * 90
 _MEMBERS: list[tuple[str, bytes, str, bytes]] = [

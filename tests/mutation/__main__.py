@@ -40,7 +40,7 @@ TESTS = {
     "airgap/carry/verify_medium.py": ("unit/carry/test_verify_medium.py",),
     "airgap/carry/verify_one_volume_at_a_time.py": ("unit/carry/test_verify_one_volume_at_a_time.py",),
     "airgap/carry/verify_recorded.py": ("unit/offline/test_load_bundle.py", "cli/test_offline.py"),
-    "airgap/carry/stream_place.py": ("unit/carry/test_stream_place.py",),
+    "airgap/carry/rollback.py": ("unit/carry/test_rollback.py",),
     "airgap/bundle/statement.py": ("unit/bundle/test_statement.py",),
     "airgap/prove_receipt.py": ("unit/test_prove_receipt.py",),
 }  # fmt: skip

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import read_index
-from airgap.bundle.tar_reader import TarFolder
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.tar_entries import read_entries
 from airgap.endpoints.ports import (
     ContentTarget,
     EngineInfo,

@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Iterable
 
-from airgap.bundle import ustar
+from airgap.bundle import tar_entries
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_LAYER_TAR, OCI_MANIFEST, REF_NAME
 from airgap.oci.strict_json import dump
@@ -16,13 +16,13 @@ TOPS = {"a": tar_of({"a": b"a"}), "b": tar_of({"b": b"b"})}
 
 def tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
     """A tar of `files` in their order, then symbolic links."""
-    parts = [ustar.header(n, len(c)) + c + ustar.padding(len(c)) for n, c in files.items()]
+    parts = [tar_entries.header(n, len(c)) + c + tar_entries.padding(len(c)) for n, c in files.items()]
     parts += [_link(name, target) for name, target in (links or {}).items()]
-    return b"".join(parts) + ustar.END_OF_ARCHIVE
+    return b"".join(parts) + tar_entries.END_OF_ARCHIVE
 
 
 def _link(name: str, target: str) -> bytes:
-    block = ustar.header(name, 0)
+    block = tar_entries.header(name, 0)
     block = block[:156] + b"2" + target.encode().ljust(100, b"\0") + block[257:]
     return block[:148] + b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:])) + block[156:]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import zstandard
 
-from airgap.bundle.ustar import header, padding
+from airgap.bundle.tar_entries import header, padding
 from tests.support.forms import NAME, ONE, Case, archives, below, check, docker_files, tarred
 from tests.support.saves import tar
-from tests.unit.bundle.test_ustar import END_OF_ARCHIVE, archive, member, patched, pax
+from tests.unit.bundle.test_tar_entries import END_OF_ARCHIVE, archive, member, patched, pax
 from tests.world.table import replays
 
 PADDED_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"

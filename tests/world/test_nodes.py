@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
-from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import verify
 from airgap.endpoints.containerd import Containerd
 from airgap.endpoints.containerd.ctr import find_program, find_socket

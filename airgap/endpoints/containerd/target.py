@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
 from airgap.endpoints.ports import EngineInfo, PresentImage, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError

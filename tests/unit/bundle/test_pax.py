@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding, read_entries
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding, read_entries
 from airgap.errors import FormatError
-from tests.unit.bundle.test_ustar import FILE, patched, pax, raw_entry, read
+from tests.unit.bundle.test_tar_entries import FILE, patched, pax, raw_entry, read
 
 LARGE = 9 << 30
 SIZE = pax((b"size", b"%d" % LARGE))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle import ustar
+from airgap.bundle import tar_entries
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.bundle.tar_header import parse_header
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
 from airgap.errors import FormatError
-from tests.unit.bundle.test_ustar import FILE, names, patched, pax, raw_entry, read
+from tests.unit.bundle.test_tar_entries import FILE, names, patched, pax, raw_entry, read
 
 HEADER = header("a", 0)
 GNU = patched(HEADER, 257, b"ustar  \0")
@@ -162,7 +162,7 @@ def test_taken_as_python_takes_it(raw: bytes, found: list[str]) -> None:
 
 def test_folders_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deep name costs its folders as well: of 4,096 bytes, 2,047 folders with 2 KiB each on average."""
-    monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 1 << 20)
+    monkeypatch.setattr(tar_entries, "MAX_TAR_NAMES_BYTES", 1 << 20)
     with pytest.raises(FormatError, match="too many names"):
         read(pax((b"path", b"a/" * 2047 + b"b")) + FILE)
 

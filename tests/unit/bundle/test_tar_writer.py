@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from airgap.bundle import tar_writer as tar_store
-from airgap.bundle.tar_reader import TarFolder
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.tar_writer import TarStore
 from airgap.errors import (
     AirgapError,

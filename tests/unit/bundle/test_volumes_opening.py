@@ -6,9 +6,9 @@ import os
 import pytest
 
 from airgap.bundle import volumes as module
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import BUNDLE_FOLDERS
 from airgap.bundle.files import Folder
-from airgap.bundle.tar_reader import TarFolder
 from airgap.bundle.volumes import (
     VolumeSet,
     group_by_bundle,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from airgap.bundle.tar_entries import header, read_entries
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import header, read_entries
 from airgap.endpoints import archive_tar
 from airgap.endpoints.archive import Archive
 from airgap.endpoints.save_stream import export_archive
@@ -115,7 +115,7 @@ class TestBad:
         assert caught.value.hint == f"if the archive is genuine, unpack it first: unzstd {tmp_path}/bomb"
 
     def test_a_bomb_behind_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("airgap.bundle.ustar.MAX_TAR_TRAILER_BYTES", 1 << 20)
+        monkeypatch.setattr("airgap.bundle.tar_entries.MAX_TAR_TRAILER_BYTES", 1 << 20)
         archive = written(tmp_path / "bomb", gzip.compress(FORMS["28"] + bytes(8 << 20)))
         with pytest.raises(FormatError, match="data after the end of the archive"):
             archive.list_images()

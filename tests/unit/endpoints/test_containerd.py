@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airgap.bundle.ustar import read_entries
+from airgap.bundle.tar_entries import read_entries
 from airgap.endpoints.containerd import Containerd
 from airgap.errors import EndpointError, NotFoundError, UsageError
 from airgap.oci.digest import Digest

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Requirement
-from airgap.bundle.tar_reader import TarFolder
 from airgap.carry.verify import VerifiedBundle, verify
 from airgap.errors import IncompleteError, MediaError, PolicyError
 from airgap.oci.digest import Digest

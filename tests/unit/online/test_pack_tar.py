@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from airgap.bundle.tar_reader import TarFolder
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.errors import EndpointError, IntegrityError, NoSpaceError, UsageError
 from airgap.online.pack_tar import pack_tar
 from airgap.trust.keys import SigningKey

@@ -90,7 +90,7 @@ def test_the_base_spares_layers_and_no_config():
     held = frozenset(A.contents)
     plan = make_plan(lock, Opener({"registry": MemorySource(IMAGES)}), held)
     assert set(plan.blobs) == set(A.contents) - set(A.layers)
-    assert plan.spared_bytes == sum(len(A.contents[layer]) for layer in A.layers)
+    assert plan.left_out_bytes == sum(len(A.contents[layer]) for layer in A.layers)
 
 
 def test_an_artifact_is_for_every_platform():
@@ -123,8 +123,8 @@ def test_only_what_every_engine_can_use_where_the_image_has_it_stays_behind(held
     source = MemorySource({"example.com/a:1": make_image(wanted)})
     lock = lock_of(manifest_of("example.com/a:1"), registry=source)
     plan = make_plan(lock, Opener({"registry": source}), frozenset(make_image(held).contents))
-    assert plan.behind() == {Digest.of(layer.blob) for layer in behind}
-    assert not plan.behind() & plan.blobs.keys()
+    assert plan.left_out_layers() == {Digest.of(layer.blob) for layer in behind}
+    assert not plan.left_out_layers() & plan.blobs.keys()
 
 
 def test_what_one_image_needs_does_not_stay_behind_for_another():
@@ -132,7 +132,7 @@ def test_what_one_image_needs_does_not_stay_behind_for_another():
     source = MemorySource(images)
     lock = lock_of(manifest_of(*images), registry=source)
     plan = make_plan(lock, Opener({"registry": source}), frozenset(images["example.com/a:1"].contents))
-    assert plan.behind() == {Digest.of(BASE.blob)}
+    assert plan.left_out_layers() == {Digest.of(BASE.blob)}
     assert Digest.of(FIRST.blob) in plan.blobs
 
 

@@ -1,4 +1,7 @@
-"""The rules for a bundle's place in its stream, given the last accepted bundle (FORMAT.md §7.1)."""
+"""The rules for a bundle's place in its stream, given the last accepted bundle (FORMAT.md §7.1).
+
+Rule 6, the exception for bundles that were accepted before, is applied by `receiver`, before `check_place`.
+"""
 
 from airgap.bundle.statement import Statement
 from airgap.errors import RollbackError

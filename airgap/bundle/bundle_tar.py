@@ -1,6 +1,6 @@
 """A bundle as one tar, read in place without unpacking: every file is a slice (FORMAT.md §2.4).
 
-Unsafe names and unsupported entries are refused by `ustar` and `tar_header`.
+Unsafe names and unsupported entries are refused by `tar_entries` and `tar_header`.
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from airgap.bundle.files import Closing, FileSlice, FoundFile, media_errors, read_small
+from airgap.bundle.tar_entries import TarEntry, read_entries
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import TarEntry, read_entries
 from airgap.errors import FormatError, IncompleteError, MissingContentError, UnlistedContentError
 from airgap.limits import MAX_BUNDLE_TAR_ENTRIES
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from airgap.bundle.statement import Previous
-from airgap.carry.stream_place import check_place, left_fork
+from airgap.carry.rollback import check_place, left_fork
 from airgap.errors import RollbackError
 from airgap.limits import MAX_FIRST_SERIAL, MAX_SERIAL_RISE
 from airgap.site import Mark

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.files import FileSlice, Folder, FoundFile
-from airgap.bundle.tar_reader import TarFolder
-from airgap.bundle.ustar import END_OF_ARCHIVE, header, padding
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.bundle.volumes import open_bundle
 from airgap.errors import (
     FormatError,

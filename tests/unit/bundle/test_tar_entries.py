@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle import ustar
+from airgap.bundle import tar_entries
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
 from airgap.bundle.tar_header import BLOCK
-from airgap.bundle.ustar import END_OF_ARCHIVE, TarEntry, header, padding, read_entries
 from airgap.errors import FormatError
 
 LONG = "deep/" * 30 + "leaf"
@@ -272,12 +272,12 @@ class TestRefused:
             read((pax((b"comment", b"x"), flag=b"g") + FILE) * 20, max_entries=1)
 
     def test_names_are_bounded_together(self, monkeypatch):
-        monkeypatch.setattr(ustar, "MAX_TAR_NAMES_BYTES", 10)
+        monkeypatch.setattr(tar_entries, "MAX_TAR_NAMES_BYTES", 10)
         with pytest.raises(FormatError, match="too many names"):
             read(header("abcdef", 0) + header("ghijkl", 0))
 
     def test_endless_zeros(self, monkeypatch):
-        monkeypatch.setattr(ustar, "MAX_TAR_TRAILER_BYTES", 1 << 20)
+        monkeypatch.setattr(tar_entries, "MAX_TAR_TRAILER_BYTES", 1 << 20)
         with pytest.raises(FormatError, match="data after the end"):
             read(bytes(4 << 20))
 
