@@ -177,7 +177,7 @@ def test_a_site_whose_name_looks_like_another(bench, stranger):
 def test_archives_that_something_else_imports_are_no_base(bench, stranger):
     placed = tuple(replace(image, verdict="placed") for image in receipt_of(bench).images)
     assert bases(bench, write(bench, receipt_of(bench, images=placed).to_bytes(), stranger)) == frozenset()
-    assert "a delta cannot build on what docker has" in bench.progress.notes[-1]
+    assert "no delta can build on what docker has" in bench.progress.notes[-1]
 
 
 def test_a_receipt_of_an_unknown_site_is_noted(bench, stranger):
