@@ -9,7 +9,9 @@ import typer
 
 from airgap.cli.main import app
 
-HELP_OURS = re.compile(r"airgap(\.cli(\.\w+)?|\.errors|\.hiding|\.durable|\.progress|\.oci(\.digest)?)?")
+HELP_OURS = re.compile(
+    r"airgap(\.cli(\.\w+)?|\.errors|\.hiding|\.durable|\.limits|\.progress|\.oci(\.digest)?)?"
+)
 HELP_FOREIGN = {"typer", "annotated_doc", "shellingham"}
 HELP_WITHOUT = {
     "asyncio",

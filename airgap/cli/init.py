@@ -91,8 +91,8 @@ def _about_loss(spare: Path | None) -> list[str]:
             "If this machine is lost: `airgap restore`, or `airgap key add` with the spare key.",
         ]
     return [
-        "This is the only key that may change the trust root. If it is lost, every site must install a new",
-        "root by hand: make a backup now (`airgap backup FILE`), or add a second root key.",
+        "Only this key may change the trust root: if it is lost, each site must install a new one by hand.",
+        "Make a backup now (`airgap backup FILE`), or add a second root key (`airgap trust add`).",
     ]
 
 

@@ -224,7 +224,7 @@ class TestSpareKey:
         assert "release" in done.err
 
     def test_without_one_the_loss_is_explained(self, fresh: Side) -> None:
-        assert "only key that may change the trust root" in fresh("init", "--owner", "alice").out
+        assert "Only this key may change the trust root" in fresh("init", "--owner", "alice").out
 
 
 def test_a_backup_where_a_bundle_is_needed_is_named(gap: Gap, backup: Path) -> None:

@@ -171,8 +171,8 @@ def _before_back(world: World) -> None:
     write_layout(world.folder / "source", old_images())
     world.must(world.online, *_PACK)
     world.must(world.offline, "load", "{run}/stick/edge-0002", "--to", "oci:{run}/target")
-    for name in ("receipts", "holdings"):  # they say what was at the target before
-        shutil.rmtree(world.offline / name)
+    for path in (world.offline / "receipts", world.offline / "holdings", world.folder / "stick" / "receipts"):
+        shutil.rmtree(path)  # they say what was at the target before
 
 
 def _before_send(world: World) -> None:
