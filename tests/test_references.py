@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.references import FOLDERS, REPOSITORY, make_references
 from tests.references.commands import Documented, all_commands
 from tests.references.json_output import OUTPUTS, schema_of
 from tests.support.json_schema import faults
+from tests.support.parts import require_tool
 
 REFERENCES = make_references()
 PAGES = sorted(path for path in REFERENCES if path.suffix == ".1")
@@ -112,10 +112,9 @@ def test_a_man_page_has_known_macros_and_escapes(path: Path) -> None:
     assert lines.count(".nf") == lines.count(".fi")
 
 
-@pytest.mark.skipif(shutil.which("man") is None, reason="there is no man here")
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_man_shows_a_page_without_warnings(path: Path) -> None:
-    command = ["man", "--warnings", "--encoding=UTF-8", "-l", str(path)]
+    command = [require_tool("man"), "--warnings", "--encoding=UTF-8", "-l", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
     assert "SYNOPSIS" in re.sub(".\b", "", done.stdout)

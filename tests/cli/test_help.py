@@ -1,7 +1,6 @@
 """Help, the version, logs and completion: what is asked of airgap itself."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from airgap import __version__
 from airgap.bundle.mounts import Mount
 from airgap.cli import complete
 from tests.cli.conftest import Gap, Side
+from tests.support.parts import require_tool
 
 
 @pytest.mark.parametrize("words", [(), ("pack",), ("trust",), ("trust", "add"), ("kit", "verify")])
@@ -58,12 +58,11 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     path = f"{program.parent}:{os.environ['PATH']}"
     env = {**os.environ, "AIRGAP_HOME": str(gap.online.home), "PATH": path}
     done = subprocess.run(
-        ["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=120
+        [require_tool("bash"), "-c", script], env=env, capture_output=True, text=True, check=True, timeout=120
     )
     return done.stdout.split()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 @pytest.mark.parametrize(
     ("line", "words"),
     [
