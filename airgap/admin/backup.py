@@ -83,11 +83,11 @@ def back_up(site: Site, path: Path, passphrase: bytes) -> Backup:
             hint="write it to another disk or a medium",
         )
     lines = check_ledger(site.ledger_path).size
-    names = sorted(_names(site.home))
     with (
         open_snapshot(site.ledger_path) as (ledger, size),
         site.ledger().attempt("backup", to=str(path.absolute()), lines=lines),
     ):
+        names = sorted(_names(site.home))  # after the ledger, which then knows no file that is missing
         chunks = encrypt(_tar(site.home, ledger, size, names), passphrase)
         write_stream(path, chunks, mode=0o600)
     return Backup(path, len(names) + 1, lines)
@@ -120,8 +120,24 @@ def _tar(home: Path, ledger: int, size: int, names: list[str]) -> Iterator[bytes
     yield padding(size)
     for name in names:
         raw = read_owned(home / name, MAX_BACKUP_FILE_BYTES)
-        yield header(name, len(raw), mode=_mode(name)) + raw + padding(len(raw))
+        yield _header(name, len(raw)) + raw + padding(len(raw))
     yield END_OF_ARCHIVE
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return the header of a file, after a pax header if its name is too long: receipts have the names of a
+    site and a stream in theirs.
+    """
+    try:
+        return header(name, size, mode=_mode(name))
+    except ValueError:
+        body = f" path={name}\n".encode()
+        length = len(body) + len(str(len(body) + 3))
+        record = str(length).encode() + body
+        block = bytearray(header("pax", len(record)))
+        block[156:157], block[148:156] = b"x", b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        return bytes(block) + record + padding(len(record)) + header("long", size, mode=_mode(name))
 
 
 def _mode(name: str) -> int:

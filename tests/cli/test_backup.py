@@ -236,3 +236,14 @@ def test_a_backup_where_a_bundle_is_needed_is_named(gap: Gap, backup: Path) -> N
 def test_a_bundle_where_a_backup_is_needed_is_named(gap: Gap, backup: Path) -> None:
     done = elsewhere(gap)("restore", gap.stick / "stack-0001", code=2)
     assert "not a backup" in done.err
+
+
+def test_a_receipt_with_a_long_name_is_kept(gap: Gap) -> None:
+    name = f"receipts/{'s' * 63}/{'s' * 63}-{'t' * 63}-0001-12.receipt.json"
+    path = gap.online.home / name
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    gap.online("backup", gap.folder / "long.age")
+    side = elsewhere(gap)
+    side("restore", gap.folder / "long.age")
+    assert (side.home / name).read_text() == "{}"
