@@ -21,6 +21,7 @@ from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.recalled import LoadedName, loaded_names, own_receipts
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.rollback import check_place
 from airgap.carry.verify import (
@@ -40,8 +41,14 @@ from airgap.trust.root import SignedRoot
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    accepted = AcceptedBundles(site).include
-    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now, accepted=accepted)
+
+    def find_loaded(statement_sha256: str) -> list[LoadedName]:
+        return loaded_names(own_receipts(site), statement_sha256)
+
+    return Receiver(
+        site=site.name, root=site.root(), mark=site.received, now=now,
+        accepted=AcceptedBundles(site).include, find_loaded=find_loaded,
+    )  # fmt: skip
 
 
 def keeper(

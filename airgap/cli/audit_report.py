@@ -111,6 +111,7 @@ def _report_value(made: "Report") -> dict[str, Any]:
                 "claimed_operator": load.receipt.claimed_operator,
                 "target": load.receipt.target,
                 "result": load.receipt.result,
+                "recalled": recall.reason if (recall := made.recall_of(load)) else None,
                 "receipt": str(load.path),
             }
             for load in made.review.loads
@@ -131,6 +132,8 @@ def _transfer_value(transfer: "Transfer") -> dict[str, Any]:
         "transfer": dict(statement.transfer),
         "state": transfer.state,
         "missing": list(transfer.missing),
+        "recalled": transfer.recall.reason if transfer.recall else None,
+        "still_at": {site: sorted(targets) for site, targets in transfer.not_replaced.items()},
         "recipients": [
             {"site": recipient.site, "standing": recipient.standing, "superseded_by": recipient.later or None}
             for recipient in transfer.recipients

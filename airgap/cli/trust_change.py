@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -320,11 +320,15 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
 
 def _show(done: "Changed", file: Path, output: Output) -> None:
-    from airgap.cli.init import format_fingerprint
+    console.show_result(changed_value(done), changed_lines(done, file), output)
+
+
+def changed_value(done: "Changed") -> dict[str, Any]:
+    """Return the JSON of a new trust root, or of its proposal."""
     from airgap.trust.change import undo_warning
 
     proposal = done.proposal
-    value = {
+    return {
         "version": proposal.new.version,
         "installed": done.fingerprint is not None,
         "path": str(done.path),
@@ -334,7 +338,16 @@ def _show(done: "Changed", file: Path, output: Output) -> None:
         "signers": [proposal.key_title(keyid) for keyid in sorted(proposal.signers)],
         "wants": list(proposal.wants),
         "who": list(proposal.who) if proposal.wants else [],
+        "warning": undo_warning(proposal.new),
     }
+
+
+def changed_lines(done: "Changed", file: Path) -> list[str]:
+    """Return lines about a new trust root, or about its proposal in `file`, and what to do next."""
+    from airgap.cli.init import format_fingerprint
+    from airgap.trust.change import undo_warning
+
+    proposal = done.proposal
     if done.fingerprint is not None:
         lines = [
             f"installed: {proposal.new.name}, fingerprint {format_fingerprint(done.fingerprint)}",
@@ -349,4 +362,4 @@ def _show(done: "Changed", file: Path, output: Output) -> None:
         ]
     if warning := undo_warning(proposal.new):
         lines.append(f"warning: {warning}")
-    console.show_result(value | {"warning": warning}, [*done.lines, *lines], output)
+    return [*done.lines, *lines]

@@ -14,6 +14,7 @@ import typer
 
 from airgap.cli import console
 from airgap.cli.options import AcceptJump, Bundles, Jobs, Output
+from airgap.cli.recall_warnings import recalled_loaded
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def run(
             _line(bundle),
             *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
         ]
-    console.show_result({"bundles": values}, lines, output)
+    value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
+    console.show_result(value, lines, output)
 
 
 def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> None:
@@ -85,7 +87,8 @@ def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> N
                 **report.proof.record(),
             }
         )
-    console.show_result({"bundles": values}, lines, output)
+    value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
+    console.show_result(value, lines, output)
 
 
 def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle":

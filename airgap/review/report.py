@@ -10,12 +10,14 @@ from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
-from airgap.review.records import Kept
+from airgap.review.recalls import newest_recalls
+from airgap.review.records import Kept, KeptReceipt
 from airgap.review.transfers import Review, Transfer, TransferState, review
 from airgap.review.witness import check_witnessed
 from airgap.site import Site
 from airgap.times import describe_time, format_time
 from airgap.trust.document import TrustRoot
+from airgap.trust.recall import Recall
 
 _NORMAL = (Outcome.OK, NOTE, END)
 """Results of entries that need no attention."""
@@ -45,6 +47,10 @@ class Report:
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
 
+    def recall_of(self, load: KeptReceipt) -> Recall | None:
+        """Return the recall of the bundle that was loaded, if the newest trust root here has one."""
+        return newest_recalls(self.roots).get(load.receipt.statement_sha256)
+
     @property
     def period(self) -> tuple[LedgerEntry, ...]:
         """The entries of the period."""
@@ -71,6 +77,7 @@ class Report:
             "waiting": states.count(TransferState.WAITING) + states.count(TransferState.PARTIAL),
             "superseded": states.count(TransferState.SUPERSEDED),
             "overdue": states.count(TransferState.OVERDUE),
+            "recalled": states.count(TransferState.RECALLED),
             "loaded": len(self.review.loads),
             "refused": sum(entry.result == Outcome.REFUSED for entry in self.period),
             "alarms": len(self.alarms),
@@ -169,7 +176,7 @@ def loaded_rows(report: Report) -> list[tuple[object, ...]]:
     """Return a row for each load here that has a receipt."""
     return [
         (load.title, format_time(load.receipt.time), load.receipt.by, load.receipt.target,
-         load.receipt.result, len(load.receipt.images))
+         load.receipt.result + (", recalled" if report.recall_of(load) else ""), len(load.receipt.images))
         for load in report.review.loads
     ]  # fmt: skip
 

@@ -37,6 +37,7 @@ _KINDS = {
     TransferState.PARTIAL: "open",
     TransferState.OVERDUE: "bad",
     TransferState.SUPERSEDED: "quiet",
+    TransferState.RECALLED: "bad",
 }
 """The look of a state; its word is always there too."""
 MEDIA = ("Done", "Time", "By", "Label", "Serial", "Medium", "At", "Read back")
@@ -171,14 +172,17 @@ def loaded_card(load: KeptReceipt, entries: Sequence[LedgerEntry], report: Repor
         image.get("reference"): texts(image.get("platforms")) for image in (done.images if done else ())
     }
     size = details.get("bytes")
-    good = receipt.result == Outcome.OK
+    recall = report.recall_of(load)
+    good = receipt.result == Outcome.OK and recall is None
+    state = f"loaded: {receipt.result}" + (", recalled" if recall else "")
     return _card(
         load.title,
-        element("span", f"loaded: {receipt.result}", class_=f"badge {'good' if good else 'bad'}"),
+        element("span", state, class_=f"badge {'good' if good else 'bad'}"),
         facts(
             (
                 ("Loaded", markup(moment(receipt.time), f" by {receipt.by}")),
                 ("Into", markup(code(receipt.target), f" {receipt.target_engine or receipt.target_version}")),
+                ("Recalled", recall.words if recall else ""),
                 ("Size", format_size(size) if isinstance(size, int) else ""),
                 ("Signed by", stacked(describe_key(keyid, root) for keyid in receipt.keyids)),
                 ("Under", f"trust root {receipt.root_version}, {receipt.threshold} needed"),

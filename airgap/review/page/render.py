@@ -34,7 +34,7 @@ _HEAD = """<!DOCTYPE html>
 </head>
 <body>
 """
-_BAD = ("overdue", "refused", "alarms")
+_BAD = ("overdue", "recalled", "refused", "alarms")
 """The counts that need attention if they are not 0."""
 
 
