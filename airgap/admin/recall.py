@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airgap.admin.change_root import Changed, Signers, change_root
+from airgap.advice import BUNDLE, refuse_other
 from airgap.agreement import Evidence
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import open_bundle
@@ -56,6 +57,7 @@ def find_bundle(site: Site, text: str, epoch: int | None, now: datetime) -> Reca
         return _sealed_here(site, text, epoch)
     if epoch is not None:
         raise UsageError("--epoch is for the name of a bundle", subject=text, want="STREAM-SERIAL")
+    refuse_other(Path(text), BUNDLE)
     with open_bundle(Path(text), alone=True) as folder:
         found = authenticate(folder, receiver(site, now))
     place = found.statement
