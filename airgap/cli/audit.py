@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import audit_compare, audit_report, console, settle
+from airgap.cli import audit_compare, audit_medium, audit_report, console, settle
 from airgap.cli.audit_report import compare_files, entry_value
 from airgap.cli.options import Output, TableOutput
-from airgap.cli.register import make_group, register
+from airgap.cli.register import format_help, make_group, register
 from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
@@ -150,7 +150,17 @@ def find_transfers(
     matches = find(site.ledger_path, site.name, Kept.of(site), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
     rows = [
-        (_time(f.time), f.site, f.event, f.result, f.user, f.bundle, f.reference, f.digest, f.where)
+        (
+            _time(f.time),
+            f.site,
+            f.event,
+            f.result,
+            f.user,
+            f.bundle + " (recalled)" * f.recalled,
+            f.reference,
+            f.digest,
+            f.where,
+        )
         for f in matches
     ]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
@@ -223,3 +233,4 @@ register(app, "export")(audit_report.export_ledger)
 register(app, "report")(audit_report.report_transfers)
 register(app, "compare")(audit_compare.compare_target)
 register(app, "settle")(settle.settle_difference)
+app.add_typer(audit_medium.app, name="medium", help=format_help(audit_medium.__doc__))

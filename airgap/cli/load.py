@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import (
     STDIN,
     AcceptJump,
@@ -123,6 +124,7 @@ def run(
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
+    warn_of_lost(operator.site, (path for path in bundles if path != STDIN))
     places = group_by_bundle(bundles)
     loads = _planned(places, operator, back=back)
     reports, refused = _load_each(loads, operator, partial(_load, options, operator))

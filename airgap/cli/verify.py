@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import AcceptJump, Bundles, Jobs, Output
 from airgap.cli.recall_warnings import recalled_loaded
 from airgap.errors import UsageError
@@ -53,6 +54,7 @@ def run(
         )
     bundles = take_bundles(bundles, NAME, any_site=media)
     operator = make_operator(jobs, output, accept_jump=accept_jump)
+    warn_of_lost(operator.site, bundles)
     if media:
         _check_media(bundles, operator, output)
         return

@@ -10,6 +10,7 @@ from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
+from airgap.review.media import LostMedium, lost_media, media_of
 from airgap.review.recalls import newest_recalls
 from airgap.review.records import Kept, KeptReceipt
 from airgap.review.transfers import Review, Transfer, TransferState, review
@@ -46,6 +47,8 @@ class Report:
     """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
+    lost: tuple[LostMedium, ...] = ()
+    """The media that are marked as lost."""
 
     def recall_of(self, load: KeptReceipt) -> Recall | None:
         """Return the recall of the bundle that was loaded, if the newest trust root here has one."""
@@ -105,6 +108,7 @@ def make_report(
     return Report(
         site=site.name, time=now, ledger=state, witnesses=witnesses, entries=found, since=since,
         roots=kept.roots, review=review(kept, site.name, now, overdue_after, missing),
+        lost=lost_media(found, kept.receipts),
     )  # fmt: skip
 
 
@@ -149,6 +153,7 @@ def compared_with(report: Report) -> str:
 SENT = ("BUNDLE", "SEALED", "FOR", "IMAGES", "DETAILS", "STATE", "RECEIPTS")
 LOADED = ("BUNDLE", "LOADED", "BY", "TARGET", "RESULT", "IMAGES")
 ODD = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "BUNDLE", "REASON")
+LOST = ("MEDIUM", "LOST SINCE", "REASON", "BUNDLE", "CONFIRMED BY")
 WRITTEN = ("TIME", "USER", "EVENT", "BUNDLE", "WHERE", "MEDIUM")
 
 
@@ -190,10 +195,16 @@ def written_rows(report: Report) -> list[tuple[object, ...]]:
     ]
 
 
-def media_of(entry: LedgerEntry) -> list[Mapping[str, object]]:
-    """Return the media that an entry records."""
-    media = entry.details.get("media")
-    return [medium for medium in media if isinstance(medium, dict)] if isinstance(media, list) else []
+def lost_rows(report: Report) -> list[tuple[object, ...]]:
+    """Return a row for each bundle on each medium that is marked as lost."""
+    return [
+        (
+            lost.title, format_time(lost.since) if lost.since else "", lost.reason, bundle.title,
+            bundle.arrival,
+        )
+        for lost in report.lost
+        for bundle in lost.bundles
+    ]  # fmt: skip
 
 
 def odd_rows(report: Report) -> list[tuple[object, ...]]:

@@ -78,6 +78,10 @@ LOADED = value(
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
+LOST = value(
+    "medium since user reason seen_again",
+    bundles=meaning("the bundles that were on it", items(value("statement_sha256 time confirmed_by", bundle=TITLE))),
+)
 CHANGED_KEYS = "version installed path fingerprint changes signed_by signers wants who warning"
 CHANGED = value(CHANGED_KEYS)
 VERIFIED = value(
@@ -199,13 +203,14 @@ OUTPUTS: Mapping[str, Schema] = {
     "audit log": value("", entries=items(ENTRY)),
     "audit show": ENTRY,
     "audit find": value("", found=items(value(
-        "time site event result user reference digest where", bundle=TITLE
+        "time site event result user reference digest where", bundle=TITLE,
+        recalled=meaning("whether the bundle is recalled", FLAG),
     ))),
     "audit export": with_optional(
         value("", entries=items(ENTRY)), written=meaning(KEYS["written"][1], KEYS["written"][0])
     ),
     "audit report": value(
-        "site time alarms counts", ledger=value("size root compared_with"), odd=items(ENTRY),
+        "site time alarms counts", ledger=value("size root compared_with"), odd=items(ENTRY), lost_media=items(LOST),
         sent=items(value(
             "statement_sha256 sealed destinations transfer state missing disputed", bundle=TITLE,
             recipients=items(value("site standing superseded_by")),
@@ -219,6 +224,8 @@ OUTPUTS: Mapping[str, Schema] = {
         images=items(value("reference time expected", bundle=TITLE, state=one_of(*State), digest=optional(TEXT))),
     ),
     "audit verify": value("size head root witnesses open torn backwards unreadable alarms"),
+    "audit medium lost": LOST,
+    "audit medium found": value("medium"),
     "audit settle": value("settled changes"),
     "kit": value("targets files bytes statement_sha256 keys read_back", **KIT, **PROOF),
     "kit verify": value("targets files bytes statement_sha256 owners keys threshold copy", **KIT),

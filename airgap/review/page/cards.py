@@ -7,6 +7,7 @@ from airgap.audit.report import LedgerEntry
 from airgap.bundle.medium import format_size
 from airgap.bundle.statement import ImageRecord, Statement
 from airgap.review.export import stated_pairs, texts
+from airgap.review.media import media_of
 from airgap.review.page.markup import (
     BLANK,
     Html,
@@ -19,7 +20,7 @@ from airgap.review.page.markup import (
     stacked,
 )
 from airgap.review.records import KeptReceipt
-from airgap.review.report import STATES, Report, media_of
+from airgap.review.report import STATES, Report
 from airgap.review.signers import describe_key, signing_keys
 from airgap.review.transfers import Recipient, Standing, Transfer, TransferState
 
