@@ -16,6 +16,7 @@ from airgap.cli.tables import Table
 if TYPE_CHECKING:
     from airgap.audit.chain import LedgerState
     from airgap.audit.report import LedgerEntry
+    from airgap.review.find import Match
     from airgap.review.records import Kept
 
 NAME = "audit"
@@ -149,26 +150,21 @@ def find_transfers(
     site = Site(default_home())
     matches = find(site.ledger_path, site.name, Kept.of(site), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
-    rows = [
-        (
-            _time(f.time),
-            f.site,
-            f.event,
-            f.result,
-            f.user,
-            f.bundle + " (recalled)" * f.recalled,
-            f.reference,
-            f.digest,
-            f.where,
-        )
-        for f in matches
-    ]
+    rows = [_found_row(match) for match in matches]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
     lines = [Table(header, rows) if matches else f"no entries match {what}"]
     console.show_result(value, lines, output)
     compare_files()
     if not matches:
         raise typer.Exit(NoMatchError.exit_code)
+
+
+def _found_row(match: "Match") -> tuple[object, ...]:
+    bundle = f"{match.bundle} (recalled)" if match.recalled else match.bundle
+    return (
+        _time(match.time), match.site, match.event, match.result, match.user, bundle, match.reference,
+        match.digest, match.where,
+    )  # fmt: skip
 
 
 @register(app, "verify")

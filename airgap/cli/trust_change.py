@@ -310,6 +310,8 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
     for line in describe_change(proposal.old.root, proposal.new):
         typer.echo(printable(line), err=True)
+    for line in _recall_alarms(proposal):
+        typer.echo(printable(f"alarm: {line}"), err=True)
     signers = ", ".join(map(proposal.key_title, sorted(proposal.signers)))
     typer.echo(printable(f"signed so far by {signers}"), err=True)
     if yes:
@@ -317,6 +319,20 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
     if not (sys.stdin and sys.stdin.isatty()):
         raise UsageError("--yes is missing", want="a terminal, or --yes after reading what changes")
     typer.confirm("Sign it?", abort=True, err=True)
+
+
+def _recall_alarms(proposal: "Proposal") -> list[str]:
+    """Return where the words of a proposed recall do not agree with a bundle that is known here."""
+    from dataclasses import replace
+
+    from airgap.review.recalls import contradictions
+    from airgap.review.records import Kept
+    from airgap.site import Site, default_home
+
+    if not proposal.new.recalled:
+        return []
+    kept = Kept.of(Site(default_home()))
+    return list(contradictions(replace(kept, roots={**kept.roots, proposal.new.version: proposal.new})))
 
 
 def _show(done: "Changed", file: Path, output: Output) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airgap.site import Site
+from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
 from tests.cli.test_older import images_of
@@ -125,6 +127,21 @@ def test_two_people_decide(gap: Gap, bob: Side) -> None:
     assert f"stack-0001, epoch 1: {REASON}" in shown.err
     gap.online("trust", "install", half)
     assert "recalled already" in gap.online("recall", "stack-0001", "--reason", "x").out
+
+
+def test_a_signer_is_told_where_the_words_are_wrong(gap: Gap, bob: Side) -> None:
+    proposed(gap, bob)
+    gap.pack()
+    half = gap.folder / "half.json"
+    gap.online("recall", "stack-0001", "--reason", REASON, "--proposal", half)
+    site = Site(gap.online.home)
+    old = site.root()
+    new = Proposal.parse(half.read_bytes(), old, "half").new
+    lie = replace(new, recalled=(replace(new.recalled[0], serial=7),))
+    key = Site(bob.home).signing_key("bob", PASSPHRASE.encode)
+    half.write_bytes(Proposal.make(old, lie, key).envelope.to_bytes())
+    shown = gap.online("trust", "sign", half, "--yes")
+    assert "alarm: the recall of stack-0007 of epoch 1 is about stack-0001 of epoch 1" in shown.err
 
 
 def test_the_same_lock_is_packed_as_a_new_bundle(loaded: Gap) -> None:

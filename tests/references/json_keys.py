@@ -158,7 +158,10 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "sender": (optional(TEXT), "the site that sealed the bundle"),
     "sent": ({}, "the bundles that were sealed here"),
     "sealed_here": (FLAG, "whether the bundle was sealed at this site"),
-    "seen_again": (optional(TIME), "when a lost medium was last written or checked after it was marked, or null"),
+    "seen_again": (
+        optional(TIME),
+        "when a lost medium was last written or checked after it was marked, or null",
+    ),
     "seq": (NUMBER, "the number of the ledger line"),
     "serial": (NUMBER, "the number of the bundle in its stream"),
     "settled": (one_of("clock", "files", "ledger"), "what was declared to be right"),

@@ -80,7 +80,9 @@ LOADED = value(
 )
 LOST = value(
     "medium since user reason seen_again",
-    bundles=meaning("the bundles that were on it", items(value("statement_sha256 time confirmed_by", bundle=TITLE))),
+    bundles=meaning(
+        "the bundles that were on it", items(value("statement_sha256 time confirmed_by", bundle=TITLE))
+    ),
 )
 CHANGED_KEYS = "version installed path fingerprint changes signed_by signers wants who warning"
 CHANGED = value(CHANGED_KEYS)

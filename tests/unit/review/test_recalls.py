@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.review.recalls import contradictions, newest_recalls, not_replaced, own_alarms, spread_of
+from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt
 from airgap.trust.recall import Recall
 from tests.support.bundles import RECEIVER, SENDER
@@ -110,6 +111,15 @@ def test_a_receipt_that_disagrees_confirms_nothing(kept, receipt):
     spread = spread_of(recalling(kept, receipts=[lie]), sealed.statement, sealed.statement_sha256)
     assert spread.confirmed_by == ()
     assert list(spread.still_at) == [RECEIVER]
+
+
+def test_a_site_that_knew_of_the_recall_did_not_load_it(kept, receipt):
+    [sealed] = kept.sealed
+    known = recalling(kept, recall_of(sealed))
+    later = at(receipt, root_version=max(known.roots))
+    alarms = list(against_bundle(later.receipt, sealed, known.roots, None))
+    assert alarms == [f"edge-0001 was verified with trust root {max(known.roots)}, which recalls it: leaks"]
+    assert not any(against_bundle(receipt.receipt, sealed, known.roots, None))
 
 
 def test_only_loads_here_are_alarms_here(kept, receipt):
