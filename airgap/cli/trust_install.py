@@ -46,13 +46,22 @@ def install(
     """
     from airgap.advice import ROOT, refuse_other
     from airgap.cli.opening import compare_site
-    from airgap.cli.recall_warnings import recalled_loaded
-    from airgap.site import Site
 
     refuse_other(path, ROOT)
     home = compare_site(roots=False)
     found, done = _install(home, path, fingerprint, site)
-    _show(found, done, recalled_loaded(Site(home)), output)
+    _show(found, done, _recalled(home), output)
+
+
+def _recalled(home: Path) -> list[dict[str, Any]]:
+    from airgap.cli.recall_warnings import recalled_loaded
+    from airgap.errors import AirgapError
+    from airgap.site import Site
+
+    try:
+        return recalled_loaded(Site(home))
+    except AirgapError:  # another version is still to be put back
+        return []
 
 
 def _install(
