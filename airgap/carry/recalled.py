@@ -146,17 +146,22 @@ def still_loaded(receipts: Sequence[Receipt], recalled: Iterable[Recall]) -> Ite
         receipts: The receipts of one site, the oldest first.
         recalled: The recalls of the newest trust root.
     """
+    newest = {
+        (receipt.target, image.reference): receipt
+        for receipt in receipts
+        for image in receipt.images
+        if _has_name(image)
+    }
+    there: dict[tuple[str, str], list[str]] = {}
+    for (target, reference), receipt in newest.items():
+        there.setdefault((receipt.statement_sha256, target), []).append(reference)
     titles = {receipt.statement_sha256: _title(receipt) for receipt in receipts}
-    for recall in recalled:
-        by_target: dict[str, list[str]] = {}
-        for name in loaded_names(receipts, recall.statement_sha256):
-            if not name.replaced_by:
-                by_target.setdefault(name.target, []).append(name.reference)
-        for target, references in by_target.items():
+    recalls = {recall.statement_sha256: recall for recall in recalled}
+    for (sha256, target), references in there.items():
+        if sha256 in recalls:
             yield RecalledHere(
-                recall=recall, title=titles[recall.statement_sha256], target=target,
-                references=tuple(references),
-            )  # fmt: skip
+                recall=recalls[sha256], title=titles[sha256], target=target, references=tuple(references)
+            )
 
 
 def _title(receipt: Receipt) -> str:
