@@ -5,6 +5,7 @@ import pytest
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.recalled import LoadedName, check_recalled, loaded_names
 from airgap.carry.verify import check, verify
+from airgap.carry.verify_recorded import keep_mark, opened, refuse_recalled_since
 from airgap.errors import RecalledError
 from airgap.oci.digest import Digest
 from airgap.trust.recall import Recall
@@ -71,6 +72,17 @@ def test_what_is_loaded_is_said(gap):
     assert "a:7 at docker and 2 more; replaced since: b:1 at docker by edge-0002; load a newer" in hint
     assert error_for(gap).hint.startswith("nothing of it is loaded here")
     assert "ask the sending side" in error_for(gap, gone).hint
+
+
+def test_a_recall_that_arrives_during_a_load_stops_it(gap):
+    site = gap.site
+    root = replace(site.root().root, version=site.root().root.version + 1, recalled=(recall_of(gap),))
+    with opened(gap.bundle, site, "load", gap.now) as (bundle, attempt):
+        site.install_root(SignedRoot.parse(sign_root(root, gap.key), "root"))
+        for keep in (lambda: keep_mark(bundle, site, attempt), lambda: refuse_recalled_since(bundle, site)):
+            with pytest.raises(RecalledError, match="leaks"):
+                keep()
+    assert site.received(gap.statement.stream) is None
 
 
 def test_no_receipts_no_names():
