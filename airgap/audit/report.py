@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airgap.audit.chain import Line, read_ledger
+from airgap.audit.facts import sender_in
 from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
 
 OPEN = "open"
@@ -39,6 +40,11 @@ class LedgerEntry:
         """The stream, serial and statement_sha256 of the bundle; empty if the entry is not about a bundle."""
         bundle = self.details.get("bundle")
         return bundle if isinstance(bundle, dict) else {}
+
+    @property
+    def sender(self) -> str:
+        """The sender that the entry is about; empty for the first one, and where there is none."""
+        return sender_in(self.details)
 
     @property
     def title(self) -> str:

@@ -34,6 +34,7 @@ from airgap.errors import (
     IntegrityError,
     MissingContentError,
     TrustError,
+    UnknownKeyError,
     UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement
@@ -70,6 +71,8 @@ class CheckedBundle:
     sizes: Mapping[str, int] = field(hash=False)
     """The size in bytes of each file that the statement lists, by name."""
     envelope: Envelope
+    sender: str = ""
+    """The sender under whose root it was verified; empty if the site has only one."""
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
         """Do step 10 for one blob: return its content, which is checked before the last byte is read."""
@@ -155,6 +158,8 @@ class Authenticated:
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
     envelope: Envelope
+    sender: str = ""
+    """The sender under whose root it was verified; empty if the site has only one."""
 
 
 def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
@@ -166,7 +171,12 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     root = (newer[-1] if newer else receiver.root).root
     # 4: check the signatures over the received bytes.
     rule = check_signatures_so_far if receiver.partly else check_signatures
-    verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    try:
+        verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    except UnknownKeyError as error:
+        if receiver.senders:
+            error.hint = f"it is of no sender that this site knows: {', '.join(receiver.senders)}"
+        raise
     # 5, 6: check the type of the payload, compare it with statement.json, and only then parse it.
     statement, sha256 = read_statement(folder, envelope)
     return Authenticated(
@@ -176,6 +186,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         root=root,
         newer_roots=tuple(newer),
         envelope=envelope,
+        sender=receiver.sender,
     )
 
 
@@ -236,6 +247,7 @@ def _check(folder: Files, authenticated: Authenticated, verdict: SignatureVerdic
         images=images,
         sizes=sizes,
         envelope=authenticated.envelope,
+        sender=authenticated.sender,
     )
 
 

@@ -41,7 +41,11 @@ from airgap.trust.root import SignedRoot
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
     accepted = AcceptedBundles(site).include
-    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now, accepted=accepted)
+    who = Receiver(site=site.name, root=site.root(), mark=site.received, now=now, accepted=accepted)
+    if not site.has_several_senders:
+        return who
+    senders = tuple(sender.sender_name for sender in site.each_sender())
+    return replace(who, sender=site.sender_name, senders=senders)
 
 
 def keeper(

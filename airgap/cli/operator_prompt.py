@@ -70,6 +70,7 @@ def received_value(received: "Received") -> dict[str, Any]:
         "bundle": str(received.paths[0]),
         "volumes": [str(path) for path in received.paths],
         "statement_sha256": received.bundle.statement_sha256,
+        "sender_name": received.bundle.sender or None,
         "bytes": received.bundle.statement.total_bytes,
         "blobs_written": received.written,
         **received.proof.record(),

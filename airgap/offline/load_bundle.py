@@ -16,6 +16,7 @@ from airgap.audit.record import Outcome
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import BundleLocation
 from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.choose_sender import site_for
 from airgap.carry.given import opened_base
 from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
 from airgap.carry.receiver import OlderRule, Receiver
@@ -26,6 +27,7 @@ from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
+from airgap.offline.allowed_names import rules_for
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
@@ -99,8 +101,10 @@ def load_bundle(
     if allow_urls:
         details["allow_urls"] = True
     rule = OlderRule.CONTENT if back is None else OlderRule.BACK
+    site = site_for(place, site)
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
+        rules = rules_for(site)
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
         if engine := target.describe_engine():
@@ -110,6 +114,7 @@ def load_bundle(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
+            check_names=partial(rules.check, target=target.name),
         )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
