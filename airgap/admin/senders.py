@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-from airgap.audit.facts import REMOVE_SENDER, LedgerFacts, read_facts
+from airgap.audit.facts import LedgerFacts, read_facts
 from airgap.bundle.files import media_errors
 from airgap.durable import exists, sync_folder
 from airgap.errors import TrustError, UsageError
@@ -104,9 +104,10 @@ def remove_sender(site: Site, name: str) -> None:
         )  # fmt: skip
     sender = site.from_sender(name)
     with (
-        sender.ledger().attempt("trust-change", change=REMOVE_SENDER),
+        sender.ledger().attempt("trust-change", change="remove sender") as attempt,
         media_errors("cannot remove", sender.folder),
     ):
+        attempt.add(removed=True)
         if exists(sender.folder, follow=False):
             refuse_shared_folder(sender.folder, home=False)
             (sender.folder / SENDER_FILE).unlink(missing_ok=True)  # from now on, it is not trusted

@@ -24,9 +24,6 @@ from airgap.oci.strict_json import Fields, dump, parse_object
 OVERRIDE = "override"
 """The event of a note that a person settled a difference between the ledger and the files."""
 
-REMOVE_SENDER = "remove sender"
-"""The change of trust by which a sender is removed."""
-
 _CHANGING = ("load", "serve", "pack", "trust-change")
 
 
@@ -59,7 +56,7 @@ class SenderFacts:
 
     def take_change(self, fields: Mapping[str, Any]) -> None:
         """Take a record of a change of the trust root or the settings that succeeded."""
-        if fields.get("change") == REMOVE_SENDER:
+        if fields.get("removed") is True:
             self.removed, self.settings = True, ""
             return
         version, fingerprint = fields.get("root_version"), fields.get("fingerprint")

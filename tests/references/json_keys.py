@@ -149,7 +149,8 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "root_version": (NUMBER, "the version of the trust root that was used"),
     "sealed": (TIME, "when the bundle was sealed"),
     "sender_name": (
-        optional(TEXT), "the name of the sender at this site; null if it has only one, or nobody vouches"
+        optional(TEXT),
+        "the name of the sender at this site; null if it has only one, or nobody vouches",
     ),
     "sender": (optional(TEXT), "the site that sealed the bundle"),
     "sent": ({}, "the bundles that were sealed here"),

@@ -93,10 +93,15 @@ KIT = {
 SENDER = meaning("the name of the sender", TEXT)
 RULES = meaning(
     "the names that the sender may set; null if it may set every name",
-    optional(items(value(
-        "", names=meaning("the patterns of names", items(TEXT)),
-        target=meaning("the target that the rule is for; null for all", optional(TEXT)),
-    ))),
+    optional(
+        items(
+            value(
+                "",
+                names=meaning("the patterns of names", items(TEXT)),
+                target=meaning("the target that the rule is for; null for all", optional(TEXT)),
+            )
+        )
+    ),
 )
 KEY_NAMES = "owner algorithm keyid"
 
