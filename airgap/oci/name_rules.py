@@ -54,6 +54,10 @@ class NameRule:
         """Return whether the rule is for the target, and one of its patterns matches."""
         return self.target in (None, target) and any(_matches(p, str(name.normal)) for p in self.patterns)
 
+    def without_any(self) -> "NameRule":
+        """Return the rule without the pattern that matches every name."""
+        return NameRule(tuple(pattern for pattern in self.patterns if pattern != ANY_NAME), self.target)
+
     @property
     def value(self) -> dict[str, Any]:
         """The JSON value."""
@@ -86,6 +90,10 @@ class NameRules:
     def refused(self, names: Iterable[ImageReference], target: str) -> list[ImageReference]:
         """Return the names that no rule allows at the target."""
         return [name for name in names if not any(rule.allows(name, target) for rule in self.rules)]
+
+    def name_explicitly(self, name: ImageReference, target: str) -> bool:
+        """Return whether a pattern allows the name at the target that does not match every name."""
+        return any(rule.without_any().allows(name, target) for rule in self.rules)
 
     def replaced(self, rule: NameRule) -> "NameRules":
         """Return the rules with `rule` in place of the one for the same target."""

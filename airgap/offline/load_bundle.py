@@ -27,7 +27,7 @@ from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
-from airgap.offline.allowed_names import rules_for
+from airgap.offline.allowed_names import name_check
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
@@ -104,7 +104,6 @@ def load_bundle(
     site = site_for(place, site)
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
-        rules = rules_for(site)
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
         if engine := target.describe_engine():
@@ -114,7 +113,7 @@ def load_bundle(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
-            check_names=partial(rules.check, target=target.name),
+            check_names=name_check(site, target),
         )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)

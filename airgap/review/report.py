@@ -10,7 +10,7 @@ from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
-from airgap.review.records import Kept
+from airgap.review.records import Kept, KeptReceipt
 from airgap.review.transfers import Review, Transfer, TransferState, review
 from airgap.review.witness import check_witnessed
 from airgap.site import Site
@@ -44,6 +44,14 @@ class Report:
     """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
+
+    sender_roots: Mapping[str, Mapping[int, TrustRoot]] = field(default_factory=dict, hash=False)
+    """The same of the senders after the first one, by name."""
+
+    def root_of(self, load: KeptReceipt) -> TrustRoot | None:
+        """Return the trust root under which a bundle was verified here; None if it is not installed."""
+        roots = self.sender_roots.get(load.sender, {}) if load.sender else self.roots
+        return roots.get(load.receipt.root_version)
 
     @property
     def period(self) -> tuple[LedgerEntry, ...]:
@@ -97,7 +105,8 @@ def make_report(
     missing = kept.missing_receipts(found).values()
     return Report(
         site=site.name, time=now, ledger=state, witnesses=witnesses, entries=found, since=since,
-        roots=kept.roots, review=review(kept, site.name, now, overdue_after, missing),
+        roots=kept.roots, sender_roots=kept.sender_roots,
+        review=review(kept, site.name, now, overdue_after, missing),
     )  # fmt: skip
 
 

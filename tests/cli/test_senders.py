@@ -1,79 +1,13 @@
 """A plant that gets bundles of its headquarters and of two vendors, each with its own trust root."""
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from airgap.site import Site
-from tests.cli.conftest import Done, Gap, Side
-from tests.support.images import simple_image, write_layout
-
-
-def manifest(side: Side, host: str, text: str) -> Path:
-    """A manifest of one image at `host`, in the stream `stack` that all senders use."""
-    folder = side.home.parent / f"{side.home.name}-source"
-    folder.mkdir(exist_ok=True)
-    write_layout(folder / "images", {f"{host}/app:1": simple_image(text)})
-    path = folder / "stack.yaml"
-    path.write_text(f"version: 1\nname: stack\nimages:\n  - {{oci: images, ref: '{host}/app:1'}}\n")
-    return path
-
-
-class Vendor:
-    """A sending side that the plant need not know."""
-
-    def __init__(self, gap: Gap, name: str) -> None:
-        self.name, self.host = name, f"registry.{name}"
-        self.side = Side(gap.folder / f"{name}-home", gap.online.capture)
-        self.side("init", "--site", name, "--owner", name)
-        self.stick = gap.folder / f"{name}-stick"
-        self.fingerprint = self.side("trust", "show", "--json").json["fingerprint"]
-
-    def pack(self, text: str) -> Path:
-        done = self.side("pack", manifest(self.side, self.host, text), "--to", self.stick, "--json").json
-        return Path(done["bundle"])
-
-    @property
-    def install(self) -> tuple[object, ...]:
-        """The words that add this sender."""
-        root = self.side.home / "trust" / "1.root.json"
-        return ("trust", "install", root, "--sender", self.name, "--fingerprint", self.fingerprint)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        return ("--names", f"{self.host}/*")
-
-
-@pytest.fixture
-def acme(gap: Gap) -> Vendor:
-    vendor = Vendor(gap, "acme")
-    gap.offline(*vendor.install, *vendor.names)
-    return vendor
-
-
-@pytest.fixture
-def volt(gap: Gap) -> Vendor:
-    vendor = Vendor(gap, "volt")
-    gap.offline(*vendor.install, *vendor.names)
-    return vendor
-
-
-Load = Callable[..., Done]
-
-
-@pytest.fixture
-def load(gap: Gap) -> Load:
-    def run(bundle: Path, *words: object, code: int = 0) -> Done:
-        return gap.offline("load", bundle, "--to", f"oci:{gap.folder / 'target'}", *words, code=code)
-
-    return run
-
-
-def marks(gap: Gap) -> dict[str, int]:
-    senders = gap.offline("trust", "list", "--json").json["senders"]
-    return {item["sender_name"]: mark["serial"] for item in senders for mark in item["streams"]}
+from tests.cli.conftest import Gap, Side
+from tests.cli.sender_support import Load, Vendor, manifest, marks
+from tests.support.registry import FakeRegistry
 
 
 def test_three_senders_use_one_stream_and_the_same_serials(
@@ -249,7 +183,7 @@ def test_a_rotated_key_is_still_known_by_the_roots_on_the_medium(gap: Gap, acme:
     path.write_text(acme.side("key", "show", "new").out)
     acme.side("trust", "add", "new", "--key", path, "--keyid", key["keyid"])
     done = acme.side(
-        "pack", manifest(acme.side, acme.host, "n"), "--to", acme.stick, "--key", "new", "--json"
+        "pack", manifest(acme.side, f"{acme.host}/app", "n"), "--to", acme.stick, "--key", "new", "--json"
     ).json
     assert "sender: acme\n" in load(Path(done["bundle"])).out
     assert list(Site(gap.offline.home, "acme").roots()) == [1, 2]
@@ -305,66 +239,29 @@ def test_the_first_sender_can_be_restricted(gap: Gap, load: Load) -> None:
     load(bundle)
 
 
-# -- the files of the senders
-
-
-def test_a_backup_has_the_senders(gap: Gap, acme: Vendor, load: Load) -> None:
-    first, second = acme.pack("1"), acme.pack("2")
-    load(second)
-    gap.offline("backup", gap.folder / "b.age")
-    restored = Side(gap.folder / "again", gap.online.capture)
-    restored("restore", gap.folder / "b.age")
-    restored("load", first, "--to", f"oci:{gap.folder / 'target'}", code=14)
-    restored("load", second, "--to", f"oci:{gap.folder / 'target'}")
-
-
-@pytest.mark.parametrize(
-    ("name", "harm", "text"),
-    [
-        ("trust/1.root.json", None, "the trust root is not the one that was installed"),
-        ("trust/1.root.json", b"{}", "the trust root is not the one that was installed"),
-        ("sender.json", None, "the rules about a sender are not those in the ledger"),
-        ("sender.json", b'{"version":1,"name":"acme","rules":null}\n', "not those in the ledger"),
-        ("sender.json", b"{", "not those in the ledger"),
-        ("received/stack.json", b"{", "it was restored from the ledger"),
-        ("received/stack.json", None, "senders/acme/received/stack.json is missing; it was restored"),
-    ],
-    ids=["no root", "another root", "no rules", "wider rules", "no JSON", "no mark", "lost mark"],
-)
-def test_a_changed_file_of_a_sender_is_found(
-    gap: Gap, acme: Vendor, load: Load, name: str, harm: bytes | None, text: str
+def test_a_name_of_another_sender_is_taken_only_if_a_rule_names_it(
+    gap: Gap, acme: Vendor, load: Load
 ) -> None:
-    bundle = acme.pack("1")
+    load(gap.pack())
+    acme.host = "example.com"
+    gap.offline("trust", "allow", "acme", "--names", "*")
+    load(acme.pack("other"))  # example.com/app, which the headquarters did not set
+    bundle = acme.pack("api", name="api")
+    done = load(bundle, code=16)
+    assert "the name belongs to another sender: default set it last: " in done.err
+    assert "'*' is not enough" in done.err
+    gap.offline("trust", "allow", "acme", "--names", "*", "--names", "example.com/api:1")
     load(bundle)
-    path = gap.offline.home / "senders" / "acme" / name
-    path.unlink() if harm is None else path.write_bytes(harm)
-    done = load(bundle, code=13 if "restored" not in text else 0)
-    assert text in done.err
-
-
-def test_a_lost_sender_is_brought_back_or_removed(gap: Gap, acme: Vendor, load: Load) -> None:
-    load(acme.pack("1"))
-    shutil.rmtree(gap.offline.home / "senders")
-    assert "--sender acme" in load(gap.pack(), code=13).err
-    gap.offline(*acme.install, *acme.names)
-    assert marks(gap) == {"acme": 1}
-    shutil.rmtree(gap.offline.home / "senders")
-    gap.offline("trust", "remove-sender", "acme")
+    assert "acme set it last" in load(gap.stick / "stack-0001", code=16).err
+    gap.offline("trust", "allow", "default", "--names", "*", "--names", "example.com/*")
     load(gap.stick / "stack-0001")
 
 
-def test_a_changed_rule_is_written_again(gap: Gap, acme: Vendor, load: Load) -> None:
-    path = gap.offline.home / "senders" / "acme" / "sender.json"
-    path.write_bytes(path.read_bytes().replace(b"registry.acme/*", b"*"))
-    assert "`airgap trust allow acme --names PATTERN` writes it again" in load(gap.pack(), code=13).err
-    gap.offline("trust", "allow", "acme", *acme.names)
-    load(gap.stick / "stack-0001")
-
-
-def test_a_folder_that_was_put_there_is_no_sender(gap: Gap, acme: Vendor, load: Load) -> None:
-    volt = Vendor(gap, "volt")
-    folder = gap.offline.home / "senders" / "volt"
-    (folder / "trust").mkdir(parents=True)
-    (folder / "sender.json").write_bytes(b'{"version":1,"name":"volt","rules":[]}\n')
-    (folder / "trust" / "1.root.json").write_bytes((volt.side.home / "trust" / "1.root.json").read_bytes())
-    load(volt.pack("1"), code=13)
+def test_a_registry_keeps_no_host_so_that_another_host_is_no_way_round(gap: Gap, acme: Vendor) -> None:
+    with FakeRegistry() as registry:
+        words = ("--to", f"registry:{registry.host}")
+        gap.offline("load", gap.pack(), *words)
+        gap.offline("load", acme.pack("x", name="other"), *words)
+        done = gap.offline("load", acme.pack("y", name="api"), *words, code=16)
+    assert "the name belongs to another sender: default set it last" in done.err
+    assert "want a rule of acme that names example.com/api:1" in done.err
