@@ -108,9 +108,7 @@ def check_site(
     for name in TRUSTED_FOLDERS:
         refuse_shared_folder(home / name, home=False)
     site = Site(home)
-    for sender in site.other_senders():
-        for folder in ("", "trust", "received"):
-            refuse_shared_folder(home / SENDERS / sender / folder, home=False)
+    _refuse_shared_folders(site)
     if recording:
         site.ledger().check_writable()
     summary = _read_summary(site)
@@ -133,6 +131,12 @@ def check_site(
     if recording and facts.number - read >= _SUMMARY_LINES:
         _write_summary(site, facts)
     return CheckedSite(site, now, tuple(alarms))
+
+
+def _refuse_shared_folders(site: Site) -> None:
+    for sender in site.other_senders():
+        for folder in ("", "trust", "received"):
+            refuse_shared_folder(site.home / SENDERS / sender / folder, home=False)
 
 
 def _record(check: SenderCheck, alarms: list[str]) -> None:

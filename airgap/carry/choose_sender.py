@@ -79,7 +79,7 @@ def _releasing(signed: SignedRoot | None) -> frozenset[str]:
 
 def _newer(sender: Site, folder: Files) -> Iterator[SignedRoot]:
     """Yield the roots in the bundle that follow the sender's. Nothing is kept; if another sender's roots are
-    there, the walk ends, which is no alarm.
+    there, the walk ends, which is not an alarm.
     """
     last = _installed(sender)
     with contextlib.suppress(AirgapError):

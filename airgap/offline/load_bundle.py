@@ -97,17 +97,15 @@ def load_bundle(
     `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
     step back: then the bundle was accepted before, and may be older than the newest one, or expired.
     """
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    if allow_urls:
-        details["allow_urls"] = True
-    rule = OlderRule.CONTENT if back is None else OlderRule.BACK
+    details: dict[str, object] = {"allow_urls": True} if allow_urls else {}
+    if renamings:
+        details["map"] = [str(renaming) for renaming in renamings]
     site = site_for(place, site)
-    who = keeper(site, now, accept_jump=accept_jump, older=rule)
+    who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
-        if engine := target.describe_engine():
-            attempt.add(engine=engine)
+        attempt.add(**_engine(target))
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
@@ -139,6 +137,11 @@ def _opened(
         if opened_bases:
             attempt.add(bases=[base.statement.title for base in opened_bases])
         yield bundle.with_bases(opened_bases), attempt
+
+
+def _engine(target: Target) -> dict[str, object]:
+    engine = target.describe_engine()
+    return {"engine": engine} if engine else {}
 
 
 def _acceptance(
