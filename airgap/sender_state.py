@@ -108,9 +108,11 @@ class SenderState:
         return SenderSettings.from_bytes(read_owned(path, MAX_SITE_FILE_BYTES), str(path))
 
     def set_settings(self, settings: SenderSettings) -> None:
-        """Write the decisions durably."""
+        """Write the decisions durably. Raises `FormatError` for what could not be read again."""
+        raw = settings.to_bytes()
+        SenderSettings.from_bytes(raw, SENDER_FILE)
         self._made()
-        write_file(self.folder / SENDER_FILE, settings.to_bytes())
+        write_file(self.folder / SENDER_FILE, raw)
 
     @property
     def sender_name(self) -> str:

@@ -153,8 +153,12 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
 def _refuse_no_successor(site: Site, signed: SignedRoot) -> None:
     """Raise `TrustError` unless `signed` follows the installed root."""
     current = site.root()
-    if walk_roots(current, {signed.root.version: signed.raw}):
-        return
+    refusal: TrustError | None = None
+    try:
+        if walk_roots(current, {signed.root.version: signed.raw}):
+            return
+    except TrustError as error:
+        refusal = error
     if current.root.keys.keys().isdisjoint(_signers(signed)):
         owners = ", ".join(current.root.owners(current.root.roles["release"].keyids))
         raise TrustError(
@@ -163,7 +167,7 @@ def _refuse_no_successor(site: Site, signed: SignedRoot) -> None:
             want=f"one that follows the installed root of {owners}",
             hint="; ".join(filter(None, (_way_on(site), _another(site, signed)))),
         )
-    raise TrustError(
+    raise refusal or TrustError(
         "does not follow the installed trust root",
         subject=f"trust root {signed.root.version}",
         want=f"version {current.root.version + 1}, signed by version {current.root.version}",

@@ -1,5 +1,6 @@
 """The commands of `airgap trust` about the senders whose bundles this site takes."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -108,23 +109,23 @@ def allow_names(
     """
     from airgap.admin.senders import allow
     from airgap.cli.opening import compare_site
-    from airgap.oci.name_rules import NameRule
+    from airgap.oci.name_rules import NameRule, check_pattern, check_target
     from airgap.site import Site
 
     if none == bool(names):
         raise UsageError("--names is missing", want="--names PATTERN, or --none", subject=sender)
-    checked = tuple(map(_pattern, names or ()))
-    settings = allow(Site(compare_site(roots=False)), sender, NameRule(checked, target))
+    patterns = tuple(_checked(name, check_pattern) for name in names or ())
+    rule = NameRule(patterns, None if target is None else _checked(target, check_target))
+    settings = allow(Site(compare_site(roots=False)), sender, rule)
     _show(settings.name, settings.rules, output)
 
 
-def _pattern(text: str) -> str:
-    """Return a pattern. Raises `UsageError` for another text."""
+def _checked(text: str, check: Callable[[str], str]) -> str:
+    """Return what `check` returns. Raises `UsageError` for a text that it refuses."""
     from airgap.errors import FormatError
-    from airgap.oci.name_rules import check_pattern
 
     try:
-        return check_pattern(text)
+        return check(text)
     except FormatError as error:
         raise UsageError(error.what, subject=error.subject, want=error.want, hint=error.hint) from error
 
@@ -157,7 +158,7 @@ def asked_rules(names: list[str] | None, sender: str | None, *, needed: bool) ->
     """
     import sys
 
-    from airgap.oci.name_rules import NameRule, NameRules
+    from airgap.oci.name_rules import NameRule, NameRules, check_pattern
 
     if names and sender is None:
         raise UsageError(
@@ -167,4 +168,5 @@ def asked_rules(names: list[str] | None, sender: str | None, *, needed: bool) ->
     if not names and needed and sys.stdin and sys.stdin.isatty():
         console.say("Bundles of this sender may only set the names that you allow: registry.vendor/*\n")
         names = str(typer.prompt("Names, separated by spaces (* for all)", err=True)).split()
-    return NameRules((NameRule(tuple(map(_pattern, names))),)) if names else None
+    patterns = tuple(_checked(name, check_pattern) for name in names or ())
+    return NameRules((NameRule(patterns),)) if patterns else None

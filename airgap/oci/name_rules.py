@@ -38,6 +38,13 @@ def check_pattern(text: str) -> str:
     return text
 
 
+def check_target(text: str) -> str:
+    """Return `text` if it can be the name of a target. Raises `FormatError`."""
+    if len(text) > MAX_TARGET_CHARACTERS or not _TARGET.fullmatch(text):
+        raise FormatError("not the name of a target", subject=repr(text[:MAX_TARGET_CHARACTERS]))
+    return text
+
+
 def _matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
@@ -72,9 +79,7 @@ class NameRule:
         if not 0 < len(patterns) <= MAX_NAME_PATTERNS:
             want = f"1 to {MAX_NAME_PATTERNS} patterns"
             raise FormatError("wrong number of patterns", want=want, got=len(patterns))
-        if target is not None and not (len(target) <= MAX_TARGET_CHARACTERS and _TARGET.fullmatch(target)):
-            raise FormatError("not the name of a target", subject=repr(target[:MAX_TARGET_CHARACTERS]))
-        return cls(tuple(map(check_pattern, patterns)), target)
+        return cls(tuple(map(check_pattern, patterns)), None if target is None else check_target(target))
 
     def __str__(self) -> str:
         where = f" at {self.target}" if self.target else ""
